@@ -1,0 +1,88 @@
+//! Every bound of the program, with its unit last in the name and its source beside it.
+//!
+//! Promises: nothing that a remote party or a disk can grow is without one of these. Relations
+//! between bounds are checked when the program is compiled.
+
+/// Rows asked for in one page. Source: Management API v2.1, `limit`: 1 to 1000.
+pub const PAGE_ROWS_MAX: u32 = 1_000;
+/// The longest answer of SentinelOne that is taken, inflated. A page of the largest threats seen
+/// (9.2 KB) is 9 MB; a longer one is asked for again with fewer rows.
+pub const PAGE_BYTES_MAX: u64 = 24 << 20;
+/// The longest answer of Coralogix that is read; only logged, never needed.
+pub const SINK_ANSWER_BYTES_MAX: u64 = 64 << 10;
+/// How much of an unexpected answer is kept for a person to read.
+pub const EXCERPT_BYTES_MAX: usize = 200;
+
+/// JSON in one frame before compression. Frames are the unit of reading, checking and sending.
+pub const FRAME_RAW_BYTES_MAX: usize = 256 << 10;
+/// A frame may exceed `FRAME_RAW_BYTES_MAX` only by holding a single record, and that never
+/// exceeds a page rendered with every byte escaped to six (`\u0000`).
+pub const FRAME_RAW_BYTES_CEILING: usize = 6 * PAGE_BYTES_MAX as usize + (1 << 20);
+/// Entries in one frame.
+pub const FRAME_ENTRIES_MAX: usize = PAGE_ROWS_MAX as usize;
+/// Names of integrations, so that a frame's header stays small.
+pub const INTEGRATION_NAME_BYTES_MAX: usize = 64;
+
+/// A log file is closed for writing once it is this long.
+pub const LOG_FILE_BYTES_MAX: u64 = 4 << 20;
+/// An active log file with nothing left to deliver is given back once it is this long.
+pub const LOG_FILE_KEEP_BYTES_MAX: u64 = 256 << 10;
+/// Given up when the disk is full, so that draining can go on. sled's open wants up to 512 KiB
+/// and a snapshot (measured, docs/QUEUE.md).
+pub const RESERVE_BYTES: u64 = 4 << 20;
+/// sled's page cache. Measured: makes no difference from 1 MiB up with values this small.
+pub const SLED_CACHE_BYTES: u64 = 2 << 20;
+/// Values in sled stay far below 8 KB, a commit far below a 512 KiB segment: bigger ones become
+/// unsynced blob files or come back empty after a power cut (measured, docs/QUEUE.md).
+pub const INDEX_VALUE_BYTES_MAX: usize = 4 << 10;
+pub const INDEX_COMMIT_BYTES_MAX: usize = 128 << 10;
+/// Broken indexes replaced within one process before it gives up and lets the supervisor start a
+/// fresh one: each leaves a leaked handle behind.
+pub const INDEX_REPLACED_MAX: u32 = 3;
+/// What `quarantine/` may hold; beyond it the oldest is removed, for P4 has no exception.
+pub const QUARANTINE_BYTES_MAX: u64 = 32 << 20;
+
+/// Ids remembered for one stream; beyond it the overlap gets shorter, never the memory larger.
+pub const KNOWN_IDS_MAX: usize = 65_536;
+/// Ids in one index value: 16 bytes each.
+pub const KNOWN_IDS_CHUNK_MAX: usize = 240;
+
+/// JSON in one request to Coralogix. Documented limit: 2 MB (MB or MiB, compressed or not: not
+/// said), official SDKs: 1.5 MiB. A single larger record travels alone.
+pub const BODY_RAW_BYTES_MAX: u64 = 3 << 19;
+/// Entries in one request, so that the list of frames in hand stays short.
+pub const BODY_ENTRIES_MAX: u32 = 20_000;
+/// After a 413 the limit falls to half the refused size, never below this.
+pub const BODY_RAW_BYTES_MIN: u64 = 4 << 10;
+/// Accepted requests in a row before a limit that a 413 lowered is raised again.
+pub const BODY_RAISE_AFTER: u32 = 64;
+/// Older than this, or further ahead, and an entry travels without `timestamp`: Coralogix drops
+/// what is older than 24 h or more than 4 h ahead (IBM Cloud Logs limits), possibly with a 200.
+pub const STAMP_AGE_HOURS_MAX: u64 = 23;
+pub const STAMP_AHEAD_HOURS_MAX: u64 = 1;
+/// A record longer than this is delivered whole and counted: Coralogix publishes no limit for
+/// one record, its OEM says 32 K.
+pub const LONG_RECORD_BYTES: usize = 30_000;
+/// Records parked in a row without one accepted in between, before parking slows down to one a
+/// `retry.max`: a sink that refuses everything is not made of poisoned records.
+pub const PARKED_IN_A_ROW_MAX: u32 = 16;
+
+/// Retry-After is honoured up to a day: a daily quota is the longest wait with a reason.
+pub const RETRY_AFTER_HOURS_MAX: u64 = 24;
+/// A stamp further ahead of SentinelOne's own clock than this moves no position: a record dated
+/// 2185 (one was seen) must not end the stream.
+pub const STAMP_AHEAD_OF_SOURCE_MINUTES_MAX: u64 = 10;
+/// How often room on a full disk is measured again.
+pub const ROOM_CHECK_SECONDS: u64 = 15;
+/// How often a token's end is asked for.
+pub const EXPIRY_CHECK_HOURS: u64 = 24;
+/// Failures of one lane in a row before `run --once` gives up on it.
+pub const ONCE_FAILURES_MAX: u32 = 4;
+/// The longest sleep, so that files and limits are looked at now and then.
+pub const SLEEP_SECONDS_MAX: u64 = 60;
+
+const _: () = assert!(FRAME_RAW_BYTES_MAX as u64 * 2 <= BODY_RAW_BYTES_MAX);
+const _: () = assert!(KNOWN_IDS_CHUNK_MAX * 16 <= INDEX_VALUE_BYTES_MAX);
+const _: () = assert!(LOG_FILE_KEEP_BYTES_MAX < LOG_FILE_BYTES_MAX);
+const _: () = assert!(BODY_RAW_BYTES_MIN < BODY_RAW_BYTES_MAX);
+const _: () = assert!(FRAME_RAW_BYTES_CEILING < u32::MAX as usize);

@@ -1,0 +1,3 @@
+//! Only calls the library.
+
+fn main() {}

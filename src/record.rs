@@ -1,0 +1,258 @@
+//! The words all floors share: streams, records, places in the queue, troubles and verdicts.
+//!
+//! Holds values only. Never: IO, JSON, or anything that can fail.
+
+use std::fmt;
+
+use crate::time::{Span, Stamp};
+
+/// Which of SentinelOne's lists a record is from. The number is on disk; never reuse one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    Threats = 1,
+    Activities = 2,
+    Alerts = 3,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 3] = [Kind::Threats, Kind::Activities, Kind::Alerts];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Threats => "threats",
+            Kind::Activities => "activities",
+            Kind::Alerts => "alerts",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    pub fn from_code(code: u8) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| *kind as u8 == code)
+    }
+
+    /// The permission as the console's role editor names it.
+    pub fn permission(self) -> &'static str {
+        match self {
+            Kind::Threats => "Endpoint Threats: View",
+            Kind::Activities => "Activity: View",
+            Kind::Alerts => "Custom Alerts: View",
+        }
+    }
+}
+
+/// A stream's name on disk and for people: `acme/threats`. It outlives any order in the config.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamName {
+    pub integration: String,
+    pub kind: Kind,
+}
+
+impl fmt::Display for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.integration, self.kind.name())
+    }
+}
+
+/// What tells one version of a record from every other in its stream: its position stamp and its
+/// id. For threats the stamp is `updatedAt`, so each change is a key of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowKey {
+    pub stamp: Stamp,
+    pub id: u64,
+}
+
+/// SentinelOne's opaque page cursor. Never stored, never looked into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor(pub String);
+
+/// A frame's number. Grows by one a frame, for ever, across streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    pub fn next(self) -> Seq {
+        Seq(self.0 + 1)
+    }
+}
+
+/// A place between two entries of the queue: before entry `skip` of frame `seq`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    pub seq: Seq,
+    pub skip: u32,
+}
+
+/// How far a stream has come; committed together with the records it speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The highest stamp taken into the queue.
+    pub position: Stamp,
+    /// Where the next walk starts: everything before it is settled.
+    pub from: Stamp,
+}
+
+/// What a stream finds of itself when the queue is opened.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StreamHeld {
+    pub progress: Option<Progress>,
+    /// The records at or after `from` that are already in the queue or delivered.
+    pub known: Vec<RowKey>,
+}
+
+/// Whether the queue may grow (P4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    Free,
+    /// `queue.max_size` is reached.
+    QueueFull,
+    /// The file system has less than `queue.min_free` left, or said that it is full.
+    DiskLow,
+}
+
+/// What the queue holds. Counters, never a scan (P5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub records: u64,
+    /// On disk, all of the queue's files.
+    pub bytes: u64,
+    /// The place of the next entry to deliver.
+    pub head: Place,
+    /// The stamp of the oldest frame waiting.
+    pub oldest: Option<Stamp>,
+    pub parked: u64,
+    pub room: Room,
+}
+
+/// What the queue holds and where each configured stream stands, in the order of the config.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opened {
+    pub held: Held,
+    pub streams: Vec<StreamHeld>,
+}
+
+/// How much to take from the queue for one request. One entry is always taken, however long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Take {
+    pub entries_max: u32,
+    pub raw_bytes_max: u64,
+}
+
+/// What one request carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub first: Place,
+    pub end: Place,
+    pub entries: u32,
+    pub raw_bytes: u64,
+}
+
+/// Why an exchange brought no answer at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetTrouble {
+    /// The name could not be resolved.
+    Dns(String),
+    /// No TCP connection: refused, no route, timed out while connecting.
+    Connect(String),
+    /// The proxy said no, with its status or words.
+    Proxy(String),
+    /// The TLS handshake failed: certificate, clock, protocol.
+    Tls(String),
+    /// The whole exchange took longer than `network.timeout`.
+    Timeout,
+    /// The connection broke, or what came was not HTTP.
+    Broken(String),
+    /// The answer is longer than the bound for it.
+    TooLong,
+    /// A secret could not be read, so nothing was sent.
+    Secret(String),
+}
+
+impl fmt::Display for NetTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NetTrouble::Dns(why) => write!(f, "name not resolved: {why}"),
+            NetTrouble::Connect(why) => write!(f, "no connection: {why}"),
+            NetTrouble::Proxy(why) => write!(f, "the proxy refused: {why}"),
+            NetTrouble::Tls(why) => write!(f, "TLS failed: {why}"),
+            NetTrouble::Timeout => write!(f, "no answer within network.timeout"),
+            NetTrouble::Broken(why) => write!(f, "the connection broke: {why}"),
+            NetTrouble::TooLong => write!(f, "the answer is longer than allowed"),
+            NetTrouble::Secret(why) => write!(f, "{why}"),
+        }
+    }
+}
+
+/// An HTTP answer, read to its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub date: Option<String>,
+    pub retry_after: Option<String>,
+    pub content_type: Option<String>,
+    pub body: Vec<u8>,
+}
+
+/// What an answer of SentinelOne without a page asks for. Each variant says what will be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceTrouble {
+    /// 429, or 503 with Retry-After: come back later, no sooner than told.
+    Busy { retry_after: Option<Span> },
+    /// 401: the token may be dead, or only lack a permission. `GET /system/info` tells.
+    TokenDoubted,
+    /// 401 on `/system/info` too: the tenant's streams hold until the token changes.
+    TokenRefused,
+    /// 403, or a 401 that `/system/info` does not confirm: this stream holds, others go on.
+    Forbidden,
+    /// 400: when a cursor was sent, the walk goes on by time; else the stream rests long.
+    QueryRefused(String),
+    /// A redirect or 404: the tenant's address is wrong; rests long.
+    Misdirected(String),
+    /// 5xx, HTML, cut or unreadable JSON: the same page is asked for again.
+    BrokenAnswer(String),
+    /// Longer than the bound: the same page is asked for with fewer rows.
+    TooLong,
+    /// No answer at all.
+    Unreachable(NetTrouble),
+}
+
+/// What Coralogix's answer to a batch asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkVerdict {
+    /// 2xx. The only one that deletes. A body that was not seen before is logged and counted.
+    Accepted { remark: Option<String> },
+    /// 413: the batch is halved; a single record is parked.
+    TooLarge(String),
+    /// 400 and other refusals of the content: halved; a single record is parked.
+    Malformed(String),
+    /// 401, 403: everything is kept, probed slowly until the key changes.
+    KeyRefused(String),
+    /// 408, 429, 5xx: kept, tried again with backoff.
+    Busy { retry_after: Option<Span>, why: String },
+    /// 3xx, 404, 405: the address is wrong. Kept, tried again at the longest backoff.
+    Misdirected(String),
+    /// No answer at all. The batch may have been accepted (P2).
+    Unreachable(NetTrouble),
+}
+
+/// Where a stream begins that has no progress yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// This long before SentinelOne's own clock at first contact.
+    Ago(Span),
+    At(Stamp),
+    /// SentinelOne's own clock at first contact.
+    Now,
+}
+
+/// When a page is written to disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteMode {
+    /// Every page is stored before it is sent.
+    Always,
+    /// With an empty queue a page is sent from memory first, and stored only if that fails.
+    OnFailure,
+}
