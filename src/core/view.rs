@@ -63,7 +63,7 @@ impl Core {
             progress: stream.progress,
             collected: stream.collected,
             caught_up: stream.caught_up,
-            known: self.streams[at].known.len(),
+            known: self.streams[at].known.count(),
         });
         let idle = self.held.records == 0 && self.sink.lane.failures == 0;
         let sink = LaneView::of(&self.sink.lane, now);

@@ -95,12 +95,8 @@ impl Known {
         Progress { from, ..progress }
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.keys.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
     }
 }
 
@@ -167,7 +163,7 @@ mod tests {
         let mut known = Known::new([key(1, 1), key(2, 2)]);
         let progress = Progress { position: at(200), from: at(2) };
         assert_eq!(known.remember(&[key(200, 3)], progress), progress);
-        assert_eq!(known.len(), 2);
+        assert_eq!(known.count(), 2);
     }
 
     #[test]
@@ -177,6 +173,6 @@ mod tests {
             (0..limits::KNOWN_IDS_MAX as u64 + 10).map(|id| key(5, id)).collect();
         let progress = Progress { position: at(5), from: at(0) };
         assert_eq!(known.remember(&rows, progress), Progress { position: at(5), from: at(5) });
-        assert_eq!(known.len(), limits::KNOWN_IDS_MAX);
+        assert_eq!(known.count(), limits::KNOWN_IDS_MAX);
     }
 }

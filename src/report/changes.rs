@@ -39,13 +39,18 @@ struct Told {
     why: Option<Why>,
     at: Mono,
     quiet: Span,
+    /// What was seen last, told or not, and since when.
+    seen: (Option<Why>, Mono),
 }
+
+const NOTHING_TOLD: Told =
+    Told { why: None, at: Mono::ZERO, quiet: Span::ZERO, seen: (None, Mono::ZERO) };
 
 pub type Line = (Level, String);
 
 impl Changes {
     pub fn new(names: Names) -> Changes {
-        let told = Told { why: None, at: Mono::ZERO, quiet: Span::ZERO };
+        let told = NOTHING_TOLD;
         Changes {
             tenants: vec![told.clone(); names.tenants.len()],
             streams: vec![told.clone(); names.streams.len()],
@@ -122,6 +127,10 @@ impl Told {
     fn tell(&mut self, name: &str, lane: &LaneView, now: Mono) -> Option<Line> {
         let mood = lane.why.mood();
         let current = (mood != Mood::Fine).then_some(lane.why);
+        let calm = now.since(self.seen.1) > QUIET_MAX;
+        if current != self.seen.0 {
+            self.seen = (current, now);
+        }
         if current == self.why {
             return None;
         }
@@ -130,7 +139,6 @@ impl Told {
             return None;
         }
         // Each line makes the next one wait longer; an hour of calm makes up for it.
-        let calm = now.since(self.at) > QUIET_MAX;
         self.quiet = if calm || self.quiet == Span::ZERO {
             QUIET_MIN
         } else {
@@ -170,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_lasting_trouble_is_told_once_and_so_is_its_end() {
-        let mut told = Told { why: None, at: Mono::ZERO, quiet: Span::ZERO };
+        let mut told = NOTHING_TOLD;
         let mut lines = vec![];
         for minute in 0..600 {
             let now = Mono(minute * 60_000);
@@ -184,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_side_that_comes_and_goes_cannot_fill_the_log() {
-        let mut told = Told { why: None, at: Mono::ZERO, quiet: Span::ZERO };
+        let mut told = NOTHING_TOLD;
         let mut lines = 0;
         for second in 0..86_400 {
             let why = if second % 2 == 0 { Why::Busy } else { Why::Working };
