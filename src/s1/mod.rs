@@ -3,7 +3,7 @@
 //! Holds the Management API v2.1 as pure functions from values to bytes and back. Promises: no
 //! body makes any of them fail but by a value. Never: IO.
 
-mod json;
+pub(crate) mod json;
 pub mod page;
 pub mod request;
 pub mod severity;
