@@ -7,6 +7,7 @@ pub mod record;
 pub mod secret;
 pub mod time;
 
+pub mod answer;
 pub mod config;
 pub mod coralogix;
 pub mod frame;

@@ -13,6 +13,10 @@ pub const SINK_ANSWER_BYTES_MAX: u64 = 64 << 10;
 /// How much of an unexpected answer is kept for a person to read.
 pub const EXCERPT_BYTES_MAX: usize = 200;
 
+/// An endpoint's name as `computerName`, as it stands in the JSON. A longer one is not a name; the
+/// collector's host is named instead.
+pub const COMPUTER_NAME_BYTES_MAX: usize = 256;
+
 /// JSON in one frame before compression. Frames are the unit of reading, checking and sending.
 pub const FRAME_RAW_BYTES_MAX: usize = 256 << 10;
 /// A frame may exceed `FRAME_RAW_BYTES_MAX` only by holding a single record, and that never
