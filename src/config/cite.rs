@@ -105,7 +105,7 @@ impl Text<'_> {
         let column = self.text[start..at].chars().count() + 1;
         let hidden = match hide {
             Hide::Masks => self.masks.clone(),
-            Hide::Doubtful => self.doubtful(start, end),
+            Hide::Doubtful => self.doubtful(start, end).into_iter().collect(),
         };
         let marked = at..span.end.clamp(at, end.max(at));
         let cited = Some(show(self.text, start..end, &marked, &hidden));
@@ -113,16 +113,16 @@ impl Text<'_> {
     }
 
     /// What of a line nobody can vouch for, where the file could not be read.
-    fn doubtful(&self, start: usize, end: usize) -> Vec<Range<usize>> {
+    fn doubtful(&self, start: usize, end: usize) -> Option<Range<usize>> {
         let line = &self.text[start..end];
         let trimmed = line.trim_start();
         let is_header = trimmed.starts_with('[') && !trimmed.contains(['=', '"', '\'']);
         if trimmed.is_empty() || trimmed.starts_with('#') || is_header {
-            return Vec::new();
+            return None;
         }
         let key = trimmed.split(|c: char| c == '=' || c.is_whitespace()).next().unwrap_or("");
         let from = match (self.trust)(key) {
-            Trust::Harmless if !line.contains(['{', '@']) => return Vec::new(),
+            Trust::Harmless if !line.contains(['{', '@']) => return None,
             Trust::Unknown => start,
             // Without `=` the name might be anything; with it only the value needs hiding.
             Trust::Harmless | Trust::Secret => {
@@ -130,7 +130,7 @@ impl Text<'_> {
             }
         };
         let blank = self.text[from..end].len() - self.text[from..end].trim_start().len();
-        vec![from + blank..end]
+        Some(from + blank..end)
     }
 }
 

@@ -91,7 +91,7 @@ pub fn of_span(span: Span) -> String {
     let (name, unit) = SPAN_UNITS
         .iter()
         .rev()
-        .find(|(_, unit)| ms != 0 && ms % unit == 0)
+        .find(|(_, unit)| ms != 0 && ms.is_multiple_of(*unit))
         .unwrap_or(&SPAN_UNITS[1]);
     format!("{}{name}", ms / unit)
 }
@@ -99,8 +99,10 @@ pub fn of_span(span: Span) -> String {
 /// A size as the config would have it: the largest binary unit that divides it.
 pub fn of_size(bytes: u64) -> String {
     let binary = SIZE_UNITS.iter().filter(|(_, unit)| unit.is_power_of_two());
-    let (name, unit) =
-        binary.rev().find(|(_, unit)| bytes != 0 && bytes % unit == 0).unwrap_or(&SIZE_UNITS[0]);
+    let (name, unit) = binary
+        .rev()
+        .find(|(_, unit)| bytes != 0 && bytes.is_multiple_of(*unit))
+        .unwrap_or(&SIZE_UNITS[0]);
     format!("{}{name}", bytes / unit)
 }
 
