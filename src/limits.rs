@@ -26,6 +26,14 @@ pub const FRAME_RAW_BYTES_CEILING: usize = 6 * PAGE_BYTES_MAX as usize + (1 << 2
 pub const FRAME_ENTRIES_MAX: usize = PAGE_ROWS_MAX as usize;
 /// Names of integrations, so that a frame's header stays small.
 pub const INTEGRATION_NAME_BYTES_MAX: usize = 64;
+/// Application and subsystem: Coralogix publishes no limit; this is far above what is in use.
+pub const LABEL_BYTES_MAX: usize = 128;
+/// The config file; the example with every setting is 6 KB.
+pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+/// A file with a token or key; the longest tokens seen are JWTs of 1 KB.
+pub const SECRET_FILE_BYTES_MAX: u64 = 16 << 10;
+/// The least `queue.max_size`: the reserve, an index at work and a few log files fit into it.
+pub const QUEUE_BYTES_MIN: u64 = 16 << 20;
 
 /// A log file is closed for writing once it is this long.
 pub const LOG_FILE_BYTES_MAX: u64 = 4 << 20;
@@ -88,5 +96,6 @@ pub const SLEEP_SECONDS_MAX: u64 = 60;
 const _: () = assert!(FRAME_RAW_BYTES_MAX as u64 * 2 <= BODY_RAW_BYTES_MAX);
 const _: () = assert!(KNOWN_IDS_CHUNK_MAX * 16 <= INDEX_VALUE_BYTES_MAX);
 const _: () = assert!(LOG_FILE_KEEP_BYTES_MAX < LOG_FILE_BYTES_MAX);
+const _: () = assert!(RESERVE_BYTES + 2 * LOG_FILE_BYTES_MAX < QUEUE_BYTES_MIN);
 const _: () = assert!(BODY_RAW_BYTES_MIN < BODY_RAW_BYTES_MAX);
 const _: () = assert!(FRAME_RAW_BYTES_CEILING < u32::MAX as usize);
