@@ -1,0 +1,1 @@
+//! Small servers on loopback for the tests of the edge.
