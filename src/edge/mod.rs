@@ -19,6 +19,8 @@ pub mod tls;
 
 #[cfg(test)]
 mod loopback;
+#[cfg(test)]
+mod net_tests;
 
 use crate::record::{Answer, NetTrouble};
 use crate::time::{Mono, Stamp};

@@ -244,3 +244,155 @@ pub fn deliver(door: &mut Door, gzip: &[u8]) -> Result<Answer, NetTrouble> {
     door.keeper.judge(answer.status);
     Ok(answer)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc};
+
+    use super::*;
+    use crate::config::{self, SecretSource};
+    use crate::edge::loopback::{Received, Server, answer, network, receive, scratch_dir};
+    use crate::record::{Kind, Start, WriteMode};
+    use crate::secret::Secret;
+
+    fn config(base: &str, token: SecretSource, key: SecretSource) -> Config {
+        let integration = Integration {
+            name: "acme".to_owned(),
+            tenant: base.to_owned(),
+            api_token: token,
+            application_name: "acme".to_owned(),
+            subsystem_name: "SentinelOne".to_owned(),
+            streams: vec![Kind::Threats],
+            poll_interval: Span::seconds(60),
+            start: Start::Now,
+            overlap: Span::seconds(120),
+        };
+        Config {
+            coralogix: config::Coralogix { url: base.to_owned(), api_key: key },
+            queue: config::Queue {
+                dir: "queue".into(),
+                max_size_bytes: 1 << 30,
+                min_free_bytes: 1 << 20,
+                write: WriteMode::Always,
+            },
+            integrations: vec![integration],
+            network: network(),
+            retry: config::Retry { min: Span::seconds(1), max: Span::minutes(5) },
+            log_level: log::LevelFilter::Info,
+            status_file: "status.json".into(),
+        }
+    }
+
+    fn inline(text: &str) -> SecretSource {
+        SecretSource::Inline(Secret::new(text).unwrap())
+    }
+
+    /// A real edge without signals of its own: they are the whole process's, and other tests
+    /// raise some.
+    fn edge(config: &Config) -> Real {
+        let inbox = Inbox::deaf().unwrap();
+        let stop = inbox.stop_flag();
+        let doors = Doors::new(config, &ProxyEnvironment::default(), &stop).unwrap();
+        Real { doors, clock: Clock::default(), inbox }
+    }
+
+    fn recording(status: &'static str) -> (Server, mpsc::Receiver<Received>) {
+        let (tell, told) = mpsc::channel();
+        let tell = Mutex::new(tell);
+        let server = Server::start(None, move |wire, _| {
+            while let Some(request) = receive(wire) {
+                tell.lock().unwrap().send(request).unwrap();
+                answer(wire, status, "Date: Sat, 06 Nov 2094 08:49:37 GMT\r\n", b"{}");
+            }
+        });
+        (server, told)
+    }
+
+    #[test]
+    fn each_question_goes_to_its_path_with_its_secret_and_the_calendar_follows() {
+        let (server, told) = recording("200 OK");
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let mut edge = edge(&config(&base, inline("tok"), inline("key")));
+        assert!(edge.wall() < Stamp::parse("2094-01-01T00:00:00Z").unwrap());
+        for (ask, line) in [
+            (Ask::Page("/web/api/v2.1/threats?limit=1".to_owned()), "GET /web/api/v2.1/threats?"),
+            (Ask::Info, "GET /web/api/v2.1/system/info HTTP"),
+            (Ask::TokenDetails, "POST /web/api/v2.1/users/api-token-details HTTP"),
+        ] {
+            assert_eq!(edge.ask(0, &ask).unwrap().status, 200);
+            let request = told.recv().unwrap();
+            assert!(request.head.starts_with(line), "{}", request.head);
+            assert_eq!(request.header("authorization"), Some("ApiToken tok"));
+            let body =
+                if ask == Ask::TokenDetails { "{\"data\":{\"apiToken\":\"tok\"}}" } else { "" };
+            assert_eq!(String::from_utf8(request.body).unwrap(), body);
+        }
+        assert!(edge.wall() > Stamp::parse("2094-01-01T00:00:00Z").unwrap());
+        assert_eq!(edge.deliver(b"gzip").unwrap().status, 200);
+        let request = told.recv().unwrap();
+        assert!(request.head.starts_with("POST /logs/v1/singles HTTP"), "{}", request.head);
+        assert_eq!(request.header("authorization"), Some("Bearer key"));
+        assert_eq!(request.body, b"gzip");
+    }
+
+    #[test]
+    fn a_refused_token_is_watched_and_its_replacement_ends_the_sleep() {
+        let (server, told) = recording("401 Unauthorized");
+        let dir = scratch_dir("real");
+        let path = dir.path().join("token");
+        std::fs::write(&path, "old").unwrap();
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let mut edge = edge(&config(&base, SecretSource::File(path.clone()), inline("key")));
+        assert_eq!(edge.ask(0, &Ask::Info).unwrap().status, 401);
+        assert!(edge.watched());
+        assert_eq!(edge.fresh_credentials(), []);
+
+        let begun = edge.mono();
+        let writer = std::thread::spawn(move || {
+            told.recv().unwrap();
+            std::fs::write(&path, "renewed").unwrap();
+            told
+        });
+        assert_eq!(edge.sleep(begun + Span::seconds(50)), Woke::Credential);
+        assert!(edge.mono().since(begun) < Span::seconds(30));
+        assert_eq!(edge.fresh_credentials(), [Credential::Token(0)]);
+        assert_eq!(edge.fresh_credentials(), []);
+        let told = writer.join().unwrap();
+        edge.ask(0, &Ask::Info).unwrap();
+        assert_eq!(told.recv().unwrap().header("authorization"), Some("ApiToken renewed"));
+    }
+
+    #[test]
+    fn a_missing_secret_sends_nothing() {
+        let (server, _told) = recording("200 OK");
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let gone = SecretSource::File("/nonexistent/key".into());
+        let mut edge = edge(&config(&base, inline("tok"), gone));
+        let error = edge.deliver(b"gzip").unwrap_err();
+        assert!(matches!(error, NetTrouble::Secret(_)), "{error:?}");
+        assert_eq!(server.accepted(), 0);
+        assert!(edge.watched());
+    }
+
+    #[test]
+    fn a_sleep_ends_in_time() {
+        let mut edge = edge(&config("http://127.0.0.1:9", inline("tok"), inline("key")));
+        let until = edge.mono() + Span::ms(20);
+        assert_eq!(edge.sleep(until), Woke::Time);
+        assert!(edge.mono() >= until);
+        assert_eq!(edge.sleep(Mono::ZERO), Woke::Time);
+    }
+
+    #[test]
+    fn a_bad_ca_file_is_refused_and_the_old_config_stays() {
+        let (server, _told) = recording("200 OK");
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let good = config(&base, inline("tok"), inline("key"));
+        let mut edge = edge(&good);
+        let mut bad = good;
+        bad.network.ca_file = Some("/nonexistent/ca.pem".into());
+        let error = edge.reconfigure(&bad).unwrap_err().to_string();
+        assert!(error.contains("network.ca_file /nonexistent/ca.pem: No such file"), "{error}");
+        assert_eq!(edge.ask(0, &Ask::Info).unwrap().status, 200);
+    }
+}

@@ -23,18 +23,13 @@ pub struct Inbox {
     reload: Arc<AtomicBool>,
     poll_now: Arc<AtomicBool>,
     registered: Vec<SigId>,
+    /// Held, so that the pair never reads as closed, which would make every wait return at once.
+    _writer: UnixStream,
 }
 
 impl Inbox {
     pub fn open() -> io::Result<Inbox> {
-        let (pipe, writer) = UnixStream::pair()?;
-        let mut inbox = Inbox {
-            pipe,
-            stop: Arc::default(),
-            reload: Arc::default(),
-            poll_now: Arc::default(),
-            registered: Vec::new(),
-        };
+        let (mut inbox, writer) = Inbox::unregistered()?;
         for (signal, flag) in [
             (SIGTERM, &inbox.stop),
             (SIGINT, &inbox.stop),
@@ -47,6 +42,26 @@ impl Inbox {
             inbox.registered.push(signal_hook::low_level::pipe::register(signal, writer)?);
         }
         Ok(inbox)
+    }
+
+    /// An inbox and the other end of its pair.
+    fn unregistered() -> io::Result<(Inbox, UnixStream)> {
+        let (pipe, writer) = UnixStream::pair()?;
+        let inbox = Inbox {
+            pipe,
+            stop: Arc::default(),
+            reload: Arc::default(),
+            poll_now: Arc::default(),
+            registered: Vec::new(),
+            _writer: writer.try_clone()?,
+        };
+        Ok((inbox, writer))
+    }
+
+    /// An inbox that hears no signal, for tests: signals are the whole process's.
+    #[cfg(test)]
+    pub fn deaf() -> io::Result<Inbox> {
+        Inbox::unregistered().map(|(inbox, _)| inbox)
     }
 
     /// The flag that ends waits for the network early.
