@@ -97,6 +97,10 @@ pub const CREDENTIAL_LOOK_MS: u64 = 1_000;
 pub const SECRET_FILE_BYTES_MAX: u64 = 64 << 10;
 /// `network.ca_file` is no longer than this; the bundle of a whole system is 250 KB.
 pub const CA_FILE_BYTES_MAX: u64 = 4 << 20;
+/// `check` asks each stream for one row of this long ago: a light query on every console.
+pub const PROBE_BACK_HOURS: u64 = 24;
+/// `check` asks for a new token when less than this is left, as the first warning of `run` does.
+pub const TOKEN_END_WARN_DAYS: u64 = 30;
 /// A clock that is off by less agrees with its server: a `Date` has whole seconds.
 pub const CLOCK_AGREES_SECONDS: u64 = 5;
 

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use crate::record::Kind;
+use crate::record::{Cursor, Kind};
 use crate::secret::Secret;
 use crate::time::Stamp;
 
@@ -15,13 +15,28 @@ pub fn token_details_body(token: &Secret) -> Vec<u8> {
     serde_json::json!({ "data": { "apiToken": token.reveal() } }).to_string().into_bytes()
 }
 
-/// A query for one row, which needs the stream's permission.
-pub fn one_row_path(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Threats => "/web/api/v2.1/threats?limit=1&skipCount=true",
-        Kind::Activities => "/web/api/v2.1/activities?limit=1&skipCount=true",
-        Kind::Alerts => "/web/api/v2.1/cloud-detection/alerts?limit=1&skipCount=true",
-    }
+/// One page of one stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    pub kind: Kind,
+    pub from: Stamp,
+    pub cursor: Option<&'a Cursor>,
+    pub rows_max: u32,
+}
+
+/// Path and query of a first page.
+pub fn page_path(query: &Query<'_>) -> String {
+    let (list, filter, sort) = match query.kind {
+        Kind::Threats => ("threats", "updatedAt__gte", "updatedAt"),
+        Kind::Activities => ("activities", "createdAt__gte", "createdAt"),
+        Kind::Alerts => ("cloud-detection/alerts", "reportedAt__gte", "alertInfoReportedAt"),
+    };
+    assert!(query.cursor.is_none(), "only first pages are asked for here");
+    format!(
+        "/web/api/v2.1/{list}?{filter}={}&sortBy={sort}&sortOrder=asc&limit={}&skipCount=true",
+        query.from.to_string().replace(':', "%3A"),
+        query.rows_max,
+    )
 }
 
 /// The `exp` of a JSON Web Token; tokens of the older form have none.
