@@ -93,6 +93,29 @@ pub const ONCE_FAILURES_MAX: u32 = 4;
 /// The longest sleep, so that files and limits are looked at now and then.
 pub const SLEEP_SECONDS_MAX: u64 = 60;
 
+/// An idle connection is kept this long: shorter than the idle limit of every load balancer and
+/// of most address translators, so that a reused one is rarely dead.
+pub const IDLE_CONNECTION_SECONDS_MAX: u64 = 20;
+/// A wait for the network is cut into pieces this long, so that a request to stop is heard.
+pub const NETWORK_WAIT_PIECE_MS: u64 = 1_000;
+/// A delivery in flight gets this long to be answered after a request to stop; dropping it
+/// earlier could deliver its records twice. Shorter than the ten seconds of container runtimes.
+pub const STOP_GRACE_SECONDS: u64 = 8;
+/// The buffer of one connection in each direction, and so the longest header of an answer.
+pub const CONNECTION_BUFFER_BYTES: usize = 64 << 10;
+/// How often secret files are looked at while one is missing or was refused.
+pub const CREDENTIAL_LOOK_MS: u64 = 1_000;
+/// A file that holds a secret is no longer than this.
+pub const SECRET_FILE_BYTES_MAX: u64 = 64 << 10;
+/// `network.ca_file` is no longer than this; the bundle of a whole system is 250 KB.
+pub const CA_FILE_BYTES_MAX: u64 = 4 << 20;
+/// `check` asks each stream for one row of this long ago: a light query on every console.
+pub const PROBE_BACK_HOURS: u64 = 24;
+/// `check` asks for a new token when less than this is left, as the first warning of `run` does.
+pub const TOKEN_END_WARN_DAYS: u64 = 30;
+/// A clock that is off by less agrees with its server: a `Date` has whole seconds.
+pub const CLOCK_AGREES_SECONDS: u64 = 5;
+
 const _: () = assert!(FRAME_RAW_BYTES_MAX as u64 * 2 <= BODY_RAW_BYTES_MAX);
 const _: () = assert!(KNOWN_IDS_CHUNK_MAX * 16 <= INDEX_VALUE_BYTES_MAX);
 const _: () = assert!(LOG_FILE_KEEP_BYTES_MAX < LOG_FILE_BYTES_MAX);
