@@ -3,8 +3,9 @@
 //! Promises: what is not understood is refused with a hint, never ignored. Never: reads the
 //! environment, prints, or ends the process.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::config::suggest;
@@ -152,7 +153,10 @@ const COMMANDS: [Declared; 3] = [
 ];
 
 const GLOBAL_OPTIONS: [(&str, &str); 3] = [
-    ("-c, --config FILE", "the config; else $S1_CORALOGIX_CONFIG, else the default below"),
+    (
+        "-c, --config FILE",
+        "the config; else $S1_CORALOGIX_CONFIG, else /etc/s1-coralogix/config.toml",
+    ),
     ("-h, --help", "this text, or that of a command"),
     ("-V, --version", "the version and the commit it was built from"),
 ];
@@ -199,27 +203,25 @@ fn help_program(out: &mut String) -> fmt::Result {
     for command in &COMMANDS {
         writeln!(out, "  {:<8} {}", command.name, command.line)?;
     }
-    help_options(out)?;
+    help_options(out, &[])?;
     writeln!(out, "\nExit codes:")?;
     for exit in Exit::ALL {
         writeln!(out, "  {:<3} {}", exit.code(), exit.explain())?;
     }
-    writeln!(out, "\nThe config is {CONFIG_DEFAULT} unless told otherwise.")
+    Ok(())
 }
 
 fn help_command(out: &mut String, command: &Declared) -> fmt::Result {
     let flags: String = command.options.iter().map(|flag| format!(" [{}]", flag.name)).collect();
     writeln!(out, "{}\n", command.text)?;
-    writeln!(out, "Usage: s1-coralogix {}{flags} [OPTIONS]\n", command.name)?;
-    for flag in command.options {
-        writeln!(out, "  {:<18} {}", flag.name, flag.line)?;
-    }
-    help_options(out)
+    writeln!(out, "Usage: s1-coralogix {}{flags} [OPTIONS]", command.name)?;
+    help_options(out, command.options)
 }
 
-fn help_options(out: &mut String) -> fmt::Result {
+fn help_options(out: &mut String, own: &[Flag]) -> fmt::Result {
     writeln!(out, "\nOptions:")?;
-    for (names, line) in GLOBAL_OPTIONS {
+    let own = own.iter().map(|flag| (flag.name, flag.line));
+    for (names, line) in own.chain(GLOBAL_OPTIONS) {
         writeln!(out, "  {names:<18} {line}")?;
     }
     Ok(())
@@ -250,7 +252,8 @@ impl Typed {
                 self.name_config(file.map(PathBuf::from))?;
             }
             _ if text.starts_with("--config=") => {
-                let file = text["--config=".len()..].to_owned();
+                // From the bytes, for a path need not be UTF-8.
+                let file = OsStr::from_bytes(&arg.as_bytes()["--config=".len()..]);
                 self.name_config((!file.is_empty()).then(|| PathBuf::from(file)))?;
             }
             _ if text.starts_with('-') => self.flags.push(flag(&text)?),
@@ -402,8 +405,16 @@ mod tests {
     #[test]
     fn help_names_every_command_option_and_exit_code() {
         let program = help(Topic::Program);
-        for part in ["  run ", "  check ", "  status ", "--config FILE", "  75 ", "  77 ", "  78 "]
-        {
+        for part in [
+            "  run ",
+            "  check ",
+            "  status ",
+            "--config FILE",
+            "  75 ",
+            "  77 ",
+            "  78 ",
+            CONFIG_DEFAULT,
+        ] {
             assert!(program.contains(part), "{part}\n{program}");
         }
         for (topic, option) in

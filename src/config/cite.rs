@@ -121,12 +121,16 @@ impl Text<'_> {
             return None;
         }
         let key = trimmed.split(|c: char| c == '=' || c.is_whitespace()).next().unwrap_or("");
+        let is_one_setting = !line.contains(['{', '@']) && line.matches('=').count() <= 1;
         let from = match (self.trust)(key) {
-            Trust::Harmless if !line.contains(['{', '@']) => return None,
+            Trust::Harmless if is_one_setting => return None,
             Trust::Unknown => start,
-            // Without `=` the name might be anything; with it only the value needs hiding.
+            // Without `=` right behind it, the name might be anything.
             Trust::Harmless | Trust::Secret => {
-                line.find('=').map_or(start, |equals| start + equals + 1)
+                match trimmed[key.len()..].trim_start().strip_prefix('=') {
+                    Some(value) => end - value.len(),
+                    None => start,
+                }
             }
         };
         let blank = self.text[from..end].len() - self.text[from..end].trim_start().len();
@@ -178,6 +182,15 @@ fn floor_char(text: &str, at: usize) -> usize {
 
 fn ceil_char(text: &str, at: usize) -> usize {
     (at..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())
+}
+
+impl Finding {
+    /// On one line, for the log.
+    pub fn brief(&self) -> String {
+        let Finding { file, line, column, key, problem, .. } = self;
+        let hint = self.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        format!("{file}:{line}:{column}: {key}: {problem}{hint}")
+    }
 }
 
 impl fmt::Display for Finding {
@@ -298,7 +311,9 @@ mod tests {
         assert_eq!(cite("s3cret"), "***");
         assert_eq!(cite("domain = { api_key = s3cret"), "domain = ***");
         assert_eq!(cite("domain = http://a:s3cret@b"), "domain = ***");
+        assert_eq!(cite("domain = \"x\" api_key = s3cret"), "domain = ***");
         assert_eq!(cite("s3cret=="), "***");
+        assert_eq!(cite("api_key \"s3cret==\""), "***");
         assert_eq!(cite("[x] api_key = s3cret"), "***");
     }
 

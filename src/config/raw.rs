@@ -96,12 +96,16 @@ fn syntax(text: &str, error: toml::de::Error) -> Note {
     let span = error.span().unwrap_or(end..end);
     // An error at the very end is better shown on the last line than below it.
     let span = if span.start > end { end..end } else { span };
+    let before = text.get(..span.start).unwrap_or("");
+    let line = before.rsplit('\n').next().unwrap_or("").trim_start();
+    let key = line.split(|c: char| c == '=' || c.is_whitespace()).next().unwrap_or("");
+    let setting = settings::SETTINGS.iter().find(|setting| setting.key == key);
     Note {
         severity: Severity::Error,
         span: Some(span),
         key: "syntax".to_owned(),
         problem: error.message().to_owned(),
-        hint: None,
+        hint: setting.map(|setting| format!("for example: {key} = {}", setting.example)),
     }
 }
 

@@ -99,9 +99,9 @@ impl Setting {
         format!("{}.{}", self.section, self.key)
     }
 
-    /// Whether a line that holds it may hold a secret.
+    /// Whether its value may be a secret, wherever it is cited.
     pub fn may_hold_a_secret(&self) -> bool {
-        matches!(self.shape, Shape::Secret | Shape::SecretFile | Shape::Address)
+        matches!(self.shape, Shape::Secret | Shape::SecretFile) || self.key == "proxy"
     }
 }
 

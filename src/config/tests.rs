@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::config::{Config, Environment, SecretSource, parse};
+use crate::config::{Config, Environment, SecretSource, example, parse};
+use crate::prng::Prng;
 use crate::record::{Kind, Start, WriteMode};
 use crate::secret::Secret;
 use crate::time::{Span, Stamp};
@@ -323,4 +324,32 @@ fn no_finding_shows_a_secret_wherever_it_was_put() {
         assert!(!findings.to_string().contains("s3cret"), "{text}\n{findings}");
         assert!(!format!("{findings:?}").contains("s3cret"), "{text}\n{findings:?}");
     }
+}
+
+#[test]
+fn whatever_a_slip_of_the_finger_makes_is_told_without_a_panic_or_a_secret() {
+    let whole = example::render()
+        .replace("#     api_key = \"...\"", "api_key = \"s3cret/s3cret==\"")
+        .replace("api_key_file", "#api_key_file");
+    let mut prng = Prng::new(1);
+    let mut told = 0;
+    for _ in 0..3_000 {
+        let mut text: Vec<char> = whole.chars().collect();
+        for _ in 0..=prng.below(3) {
+            let at = prng.below(text.len() as u64) as usize;
+            match prng.below(4) {
+                0 => drop(text.remove(at)),
+                1 => text.insert(at, ['"', '[', '{', '=', '\n', 'é', '\\', '\''][at % 8]),
+                2 => text.swap(at, at.saturating_sub(1)),
+                _ => text.truncate(text.len().max(100) - 10),
+            }
+        }
+        let text: String = text.into_iter().collect();
+        let environment = Environment { config_mode: Some(0o644), ..Environment::default() };
+        let Err(findings) = parse("c", &text, &environment) else { continue };
+        let shown = format!("{findings}\n{findings:?}");
+        assert!(!shown.contains("s3cret"), "{text}\n{findings}");
+        told += 1;
+    }
+    assert!(told > 1_000, "{told}");
 }
