@@ -296,6 +296,31 @@ mod tests {
     }
 
     #[test]
+    fn whatever_passes_the_scanner_becomes_a_valid_entry_of_the_same_bytes() {
+        let whole = r#"{"data":[{"id":"9","threatInfo":{"updatedAt":"2023-01-31T07:02:19.123342Z"},"agentRealtimeInfo":{"agentComputerName":"PC\u0031 \"x"}},{"id":7}]}"#;
+        let mut prng = Prng::new(21);
+        let mut rendered = 0;
+        for _ in 0..20_000 {
+            let mut sent = whole.as_bytes().to_vec();
+            for _ in 0..1 + prng.below(3) {
+                let at = prng.below(sent.len() as u64) as usize;
+                let byte = [b'"', b'\\', b'{', b']', 0, 0xff, b'x', prng.next() as u8];
+                sent[at] = byte[prng.below(8) as usize];
+            }
+            let Ok(page) = scan(&sent, Kind::Threats) else { continue };
+            let body = page.body(&sent);
+            for row in &page.rows {
+                let mut out = Vec::new();
+                render(&mut out, &labels(), Kind::Threats, row, body);
+                let entry: Value = serde_json::from_slice(&out).unwrap();
+                assert_eq!(entry["text"].as_str().unwrap().as_bytes(), &body[row.range.clone()]);
+                rendered += 1;
+            }
+        }
+        assert!(rendered > 5_000, "{rendered}");
+    }
+
+    #[test]
     fn nothing_but_controls_is_escaped_to_six_bytes_each() {
         let mut out = Vec::new();
         escape(&mut out, &[1; 1_000]);
