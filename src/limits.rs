@@ -5,6 +5,11 @@
 
 /// Rows asked for in one page. Source: Management API v2.1, `limit`: 1 to 1000.
 pub const PAGE_ROWS_MAX: u32 = 1_000;
+/// Rows taken from one answer, whatever was asked for: twelve million `1`s would fit into
+/// `PAGE_BYTES_MAX`, and each row costs memory beside its bytes.
+pub const PAGE_ROWS_TAKEN_MAX: usize = 10 * PAGE_ROWS_MAX as usize;
+/// Real cursors have 300 bytes; a request line above 8 KiB is refused by common servers.
+pub const CURSOR_BYTES_MAX: usize = 4 << 10;
 /// The longest answer of SentinelOne that is taken, inflated. A page of the largest threats seen
 /// (9.2 KB) is 9 MB; a longer one is asked for again with fewer rows.
 pub const PAGE_BYTES_MAX: u64 = 24 << 20;

@@ -11,8 +11,8 @@ use crate::limits;
 use crate::record::{Progress, RowKey, StreamName};
 use crate::time::Stamp;
 
-/// Measured with `cargo bench --bench way` on made threats and activities. Level 1 is quicker by a
-/// third but leaves a third more to write and send; from 3 up the time grows and the size hardly falls.
+/// Measured with `cargo bench --bench way`: against level 1 it costs a third more time and saves a
+/// third of what goes to flash and over the uplink; level 3 costs another third and saves a twentieth.
 const LEVEL: u32 = 2;
 
 /// What a sync flush ends with: the length of an empty stored block, and its complement.
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn frames_hold_what_was_pushed_in_order_and_within_their_bounds() {
         let mut prng = Prng::new(1);
-        for round in 0..60 {
+        for round in 0..25 {
             let entries: Vec<Vec<u8>> = (0..1 + prng.below(300))
                 .map(|_| {
                     let longest = if prng.chance(3) { 600_000 } else { 4_000 };

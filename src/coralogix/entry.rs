@@ -138,8 +138,9 @@ const ESCAPES: [u8; 256] = {
 /// Appends `text`, which is UTF-8, as the inside of a JSON string.
 ///
 /// The hot path of rendering. Eight bytes are copied at a time, clean or not, and the place moves on
-/// by as many as were clean: in JSON every eighth byte or so is a quote, and so short runs make a
-/// copy of each run slower than that. The room is made ahead and cut to size at the end.
+/// by as many as were clean. In JSON every eighth byte or so is a quote: copying run by run takes
+/// twice as long, a byte at a time without branches half as long again (measured). The room is made
+/// ahead and cut to size at the end.
 fn escape(out: &mut Vec<u8>, text: &[u8]) {
     const STEP: usize = 8;
     let mut to = out.len();
@@ -160,14 +161,21 @@ fn escape(out: &mut Vec<u8>, text: &[u8]) {
         let clean = hits.trailing_zeros() as usize / 8;
         to += clean;
         from += clean + 1;
-        let escaped = escaped(eight[clean]);
-        out[to..to + 6].copy_from_slice(&escaped.0);
-        to += escaped.1;
+        let byte = eight[clean];
+        if byte >= b' ' {
+            // A quote or a backslash: nearly all there is to escape.
+            out[to..to + 2].copy_from_slice(&[b'\\', byte]);
+            to += 2;
+        } else {
+            let (escaped, length) = escaped(byte);
+            out[to..to + length].copy_from_slice(&escaped[..length]);
+            to += length;
+        }
     }
     out.truncate(to);
     for byte in &text[from..] {
-        let escaped = escaped(*byte);
-        out.extend_from_slice(&escaped.0[..escaped.1]);
+        let (escaped, length) = escaped(*byte);
+        out.extend_from_slice(&escaped[..length]);
     }
 }
 
@@ -285,6 +293,31 @@ mod tests {
             let expected = serde_json::Value::from(text.as_str()).to_string();
             assert_eq!(String::from_utf8(out).unwrap(), expected, "round {round}");
         }
+    }
+
+    #[test]
+    fn whatever_passes_the_scanner_becomes_a_valid_entry_of_the_same_bytes() {
+        let whole = r#"{"data":[{"id":"9","threatInfo":{"updatedAt":"2023-01-31T07:02:19.123342Z"},"agentRealtimeInfo":{"agentComputerName":"PC\u0031 \"x"}},{"id":7}]}"#;
+        let mut prng = Prng::new(21);
+        let mut rendered = 0;
+        for _ in 0..20_000 {
+            let mut sent = whole.as_bytes().to_vec();
+            for _ in 0..1 + prng.below(3) {
+                let at = prng.below(sent.len() as u64) as usize;
+                let byte = [b'"', b'\\', b'{', b']', 0, 0xff, b'x', prng.next() as u8];
+                sent[at] = byte[prng.below(8) as usize];
+            }
+            let Ok(page) = scan(&sent, Kind::Threats) else { continue };
+            let body = page.body(&sent);
+            for row in &page.rows {
+                let mut out = Vec::new();
+                render(&mut out, &labels(), Kind::Threats, row, body);
+                let entry: Value = serde_json::from_slice(&out).unwrap();
+                assert_eq!(entry["text"].as_str().unwrap().as_bytes(), &body[row.range.clone()]);
+                rendered += 1;
+            }
+        }
+        assert!(rendered > 5_000, "{rendered}");
     }
 
     #[test]

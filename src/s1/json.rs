@@ -104,6 +104,7 @@ fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
 
 /// The high bit of each byte of `word` that equals `byte`. Bytes above the first match may be
 /// marked wrongly (the borrow of the subtraction); the lowest mark never is.
+#[inline]
 pub(crate) fn equal_bytes(word: u64, byte: u8) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;

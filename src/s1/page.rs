@@ -97,8 +97,14 @@ fn scan_text(body: &[u8], kind: Kind) -> Result<Page, Broken> {
         let rest = answer::excerpt(&body[walker.at..]);
         return Err(Broken(format!("something follows the JSON: {rest}")));
     }
+    if page.next.as_ref().is_some_and(|Cursor(text)| text.len() > limits::CURSOR_BYTES_MAX) {
+        return Err(Broken("the cursor is too long to be sent back".to_owned()));
+    }
     match data {
         Some(Data::List) => Ok(page),
+        Some(Data::TooLong) => {
+            Err(Broken("`data` has far more rows than were asked for".to_owned()))
+        }
         Some(Data::Other) => Err(Broken("`data` is not a list".to_owned())),
         None => Err(Broken(format!("the answer has no `data`: {}", answer::excerpt(body)))),
     }
@@ -107,6 +113,8 @@ fn scan_text(body: &[u8], kind: Kind) -> Result<Page, Broken> {
 enum Data {
     /// A list, or `null` for an empty one.
     List,
+    /// More rows than are taken; the ones beyond were passed.
+    TooLong,
     Other,
 }
 
@@ -124,8 +132,12 @@ fn walk_data(walker: &mut Walker<'_>, kind: Kind, rows: &mut Vec<Row>) -> Option
         return Some(Data::List);
     }
     let mut before = Stamp::EPOCH;
+    let mut data = Data::List;
     loop {
-        if let Some(row) = walk_record(walker, kind, before)? {
+        if rows.len() >= limits::PAGE_ROWS_TAKEN_MAX {
+            walker.value()?;
+            data = Data::TooLong;
+        } else if let Some(row) = walk_record(walker, kind, before)? {
             before = row.key.stamp;
             rows.push(row);
         }
@@ -133,7 +145,7 @@ fn walk_data(walker: &mut Walker<'_>, kind: Kind, rows: &mut Vec<Row>) -> Option
             b',' => walker.at += 1,
             b']' => {
                 walker.at += 1;
-                return Some(Data::List);
+                return Some(data);
             }
             _ => return None,
         }

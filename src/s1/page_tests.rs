@@ -98,6 +98,20 @@ fn what_is_no_page_is_told_with_its_reason() {
 }
 
 #[test]
+fn what_a_page_may_grow_to_is_bounded() {
+    let rows = |count: usize| format!("{{\"data\":[{}1]}}", "1,".repeat(count - 1));
+    let most = limits::PAGE_ROWS_TAKEN_MAX;
+    assert_eq!(scan(rows(most).as_bytes(), Kind::Threats).unwrap().rows.len(), most);
+    assert!(scan(rows(most + 1).as_bytes(), Kind::Threats).is_err());
+    let cursor = |length: usize| {
+        let cursor = "c".repeat(length);
+        format!("{{\"data\":[],\"pagination\":{{\"nextCursor\":\"{cursor}\"}}}}")
+    };
+    assert!(scan(cursor(limits::CURSOR_BYTES_MAX).as_bytes(), Kind::Threats).is_ok());
+    assert!(scan(cursor(limits::CURSOR_BYTES_MAX + 1).as_bytes(), Kind::Threats).is_err());
+}
+
+#[test]
 fn a_body_cut_anywhere_is_broken() {
     let body = page_of(&[ACTIVITY, ACTIVITY]);
     for cut in 0..body.len() {
