@@ -126,12 +126,17 @@ impl Header {
     }
 
     fn deflated_at(&self) -> usize {
-        self.table_at() + self.entries as usize * TABLE_ROW_BYTES
+        self.table_at() + Header::table_bytes(self.entries)
     }
 
     /// The length of the whole frame on disk.
     pub fn disk_len(&self) -> usize {
         self.deflated_at() + self.deflated_len as usize
+    }
+
+    /// The length of the table of so many entries.
+    pub fn table_bytes(entries: u32) -> usize {
+        entries as usize * TABLE_ROW_BYTES
     }
 
     /// Reads a header, with the name, from the beginning of `bytes`.
@@ -144,8 +149,7 @@ impl Header {
         let kind = fields.u8().and_then(Kind::from_code).ok_or(Bad::Header)?;
         let flags = fields.u8().ok_or(Bad::Header)?;
         let name_len = usize::from(fields.u16().ok_or(Bad::Header)?);
-        let name =
-            bytes.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + name_len).ok_or(Bad::Cut)?;
+        let name = bytes.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + name_len).ok_or(Bad::Cut)?;
         if header_crc(&fixed[..FRAME_HEADER_BYTES - 4], name) != last_u32(fixed) {
             return Err(Bad::Header);
         }
@@ -197,8 +201,10 @@ pub fn disk_len(frame: &Frame) -> u64 {
 /// only: nobody shall poll half a century again for their sake.
 pub fn stamps(entries: &[EntryMeta], progress: Progress) -> (Stamp, Stamp) {
     let own = entries.iter().filter(|entry| entry.stamped).map(|entry| entry.key.stamp).min();
+    let borrowed = entries.iter().map(|entry| entry.key.stamp).filter(|at| *at > Stamp::EPOCH);
+    let oldest = own.or_else(|| borrowed.min()).unwrap_or(progress.from);
     let newest = entries.iter().map(|entry| entry.key.stamp).max();
-    (own.unwrap_or(progress.from), newest.unwrap_or(progress.position))
+    (oldest, newest.unwrap_or(progress.position))
 }
 
 /// Adds a frame as it lies on disk to `out`.
@@ -384,8 +390,20 @@ mod tests {
         assert!(!is_file_header(&file_header(Seq(0x17)), Seq(0x18)));
     }
 
-    const GOLDEN_FILE_HEADER: &str = "";
-    const GOLDEN_FRAME: &str = "";
+    const GOLDEN_FILE_HEADER: &str = "533143584c4f470a010000001700000000000000bfdcb58f";
+    const GOLDEN_FRAME: &str = concat!(
+        "5331460102010400",
+        "1700000000000000",
+        "030000000200000007000000e6a401c411000000",
+        "58f338ee2220a59b",
+        "80841e000000000040420f0000000000",
+        "60e316000000000080841e0000000000",
+        "289ade99",
+        "61636d65",
+        "60e3160000000000070000000000000002000080",
+        "80841e0000000000000000000000008004000000",
+        "000700f8ff7b7d2c6e756c6c000000ffff"
+    );
 
     #[test]
     fn a_frame_is_read_as_it_was_written() {

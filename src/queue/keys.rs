@@ -10,7 +10,6 @@
 //! | `q` seq | `Entry`: where a frame lies and what is in it |
 //! | `s` number | a stream's name, its progress, its delivered progress |
 //! | `k` number, newest stamp, chunk | ids of the overlap, 16 bytes each |
-//! | `p` seq, skip | why this entry was parked |
 
 use crate::frame::Fields;
 use crate::record::{Kind, Place, Progress, RowKey, Seq, StreamName};
@@ -152,13 +151,6 @@ pub(super) fn decode_chunk_key(key: &[u8]) -> Option<(u16, ChunkId)> {
     let newest = Stamp(i64::from_be_bytes(*newest) ^ i64::MIN);
     let number = u64::from_be_bytes(*rest.first_chunk()?);
     Some((u16::from_be_bytes(*stream), ChunkId { newest, number }))
-}
-
-pub(super) fn parked_key(at: Place) -> Vec<u8> {
-    let mut key = b"p".to_vec();
-    key.extend_from_slice(&at.seq.0.to_be_bytes());
-    key.extend_from_slice(&at.skip.to_be_bytes());
-    key
 }
 
 pub(super) fn encode_ids(out: &mut Vec<u8>, ids: &[RowKey]) {

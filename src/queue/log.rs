@@ -28,6 +28,8 @@ fn first_of(name: &str) -> Option<u64> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct LogFiles {
     pub lens: BTreeMap<u64, u64>,
+    /// The ones in which damage was seen, and what it was.
+    pub damaged: BTreeMap<u64, String>,
     /// The one this process writes to.
     pub active: Option<u64>,
 }
@@ -36,7 +38,7 @@ impl LogFiles {
     pub fn list(disk: &mut impl Disk) -> io::Result<LogFiles> {
         let items = disk.list(DIR)?;
         let lens = items.iter().filter_map(|item| Some((first_of(&item.name)?, item.len)));
-        Ok(LogFiles { lens: lens.collect(), active: None })
+        Ok(LogFiles { lens: lens.collect(), ..LogFiles::default() })
     }
 
     pub fn bytes(&self) -> u64 {
@@ -86,7 +88,6 @@ pub(super) enum Found {
 /// Walks through one log file.
 #[derive(Debug)]
 pub(super) struct Scan {
-    pub file: u64,
     path: String,
     offset: u64,
     len: u64,
@@ -96,7 +97,7 @@ impl Scan {
     /// Scans a file from `offset`, or from its beginning, where a damaged file header is no
     /// obstacle: frames carry all that is needed.
     pub fn new(file: u64, offset: u64, len: u64) -> Scan {
-        Scan { file, path: path(file), offset: offset.max(FILE_HEADER_BYTES as u64), len }
+        Scan { path: path(file), offset: offset.max(FILE_HEADER_BYTES as u64), len }
     }
 
     pub fn next(&mut self, disk: &mut impl Disk) -> Found {

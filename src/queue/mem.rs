@@ -507,7 +507,8 @@ impl Disk for MemDisk {
         let mut medium = self.medium.borrow_mut();
         medium.gate()?;
         let below = format!("{path}/");
-        let files = medium.names.iter().filter(|(name, _)| *name == path || name.starts_with(&below));
+        let files =
+            medium.names.iter().filter(|(name, _)| *name == path || name.starts_with(&below));
         Ok(files.map(|(_, entry)| medium.len(entry)).sum())
     }
 
@@ -620,7 +621,6 @@ impl Index for MemIndex {
 }
 
 fn told(error: &io::Error) -> IndexError {
-    let fault =
-        if super::disk::is_full(error) { IndexFault::Full } else { IndexFault::Broken };
+    let fault = if super::disk::is_full(error) { IndexFault::Full } else { IndexFault::Broken };
     IndexError { fault, why: error.to_string() }
 }

@@ -53,10 +53,8 @@ impl Opener for SledOpener {
             return Err(IndexError { fault: IndexFault::NoThread, why });
         }
         let path = self.path(number);
-        let config = sled::Config::new()
-            .path(&path)
-            .cache_capacity(SLED_CACHE_BYTES)
-            .flush_every_ms(None);
+        let config =
+            sled::Config::new().path(&path).cache_capacity(SLED_CACHE_BYTES).flush_every_ms(None);
         let db = guarded(|| config.open())?;
         let file = make_durable(&path, &self.root);
         match file {
