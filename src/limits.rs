@@ -127,3 +127,28 @@ const _: () = assert!(LOG_FILE_KEEP_BYTES_MAX < LOG_FILE_BYTES_MAX);
 const _: () = assert!(RESERVE_BYTES + 2 * LOG_FILE_BYTES_MAX < QUEUE_BYTES_MIN);
 const _: () = assert!(BODY_RAW_BYTES_MIN < BODY_RAW_BYTES_MAX);
 const _: () = assert!(FRAME_RAW_BYTES_CEILING < u32::MAX as usize);
+
+/// How often `checkpoint` is rewritten at most: it only shortens what is asked for again after the
+/// index and the log are both damaged, and each rewrite costs the flash about 60 KB.
+pub const CHECKPOINT_MINUTES_MIN: u64 = 5;
+/// Ids of the overlap that `checkpoint` carries for each stream; without the rest they are only
+/// delivered twice, after a damaged index.
+pub const CHECKPOINT_KNOWN_IDS_MAX: usize = 8_192;
+/// Kept free of records within `queue.max_size`, for what the index may grow to (measured: 0.5 to
+/// 1.3 MiB, docs/QUEUE.md) and for a record to be parked when the queue is full.
+pub const QUEUE_SLACK_BYTES: u64 = 2 << 20;
+/// Polling stops when less than this is left below `queue.max_size`: about one common page.
+pub const ROOM_MARGIN_BYTES: u64 = 512 << 10;
+/// Frames in one request, so that an acknowledgement is one small commit.
+pub const TAKE_FRAMES_MAX: usize = 1_024;
+/// Keys of stale overlap ids removed in one commit; the rest goes with the next.
+pub const STALE_CHUNKS_PER_COMMIT_MAX: usize = 512;
+/// Starts in a row that did not survive opening the index before it is set aside.
+pub const INDEX_OPEN_ATTEMPTS_MAX: u32 = 2;
+/// Why a record was parked, as kept for a person.
+pub const PARKED_WHY_BYTES_MAX: usize = 1 << 10;
+
+const _: () = assert!(TAKE_FRAMES_MAX * 64 <= INDEX_COMMIT_BYTES_MAX);
+const _: () = assert!(STALE_CHUNKS_PER_COMMIT_MAX * 64 <= INDEX_COMMIT_BYTES_MAX / 2);
+/// Streams in one checkpoint: more than anyone has tenants, times three kinds.
+pub const STREAMS_MAX: u32 = 20_000;
