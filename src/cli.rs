@@ -26,6 +26,8 @@ pub enum Exit {
     Failed = 1,
     /// The arguments make no sense. Nothing was done.
     Usage = 2,
+    /// `status` only: the daemon does not run.
+    NotRunning = 3,
     /// A side can't be reached or is busy. Everything is kept; try again later.
     TryLater = 75,
     /// A credential or permission is refused. Everything is kept; a person must act.
@@ -35,8 +37,15 @@ pub enum Exit {
 }
 
 impl Exit {
-    pub const ALL: [Exit; 6] =
-        [Exit::Done, Exit::Failed, Exit::Usage, Exit::TryLater, Exit::Refused, Exit::Config];
+    pub const ALL: [Exit; 7] = [
+        Exit::Done,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::NotRunning,
+        Exit::TryLater,
+        Exit::Refused,
+        Exit::Config,
+    ];
 
     pub fn code(self) -> u8 {
         self as u8
@@ -45,8 +54,9 @@ impl Exit {
     fn explain(self) -> &'static str {
         match self {
             Exit::Done => "done",
-            Exit::Failed => "failed",
+            Exit::Failed => "failed; of status: running, but not healthy",
             Exit::Usage => "the arguments make no sense",
+            Exit::NotRunning => "the daemon does not run (status)",
             Exit::TryLater => "a service can't be reached; everything is kept, try again later",
             Exit::Refused => "a credential or permission is refused; everything is kept",
             Exit::Config => "the config can't be used",

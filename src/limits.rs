@@ -110,8 +110,6 @@ pub const STOP_GRACE_SECONDS: u64 = 8;
 pub const CONNECTION_BUFFER_BYTES: usize = 64 << 10;
 /// How often secret files are looked at while one is missing or was refused.
 pub const CREDENTIAL_LOOK_MS: u64 = 1_000;
-/// A file that holds a secret is no longer than this.
-pub const SECRET_FILE_BYTES_MAX: u64 = 64 << 10;
 /// `network.ca_file` is no longer than this; the bundle of a whole system is 250 KB.
 pub const CA_FILE_BYTES_MAX: u64 = 4 << 20;
 /// `check` asks each stream for one row of this long ago: a light query on every console.

@@ -188,7 +188,7 @@ mod tests {
                     let longest = if prng.chance(3) { 600_000 } else { 4_000 };
                     let noisy = prng.chance(20);
                     (0..1 + prng.below(longest))
-                        .map(|_| if noisy { prng.next() as u8 } else { b'a' })
+                        .map(|_| if noisy { prng.next_u64() as u8 } else { b'a' })
                         .collect()
                 })
                 .collect();

@@ -304,7 +304,7 @@ mod tests {
             let mut sent = whole.as_bytes().to_vec();
             for _ in 0..1 + prng.below(3) {
                 let at = prng.below(sent.len() as u64) as usize;
-                let byte = [b'"', b'\\', b'{', b']', 0, 0xff, b'x', prng.next() as u8];
+                let byte = [b'"', b'\\', b'{', b']', 0, 0xff, b'x', prng.next_u64() as u8];
                 sent[at] = byte[prng.below(8) as usize];
             }
             let Ok(page) = scan(&sent, Kind::Threats) else { continue };

@@ -25,7 +25,7 @@ mod loopback;
 #[cfg(test)]
 mod net_tests;
 
-use crate::record::{Answer, NetTrouble};
+use crate::record::{Answer, Credential, NetTrouble};
 use crate::time::{Mono, Stamp};
 
 pub use real::{Real, SetupError};
@@ -69,15 +69,6 @@ pub enum Ask {
     Info,
     /// When the token ends. The edge writes the body, for the token is in it.
     TokenDetails,
-}
-
-/// A secret of the config.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Credential {
-    /// The token of the tenant at this place in the config.
-    Token(usize),
-    /// Coralogix's key.
-    Key,
 }
 
 /// Why a sleep ended.

@@ -71,6 +71,8 @@ pub struct Finding {
 #[derive(Clone, Debug)]
 pub struct Peeked {
     pub pieces: Vec<Piece>,
+    /// The numbers of the pieces' frames.
+    pub seqs: Vec<Seq>,
     pub sent: Sent,
 }
 

@@ -6,7 +6,7 @@ use super::keys::Entry;
 use super::{Peeked, Queue, QueueError, log};
 use crate::frame::{self, Frame, Piece, json_len};
 use crate::limits::TAKE_FRAMES_MAX;
-use crate::record::{Place, Sent, Take};
+use crate::record::{Place, Sent, Seq, Take};
 
 /// Entries of the index looked at a time.
 const LOOK_AHEAD: usize = 32;
@@ -17,6 +17,7 @@ const BRACKETS_BYTES: u64 = 2;
 #[derive(Default)]
 struct Basket {
     pieces: Vec<Piece>,
+    seqs: Vec<Seq>,
     entries: u32,
     raw_bytes: u64,
 }
@@ -28,7 +29,8 @@ impl Basket {
         self.raw_bytes.max(BRACKETS_BYTES) + comma + more
     }
 
-    fn put(&mut self, frame: Frame, skip: u32, take: u32, bytes: u64) {
+    fn put(&mut self, seq: Seq, frame: Frame, (skip, take): (u32, u32), bytes: u64) {
+        self.seqs.push(seq);
         self.raw_bytes = self.with(bytes);
         self.entries += take;
         self.pieces.push(Piece { frame, skip, take });
@@ -73,7 +75,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 } else {
                     (entry.entries, u64::from(entry.raw_len))
                 };
-                basket.put(frame, skip, count, bytes);
+                basket.put(entry.seq, frame, (skip, count), bytes);
                 if skip + count < entry.entries {
                     end = Place { seq: entry.seq, skip: skip + count };
                     break 'frames;
@@ -86,7 +88,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         };
         let (entries, raw_bytes) = (basket.entries, basket.raw_bytes);
         let sent = Sent { first, end, entries, raw_bytes };
-        Ok(Some(Peeked { pieces: basket.pieces, sent }))
+        Ok(Some(Peeked { pieces: basket.pieces, seqs: basket.seqs, sent }))
     }
 
     /// Records are counted but no frame is in the index: not an index to trust.

@@ -22,6 +22,19 @@ pub struct RealDisk {
     reader: Option<(String, File)>,
 }
 
+/// Whether a process has the queue in this directory open. `None`: it can't be seen from here.
+pub fn is_in_use(dir: &Path) -> Option<bool> {
+    match File::open(dir.join("lock")) {
+        Ok(lock) => match lock.try_lock_shared() {
+            Ok(()) => Some(false),
+            Err(TryLockError::WouldBlock) => Some(true),
+            Err(TryLockError::Error(_)) => None,
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(false),
+        Err(_) => None,
+    }
+}
+
 impl RealDisk {
     pub fn new(root: impl Into<PathBuf>) -> RealDisk {
         RealDisk { root: root.into(), lock: None, writers: Vec::new(), reader: None }

@@ -10,10 +10,11 @@ use std::path::PathBuf;
 use log::{Level, log};
 
 pub use changes::{Changes, Names};
-pub use status::{Status, overall};
+pub use status::{Lane, Status, overall};
 
 use crate::core::{Core, Mood, View};
 use crate::time::{Mono, Span, Stamp};
+use crate::work::Counters;
 
 /// The status file is rewritten at most this often.
 const STATUS_EVERY: Span = Span::seconds(1);
@@ -42,7 +43,7 @@ impl Report {
     }
 
     /// Looks at the core after a step. Cheap when nothing is due to be told.
-    pub fn observe(&mut self, core: &Core, now: Mono, wall: Stamp) {
+    pub fn observe(&mut self, core: &Core, now: Mono, wall: Stamp, counters: Counters) {
         let view = core.view(now);
         for (level, line) in self.changes.lines(&view, now) {
             log!(target: "s1_coralogix", level, "{line}");
@@ -56,18 +57,18 @@ impl Report {
             }
         };
         if due {
-            self.write(&view, wall);
+            self.write(&view, wall, counters);
             self.written = Some((now, mood));
         }
     }
 
     /// The last word before the program ends.
-    pub fn close(&mut self, core: &Core, now: Mono, wall: Stamp) {
-        self.write(&core.view(now), wall);
+    pub fn close(&mut self, core: &Core, now: Mono, wall: Stamp, counters: Counters) {
+        self.write(&core.view(now), wall, counters);
     }
 
-    fn write(&mut self, view: &View, wall: Stamp) {
-        let status = Status::of(view, &self.names, self.max_bytes, wall);
+    fn write(&mut self, view: &View, wall: Stamp, counters: Counters) {
+        let status = Status::of(view, &self.names, self.max_bytes, wall, counters);
         match status.write(&self.status_file) {
             Ok(()) => self.status_works = true,
             Err(why) if self.status_works => {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::{LaneView, Mood, View};
 use crate::time::Stamp;
+use crate::work::Counters;
 
 use super::changes::Names;
 
@@ -60,6 +61,10 @@ pub struct Sink {
     pub delivered: u64,
     /// Batches accepted with an answer that was not seen before.
     pub remarks: u64,
+    /// Records delivered whole though longer than 30,000 bytes.
+    pub long_records: u64,
+    /// Entries sent without `timestamp`, theirs being too old or ahead.
+    pub unstamped: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -116,7 +121,13 @@ pub fn overall(view: &View) -> Mood {
 }
 
 impl Status {
-    pub fn of(view: &View, names: &Names, max_bytes: u64, wall: Stamp) -> Status {
+    pub fn of(
+        view: &View,
+        names: &Names,
+        max_bytes: u64,
+        wall: Stamp,
+        counters: Counters,
+    ) -> Status {
         let integrations = view.tenants.iter().zip(&names.tenants).map(|(tenant, name)| {
             let now = tenant.source_now.unwrap_or(wall);
             Integration {
@@ -158,6 +169,8 @@ impl Status {
                 lane: Lane::of(&view.sink),
                 delivered: view.delivered,
                 remarks: view.remarks,
+                long_records: counters.long_records,
+                unstamped: counters.unstamped,
             },
             queue: Queue {
                 waiting: view.held.records,

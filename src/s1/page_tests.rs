@@ -211,7 +211,7 @@ fn random_value(prng: &mut Prng, depth: u32) -> Value {
     match prng.below(below) {
         0 => Value::Null,
         1 => Value::Bool(prng.chance(50)),
-        2 => Value::from(prng.next()),
+        2 => Value::from(prng.next_u64()),
         3 => Value::from("malicious"),
         4 => Value::from("\"}],\\\u{1}\u{20ac}".repeat(prng.below(5) as usize)),
         5 => (0..prng.below(4)).map(|_| random_value(prng, depth - 1)).collect(),
