@@ -11,8 +11,9 @@ use crate::limits;
 use crate::record::{Progress, RowKey, StreamName};
 use crate::time::Stamp;
 
-/// Measured with `cargo bench --bench way`: against level 1 it costs a third more time and saves a
-/// third of what goes to flash and over the uplink; level 3 costs another third and saves a twentieth.
+/// Measured with `cargo bench --bench way`, for records of 2.6 KB: level 1 takes 4.2 us and leaves
+/// 0.149 of the size, level 2 6.5 us and 0.106, level 3 9.7 us and 0.100. Two microseconds are worth
+/// a third of what goes to flash and over the uplink; three more for a twentieth are not.
 const LEVEL: u32 = 2;
 
 /// What a sync flush ends with: the length of an empty stored block, and its complement.
