@@ -441,6 +441,6 @@ mod tests {
 
     #[test]
     fn exit_codes_are_those_that_scripts_know() {
-        assert_eq!(Exit::ALL.map(Exit::code), [0, 1, 2, 75, 77, 78]);
+        assert_eq!(Exit::ALL.map(Exit::code), [0, 1, 2, 3, 75, 77, 78]);
     }
 }

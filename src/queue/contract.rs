@@ -217,7 +217,7 @@ fn the_queue_is_full_before_max_size_and_goes_on_when_drained<G: Ground>(ground:
     assert_eq!(queue.held().room, Room::Free);
     let mut noise = Prng::new(9);
     let mut big = frame(&threats(), &[1]);
-    big.deflated = (0..1 << 18).flat_map(|_| (noise.next() as u32).to_le_bytes()).collect();
+    big.deflated = (0..1 << 18).flat_map(|_| (noise.next_u64() as u32).to_le_bytes()).collect();
     let mut taken = 0;
     let refused = loop {
         match queue.append(&threats(), std::slice::from_ref(&big), progress(1, 1), &[]) {
@@ -246,7 +246,7 @@ fn files_are_bounded_and_given_back<G: Ground>(ground: &G) {
     let (mut queue, _, _) = ground.open();
     let mut noise = Prng::new(9);
     let mut big = frame(&threats(), &[1]);
-    big.deflated = (0..1 << 17).flat_map(|_| (noise.next() as u32).to_le_bytes()).collect();
+    big.deflated = (0..1 << 17).flat_map(|_| (noise.next_u64() as u32).to_le_bytes()).collect();
     let frames = vec![big; 20];
     queue.append(&threats(), &frames, progress(1, 1), &[]).unwrap();
     assert!(queue.log.lens.len() >= 3);

@@ -157,7 +157,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         for _ in 0..RESERVE_BYTES as usize / RESERVE_PIECE_BYTES {
             piece.clear();
             while piece.len() < RESERVE_PIECE_BYTES {
-                piece.extend_from_slice(&noise.next().to_le_bytes());
+                piece.extend_from_slice(&noise.next_u64().to_le_bytes());
             }
             self.disk.append(RESERVE, &piece)?;
         }

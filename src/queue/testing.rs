@@ -125,7 +125,7 @@ pub(super) fn key(n: u64) -> RowKey {
 
 pub(super) fn entry(stream: &StreamName, n: u64) -> Vec<u8> {
     let mut noise = crate::prng::Prng::new(n);
-    let noise: String = (0..n % 7).map(|_| format!("{:016x}", noise.next())).collect();
+    let noise: String = (0..n % 7).map(|_| format!("{:016x}", noise.next_u64())).collect();
     format!("{{\"of\":\"{stream}\",\"n\":{n},\"noise\":\"{noise}\"}}").into_bytes()
 }
 
