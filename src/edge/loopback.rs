@@ -84,8 +84,7 @@ pub fn receive(wire: &mut dyn Wired) -> Option<Received> {
 /// An answer with a length, on a connection that stays.
 pub fn answer(wire: &mut dyn Wired, status: &str, headers: &str, body: &[u8]) {
     let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
-    let _ = wire.write_all(head.as_bytes());
-    let _ = wire.write_all(body);
+    let _ = wire.write_all(&[head.as_bytes(), body].concat());
     let _ = wire.flush();
 }
 
@@ -126,6 +125,8 @@ fn serve(
     script: impl Fn(&mut dyn Wired),
 ) {
     let Ok(mut stream) = stream else { return };
+    // As real servers do: what the system holds back is lost when a reset follows.
+    stream.set_nodelay(true).unwrap();
     match tls {
         None => script(&mut stream),
         Some(config) => {

@@ -162,8 +162,19 @@ impl Peer {
             date: text(&parts.headers, &DATE),
             retry_after: text(&parts.headers, &RETRY_AFTER),
             content_type: text(&parts.headers, &CONTENT_TYPE),
-            body: read(body, request.answer_bytes_max)?,
+            body: self.read(body, request.answer_bytes_max)?,
         })
+    }
+
+    /// A peer that hangs up on a request that is still being sent often cuts its own answer too.
+    /// Its status says what is wrong, so such an answer is taken as far as it came.
+    fn read(&self, body: Body, bytes_max: u64) -> Result<Vec<u8>, Error> {
+        let expected = body.content_length().unwrap_or(0).min(bytes_max);
+        let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
+        match body.into_with_config().limit(bytes_max).reader().read_to_end(&mut bytes) {
+            Err(error) if !self.wire.is_unsent() => Err(error.into()),
+            _ => Ok(bytes),
+        }
     }
 }
 
@@ -184,13 +195,6 @@ fn host_of(authority: &str) -> &str {
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-}
-
-fn read(body: Body, bytes_max: u64) -> Result<Vec<u8>, Error> {
-    let expected = body.content_length().unwrap_or(0).min(bytes_max);
-    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
-    body.into_with_config().limit(bytes_max).reader().read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn hung_up(error: &Error) -> bool {
