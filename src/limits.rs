@@ -106,6 +106,8 @@ pub const NETWORK_WAIT_PIECE_MS: u64 = 1_000;
 /// A delivery in flight gets this long to be answered after a request to stop; dropping it
 /// earlier could deliver its records twice. Shorter than the ten seconds of container runtimes.
 pub const STOP_GRACE_SECONDS: u64 = 8;
+/// Addresses of one name that are tried. ureq's own list holds no more than 16.
+pub const ADDRESSES_MAX: usize = 16;
 /// The buffer of one connection in each direction, and so the longest header of an answer.
 pub const CONNECTION_BUFFER_BYTES: usize = 64 << 10;
 /// How often secret files are looked at while one is missing or was refused.

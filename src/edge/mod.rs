@@ -21,9 +21,11 @@ mod stub;
 pub mod tls;
 
 #[cfg(test)]
-mod loopback;
+pub mod loopback;
 #[cfg(test)]
 mod net_tests;
+#[cfg(test)]
+mod probe_tests;
 
 use crate::record::{Answer, Credential, NetTrouble};
 use crate::time::{Mono, Stamp};
