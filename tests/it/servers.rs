@@ -1,0 +1,1 @@
+//! The servers behave as their checklists say.
