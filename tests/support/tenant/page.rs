@@ -155,11 +155,16 @@ impl Table {
 /// Base64 of a JSON keyset, its padding percent-encoded already, as it comes from the real API.
 fn write_cursor(row: &Row, query: &Query) -> String {
     let order = if query.descending { "desc" } else { "asc" };
+    let view = match row.draft.kind {
+        Kind::Threats => "ThreatView",
+        Kind::Activities => "Activity",
+        Kind::Alerts => "AlertView",
+    };
     let keyset = json!({
-        "id_column": "id",
+        "id_column": format!("{view}.id"),
         "id_value": row.draft.id,
         "id_sort_order": order,
-        "sort_by_column": query.sort.column(),
+        "sort_by_column": format!("{view}.{}", query.sort.column()),
         "sort_by_value": row.key(query.sort),
         "sort_order": order,
     });
@@ -171,7 +176,7 @@ fn read_cursor(text: &str, query: &Query) -> Result<(i64, u64), Refused> {
     let plain = text.replace("%3D", "=").replace("%3d", "=");
     let read = || -> Option<(i64, u64)> {
         let keyset: Value = serde_json::from_slice(&STANDARD.decode(plain).ok()?).ok()?;
-        let column = keyset.get("sort_by_column")?.as_str()?;
+        let column = keyset.get("sort_by_column")?.as_str()?.split_once('.')?.1;
         let value = keyset.get("sort_by_value")?.as_i64()?;
         let id = keyset.get("id_value")?.as_u64()?;
         (column == query.sort.column()).then_some((value, id))

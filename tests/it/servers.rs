@@ -1,1 +1,0 @@
-//! The servers behave as their checklists say.
