@@ -7,4 +7,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod commands;
+mod credentials;
+mod delivery;
+mod lifecycle;
+mod network;
+mod polling;
+mod queue;
+mod scene;
 mod servers;

@@ -58,6 +58,8 @@ pub struct Draft {
     pub updated_us: i64,
     /// The record is filled up to about this many bytes.
     pub size: usize,
+    /// Filled with what hardly compresses.
+    pub noise: bool,
     pub shape: Shape,
     pub activity_type: u32,
     /// `malicious`, `suspicious` or `n/a`.
@@ -88,6 +90,7 @@ impl Draft {
             created_us: inserted_us,
             updated_us: inserted_us - before,
             size: 0,
+            noise: false,
             shape: Shape::Usual,
             activity_type: [27, 33, 90, 92, 2001, 4003, 5009, 5126][sequence as usize % 8],
             confidence: if sequence % 3 == 0 { "suspicious" } else { "malicious" },
@@ -120,7 +123,7 @@ impl Draft {
         // The filler stands where a record's own long text would stand.
         let missing = self.size.saturating_sub(json.len());
         let at = json.find(FILLER).expect("every kind has a place for its filler");
-        json.replace_range(at..at + FILLER.len(), &filler(self.id, missing));
+        json.replace_range(at..at + FILLER.len(), &filler(self.id, missing, self.noise));
         let mut bytes = json.into_bytes();
         if self.shape == Shape::BrokenUtf8 {
             let at = find(&bytes, b"@@").expect("a broken record has a place for its bytes");
@@ -272,8 +275,10 @@ impl Draft {
 /// Where the filler goes; no record says this of itself.
 const FILLER: &str = "\u{1}filler\u{1}";
 
+const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-";
+
 /// Text of a length that compresses about as far as command lines and paths do.
-fn filler(seed: u64, length: usize) -> String {
+fn filler(seed: u64, length: usize, noise: bool) -> String {
     const WORDS: [&str; 16] = [
         "C:\\\\Windows\\\\System32\\\\",
         "powershell.exe ",
@@ -298,8 +303,10 @@ fn filler(seed: u64, length: usize) -> String {
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let draw = state >> 33;
-        if draw % 4 == 0 {
-            text.push_str(&format!("{:08x} ", draw));
+        if noise {
+            text.extend((0..5).map(|nth| LETTERS[(draw >> (nth * 6)) as usize % 64] as char));
+        } else if draw % 4 == 0 {
+            text.push_str(&format!("{draw:08x} "));
         } else {
             text.push_str(WORDS[(draw >> 4) as usize % WORDS.len()]);
         }
