@@ -7,6 +7,7 @@ pub mod record;
 pub mod secret;
 pub mod time;
 
+pub mod answer;
 pub mod config;
 pub mod coralogix;
 pub mod frame;
@@ -24,3 +25,24 @@ pub mod report;
 
 pub mod cli;
 pub mod command;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// The program: arguments in, exit code out.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let invocation = match cli::parse(args.into_iter().skip(1)) {
+        Ok(invocation) => invocation,
+        Err(usage) => {
+            eprintln!("{usage}");
+            return cli::Exit::Usage.into();
+        }
+    };
+    match command::execute(invocation) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("{}", failure.text);
+            failure.exit.into()
+        }
+    }
+}

@@ -5,6 +5,11 @@
 
 /// Rows asked for in one page. Source: Management API v2.1, `limit`: 1 to 1000.
 pub const PAGE_ROWS_MAX: u32 = 1_000;
+/// Rows taken from one answer, whatever was asked for: twelve million `1`s would fit into
+/// `PAGE_BYTES_MAX`, and each row costs memory beside its bytes.
+pub const PAGE_ROWS_TAKEN_MAX: usize = 10 * PAGE_ROWS_MAX as usize;
+/// Real cursors have 300 bytes; a request line above 8 KiB is refused by common servers.
+pub const CURSOR_BYTES_MAX: usize = 4 << 10;
 /// The longest answer of SentinelOne that is taken, inflated. A page of the largest threats seen
 /// (9.2 KB) is 9 MB; a longer one is asked for again with fewer rows.
 pub const PAGE_BYTES_MAX: u64 = 24 << 20;
@@ -12,6 +17,10 @@ pub const PAGE_BYTES_MAX: u64 = 24 << 20;
 pub const SINK_ANSWER_BYTES_MAX: u64 = 64 << 10;
 /// How much of an unexpected answer is kept for a person to read.
 pub const EXCERPT_BYTES_MAX: usize = 200;
+
+/// An endpoint's name as `computerName`, as it stands in the JSON. A longer one is not a name; the
+/// collector's host is named instead.
+pub const COMPUTER_NAME_BYTES_MAX: usize = 256;
 
 /// JSON in one frame before compression. Frames are the unit of reading, checking and sending.
 pub const FRAME_RAW_BYTES_MAX: usize = 256 << 10;
@@ -22,6 +31,14 @@ pub const FRAME_RAW_BYTES_CEILING: usize = 6 * PAGE_BYTES_MAX as usize + (1 << 2
 pub const FRAME_ENTRIES_MAX: usize = PAGE_ROWS_MAX as usize;
 /// Names of integrations, so that a frame's header stays small.
 pub const INTEGRATION_NAME_BYTES_MAX: usize = 64;
+/// Application and subsystem: Coralogix publishes no limit; this is far above what is in use.
+pub const LABEL_BYTES_MAX: usize = 128;
+/// The config file; the example with every setting is 4 KB.
+pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+/// A file with a token or key; the longest tokens seen are JWTs of 1 KB.
+pub const SECRET_FILE_BYTES_MAX: u64 = 16 << 10;
+/// The least `queue.max_size`: the reserve, an index at work and a few log files fit into it.
+pub const QUEUE_BYTES_MIN: u64 = 16 << 20;
 
 /// A log file is closed for writing once it is this long.
 pub const LOG_FILE_BYTES_MAX: u64 = 4 << 20;
@@ -81,8 +98,55 @@ pub const ONCE_FAILURES_MAX: u32 = 4;
 /// The longest sleep, so that files and limits are looked at now and then.
 pub const SLEEP_SECONDS_MAX: u64 = 60;
 
+/// An idle connection is kept this long: shorter than the idle limit of every load balancer and
+/// of most address translators, so that a reused one is rarely dead.
+pub const IDLE_CONNECTION_SECONDS_MAX: u64 = 20;
+/// A wait for the network is cut into pieces this long, so that a request to stop is heard.
+pub const NETWORK_WAIT_PIECE_MS: u64 = 1_000;
+/// A delivery in flight gets this long to be answered after a request to stop; dropping it
+/// earlier could deliver its records twice. Shorter than the ten seconds of container runtimes.
+pub const STOP_GRACE_SECONDS: u64 = 8;
+/// The buffer of one connection in each direction, and so the longest header of an answer.
+pub const CONNECTION_BUFFER_BYTES: usize = 64 << 10;
+/// How often secret files are looked at while one is missing or was refused.
+pub const CREDENTIAL_LOOK_MS: u64 = 1_000;
+/// `network.ca_file` is no longer than this; the bundle of a whole system is 250 KB.
+pub const CA_FILE_BYTES_MAX: u64 = 4 << 20;
+/// `check` asks each stream for one row of this long ago: a light query on every console.
+pub const PROBE_BACK_HOURS: u64 = 24;
+/// `check` asks for a new token when less than this is left, as the first warning of `run` does.
+pub const TOKEN_END_WARN_DAYS: u64 = 30;
+/// A clock that is off by less agrees with its server: a `Date` has whole seconds.
+pub const CLOCK_AGREES_SECONDS: u64 = 5;
+
 const _: () = assert!(FRAME_RAW_BYTES_MAX as u64 * 2 <= BODY_RAW_BYTES_MAX);
 const _: () = assert!(KNOWN_IDS_CHUNK_MAX * 16 <= INDEX_VALUE_BYTES_MAX);
 const _: () = assert!(LOG_FILE_KEEP_BYTES_MAX < LOG_FILE_BYTES_MAX);
+const _: () = assert!(RESERVE_BYTES + 2 * LOG_FILE_BYTES_MAX < QUEUE_BYTES_MIN);
 const _: () = assert!(BODY_RAW_BYTES_MIN < BODY_RAW_BYTES_MAX);
 const _: () = assert!(FRAME_RAW_BYTES_CEILING < u32::MAX as usize);
+
+/// How often `checkpoint` is rewritten at most: it only shortens what is asked for again after the
+/// index and the log are both damaged, and each rewrite costs the flash about 60 KB.
+pub const CHECKPOINT_MINUTES_MIN: u64 = 5;
+/// Ids of the overlap that `checkpoint` carries for each stream; without the rest they are only
+/// delivered twice, after a damaged index.
+pub const CHECKPOINT_KNOWN_IDS_MAX: usize = 8_192;
+/// Kept free of records within `queue.max_size`, for what the index may grow to (measured: 0.5 to
+/// 1.3 MiB, docs/QUEUE.md) and for a record to be parked when the queue is full.
+pub const QUEUE_SLACK_BYTES: u64 = 2 << 20;
+/// Polling stops when less than this is left below `queue.max_size`: about one common page.
+pub const ROOM_MARGIN_BYTES: u64 = 512 << 10;
+/// Frames in one request, so that an acknowledgement is one small commit.
+pub const TAKE_FRAMES_MAX: usize = 1_024;
+/// Keys of stale overlap ids removed in one commit; the rest goes with the next.
+pub const STALE_CHUNKS_PER_COMMIT_MAX: usize = 512;
+/// Starts in a row that did not survive opening the index before it is set aside.
+pub const INDEX_OPEN_ATTEMPTS_MAX: u32 = 2;
+/// Why a record was parked, as kept for a person.
+pub const PARKED_WHY_BYTES_MAX: usize = 1 << 10;
+
+const _: () = assert!(TAKE_FRAMES_MAX * 64 <= INDEX_COMMIT_BYTES_MAX);
+const _: () = assert!(STALE_CHUNKS_PER_COMMIT_MAX * 64 <= INDEX_COMMIT_BYTES_MAX / 2);
+/// Streams in one checkpoint: more than anyone has tenants, times three kinds.
+pub const STREAMS_MAX: u32 = 20_000;

@@ -1,3 +1,7 @@
 //! Only calls the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    s1_coralogix::run(std::env::args_os())
+}

@@ -1,1 +1,265 @@
-//! (to be written)
+//! Packs rendered entries to frames, deflated once for the disk and the wire, and opens them again.
+//!
+//! Promises: a frame's deflate blocks end on a byte boundary and refer to nothing before them, so
+//! frames can be laid end to end; no frame but one of a single entry is longer than its bound.
+//! Never: changes an entry.
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+
+use crate::frame::{EntryMeta, Frame};
+use crate::limits;
+use crate::record::{Progress, RowKey, StreamName};
+use crate::time::Stamp;
+
+/// Measured with `cargo bench --bench way`, for records of 2.6 KB: level 1 takes 4.2 us and leaves
+/// 0.149 of the size, level 2 6.5 us and 0.106, level 3 9.7 us and 0.100. Two microseconds are worth
+/// a third of what goes to flash and over the uplink; three more for a twentieth are not.
+const LEVEL: u32 = 2;
+
+/// What a sync flush ends with: the length of an empty stored block, and its complement.
+pub const SYNC_MARK: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+/// Makes deflate blocks that can stand after any others.
+pub struct Deflater {
+    compress: Compress,
+}
+
+impl Default for Deflater {
+    fn default() -> Deflater {
+        Deflater::with_level(LEVEL)
+    }
+}
+
+impl Deflater {
+    pub fn with_level(level: u32) -> Deflater {
+        Deflater { compress: Compress::new(Compression::new(level), false) }
+    }
+
+    /// Appends `raw` to `out` as deflate blocks, none of them final, up to a byte boundary.
+    pub fn deflate(&mut self, raw: &[u8], out: &mut Vec<u8>) {
+        self.compress.reset();
+        out.reserve(raw.len() / 4 + 256);
+        loop {
+            let done =
+                usize::try_from(self.compress.total_in()).expect("no more than raw was read");
+            let status = self
+                .compress
+                .compress_vec(&raw[done..], out, FlushCompress::Sync)
+                .expect("a fresh deflate stream takes any input");
+            let all_read = self.compress.total_in() == raw.len() as u64;
+            // Room that is left over means that the flush is complete; so does no progress.
+            if (all_read && out.len() < out.capacity()) || status == Status::BufError {
+                return;
+            }
+            out.reserve(raw.len() / 8 + 256);
+        }
+    }
+}
+
+/// A frame's JSON. The reason is for a person; the frame is damaged, or was never one.
+pub fn inflate(frame: &Frame) -> Result<Vec<u8>, &'static str> {
+    let length = frame.raw_len as usize;
+    if length > limits::FRAME_RAW_BYTES_CEILING {
+        return Err("its JSON is longer than any frame's");
+    }
+    let mut decompress = Decompress::new(false);
+    // A little room beyond the end, so that more than was promised shows.
+    let mut raw = Vec::with_capacity(length + 16);
+    loop {
+        let done = usize::try_from(decompress.total_in()).expect("no more than the frame was read");
+        let (read, written) = (done, raw.len());
+        decompress
+            .decompress_vec(&frame.deflated[done..], &mut raw, FlushDecompress::None)
+            .map_err(|_| "its blocks can't be inflated")?;
+        let moved = decompress.total_in() != read as u64 || raw.len() != written;
+        if !moved || raw.len() > length || decompress.total_in() == frame.deflated.len() as u64 {
+            break;
+        }
+    }
+    let all_read = decompress.total_in() == frame.deflated.len() as u64;
+    if raw.len() != length || !all_read {
+        return Err("its JSON has another length than its header says");
+    }
+    if crc32fast::hash(&raw) != frame.raw_crc {
+        return Err("its JSON has another checksum than its header says");
+    }
+    Ok(raw)
+}
+
+/// Collects the entries of one page of one stream.
+pub struct Packer {
+    stream: StreamName,
+    deflater: Deflater,
+    raw: Vec<u8>,
+    entries: Vec<EntryMeta>,
+    /// The highest stamp so far.
+    highest: Stamp,
+    frames: Vec<Frame>,
+    scratch: Vec<u8>,
+}
+
+impl Packer {
+    pub fn new(stream: StreamName) -> Packer {
+        Packer {
+            stream,
+            deflater: Deflater::default(),
+            raw: Vec::new(),
+            entries: Vec::new(),
+            highest: Stamp::MIN,
+            frames: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Adds an entry. `stamped` says that it begins with a timestamp made from `key.stamp`.
+    pub fn push(&mut self, entry: &[u8], key: RowKey, stamped: bool) {
+        let is_full = self.raw.len() + 1 + entry.len() > limits::FRAME_RAW_BYTES_MAX
+            || self.entries.len() >= limits::FRAME_ENTRIES_MAX;
+        if is_full && !self.entries.is_empty() {
+            self.close_frame();
+        }
+        if !self.entries.is_empty() {
+            self.raw.push(b',');
+        }
+        self.raw.extend_from_slice(entry);
+        let raw_len = u32::try_from(entry.len()).expect("an entry is bounded by its page");
+        self.entries.push(EntryMeta { key, raw_len, stamped });
+        self.highest = self.highest.max(key.stamp);
+    }
+
+    /// The page's frames. `progress` is where the stream stands after all of them; a frame before
+    /// the last claims no more than what is in it and before it.
+    pub fn finish(mut self, progress: Progress) -> Vec<Frame> {
+        if !self.entries.is_empty() {
+            self.close_frame();
+        }
+        for frame in &mut self.frames {
+            let position = frame.progress.position.min(progress.position);
+            frame.progress = Progress { position, from: progress.from.min(position) };
+        }
+        if let Some(last) = self.frames.last_mut() {
+            last.progress = progress;
+            last.last_of_page = true;
+        }
+        self.frames
+    }
+
+    fn close_frame(&mut self) {
+        self.scratch.clear();
+        self.deflater.deflate(&self.raw, &mut self.scratch);
+        self.frames.push(Frame {
+            stream: self.stream.clone(),
+            // Set right by `finish`, which knows the page's.
+            progress: Progress { position: self.highest, from: self.highest },
+            last_of_page: false,
+            entries: std::mem::take(&mut self.entries),
+            raw_len: u32::try_from(self.raw.len()).expect("a frame is bounded by its page"),
+            raw_crc: crc32fast::hash(&self.raw),
+            deflated: self.scratch.as_slice().to_vec(),
+        });
+        self.raw.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prng::Prng;
+    use crate::record::Kind;
+
+    fn stream() -> StreamName {
+        StreamName { integration: "acme".to_owned(), kind: Kind::Threats }
+    }
+
+    fn pack(entries: &[Vec<u8>], progress: Progress) -> Vec<Frame> {
+        let mut packer = Packer::new(stream());
+        for (at, entry) in entries.iter().enumerate() {
+            let key = RowKey { stamp: Stamp(10 + at as i64), id: at as u64 };
+            packer.push(entry, key, at % 2 == 0);
+        }
+        packer.finish(progress)
+    }
+
+    #[test]
+    fn frames_hold_what_was_pushed_in_order_and_within_their_bounds() {
+        let mut prng = Prng::new(1);
+        for round in 0..25 {
+            let entries: Vec<Vec<u8>> = (0..1 + prng.below(300))
+                .map(|_| {
+                    let longest = if prng.chance(3) { 600_000 } else { 4_000 };
+                    let noisy = prng.chance(20);
+                    (0..1 + prng.below(longest))
+                        .map(|_| if noisy { prng.next_u64() as u8 } else { b'a' })
+                        .collect()
+                })
+                .collect();
+            let progress = Progress { position: Stamp(1_000), from: Stamp(5) };
+            let frames = pack(&entries, progress);
+            let mut left = entries.iter();
+            for frame in &frames {
+                let expected: Vec<_> = left.by_ref().take(frame.entries.len()).cloned().collect();
+                assert_eq!(inflate(frame).unwrap(), expected.join(&b','), "round {round}");
+                let fits = frame.raw_len as usize <= limits::FRAME_RAW_BYTES_MAX;
+                assert!(fits || frame.entries.len() == 1);
+                assert!(frame.deflated.ends_with(&SYNC_MARK));
+                let lengths: Vec<_> = frame.entries.iter().map(|e| e.raw_len as usize).collect();
+                assert_eq!(lengths, expected.iter().map(Vec::len).collect::<Vec<_>>());
+            }
+            assert!(left.next().is_none());
+        }
+    }
+
+    #[test]
+    fn a_frame_claims_only_what_is_in_it_and_before_it() {
+        let entries = vec![vec![b'x'; limits::FRAME_RAW_BYTES_MAX]; 4];
+        let frames = pack(&entries, Progress { position: Stamp(12), from: Stamp(11) });
+        let seen: Vec<_> = frames
+            .iter()
+            .map(|frame| (frame.progress.position.0, frame.progress.from.0, frame.last_of_page))
+            .collect();
+        assert_eq!(seen, [(10, 10, false), (11, 11, false), (12, 11, false), (12, 11, true)]);
+        assert_eq!(frames[1].entries[0].key, RowKey { stamp: Stamp(11), id: 1 });
+        assert_eq!([frames[0].entries[0].stamped, frames[1].entries[0].stamped], [true, false]);
+    }
+
+    #[test]
+    fn an_empty_page_has_no_frame() {
+        assert_eq!(pack(&[], Progress { position: Stamp(1), from: Stamp(1) }), []);
+    }
+
+    #[test]
+    fn a_frame_never_holds_too_many_entries() {
+        let entries = vec![b"{}".to_vec(); limits::FRAME_ENTRIES_MAX + 1];
+        let frames = pack(&entries, Progress { position: Stamp(1), from: Stamp(1) });
+        let counts: Vec<_> = frames.iter().map(|frame| frame.entries.len()).collect();
+        assert_eq!(counts, [limits::FRAME_ENTRIES_MAX, 1]);
+    }
+
+    #[test]
+    fn a_damaged_frame_is_told_and_never_inflated_beyond_its_length() {
+        let whole = pack(&[vec![b'a'; 5_000]], Progress { position: Stamp(1), from: Stamp(1) });
+        let whole = &whole[0];
+        let mut prng = Prng::new(9);
+        for _ in 0..2_000 {
+            let mut frame = whole.clone();
+            match prng.below(3) {
+                0 => frame.raw_len = prng.below(20_000) as u32,
+                1 => frame.deflated.truncate(prng.below(whole.deflated.len() as u64) as usize),
+                _ => {
+                    let at = prng.below(whole.deflated.len() as u64) as usize;
+                    frame.deflated[at] ^= 1 << prng.below(8);
+                }
+            }
+            // A flipped bit may lie where it changes nothing; then the JSON is the same.
+            if let Ok(raw) = inflate(&frame) {
+                assert_eq!(raw, vec![b'a'; 5_000]);
+            }
+        }
+        let mut frame = whole.clone();
+        frame.raw_len = u32::MAX;
+        assert_eq!(inflate(&frame), Err("its JSON is longer than any frame's"));
+        frame.raw_len = whole.raw_len;
+        frame.raw_crc ^= 1;
+        assert_eq!(inflate(&frame), Err("its JSON has another checksum than its header says"));
+    }
+}

@@ -13,7 +13,7 @@ impl Prng {
         Prng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -23,7 +23,7 @@ impl Prng {
     /// A number below `n`. The bias of the remainder is below 1 in 2^32 for any `n` used here.
     pub fn below(&mut self, n: u64) -> u64 {
         assert!(n > 0, "there is no number below zero");
-        (self.next() >> 8) % n
+        (self.next_u64() >> 8) % n
     }
 
     pub fn chance(&mut self, percent: u64) -> bool {

@@ -256,3 +256,12 @@ pub enum WriteMode {
     /// With an empty queue a page is sent from memory first, and stored only if that fails.
     OnFailure,
 }
+
+/// A secret that may change while the program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// The API token of this tenant.
+    Token(usize),
+    /// Coralogix's Send-Your-Data key.
+    Key,
+}

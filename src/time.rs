@@ -98,6 +98,9 @@ pub struct Stamp(pub i64);
 impl Stamp {
     /// Below every real stamp: "nothing seen yet".
     pub const MIN: Stamp = Stamp(i64::MIN);
+    /// Above every real stamp: a record whose own stamp can't be read. It moves no position and is
+    /// remembered for ever, so that it is neither lost nor sent twice.
+    pub const UNREADABLE: Stamp = Stamp(i64::MAX);
     pub const EPOCH: Stamp = Stamp(0);
 
     pub const fn from_ms(ms: i64) -> Stamp {

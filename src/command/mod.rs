@@ -1,1 +1,61 @@
-//! (to be written)
+//! One file a subcommand, and how all of them begin and end.
+//!
+//! Promises: a failure is told with its remedy and its exit code; a closed pipe is no failure.
+
+pub mod check;
+pub mod run;
+pub mod settings;
+pub mod status;
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+use crate::cli::{self, Command, Exit, Invocation};
+use crate::core::Mode;
+use crate::edge::{config_file, host};
+
+/// A failure for people, with the exit code for scripts.
+#[derive(Debug)]
+pub struct Failure {
+    pub exit: Exit,
+    pub text: String,
+}
+
+impl Failure {
+    pub fn new(exit: Exit, text: impl Display) -> Failure {
+        Failure { exit, text: text.to_string() }
+    }
+}
+
+/// Does what the command line says.
+pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
+    let config = cli::config_path(invocation.config, config_file::path_from_environment());
+    match invocation.command {
+        Command::Run { once } => run::run(&config, if once { Mode::Once } else { Mode::Daemon }),
+        Command::Check { offline } => {
+            let settings = settings::load(&config)?;
+            let look = check::Look { utf8: host::speaks_utf8() || !io::stdout().is_terminal() };
+            let mut out = io::stdout().lock();
+            match check::check(&settings, &config, offline, look, &mut out) {
+                Ok(ended) => Ok(Exit::ALL
+                    .into_iter()
+                    .find(|exit| exit.code() == ended as u8)
+                    .unwrap_or(Exit::Failed)),
+                Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+                Err(why) => Err(Failure::new(Exit::Failed, format!("Failed to print: {why}"))),
+            }
+        }
+        Command::Status { json } => status::status(&config, json),
+        Command::Help(topic) => print(&cli::help(topic)),
+        Command::Version => print(&format!("{}\n", cli::version())),
+    }
+}
+
+/// Prints to stdout. Whoever closed the pipe has read enough.
+pub fn print(text: &str) -> Result<Exit, Failure> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => Ok(Exit::Done),
+        Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+        Err(why) => Err(Failure::new(Exit::Failed, format!("Failed to print: {why}"))),
+    }
+}

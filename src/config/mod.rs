@@ -1,9 +1,29 @@
 //! The configuration as a value that can't be wrong.
+//!
+//! Holds: the values; `parse`, which makes them from a text and tells everything that is wrong
+//! with it at once. The way: `raw` (what was typed, with places) to `check` (what is meant);
+//! `settings` is the one table of all there is, `cite` tells findings, `example` writes the file
+//! that is shipped. Never: reads a file, the environment or a clock.
+
+mod address;
+mod check;
+mod cite;
+pub mod example;
+mod leaf;
+mod raw;
+mod secrets;
+pub mod settings;
+pub mod suggest;
+#[cfg(test)]
+mod tests;
+pub mod units;
 
 use std::path::PathBuf;
 
+pub use cite::{Finding, Findings, Severity};
+
 use crate::record::{Kind, Start, WriteMode};
-use crate::secret::Secret;
+use crate::secret::{NotASecret, Secret};
 use crate::time::Span;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -73,4 +93,54 @@ pub enum SecretSource {
     Inline(Secret),
     /// The environment variable of this name, taken when the program started.
     Environment { name: &'static str, secret: Secret },
+}
+
+/// What a config needs to know of the world it is read in.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// `$CREDENTIALS_DIRECTORY`, which systemd sets for a service with credentials.
+    pub credentials_directory: Option<PathBuf>,
+    /// `$CORALOGIX_API_KEY`; `None` also when it is empty.
+    pub coralogix_api_key: Option<Result<Secret, NotASecret>>,
+    /// `$S1_API_TOKEN`; `None` also when it is empty.
+    pub s1_api_token: Option<Result<Secret, NotASecret>>,
+    /// The permissions of the config file; `None` where there is no file.
+    pub config_mode: Option<u32>,
+}
+
+/// Reads a config. `Ok` comes with warnings, `Err` with everything that was found, in the order of
+/// the file.
+pub fn parse(
+    file_name: &str,
+    text: &str,
+    environment: &Environment,
+) -> Result<(Config, Vec<Finding>), Findings> {
+    let source = |masks| cite::Text { name: file_name, text, masks, trust };
+    let raw = match raw::read(text) {
+        Ok(raw) => raw,
+        Err(notes) => {
+            let source = source(Vec::new());
+            let cite = |note| source.cite(note, cite::Hide::Doubtful);
+            return Err(Findings(notes.into_iter().map(cite).collect()));
+        }
+    };
+    let (config, mut notes) = check::check(&raw, environment);
+    notes.sort_by_key(|note| note.span.as_ref().map_or(0, |span| span.start));
+    let source = source(raw.masks);
+    let findings: Vec<Finding> =
+        notes.into_iter().map(|note| source.cite(note, cite::Hide::Masks)).collect();
+    match config {
+        Some(config) => Ok((config, findings)),
+        None => Err(Findings(findings)),
+    }
+}
+
+/// A key that is a setting anywhere is judged by the most secret of its meanings.
+fn trust(key: &str) -> cite::Trust {
+    let settings = || settings::SETTINGS.iter().filter(|setting| setting.key == key);
+    match settings().next() {
+        None => cite::Trust::Unknown,
+        Some(_) if settings().any(settings::Setting::may_hold_a_secret) => cite::Trust::Secret,
+        Some(_) => cite::Trust::Harmless,
+    }
 }

@@ -1,1 +1,10 @@
-//! (to be written)
+//! What is sent to Coralogix, and what its answers mean.
+//!
+//! Holds the `logs/v1/singles` protocol as pure functions from values to bytes and back. Never: IO.
+
+pub mod body;
+pub mod entry;
+pub mod verdict;
+
+/// Where batches are posted, below `https://ingress.<domain>`.
+pub const SINGLES_PATH: &str = "/logs/v1/singles";

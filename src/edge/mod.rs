@@ -1,1 +1,91 @@
-//! (to be written)
+//! The edge: the only place with sockets, clocks, signals and the environment.
+//!
+//! Holds: the trait `Edge`, which the simulation implements too, and the words it speaks.
+//! Promises: one request in flight at a time (keeps P6); a secret leaves only in the header or
+//! body that carries it (keeps P7); no redirect is followed. Never: decides what to do next.
+
+pub mod certificate;
+pub mod clock;
+pub mod config_file;
+pub mod dial;
+pub mod host;
+pub mod keeper;
+pub mod logging;
+pub mod net;
+pub mod probe;
+pub mod proxy;
+pub mod real;
+pub mod secret;
+pub mod signal;
+mod stub;
+pub mod tls;
+
+#[cfg(test)]
+mod loopback;
+#[cfg(test)]
+mod net_tests;
+
+use crate::record::{Answer, Credential, NetTrouble};
+use crate::time::{Mono, Stamp};
+
+pub use real::{Real, SetupError};
+
+/// The world outside: time, the two services, and the people who send signals.
+pub trait Edge {
+    /// The clock of all schedules. Never runs backwards, and counts the time a box is suspended.
+    fn mono(&mut self) -> Mono;
+
+    /// Calendar time: the newest `Date` of the sink, else of a tenant, plus what has passed
+    /// since; before the first answer the local clock. Only ever a hint (keeps P8).
+    fn wall(&mut self) -> Stamp;
+
+    /// Asks a tenant, by its place in the config.
+    fn ask(&mut self, tenant: usize, request: &Ask) -> Result<Answer, NetTrouble>;
+
+    /// Posts one batch, a gzip member holding a JSON array.
+    fn deliver(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble>;
+
+    /// Waits until then, or until a signal or a changed secret file asks for attention. A caller
+    /// that was woken reads `signals` or `fresh_credentials` before it sleeps again.
+    fn sleep(&mut self, until: Mono) -> Woke;
+
+    /// What people asked for since the last call. `stop` stays set once it is.
+    fn signals(&mut self) -> Signals;
+
+    /// The secrets whose files changed since the last call. Cheap: looks, does not read.
+    fn fresh_credentials(&mut self) -> Vec<Credential>;
+
+    /// The end of a tenant's token as the token itself tells it. `None`: it doesn't, or it can't
+    /// be read now.
+    fn token_end(&mut self, tenant: usize) -> Option<Stamp>;
+}
+
+/// A question to a tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// A page of a stream: the path with its query, already encoded.
+    Page(String),
+    /// Whether the token is alive; needs no permission.
+    Info,
+    /// When the token ends. The edge writes the body, for the token is in it.
+    TokenDetails,
+}
+
+/// Why a sleep ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woke {
+    Time,
+    Signal,
+    Credential,
+}
+
+/// What was asked for by signal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signals {
+    /// SIGTERM or SIGINT: no new request, commit, leave.
+    pub stop: bool,
+    /// SIGHUP: the config is read again.
+    pub reload: bool,
+    /// SIGUSR1: poll and drain now.
+    pub poll_now: bool,
+}

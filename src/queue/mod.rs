@@ -1,1 +1,324 @@
-//! (to be written)
+//! The queue on disk: frames in log files, an index of what waits, a checkpoint for the worst day.
+//!
+//! Promises: what `append` answered with Ok for is given out by `peek`, in order, until `ack`
+//! (keeps P1); the directory never outgrows `max_size_bytes` and nothing is dropped for it (P4);
+//! memory does not grow with the backlog (P5); after an error nothing of a handle is trusted (P9).
+//! Never: reads a clock, or knows what is in a record.
+//!
+//! The order of durability, which everything rests on (docs/QUEUE.md):
+//!
+//!     append: frames -> fdatasync(log file) [-> fsync(log/)] -> one index commit -> Ok
+//!     ack:    one index commit -> unlink what is delivered
+//!     start:  fsync what lies beyond the index -> adopt its whole pages -> Ok
+//!
+//! States of a queue: *open*; *broken* after any failure of the index, when every call answers
+//! `Broken` until `reopen` has built a new index from the log. An acknowledgement that met the
+//! failure is remembered: places stay what they are over a `reopen`.
+
+mod ack;
+mod append;
+mod checkpoint;
+mod condemn;
+pub mod disk;
+pub mod index;
+mod keys;
+mod log;
+pub mod mem;
+mod open;
+mod peek;
+pub mod real;
+mod replay;
+mod room;
+pub mod sled;
+mod streams;
+
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod testing;
+
+use std::fmt;
+
+use crate::frame::Piece;
+use crate::limits::INDEX_REPLACED_MAX;
+use crate::record::{Held, Opened, Sent, Seq, StreamHeld, StreamName};
+use crate::time::{Mono, Stamp};
+use disk::{Disk, LockRefused};
+use index::{Batch, Index, IndexFault, Opener};
+
+/// The queue as the program runs it.
+pub type RealQueue = Queue<real::RealDisk, sled::SledOpener>;
+/// The queue as the simulation runs it.
+pub type MemQueue = Queue<mem::MemDisk, mem::MemOpener>;
+
+/// What the config says about the queue's size (P4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueLimits {
+    pub max_size_bytes: u64,
+    pub min_free_bytes: u64,
+}
+
+/// What was found and repaired, for the log. The reason is stable; the text is for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub reason: &'static str,
+    pub text: String,
+}
+
+/// What a request may carry, and where it ends.
+#[derive(Clone, Debug)]
+pub struct Peeked {
+    pub pieces: Vec<Piece>,
+    /// The numbers of the pieces' frames.
+    pub seqs: Vec<Seq>,
+    pub sent: Sent,
+}
+
+/// Why the queue did not do what was asked. Each says what is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueueError {
+    /// `max_size`, `min_free`, or the file system itself: nothing was kept of this call; drain,
+    /// and try again when `held().room` is free.
+    DiskFull,
+    /// The index or the disk failed: `reopen`.
+    Broken(String),
+    /// This frame can't be read: `condemn` it.
+    Damaged { seq: Seq, why: String },
+}
+
+impl fmt::Display for QueueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            QueueError::DiskFull => write!(f, "there is no room for more in the queue"),
+            QueueError::Broken(why) => write!(f, "the queue's disk failed: {why}"),
+            QueueError::Damaged { seq, why } => {
+                write!(f, "frame {} of the queue is damaged: {why}", seq.0)
+            }
+        }
+    }
+}
+
+/// Why the queue could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// Another process has the directory.
+    Locked { place: String, holder: Option<u32> },
+    /// The directory can't be created or written.
+    Denied { place: String, why: String },
+    /// The disk is full and even the reserve did not help.
+    Full { place: String, why: String },
+    /// The system grants no thread.
+    NoThread { why: String },
+    /// Neither the old index nor a new one works.
+    Failed { place: String, why: String },
+    /// The index was replaced too often in this process; a fresh process may do better.
+    ReplacedTooOften { why: String },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Locked { place, holder } => {
+                write!(f, "Failed to open the queue {place}: another s1-coralogix")?;
+                if let Some(holder) = holder {
+                    write!(f, " (process {holder})")?;
+                }
+                write!(f, " is using it. Stop that one first, or set another queue.dir.")
+            }
+            OpenError::Denied { place, why } => write!(
+                f,
+                "Failed to open the queue {place}: {why}. Let the user that runs s1-coralogix \
+                 own that directory (chown), on a file system that is mounted for writing."
+            ),
+            OpenError::Full { place, why } => write!(
+                f,
+                "Failed to open the queue {place}: {why}. The disk is full: free about 8 MiB on \
+                 that file system and start again; nothing queued is lost."
+            ),
+            OpenError::NoThread { why } => write!(
+                f,
+                "Failed to open the queue: {why}. Raise the limit on processes or threads of \
+                 this user or service (ulimit -u, TasksMax) to at least 16."
+            ),
+            OpenError::Failed { place, why } => write!(
+                f,
+                "Failed to open the queue {place}: {why}. Check the disk (dmesg, smartctl); the \
+                 records in log/ below that directory are kept as they are."
+            ),
+            OpenError::ReplacedTooOften { why } => write!(
+                f,
+                "Gave up on the queue's index after {INDEX_REPLACED_MAX} replacements: {why}. \
+                 Starting again may help; if not, check the disk (dmesg, smartctl)."
+            ),
+        }
+    }
+}
+
+impl std::error::Error for QueueError {}
+impl std::error::Error for OpenError {}
+
+/// The queue.
+#[derive(Debug)]
+pub struct Queue<D: Disk, O: Opener> {
+    disk: D,
+    opener: O,
+    /// `None` once it failed.
+    index: Option<O::Index>,
+    number: u32,
+    replaced: u32,
+    configured: Vec<StreamName>,
+    streams: streams::Streams,
+    log: log::LogFiles,
+    state: keys::State,
+    oldest: Option<Stamp>,
+    room: room::Books,
+    checkpointed: ack::Checkpointed,
+    findings: Vec<Finding>,
+}
+
+impl<D: Disk, O: Opener> Queue<D, O> {
+    /// Opens the queue, creates it if need be, and repairs what the last run left behind.
+    /// `streams`: those of the config, in its order; the answer is in that order.
+    pub fn open(
+        disk: D,
+        opener: O,
+        limits: QueueLimits,
+        streams: &[StreamName],
+    ) -> Result<(Self, Opened, Vec<Finding>), OpenError> {
+        let mut queue = Queue {
+            disk,
+            opener,
+            index: None,
+            number: 0,
+            replaced: 0,
+            configured: streams.to_vec(),
+            streams: streams::Streams::default(),
+            log: log::LogFiles::default(),
+            state: keys::State::default(),
+            oldest: None,
+            room: room::Books::new(limits),
+            checkpointed: ack::Checkpointed::default(),
+            findings: Vec::new(),
+        };
+        queue.lock()?;
+        queue.start()?;
+        let opened = queue.opened();
+        let findings = std::mem::take(&mut queue.findings);
+        Ok((queue, opened, findings))
+    }
+
+    /// Replaces a broken index by a new one built from the log. What was acknowledged in this
+    /// process stays acknowledged.
+    pub fn reopen(&mut self) -> Result<(Opened, Vec<Finding>), OpenError> {
+        self.restart()?;
+        Ok((self.opened(), std::mem::take(&mut self.findings)))
+    }
+
+    /// Counters; nothing is scanned (P5). Also takes back the reserve when there is room again.
+    pub fn held(&mut self) -> Held {
+        let room = self.room_now();
+        Held {
+            records: self.state.records,
+            bytes: self.bytes(),
+            head: self.state.head,
+            oldest: self.oldest,
+            parked: self.state.parked,
+            room,
+        }
+    }
+
+    /// Writes the checkpoint and ends the index properly. What is not called before the program
+    /// ends costs nothing but time at the next start.
+    pub fn close(mut self, now: Mono) {
+        self.write_checkpoint(now);
+        if let Some(index) = self.index.take() {
+            index.close();
+        }
+    }
+
+    fn opened(&mut self) -> Opened {
+        let held = self.held();
+        let streams = self.configured.iter().map(|name| match self.streams.find(name) {
+            None => StreamHeld::default(),
+            Some(stream) => {
+                let progress = stream.row.progress;
+                let from = progress.map_or(Stamp::MIN, |progress| progress.from);
+                StreamHeld { progress, known: stream.known(from) }
+            }
+        });
+        Opened { held, streams: streams.collect() }
+    }
+
+    fn lock(&mut self) -> Result<(), OpenError> {
+        let place = self.disk.place();
+        self.disk.lock().map_err(|refused| match refused {
+            LockRefused::Held { holder } => OpenError::Locked { place, holder },
+            LockRefused::Io(error) => open::disk_error(place, &error),
+        })
+    }
+
+    /// Makes one commit. Its failure ends the index (P9).
+    fn commit(&mut self, batch: &Batch) -> Result<(), QueueError> {
+        let made = self.index()?.commit(batch);
+        made.map_err(|error| self.index_failed(error))
+    }
+
+    fn index(&mut self) -> Result<&mut O::Index, QueueError> {
+        self.index.as_mut().ok_or_else(|| QueueError::Broken("the index failed before".into()))
+    }
+
+    fn index_failed(&mut self, error: index::IndexError) -> QueueError {
+        if let Some(index) = self.index.take() {
+            index.forget();
+        }
+        if error.fault == IndexFault::Full {
+            self.give_up_reserve();
+        }
+        QueueError::Broken(error.why)
+    }
+
+    /// The first `max` entries at or after `from`.
+    fn entries(&mut self, from: Seq, max: usize) -> Result<Vec<keys::Entry>, QueueError> {
+        let pairs = self.index()?.range(b"q", &keys::entry_key(from), max);
+        let pairs = pairs.map_err(|error| self.index_failed(error))?;
+        let entries = pairs.iter().map(|(key, value)| keys::Entry::decode(key, value));
+        entries.collect::<Option<Vec<_>>>().ok_or_else(|| {
+            self.index_failed(index::IndexError {
+                fault: IndexFault::Broken,
+                why: "an entry of the index is unreadable".into(),
+            })
+        })
+    }
+
+    /// The disk failed outside the index. The log file in use is not trusted any more.
+    fn disk_failed(&mut self, what: &str, error: &std::io::Error) -> QueueError {
+        self.log.active = None;
+        QueueError::Broken(format!("{what}: {error}"))
+    }
+
+    fn find(&mut self, reason: &'static str, text: String) {
+        self.findings.push(Finding { reason, text });
+    }
+
+    /// Notes the stamp of the oldest frame waiting.
+    fn note_oldest(&mut self) -> Result<(), QueueError> {
+        self.oldest = match self.state.records {
+            0 => None,
+            _ => self.entries(self.state.head.seq, 1)?.first().map(|entry| entry.oldest),
+        };
+        Ok(())
+    }
+}
+
+/// The changes that store what is one of a kind and a stream's row.
+fn put_state(batch: &mut Batch, state: &keys::State) {
+    batch.put(keys::STATE.to_vec(), state.encode());
+}
+
+fn put_stream(batch: &mut Batch, stream: &streams::Stream) {
+    let mut value = Vec::new();
+    stream.row.encode(&mut value);
+    batch.put(keys::stream_key(stream.number), value);
+}

@@ -1,1 +1,87 @@
-//! (to be written)
+//! What people are told: log lines when something changes, and the status file.
+//!
+//! Promises: says a change once (P10), never a secret (P7). Never: decides anything.
+
+mod changes;
+mod status;
+
+use std::path::PathBuf;
+
+use log::{Level, log};
+
+pub use changes::{Changes, Names};
+pub use status::{Lane, Status, overall};
+
+use crate::core::{Core, Mood, View};
+use crate::time::{Mono, Span, Stamp};
+use crate::work::Counters;
+
+/// The status file is rewritten at most this often.
+const STATUS_EVERY: Span = Span::seconds(1);
+/// ... and at least this often, so that a reader sees that the daemon lives.
+const STATUS_AT_LEAST: Span = Span::seconds(30);
+
+pub struct Report {
+    names: Names,
+    changes: Changes,
+    status_file: PathBuf,
+    status_works: bool,
+    max_bytes: u64,
+    written: Option<(Mono, Mood)>,
+}
+
+impl Report {
+    pub fn new(names: Names, status_file: PathBuf, max_bytes: u64) -> Report {
+        Report {
+            changes: Changes::new(names.clone()),
+            names,
+            status_file,
+            status_works: true,
+            max_bytes,
+            written: None,
+        }
+    }
+
+    /// Looks at the core after a step. Cheap when nothing is due to be told.
+    pub fn observe(&mut self, core: &Core, now: Mono, wall: Stamp, counters: Counters) {
+        let view = core.view(now);
+        for (level, line) in self.changes.lines(&view, now) {
+            log!(target: "s1_coralogix", level, "{line}");
+        }
+        let mood = overall(&view);
+        let due = match self.written {
+            None => true,
+            Some((at, told)) => {
+                let age = now.since(at);
+                age >= STATUS_AT_LEAST || age >= STATUS_EVERY || mood != told
+            }
+        };
+        if due {
+            self.write(&view, wall, counters);
+            self.written = Some((now, mood));
+        }
+    }
+
+    /// The last word before the program ends.
+    pub fn close(&mut self, core: &Core, now: Mono, wall: Stamp, counters: Counters) {
+        self.write(&core.view(now), wall, counters);
+    }
+
+    fn write(&mut self, view: &View, wall: Stamp, counters: Counters) {
+        let status = Status::of(view, &self.names, self.max_bytes, wall, counters);
+        match status.write(&self.status_file) {
+            Ok(()) => self.status_works = true,
+            Err(why) if self.status_works => {
+                self.status_works = false;
+                let file = self.status_file.display();
+                log!(
+                    target: "s1_coralogix",
+                    Level::Warn,
+                    "Failed to write the status file {file}: {why}. `status` will not work; let \
+                     the user of this process write there, or set status.file"
+                );
+            }
+            Err(_) => {}
+        }
+    }
+}

@@ -1,1 +1,318 @@
-//! (to be written)
+//! The way of a record: each action of the core done with the edge, the queue and the formats.
+//!
+//! ```text
+//!   Fetch: edge --answer--> s1::page --keys--> core
+//!   Store: rows --coralogix::entry--> pack --frames--> queue
+//!   Send:  queue --pieces--> coralogix::body --gzip--> edge --answer--> coralogix::verdict
+//! ```
+//!
+//! Promises: a record's bytes are those SentinelOne sent; the page in hand is dropped only when
+//! the core says so or it was stored. Never: decides what comes next, waits, or reads a clock of
+//! its own. The simulation runs this same code over a simulated edge and disk.
+
+mod hand;
+
+use crate::coralogix::entry::Labels;
+use crate::coralogix::{body, verdict};
+use crate::core::{Action, Event, Fetch, Keep, PageFacts, StoreTrouble, Tick, World};
+use crate::edge::{Ask, Edge};
+use crate::frame::Piece;
+use crate::limits;
+use crate::queue::disk::Disk;
+use crate::queue::index::Opener;
+use crate::queue::{Queue, QueueError};
+use crate::record::{
+    Answer, Held, Kind, NetTrouble, Place, SinkVerdict, SourceTrouble, StreamName, Take,
+};
+use crate::s1;
+use crate::time::Stamp;
+
+use hand::Hand;
+
+/// What the worker has to know of a stream beyond what the core knows.
+#[derive(Clone, Debug)]
+pub struct StreamWork {
+    pub name: StreamName,
+    pub tenant: usize,
+    pub labels: Labels,
+}
+
+/// What was met on the way and is worth telling, though nothing is wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Records longer than `limits::LONG_RECORD_BYTES`, delivered whole.
+    pub long_records: u64,
+    /// Pages whose invalid UTF-8 was replaced by U+FFFD, for JSON can't carry it.
+    pub repaired_pages: u64,
+    /// Entries sent without `timestamp`, because theirs is too old or ahead.
+    pub unstamped: u64,
+    /// Batches Coralogix accepted with an answer that was not seen before.
+    pub remarks: u64,
+}
+
+pub struct Worker<E: Edge, D: Disk, O: Opener> {
+    edge: E,
+    queue: Queue<D, O>,
+    streams: Vec<StreamWork>,
+    hand: Option<Hand>,
+    /// The head of the batch that was just refused, for parking, and the words it was refused with.
+    refused: Option<(Piece, String)>,
+    counters: Counters,
+    /// Set by SIGHUP until someone looks.
+    reload: bool,
+}
+
+impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
+    pub fn new(edge: E, queue: Queue<D, O>, streams: Vec<StreamWork>) -> Self {
+        let counters = Counters::default();
+        Worker { edge, queue, streams, hand: None, refused: None, counters, reload: false }
+    }
+
+    /// Whether SIGHUP came since the last call.
+    pub fn take_reload(&mut self) -> bool {
+        std::mem::take(&mut self.reload)
+    }
+
+    pub fn edge(&mut self) -> &mut E {
+        &mut self.edge
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Hands the edge and the queue to whoever goes on with them.
+    pub fn into_parts(self) -> (E, Queue<D, O>) {
+        (self.edge, self.queue)
+    }
+
+    fn info(&mut self, tenant: usize) -> Event {
+        let result = match self.edge.ask(tenant, &Ask::Info) {
+            Err(net) => Err(SourceTrouble::Unreachable(net)),
+            Ok(answer) => s1::verdict::info_verdict(&answer).map(|()| date(&answer)),
+        };
+        Event::Informed { tenant, result }
+    }
+
+    /// A JWT tells its end itself; for any other token SentinelOne is asked.
+    fn token_end(&mut self, tenant: usize) -> Event {
+        let end = self.edge.token_end(tenant).or_else(|| {
+            let answer = self.edge.ask(tenant, &Ask::TokenDetails).ok()?;
+            (answer.status == 200).then(|| s1::token::details_end(&answer.body)).flatten()
+        });
+        Event::TokenEnds { tenant, end }
+    }
+
+    fn fetch(&mut self, fetch: &Fetch) -> Event {
+        self.hand = None;
+        let stream = &self.streams[fetch.stream];
+        let kind = stream.name.kind;
+        let query = s1::request::Query {
+            kind,
+            from: fetch.from,
+            cursor: fetch.cursor.as_ref(),
+            rows_max: fetch.rows_max,
+        };
+        let ask = Ask::Page(s1::request::page_path(&query));
+        let page = match self.edge.ask(stream.tenant, &ask) {
+            Err(NetTrouble::TooLong) => Err(SourceTrouble::TooLong),
+            Err(net) => Err(SourceTrouble::Unreachable(net)),
+            Ok(answer) => self.take_page(kind, answer, fetch.cursor.is_some()),
+        };
+        Event::Fetched { stream: fetch.stream, page }
+    }
+
+    fn take_page(
+        &mut self,
+        kind: Kind,
+        answer: Answer,
+        had_cursor: bool,
+    ) -> Result<PageFacts, SourceTrouble> {
+        s1::verdict::page_verdict(&answer, had_cursor)?;
+        let date = date(&answer);
+        let mut page = s1::page::scan(&answer.body, kind)
+            .map_err(|broken| SourceTrouble::BrokenAnswer(broken.to_string()))?;
+        self.counters.repaired_pages += u64::from(page.repaired.is_some());
+        for row in page.rows.iter_mut().filter(|row| !row.stamped) {
+            row.key.stamp = Stamp::UNREADABLE;
+        }
+        let keys = page.rows.iter().map(|row| row.key).collect();
+        let next = page.next.take();
+        self.hand = Some(Hand::new(answer.body, page));
+        Ok(PageFacts { keys, next, date })
+    }
+
+    fn store(&mut self, keep: &Keep) -> Event {
+        let stream = &self.streams[keep.stream];
+        let mut hand = self.hand.take().filter(|_| !keep.fresh.is_empty());
+        let frames = match &mut hand {
+            Some(hand) => hand.frames(stream, keep, &mut self.counters),
+            None => &[],
+        };
+        let stored = self.queue.append(&stream.name, frames, keep.progress, &keep.known);
+        self.stored(stored)
+    }
+
+    /// What an outcome of the queue means for the core.
+    fn stored(&mut self, outcome: Result<Held, QueueError>) -> Event {
+        match outcome {
+            Ok(held) => Event::Stored(Ok(held)),
+            Err(QueueError::DiskFull) => Event::Stored(Err(StoreTrouble::Full(self.queue.held()))),
+            Err(trouble) => self.mend(trouble),
+        }
+    }
+
+    /// A broken index is rebuilt, a damaged frame is set aside; either way the core begins anew
+    /// from what the queue then holds (keeps P9).
+    fn mend(&mut self, trouble: QueueError) -> Event {
+        self.refused = None;
+        self.hand = None;
+        let trouble = match trouble {
+            QueueError::DiskFull => {
+                return Event::Stored(Err(StoreTrouble::Full(self.queue.held())));
+            }
+            QueueError::Damaged { seq, why } => {
+                log::error!(
+                    "The queue holds a damaged frame ({why}). It is set aside in quarantine/, and \
+                     SentinelOne is asked for its records again"
+                );
+                match self.queue.condemn(seq, &why) {
+                    Ok(opened) => return Event::Opened(opened),
+                    Err(trouble) => trouble,
+                }
+            }
+            broken @ QueueError::Broken(_) => broken,
+        };
+        log::error!("{trouble}. The queue's index is rebuilt from its log; nothing queued is lost");
+        match self.queue.reopen() {
+            Ok((opened, findings)) => {
+                findings.iter().for_each(|finding| log::warn!("{}", finding.text));
+                Event::Opened(opened)
+            }
+            Err(why) => {
+                log::error!("{why}");
+                Event::Dead
+            }
+        }
+    }
+
+    /// Sends the page in hand without writing it first; `None` where it does not fit.
+    fn send_page(&mut self, keep: &Keep) -> Event {
+        let stream = &self.streams[keep.stream];
+        let hand = self.hand.as_mut().expect("a page is in hand until it is stored");
+        let frames = hand.frames(stream, keep, &mut self.counters);
+        let raw_bytes: u64 = frames.iter().map(|frame| u64::from(frame.raw_len) + 1).sum();
+        if raw_bytes > limits::BODY_RAW_BYTES_MAX {
+            return Event::PageSent(None);
+        }
+        let whole = |frame: &crate::frame::Frame| Piece {
+            skip: 0,
+            take: u32::try_from(frame.entries.len()).expect("a frame has few entries"),
+            frame: frame.clone(),
+        };
+        let pieces: Vec<Piece> = frames.iter().map(whole).collect();
+        let body = body::assemble(&pieces, self.edge.wall()).expect("frames just packed are whole");
+        self.counters.unstamped += u64::from(body.unstamped);
+        let verdict = self.deliver(&body.gzip);
+        Event::PageSent(Some(verdict))
+    }
+
+    fn send(&mut self, take: Take) -> Event {
+        self.refused = None;
+        let peeked = match self.queue.peek(take) {
+            Ok(Some(peeked)) => peeked,
+            // The counters say there is something and the index says there is not.
+            Ok(None) => return self.mend(QueueError::Broken("it lost count".to_owned())),
+            Err(trouble) => return self.mend(trouble),
+        };
+        let body = match body::assemble(&peeked.pieces, self.edge.wall()) {
+            Ok(body) => body,
+            Err(bad) => {
+                let seq = peeked.seqs[bad.index];
+                return self.mend(QueueError::Damaged { seq, why: bad.why.to_owned() });
+            }
+        };
+        let verdict = self.deliver(&body.gzip);
+        match &verdict {
+            SinkVerdict::Accepted { .. } => self.counters.unstamped += u64::from(body.unstamped),
+            SinkVerdict::TooLarge(why) | SinkVerdict::Malformed(why)
+                if peeked.sent.entries == 1 =>
+            {
+                let piece = peeked.pieces.into_iter().next().expect("one entry is in one piece");
+                self.refused = Some((piece, why.clone()));
+            }
+            _ => {}
+        }
+        Event::Sent { sent: peeked.sent, verdict }
+    }
+
+    fn deliver(&mut self, gzip: &[u8]) -> SinkVerdict {
+        let verdict = match self.edge.deliver(gzip) {
+            Ok(answer) => verdict::verdict(&answer),
+            Err(net) => SinkVerdict::Unreachable(net),
+        };
+        if let SinkVerdict::Accepted { remark: Some(remark) } = &verdict {
+            if self.counters.remarks == 0 {
+                log::warn!("Coralogix accepted a batch with an answer not seen before: {remark}");
+            }
+            self.counters.remarks += 1;
+        }
+        verdict
+    }
+
+    fn park(&mut self, at: Place) -> Event {
+        let (piece, why) = self.refused.take().expect("only a refused record is parked");
+        let parked = match body::entry_at(&piece) {
+            Ok(entry) => {
+                log::error!(
+                    "Coralogix refused one record of {} ({why}); it is parked in parked/",
+                    piece.frame.stream
+                );
+                self.queue.park(at, &entry, &why)
+            }
+            Err(bad) => Err(QueueError::Damaged { seq: at.seq, why: bad.why.to_owned() }),
+        };
+        self.stored(parked)
+    }
+}
+
+impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
+    fn tick(&mut self) -> Tick {
+        let signals = self.edge.signals();
+        self.reload |= signals.reload;
+        Tick {
+            now: self.edge.mono(),
+            stop: signals.stop,
+            hurry: signals.poll_now,
+            changed: self.edge.fresh_credentials(),
+        }
+    }
+
+    fn perform(&mut self, action: Action) -> Option<Event> {
+        log::trace!("{action:?}");
+        Some(match action {
+            Action::Info { tenant } => self.info(tenant),
+            Action::TokenEnd { tenant } => self.token_end(tenant),
+            Action::Fetch(fetch) => self.fetch(&fetch),
+            Action::Store(keep) => self.store(&keep),
+            Action::SendPage(keep) => self.send_page(&keep),
+            Action::Send(take) => self.send(take),
+            Action::Ack { end } => {
+                let now = self.edge.mono();
+                let acked = self.queue.ack(end, now);
+                self.stored(acked)
+            }
+            Action::Park { at } => self.park(at),
+            Action::Measure => Event::Measured(self.queue.held()),
+            Action::Sleep { until, .. } => {
+                self.edge.sleep(until);
+                Event::Woke
+            }
+            Action::Exit(_) => unreachable!("the loop ends at an exit"),
+        })
+    }
+}
+
+fn date(answer: &Answer) -> Option<Stamp> {
+    answer.date.as_deref().and_then(Stamp::parse_http_date)
+}

@@ -1,0 +1,110 @@
+//! What both services' answers have in common: `Retry-After`, and an excerpt fit for a log line.
+//!
+//! Promises: nothing of a remote party gets out of here longer than its bound, on more than one
+//! line, or with a control character in it (keeps P10). Never: reads a clock; a date is measured
+//! against the answer's own `Date` (keeps P8).
+
+use crate::limits;
+use crate::record::Answer;
+use crate::time::{Span, Stamp};
+
+/// How long the answer asks to be left alone, in either form of RFC 9110 section 10.2.3.
+///
+/// A date without a `Date` beside it says nothing: the local clock may be years off.
+pub fn retry_after(answer: &Answer) -> Option<Span> {
+    let text = answer.retry_after.as_deref()?.trim();
+    let most = Span::hours(limits::RETRY_AFTER_HOURS_MAX);
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        // More digits than a number can hold is still a wish to be left alone for long.
+        return Some(text.parse().map_or(most, Span::seconds).min(most));
+    }
+    let until = Stamp::parse_http_date(text)?;
+    let now = Stamp::parse_http_date(answer.date.as_deref()?)?;
+    Some(until.since(now).min(most))
+}
+
+/// The beginning of a body as one line of text.
+pub fn excerpt(body: &[u8]) -> String {
+    // Only the head is looked at: the rest of a 24 MB body would be decoded for nothing. Twice the
+    // bound, because white space is squeezed.
+    let head = &body[..body.len().min(2 * limits::EXCERPT_BYTES_MAX)];
+    one_line(&String::from_utf8_lossy(head))
+}
+
+/// Text of a remote party as one line: control characters are gone, white space is squeezed, and
+/// the end is cut.
+pub fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for c in text.chars() {
+        let c = if c.is_whitespace() || c.is_control() || is_invisible(c) { ' ' } else { c };
+        if c == ' ' && (line.is_empty() || line.ends_with(' ')) {
+            continue;
+        }
+        if line.len() + c.len_utf8() > limits::EXCERPT_BYTES_MAX {
+            break;
+        }
+        line.push(c);
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// Characters that reorder or hide the text around them; a terminal obeys them like controls.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(retry_after: &str, date: Option<&str>) -> Option<Span> {
+        retry_after_of(Some(retry_after), date)
+    }
+
+    fn retry_after_of(retry_after: Option<&str>, date: Option<&str>) -> Option<Span> {
+        let answer = Answer {
+            status: 429,
+            retry_after: retry_after.map(str::to_owned),
+            date: date.map(str::to_owned),
+            ..Answer::default()
+        };
+        super::retry_after(&answer)
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_forms_against_the_answers_own_clock() {
+        let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        let day = Span::hours(24);
+        for (text, date, span) in [
+            ("0", None, Some(Span::ZERO)),
+            (" 120 ", None, Some(Span::seconds(120))),
+            ("86401", None, Some(day)),
+            ("99999999999999999999999999", None, Some(day)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", date, Some(Span::minutes(1))),
+            ("Sun, 06 Nov 1994 08:49:00 GMT", date, Some(Span::ZERO)),
+            ("Sat, 06 Nov 2094 08:49:00 GMT", date, Some(day)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", None, None),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some("yesterday"), None),
+            ("-5", None, None),
+            ("1.5", None, None),
+            ("", None, None),
+            ("soon", date, None),
+        ] {
+            assert_eq!(asked(text, date), span, "{text}");
+        }
+        assert_eq!(retry_after_of(None, date), None);
+    }
+
+    #[test]
+    fn an_excerpt_is_one_short_line_without_controls() {
+        assert_eq!(excerpt(b"<html>\r\n <b>429\x1b[31m</b>\t\n"), "<html> <b>429 [31m</b>");
+        assert_eq!(excerpt("a\u{202e}b\u{0}c".as_bytes()), "a b c");
+        assert_eq!(excerpt(b" \n "), "");
+        assert_eq!(excerpt(b"caf\xe9"), "caf\u{fffd}");
+        for body in ["x".repeat(5_000), "\u{20ac}".repeat(5_000)] {
+            let line = excerpt(body.as_bytes());
+            assert!(line.len() <= limits::EXCERPT_BYTES_MAX && line.len() > 190, "{}", line.len());
+        }
+    }
+}

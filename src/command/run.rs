@@ -1,0 +1,194 @@
+//! `run`: the daemon, and `run --once`.
+//!
+//! Promises: what a signal asks for is done between two steps, never inside one; a new config that
+//! is wrong is told and the old one stays; the queue is closed cleanly on every way out.
+
+use std::path::Path;
+
+use crate::cli::{self, Exit};
+use crate::config::Config;
+use crate::coralogix::entry::Labels;
+use crate::core::{self, Action, Core, End, Event, Mode, Plan, StreamPlan, Tick, World};
+use crate::edge::{Edge, Real, host};
+use crate::queue::real::RealDisk;
+use crate::queue::sled::SledOpener;
+use crate::queue::{Queue, QueueLimits, RealQueue};
+use crate::record::{Opened, StreamName};
+use crate::report::{Names, Report};
+use crate::time::Mono;
+use crate::work::{StreamWork, Worker};
+
+use super::{Failure, settings};
+
+/// Runs until told to stop; with `Mode::Once` until everything there is was delivered.
+pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
+    let mut config = settings::load(config_file)?;
+    settings::start_log(&config)?;
+    if !host::keep_memory_private() {
+        log::debug!("The kernel does not let this process forbid core dumps");
+    }
+    log::info!("{} starts, config {}", cli::version(), config_file.display());
+    let mut edge =
+        Real::open(&config).map_err(|why| Failure::new(Exit::Config, why.to_string()))?;
+    let (mut queue, mut opened) = open_queue(&config)?;
+    log::info!("{} records wait in {}", opened.held.records, config.queue.dir.display());
+    loop {
+        let seed = host::seed();
+        let now = edge.mono();
+        let worker = Worker::new(edge, queue, stream_works(&config));
+        let report = report(&config);
+        let mut daemon = Daemon { worker, report, config_file, config: &config, next: None };
+        let mut core = Core::new(plan(&config, mode), seed, now, opened);
+        let end = core::run(&mut core, &mut daemon).expect("only a simulated world is ever cut");
+        daemon.close(&core);
+        let next = daemon.next.take();
+        (edge, queue) = daemon.worker.into_parts();
+        let Some(new) = next else {
+            let waiting = core.held().records;
+            queue.close(edge.mono());
+            return Ok(farewell(end, waiting));
+        };
+        match edge.reconfigure(&new) {
+            Ok(()) => {
+                config = new;
+                settings::restart_log(&config);
+                log::info!("The new config is in use");
+            }
+            Err(why) => log::error!("The new config can't be used, the old one stays: {why}"),
+        }
+        // Streams and limits may have changed: the queue is opened anew for them.
+        queue.close(edge.mono());
+        (queue, opened) = open_queue(&config)?;
+    }
+}
+
+fn farewell(end: End, waiting: u64) -> Exit {
+    match end {
+        End::Done => {
+            log::info!("Stopped; {waiting} records wait in the queue");
+            Exit::Done
+        }
+        End::TryLater => {
+            log::error!("A side could not be reached; {waiting} records wait in the queue");
+            Exit::TryLater
+        }
+        End::Refused => {
+            log::error!("A credential was refused; {waiting} records wait in the queue");
+            Exit::Refused
+        }
+        End::Broken => {
+            log::error!("The queue broke too often in this process; a fresh start mends it");
+            Exit::Failed
+        }
+    }
+}
+
+/// The worker, its report, and an ear for SIGHUP.
+struct Daemon<'a> {
+    worker: Worker<Real, RealDisk, SledOpener>,
+    report: Report,
+    config_file: &'a Path,
+    config: &'a Config,
+    /// A new config that is good and different; the loop ends and begins again with it.
+    next: Option<Config>,
+}
+
+impl World for Daemon<'_> {
+    fn tick(&mut self) -> Tick {
+        let mut tick = self.worker.tick();
+        if self.worker.take_reload() {
+            self.next = settings::reload(self.config_file, self.config);
+        }
+        tick.stop |= self.next.is_some();
+        tick
+    }
+
+    fn perform(&mut self, action: Action) -> Option<Event> {
+        self.worker.perform(action)
+    }
+
+    fn observe(&mut self, core: &Core, now: Mono) {
+        let wall = self.worker.edge().wall();
+        let counters = self.worker.counters();
+        self.report.observe(core, now, wall, counters);
+    }
+}
+
+impl Daemon<'_> {
+    fn close(&mut self, core: &Core) {
+        let (now, wall) = (self.worker.edge().mono(), self.worker.edge().wall());
+        let counters = self.worker.counters();
+        self.report.close(core, now, wall, counters);
+    }
+}
+
+fn open_queue(config: &Config) -> Result<(RealQueue, Opened), Failure> {
+    let dir = &config.queue.dir;
+    let (disk, opener) = (RealDisk::new(dir), SledOpener::new(dir));
+    let names = stream_names(config);
+    let (queue, opened, findings) = Queue::open(disk, opener, queue_limits(config), &names)
+        .map_err(|why| Failure::new(Exit::Failed, why))?;
+    findings.iter().for_each(|finding| log::warn!("{}", finding.text));
+    Ok((queue, opened))
+}
+
+fn queue_limits(config: &Config) -> QueueLimits {
+    QueueLimits {
+        max_size_bytes: config.queue.max_size_bytes,
+        min_free_bytes: config.queue.min_free_bytes,
+    }
+}
+
+fn report(config: &Config) -> Report {
+    let names = Names {
+        tenants: config.integrations.iter().map(|integration| integration.name.clone()).collect(),
+        streams: stream_names(config).iter().map(ToString::to_string).collect(),
+    };
+    Report::new(names, config.status_file.clone(), config.queue.max_size_bytes)
+}
+
+fn stream_names(config: &Config) -> Vec<StreamName> {
+    stream_works(config).into_iter().map(|stream| stream.name).collect()
+}
+
+/// What the worker has to know of each stream, in the order of the plan.
+fn stream_works(config: &Config) -> Vec<StreamWork> {
+    let host = host::host_name();
+    let mut works = vec![];
+    for (tenant, integration) in config.integrations.iter().enumerate() {
+        let labels = Labels::new(
+            &integration.application_name,
+            &integration.subsystem_name,
+            &integration.name,
+            &host,
+        );
+        works.extend(integration.streams.iter().map(|kind| StreamWork {
+            name: StreamName { integration: integration.name.clone(), kind: *kind },
+            tenant,
+            labels: labels.clone(),
+        }));
+    }
+    works
+}
+
+/// The part of the config that steers the core.
+fn plan(config: &Config, mode: Mode) -> Plan {
+    let mut streams = vec![];
+    for (tenant, integration) in config.integrations.iter().enumerate() {
+        streams.extend(integration.streams.iter().map(|kind| StreamPlan {
+            tenant,
+            kind: *kind,
+            poll_interval: integration.poll_interval,
+            start: integration.start,
+            overlap: integration.overlap,
+        }));
+    }
+    Plan {
+        tenants: config.integrations.len(),
+        streams,
+        retry_min: config.retry.min,
+        retry_max: config.retry.max,
+        mode,
+        write: config.queue.write,
+    }
+}

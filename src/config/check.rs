@@ -1,0 +1,239 @@
+//! Second stage: what is meant. Settings to a `Config`, with everything that is wrong told at once.
+//!
+//! Promises: a `Config` comes out only if no error was noted. Never: stops at the first error;
+//! puts a value into a note that may be a secret.
+
+use std::path::PathBuf;
+
+use crate::config::address::{self, Plain};
+use crate::config::cite::{Note, Severity};
+use crate::config::leaf::{self, Check, Scope};
+use crate::config::raw::{Given, Raw, Table, Value};
+use crate::config::secrets::SecretNames;
+use crate::config::settings::{Fallback, Setting};
+use crate::config::suggest;
+use crate::config::{Config, Coralogix, Environment, Integration, Network, Queue, Retry};
+use crate::record::{Kind, WriteMode};
+
+/// The config, unless something is wrong; and what was found.
+pub fn check(raw: &Raw, environment: &Environment) -> (Option<Config>, Vec<Note>) {
+    let mut check = Check { notes: raw.notes.clone(), environment };
+    let config = check.config(raw);
+    let has_errors = check.notes.iter().any(|note| note.severity == Severity::Error);
+    assert!(config.is_some() || has_errors, "a config is missing only where an error says why");
+    (config.filter(|_| !has_errors), check.notes)
+}
+
+impl Check<'_> {
+    fn config(&mut self, raw: &Raw) -> Option<Config> {
+        let scope = |name: &'static str| Scope { name, table: raw.section(name) };
+        let network = self.network(scope("network"));
+        let plain = match network.allow_http {
+            true => Plain::Allowed,
+            false => Plain::Refused,
+        };
+        let coralogix = self.coralogix(scope("coralogix"), plain);
+        let integrations = self.integrations(raw, plain);
+        let queue = self.queue(scope("queue"));
+        let retry = self.retry(scope("retry"));
+        let log_level = self.text(scope("log"), "level").parse().unwrap_or(log::LevelFilter::Info);
+        let status_file = PathBuf::from(self.text(scope("status"), "file"));
+        // Only now may anything be missing: every section was looked at and has told its errors.
+        let (coralogix, integrations) = (coralogix?, integrations?);
+        Some(Config { coralogix, queue, integrations, network, retry, log_level, status_file })
+    }
+
+    fn coralogix(&mut self, scope: Scope<'_>, plain: Plain) -> Option<Coralogix> {
+        let url = match (scope.get("domain"), scope.get("url")) {
+            (Some(_), Some(url)) => {
+                let hint = "remove one of them";
+                let problem = "coralogix.domain is given too";
+                self.error(Some(url.key_span.clone()), "coralogix.url", problem, hint);
+                None
+            }
+            (Some(domain), None) => self.read(domain, address::coralogix_domain),
+            (None, Some(url)) => self.read(url, |text| address::coralogix_url(text, plain)),
+            (None, None) => {
+                let hint = "add your team's domain, such as domain = \"eu2.coralogix.com\"";
+                let problem = "neither domain nor url is given";
+                self.error(scope.span(), "coralogix.domain", problem, hint);
+                None
+            }
+        };
+        let names = SecretNames {
+            file: "api_key_file",
+            inline: "api_key",
+            variable: "CORALOGIX_API_KEY",
+            from_environment: self.environment.coralogix_api_key.as_ref(),
+        };
+        let api_key = self.secret(scope, &names);
+        Some(Coralogix { url: url?, api_key: api_key? })
+    }
+
+    fn integrations(&mut self, raw: &Raw, plain: Plain) -> Option<Vec<Integration>> {
+        let tables: Vec<&Table> = raw.sections("integration").collect();
+        if tables.is_empty() {
+            let hint = "add [[integration]] with name, tenant and api_token_file";
+            self.error(None, "integration", "there is no integration", hint);
+            return None;
+        }
+        let is_single = tables.len() == 1;
+        let found: Vec<Option<Integration>> = tables
+            .iter()
+            .map(|table| {
+                let scope = Scope { name: "integration", table: Some(*table) };
+                self.integration(scope, plain, is_single)
+            })
+            .collect();
+        self.integrations_differ(&tables, &found);
+        found.into_iter().collect()
+    }
+
+    fn integration(
+        &mut self,
+        scope: Scope<'_>,
+        plain: Plain,
+        is_single: bool,
+    ) -> Option<Integration> {
+        let name = self.required(scope, "name").and_then(|given| self.read(given, leaf::name));
+        let tenant = self
+            .required(scope, "tenant")
+            .and_then(|given| self.read(given, |text| address::tenant(text, plain)));
+        let names = SecretNames {
+            file: "api_token_file",
+            inline: "api_token",
+            variable: "S1_API_TOKEN",
+            from_environment: self.environment.s1_api_token.as_ref().filter(|_| is_single),
+        };
+        let api_token = self.secret(scope, &names);
+        let application_name = match scope.get("application_name") {
+            Some(_) => self.text(scope, "application_name"),
+            None => name.clone().unwrap_or_default(),
+        };
+        let subsystem_name = self.text(scope, "subsystem_name");
+        let streams = self.streams(scope);
+        let poll_interval = self.span(scope, "poll_interval");
+        let start = self.start(scope);
+        let overlap = self.span(scope, "overlap");
+        Some(Integration {
+            name: name?,
+            tenant: tenant?,
+            api_token: api_token?,
+            application_name,
+            subsystem_name,
+            streams,
+            poll_interval,
+            start,
+            overlap,
+        })
+    }
+
+    /// Two integrations of one name would share their progress; two of one tenant and stream
+    /// deliver every record twice, which is odd but possible.
+    fn integrations_differ(&mut self, tables: &[&Table], found: &[Option<Integration>]) {
+        for (i, (table, one)) in tables.iter().zip(found).enumerate() {
+            let Some(one) = one else { continue };
+            let earlier = || found[..i].iter().flatten();
+            let span_of = |key| table.get(key).map(|given| given.span.clone());
+            if earlier().any(|other| other.name == one.name) {
+                let problem = format!("another integration is called {:?} too", one.name);
+                let hint = "give each its own name: progress is kept under it";
+                self.error(span_of("name"), "integration.name", problem, hint);
+            }
+            let twin = earlier().find(|other| {
+                other.tenant == one.tenant && other.streams.iter().any(|s| one.streams.contains(s))
+            });
+            if let Some(twin) = twin {
+                let problem = format!("integration {:?} collects from this tenant too", twin.name);
+                let hint = "streams that both have are delivered twice";
+                self.warn(span_of("tenant"), "integration.tenant", problem, hint);
+            }
+        }
+    }
+
+    fn streams(&mut self, scope: Scope<'_>) -> Vec<Kind> {
+        const HINT: &str = "the streams are \"threats\", \"activities\" and \"alerts\"";
+        let key = "integration.streams";
+        let Some(given) = scope.get("streams") else {
+            return vec![Kind::Threats, Kind::Activities];
+        };
+        let Value::List(names) = &given.value else { return Vec::new() };
+        if names.is_empty() {
+            self.error(Some(given.span.clone()), key, "there is no stream in it", HINT);
+        }
+        let mut kinds = Vec::new();
+        for (name, span) in names {
+            match Kind::from_name(name) {
+                Some(kind) if kinds.contains(&kind) => {
+                    let problem = format!("{name:?} stands twice");
+                    self.error(Some(span.clone()), key, problem, "remove one of them");
+                }
+                Some(kind) => kinds.push(kind),
+                None => {
+                    let hint = suggest::nearest(name, Kind::ALL.map(Kind::name))
+                        .map(|known| format!("did you mean {known:?}?"));
+                    let problem = format!("{name:?} is not a stream");
+                    self.error(Some(span.clone()), key, problem, hint.as_deref().unwrap_or(HINT));
+                }
+            }
+        }
+        kinds
+    }
+
+    fn queue(&mut self, scope: Scope<'_>) -> Queue {
+        let write = match self.text(scope, "write").as_str() {
+            "on-failure" => WriteMode::OnFailure,
+            _ => WriteMode::Always,
+        };
+        Queue {
+            dir: PathBuf::from(self.text(scope, "dir")),
+            max_size_bytes: self.size(scope, "max_size"),
+            min_free_bytes: self.size(scope, "min_free"),
+            write,
+        }
+    }
+
+    fn network(&mut self, scope: Scope<'_>) -> Network {
+        let proxy = scope.get("proxy").and_then(|given| self.read(given, address::proxy));
+        if proxy.as_ref().is_some_and(address::has_user) {
+            let given = scope.get("proxy").expect("what was read was given");
+            self.config_is_private(given, "a proxy's password", "");
+        }
+        let network = Network {
+            proxy,
+            ca_file: scope.get("ca_file").map(|_| PathBuf::from(self.text(scope, "ca_file"))),
+            connect_timeout: self.span(scope, "connect_timeout"),
+            timeout: self.span(scope, "timeout"),
+            allow_http: matches!(
+                scope.get("allow_http"),
+                Some(Given { value: Value::Flag(true), .. })
+            ),
+        };
+        let is_shorter = network.timeout < network.connect_timeout;
+        self.ordered(scope, ("connect_timeout", "timeout"), is_shorter);
+        network
+    }
+
+    fn retry(&mut self, scope: Scope<'_>) -> Retry {
+        let retry = Retry { min: self.span(scope, "min"), max: self.span(scope, "max") };
+        self.ordered(scope, ("min", "max"), retry.max < retry.min);
+        retry
+    }
+
+    /// Tells of a pair in the wrong order at the one that was typed, the first of them if both.
+    fn ordered(&mut self, scope: Scope<'_>, pair: (&str, &str), is_wrong: bool) {
+        if !is_wrong {
+            return;
+        }
+        let (low, high) = (scope.setting(pair.0), scope.setting(pair.1));
+        let given = scope.get(low.key).or(scope.get(high.key));
+        let told = given.map_or(low, |given| given.setting);
+        let problem = format!("{} is longer than {}", low.full_name(), high.full_name());
+        let default = |setting: &Setting| match (scope.get(setting.key), setting.fallback) {
+            (None, Fallback::Value(value)) => format!("; {} is {value} by default", setting.key),
+            _ => String::new(),
+        };
+        let hint = format!("raise {}{}{}", high.key, default(low), default(high));
+        self.error(given.map(|given| given.span.clone()), &told.full_name(), problem, &hint);
+    }
+}

@@ -1,0 +1,137 @@
+//! The example config, written from the table of settings.
+//!
+//! Promises: names every setting; holds as it stands, and with each `#key` line's `#` removed.
+//! `packaging/config.example.toml` is this text; a test compares them.
+
+use crate::config::settings::{self, Fallback, SECTIONS, Section, Setting, Shape};
+
+const WIDTH_CHARS: usize = 88;
+
+const HEAD: &str = "\
+The configuration of s1-coralogix. Lines without # must be set; `s1-coralogix check` then tells \
+whether everything works, step by step. A line that is #key = value shows a default, or an example \
+where there is none: remove the # to change it. The daemon reads this file again on SIGHUP.";
+
+/// Settings that stand in for another one, so that both must not be given.
+const INSTEAD: [(&str, &str); 3] =
+    [("coralogix", "url"), ("coralogix", "api_key"), ("integration", "api_token")];
+
+/// Settings without a default that most people give in this form.
+const USUAL: [(&str, &str); 3] =
+    [("coralogix", "domain"), ("coralogix", "api_key_file"), ("integration", "api_token_file")];
+
+/// The whole text.
+pub fn render() -> String {
+    let mut out = String::new();
+    comment(&mut out, HEAD);
+    for section in &SECTIONS {
+        out.push('\n');
+        comment(&mut out, section.doc);
+        out.push_str(&header(section));
+        for setting in settings::of_section(section.name) {
+            out.push('\n');
+            comment(&mut out, &words(setting));
+            out.push_str(&line(setting));
+        }
+    }
+    out
+}
+
+fn header(section: &Section) -> String {
+    match section.repeated {
+        true => format!("[[{}]]\n", section.name),
+        false => format!("[{}]\n", section.name),
+    }
+}
+
+fn words(setting: &Setting) -> String {
+    let range = match setting.shape {
+        Shape::Choice(words) if setting.key == "level" => format!(" One of {}.", words.join(", ")),
+        _ => String::new(),
+    };
+    let without = match setting.fallback {
+        Fallback::Words(words) if !is_alternative(setting) => format!(" Without it: {words}."),
+        _ => String::new(),
+    };
+    format!("{}{range}{without}", setting.doc)
+}
+
+fn line(setting: &Setting) -> String {
+    let Setting { section, key, example, .. } = setting;
+    match setting.fallback {
+        Fallback::Required => format!("{key} = {example}\n"),
+        Fallback::Value(value) => format!("#{key} = {value}\n"),
+        Fallback::Words(_) if USUAL.contains(&(section, key)) => format!("{key} = {example}\n"),
+        Fallback::Words(_) if INSTEAD.contains(&(section, key)) => {
+            format!("#     {key} = {example}\n")
+        }
+        Fallback::Words(_) => format!("#{key} = {example}\n"),
+    }
+}
+
+fn is_alternative(setting: &Setting) -> bool {
+    let name = (setting.section, setting.key);
+    USUAL.contains(&name) || INSTEAD.contains(&name)
+}
+
+fn comment(out: &mut String, text: &str) {
+    let mut line = String::from("#");
+    for word in text.split(' ') {
+        if line.len() + 1 + word.len() > WIDTH_CHARS {
+            out.push_str(&line);
+            out.push('\n');
+            line = String::from("#");
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    out.push_str(&line);
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Environment};
+
+    #[test]
+    fn the_shipped_example_is_this_text() {
+        let shipped = include_str!("../../packaging/config.example.toml");
+        let rendered = render();
+        assert!(shipped == rendered, "packaging/config.example.toml should be:\n{rendered}");
+    }
+
+    #[test]
+    fn the_example_holds_as_it_stands() {
+        let (_, warnings) = config::parse("e", &render(), &Environment::default()).unwrap();
+        assert_eq!(warnings, []);
+    }
+
+    #[test]
+    fn the_example_shows_the_defaults() {
+        let open: String = render()
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(setting) if setting.starts_with(|c: char| c.is_ascii_lowercase()) => setting,
+                _ => line,
+            })
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let (open, warnings) = config::parse("e", &open, &Environment::default()).unwrap();
+        assert_eq!(warnings, []);
+        let (mut closed, _) = config::parse("e", &render(), &Environment::default()).unwrap();
+        // These two have no default and stand as examples.
+        closed.network.proxy = open.network.proxy.clone();
+        closed.network.ca_file = open.network.ca_file.clone();
+        assert_eq!(open, closed);
+    }
+
+    #[test]
+    fn the_example_names_every_setting() {
+        let text = render();
+        for setting in settings::SETTINGS {
+            let named = |start: &str| text.contains(&format!("\n{start}{} = ", setting.key));
+            assert!(named("") || named("#") || named("#     "), "{}", setting.full_name());
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! One setting at a time: its text to its value, within its range, or a note and the default.
+//!
+//! Promises: whatever is wrong is noted at its place, and a value comes out all the same, so that
+//! the rest can be checked too. Never: decides whether the config as a whole may be used.
+
+use std::ops::Range;
+
+use crate::config::Environment;
+use crate::config::cite::{Note, Severity};
+use crate::config::raw::{Given, Table, Value};
+use crate::config::settings::{self, Fallback, Setting, Shape};
+use crate::config::units::{self, Misread};
+use crate::limits;
+use crate::record::Start;
+use crate::time::{Span, Stamp};
+
+/// The longest `start`: far above what SentinelOne keeps, far below what is only a typing error.
+const START_DAYS_MAX: u64 = 10 * 366;
+
+/// What was found so far.
+pub struct Check<'e> {
+    pub notes: Vec<Note>,
+    pub environment: &'e Environment,
+}
+
+/// A section, whether it was typed or not.
+#[derive(Clone, Copy)]
+pub struct Scope<'r> {
+    pub name: &'static str,
+    pub table: Option<&'r Table>,
+}
+
+impl<'r> Scope<'r> {
+    pub fn get(&self, key: &str) -> Option<&'r Given> {
+        self.table.and_then(|table| table.get(key))
+    }
+
+    pub fn span(&self) -> Option<Range<usize>> {
+        self.table.map(|table| table.span.clone())
+    }
+
+    pub fn setting(&self, key: &str) -> &'static Setting {
+        settings::find(self.name, key).expect("only settings of the table are asked for")
+    }
+}
+
+impl Check<'_> {
+    pub fn required<'r>(&mut self, scope: Scope<'r>, key: &str) -> Option<&'r Given> {
+        let given = scope.get(key);
+        if given.is_none() {
+            let setting = scope.setting(key);
+            let hint = format!("add {key} = {}", setting.example);
+            self.error(scope.span(), &setting.full_name(), "it is not given", &hint);
+        }
+        given
+    }
+
+    /// A text, a path or a choice; the default where it is not given or wrong.
+    pub fn text(&mut self, scope: Scope<'_>, key: &str) -> String {
+        let setting = scope.setting(key);
+        let read = |text: &str| match setting.shape {
+            Shape::Path => path(text),
+            Shape::Choice(words) => choice(text, words),
+            Shape::Text { bytes_max } => label(text, bytes_max),
+            _ => Ok(text.to_owned()),
+        };
+        let given = scope.get(key).and_then(|given| self.read(given, read));
+        given.unwrap_or_else(|| default_text(setting).to_owned())
+    }
+
+    pub fn span(&mut self, scope: Scope<'_>, key: &str) -> Span {
+        let setting = scope.setting(key);
+        let read = |text: &str| {
+            let span = units::span(text)?;
+            match setting.shape {
+                Shape::Span { min, .. } if span < min => Err(too("short", units::of_span(min))),
+                Shape::Span { max, .. } if span > max => Err(too("long", units::of_span(max))),
+                _ => Ok(span),
+            }
+        };
+        let given = scope.get(key).and_then(|given| self.read(given, read));
+        given.unwrap_or_else(|| units::span(default_text(setting)).unwrap_or_default())
+    }
+
+    pub fn size(&mut self, scope: Scope<'_>, key: &str) -> u64 {
+        let setting = scope.setting(key);
+        let read = |text: &str| {
+            let size = units::size(text)?;
+            match setting.shape {
+                Shape::Size { min, .. } if size < min => Err(too("small", units::of_size(min))),
+                Shape::Size { max, .. } if size > max => Err(too("large", units::of_size(max))),
+                _ => Ok(size),
+            }
+        };
+        let given = scope.get(key).and_then(|given| self.read(given, read));
+        given.unwrap_or_else(|| units::size(default_text(setting)).unwrap_or_default())
+    }
+
+    pub fn start(&mut self, scope: Scope<'_>) -> Start {
+        let given = scope.get("start").and_then(|given| self.read(given, start));
+        given.unwrap_or(Start::Ago(Span::hours(24)))
+    }
+
+    /// Reads a text, and notes at its place what is wrong with it.
+    pub fn read<T>(
+        &mut self,
+        given: &Given,
+        read: impl Fn(&str) -> Result<T, Misread>,
+    ) -> Option<T> {
+        let Value::Text(text) = &given.value else { return None };
+        let misread = match read(text) {
+            Ok(value) => return Some(value),
+            Err(misread) => misread,
+        };
+        let key = given.setting.full_name();
+        self.error(Some(given.span.clone()), &key, misread.problem, &misread.hint);
+        None
+    }
+
+    pub fn error(
+        &mut self,
+        span: Option<Range<usize>>,
+        key: &str,
+        problem: impl Into<String>,
+        hint: &str,
+    ) {
+        self.note(Severity::Error, span, key, problem.into(), hint);
+    }
+
+    pub fn warn(
+        &mut self,
+        span: Option<Range<usize>>,
+        key: &str,
+        problem: impl Into<String>,
+        hint: &str,
+    ) {
+        self.note(Severity::Warning, span, key, problem.into(), hint);
+    }
+
+    fn note(
+        &mut self,
+        severity: Severity,
+        span: Option<Range<usize>>,
+        key: &str,
+        problem: String,
+        hint: &str,
+    ) {
+        let (key, hint) = (key.to_owned(), Some(hint.to_owned()));
+        self.notes.push(Note { severity, span, key, problem, hint });
+    }
+}
+
+/// The name of an integration: part of the queue's records and of log lines, so it is kept to
+/// what needs no quoting anywhere.
+pub fn name(text: &str) -> Result<String, Misread> {
+    const HINT: &str = "letters, digits, dot, hyphen and underscore, beginning with a letter or \
+                        digit, such as \"acme\"";
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(Misread::new("it is empty", HINT));
+    }
+    if text.len() > limits::INTEGRATION_NAME_BYTES_MAX {
+        let max = limits::INTEGRATION_NAME_BYTES_MAX;
+        return Err(Misread::new(format!("it is longer than {max} characters"), HINT));
+    }
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    if !text.bytes().all(is_plain) || !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return Err(Misread::new(format!("{text:?} is not a plain name"), HINT));
+    }
+    Ok(text.to_owned())
+}
+
+fn label(text: &str, bytes_max: usize) -> Result<String, Misread> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(Misread::new("it is empty", "Coralogix refuses records without it"));
+    }
+    if text.len() > bytes_max {
+        return Err(Misread::new(format!("it is longer than {bytes_max} bytes"), "shorten it"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Misread::new("it has a control character", "write plain text"));
+    }
+    Ok(text.to_owned())
+}
+
+fn path(text: &str) -> Result<String, Misread> {
+    const HINT: &str = "write the whole path, beginning with /";
+    if text.contains('\0') {
+        return Err(Misread::new("a path has no NUL character", HINT));
+    }
+    match text.starts_with('/') {
+        true => Ok(text.to_owned()),
+        false => Err(Misread::new(format!("{text:?} is not an absolute path"), HINT)),
+    }
+}
+
+fn choice(text: &str, words: &[&str]) -> Result<String, Misread> {
+    let lower = text.trim().to_ascii_lowercase();
+    if words.contains(&lower.as_str()) {
+        return Ok(lower);
+    }
+    let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+    Err(Misread::new(
+        format!("{text:?} is none of its words"),
+        format!("write one of {}", quoted.join(", ")),
+    ))
+}
+
+fn start(text: &str) -> Result<Start, Misread> {
+    let start = units::start(text)?;
+    let is_odd = match start {
+        Start::Ago(span) => span > Span::hours(24).times(START_DAYS_MAX),
+        // SentinelOne was founded in 2013; a year outside of these is a slip of the finger.
+        Start::At(at) => {
+            let years = [2013, 2100].map(|year| Stamp::parse(&format!("{year}-01-01T00:00:00Z")));
+            Some(at) < years[0] || Some(at) >= years[1]
+        }
+        Start::Now => false,
+    };
+    match is_odd {
+        true => Err(Misread::new(
+            format!("{text:?} can't be where the records of a tenant begin"),
+            "write a time from 2013 on, or how long ago, such as \"24h\"",
+        )),
+        false => Ok(start),
+    }
+}
+
+fn too(what: &str, bound: String) -> Misread {
+    let side = if ["short", "small"].contains(&what) { "least" } else { "most" };
+    Misread::new(format!("it is too {what}"), format!("at {side} {bound:?}"))
+}
+
+fn default_text(setting: &Setting) -> &'static str {
+    match setting.fallback {
+        Fallback::Value(toml) => toml.trim_matches('"'),
+        Fallback::Required | Fallback::Words(_) => "",
+    }
+}

@@ -1,0 +1,408 @@
+//! Every setting there is: name, shape, default, words. One table, from which the reader of the
+//! config, the example file and the manual page come.
+//!
+//! Promises: what is not in this table is not a setting. Never: holds a value of anyone's config.
+
+use crate::limits;
+use crate::time::Span;
+
+/// One setting.
+pub struct Setting {
+    pub section: &'static str,
+    pub key: &'static str,
+    pub shape: Shape,
+    pub fallback: Fallback,
+    /// What it does, in whole sentences.
+    pub doc: &'static str,
+    /// As it would be written, in TOML.
+    pub example: &'static str,
+}
+
+/// What a setting's value looks like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Shape {
+    /// Words for people and JSON: no control characters.
+    Text {
+        bytes_max: usize,
+    },
+    /// The name of an integration: goes to disk and log.
+    Name,
+    /// An internet address in one of its forms.
+    Address,
+    /// An absolute path.
+    Path,
+    /// An absolute path to a secret, or `$CREDENTIALS_DIRECTORY/name`.
+    SecretFile,
+    /// The secret itself; never shown.
+    Secret,
+    Span {
+        min: Span,
+        max: Span,
+    },
+    Size {
+        min: u64,
+        max: u64,
+    },
+    Start,
+    Flag,
+    Streams,
+    Choice(&'static [&'static str]),
+}
+
+/// What holds when a setting is not given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fallback {
+    /// It must be given.
+    Required,
+    /// This value, in TOML.
+    Value(&'static str),
+    /// Nothing, or what the words say.
+    Words(&'static str),
+}
+
+/// The sections, in the order in which people should read them.
+pub const SECTIONS: [Section; 7] = [
+    Section { name: "coralogix", repeated: false, doc: "Where the records go." },
+    Section {
+        name: "integration",
+        repeated: true,
+        doc: "Where the records come from. Repeat this section for each SentinelOne tenant.",
+    },
+    Section {
+        name: "queue",
+        repeated: false,
+        doc: "What waits on disk. Nothing is dropped: a full queue stops the polling, and \
+              SentinelOne keeps the records until there is room.",
+    },
+    Section { name: "network", repeated: false, doc: "How both services are reached." },
+    Section {
+        name: "retry",
+        repeated: false,
+        doc: "How long to wait after a failure. The wait doubles from min to max, at random \
+              points below, and is never shorter than a service's Retry-After.",
+    },
+    Section { name: "log", repeated: false, doc: "What is written to stderr." },
+    Section { name: "status", repeated: false, doc: "What `s1-coralogix status` reads." },
+];
+
+/// A table of the config.
+pub struct Section {
+    pub name: &'static str,
+    /// Whether it is written `[[name]]`, any number of times.
+    pub repeated: bool,
+    pub doc: &'static str,
+}
+
+impl Setting {
+    /// `integration.poll_interval`, as findings name it.
+    pub fn full_name(&self) -> String {
+        format!("{}.{}", self.section, self.key)
+    }
+
+    /// Whether its value may be a secret, wherever it is cited.
+    pub fn may_hold_a_secret(&self) -> bool {
+        matches!(self.shape, Shape::Secret | Shape::SecretFile) || self.key == "proxy"
+    }
+}
+
+/// The setting of this name in this section.
+pub fn find(section: &str, key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.section == section && setting.key == key)
+}
+
+pub fn of_section(section: &str) -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().filter(move |setting| setting.section == section)
+}
+
+/// Names that other programs use for the same thing, so that a habit gets a hint.
+pub const OTHER_NAMES: [(&str, &str); 22] = [
+    ("private_key", "api_key_file"),
+    ("key", "api_key_file"),
+    ("key_file", "api_key_file"),
+    ("send_your_data_key", "api_key_file"),
+    ("region", "domain"),
+    ("endpoint", "url"),
+    ("token", "api_token_file"),
+    ("token_file", "api_token_file"),
+    ("console", "tenant"),
+    ("console_url", "tenant"),
+    ("host", "tenant"),
+    ("url", "tenant"),
+    ("base_url", "tenant"),
+    ("application", "application_name"),
+    ("subsystem", "subsystem_name"),
+    ("interval", "poll_interval"),
+    ("since", "start"),
+    ("path", "dir"),
+    ("directory", "dir"),
+    ("https_proxy", "proxy"),
+    ("ca", "ca_file"),
+    ("ca_cert", "ca_file"),
+];
+
+const fn setting(
+    section: &'static str,
+    key: &'static str,
+    shape: Shape,
+    fallback: Fallback,
+    example: &'static str,
+    doc: &'static str,
+) -> Setting {
+    Setting { section, key, shape, fallback, doc, example }
+}
+
+const KEY_FROM_ENVIRONMENT: Fallback =
+    Fallback::Words("one of api_key_file, api_key or the environment variable CORALOGIX_API_KEY");
+const TOKEN_FROM_ENVIRONMENT: Fallback = Fallback::Words(
+    "one of api_token_file, api_token or, with a single integration, the environment variable \
+     S1_API_TOKEN",
+);
+
+pub const SETTINGS: &[Setting] = &[
+    setting(
+        "coralogix",
+        "domain",
+        Shape::Address,
+        Fallback::Words("one of domain or url"),
+        "\"eu2.coralogix.com\"",
+        "The domain of your Coralogix team's region, as Coralogix lists it: us1, us2, us3, eu1, \
+         eu2, ap1, ap2 or ap3 before .coralogix.com. Records go to ingress.DOMAIN.",
+    ),
+    setting(
+        "coralogix",
+        "url",
+        Shape::Address,
+        Fallback::Words("one of domain or url"),
+        "\"https://ingress.private.eu2.coralogix.com\"",
+        "Instead of domain: the whole address, for PrivateLink or a relay of your own.",
+    ),
+    setting(
+        "coralogix",
+        "api_key_file",
+        Shape::SecretFile,
+        KEY_FROM_ENVIRONMENT,
+        "\"/etc/s1-coralogix/coralogix.key\"",
+        "The file with a Send-Your-Data API key and nothing else. It is read again when it \
+         changes, so a new key needs no restart. With systemd credentials write \
+         $CREDENTIALS_DIRECTORY/NAME.",
+    ),
+    setting(
+        "coralogix",
+        "api_key",
+        Shape::Secret,
+        KEY_FROM_ENVIRONMENT,
+        "\"...\"",
+        "Instead of api_key_file: the key itself. Then others must not be able to read this file.",
+    ),
+    setting(
+        "integration",
+        "name",
+        Shape::Name,
+        Fallback::Required,
+        "\"acme\"",
+        "A name of your choice. Progress is kept under it and each record carries it as \
+         className, so choose it once: under a new name the tenant is collected from `start` again.",
+    ),
+    setting(
+        "integration",
+        "tenant",
+        Shape::Address,
+        Fallback::Required,
+        "\"https://usea1-acme.sentinelone.net\"",
+        "The address of the SentinelOne console, as the browser shows it.",
+    ),
+    setting(
+        "integration",
+        "api_token_file",
+        Shape::SecretFile,
+        TOKEN_FROM_ENVIRONMENT,
+        "\"/etc/s1-coralogix/acme.token\"",
+        "The file with the API token of a SentinelOne service user and nothing else. It is read \
+         again when it changes.",
+    ),
+    setting(
+        "integration",
+        "api_token",
+        Shape::Secret,
+        TOKEN_FROM_ENVIRONMENT,
+        "\"...\"",
+        "Instead of api_token_file: the token itself. Then others must not be able to read this \
+         file.",
+    ),
+    setting(
+        "integration",
+        "application_name",
+        Shape::Text { bytes_max: limits::LABEL_BYTES_MAX },
+        Fallback::Words("the integration's name"),
+        "\"acme\"",
+        "The Coralogix application of the records.",
+    ),
+    setting(
+        "integration",
+        "subsystem_name",
+        Shape::Text { bytes_max: limits::LABEL_BYTES_MAX },
+        Fallback::Value("\"SentinelOne\""),
+        "\"SentinelOne\"",
+        "The Coralogix subsystem of the records.",
+    ),
+    setting(
+        "integration",
+        "streams",
+        Shape::Streams,
+        Fallback::Value("[\"threats\", \"activities\"]"),
+        "[\"threats\", \"activities\"]",
+        "What to collect: \"threats\" (needs Endpoint Threats: View), \"activities\" (Activity: \
+         View), \"alerts\" (Custom Alerts: View).",
+    ),
+    setting(
+        "integration",
+        "poll_interval",
+        Shape::Span { min: Span::seconds(1), max: Span::hours(24) },
+        Fallback::Value("\"60s\""),
+        "\"60s\"",
+        "How long to wait before asking again once everything was read.",
+    ),
+    setting(
+        "integration",
+        "start",
+        Shape::Start,
+        Fallback::Value("\"24h\""),
+        "\"24h\"",
+        "Where to begin with a tenant that was never collected: this long ago, a time such as \
+         \"2026-01-31T00:00:00Z\", or \"now\".",
+    ),
+    setting(
+        "integration",
+        "overlap",
+        Shape::Span { min: Span::ZERO, max: Span::hours(1) },
+        Fallback::Value("\"120s\""),
+        "\"120s\"",
+        "How far each poll looks back for records that became visible late. It makes no \
+         duplicates.",
+    ),
+    setting(
+        "queue",
+        "dir",
+        Shape::Path,
+        Fallback::Value("\"/var/lib/s1-coralogix\""),
+        "\"/var/lib/s1-coralogix\"",
+        "The queue's directory, for this program alone.",
+    ),
+    setting(
+        "queue",
+        "max_size",
+        Shape::Size { min: limits::QUEUE_BYTES_MIN, max: 1 << 40 },
+        Fallback::Value("\"1GiB\""),
+        "\"1GiB\"",
+        "What the queue may take on disk. One GiB holds about two million records.",
+    ),
+    setting(
+        "queue",
+        "min_free",
+        Shape::Size { min: 0, max: 1 << 40 },
+        Fallback::Value("\"64MiB\""),
+        "\"64MiB\"",
+        "What the queue leaves free on its file system.",
+    ),
+    setting(
+        "queue",
+        "write",
+        Shape::Choice(&["always", "on-failure"]),
+        Fallback::Value("\"always\""),
+        "\"always\"",
+        "\"always\" stores every record before it is sent. \"on-failure\" spares flash memory: \
+         while the queue is empty, records are sent first and stored only if that fails. Nothing \
+         is lost either way.",
+    ),
+    setting(
+        "network",
+        "proxy",
+        Shape::Address,
+        Fallback::Words("the environment variables HTTPS_PROXY and NO_PROXY"),
+        "\"http://user:password@proxy.example.com:3128\"",
+        "An HTTP proxy for both services.",
+    ),
+    setting(
+        "network",
+        "ca_file",
+        Shape::Path,
+        Fallback::Words("the built-in roots alone"),
+        "\"/etc/ssl/certs/corporate.pem\"",
+        "Certificates in PEM to trust beside the built-in roots, for networks that inspect TLS.",
+    ),
+    setting(
+        "network",
+        "connect_timeout",
+        Shape::Span { min: Span::ms(100), max: Span::minutes(5) },
+        Fallback::Value("\"10s\""),
+        "\"10s\"",
+        "How long a connection may take to come about.",
+    ),
+    setting(
+        "network",
+        "timeout",
+        Shape::Span { min: Span::ms(100), max: Span::hours(1) },
+        Fallback::Value("\"60s\""),
+        "\"60s\"",
+        "How long a request and its answer may take together.",
+    ),
+    setting(
+        "network",
+        "allow_http",
+        Shape::Flag,
+        Fallback::Value("false"),
+        "false",
+        "Whether addresses may begin with http://, without encryption. For tests only.",
+    ),
+    setting(
+        "retry",
+        "min",
+        Shape::Span { min: Span::ms(50), max: Span::hours(1) },
+        Fallback::Value("\"1s\""),
+        "\"1s\"",
+        "The first wait.",
+    ),
+    setting(
+        "retry",
+        "max",
+        Shape::Span { min: Span::ms(50), max: Span::hours(24) },
+        Fallback::Value("\"5m\""),
+        "\"5m\"",
+        "The longest wait.",
+    ),
+    setting(
+        "log",
+        "level",
+        Shape::Choice(&["error", "warn", "info", "debug", "trace"]),
+        Fallback::Value("\"info\""),
+        "\"info\"",
+        "How much is written. The environment variable S1_CORALOGIX_LOG overrides it.",
+    ),
+    setting(
+        "status",
+        "file",
+        Shape::Path,
+        Fallback::Value("\"/run/s1-coralogix/status.json\""),
+        "\"/run/s1-coralogix/status.json\"",
+        "The status file. Best in memory (/run), for it is rewritten often.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_is_named_once_in_a_declared_section_and_explained() {
+        for (i, setting) in SETTINGS.iter().enumerate() {
+            let name = setting.full_name();
+            assert!(SECTIONS.iter().any(|section| section.name == setting.section), "{name}");
+            assert!(!SETTINGS[..i].iter().any(|other| other.full_name() == name), "{name}");
+            assert!(setting.doc.ends_with('.'), "{name}");
+            assert!(!setting.doc.contains("  "), "{name}");
+        }
+        for (_, ours) in OTHER_NAMES {
+            assert!(SETTINGS.iter().any(|setting| setting.key == ours), "{ours}");
+        }
+    }
+}

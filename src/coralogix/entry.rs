@@ -1,0 +1,329 @@
+//! Renders a record as an entry of `logs/v1/singles`.
+//!
+//! Promises: `text` decodes to exactly the record's bytes; `timestamp` stands first, so that it can
+//! be cut off again when the entry has grown old in the queue; severity is always there. Never:
+//! parses a record again.
+
+use crate::record::Kind;
+use crate::s1::json::equal_bytes;
+use crate::s1::page::Row;
+use crate::time::Stamp;
+
+/// What a stamped entry begins with; the number and a comma follow.
+pub const STAMP_HEAD: &[u8] = b"{\"timestamp\":";
+
+/// The category of what the collector says itself, of a gap for example.
+pub const OWN_CATEGORY: &str = "collector";
+
+/// What all entries of an integration have in common, rendered once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels {
+    /// `"applicationName":…,"subsystemName":…,"computerName":`
+    names: String,
+    /// The collector's host, as a JSON string.
+    host: String,
+    /// `","className":…,"text":"`, what follows the category.
+    tail: String,
+}
+
+impl Labels {
+    pub fn new(application: &str, subsystem: &str, integration: &str, host: &str) -> Labels {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        Labels {
+            names: format!(
+                "\"applicationName\":{},\"subsystemName\":{},\"computerName\":",
+                quoted(application),
+                quoted(subsystem)
+            ),
+            host: quoted(host),
+            tail: format!("\",\"className\":{},\"text\":\"", quoted(integration)),
+        }
+    }
+}
+
+/// Appends one record's entry. `body` is what the row's ranges refer to.
+pub fn render(out: &mut Vec<u8>, labels: &Labels, kind: Kind, row: &Row, body: &[u8]) {
+    let head = Head {
+        stamp: row.stamped.then_some(row.key.stamp),
+        computer: row.computer.clone().map(|token| &body[token]),
+        severity: row.severity,
+        category: kind.name(),
+    };
+    render_text(out, labels, head, &body[row.range.clone()]);
+}
+
+/// Appends an entry that the collector writes itself: nothing is lost without a word (keeps P1).
+/// `text` is a JSON object, to be read as a record.
+pub fn render_own(
+    out: &mut Vec<u8>,
+    labels: &Labels,
+    stamp: Option<Stamp>,
+    severity: u8,
+    text: &str,
+) {
+    let head = Head { stamp, computer: None, severity, category: OWN_CATEGORY };
+    render_text(out, labels, head, text.as_bytes());
+}
+
+struct Head<'a> {
+    stamp: Option<Stamp>,
+    /// A well-formed JSON string; none for the collector's host.
+    computer: Option<&'a [u8]>,
+    severity: u8,
+    category: &'static str,
+}
+
+fn render_text(out: &mut Vec<u8>, labels: &Labels, head: Head<'_>, text: &[u8]) {
+    assert!((1..=9).contains(&head.severity), "severity is one digit");
+    match head.stamp {
+        Some(stamp) => {
+            out.extend_from_slice(STAMP_HEAD);
+            push_ms(out, stamp);
+            out.push(b',');
+        }
+        None => out.push(b'{'),
+    }
+    out.extend_from_slice(labels.names.as_bytes());
+    out.extend_from_slice(head.computer.unwrap_or(labels.host.as_bytes()));
+    out.extend_from_slice(b",\"severity\":");
+    out.push(b'0' + head.severity);
+    out.extend_from_slice(b",\"category\":\"");
+    out.extend_from_slice(head.category.as_bytes());
+    out.extend_from_slice(labels.tail.as_bytes());
+    escape(out, text);
+    out.extend_from_slice(b"\"}");
+}
+
+/// Milliseconds with the microseconds as three decimals: Coralogix takes the unit from the size.
+fn push_ms(out: &mut Vec<u8>, stamp: Stamp) {
+    if stamp.0 < 0 {
+        out.push(b'-');
+    }
+    let us = stamp.0.unsigned_abs();
+    let mut digits = [b'0'; 24];
+    let mut at = digits.len();
+    let mut rest = us;
+    // At least "0.000"; the point goes in before the last three.
+    while rest > 0 || at > digits.len() - 5 {
+        at -= 1;
+        if at == digits.len() - 4 {
+            digits[at] = b'.';
+            continue;
+        }
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// What a byte becomes inside a JSON string: 0 for itself, `u` for `\u00xx`, else the letter after
+/// the backslash.
+const ESCAPES: [u8; 256] = {
+    let mut table = [0u8; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = b'u';
+        byte += 1;
+    }
+    table[0x08] = b'b';
+    table[0x09] = b't';
+    table[0x0a] = b'n';
+    table[0x0c] = b'f';
+    table[0x0d] = b'r';
+    table[b'"' as usize] = b'"';
+    table[b'\\' as usize] = b'\\';
+    table
+};
+
+/// Appends `text`, which is UTF-8, as the inside of a JSON string.
+///
+/// The hot path of rendering. Eight bytes are copied at a time, clean or not, and the place moves on
+/// by as many as were clean. In JSON every eighth byte or so is a quote: copying run by run takes
+/// twice as long, a byte at a time without branches half as long again (measured). The room is made
+/// ahead and cut to size at the end.
+fn escape(out: &mut Vec<u8>, text: &[u8]) {
+    const STEP: usize = 8;
+    let mut to = out.len();
+    let mut from = 0;
+    while let Some(eight) = text.get(from..).and_then(|rest| rest.first_chunk::<STEP>()) {
+        if out.len() < to + 2 * STEP {
+            // For what is left with every fourth byte escaped; control characters take more rounds.
+            out.resize(to + (text.len() - from) / 4 * 5 + 8 * STEP, 0);
+        }
+        out[to..to + STEP].copy_from_slice(eight);
+        let word = u64::from_le_bytes(*eight);
+        let hits = equal_bytes(word, b'"') | equal_bytes(word, b'\\') | below_space(word);
+        if hits == 0 {
+            to += STEP;
+            from += STEP;
+            continue;
+        }
+        let clean = hits.trailing_zeros() as usize / 8;
+        to += clean;
+        from += clean + 1;
+        let byte = eight[clean];
+        if byte >= b' ' {
+            // A quote or a backslash: nearly all there is to escape.
+            out[to..to + 2].copy_from_slice(&[b'\\', byte]);
+            to += 2;
+        } else {
+            let (escaped, length) = escaped(byte);
+            out[to..to + length].copy_from_slice(&escaped[..length]);
+            to += length;
+        }
+    }
+    out.truncate(to);
+    for byte in &text[from..] {
+        let (escaped, length) = escaped(*byte);
+        out.extend_from_slice(&escaped[..length]);
+    }
+}
+
+/// The high bit of each byte below 0x20. As with `equal_bytes`, the lowest mark is never wrong.
+fn below_space(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    word.wrapping_sub(ONES * 0x20) & !word & (ONES * 0x80)
+}
+
+/// A byte as it stands inside a JSON string, and how long that is.
+fn escaped(byte: u8) -> ([u8; 6], usize) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    match ESCAPES[usize::from(byte)] {
+        0 => ([byte, 0, 0, 0, 0, 0], 1),
+        b'u' => {
+            let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
+            ([b'\\', b'u', b'0', b'0', high, low], 6)
+        }
+        letter => ([b'\\', letter, 0, 0, 0, 0], 2),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::prng::Prng;
+    use crate::s1::page::scan;
+
+    fn labels() -> Labels {
+        Labels::new("acme \"prod\"", "SentinelOne", "acme", "edge-1")
+    }
+
+    fn rendered(record: &str, kind: Kind) -> String {
+        let body = format!("{{\"data\":[{record}]}}");
+        let page = scan(body.as_bytes(), kind).unwrap();
+        let mut out = b"before".to_vec();
+        render(&mut out, &labels(), kind, &page.rows[0], body.as_bytes());
+        String::from_utf8(out).unwrap().strip_prefix("before").unwrap().to_owned()
+    }
+
+    #[test]
+    fn an_entry_is_what_coralogix_documents() {
+        let threat = r#"{"id":"9","threatInfo":{"updatedAt":"2023-01-31T07:02:19.123342Z","confidenceLevel":"malicious","mitigationStatus":"mitigated"},"agentRealtimeInfo":{"agentComputerName":"PC\u0031"}}"#;
+        let expected = concat!(
+            r#"{"timestamp":1675148539123.342,"applicationName":"acme \"prod\"","#,
+            r#""subsystemName":"SentinelOne","computerName":"PC\u0031","severity":5,"#,
+            r#""category":"threats","className":"acme","text":"{\"id\":\"9\",\"threatInfo\":"#,
+            r#"{\"updatedAt\":\"2023-01-31T07:02:19.123342Z\",\"confidenceLevel\":\"malicious\","#,
+            r#"\"mitigationStatus\":\"mitigated\"},"#,
+            r#"\"agentRealtimeInfo\":{\"agentComputerName\":\"PC\\u0031\"}}"}"#
+        );
+        assert_eq!(rendered(threat, Kind::Threats), expected);
+    }
+
+    #[test]
+    fn without_a_stamp_of_its_own_an_entry_has_none() {
+        let text = rendered(r#"{"id":"9"}"#, Kind::Activities);
+        assert_eq!(
+            text,
+            concat!(
+                r#"{"applicationName":"acme \"prod\"","subsystemName":"SentinelOne","#,
+                r#""computerName":"edge-1","severity":3,"category":"activities","#,
+                r#""className":"acme","text":"{\"id\":\"9\"}"}"#
+            )
+        );
+    }
+
+    #[test]
+    fn the_collectors_own_words_are_an_entry_too() {
+        let mut out = Vec::new();
+        render_own(&mut out, &labels(), Some(Stamp(5_000)), 4, r#"{"gap":1}"#);
+        let entry: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(entry["category"], "collector");
+        assert_eq!(entry["text"], r#"{"gap":1}"#);
+        assert!(out.starts_with(b"{\"timestamp\":5.000,"));
+    }
+
+    #[test]
+    fn a_stamp_becomes_milliseconds_with_three_decimals() {
+        for (us, text) in [
+            (0, "0.000"),
+            (1, "0.001"),
+            (999, "0.999"),
+            (1_000, "1.000"),
+            (12_345, "12.345"),
+            (1_675_148_539_123_342, "1675148539123.342"),
+            (-1, "-0.001"),
+            (i64::MAX, "9223372036854775.807"),
+            (i64::MIN, "-9223372036854775.808"),
+        ] {
+            let mut out = Vec::new();
+            push_ms(&mut out, Stamp(us));
+            assert_eq!(String::from_utf8(out).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn text_decodes_to_the_same_bytes_whatever_they_are() {
+        let mut prng = Prng::new(3);
+        let alphabets =
+            ["\"\\", "\u{0}\u{1f}\n\t\r", "ab\"", "\u{20ac}\u{e9}\u{7f}\u{80}", " {}:,"];
+        for round in 0..4_000 {
+            let text: String = (0..prng.below(70))
+                .map(|_| {
+                    let alphabet = alphabets[prng.below(alphabets.len() as u64) as usize];
+                    let nth = prng.below(alphabet.chars().count() as u64) as usize;
+                    alphabet.chars().nth(nth).unwrap()
+                })
+                .collect();
+            let mut out = b"\"".to_vec();
+            escape(&mut out, text.as_bytes());
+            out.push(b'"');
+            let expected = serde_json::Value::from(text.as_str()).to_string();
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "round {round}");
+        }
+    }
+
+    #[test]
+    fn whatever_passes_the_scanner_becomes_a_valid_entry_of_the_same_bytes() {
+        let whole = r#"{"data":[{"id":"9","threatInfo":{"updatedAt":"2023-01-31T07:02:19.123342Z"},"agentRealtimeInfo":{"agentComputerName":"PC\u0031 \"x"}},{"id":7}]}"#;
+        let mut prng = Prng::new(21);
+        let mut rendered = 0;
+        for _ in 0..20_000 {
+            let mut sent = whole.as_bytes().to_vec();
+            for _ in 0..1 + prng.below(3) {
+                let at = prng.below(sent.len() as u64) as usize;
+                let byte = [b'"', b'\\', b'{', b']', 0, 0xff, b'x', prng.next_u64() as u8];
+                sent[at] = byte[prng.below(8) as usize];
+            }
+            let Ok(page) = scan(&sent, Kind::Threats) else { continue };
+            let body = page.body(&sent);
+            for row in &page.rows {
+                let mut out = Vec::new();
+                render(&mut out, &labels(), Kind::Threats, row, body);
+                let entry: Value = serde_json::from_slice(&out).unwrap();
+                assert_eq!(entry["text"].as_str().unwrap().as_bytes(), &body[row.range.clone()]);
+                rendered += 1;
+            }
+        }
+        assert!(rendered > 5_000, "{rendered}");
+    }
+
+    #[test]
+    fn nothing_but_controls_is_escaped_to_six_bytes_each() {
+        let mut out = Vec::new();
+        escape(&mut out, &[1; 1_000]);
+        assert_eq!(out, b"\\u0001".repeat(1_000));
+    }
+}

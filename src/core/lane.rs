@@ -1,0 +1,253 @@
+//! A lane: one thing that is done again and again, when it may next be done, and why not sooner.
+//!
+//! Promises: every wait has a reason; between two tries after a failure lies at least
+//! `retry.min`, and Retry-After is never undercut (keeps P6).
+
+use crate::limits;
+use crate::prng::Prng;
+use crate::time::{Due, Mono, Span};
+
+/// Why a lane is not in use this moment. Its text is what people read in log and status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Just started: the first use keeps the shortest backoff, so that a crash loop hammers nobody.
+    Starting,
+    /// In use, or about to be.
+    Working,
+    /// All was read; the next poll is due in a while.
+    PollInterval,
+    /// All was delivered.
+    NothingToSend,
+    /// The other side asked for patience (429, 503, Retry-After).
+    Busy,
+    /// No answer: name, route, proxy, TLS, time.
+    Unreachable,
+    /// An answer that makes no sense (5xx, HTML, cut short).
+    BrokenAnswer,
+    /// The request itself was refused (400).
+    QueryRefused,
+    /// Redirected or not found: the address is wrong.
+    Misdirected,
+    /// The token is refused; needs a new one.
+    TokenRefused,
+    /// The token lacks this stream's permission.
+    PermissionMissing,
+    /// The Coralogix key is refused; needs another one.
+    KeyRefused,
+    /// One record after the other is refused: that is the sink's fault, not theirs.
+    RefusesEverything,
+    /// `queue.max_size` is reached: polling waits until something was delivered.
+    QueueFull,
+    /// Less than `queue.min_free` is left on the file system: polling waits.
+    DiskLow,
+    /// A page could not be written.
+    StoreTrouble,
+}
+
+/// How a reason is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mood {
+    Fine,
+    /// Passes by itself.
+    Troubled,
+    /// Needs a person.
+    Stuck,
+}
+
+impl Why {
+    /// The stable name in the status file.
+    pub fn code(self) -> &'static str {
+        match self {
+            Why::Starting => "starting",
+            Why::Working => "working",
+            Why::PollInterval => "poll_interval",
+            Why::NothingToSend => "nothing_to_send",
+            Why::Busy => "busy",
+            Why::Unreachable => "unreachable",
+            Why::BrokenAnswer => "broken_answer",
+            Why::QueryRefused => "query_refused",
+            Why::Misdirected => "misdirected",
+            Why::TokenRefused => "token_refused",
+            Why::PermissionMissing => "permission_missing",
+            Why::KeyRefused => "key_refused",
+            Why::RefusesEverything => "refuses_everything",
+            Why::QueueFull => "queue_full",
+            Why::DiskLow => "disk_low",
+            Why::StoreTrouble => "store_trouble",
+        }
+    }
+
+    pub fn explain(self) -> &'static str {
+        match self {
+            Why::Starting => "just started",
+            Why::Working => "working",
+            Why::PollInterval => "up to date; waiting for the next poll",
+            Why::NothingToSend => "everything is delivered",
+            Why::Busy => "asked to come back later",
+            Why::Unreachable => "can't be reached",
+            Why::BrokenAnswer => "answers with errors",
+            Why::QueryRefused => "refuses the query",
+            Why::Misdirected => "is not at this address",
+            Why::TokenRefused => "the API token is refused; put a new one into its file",
+            Why::PermissionMissing => "the API token lacks the permission for this stream",
+            Why::KeyRefused => {
+                "the API key is refused; put a valid Send-Your-Data key into its file"
+            }
+            Why::RefusesEverything => "refuses every record",
+            Why::QueueFull => "queue.max_size is reached; polling waits for delivery",
+            Why::DiskLow => "the disk is full; polling waits for space",
+            Why::StoreTrouble => "the queue can't be written",
+        }
+    }
+
+    pub fn mood(self) -> Mood {
+        match self {
+            Why::Starting | Why::Working | Why::PollInterval | Why::NothingToSend => Mood::Fine,
+            Why::Busy | Why::Unreachable | Why::BrokenAnswer | Why::QueueFull | Why::DiskLow => {
+                Mood::Troubled
+            }
+            Why::QueryRefused
+            | Why::Misdirected
+            | Why::TokenRefused
+            | Why::PermissionMissing
+            | Why::KeyRefused
+            | Why::RefusesEverything
+            | Why::StoreTrouble => Mood::Stuck,
+        }
+    }
+
+    /// Whether a credential or permission is to blame, which decides exit code 77 over 75.
+    pub fn is_refusal(self) -> bool {
+        matches!(self, Why::TokenRefused | Why::PermissionMissing | Why::KeyRefused)
+    }
+}
+
+/// When a lane may next be used, and why not sooner.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    pub due: Due,
+    pub why: Why,
+    /// Since when it has been for this reason.
+    pub since: Mono,
+    /// Failures since the last success.
+    pub failures: u32,
+    /// The last trouble in its own words, for people.
+    pub detail: String,
+}
+
+impl Lane {
+    pub fn new(now: Mono, retry_min: Span) -> Lane {
+        Lane {
+            due: Due::At(now + retry_min),
+            why: Why::Starting,
+            since: now,
+            failures: 0,
+            detail: String::new(),
+        }
+    }
+
+    pub fn rest(&mut self, now: Mono, due: Due, why: Why) {
+        if self.why != why {
+            self.since = now;
+        }
+        self.due = due;
+        self.why = why;
+    }
+
+    /// Ended well: whatever went wrong before is over.
+    pub fn succeed(&mut self, now: Mono, due: Due, why: Why) {
+        self.failures = 0;
+        self.detail.clear();
+        self.rest(now, due, why);
+    }
+
+    /// Went wrong: waits for `wait`.
+    pub fn fail(&mut self, now: Mono, wait: Span, why: Why, detail: String) {
+        self.failures = self.failures.saturating_add(1);
+        self.detail = detail;
+        self.rest(now, Due::At(now + wait), why);
+    }
+
+    /// A person or a changed credential asked for it now. What it waited for may be over.
+    pub fn hurry(&mut self, now: Mono) {
+        self.due = Due::At(now);
+    }
+}
+
+/// How long to wait after failures.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    pub min: Span,
+    pub max: Span,
+    pub prng: Prng,
+}
+
+impl Backoff {
+    /// Full jitter between `min` and a ceiling that doubles with each failure up to `max`; never
+    /// below `retry_after` (keeps P6).
+    pub fn after(&mut self, failures: u32, retry_after: Option<Span>) -> Span {
+        assert!(self.min > Span::ZERO && self.min <= self.max);
+        // The exponent is bounded so that the shift can't overflow; 2^32 times any minimum is
+        // above any maximum.
+        let doubled = self.min.0.saturating_mul(1 << failures.min(32));
+        let ceiling = doubled.min(self.max.0);
+        let jittered = self.min.0 + self.prng.below(ceiling - self.min.0 + 1);
+        let floor = retry_after.unwrap_or(Span::ZERO);
+        let floor = floor.min(Span::hours(limits::RETRY_AFTER_HOURS_MAX));
+        let wait = Span(jittered).max(floor);
+        assert!(wait >= self.min);
+        wait
+    }
+
+    /// For what only a person can mend: near the longest wait, jittered so that a fleet of boxes
+    /// does not come back in step.
+    pub fn long(&mut self) -> Span {
+        let least = self.min.0.max(self.max.0 / 4 * 3);
+        Span(least + self.prng.below(self.max.0 - least + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backoff() -> Backoff {
+        Backoff { min: Span::seconds(1), max: Span::minutes(5), prng: Prng::new(7) }
+    }
+
+    #[test]
+    fn backoff_doubles_stays_in_bounds_and_honours_retry_after() {
+        let mut backoff = backoff();
+        for failures in [0, 1, 5, 9, 40, u32::MAX] {
+            let ceiling = (1_000u64 << failures.min(20)).min(300_000);
+            let mut highest = 0;
+            for _ in 0..2_000 {
+                let wait = backoff.after(failures, None);
+                assert!(wait >= Span::seconds(1) && wait.0 <= ceiling, "{failures}: {wait:?}");
+                highest = highest.max(wait.0);
+            }
+            assert!(highest > ceiling / 10 * 9, "{failures}: the jitter reaches the ceiling");
+        }
+        assert!(backoff.after(0, Some(Span::hours(3))) == Span::hours(3));
+        assert!(backoff.after(0, Some(Span::hours(300))) == Span::hours(24));
+    }
+
+    #[test]
+    fn the_long_wait_is_near_the_maximum() {
+        let mut backoff = backoff();
+        for _ in 0..1_000 {
+            let wait = backoff.long();
+            assert!(wait >= Span::seconds(225) && wait <= Span::minutes(5));
+        }
+    }
+
+    #[test]
+    fn since_tells_when_the_reason_began_not_when_it_was_repeated() {
+        let mut lane = Lane::new(Mono(5), Span::seconds(1));
+        lane.fail(Mono(10), Span::seconds(1), Why::Busy, "429".into());
+        lane.fail(Mono(20), Span::seconds(1), Why::Busy, "429".into());
+        assert_eq!((lane.since, lane.failures), (Mono(10), 2));
+        lane.succeed(Mono(30), Due::Never, Why::NothingToSend);
+        assert_eq!((lane.since, lane.failures), (Mono(30), 0));
+    }
+}

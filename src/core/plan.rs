@@ -1,0 +1,42 @@
+//! What the core is asked to do: the part of the configuration that steers it.
+//!
+//! Promises: a plan is complete and in range; the core checks it once, by assertion, when made.
+
+use crate::record::{Kind, Start, WriteMode};
+use crate::time::Span;
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub tenants: usize,
+    pub streams: Vec<StreamPlan>,
+    pub retry_min: Span,
+    pub retry_max: Span,
+    pub mode: Mode,
+    pub write: WriteMode,
+}
+
+#[derive(Clone, Debug)]
+pub struct StreamPlan {
+    pub tenant: usize,
+    pub kind: Kind,
+    pub poll_interval: Span,
+    pub start: Start,
+    pub overlap: Span,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Until told to stop.
+    Daemon,
+    /// Until every stream has been walked to its end and the queue is empty, or a side gave out.
+    Once,
+}
+
+impl Plan {
+    pub(super) fn check(&self) {
+        assert!(!self.streams.is_empty(), "a plan has a stream");
+        assert!(self.streams.iter().all(|stream| stream.tenant < self.tenants));
+        assert!(self.retry_min > Span::ZERO && self.retry_min <= self.retry_max);
+        assert!(self.streams.iter().all(|stream| stream.poll_interval > Span::ZERO));
+    }
+}

@@ -1,0 +1,282 @@
+//! The Coralogix side: how much to send, and what its answer means for the queue.
+//!
+//! ```text
+//!   batch --2xx--> acknowledged
+//!     |--413/400--> halved ... one record --413/400--> parked
+//!     '--everything else--> kept, tried again later
+//! ```
+//!
+//! Promises: only a 2xx removes records as delivered (keeps P1); a poisoned record costs a
+//! logarithm of the batch in requests and never blocks the rest; a sink that refuses everything
+//! parks at most a few records quickly and then one each `retry.max`.
+
+use crate::limits;
+use crate::record::{Place, Sent, SinkVerdict, Take};
+use crate::time::{Due, Mono};
+
+use super::lane::{Backoff, Lane, Why};
+
+/// What to do with the batch that was just answered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Then {
+    Acknowledge {
+        end: Place,
+    },
+    Park {
+        at: Place,
+    },
+    /// Kept as it is; the lane says when to try again.
+    Keep,
+}
+
+#[derive(Clone, Debug)]
+pub struct Sink {
+    pub lane: Lane,
+    raw_bytes_max: u64,
+    accepted_in_a_row: u32,
+    /// Entries from the head on, one of which is to blame for a refusal.
+    suspects: u32,
+    parked_in_a_row: u32,
+    /// Too many were refused one after the other: singles only, and a long wait before each park.
+    cautious: bool,
+    waited: bool,
+    pub delivered: u64,
+    pub remarks: u64,
+}
+
+impl Sink {
+    pub fn new(lane: Lane) -> Sink {
+        Sink {
+            lane,
+            raw_bytes_max: limits::BODY_RAW_BYTES_MAX,
+            accepted_in_a_row: 0,
+            suspects: 0,
+            parked_in_a_row: 0,
+            cautious: false,
+            waited: false,
+            delivered: 0,
+            remarks: 0,
+        }
+    }
+
+    pub fn take(&self) -> Take {
+        let entries_max = match (self.cautious, self.suspects) {
+            (true, _) => 1,
+            (false, 0) => limits::BODY_ENTRIES_MAX,
+            (false, suspects) => suspects.div_ceil(2),
+        };
+        Take { entries_max, raw_bytes_max: self.raw_bytes_max }
+    }
+
+    /// What was suspected is no longer where it was: the queue was opened anew.
+    pub fn reset(&mut self) {
+        self.suspects = 0;
+    }
+
+    pub fn answered(
+        &mut self,
+        now: Mono,
+        sent: Sent,
+        verdict: &SinkVerdict,
+        backoff: &mut Backoff,
+    ) -> Then {
+        assert!(sent.entries > 0, "a request without entries is never sent");
+        match verdict {
+            SinkVerdict::Accepted { remark } => {
+                self.accepted(now, sent.entries);
+                self.remarks += u64::from(remark.is_some());
+                Then::Acknowledge { end: sent.end }
+            }
+            SinkVerdict::TooLarge(text) if sent.entries > 1 => {
+                self.accepted_in_a_row = 0;
+                if sent.raw_bytes <= 2 * limits::BODY_RAW_BYTES_MIN {
+                    self.suspects = sent.entries;
+                } else {
+                    self.raw_bytes_max = sent.raw_bytes / 2;
+                }
+                self.again(now, text.clone())
+            }
+            SinkVerdict::Malformed(text) if sent.entries > 1 => {
+                self.accepted_in_a_row = 0;
+                self.suspects = sent.entries;
+                self.again(now, text.clone())
+            }
+            SinkVerdict::TooLarge(text) | SinkVerdict::Malformed(text) => {
+                self.refused_single(now, sent, text, backoff)
+            }
+            other => {
+                self.failed(now, other, backoff);
+                Then::Keep
+            }
+        }
+    }
+
+    /// A request from memory was accepted: nothing in the queue is concerned.
+    pub fn accepted(&mut self, now: Mono, entries: u32) {
+        self.delivered += u64::from(entries);
+        self.parked_in_a_row = 0;
+        self.cautious = false;
+        self.waited = false;
+        self.suspects = self.suspects.saturating_sub(entries);
+        self.accepted_in_a_row = self.accepted_in_a_row.saturating_add(1);
+        if self.accepted_in_a_row.is_multiple_of(limits::BODY_RAISE_AFTER) {
+            let raised = self.raw_bytes_max.saturating_mul(2);
+            self.raw_bytes_max = raised.min(limits::BODY_RAW_BYTES_MAX);
+        }
+        self.lane.succeed(now, Due::At(now), Why::Working);
+    }
+
+    /// A refusal that concerns all batches alike, or no answer at all.
+    pub fn failed(&mut self, now: Mono, verdict: &SinkVerdict, backoff: &mut Backoff) {
+        let failures = self.lane.failures;
+        let (wait, why, detail) = match verdict {
+            SinkVerdict::KeyRefused(text) => (backoff.long(), Why::KeyRefused, text.clone()),
+            SinkVerdict::Misdirected(text) => (backoff.long(), Why::Misdirected, text.clone()),
+            SinkVerdict::Busy { retry_after, why } => {
+                (backoff.after(failures, *retry_after), Why::Busy, why.clone())
+            }
+            SinkVerdict::Unreachable(net) => {
+                (backoff.after(failures, None), Why::Unreachable, net.to_string())
+            }
+            // Judged by content; a batch from memory is stored and judged again from there.
+            SinkVerdict::TooLarge(_) | SinkVerdict::Malformed(_) | SinkVerdict::Accepted { .. } => {
+                return;
+            }
+        };
+        self.lane.fail(now, wait, why, detail);
+    }
+
+    /// The next, smaller batch goes at once: a batch is halved a bounded number of times.
+    fn again(&mut self, now: Mono, text: String) -> Then {
+        self.lane.detail = text;
+        self.lane.rest(now, Due::At(now), Why::Working);
+        Then::Keep
+    }
+
+    fn refused_single(&mut self, now: Mono, sent: Sent, text: &str, backoff: &mut Backoff) -> Then {
+        self.suspects = 0;
+        self.accepted_in_a_row = 0;
+        if self.parked_in_a_row >= limits::PARKED_IN_A_ROW_MAX && !self.waited {
+            self.cautious = true;
+            self.waited = true;
+            self.lane.fail(now, backoff.long(), Why::RefusesEverything, text.to_owned());
+            return Then::Keep;
+        }
+        self.waited = false;
+        self.parked_in_a_row = self.parked_in_a_row.saturating_add(1);
+        if !self.cautious {
+            self.lane.rest(now, Due::At(now), Why::Working);
+        }
+        Then::Park { at: sent.first }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prng::Prng;
+    use crate::record::Seq;
+    use crate::time::Span;
+
+    /// A queue of `n` records in front of a sink that refuses those `poisoned` names. Returns the
+    /// records delivered, the records parked and the requests it took.
+    fn drain(n: u64, poisoned: impl Fn(u64) -> bool) -> (Vec<u64>, Vec<u64>, u32) {
+        let mut backoff =
+            Backoff { min: Span::seconds(1), max: Span::minutes(5), prng: Prng::new(1) };
+        let mut sink = Sink::new(Lane::new(Mono::ZERO, backoff.min));
+        let (mut head, mut now, mut requests) = (0, Mono::ZERO, 0);
+        let (mut delivered, mut parked) = (vec![], vec![]);
+        while head < n {
+            let take = u64::from(sink.take().entries_max).min(n - head);
+            let place = |at: u64| Place { seq: Seq(at), skip: 0 };
+            let sent = Sent {
+                first: place(head),
+                end: place(head + take),
+                entries: take as u32,
+                raw_bytes: take * 2_000,
+            };
+            requests += 1;
+            let verdict = if (head..head + take).any(&poisoned) {
+                SinkVerdict::Malformed("400".into())
+            } else {
+                SinkVerdict::Accepted { remark: None }
+            };
+            match sink.answered(now, sent, &verdict, &mut backoff) {
+                Then::Acknowledge { end } => {
+                    delivered.extend(head..end.seq.0);
+                    head = end.seq.0;
+                }
+                Then::Park { at } => {
+                    parked.push(at.seq.0);
+                    head += 1;
+                }
+                Then::Keep => {}
+            }
+            if let Due::At(due) = sink.lane.due {
+                now = now.max(due);
+            }
+        }
+        (delivered, parked, requests)
+    }
+
+    #[test]
+    fn a_poisoned_record_is_parked_alone_in_a_logarithm_of_requests() {
+        let (delivered, parked, requests) = drain(1_000, |at| at == 613);
+        assert_eq!(parked, [613]);
+        assert_eq!(delivered.len(), 999);
+        assert!(delivered.is_sorted());
+        assert!(requests <= 2 * 10 + 2, "{requests}");
+    }
+
+    #[test]
+    fn every_second_record_poisoned_is_still_sorted_out() {
+        let (delivered, parked, _) = drain(100, |at| at % 2 == 1);
+        assert_eq!((delivered.len(), parked.len()), (50, 50));
+    }
+
+    #[test]
+    fn a_sink_that_refuses_everything_parks_slowly() {
+        let mut backoff =
+            Backoff { min: Span::seconds(1), max: Span::minutes(5), prng: Prng::new(1) };
+        let mut sink = Sink::new(Lane::new(Mono::ZERO, backoff.min));
+        let (mut now, mut parked) = (Mono::ZERO, 0);
+        while now < Mono::ZERO + Span::hours(1) {
+            let entries = sink.take().entries_max.min(1_000);
+            let sent = Sent {
+                first: Place::default(),
+                end: Place { seq: Seq(1), skip: 0 },
+                entries,
+                raw_bytes: u64::from(entries) * 2_000,
+            };
+            let verdict = SinkVerdict::Malformed("400".into());
+            if let Then::Park { .. } = sink.answered(now, sent, &verdict, &mut backoff) {
+                parked += 1;
+            }
+            let Due::At(due) = sink.lane.due else { panic!("never") };
+            now = now.max(due);
+        }
+        assert!(parked <= limits::PARKED_IN_A_ROW_MAX + 16, "{parked} parked in an hour");
+        assert!(parked > limits::PARKED_IN_A_ROW_MAX, "it never stops for good");
+    }
+
+    #[test]
+    fn a_413_lowers_the_bytes_and_success_raises_them_again() {
+        let mut backoff =
+            Backoff { min: Span::seconds(1), max: Span::minutes(5), prng: Prng::new(1) };
+        let mut sink = Sink::new(Lane::new(Mono::ZERO, backoff.min));
+        let sent = |raw_bytes| Sent {
+            first: Place::default(),
+            end: Place { seq: Seq(1), skip: 0 },
+            entries: 500,
+            raw_bytes,
+        };
+        let large = SinkVerdict::TooLarge("413".into());
+        assert_eq!(sink.answered(Mono(0), sent(1_500_000), &large, &mut backoff), Then::Keep);
+        assert_eq!(sink.take().raw_bytes_max, 750_000);
+        for _ in 0..limits::BODY_RAISE_AFTER {
+            let fine = SinkVerdict::Accepted { remark: None };
+            sink.answered(Mono(0), sent(700_000), &fine, &mut backoff);
+        }
+        assert_eq!(sink.take().raw_bytes_max, 1_500_000);
+    }
+}

@@ -1,0 +1,107 @@
+//! What the core thinks, as a value: for the log, the status file and the tests.
+//!
+//! Promises: a snapshot; nothing in it can change the core. Two snapshots differ exactly when
+//! something a person cares about has changed.
+
+use crate::record::{Held, Kind, Progress};
+use crate::time::{Due, Mono, Span, Stamp};
+
+use super::{Core, Lane, Stream, Why};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    pub held: Held,
+    pub tenants: Vec<TenantView>,
+    pub streams: Vec<StreamView>,
+    pub sink: LaneView,
+    pub delivered: u64,
+    pub remarks: u64,
+    pub uptime: Span,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct LaneView {
+    pub why: Why,
+    /// How long it has been so.
+    pub for_span: Span,
+    /// How long until it is used again; `None` while something else has to happen first.
+    pub next_in: Option<Span>,
+    pub failures: u32,
+    pub detail: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct TenantView {
+    pub lane: LaneView,
+    pub token_end: Option<Stamp>,
+    /// SentinelOne's own time now.
+    pub source_now: Option<Stamp>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamView {
+    pub tenant: usize,
+    pub kind: Kind,
+    pub lane: LaneView,
+    pub progress: Option<Progress>,
+    pub collected: u64,
+    pub caught_up: bool,
+    pub known: usize,
+}
+
+impl Core {
+    pub fn view(&self, now: Mono) -> View {
+        let tenants = self.tenants.iter().map(|tenant| TenantView {
+            lane: LaneView::of(&tenant.lane, now),
+            token_end: tenant.token_end,
+            source_now: tenant.now(now),
+        });
+        let streams = self.streams.iter().enumerate().map(|(at, stream)| StreamView {
+            tenant: stream.plan.tenant,
+            kind: stream.kind(),
+            lane: LaneView { why: self.stream_why(stream), ..LaneView::of(&stream.lane, now) },
+            progress: stream.progress,
+            collected: stream.collected,
+            caught_up: stream.caught_up,
+            known: self.streams[at].known.count(),
+        });
+        let idle = self.held.records == 0 && self.sink.lane.failures == 0;
+        let sink = LaneView::of(&self.sink.lane, now);
+        View {
+            held: self.held,
+            tenants: tenants.collect(),
+            streams: streams.collect(),
+            sink: if idle { LaneView { why: Why::NothingToSend, ..sink } } else { sink },
+            delivered: self.sink.delivered,
+            remarks: self.sink.remarks,
+            uptime: now.since(self.started),
+        }
+    }
+
+    /// What keeps a stream waiting: its tenant's token, the queue's room, or its own lane.
+    fn stream_why(&self, stream: &Stream) -> Why {
+        use crate::record::Room;
+        let tenant = &self.tenants[stream.plan.tenant].lane;
+        match self.held.room {
+            _ if tenant.failures > 0 => tenant.why,
+            Room::QueueFull => Why::QueueFull,
+            Room::DiskLow => Why::DiskLow,
+            Room::Free => stream.lane.why,
+        }
+    }
+}
+
+impl LaneView {
+    fn of(lane: &Lane, now: Mono) -> LaneView {
+        LaneView {
+            why: lane.why,
+            for_span: now.since(lane.since),
+            next_in: match lane.due {
+                Due::At(due) => Some(due.since(now)),
+                Due::Never => None,
+            },
+            failures: lane.failures,
+            detail: lane.detail.clone(),
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! How a connection is made: name, TCP or tunnel, TLS; and what is noticed on the way.
+//!
+//! Promises: every failure says at which step it was; a wait for the network ends soon after a
+//! request to stop; no thread is made. Never: knows of HTTP.
+
+use std::fmt;
+use std::net::ToSocketAddrs;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::time as span;
+use ureq::unversioned::transport::{
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, TcpConnector,
+    Transport, TransportAdapter,
+};
+use ureq::{Error, Timeout};
+
+use super::clock::mono;
+use super::keeper::plain;
+use super::tls::{HandshakeFailed, Tls, cut_short};
+use crate::limits::NETWORK_WAIT_PIECE_MS;
+use crate::record::NetTrouble;
+use crate::time::Mono;
+
+/// A trouble on its way through ureq's error type.
+#[derive(Debug)]
+pub struct Dialing(pub NetTrouble);
+
+impl fmt::Display for Dialing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Dialing {}
+
+pub fn trouble(trouble: NetTrouble) -> Error {
+    Error::Other(Box::new(Dialing(trouble)))
+}
+
+/// When the steps of the last connection were done.
+#[derive(Clone, Debug, Default)]
+pub struct Steps {
+    pub resolved: Option<Mono>,
+    /// The TCP connection, to the proxy where there is one.
+    pub connected: Option<Mono>,
+    /// The proxy's tunnel.
+    pub tunnelled: Option<Mono>,
+    /// The handshake, and the protocol's version.
+    pub secured: Option<(Mono, &'static str)>,
+    /// The addresses of the name that was looked up.
+    pub addresses: Vec<String>,
+}
+
+/// What is noticed of the one exchange that is under way. Shared with ureq's transports.
+#[derive(Debug, Default)]
+pub struct Wire {
+    stop: Arc<AtomicBool>,
+    /// How long an answer is still waited for after a request to stop.
+    grace_ms: AtomicU64,
+    /// Connections made so far. Unchanged over an exchange: an idle one was used again.
+    made: AtomicU64,
+    /// A byte of the answer has come.
+    answered: AtomicBool,
+    /// Sending failed, so the peer can't have the whole request.
+    unsent: AtomicBool,
+    steps: Mutex<Steps>,
+}
+
+impl Wire {
+    pub fn new(stop: Arc<AtomicBool>) -> Wire {
+        Wire { stop, ..Wire::default() }
+    }
+
+    /// Forgets the last exchange; how many connections were made so far.
+    pub fn begin(&self, grace: Duration) -> u64 {
+        self.grace_ms.store(grace.as_millis() as u64, Ordering::Relaxed);
+        self.answered.store(false, Ordering::Relaxed);
+        self.unsent.store(false, Ordering::Relaxed);
+        *self.lock() = Steps::default();
+        self.made.load(Ordering::Relaxed)
+    }
+
+    pub fn connections_made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    pub fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    pub fn is_unsent(&self) -> bool {
+        self.unsent.load(Ordering::Relaxed)
+    }
+
+    pub fn steps(&self) -> Steps {
+        self.lock().clone()
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Steps)) {
+        change(&mut self.lock());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Steps> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks names up in this thread: the system's own limits bound it, and a box that has no memory
+/// for one more thread still resolves.
+#[derive(Debug)]
+pub struct Names {
+    pub wire: Arc<Wire>,
+}
+
+impl Resolver for Names {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        _config: &Config,
+        _timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        let (host, port) = host_and_port(uri)?;
+        let failed = |why: String| trouble(NetTrouble::Dns(format!("{host}: {why}")));
+        let found = (host.as_str(), port).to_socket_addrs().map_err(|error| {
+            let text = plain(&error);
+            let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+            failed(text.to_owned())
+        })?;
+        let mut addresses = self.empty();
+        let room = addresses.capacity_left();
+        for address in found.take(room) {
+            addresses.push(address);
+        }
+        if addresses.is_empty() {
+            return Err(failed("the name has no address".to_owned()));
+        }
+        self.wire.note(|steps| {
+            steps.resolved = Some(mono());
+            steps.addresses = addresses.iter().map(|address| address.ip().to_string()).collect();
+        });
+        Ok(addresses)
+    }
+}
+
+/// What `ArrayVec` does not say of itself.
+trait CapacityLeft {
+    fn capacity_left(&self) -> usize;
+}
+
+impl<T, const N: usize> CapacityLeft for ureq::unversioned::resolver::ArrayVec<T, N> {
+    fn capacity_left(&self) -> usize {
+        N - self.len()
+    }
+}
+
+fn host_and_port(uri: &Uri) -> Result<(String, u16), Error> {
+    let host = uri.host().ok_or_else(|| Error::BadUri("no host".to_owned()))?;
+    let port = match (uri.port_u16(), uri.scheme_str()) {
+        (Some(port), _) => port,
+        (None, Some("http")) => 80,
+        (None, _) => 443,
+    };
+    Ok((host.trim_matches(['[', ']']).to_owned(), port))
+}
+
+/// Makes connections: TCP or a proxy's tunnel, then TLS where the address asks for it.
+#[derive(Debug)]
+pub struct Dialer {
+    pub tls: Tls,
+    pub wire: Arc<Wire>,
+}
+
+impl Connector<()> for Dialer {
+    type Out = Box<dyn Transport>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        _chained: Option<()>,
+    ) -> Result<Option<Self::Out>, Error> {
+        let (host, port) = host_and_port(details.uri)?;
+        let raw = match self.tunnel(details)? {
+            Some(tunnel) => tunnel,
+            None => {
+                let tcp = TcpConnector::default()
+                    .connect(details, None::<()>)
+                    .map_err(|error| not_connected(&host, port, error))?
+                    .ok_or(Error::ConnectionFailed)?;
+                self.wire.note(|steps| steps.connected = Some(mono()));
+                Box::new(tcp) as Box<dyn Transport>
+            }
+        };
+        let patient = Patient { inner: raw, wire: Arc::clone(&self.wire) };
+        let ready: Box<dyn Transport> = match details.needs_tls() {
+            true => self.secure(details, &host, patient)?,
+            false => Box::new(patient),
+        };
+        self.wire.made.fetch_add(1, Ordering::Relaxed);
+        Ok(Some(Box::new(Meter { inner: ready, wire: Arc::clone(&self.wire) })))
+    }
+}
+
+impl Dialer {
+    /// A tunnel through the proxy; `None` where there is no proxy.
+    fn tunnel(&self, details: &ConnectionDetails) -> Result<Option<Box<dyn Transport>>, Error> {
+        let Some(proxy) = details.config.proxy() else { return Ok(None) };
+        let address = super::proxy::address(proxy);
+        let tunnel = ConnectProxyConnector::default()
+            .connect(details, None::<()>)
+            .map_err(|error| not_tunnelled(&address, error))?;
+        self.wire.note(|steps| steps.tunnelled = Some(mono()));
+        Ok(tunnel.map(|tunnel| Box::new(tunnel) as Box<dyn Transport>))
+    }
+
+    fn secure(
+        &self,
+        details: &ConnectionDetails,
+        host: &str,
+        below: Patient,
+    ) -> Result<Box<dyn Transport>, Error> {
+        let mut sock = TransportAdapter::new(
+            Box::new(below) as Box<dyn Transport>,
+            Arc::clone(&details.current_time),
+        );
+        sock.set_timeout(what_is_left(details));
+        match self.tls.connect(host, sock) {
+            Ok(transport) => {
+                let version = transport.version;
+                self.wire.note(|steps| steps.secured = Some((mono(), version)));
+                Ok(Box::new(transport))
+            }
+            Err(HandshakeFailed::Refused(why)) => Err(trouble(NetTrouble::Tls(why))),
+            Err(HandshakeFailed::Transport(Error::Timeout(Timeout::Connect))) => {
+                Err(trouble(NetTrouble::Tls(format!(
+                    "the handshake with {host} was not done within network.connect_timeout"
+                ))))
+            }
+            Err(HandshakeFailed::Transport(error)) => Err(error),
+        }
+    }
+}
+
+/// What the steps before TLS left of the time to connect.
+fn what_is_left(details: &ConnectionDetails) -> NextTimeout {
+    let mut timeout = details.timeout;
+    let now = (details.current_time)();
+    if let (span::Duration::Exact(limit), span::Instant::Exact(begun), span::Instant::Exact(now)) =
+        (timeout.after, details.now, now)
+    {
+        let spent = now.saturating_duration_since(begun);
+        timeout.after = span::Duration::Exact(limit.saturating_sub(spent));
+    }
+    timeout
+}
+
+fn not_connected(host: &str, port: u16, error: Error) -> Error {
+    match error {
+        Error::Io(error) => {
+            trouble(NetTrouble::Connect(format!("{host}:{port}: {}", plain(&error))))
+        }
+        Error::Timeout(Timeout::Connect) => trouble(NetTrouble::Connect(format!(
+            "{host}:{port}: no answer within network.connect_timeout"
+        ))),
+        other => other,
+    }
+}
+
+fn not_tunnelled(proxy: &str, error: Error) -> Error {
+    trouble(match error {
+        Error::ConnectProxyFailed(text) => NetTrouble::Proxy(proxy_words(proxy, &text)),
+        Error::Other(other) => match other.downcast::<Dialing>() {
+            Ok(dialing) => match dialing.0 {
+                NetTrouble::Dns(why) => NetTrouble::Dns(format!("the proxy {why}")),
+                NetTrouble::Connect(why) => NetTrouble::Connect(format!("the proxy {why}")),
+                NetTrouble::Tls(why) => NetTrouble::Tls(format!("the proxy {proxy}: {why}")),
+                other => other,
+            },
+            Err(other) => NetTrouble::Proxy(format!("{proxy}: {other}")),
+        },
+        Error::Timeout(_) => {
+            NetTrouble::Proxy(format!("{proxy}: no answer within network.connect_timeout"))
+        }
+        other => NetTrouble::Proxy(format!("{proxy}: {other}")),
+    })
+}
+
+/// ureq says "proxy server responded 407/407". People need what it means.
+fn proxy_words(proxy: &str, text: &str) -> String {
+    let status = text.split(|c: char| !c.is_ascii_digit()).find(|digits| digits.len() == 3);
+    match status {
+        Some("407") => format!(
+            "{proxy} answered 407: it wants a user name and password, or does not take the ones \
+             it got. Give them as http://USER:PASSWORD@{proxy} in network.proxy"
+        ),
+        Some("403") => format!("{proxy} answered 403: its rules don't allow this destination"),
+        Some(status) => format!("{proxy} answered {status} to CONNECT"),
+        None => format!("{proxy} did not answer as a proxy does"),
+    }
+}
+
+/// Waits in pieces, so that a request to stop is heard within one.
+#[derive(Debug)]
+struct Patient {
+    inner: Box<dyn Transport>,
+    wire: Arc<Wire>,
+}
+
+impl Transport for Patient {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.inner.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.inner.transmit_output(amount, timeout)
+    }
+
+    /// A constant piece also spares a system call a read, for ureq sets the socket's time limit
+    /// only when it differs from the last.
+    #[expect(clippy::disallowed_methods, reason = "the edge measures how long it waits")]
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let begun = Instant::now();
+        let piece = Duration::from_millis(NETWORK_WAIT_PIECE_MS);
+        let grace = Duration::from_millis(self.wire.grace_ms.load(Ordering::Relaxed));
+        let mut stopping_since = None;
+        loop {
+            let waited = begun.elapsed();
+            if self.wire.stop.load(Ordering::SeqCst) {
+                let since = *stopping_since.get_or_insert(waited);
+                if waited - since >= grace {
+                    let why = "given up, because the program was told to stop".to_owned();
+                    return Err(trouble(NetTrouble::Broken(why)));
+                }
+            }
+            let left = match timeout.after {
+                span::Duration::Exact(limit) => limit.saturating_sub(waited),
+                span::Duration::NotHappening => Duration::MAX,
+            };
+            if left.is_zero() {
+                return Err(Error::Timeout(timeout.reason));
+            }
+            let mut now = timeout;
+            now.after = span::Duration::Exact(left.min(piece));
+            match self.inner.await_input(now) {
+                Err(Error::Timeout(_)) => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.inner.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.inner.is_tls()
+    }
+}
+
+/// The outermost layer: notices whether the request went out and whether an answer began.
+#[derive(Debug)]
+struct Meter {
+    inner: Box<dyn Transport>,
+    wire: Arc<Wire>,
+}
+
+impl Transport for Meter {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.inner.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let result = self.inner.transmit_output(amount, timeout);
+        if result.is_err() {
+            self.wire.unsent.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// A reset is told apart from an end: ureq takes either for the end of a body that has no
+    /// stated length, and such a body would pass for whole (keeps P1).
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        match self.inner.await_input(timeout) {
+            Ok(true) => {
+                self.wire.answered.store(true, Ordering::Relaxed);
+                Ok(true)
+            }
+            Err(Error::Io(error)) if is_cut(error.kind()) => Err(cut_short()),
+            other => other,
+        }
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.inner.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.inner.is_tls()
+    }
+}
+
+/// Whether the peer hung up.
+pub fn is_cut(kind: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof,
+    };
+    matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxys_refusal_is_told_in_words() {
+        for (text, words) in [
+            ("proxy server responded 407/407", "user name and password"),
+            ("proxy server responded 403/403", "rules"),
+            ("proxy server responded 502/502", "answered 502"),
+            ("proxy server did not respond", "did not answer"),
+        ] {
+            let told = proxy_words("proxy:3128", text);
+            assert!(told.contains(words) && told.contains("proxy:3128"), "{told}");
+        }
+    }
+
+    #[test]
+    fn an_address_has_the_port_of_its_scheme() {
+        for (uri, host, port) in [
+            ("https://a.net", "a.net", 443),
+            ("http://a.net", "a.net", 80),
+            ("https://[::1]:8443", "::1", 8443),
+        ] {
+            let found = host_and_port(&uri.parse().unwrap()).unwrap();
+            assert_eq!(found, (host.to_owned(), port));
+        }
+    }
+}

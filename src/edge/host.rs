@@ -1,0 +1,59 @@
+//! What the edge reads of the machine once: environment, name, terminal; and how the process
+//! makes itself safe for secrets.
+//!
+//! Never: prints a value of the environment.
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+
+/// A variable of the environment, if it is set, readable and not empty.
+#[expect(clippy::disallowed_methods, reason = "the edge reads the environment")]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
+}
+
+/// A number no two processes share, for jitter.
+pub fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
+/// The name of this machine, for records that name no computer.
+pub fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "unknown".to_owned() } else { name }
+}
+
+/// Whether people here can be shown a check mark.
+pub fn speaks_utf8() -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable);
+    locale.is_some_and(|name| {
+        let name = name.to_ascii_lowercase();
+        name.contains("utf-8") || name.contains("utf8")
+    })
+}
+
+/// No core dump, and no other process of this user may look into memory (keeps P7). A kernel
+/// that refuses is told by `false`; the program works without.
+pub fn keep_memory_private() -> bool {
+    let no_core = Rlimit { current: Some(0), maximum: Some(0) };
+    let limited = rustix::process::setrlimit(Resource::Core, no_core).is_ok();
+    let hidden = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok();
+    limited && hidden
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_private_after_the_call() {
+        assert!(keep_memory_private());
+        assert_eq!(rustix::process::getrlimit(Resource::Core).current, Some(0));
+        assert_eq!(rustix::process::dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+    }
+
+    #[test]
+    fn a_machine_has_a_name() {
+        assert!(!host_name().is_empty());
+    }
+}

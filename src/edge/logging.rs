@@ -1,0 +1,319 @@
+//! Where log lines go: stderr, in the form that whoever reads it wants.
+//!
+//! Promises: one record is one line, whatever a remote party put into it (keeps P10); what other
+//! crates say below WARN is not shown; no time is written where the supervisor adds one.
+//! Never: decides what is worth a line.
+
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::OnceLock;
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use simplelog::{
+    ColorChoice, Config, ConfigBuilder, FormatItem, LevelPadding, TermLogger, TerminalMode,
+    WriteLogger, format_description,
+};
+
+/// Overrides `log.level`.
+const LEVEL_VARIABLE: &str = "S1_CORALOGIX_LOG";
+/// Overrides the form; for supervisors that add a time but can't be told by their environment.
+const STYLE_VARIABLE: &str = "S1_CORALOGIX_LOG_STYLE";
+
+/// Lines of this crate are shown at the configured level, others at WARN and above.
+const OUR_TARGET: &str = env!("CARGO_CRATE_NAME");
+
+const TIME: &[FormatItem<'static>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+
+/// The form of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// A person watches: time, level in colour.
+    Terminal,
+    /// systemd's journal: `<4>` before the text; time and level are the journal's.
+    Journal,
+    /// A supervisor that adds the time: level only.
+    Bare,
+    /// A file or pipe: time and level.
+    Timed,
+}
+
+impl Style {
+    pub const ALL: [Style; 4] = [Style::Terminal, Style::Journal, Style::Bare, Style::Timed];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Style::Terminal => "terminal",
+            Style::Journal => "journal",
+            Style::Bare => "bare",
+            Style::Timed => "timed",
+        }
+    }
+
+    /// The form that fits where stderr leads.
+    pub fn detect() -> Style {
+        let stderr = rustix::fs::fstat(io::stderr())
+            .map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino))
+            .unwrap_or_default();
+        let (wish, journal) = (variable(STYLE_VARIABLE), variable("JOURNAL_STREAM"));
+        choose(wish.as_deref(), journal.as_deref(), &stderr, io::stderr().is_terminal())
+    }
+}
+
+/// What is said about the level when the environment asks for one that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownLevel(String);
+
+impl std::fmt::Display for UnknownLevel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{LEVEL_VARIABLE} is {:?}, which is no level; log.level holds. Set it to error, warn, \
+             info, debug or trace",
+            self.0
+        )
+    }
+}
+
+/// The level that holds: the environment's, else the config's.
+pub fn level(configured: LevelFilter) -> Result<LevelFilter, UnknownLevel> {
+    overridden(variable(LEVEL_VARIABLE).as_deref(), configured)
+}
+
+/// Begins to log. Only the first call in a process counts, so that tests can all call it.
+pub fn init(level: LevelFilter, style: Style) {
+    static LOGGER: OnceLock<Logger> = OnceLock::new();
+    let logger = LOGGER.get_or_init(|| Logger::new(style, Box::new(io::stderr())));
+    if log::set_logger(logger).is_ok() {
+        set_level(level);
+    }
+}
+
+/// Changes the level from now on.
+pub fn set_level(level: LevelFilter) {
+    log::set_max_level(level);
+}
+
+fn variable(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "this is the edge")]
+    let value = std::env::var_os(name)?;
+    Some(String::from_utf8_lossy(value.as_bytes()).into_owned()).filter(|value| !value.is_empty())
+}
+
+fn choose(wish: Option<&str>, journal: Option<&str>, stderr: &str, is_terminal: bool) -> Style {
+    let wished = wish.and_then(|wish| Style::ALL.into_iter().find(|style| style.name() == wish));
+    match wished {
+        Some(style) => style,
+        None if is_terminal => Style::Terminal,
+        // The variable is inherited by whatever a service starts, so it counts only while stderr
+        // is the very stream it names.
+        None if journal == Some(stderr) => Style::Journal,
+        None => Style::Timed,
+    }
+}
+
+fn overridden(wish: Option<&str>, configured: LevelFilter) -> Result<LevelFilter, UnknownLevel> {
+    match wish {
+        None => Ok(configured),
+        Some(wish) => wish.trim().parse().map_err(|_| UnknownLevel(wish.to_owned())),
+    }
+}
+
+/// simplelog behind a filter, with the parts of a line put together here.
+struct Logger {
+    style: Style,
+    inner: Box<dyn Log>,
+}
+
+impl Logger {
+    fn new(style: Style, stderr: Box<dyn Write + Send>) -> Logger {
+        let config = line_shape(style);
+        let inner: Box<dyn Log> = match style {
+            Style::Terminal => TermLogger::new(
+                LevelFilter::Trace,
+                config,
+                TerminalMode::Stderr,
+                // NO_COLOR and TERM=dumb are honoured.
+                ColorChoice::Auto,
+            ),
+            _ => WriteLogger::new(LevelFilter::Trace, config, Lines::new(stderr)),
+        };
+        Logger { style, inner }
+    }
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let is_ours = metadata.target().split("::").next() == Some(OUR_TARGET);
+        metadata.level() <= log::max_level() && (is_ours || metadata.level() <= Level::Warn)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let origin = match record.target().split("::").next() {
+            Some(OUR_TARGET) | None => String::new(),
+            Some(other) => format!("{other}: "),
+        };
+        let priority = match self.style {
+            Style::Journal => priority(record.level()),
+            _ => "",
+        };
+        let text = one_line(&record.args().to_string());
+        let args = format_args!("{priority}{origin}{text}");
+        self.inner.log(&Record::builder().metadata(record.metadata().clone()).args(args).build());
+    }
+
+    fn flush(&self) {
+        self.inner.flush();
+    }
+}
+
+fn line_shape(style: Style) -> Config {
+    let with_time = matches!(style, Style::Terminal | Style::Timed);
+    let with_level = style != Style::Journal;
+    // simplelog shows a part from the given level on; `Error` means always.
+    let shown = |is_shown| if is_shown { LevelFilter::Error } else { LevelFilter::Off };
+    ConfigBuilder::new()
+        .set_time_format_custom(TIME)
+        .set_time_level(shown(with_time))
+        .set_max_level(shown(with_level))
+        .set_level_padding(LevelPadding::Right)
+        .set_target_level(LevelFilter::Off)
+        .set_thread_level(LevelFilter::Off)
+        .set_location_level(LevelFilter::Off)
+        .build()
+}
+
+/// The journal's priorities. Source: sd-daemon(3).
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::Error => "<3>",
+        Level::Warn => "<4>",
+        Level::Info => "<6>",
+        Level::Debug | Level::Trace => "<7>",
+    }
+}
+
+/// Line ends and other control characters, written so that a line stays a line and a terminal
+/// takes no orders from an answer.
+fn one_line(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\t' => out.push(' '),
+            c if c.is_control() => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Hands whole lines to stderr, so that one line is one write and never cut by another process.
+struct Lines<W> {
+    to: W,
+    line: Vec<u8>,
+}
+
+impl<W: Write> Lines<W> {
+    fn new(to: W) -> Lines<W> {
+        Lines { to, line: Vec::new() }
+    }
+}
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        if self.line.ends_with(b"\n") {
+            // A log nobody reads any more must not stop the collector.
+            let _ = self.to.write_all(&self.line);
+            self.line.clear();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn line(style: Style, level: Level, target: &str, text: &str) -> String {
+        // The level is the process's; every test that sets it sets the same.
+        set_level(LevelFilter::Info);
+        let shared = Shared::default();
+        let logger = Logger::new(style, Box::new(shared.clone()));
+        let args = format_args!("{text}");
+        logger.log(&Record::builder().level(level).target(target).args(args).build());
+        let bytes = shared.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn each_style_has_its_line() {
+        let warn = |style| line(style, Level::Warn, "s1_coralogix::work", "queue full");
+        assert_eq!(warn(Style::Journal), "<4>queue full\n");
+        assert_eq!(warn(Style::Bare), "[WARN ] queue full\n");
+        let timed = warn(Style::Timed);
+        assert_eq!(timed.len(), "2026-01-31T00:00:00Z [WARN ] queue full\n".len(), "{timed}");
+        assert!(timed.ends_with("Z [WARN ] queue full\n"), "{timed}");
+    }
+
+    #[test]
+    fn others_are_heard_from_warn_on_and_named() {
+        let said = |level, target| line(Style::Journal, level, target, "x");
+        assert_eq!(said(Level::Info, "s1_coralogix::queue"), "<6>x\n");
+        assert_eq!(said(Level::Debug, "s1_coralogix::queue"), "");
+        assert_eq!(said(Level::Info, "sled::pagecache"), "");
+        assert_eq!(said(Level::Error, "sled::pagecache"), "<3>sled: x\n");
+        assert_eq!(said(Level::Info, "s1_coralogix_like"), "");
+    }
+
+    #[test]
+    fn a_record_is_one_line() {
+        let said = line(Style::Journal, Level::Info, "s1_coralogix", "a\n<0>b\r\u{1b}[2Jc\té");
+        assert_eq!(said, "<6>a\\n<0>b\\r\\u{1b}[2Jc é\n");
+    }
+
+    #[test]
+    fn the_style_follows_where_stderr_leads() {
+        for (wish, journal, is_terminal, style) in [
+            (None, None, true, Style::Terminal),
+            (None, Some("8:1"), false, Style::Journal),
+            (None, Some("8:2"), false, Style::Timed),
+            (None, Some("8:2"), true, Style::Terminal),
+            (None, None, false, Style::Timed),
+            (Some("bare"), Some("8:1"), true, Style::Bare),
+            (Some("nonsense"), None, false, Style::Timed),
+        ] {
+            assert_eq!(choose(wish, journal, "8:1", is_terminal), style, "{wish:?} {journal:?}");
+        }
+    }
+
+    #[test]
+    fn the_environment_overrides_the_level() {
+        assert_eq!(overridden(None, LevelFilter::Warn), Ok(LevelFilter::Warn));
+        assert_eq!(overridden(Some("debug"), LevelFilter::Warn), Ok(LevelFilter::Debug));
+        let told = overridden(Some("loud"), LevelFilter::Warn).unwrap_err().to_string();
+        assert!(told.contains("S1_CORALOGIX_LOG is \"loud\""), "{told}");
+    }
+}

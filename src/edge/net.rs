@@ -1,0 +1,214 @@
+//! One HTTP exchange with one service, over ureq.
+//!
+//! Promises: an answer is whole and within its bound, or an error; redirects are answers, never
+//! followed; a dead idle connection is not an error where sending again is safe (keeps P2).
+//! Never: judges an answer, or prints a header.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use ureq::http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER,
+};
+use ureq::http::{self, HeaderMap, HeaderValue, Method};
+use ureq::{Agent, Body, Error, Timeout};
+
+use super::dial::{Dialer, Dialing, Names, Wire, is_cut};
+use super::keeper::plain;
+use super::proxy::{self, BadProxy, ProxyEnvironment};
+use super::tls::{CutShort, Tls};
+use crate::config::Network;
+use crate::limits::{CONNECTION_BUFFER_BYTES, IDLE_CONNECTION_SECONDS_MAX};
+use crate::record::{Answer, NetTrouble};
+
+const USER_AGENT: &str = concat!("s1-coralogix/", env!("CARGO_PKG_VERSION"));
+
+/// A service at one address. Keeps at most one connection.
+#[derive(Debug)]
+pub struct Peer {
+    agent: Agent,
+    /// Scheme and authority, no path.
+    base: String,
+    wire: Arc<Wire>,
+    tls: Tls,
+    /// Host and port of the proxy on the way.
+    pub proxied: Option<String>,
+}
+
+/// What is asked of a service.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// With its query, encoded.
+    pub path: &'a str,
+    pub authorization: Option<HeaderValue>,
+    /// `None`: GET.
+    pub post: Option<Post<'a>>,
+    /// The longest answer taken, inflated.
+    pub answer_bytes_max: u64,
+    /// How long an answer is still waited for after a request to stop.
+    pub grace: Duration,
+}
+
+/// A JSON body.
+#[derive(Debug)]
+pub struct Post<'a> {
+    pub body: &'a [u8],
+    pub gzip: bool,
+}
+
+impl Peer {
+    pub fn new(
+        base: &str,
+        network: &Network,
+        tls: &Tls,
+        environment: &ProxyEnvironment,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Peer, BadProxy> {
+        let https = base.starts_with("https://");
+        let authority = base.split_once("://").map_or(base, |(_, rest)| rest);
+        let proxy = proxy::choose(network.proxy.as_ref(), environment, https, host_of(authority))?;
+        let proxied = proxy.as_ref().map(proxy::address);
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .https_only(!network.allow_http)
+            .proxy(proxy)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(USER_AGENT)
+            .accept("application/json")
+            .timeout_connect(Some(network.connect_timeout.as_duration()))
+            .timeout_global(Some(network.timeout.as_duration()))
+            .input_buffer_size(CONNECTION_BUFFER_BYTES)
+            .output_buffer_size(CONNECTION_BUFFER_BYTES)
+            .max_response_header_size(CONNECTION_BUFFER_BYTES)
+            .max_idle_connections(1)
+            .max_idle_connections_per_host(1)
+            .max_idle_age(Duration::from_secs(IDLE_CONNECTION_SECONDS_MAX))
+            .build();
+        let wire = Arc::new(Wire::new(stop));
+        let dialer = Dialer { tls: tls.clone(), wire: Arc::clone(&wire) };
+        let names = Names { wire: Arc::clone(&wire) };
+        let agent = Agent::with_parts(config, dialer, names);
+        Ok(Peer { agent, base: base.to_owned(), wire, tls: tls.clone(), proxied })
+    }
+
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// What was noticed of the last exchange.
+    pub fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
+    pub fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
+    /// One exchange. A connection that was idle and dies before a byte of the answer was already
+    /// dead: a GET is sent again at once. A POST only if it was not sent whole, for the service
+    /// may have taken it (keeps P2).
+    pub fn exchange(&self, request: &Request) -> Result<Answer, NetTrouble> {
+        let made = self.wire.begin(request.grace);
+        let result = self.once(request);
+        let Err(error) = &result else { return result.map_err(explain) };
+        let was_idle = self.wire.connections_made() == made && !self.wire.is_answered();
+        let safe = request.post.is_none() || self.wire.is_unsent();
+        if was_idle && safe && hung_up(error) {
+            log::debug!("{}: an idle connection was dead, asking again on a new one", self.base);
+            self.wire.begin(request.grace);
+            return self.once(request).map_err(explain);
+        }
+        result.map_err(explain)
+    }
+
+    fn once(&self, request: &Request) -> Result<Answer, Error> {
+        let mut builder = http::Request::builder().uri(format!("{}{}", self.base, request.path));
+        if let Some(authorization) = &request.authorization {
+            builder = builder.header(AUTHORIZATION, authorization.clone());
+        }
+        let response = match &request.post {
+            None => self.agent.run(builder.method(Method::GET).body(()).map_err(Error::Http)?),
+            Some(post) => {
+                builder = builder.method(Method::POST).header(CONTENT_TYPE, "application/json");
+                if post.gzip {
+                    builder = builder.header(CONTENT_ENCODING, "gzip");
+                }
+                self.agent.run(builder.body(post.body).map_err(Error::Http)?)
+            }
+        }?;
+        let (parts, body) = response.into_parts();
+        Ok(Answer {
+            status: parts.status.as_u16(),
+            date: text(&parts.headers, &DATE),
+            retry_after: text(&parts.headers, &RETRY_AFTER),
+            content_type: text(&parts.headers, &CONTENT_TYPE),
+            body: read(body, request.answer_bytes_max)?,
+        })
+    }
+}
+
+/// A header value that does not show in any debug output.
+pub fn hidden(scheme: &str, secret: &crate::secret::Secret) -> HeaderValue {
+    let mut value = HeaderValue::from_str(&format!("{scheme} {}", secret.reveal()))
+        .expect("a secret is made of visible ASCII only");
+    value.set_sensitive(true);
+    value
+}
+
+fn host_of(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+fn read(body: Body, bytes_max: u64) -> Result<Vec<u8>, Error> {
+    let expected = body.content_length().unwrap_or(0).min(bytes_max);
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
+    body.into_with_config().limit(bytes_max).reader().read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn hung_up(error: &Error) -> bool {
+    match error {
+        Error::Io(error) => is_cut(error.kind()) || is_cut_short(error),
+        _ => false,
+    }
+}
+
+fn is_cut_short(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<CutShort>())
+}
+
+fn explain(error: Error) -> NetTrouble {
+    match error {
+        Error::Other(other) => match other.downcast::<Dialing>() {
+            Ok(dialing) => dialing.0,
+            Err(other) => NetTrouble::Broken(other.to_string()),
+        },
+        Error::Timeout(Timeout::Connect) => {
+            NetTrouble::Connect("no answer within network.connect_timeout".to_owned())
+        }
+        Error::Timeout(_) => NetTrouble::Timeout,
+        Error::BodyExceedsLimit(_) => NetTrouble::TooLong,
+        Error::Io(error) if is_cut(error.kind()) || is_cut_short(&error) => {
+            NetTrouble::Broken("it was closed before the answer was whole".to_owned())
+        }
+        Error::Io(error) => NetTrouble::Broken(plain(&error)),
+        Error::Protocol(error) => NetTrouble::Broken(format!("the answer is not HTTP: {error}")),
+        Error::LargeResponseHeader(..) => {
+            NetTrouble::Broken("the answer's header is too long".to_owned())
+        }
+        Error::RequireHttpsOnly(_) => {
+            NetTrouble::Broken("http is refused, for network.allow_http is not set".to_owned())
+        }
+        other => NetTrouble::Broken(other.to_string()),
+    }
+}

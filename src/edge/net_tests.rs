@@ -1,0 +1,332 @@
+//! Tests of one exchange against small servers on loopback.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::loopback::{Authority, Server, Wired, answer, network, proxy, receive};
+use super::net::{Peer, Post, Request, hidden};
+use super::proxy::ProxyEnvironment;
+use super::tls::Tls;
+use crate::config::Network;
+use crate::record::{Answer, NetTrouble};
+use crate::secret::Secret;
+use crate::time::Span;
+
+fn peer_with(base: &str, network: &Network, tls: &Tls, stop: &Arc<AtomicBool>) -> Peer {
+    Peer::new(base, network, tls, &ProxyEnvironment::default(), Arc::clone(stop)).unwrap()
+}
+
+fn peer(base: &str) -> Peer {
+    peer_with(base, &network(), &Tls::new(None).unwrap(), &Arc::default())
+}
+
+fn trusting(authority: &Authority) -> Tls {
+    Tls::new(Some(authority.pem.as_bytes())).unwrap()
+}
+
+fn get(path: &str) -> Request<'_> {
+    Request {
+        path,
+        authorization: Some(hidden("ApiToken", &Secret::new("tok").unwrap())),
+        post: None,
+        answer_bytes_max: 1 << 20,
+        grace: Duration::ZERO,
+    }
+}
+
+fn post(body: &[u8]) -> Request<'_> {
+    Request { post: Some(Post { body, gzip: true }), ..get("/logs") }
+}
+
+fn plain(script: impl Fn(&mut dyn Wired, usize) + Send + Sync + 'static) -> (Server, Peer) {
+    let server = Server::start(None, script);
+    let peer = peer(&format!("http://127.0.0.1:{}", server.port));
+    (server, peer)
+}
+
+fn body(result: Result<Answer, NetTrouble>) -> String {
+    String::from_utf8(result.unwrap().body).unwrap()
+}
+
+#[test]
+fn an_answer_brings_status_headers_and_body_and_the_connection_is_used_again() {
+    let (server, peer) = plain(|wire, _| {
+        while let Some(request) = receive(wire) {
+            let headers = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: 7\r\n\
+                           Content-Type: text/html\r\n";
+            answer(wire, "429 Too Many Requests", headers, request.head.as_bytes());
+        }
+    });
+    for _ in 0..3 {
+        let answer = peer.exchange(&get("/a?b=c%3D")).unwrap();
+        assert_eq!(answer.status, 429);
+        assert_eq!(answer.date.as_deref(), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
+        assert_eq!(answer.retry_after.as_deref(), Some("7"));
+        assert_eq!(answer.content_type.as_deref(), Some("text/html"));
+        let head = String::from_utf8(answer.body).unwrap().to_ascii_lowercase();
+        assert!(head.starts_with("get /a?b=c%3d http/1.1\r\n"), "{head}");
+        let version = env!("CARGO_PKG_VERSION");
+        for line in [
+            "authorization: apitoken tok",
+            "accept-encoding: gzip",
+            "accept: application/json",
+            &format!("user-agent: s1-coralogix/{version}"),
+        ] {
+            assert!(head.contains(&format!("\r\n{line}\r\n")), "{line} in {head}");
+        }
+    }
+    assert_eq!(server.accepted(), 1);
+}
+
+#[test]
+fn a_post_carries_its_body_whole_and_a_redirect_is_not_followed() {
+    let (server, peer) = plain(|wire, _| {
+        while let Some(request) = receive(wire) {
+            assert_eq!(request.header("content-encoding"), Some("gzip"));
+            assert_eq!(request.header("content-type"), Some("application/json"));
+            let headers = "Location: http://127.0.0.1:1/elsewhere\r\n";
+            answer(wire, "307 Temporary Redirect", headers, &request.body);
+        }
+    });
+    let large: Vec<u8> = (0..700_000u32).map(|n| (n % 251) as u8).collect();
+    let answer = peer.exchange(&post(&large)).unwrap();
+    assert_eq!(answer.status, 307);
+    assert!(answer.body == large);
+    assert_eq!(server.accepted(), 1);
+}
+
+#[test]
+fn a_gzip_answer_is_inflated_and_bounded_inflated() {
+    let (_server, peer) = plain(|wire, _| {
+        while receive(wire).is_some() {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut gzip, &vec![b'x'; 300_000]).unwrap();
+            answer(wire, "200 OK", "Content-Encoding: gzip\r\n", &gzip.finish().unwrap());
+        }
+    });
+    assert_eq!(peer.exchange(&get("/")).unwrap().body.len(), 300_000);
+    let bounded = Request { answer_bytes_max: 299_999, ..get("/") };
+    assert_eq!(peer.exchange(&bounded), Err(NetTrouble::TooLong));
+    let exact = Request { answer_bytes_max: 300_000, ..get("/") };
+    assert_eq!(peer.exchange(&exact).unwrap().body.len(), 300_000);
+}
+
+#[test]
+fn a_body_that_is_cut_is_an_error_however_it_is_framed() {
+    let authority = Authority::new("Test CA");
+    let tls = authority.server("localhost", 2090);
+    for head in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"data\":",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{\"data\":\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Le",
+    ] {
+        for config in [None, Some(Arc::clone(&tls))] {
+            let scheme = if config.is_some() { "https" } else { "http" };
+            let server = Server::start(config, move |wire, _| {
+                receive(wire);
+                wire.write_all(head.as_bytes()).unwrap();
+            });
+            let base = format!("{scheme}://localhost:{}", server.port);
+            let peer = peer_with(&base, &network(), &trusting(&authority), &Arc::default());
+            let error = peer.exchange(&get("/")).unwrap_err();
+            assert!(matches!(error, NetTrouble::Broken(_)), "{head:?} {error:?}");
+            assert_eq!(server.accepted(), 1, "a fresh connection that breaks is not tried again");
+        }
+    }
+}
+
+#[test]
+fn a_dead_idle_connection_is_replaced_for_a_get_and_reported_for_a_post() {
+    // The first answer on each connection is good; after the second request it hangs up.
+    let script = |wire: &mut dyn Wired, _| {
+        receive(wire);
+        answer(wire, "200 OK", "", b"ok");
+        receive(wire);
+    };
+    let (server, first) = plain(script);
+    assert_eq!(body(first.exchange(&get("/"))), "ok");
+    assert_eq!(body(first.exchange(&get("/"))), "ok");
+    assert_eq!(server.accepted(), 2);
+
+    let (server, second) = plain(script);
+    assert_eq!(body(second.exchange(&post(b"[]"))), "ok");
+    let error = second.exchange(&post(b"[]")).unwrap_err();
+    assert!(matches!(error, NetTrouble::Broken(_)), "the service may have taken it: {error:?}");
+    assert_eq!(server.accepted(), 1);
+    assert_eq!(body(second.exchange(&post(b"[]"))), "ok");
+}
+
+#[test]
+fn a_get_is_tried_again_only_once() {
+    let (server, peer) = plain(|wire, number| {
+        receive(wire);
+        if number == 0 {
+            answer(wire, "200 OK", "", b"ok");
+            receive(wire);
+        }
+    });
+    assert_eq!(body(peer.exchange(&get("/"))), "ok");
+    assert!(matches!(peer.exchange(&get("/")), Err(NetTrouble::Broken(_))));
+    assert_eq!(server.accepted(), 2);
+}
+
+#[test]
+fn each_way_to_have_no_connection_is_told_apart() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = unused.local_addr().unwrap().port();
+    drop(unused);
+    let error = peer(&format!("http://127.0.0.1:{port}")).exchange(&get("/")).unwrap_err();
+    let NetTrouble::Connect(why) = error else { panic!("{error:?}") };
+    assert_eq!(why, format!("127.0.0.1:{port}: Connection refused"));
+
+    // RFC 6761: a name below .invalid never resolves.
+    let error = peer("http://tenant.invalid").exchange(&get("/")).unwrap_err();
+    let NetTrouble::Dns(why) = error else { panic!("{error:?}") };
+    assert!(why.starts_with("tenant.invalid: "), "{why}");
+
+    let strict = Network { allow_http: false, ..network() };
+    let base = format!("http://127.0.0.1:{port}");
+    let peer = peer_with(&base, &strict, &Tls::new(None).unwrap(), &Arc::default());
+    let error = peer.exchange(&get("/")).unwrap_err();
+    assert!(error.to_string().contains("network.allow_http"), "{error}");
+}
+
+#[test]
+fn a_silent_server_is_a_timeout_and_a_talkative_stranger_is_broken() {
+    let (release, hold) = mpsc::channel::<()>();
+    let hold = std::sync::Mutex::new(hold);
+    let server = Server::start(None, move |wire, _| {
+        receive(wire);
+        let _ = hold.lock().unwrap().recv();
+    });
+    let hasty = Network { timeout: Span::ms(200), ..network() };
+    let base = format!("http://127.0.0.1:{}", server.port);
+    let peer = peer_with(&base, &hasty, &Tls::new(None).unwrap(), &Arc::default());
+    assert_eq!(peer.exchange(&get("/")), Err(NetTrouble::Timeout));
+    drop(release);
+
+    let (_server, peer) = plain(|wire, _| {
+        receive(wire);
+        wire.write_all(b"SSH-2.0-OpenSSH_9.6\r\n\r\n").unwrap();
+    });
+    let error = peer.exchange(&get("/")).unwrap_err();
+    assert!(matches!(error, NetTrouble::Broken(_)), "{error:?}");
+}
+
+#[test]
+fn a_request_to_stop_ends_a_wait_that_has_no_grace() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (release, hold) = mpsc::channel::<()>();
+    let hold = std::sync::Mutex::new(hold);
+    let stopper = Arc::clone(&stop);
+    let server = Server::start(None, move |wire, _| {
+        receive(wire);
+        stopper.store(true, Ordering::SeqCst);
+        let _ = hold.lock().unwrap().recv();
+    });
+    let base = format!("http://127.0.0.1:{}", server.port);
+    let peer = peer_with(&base, &network(), &Tls::new(None).unwrap(), &stop);
+    let error = peer.exchange(&get("/")).unwrap_err();
+    assert!(error.to_string().contains("told to stop"), "{error}");
+    drop(release);
+}
+
+#[test]
+fn a_known_authority_is_trusted_and_the_connection_says_who_signed() {
+    let authority = Authority::new("Test CA");
+    let server = Server::start(Some(authority.server("localhost", 2090)), |wire, _| {
+        while receive(wire).is_some() {
+            answer(wire, "200 OK", "", b"ok");
+        }
+    });
+    let base = format!("https://localhost:{}", server.port);
+    let tls = trusting(&authority);
+    let peer = peer_with(&base, &network(), &tls, &Arc::default());
+    for _ in 0..2 {
+        assert_eq!(body(peer.exchange(&get("/"))), "ok");
+    }
+    assert_eq!(server.accepted(), 1);
+    assert_eq!(tls.last_shown().unwrap().issuer, "Test CA");
+}
+
+fn refused_by_tls(config: Arc<rustls::ServerConfig>, tls: &Tls) -> String {
+    let server = Server::start(Some(config), |wire, _| {
+        receive(wire);
+    });
+    let base = format!("https://localhost:{}", server.port);
+    let error = peer_with(&base, &network(), tls, &Arc::default()).exchange(&get("/"));
+    let Err(NetTrouble::Tls(why)) = error else { panic!("{error:?}") };
+    why
+}
+
+#[test]
+fn a_refused_certificate_says_why_and_what_to_do() {
+    let (ours, theirs) = (Authority::new("Our CA"), Authority::new("Inspecting Firewall CA"));
+    let tls = trusting(&ours);
+    for (config, words) in [
+        (theirs.server("localhost", 2090), ["Inspecting Firewall CA", "network.ca_file"]),
+        (ours.server("localhost", 2001), ["ended at 2001-01-01", "clock says"]),
+        (ours.server("other.test", 2090), ["not for localhost", "other.test"]),
+    ] {
+        let why = refused_by_tls(config, &tls);
+        assert!(words.iter().all(|word| why.contains(word)), "{why}");
+    }
+}
+
+#[test]
+fn a_server_without_tls_is_a_tls_trouble() {
+    let server = Server::start(None, |wire, _| {
+        let _ = wire.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    let peer = peer(&format!("https://localhost:{}", server.port));
+    let error = peer.exchange(&get("/")).unwrap_err();
+    assert!(matches!(error, NetTrouble::Tls(_)), "{error:?}");
+}
+
+fn through(proxy: &Server, target: u16, authority: &Authority) -> Result<Answer, NetTrouble> {
+    let address = format!("http://user:p%40ss@127.0.0.1:{}", proxy.port);
+    let network = Network { proxy: Some(Secret::new(&address).unwrap()), ..network() };
+    let base = format!("https://localhost:{target}");
+    peer_with(&base, &network, &trusting(authority), &Arc::default()).exchange(&get("/"))
+}
+
+#[test]
+fn a_proxy_tunnels_and_learns_nothing_but_the_host() {
+    let authority = Authority::new("Test CA");
+    let server = Server::start(Some(authority.server("localhost", 2090)), |wire, _| {
+        receive(wire);
+        answer(wire, "200 OK", "", b"ok");
+    });
+    let (tell, told) = mpsc::channel();
+    let tell = std::sync::Mutex::new(tell);
+    let proxy = proxy(None, move |head| tell.lock().unwrap().send(head.to_owned()).unwrap());
+    assert_eq!(body(through(&proxy, server.port, &authority)), "ok");
+    let head = told.recv().unwrap();
+    assert!(head.starts_with(&format!("CONNECT localhost:{} ", server.port)), "{head}");
+    assert!(head.contains("Proxy-Authorization: Basic dXNlcjpwQHNz\r\n"), "{head}");
+    assert!(!head.contains("ApiToken"));
+}
+
+#[test]
+fn a_proxys_no_is_told_without_its_password() {
+    let authority = Authority::new("Test CA");
+    for (status, words) in [
+        ("407 Proxy Authentication Required", "user name and password"),
+        ("403 Forbidden", "rules"),
+        ("502 Bad Gateway", "502"),
+    ] {
+        let proxy = proxy(Some(status), |_| {});
+        let error = through(&proxy, 9, &authority).unwrap_err();
+        assert!(matches!(error, NetTrouble::Proxy(_)), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(words) && !text.contains("p@ss") && !text.contains("p%40"), "{text}");
+    }
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = Server { port: unused.local_addr().unwrap().port(), accepted: Arc::default() };
+    drop(unused);
+    let error = through(&gone, 9, &authority).unwrap_err();
+    let NetTrouble::Connect(why) = error else { panic!("{error:?}") };
+    assert!(why.starts_with("the proxy 127.0.0.1:"), "{why}");
+}

@@ -1,0 +1,398 @@
+//! The real world: `Edge` over sockets, clocks, signals and secret files.
+//!
+//! Holds: one `Peer` and one `Keeper` for each tenant, and the sink's. Never: decides, retries
+//! by schedule, or remembers an answer.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::clock::{self, Clock, Source};
+use super::keeper::{Keeper, plain};
+use super::net::{Peer, Post, Request, hidden};
+use super::proxy::{BadProxy, ProxyEnvironment};
+use super::signal::Inbox;
+use super::stub::{SYSTEM_INFO_PATH, TOKEN_DETAILS_PATH, jwt_end, token_details_body};
+use super::tls::Tls;
+use super::{Ask, Credential, Edge, Signals, Woke};
+use crate::config::{Config, Integration};
+use crate::limits::{
+    CA_FILE_BYTES_MAX, CREDENTIAL_LOOK_MS, PAGE_BYTES_MAX, SINK_ANSWER_BYTES_MAX,
+    SLEEP_SECONDS_MAX, STOP_GRACE_SECONDS,
+};
+use crate::record::{Answer, NetTrouble};
+use crate::time::{Mono, Span, Stamp};
+
+/// Where a batch is posted.
+pub const SINGLES_PATH: &str = "/logs/v1/singles";
+
+/// Why the edge can't be made from a config. The config is to be changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetupError {
+    Proxy(BadProxy),
+    CaFile { path: String, why: String },
+    Signals(String),
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SetupError::Proxy(BadProxy { setting, why }) => {
+                write!(f, "failed to use the proxy of {setting}: {why}")
+            }
+            SetupError::CaFile { path, why } => write!(
+                f,
+                "failed to read network.ca_file {path}: {why}. It has to be a PEM file with the \
+                 certificates of the authorities to trust, readable for this program"
+            ),
+            SetupError::Signals(why) => {
+                write!(f, "failed to listen for signals: {why}. The system is out of resources")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SetupError {}
+
+/// A service with the secret that opens it.
+#[derive(Debug)]
+pub struct Door {
+    pub peer: Peer,
+    pub keeper: Keeper,
+}
+
+/// Every door of a config.
+#[derive(Debug)]
+pub struct Doors {
+    /// In the order of the config.
+    pub tenants: Vec<Door>,
+    pub sink: Door,
+}
+
+impl Doors {
+    pub fn new(
+        config: &Config,
+        environment: &ProxyEnvironment,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Doors, SetupError> {
+        let tls = trust(config.network.ca_file.as_deref())?;
+        let door = |url: &str, what, source: &crate::config::SecretSource| {
+            let peer = Peer::new(url, &config.network, &tls, environment, Arc::clone(stop))
+                .map_err(SetupError::Proxy)?;
+            Ok(Door { peer, keeper: Keeper::new(what, source.clone()) })
+        };
+        let tenant =
+            |one: &Integration| door(&one.tenant, "API token of SentinelOne", &one.api_token);
+        Ok(Doors {
+            tenants: config.integrations.iter().map(tenant).collect::<Result<_, _>>()?,
+            sink: door(&config.coralogix.url, "API key of Coralogix", &config.coralogix.api_key)?,
+        })
+    }
+}
+
+fn trust(ca_file: Option<&Path>) -> Result<Tls, SetupError> {
+    let Some(path) = ca_file else {
+        return Tls::new(None).map_err(|why| bad_ca(Path::new("(none)"), why));
+    };
+    let mut pem = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(CA_FILE_BYTES_MAX).read_to_end(&mut pem))
+        .map_err(|error| bad_ca(path, plain(&error)))?;
+    Tls::new(Some(&pem)).map_err(|why| bad_ca(path, why))
+}
+
+fn bad_ca(path: &Path, why: String) -> SetupError {
+    SetupError::CaFile { path: path.display().to_string(), why }
+}
+
+/// The real world.
+#[derive(Debug)]
+pub struct Real {
+    doors: Doors,
+    clock: Clock,
+    inbox: Inbox,
+}
+
+impl Real {
+    /// Opens the edge. Signals are caught from here on.
+    pub fn open(config: &Config) -> Result<Real, SetupError> {
+        let inbox = Inbox::open().map_err(|error| SetupError::Signals(plain(&error)))?;
+        let doors = Doors::new(config, &ProxyEnvironment::read(), &inbox.stop_flag())?;
+        Ok(Real { doors, clock: Clock::default(), inbox })
+    }
+
+    /// Takes a new config. On an error the old one stays in force.
+    pub fn reconfigure(&mut self, config: &Config) -> Result<(), SetupError> {
+        self.doors = Doors::new(config, &ProxyEnvironment::read(), &self.inbox.stop_flag())?;
+        Ok(())
+    }
+
+    fn watched(&self) -> bool {
+        self.doors.sink.keeper.is_doubted()
+            || self.doors.tenants.iter().any(|door| door.keeper.is_doubted())
+    }
+
+    fn credential_wakes(&mut self) -> bool {
+        let tenants = self.doors.tenants.iter_mut();
+        // Every one is asked, so that two changed at once end one sleep, not two.
+        tenants.fold(self.doors.sink.keeper.wakes(), |wakes, door| door.keeper.wakes() | wakes)
+    }
+}
+
+impl Edge for Real {
+    fn mono(&mut self) -> Mono {
+        clock::mono()
+    }
+
+    fn wall(&mut self) -> Stamp {
+        self.clock.wall(clock::mono())
+    }
+
+    fn ask(&mut self, tenant: usize, request: &Ask) -> Result<Answer, NetTrouble> {
+        let door = &mut self.doors.tenants[tenant];
+        let answer = ask(door, request)?;
+        self.clock.note(Source::Tenant, answer.date.as_deref(), clock::mono());
+        Ok(answer)
+    }
+
+    fn deliver(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble> {
+        let answer = deliver(&mut self.doors.sink, gzip)?;
+        self.clock.note(Source::Sink, answer.date.as_deref(), clock::mono());
+        Ok(answer)
+    }
+
+    fn sleep(&mut self, until: Mono) -> Woke {
+        loop {
+            if self.inbox.is_pending() {
+                return Woke::Signal;
+            }
+            if self.credential_wakes() {
+                return Woke::Credential;
+            }
+            let left = until.since(clock::mono());
+            if left == Span::ZERO {
+                return Woke::Time;
+            }
+            let piece = match self.watched() {
+                true => Span::ms(CREDENTIAL_LOOK_MS),
+                false => Span::seconds(SLEEP_SECONDS_MAX),
+            };
+            self.inbox.wait(left.min(piece).as_duration());
+        }
+    }
+
+    fn signals(&mut self) -> Signals {
+        self.inbox.take()
+    }
+
+    fn fresh_credentials(&mut self) -> Vec<Credential> {
+        let mut fresh = Vec::new();
+        for (tenant, door) in self.doors.tenants.iter_mut().enumerate() {
+            if door.keeper.is_fresh() {
+                fresh.push(Credential::Token(tenant));
+            }
+        }
+        if self.doors.sink.keeper.is_fresh() {
+            fresh.push(Credential::Key);
+        }
+        fresh
+    }
+
+    fn token_end(&mut self, tenant: usize) -> Option<Stamp> {
+        let token = self.doors.tenants[tenant].keeper.current().ok()?;
+        jwt_end(token.reveal())
+    }
+}
+
+/// Asks a tenant with its token.
+pub fn ask(door: &mut Door, request: &Ask) -> Result<Answer, NetTrouble> {
+    let token = door.keeper.current()?;
+    let body;
+    let (path, post) = match request {
+        Ask::Page(path) => (path.as_str(), None),
+        Ask::Info => (SYSTEM_INFO_PATH, None),
+        Ask::TokenDetails => {
+            body = token_details_body(&token);
+            (TOKEN_DETAILS_PATH, Some(Post { body: &body, gzip: false }))
+        }
+    };
+    let answer = door.peer.exchange(&Request {
+        path,
+        authorization: Some(hidden("ApiToken", &token)),
+        post,
+        answer_bytes_max: PAGE_BYTES_MAX,
+        grace: Duration::ZERO,
+    })?;
+    door.keeper.judge(answer.status);
+    Ok(answer)
+}
+
+/// Posts a batch with the key.
+pub fn deliver(door: &mut Door, gzip: &[u8]) -> Result<Answer, NetTrouble> {
+    let key = door.keeper.current()?;
+    let answer = door.peer.exchange(&Request {
+        path: SINGLES_PATH,
+        authorization: Some(hidden("Bearer", &key)),
+        post: Some(Post { body: gzip, gzip: true }),
+        answer_bytes_max: SINK_ANSWER_BYTES_MAX,
+        grace: Duration::from_secs(STOP_GRACE_SECONDS),
+    })?;
+    door.keeper.judge(answer.status);
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc};
+
+    use super::*;
+    use crate::config::{self, SecretSource};
+    use crate::edge::loopback::{Received, Server, answer, network, receive, scratch_dir};
+    use crate::record::{Kind, Start, WriteMode};
+    use crate::secret::Secret;
+
+    fn config(base: &str, token: SecretSource, key: SecretSource) -> Config {
+        let integration = Integration {
+            name: "acme".to_owned(),
+            tenant: base.to_owned(),
+            api_token: token,
+            application_name: "acme".to_owned(),
+            subsystem_name: "SentinelOne".to_owned(),
+            streams: vec![Kind::Threats],
+            poll_interval: Span::seconds(60),
+            start: Start::Now,
+            overlap: Span::seconds(120),
+        };
+        Config {
+            coralogix: config::Coralogix { url: base.to_owned(), api_key: key },
+            queue: config::Queue {
+                dir: "queue".into(),
+                max_size_bytes: 1 << 30,
+                min_free_bytes: 1 << 20,
+                write: WriteMode::Always,
+            },
+            integrations: vec![integration],
+            network: network(),
+            retry: config::Retry { min: Span::seconds(1), max: Span::minutes(5) },
+            log_level: log::LevelFilter::Info,
+            status_file: "status.json".into(),
+        }
+    }
+
+    fn inline(text: &str) -> SecretSource {
+        SecretSource::Inline(Secret::new(text).unwrap())
+    }
+
+    /// A real edge without signals of its own: they are the whole process's, and other tests
+    /// raise some.
+    fn edge(config: &Config) -> Real {
+        let inbox = Inbox::deaf().unwrap();
+        let stop = inbox.stop_flag();
+        let doors = Doors::new(config, &ProxyEnvironment::default(), &stop).unwrap();
+        Real { doors, clock: Clock::default(), inbox }
+    }
+
+    fn recording(status: &'static str) -> (Server, mpsc::Receiver<Received>) {
+        let (tell, told) = mpsc::channel();
+        let tell = Mutex::new(tell);
+        let server = Server::start(None, move |wire, _| {
+            while let Some(request) = receive(wire) {
+                tell.lock().unwrap().send(request).unwrap();
+                answer(wire, status, "Date: Sat, 06 Nov 2094 08:49:37 GMT\r\n", b"{}");
+            }
+        });
+        (server, told)
+    }
+
+    #[test]
+    fn each_question_goes_to_its_path_with_its_secret_and_the_calendar_follows() {
+        let (server, told) = recording("200 OK");
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let mut edge = edge(&config(&base, inline("tok"), inline("key")));
+        assert!(edge.wall() < Stamp::parse("2094-01-01T00:00:00Z").unwrap());
+        for (ask, line) in [
+            (Ask::Page("/web/api/v2.1/threats?limit=1".to_owned()), "GET /web/api/v2.1/threats?"),
+            (Ask::Info, "GET /web/api/v2.1/system/info HTTP"),
+            (Ask::TokenDetails, "POST /web/api/v2.1/users/api-token-details HTTP"),
+        ] {
+            assert_eq!(edge.ask(0, &ask).unwrap().status, 200);
+            let request = told.recv().unwrap();
+            assert!(request.head.starts_with(line), "{}", request.head);
+            assert_eq!(request.header("authorization"), Some("ApiToken tok"));
+            let body =
+                if ask == Ask::TokenDetails { "{\"data\":{\"apiToken\":\"tok\"}}" } else { "" };
+            assert_eq!(String::from_utf8(request.body).unwrap(), body);
+        }
+        assert!(edge.wall() > Stamp::parse("2094-01-01T00:00:00Z").unwrap());
+        assert_eq!(edge.deliver(b"gzip").unwrap().status, 200);
+        let request = told.recv().unwrap();
+        assert!(request.head.starts_with("POST /logs/v1/singles HTTP"), "{}", request.head);
+        assert_eq!(request.header("authorization"), Some("Bearer key"));
+        assert_eq!(request.body, b"gzip");
+    }
+
+    #[test]
+    fn a_refused_token_is_watched_and_its_replacement_ends_the_sleep() {
+        let (server, told) = recording("401 Unauthorized");
+        let dir = scratch_dir("real");
+        let path = dir.path().join("token");
+        std::fs::write(&path, "old").unwrap();
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let mut edge = edge(&config(&base, SecretSource::File(path.clone()), inline("key")));
+        assert_eq!(edge.ask(0, &Ask::Info).unwrap().status, 401);
+        assert!(edge.watched());
+        assert_eq!(edge.fresh_credentials(), []);
+
+        let begun = edge.mono();
+        let writer = std::thread::spawn(move || {
+            told.recv().unwrap();
+            std::fs::write(&path, "renewed").unwrap();
+            told
+        });
+        assert_eq!(edge.sleep(begun + Span::seconds(50)), Woke::Credential);
+        assert!(edge.mono().since(begun) < Span::seconds(30));
+        assert_eq!(edge.fresh_credentials(), [Credential::Token(0)]);
+        assert_eq!(edge.fresh_credentials(), []);
+        let told = writer.join().unwrap();
+        edge.ask(0, &Ask::Info).unwrap();
+        assert_eq!(told.recv().unwrap().header("authorization"), Some("ApiToken renewed"));
+    }
+
+    #[test]
+    fn a_missing_secret_sends_nothing() {
+        let (server, _told) = recording("200 OK");
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let gone = SecretSource::File("/nonexistent/key".into());
+        let mut edge = edge(&config(&base, inline("tok"), gone));
+        let error = edge.deliver(b"gzip").unwrap_err();
+        assert!(matches!(error, NetTrouble::Secret(_)), "{error:?}");
+        assert_eq!(server.accepted(), 0);
+        assert!(edge.watched());
+    }
+
+    #[test]
+    fn a_sleep_ends_in_time() {
+        let mut edge = edge(&config("http://127.0.0.1:9", inline("tok"), inline("key")));
+        let until = edge.mono() + Span::ms(20);
+        assert_eq!(edge.sleep(until), Woke::Time);
+        assert!(edge.mono() >= until);
+        assert_eq!(edge.sleep(Mono::ZERO), Woke::Time);
+    }
+
+    #[test]
+    fn a_bad_ca_file_is_refused_and_the_old_config_stays() {
+        let (server, _told) = recording("200 OK");
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let good = config(&base, inline("tok"), inline("key"));
+        let mut edge = edge(&good);
+        let mut bad = good;
+        bad.network.ca_file = Some("/nonexistent/ca.pem".into());
+        let error = edge.reconfigure(&bad).unwrap_err().to_string();
+        assert!(error.contains("network.ca_file /nonexistent/ca.pem: No such file"), "{error}");
+        assert_eq!(edge.ask(0, &Ask::Info).unwrap().status, 200);
+    }
+}

@@ -1,0 +1,283 @@
+//! A secret that lives in a file and may change under us.
+//!
+//! Promises: the file is read again only when it changed, and a change is used at once; an error
+//! names the file, the cause and the remedy, and never a byte of the secret (keeps P7).
+//! Never: goes on with an old secret when the file can't be read, for it may have been revoked.
+
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::limits;
+use crate::secret::{NotASecret, Secret};
+
+/// One secret's file.
+#[derive(Debug)]
+pub struct SecretFile {
+    /// The setting that names it: `coralogix.api_key_file`.
+    setting: String,
+    path: PathBuf,
+    held: Option<(State, Secret)>,
+}
+
+/// Why a file gives no secret. For people; the way on is the same for all of them.
+#[derive(Debug)]
+pub struct SecretError {
+    setting: String,
+    path: PathBuf,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Io(io::ErrorKind, String),
+    NotAFile,
+    TooLong,
+    NotText,
+    NotASecret(NotASecret),
+}
+
+/// What tells one content of a file from another without reading it. The change time is part of
+/// it, so that a file made readable by chmod, or rewritten within one tick, is noticed too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl State {
+    fn of(metadata: &Metadata) -> State {
+        State {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+impl SecretFile {
+    pub fn new(setting: impl Into<String>, path: impl Into<PathBuf>) -> SecretFile {
+        SecretFile { setting: setting.into(), path: path.into(), held: None }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The secret as it is now, and whether it is another one than last time. The first one is
+    /// no change.
+    pub fn current(&mut self) -> Result<(Secret, bool), SecretError> {
+        let before = self.held.take();
+        // The state is taken before the content: a file that changes in between differs from it
+        // at the next use and is read again.
+        let file = File::open(&self.path).map_err(|error| self.io(&error))?;
+        let metadata = file.metadata().map_err(|error| self.io(&error))?;
+        let state = State::of(&metadata);
+        let secret = match &before {
+            Some((seen, secret)) if *seen == state => secret.clone(),
+            _ => self.read(file, &metadata)?,
+        };
+        let is_changed = before.is_some_and(|(_, old)| old != secret);
+        self.held = Some((state, secret.clone()));
+        Ok((secret, is_changed))
+    }
+
+    /// Whether the file is another one than the secret in hand came from. One `stat`; a file that
+    /// is gone is no news, for there is nothing to try.
+    pub fn is_stale(&self) -> bool {
+        match (std::fs::metadata(&self.path), &self.held) {
+            (Ok(metadata), Some((seen, _))) => State::of(&metadata) != *seen,
+            (Ok(_), None) => true,
+            (Err(_), _) => false,
+        }
+    }
+
+    /// A warning when others than owner and group can read the file.
+    pub fn exposure(&self) -> Option<String> {
+        let mode = std::fs::metadata(&self.path).ok()?.mode() & 0o7777;
+        exposure(&self.setting, &self.path, mode)
+    }
+
+    fn read(&self, file: File, metadata: &Metadata) -> Result<Secret, SecretError> {
+        if !metadata.is_file() {
+            return Err(self.error(Cause::NotAFile));
+        }
+        // One byte more than allowed tells a file that is too long from one that just fits.
+        let mut bytes = Vec::new();
+        file.take(limits::SECRET_FILE_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| self.io(&error))?;
+        if bytes.len() as u64 > limits::SECRET_FILE_BYTES_MAX {
+            return Err(self.error(Cause::TooLong));
+        }
+        let text = std::str::from_utf8(&bytes).map_err(|_| self.error(Cause::NotText))?;
+        // Some editors begin a text file with a byte order mark that no one sees.
+        Secret::new(text.trim_start_matches('\u{feff}'))
+            .map_err(|why| self.error(Cause::NotASecret(why)))
+    }
+
+    fn io(&self, error: &io::Error) -> SecretError {
+        self.error(Cause::Io(error.kind(), plain(error)))
+    }
+
+    fn error(&self, cause: Cause) -> SecretError {
+        SecretError { setting: self.setting.clone(), path: self.path.clone(), cause }
+    }
+}
+
+impl fmt::Display for SecretError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        write!(f, "Failed to read the secret file {path} ({}): ", self.setting)?;
+        match &self.cause {
+            Cause::Io(io::ErrorKind::NotFound, _) => write!(
+                f,
+                "it does not exist. Create it with the key or token alone, readable for {} only",
+                user()
+            ),
+            Cause::Io(io::ErrorKind::PermissionDenied, _) => write!(
+                f,
+                "permission denied. Let {} read it: chown {} {path} && chmod 0400 {path}",
+                user(),
+                rustix::process::geteuid().as_raw()
+            ),
+            Cause::Io(_, why) => write!(f, "{why}"),
+            Cause::NotAFile => write!(f, "it is not a file. Name the file itself"),
+            Cause::TooLong => write!(
+                f,
+                "it is longer than {} bytes. It must hold the key or token alone",
+                limits::SECRET_FILE_BYTES_MAX
+            ),
+            Cause::NotText => write!(f, "it is not plain text. Save it as UTF-8 or ASCII"),
+            Cause::NotASecret(why) => {
+                write!(f, "{why}. It must hold the key or token alone, without a name before it")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SecretError {}
+
+/// The user as people can act on it. The name is not looked up: that would read files of others.
+fn user() -> String {
+    format!("the user this program runs as (uid {})", rustix::process::geteuid().as_raw())
+}
+
+fn exposure(setting: &str, path: &Path, mode: u32) -> Option<String> {
+    let path = path.display();
+    (mode & 0o007 != 0).then(|| {
+        format!(
+            "Everyone on this machine can read the secret file {path} ({setting}, mode \
+             {mode:04o}). Close it: chmod o= {path}"
+        )
+    })
+}
+
+/// An error of the system without its number.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn file(name: &str, content: &[u8]) -> SecretFile {
+        let name = format!("s1-coralogix-secret-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, content).unwrap();
+        SecretFile::new("coralogix.api_key_file", path)
+    }
+
+    impl Drop for SecretFile {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.path);
+            let _ = std::fs::remove_dir(&self.path);
+        }
+    }
+
+    #[test]
+    fn a_secret_is_read_trimmed_and_again_only_when_it_changed() {
+        let mut file = file("change", b"\xEF\xBB\xBF first \r\n");
+        let (secret, is_changed) = file.current().unwrap();
+        assert_eq!((secret.reveal(), is_changed), ("first", false));
+        assert!(!file.is_stale());
+        assert!(!file.current().unwrap().1);
+
+        let next = file.path.with_extension("next");
+        std::fs::write(&next, "second").unwrap();
+        std::fs::rename(&next, &file.path).unwrap();
+        assert!(file.is_stale());
+        let (secret, is_changed) = file.current().unwrap();
+        assert_eq!((secret.reveal(), is_changed), ("second", true));
+
+        // Written anew with the same words: read again, but no other secret.
+        std::fs::write(&next, "second").unwrap();
+        std::fs::rename(&next, &file.path).unwrap();
+        assert!(file.is_stale());
+        assert!(!file.current().unwrap().1);
+    }
+
+    #[test]
+    fn a_file_that_goes_wrong_is_told_and_found_again() {
+        let mut file = file("gone", b"first");
+        file.current().unwrap();
+        std::fs::remove_file(&file.path).unwrap();
+        assert!(!file.is_stale());
+        let told = file.current().unwrap_err().to_string();
+        assert!(told.contains("it does not exist. Create it"), "{told}");
+        std::fs::write(&file.path, "second").unwrap();
+        assert!(file.is_stale());
+        assert_eq!(file.current().unwrap().0.reveal(), "second");
+    }
+
+    #[test]
+    fn every_cause_has_its_remedy_and_none_shows_the_secret() {
+        let long = vec![b'x'; limits::SECRET_FILE_BYTES_MAX as usize + 1];
+        for (name, content, part) in [
+            ("empty", &b" \n"[..], "it is empty. It must hold"),
+            ("two", b"s3cret\nmore\n", "the character at offset 6 is not allowed"),
+            ("named", b"Bearer s3cret", "offset 6"),
+            ("binary", b"\xFF\xFEs\x003\x00", "it is not plain text. Save it as UTF-8"),
+            ("long", &long, "it is longer than 16384 bytes"),
+        ] {
+            let mut file = file(name, content);
+            let told = file.current().unwrap_err().to_string();
+            assert!(told.starts_with("Failed to read the secret file /"), "{told}");
+            assert!(told.contains("(coralogix.api_key_file): "), "{told}");
+            assert!(told.contains(part), "{told}");
+            assert!(!told.contains("s3cret") && !format!("{file:?}").contains("s3cret"));
+        }
+        let mut directory = file("directory", b"");
+        std::fs::remove_file(&directory.path).unwrap();
+        std::fs::create_dir(&directory.path).unwrap();
+        let told = directory.current().unwrap_err().to_string();
+        assert!(told.contains("it is not a file"), "{told}");
+        // Permissions can't be taken from root, who may run this test.
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let told = directory.io(&denied).to_string();
+        assert!(told.contains("permission denied. Let ") && told.contains("chown "), "{told}");
+    }
+
+    #[test]
+    fn a_file_that_everyone_can_read_is_told() {
+        let file = file("open", b"x");
+        for (mode, is_told) in [(0o600, false), (0o640, false), (0o644, true)] {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&file.path, permissions).unwrap();
+            assert_eq!(file.exposure().is_some(), is_told, "{mode:o}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Letting go of what is delivered or parked, and the checkpoint.
+
+use super::checkpoint::Checkpoint;
+use super::disk::{Disk, is_full};
+use super::index::{Batch, Opener};
+use super::keys::{self, StreamRow};
+use super::log;
+use super::room::PARKED;
+use super::{Queue, QueueError, put_state, put_stream};
+use crate::frame::{self, Frame, Slot};
+use crate::limits::{
+    CHECKPOINT_KNOWN_IDS_MAX, CHECKPOINT_MINUTES_MIN, LOG_FILE_KEEP_BYTES_MAX,
+    PARKED_WHY_BYTES_MAX, TAKE_FRAMES_MAX,
+};
+use crate::record::{Held, Place};
+use crate::time::{Mono, Span};
+
+/// When the checkpoint was last written, and what it said.
+#[derive(Debug, Default)]
+pub(super) struct Checkpointed {
+    at: Option<Mono>,
+    crc: u32,
+    /// Whether it must be written soon, because a stream is not in it yet.
+    pub is_due: bool,
+}
+
+impl<D: Disk, O: Opener> Queue<D, O> {
+    /// Lets go of everything before `end`, durably. Places before the head are let go of already,
+    /// so it may be called again after a `reopen`.
+    pub fn ack(&mut self, end: Place, now: Mono) -> Result<Held, QueueError> {
+        self.index()?;
+        self.let_go(end, Batch::default())?;
+        self.give_back_files();
+        self.checkpoint_now_and_then(now);
+        Ok(self.held())
+    }
+
+    /// Sets the entry at the head aside, durably, and lets go of it: Coralogix refuses it, and it
+    /// shall not stand in the way. It stays in `parked/` until a person decides.
+    pub fn park(&mut self, at: Place, entry: &[u8], why: &str) -> Result<Held, QueueError> {
+        self.index()?;
+        if at < self.state.head {
+            return Ok(self.held());
+        }
+        let next = Place { seq: at.seq, skip: at.skip + 1 };
+        let head = self.state.head;
+        let found = self.entries(head.seq, 1)?.first().copied();
+        let found = found.filter(|found| {
+            let skip = if found.seq == head.seq { head.skip } else { 0 };
+            at == Place { seq: found.seq, skip }
+        });
+        let Some(found) = found else {
+            return Err(QueueError::Broken("the entry to park is not at the head".into()));
+        };
+        let whole = self.read_frame(&found)?;
+        let Some(meta) = whole.entries.get(at.skip as usize).copied() else {
+            return Err(QueueError::Broken("the entry to park is not in its frame".into()));
+        };
+        let frame = Frame {
+            last_of_page: true,
+            entries: vec![frame::EntryMeta { raw_len: entry.len() as u32, ..meta }],
+            raw_len: entry.len() as u32,
+            raw_crc: crc32fast::hash(entry),
+            deflated: deflate(entry),
+            ..whole
+        };
+        let why = cut(why, PARKED_WHY_BYTES_MAX);
+        self.write_parked(at, &frame, why)?;
+        self.state.parked += 1;
+        let end =
+            if next.skip >= found.entries { Place { seq: at.seq.next(), skip: 0 } } else { next };
+        self.let_go(end, Batch::default())?;
+        self.give_back_files();
+        Ok(self.held())
+    }
+
+    /// Moves the head, at once in memory and then in the index: that Coralogix has the records is
+    /// a fact, whatever becomes of the commit, and a new index shall be built on it.
+    pub(super) fn let_go(&mut self, end: Place, mut batch: Batch) -> Result<(), QueueError> {
+        let end = end.min(Place { seq: self.state.next_seq, skip: 0 });
+        while self.state.head < end {
+            let entries = self.entries(self.state.head.seq, TAKE_FRAMES_MAX)?;
+            let mut reached = end;
+            if let Some(last) = entries.get(TAKE_FRAMES_MAX - 1) {
+                reached = reached.min(Place { seq: last.seq.next(), skip: 0 });
+            }
+            for entry in &entries {
+                let before =
+                    if entry.seq == self.state.head.seq { self.state.head.skip } else { 0 };
+                if entry.seq < reached.seq {
+                    batch.remove(keys::entry_key(entry.seq));
+                    let gone = u64::from(entry.entries.saturating_sub(before));
+                    self.state.records = self.state.records.saturating_sub(gone);
+                    if let Some(stream) = self.streams.numbered(entry.stream) {
+                        stream.row.delivered = Some(entry.progress);
+                    }
+                } else if entry.seq == reached.seq {
+                    let gone = u64::from(reached.skip.saturating_sub(before));
+                    self.state.records = self.state.records.saturating_sub(gone);
+                }
+            }
+            self.state.head = reached;
+            for stream in self.streams.iter() {
+                if entries.iter().any(|entry| entry.stream == stream.number) {
+                    put_stream(&mut batch, stream);
+                }
+            }
+            put_state(&mut batch, &self.state);
+            self.commit(&std::mem::take(&mut batch))?;
+        }
+        self.note_oldest()
+    }
+
+    /// Unlinks the files that hold nothing waiting, the one in use too once it is long: it would
+    /// only grow. A failure is no harm: the next start does it.
+    pub(super) fn give_back_files(&mut self) {
+        for file in self.log.delivered(self.state.head.seq, self.state.next_seq) {
+            let is_active = self.log.active == Some(file);
+            if is_active && self.log.lens[&file] < LOG_FILE_KEEP_BYTES_MAX {
+                continue;
+            }
+            let path = log::path(file);
+            let gone = match self.log.damaged.get(&file).cloned() {
+                Some(why) => self.set_aside(&path, &format!("{file:016x}.log"), &why),
+                None => self.disk.remove(&path),
+            };
+            let is_gone = match gone {
+                Ok(()) => true,
+                Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+            };
+            if is_gone {
+                self.log.lens.remove(&file);
+                self.log.damaged.remove(&file);
+                self.log.active.take_if(|active| *active == file);
+            }
+        }
+    }
+
+    fn write_parked(&mut self, at: Place, frame: &Frame, why: &str) -> Result<(), QueueError> {
+        let mut bytes = frame::file_header(at.seq).to_vec();
+        let slot =
+            Slot { seq: at.seq, page_index: 0, last_of_page: true, progress: frame.progress };
+        frame::encode(&mut bytes, frame, slot);
+        if !self.may_park(bytes.len() as u64) {
+            return Err(QueueError::DiskFull);
+        }
+        let path = format!("{PARKED}/{:016x}-{}.log", at.seq.0, at.skip);
+        let note = format!("{PARKED}/{:016x}-{}.txt", at.seq.0, at.skip);
+        let written = self.write_whole(&note, format!("{why}\n").as_bytes());
+        let written = written.and_then(|()| self.write_whole(&path, &bytes));
+        let written = written.and_then(|()| self.disk.sync_dir(PARKED));
+        match written {
+            Ok(()) => {
+                // Counted anew, for the same entry may have been parked before a power cut.
+                let counted = self.disk.tree_bytes(PARKED);
+                self.room.parked_bytes = counted.unwrap_or(self.room.parked_bytes);
+                Ok(())
+            }
+            Err(error) if is_full(&error) => {
+                let _ = self.disk.remove(&path);
+                let _ = self.disk.remove(&note);
+                self.give_up_reserve();
+                Err(QueueError::DiskFull)
+            }
+            Err(error) => Err(QueueError::Broken(format!("{path} could not be written: {error}"))),
+        }
+    }
+
+    /// Writes a file from scratch: one of the name may be left from a park that was cut short.
+    fn write_whole(&mut self, path: &str, bytes: &[u8]) -> std::io::Result<()> {
+        match self.disk.remove(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.disk.create(path)?;
+        self.disk.append(path, bytes)?;
+        self.disk.sync_data(path)
+    }
+
+    fn checkpoint_now_and_then(&mut self, now: Mono) {
+        let pause = Span::minutes(CHECKPOINT_MINUTES_MIN);
+        let is_time = self.checkpointed.at.is_none_or(|at| now.since(at) >= pause);
+        if is_time || self.checkpointed.is_due {
+            self.write_checkpoint(now);
+        }
+    }
+
+    /// Writes the checkpoint if it says anything new. A failure is passed over: the old one is
+    /// still true, only older.
+    pub(super) fn write_checkpoint(&mut self, now: Mono) {
+        let is_empty = self.state.records == 0;
+        let streams = self.streams.iter().map(|stream| {
+            let settled = if is_empty { stream.row.progress } else { stream.row.delivered };
+            let name = stream.row.name.clone();
+            let row = StreamRow { name, progress: settled, delivered: settled };
+            // An id in here is never asked for again, so only ids of what is delivered are.
+            let from = settled.filter(|_| is_empty).map(|progress| progress.from);
+            let mut ids = from.map_or(Vec::new(), |from| stream.known(from));
+            let too_many = ids.len().saturating_sub(CHECKPOINT_KNOWN_IDS_MAX);
+            ids.drain(..too_many);
+            (row, ids)
+        });
+        let streams = streams.collect();
+        let (head, next_seq) = (self.state.head, self.state.next_seq);
+        let bytes = Checkpoint { head, next_seq, streams }.encode();
+        // The checksum at its end tells whether it says anything new.
+        let crc = bytes.last_chunk().map_or(0, |crc| u32::from_le_bytes(*crc));
+        self.checkpointed.at = Some(now);
+        if crc != self.checkpointed.crc && Checkpoint::write(&bytes, &mut self.disk).is_ok() {
+            self.checkpointed.crc = crc;
+            self.checkpointed.is_due = false;
+        }
+    }
+}
+
+/// Deflates one entry as a frame holds it: no final block, ending on a byte border.
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    use flate2::{Compress, Compression, FlushCompress};
+    let mut deflater = Compress::new(Compression::fast(), false);
+    let mut out = Vec::with_capacity(bytes.len() / 2 + 1024);
+    loop {
+        let done = deflater.total_in() as usize;
+        let room = out.capacity();
+        let outcome = deflater.compress_vec(&bytes[done..], &mut out, FlushCompress::Sync);
+        debug_assert!(outcome.is_ok(), "deflating into memory does not fail");
+        if deflater.total_in() as usize == bytes.len() && out.len() < room {
+            return out;
+        }
+        out.reserve(bytes.len() / 2 + 1024);
+    }
+}
+
+/// The beginning of a text, cut at a character's border.
+fn cut(text: &str, bytes_max: usize) -> &str {
+    let end = (0..=bytes_max.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or(0)]
+}

@@ -1,0 +1,216 @@
+//! Taking a page in: frames to the log, then one commit of the index.
+
+use super::disk::{Disk, is_full};
+use super::index::{Batch, Opener};
+use super::keys::{self, ChunkId, Entry, Tail};
+use super::log::{self, DIR};
+use super::streams::{chunked, earlier};
+use super::{Queue, QueueError, put_state, put_stream};
+use crate::frame::{self, FILE_HEADER_BYTES, Frame, Slot};
+use crate::limits::LOG_FILE_BYTES_MAX;
+use crate::record::{Held, Progress, RowKey, StreamName};
+
+/// What was there before a page was written, to go back to.
+struct Before {
+    active: Option<(u64, u64)>,
+    files: Vec<u64>,
+}
+
+impl<D: Disk, O: Opener> Queue<D, O> {
+    /// Takes a page of a stream in. When this returns Ok, the frames, the stream's progress and
+    /// the ids survive a power cut, together. `known`: the page's ids at or after
+    /// `progress.from`; older ones are forgotten. Without frames only progress and ids are kept.
+    pub fn append(
+        &mut self,
+        stream: &StreamName,
+        frames: &[Frame],
+        progress: Progress,
+        known: &[RowKey],
+    ) -> Result<Held, QueueError> {
+        self.index()?;
+        let number = self.streams.named(stream).number;
+        let (mut state, mut entries) = (self.state, Vec::new());
+        if !frames.is_empty() {
+            (state.tail, entries) = self.write_page(number, frames, progress)?;
+        }
+        state.next_seq.0 += entries.len() as u64;
+        state.records += entries.iter().map(|entry| u64::from(entry.entries)).sum::<u64>();
+        let chunks = chunked(known, &mut state.next_chunk);
+        let known_stream = self.streams.named(stream);
+        let mut after = known_stream.row.clone();
+        after.progress = Some(progress);
+        if after.delivered.is_none() {
+            // Nothing is delivered yet, so all that was ever seen would have to be seen again.
+            let oldest = entries.iter().map(|entry| entry.oldest).min();
+            let first = oldest.map_or(progress.from, |oldest| oldest.min(progress.from));
+            after.delivered = Some(earlier(progress, Progress { position: first, from: first }));
+        }
+        let is_new = known_stream.row.delivered.is_none();
+        let stale = known_stream.stale(progress.from);
+        let row_before = std::mem::replace(&mut known_stream.row, after);
+
+        let mut batch = Batch::default();
+        put_stream(&mut batch, known_stream);
+        put_state(&mut batch, &state);
+        for entry in &entries {
+            batch.put(keys::entry_key(entry.seq), entry.encode());
+        }
+        for chunk in &stale {
+            batch.remove(keys::chunk_key(number, *chunk));
+        }
+        if let Err(error) = self.commit_with_chunks(batch, number, &chunks) {
+            self.streams.named(stream).row = row_before;
+            return Err(error);
+        }
+        let known_stream = self.streams.named(stream);
+        for chunk in stale {
+            known_stream.unlearn(chunk);
+        }
+        for (chunk, keys) in chunks {
+            known_stream.learn(chunk, keys);
+        }
+        self.oldest = self.oldest.or(entries.first().map(|entry| entry.oldest));
+        if self.state.records == 0
+            && let Some(first) = entries.first()
+        {
+            state.head.seq = state.head.seq.max(first.seq);
+        }
+        self.state = state;
+        self.checkpointed.is_due |= is_new;
+        self.room.fits();
+        Ok(self.held())
+    }
+
+    /// Commits a batch together with as many chunks as fit, the others after it: ids without
+    /// their records would be a loss, records without their ids are only delivered twice.
+    pub(super) fn commit_with_chunks(
+        &mut self,
+        mut batch: Batch,
+        number: u16,
+        chunks: &[(ChunkId, Vec<RowKey>)],
+    ) -> Result<(), QueueError> {
+        for (chunk, ids) in chunks {
+            if batch.is_half_full() {
+                self.commit(&std::mem::take(&mut batch))?;
+            }
+            let mut value = Vec::with_capacity(ids.len() * 16);
+            keys::encode_ids(&mut value, ids);
+            batch.put(keys::chunk_key(number, *chunk), value);
+        }
+        self.commit(&batch)
+    }
+
+    /// Writes a page's frames and makes them durable, or leaves nothing of them.
+    fn write_page(
+        &mut self,
+        stream: u16,
+        frames: &[Frame],
+        progress: Progress,
+    ) -> Result<(Tail, Vec<Entry>), QueueError> {
+        let need = frames.iter().map(frame::disk_len).sum::<u64>() + FILE_HEADER_BYTES as u64;
+        self.make_room(need)?;
+        let active = self.log.active.zip(self.log.active_len());
+        let mut before = Before { active, files: Vec::new() };
+        match self.write_frames(stream, frames, progress, &mut before) {
+            Ok(entries) => {
+                let file = self.log.active.expect("a page was just written to it");
+                let end = self.log.active_len().unwrap_or(0);
+                Ok((Tail { file, end }, entries))
+            }
+            Err(error) => {
+                let undone = self.undo(&before);
+                if undone.is_err() {
+                    // The numbers may be on disk, so they are not used again.
+                    self.state.next_seq.0 += frames.len() as u64;
+                }
+                if is_full(&error) {
+                    self.give_up_reserve();
+                    self.room.refused(need);
+                    return Err(QueueError::DiskFull);
+                }
+                Err(self.disk_failed("the log could not be written", &error))
+            }
+        }
+    }
+
+    fn write_frames(
+        &mut self,
+        stream: u16,
+        frames: &[Frame],
+        progress: Progress,
+        before: &mut Before,
+    ) -> std::io::Result<Vec<Entry>> {
+        let mut entries = Vec::with_capacity(frames.len());
+        let mut bytes = Vec::new();
+        for (at, frame) in frames.iter().enumerate() {
+            let is_last = at + 1 == frames.len();
+            let seq = crate::record::Seq(self.state.next_seq.0 + at as u64);
+            let slot = Slot {
+                seq,
+                page_index: at as u32,
+                last_of_page: is_last,
+                progress: if is_last { progress } else { frame.progress },
+            };
+            bytes.clear();
+            frame::encode(&mut bytes, frame, slot);
+            let len = bytes.len() as u64;
+            let fits = self.log.active_len().is_some_and(|used| used + len <= LOG_FILE_BYTES_MAX);
+            if !fits {
+                if let Some(full) = self.log.active.take() {
+                    self.disk.sync_data(&log::path(full))?;
+                }
+                before.files.push(seq.0);
+                self.log.begin(&mut self.disk, seq)?;
+            }
+            let file = self.log.active.expect("a file was begun when there was none");
+            self.disk.append(&log::path(file), &bytes)?;
+            let used = self.log.lens.entry(file).or_default();
+            let offset = *used;
+            *used += len;
+            let (oldest, newest) = frame::stamps(&frame.entries, slot.progress);
+            entries.push(Entry {
+                seq,
+                file,
+                offset,
+                len: len as u32,
+                entries: frame.entries.len() as u32,
+                raw_len: frame.raw_len,
+                stream,
+                progress: slot.progress,
+                oldest,
+                newest,
+            });
+        }
+        let file = self.log.active.expect("a page has at least one frame");
+        self.disk.sync_data(&log::path(file))?;
+        Ok(entries)
+    }
+
+    /// Takes back what was written of a page, durably. The files are not written to again.
+    fn undo(&mut self, before: &Before) -> std::io::Result<()> {
+        self.log.active = None;
+        let mut undone = Ok(());
+        for file in &before.files {
+            let removed = match self.disk.remove(&log::path(*file)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+                _ => {
+                    self.log.lens.remove(file);
+                    Ok(())
+                }
+            };
+            undone = undone.and(removed);
+        }
+        if !before.files.is_empty() {
+            undone = undone.and(self.disk.sync_dir(DIR));
+        }
+        if let Some((file, len)) = before.active {
+            let path = log::path(file);
+            let cut = self.disk.truncate(&path, len).and_then(|()| self.disk.sync_data(&path));
+            if cut.is_ok() {
+                self.log.lens.insert(file, len);
+            }
+            undone = undone.and(cut);
+        }
+        undone
+    }
+}

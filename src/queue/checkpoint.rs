@@ -1,0 +1,100 @@
+//! `checkpoint`: what survives when both the index and the log are damaged.
+//!
+//! Holds the head, the next frame number, and for each stream how far it is delivered. Written
+//! anew beside the old one and renamed over it. With an empty queue it also carries the ids of the
+//! overlap, so that a lost index then costs not one duplicate. Promises: a checkpoint never speaks
+//! of a record as settled that is not delivered.
+
+use std::io;
+
+use super::disk::Disk;
+use super::keys::{self, StreamRow};
+use crate::frame::Fields;
+use crate::limits::STREAMS_MAX;
+use crate::record::{Place, RowKey, Seq};
+
+pub(super) const FILE: &str = "checkpoint";
+const NEW_FILE: &str = "checkpoint.new";
+const MAGIC: &[u8; 8] = b"S1CXCHK\x01";
+
+/// What the file says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Checkpoint {
+    pub head: Place,
+    pub next_seq: Seq,
+    /// With `progress` as far as delivered, and ids that are delivered.
+    pub streams: Vec<(StreamRow, Vec<RowKey>)>,
+}
+
+impl Checkpoint {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.extend_from_slice(&self.head.seq.0.to_le_bytes());
+        out.extend_from_slice(&self.head.skip.to_le_bytes());
+        out.extend_from_slice(&self.next_seq.0.to_le_bytes());
+        out.extend_from_slice(&(self.streams.len() as u32).to_le_bytes());
+        for (row, ids) in &self.streams {
+            row.encode(&mut out);
+            out.extend_from_slice(&(ids.len() as u32).to_le_bytes());
+            keys::encode_ids(&mut out, ids);
+        }
+        let crc = crc32fast::hash(&out);
+        out.extend_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    pub fn decode(bytes: &[u8]) -> Option<Checkpoint> {
+        let (content, crc) = bytes.split_last_chunk()?;
+        if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
+            return None;
+        }
+        let mut fields = Fields(content.strip_prefix(MAGIC)?);
+        let head = Place { seq: Seq(fields.u64()?), skip: fields.u32()? };
+        let next_seq = Seq(fields.u64()?);
+        let count = fields.u32()?;
+        let mut streams = Vec::new();
+        for _ in 0..count.min(STREAMS_MAX) {
+            let row = StreamRow::decode(&mut fields)?;
+            let ids = fields.u32()?;
+            let ids = (0..ids).map(|_| keys::decode_id(&mut fields)).collect::<Option<_>>()?;
+            streams.push((row, ids));
+        }
+        Some(Checkpoint { head, next_seq, streams })
+    }
+
+    pub fn write(bytes: &[u8], disk: &mut impl Disk) -> io::Result<()> {
+        match disk.remove(NEW_FILE) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        disk.create(NEW_FILE)?;
+        disk.append(NEW_FILE, bytes)?;
+        disk.sync_data(NEW_FILE)?;
+        disk.rename(NEW_FILE, FILE)?;
+        disk.sync_dir("")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Kind, Progress, StreamName};
+    use crate::time::Stamp;
+
+    #[test]
+    fn a_checkpoint_is_read_as_it_was_written_or_not_at_all() {
+        let name = StreamName { integration: "acme".into(), kind: Kind::Alerts };
+        let progress = Some(Progress { position: Stamp(5), from: Stamp(4) });
+        let row = StreamRow { name, progress, delivered: progress };
+        let ids = vec![RowKey { stamp: Stamp(5), id: 6 }];
+        let head = Place { seq: Seq(3), skip: 4 };
+        let checkpoint = Checkpoint { head, next_seq: Seq(9), streams: vec![(row, ids)] };
+        let bytes = checkpoint.encode();
+        assert_eq!(Checkpoint::decode(&bytes), Some(checkpoint));
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Checkpoint::decode(&damaged), None, "bit {bit}");
+        }
+    }
+}

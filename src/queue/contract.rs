@@ -1,0 +1,338 @@
+//! What any queue keeps, tried on the real disk with sled and on the one in memory.
+
+use super::disk::Disk;
+use super::mem::MemDisk;
+use super::testing::*;
+use super::{OpenError, Queue, QueueError};
+use crate::limits::{LOG_FILE_BYTES_MAX, RESERVE_BYTES};
+use crate::prng::Prng;
+use crate::record::{Kind, Place, Room, Seq, StreamName, Take};
+use crate::time::Mono;
+
+const NOW: Mono = Mono(1);
+
+fn append<G: Ground>(
+    queue: &mut Queue<G::D, G::O>,
+    stream: &StreamName,
+    range: std::ops::Range<u64>,
+    per_frame: usize,
+) {
+    let numbers: Vec<u64> = range.collect();
+    let last = *numbers.last().unwrap();
+    let known: Vec<_> = numbers.iter().map(|n| key(*n)).collect();
+    queue
+        .append(stream, &page(stream, &numbers, per_frame), progress(last, numbers[0]), &known)
+        .unwrap();
+}
+
+fn drain<G: Ground>(queue: &mut Queue<G::D, G::O>, take: Take) -> Vec<u64> {
+    let mut drained = Vec::new();
+    while let Some(peeked) = queue.peek(take).unwrap() {
+        drained.extend(all_numbers(&peeked).iter().map(|(_, n)| *n));
+        queue.ack(peeked.sent.end, NOW).unwrap();
+    }
+    drained
+}
+
+fn records_come_out_in_order_whatever_is_taken_at_a_time<G: Ground>(ground: &G) {
+    let (mut queue, opened, findings) = ground.open();
+    assert_eq!((opened.held.records, findings.len()), (0, 0));
+    assert!(queue.peek(ALL).unwrap().is_none());
+    let mut prng = Prng::new(1);
+    let (mut next, mut drained) = (0, Vec::new());
+    while drained.len() < 2_000 {
+        if next < 2_000 && prng.chance(40) {
+            append::<G>(&mut queue, &threats(), next..next + 50, 1 + prng.below(60) as usize);
+            next += 50;
+        }
+        let entries_max = 1 + prng.below(70) as u32;
+        let take = Take { entries_max, raw_bytes_max: prng.below(9_000) };
+        if let Some(peeked) = queue.peek(take).unwrap() {
+            let sent = peeked.sent;
+            assert!(sent.entries <= entries_max);
+            assert!(sent.raw_bytes <= take.raw_bytes_max || sent.entries == 1);
+            drained.extend(all_numbers(&peeked).iter().map(|(_, n)| *n));
+            assert_eq!(queue.ack(sent.end, NOW).unwrap().records, next - drained.len() as u64);
+        }
+    }
+    assert_eq!(drained, (0..2_000).collect::<Vec<_>>());
+    assert_eq!(queue.held().oldest, None);
+}
+
+fn a_refused_batch_can_be_halved_down_to_one_record<G: Ground>(ground: &G) {
+    let (mut queue, _, _) = ground.open();
+    append::<G>(&mut queue, &threats(), 0..8, 8);
+    for entries_max in [8, 4, 2, 1] {
+        let peeked = queue.peek(Take { entries_max, raw_bytes_max: 1 << 20 }).unwrap().unwrap();
+        assert_eq!(all_numbers(&peeked).len(), entries_max as usize);
+        assert_eq!(peeked.sent.first, Place { seq: Seq(1), skip: 0 });
+    }
+    let two = Take { entries_max: 2, raw_bytes_max: 1 << 20 };
+    let end = queue.peek(two).unwrap().unwrap().sent.end;
+    assert_eq!(end, Place { seq: Seq(1), skip: 2 });
+    queue.ack(end, NOW).unwrap();
+    drop(queue);
+    let (mut queue, opened, _) = ground.open();
+    assert_eq!((opened.held.records, opened.held.head), (6, end));
+    assert_eq!(drain::<G>(&mut queue, ALL), (2..8).collect::<Vec<_>>());
+}
+
+fn a_reopened_queue_knows_all_it_was_told<G: Ground>(ground: &G) {
+    let (mut queue, _, _) = ground.open();
+    append::<G>(&mut queue, &threats(), 0..300, 40);
+    append::<G>(&mut queue, &activities(), 1_000..1_010, 3);
+    queue.append(&activities(), &[], progress(1_020, 1_005), &[]).unwrap();
+    let before = queue.opened();
+    assert_eq!(before.streams[0].known.len(), 300);
+    assert_eq!(before.streams[1].known, (1_005..1_010).map(key).collect::<Vec<_>>());
+    assert_eq!(before.streams[1].progress, Some(progress(1_020, 1_005)));
+    queue.close(NOW);
+    let (mut queue, opened, findings) = ground.open();
+    assert_eq!(opened.streams, before.streams);
+    assert_eq!(opened.held.records, 310);
+    assert_eq!(findings, [] as [&str; 0]);
+    let expected: Vec<u64> = (0..300).chain(1_000..1_010).collect();
+    assert_eq!(drain::<G>(&mut queue, ALL), expected);
+}
+
+fn ids_before_the_overlap_are_forgotten<G: Ground>(ground: &G) {
+    let (mut queue, _, _) = ground.open();
+    for at in (0..3_000).step_by(100) {
+        append::<G>(&mut queue, &threats(), at..at + 100, 50);
+    }
+    drop(queue);
+    let (queue, opened, _) = ground.open();
+    assert_eq!(opened.streams[0].known, (2_900..3_000).map(key).collect::<Vec<_>>());
+    let chunks = queue.streams.find(&threats()).unwrap().chunks().count();
+    assert!(chunks <= 2, "{chunks} chunks are kept");
+}
+
+fn an_index_that_is_lost_is_built_anew_from_the_log<G: Ground>(ground: &G) {
+    let (mut queue, _, _) = ground.open();
+    append::<G>(&mut queue, &threats(), 0..100, 10);
+    append::<G>(&mut queue, &activities(), 500..600, 30);
+    let sixty = Take { entries_max: 60, raw_bytes_max: 1 << 20 };
+    let end = queue.peek(sixty).unwrap().unwrap().sent.end;
+    queue.ack(end, NOW).unwrap();
+    queue.close(NOW);
+    ground.lose_index();
+    let (mut queue, opened, findings) = ground.open();
+    assert_eq!(findings, ["index-replaced"]);
+    assert_eq!(opened.held.records, 140, "the checkpoint of the close knows the head");
+    assert_eq!(opened.streams[0].progress, Some(progress(99, 0)));
+    assert_eq!(opened.streams[1].known, (500..600).map(key).collect::<Vec<_>>());
+    let expected: Vec<u64> = (60..100).chain(500..600).collect();
+    assert_eq!(drain::<G>(&mut queue, ALL), expected);
+    drop(queue);
+    let (_, opened, findings) = ground.open();
+    assert_eq!((opened.held.records, findings.len()), (0, 0));
+}
+
+fn an_index_lost_with_an_empty_queue_costs_no_duplicate<G: Ground>(ground: &G) {
+    let (mut queue, _, _) = ground.open();
+    append::<G>(&mut queue, &threats(), 0..100, 10);
+    drain::<G>(&mut queue, ALL);
+    queue.close(NOW);
+    ground.lose_index();
+    let (_, opened, _) = ground.open();
+    assert_eq!(opened.held.records, 0);
+    assert_eq!(opened.streams[0].progress, Some(progress(99, 0)));
+    assert_eq!(opened.streams[0].known, (0..100).map(key).collect::<Vec<_>>());
+}
+
+fn a_damaged_frame_is_polled_again_and_nothing_else_is<G: Ground>(ground: &G) {
+    let (mut queue, _, _) = ground.open();
+    append::<G>(&mut queue, &activities(), 500..520, 10);
+    append::<G>(&mut queue, &threats(), 0..30, 10);
+    append::<G>(&mut queue, &threats(), 30..60, 10);
+    let entry = queue.entries(Seq(4), 1).unwrap()[0];
+    drop(queue);
+    let path = super::log::path(entry.file);
+    ground.change(&path, &|bytes| bytes[(entry.offset + u64::from(entry.len)) as usize - 9] ^= 4);
+
+    let (mut queue, _, _) = ground.open();
+    let first = queue.peek(ALL).unwrap().unwrap();
+    assert_eq!(all_numbers(&first).len(), 30, "what lies before the damage is given out");
+    queue.ack(first.sent.end, NOW).unwrap();
+    let Err(QueueError::Damaged { seq, why }) = queue.peek(ALL) else { panic!("not noticed") };
+    assert_eq!(seq, Seq(4));
+    let opened = queue.condemn(seq, &why).unwrap();
+    assert_eq!(opened.streams[0].progress, Some(progress(10, 10)));
+    let others: Vec<_> = (20..60).map(key).collect();
+    assert_eq!(opened.streams[0].known, others);
+    assert_eq!(opened.streams[1].progress, Some(progress(519, 500)));
+    assert_eq!(opened.held.records, 40);
+    // Polled again.
+    append::<G>(&mut queue, &threats(), 10..20, 10);
+    let expected: Vec<u64> = (20..60).chain(10..20).collect();
+    assert_eq!(drain::<G>(&mut queue, ALL), expected);
+    queue.close(NOW);
+    let (_, opened, _) = ground.open();
+    assert_eq!(opened.held.records, 0);
+    let set_aside = ground.files("quarantine");
+    assert!(set_aside.iter().any(|name| name.ends_with(".log")), "{set_aside:?}");
+    assert!(set_aside.iter().any(|name| name.ends_with(".log.txt")), "{set_aside:?}");
+}
+
+fn damage_of_index_and_log_together_goes_back_to_before_it<G: Ground>(ground: &G) {
+    let (mut queue, _, _) = ground.open();
+    for at in (0..60).step_by(10) {
+        append::<G>(&mut queue, &threats(), at..at + 10, 5);
+    }
+    let entry = queue.entries(Seq(5), 1).unwrap()[0];
+    drop(queue);
+    ground.lose_index();
+    let path = super::log::path(entry.file);
+    ground.change(&path, &|bytes| bytes[entry.offset as usize + 90..][..100].fill(0));
+    let (mut queue, opened, findings) = ground.open();
+    assert_eq!(findings, ["index-replaced", "log-damaged"]);
+    assert_eq!(opened.streams[0].progress, Some(progress(19, 10)));
+    let known: Vec<_> = (10..20).chain(25..60).map(key).collect();
+    assert_eq!(opened.streams[0].known, known);
+    let expected: Vec<u64> = (0..20).chain(25..60).collect();
+    assert_eq!(drain::<G>(&mut queue, ALL), expected);
+}
+
+fn without_index_and_log_the_checkpoint_tells_where_to_begin<G: Ground>(ground: &G) {
+    let (mut queue, _, _) = ground.open();
+    append::<G>(&mut queue, &threats(), 100..160, 20);
+    let twenty = Take { entries_max: 20, raw_bytes_max: 1 << 20 };
+    let end = queue.peek(twenty).unwrap().unwrap().sent.end;
+    queue.ack(end, NOW).unwrap();
+    queue.close(NOW);
+    ground.lose_index();
+    for name in ground.files("log") {
+        ground.change(&format!("log/{name}"), &|bytes| bytes.fill(0));
+    }
+    let (queue, opened, findings) = ground.open();
+    assert_eq!(findings, ["index-replaced", "log-tail-dropped"]);
+    assert_eq!(opened.held.records, 0);
+    assert_eq!(opened.streams[0].progress, Some(progress(119, 119)));
+    assert!(queue.state.next_seq >= Seq(4), "numbers are not used twice");
+}
+
+fn the_queue_is_full_before_max_size_and_goes_on_when_drained<G: Ground>(ground: &G) {
+    let limits = super::QueueLimits { max_size_bytes: 16 << 20, min_free_bytes: 0 };
+    let (mut queue, _, _) = ground.try_open(limits).unwrap();
+    assert_eq!(queue.held().room, Room::Free);
+    let mut noise = Prng::new(9);
+    let mut big = frame(&threats(), &[1]);
+    big.deflated = (0..1 << 18).flat_map(|_| (noise.next_u64() as u32).to_le_bytes()).collect();
+    let mut taken = 0;
+    let refused = loop {
+        match queue.append(&threats(), std::slice::from_ref(&big), progress(1, 1), &[]) {
+            Ok(held) => assert!(held.bytes <= limits.max_size_bytes, "{held:?}"),
+            Err(error) => break error,
+        }
+        taken += 1;
+    };
+    assert_eq!(refused, QueueError::DiskFull);
+    assert!((5..=10).contains(&taken), "{taken} MiB were taken");
+    let held = queue.held();
+    assert_eq!((held.room, held.records), (Room::QueueFull, taken));
+    // Progress costs next to nothing and is still kept.
+    queue.append(&activities(), &[], progress(5, 5), &[]).unwrap();
+    let half = Place { seq: Seq(taken / 2 + 3), skip: 0 };
+    assert!(queue.ack(half, NOW).unwrap().bytes < held.bytes, "given back while draining");
+    assert_eq!(queue.held().room, Room::Free);
+    queue.append(&threats(), std::slice::from_ref(&big), progress(1, 1), &[]).unwrap();
+    let end = Place { seq: Seq(u64::MAX), skip: 0 };
+    let held = queue.ack(end, NOW).unwrap();
+    assert_eq!(held.records, 0);
+    assert!(held.bytes < RESERVE_BYTES + (3 << 20), "{held:?}");
+}
+
+fn files_are_bounded_and_given_back<G: Ground>(ground: &G) {
+    let (mut queue, _, _) = ground.open();
+    let mut noise = Prng::new(9);
+    let mut big = frame(&threats(), &[1]);
+    big.deflated = (0..1 << 17).flat_map(|_| (noise.next_u64() as u32).to_le_bytes()).collect();
+    let frames = vec![big; 20];
+    queue.append(&threats(), &frames, progress(1, 1), &[]).unwrap();
+    assert!(queue.log.lens.len() >= 3);
+    assert!(queue.log.lens.values().all(|len| *len <= LOG_FILE_BYTES_MAX));
+    drop(queue);
+    let (mut queue, _, _) = ground.open();
+    assert_eq!(queue.held().records, 20);
+    queue.ack(Place { seq: Seq(20), skip: 0 }, NOW).unwrap();
+    assert_eq!(queue.log.lens.len(), 1, "one frame waits in one file");
+    queue.ack(Place { seq: Seq(21), skip: 0 }, NOW).unwrap();
+    assert_eq!(ground.files("log"), [] as [&str; 0]);
+}
+
+fn a_second_process_is_refused<G: Ground>(ground: &G) {
+    let (queue, _, _) = ground.open();
+    let Err(error) = ground.try_open(LIMITS) else { panic!("opened twice") };
+    assert!(matches!(error, OpenError::Locked { .. }), "{error}");
+    assert!(error.to_string().contains("another s1-coralogix"), "{error}");
+    drop(queue);
+    ground.open();
+}
+
+fn a_parked_record_is_kept_aside_and_does_not_stand_in_the_way<G: Ground>(ground: &G) {
+    let (mut queue, _, _) = ground.open();
+    append::<G>(&mut queue, &threats(), 0..3, 3);
+    let one = Place { seq: Seq(1), skip: 1 };
+    queue.ack(one, NOW).unwrap();
+    let held = queue.park(one, &entry(&threats(), 1), "400: no\u{1F4A5}").unwrap();
+    assert_eq!((held.records, held.parked), (1, 1));
+    assert_eq!(held.head, Place { seq: Seq(1), skip: 2 });
+    assert_eq!(queue.park(one, b"{}", "again").unwrap().parked, 1);
+    assert_eq!(drain::<G>(&mut queue, ALL), [2]);
+    drop(queue);
+    ground.lose_index();
+    let (mut queue, opened, _) = ground.open();
+    assert_eq!(opened.held.parked, 1);
+    let files = ground.files("parked");
+    assert_eq!(files, ["0000000000000001-1.log", "0000000000000001-1.txt"]);
+    let bytes = queue.disk.read(&format!("parked/{}", files[0]), 24, 1 << 20).unwrap();
+    let (_, frame) = crate::frame::decode(&bytes).unwrap();
+    let piece = crate::frame::Piece { frame, skip: 0, take: 1 };
+    assert_eq!(numbers(&piece), [(Kind::Threats, 1)]);
+}
+
+fn starts_that_died_in_the_index_set_it_aside<G: Ground>(ground: &G) {
+    let (mut queue, _, _) = ground.open();
+    append::<G>(&mut queue, &threats(), 0..10, 5);
+    queue.disk.create("opening.1").unwrap();
+    drop(queue);
+    let (mut queue, _, findings) = ground.open();
+    assert_eq!(findings, [] as [&str; 0], "once may be a power cut");
+    queue.disk.create("opening.2").unwrap();
+    drop(queue);
+    let (mut queue, opened, findings) = ground.open();
+    assert_eq!(findings, ["index-replaced"]);
+    assert_eq!(opened.held.records, 10);
+    assert_eq!(drain::<G>(&mut queue, ALL), (0..10).collect::<Vec<_>>());
+    assert!(!ground.files("").iter().any(|name| name.starts_with("opening")));
+}
+
+macro_rules! on_both {
+    ($($name:ident,)*) => {
+        mod in_memory {
+            use super::*;
+            $(#[test] fn $name() { super::$name(&MemDisk::new(256 << 20)); })*
+        }
+        mod on_disk {
+            use super::*;
+            $(#[test] fn $name() { super::$name(&TempDir::new()); })*
+        }
+    };
+}
+
+on_both!(
+    records_come_out_in_order_whatever_is_taken_at_a_time,
+    a_refused_batch_can_be_halved_down_to_one_record,
+    a_reopened_queue_knows_all_it_was_told,
+    ids_before_the_overlap_are_forgotten,
+    an_index_that_is_lost_is_built_anew_from_the_log,
+    an_index_lost_with_an_empty_queue_costs_no_duplicate,
+    a_damaged_frame_is_polled_again_and_nothing_else_is,
+    damage_of_index_and_log_together_goes_back_to_before_it,
+    without_index_and_log_the_checkpoint_tells_where_to_begin,
+    the_queue_is_full_before_max_size_and_goes_on_when_drained,
+    files_are_bounded_and_given_back,
+    a_second_process_is_refused,
+    a_parked_record_is_kept_aside_and_does_not_stand_in_the_way,
+    starts_that_died_in_the_index_set_it_aside,
+);

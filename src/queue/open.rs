@@ -1,0 +1,512 @@
+//! Starting: what the last run left behind is looked at, repaired and adopted.
+//!
+//! The index is trusted when it opens and has its state; then only what lies in the log beyond it
+//! is looked at. Otherwise it is set aside and a new one is built: from the whole log and the
+//! checkpoint at a start, from the whole log and what this process knows at a `reopen`.
+
+use std::io;
+
+use super::checkpoint::{self, Checkpoint};
+use super::disk::{Disk, is_full};
+use super::index::{Batch, Index, IndexError, IndexFault, Opener};
+use super::keys::{self, State, StreamRow, Tail};
+use super::log::{DIR, Found, LogFiles, Scan};
+use super::replay::{Page, Partial, Replay};
+use super::room::{PARKED, QUARANTINE};
+use super::streams::{Streams, chunked, earlier};
+use super::{OpenError, Queue, QueueError, put_state, put_stream};
+use crate::frame::Fields;
+use crate::limits::{INDEX_OPEN_ATTEMPTS_MAX, INDEX_REPLACED_MAX};
+use crate::record::{Place, Progress, Seq};
+
+/// A file `opening.<n>` is there while the index is being opened for the n-th time in a row.
+const MARKER: &str = "opening.";
+/// Rows of the index read at a time.
+const ROWS: usize = 1_024;
+
+/// What a new index is built on.
+struct Base {
+    head: Place,
+    next_seq: Seq,
+    /// As far as delivered.
+    streams: Streams,
+    /// What this process knows beyond that.
+    memory: Option<Streams>,
+}
+
+/// Says what an error of the disk means for a start.
+pub(super) fn disk_error(place: String, error: &io::Error) -> OpenError {
+    use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    let why = error.to_string();
+    match error.kind() {
+        PermissionDenied | ReadOnlyFilesystem | NotADirectory => OpenError::Denied { place, why },
+        _ if is_full(error) => OpenError::Full { place, why },
+        _ => OpenError::Failed { place, why },
+    }
+}
+
+impl<D: Disk, O: Opener> Queue<D, O> {
+    pub(super) fn start(&mut self) -> Result<(), OpenError> {
+        let place = self.disk.place();
+        let prepared = self.prepare();
+        let (checkpoint, attempts) = prepared.map_err(|error| disk_error(place, &error))?;
+        let started = self.start_index(&checkpoint, attempts);
+        // Whatever came of it, this process lived to tell.
+        for attempt in 1..=attempts + 1 {
+            let _ = self.disk.remove(&format!("{MARKER}{attempt}"));
+        }
+        let _ = self.disk.sync_dir("");
+        started?;
+        self.give_back_files();
+        Ok(())
+    }
+
+    /// Makes the directories and reads what needs no index. Answers with the checkpoint and how
+    /// many starts in a row did not survive opening the index.
+    fn prepare(&mut self) -> io::Result<(Checkpoint, u32)> {
+        for dir in [DIR, QUARANTINE, PARKED] {
+            self.disk.create_dir(dir)?;
+        }
+        self.disk.sync_dir("")?;
+        self.count_bytes()?;
+        self.log = LogFiles::list(&mut self.disk)?;
+        let items = self.disk.list("")?;
+        let markers = items.iter().filter_map(|item| item.name.strip_prefix(MARKER)?.parse().ok());
+        let attempts = markers.max().unwrap_or(0);
+        let Some(item) = items.iter().find(|item| item.name == checkpoint::FILE) else {
+            return Ok((Checkpoint::default(), attempts));
+        };
+        let bytes = self.disk.read(checkpoint::FILE, 0, item.len as usize).unwrap_or_default();
+        let read = Checkpoint::decode(&bytes);
+        if read.is_none() {
+            let why = "The checksum of this checkpoint does not match.";
+            self.set_aside(checkpoint::FILE, checkpoint::FILE, why)?;
+            self.find("checkpoint-damaged", format!("{why} It was set aside in {QUARANTINE}/."));
+        }
+        Ok((read.unwrap_or_default(), attempts))
+    }
+
+    fn start_index(&mut self, checkpoint: &Checkpoint, attempts: u32) -> Result<(), OpenError> {
+        let place = self.disk.place();
+        let newest = self.opener.newest().map_err(|error| disk_error(place.clone(), &error))?;
+        self.number = newest.unwrap_or(0);
+        let mut why = format!("opening it did not end, {attempts} times in a row");
+        if newest.is_some() && attempts < INDEX_OPEN_ATTEMPTS_MAX {
+            self.mark(attempts + 1).map_err(|error| disk_error(place, &error))?;
+            match self.open_index().and_then(|()| self.load()) {
+                Ok(()) => match self.adopt(checkpoint) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => {
+                        self.find("index-replaced", format!("The index failed: {error}."));
+                        return self.restart();
+                    }
+                },
+                Err(error) => {
+                    self.drop_index();
+                    if error.fault != IndexFault::Broken {
+                        return Err(self.cannot_open(error));
+                    }
+                    why = error.why;
+                }
+            }
+        }
+        let is_fresh =
+            newest.is_none() && self.log.lens.is_empty() && *checkpoint == Checkpoint::default();
+        if !is_fresh {
+            let text = format!("The index is not usable: {why}. A new one was built from the log.");
+            self.find("index-replaced", text);
+        }
+        let mut streams = Streams::default();
+        for (row, ids) in &checkpoint.streams {
+            let stream = streams.named(&row.name);
+            stream.row = row.clone();
+            for (chunk, ids) in chunked(ids, &mut self.state.next_chunk) {
+                stream.learn(chunk, ids);
+            }
+        }
+        let (head, next_seq) = (checkpoint.head, checkpoint.next_seq);
+        self.replace_index(&Base { head, next_seq, streams, memory: None }, newest.is_some())
+    }
+
+    /// Goes on after the index failed, with what this process knows.
+    pub(super) fn restart(&mut self) -> Result<(), OpenError> {
+        let memory = self.streams.clone();
+        let mut streams = memory.clone();
+        for stream in streams.iter_mut() {
+            stream.row.progress = stream.row.delivered;
+            stream.unlearn_all();
+        }
+        let state = self.state;
+        let State { head, next_seq, .. } = state;
+        let base = Base { head, next_seq, streams, memory: Some(memory) };
+        if let Err(error) = self.replace_index(&base, true) {
+            // What this process knows is not lost, should it try again.
+            self.drop_index();
+            self.state = state;
+            self.streams = base.memory.unwrap_or_default();
+            return Err(error);
+        }
+        self.give_back_files();
+        Ok(())
+    }
+
+    /// Sets the index aside, if there is one, and builds the next, as often as it takes.
+    fn replace_index(&mut self, base: &Base, is_there: bool) -> Result<(), OpenError> {
+        let mut is_there = is_there;
+        let mut why = "the index failed again and again".to_owned();
+        loop {
+            self.drop_index();
+            if is_there {
+                if self.replaced >= INDEX_REPLACED_MAX {
+                    return Err(OpenError::ReplacedTooOften { why });
+                }
+                self.replaced += 1;
+                let name = self.quarantine_name(&format!("index.{}", self.number));
+                // When it can't be moved, it stays under its number and is not looked at again.
+                if self.opener.set_aside(self.number, &name).is_ok() {
+                    self.after_quarantine(&name, &format!("This index was replaced: {why}."));
+                }
+                self.number += 1;
+            }
+            is_there = true;
+            match self.open_index().and_then(|()| self.build(base)) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.fault == IndexFault::Broken => why = error.why,
+                Err(error) if error.fault == IndexFault::Full && self.room.has_reserve => {
+                    self.give_up_reserve();
+                    why = error.why;
+                }
+                Err(error) => return Err(self.cannot_open(error)),
+            }
+        }
+    }
+
+    fn drop_index(&mut self) {
+        if let Some(index) = self.index.take() {
+            index.forget();
+        }
+    }
+
+    /// Opens the index of the current number; a full disk gives up the reserve for it.
+    fn open_index(&mut self) -> Result<(), IndexError> {
+        let mut opened = self.opener.open(self.number);
+        if let Err(error) = &opened
+            && error.fault == IndexFault::Full
+            && self.room.has_reserve
+        {
+            self.give_up_reserve();
+            opened = self.opener.open(self.number);
+        }
+        self.index = Some(opened?);
+        Ok(())
+    }
+
+    fn cannot_open(&mut self, error: IndexError) -> OpenError {
+        let (place, why) = (self.disk.place(), error.why);
+        match error.fault {
+            IndexFault::Full => OpenError::Full { place, why },
+            IndexFault::Locked => OpenError::Locked { place, holder: None },
+            IndexFault::Denied => OpenError::Denied { place, why },
+            IndexFault::NoThread => OpenError::NoThread { why },
+            IndexFault::Broken => OpenError::Failed { place, why },
+        }
+    }
+
+    fn mark(&mut self, attempt: u32) -> io::Result<()> {
+        let marker = format!("{MARKER}{attempt}");
+        match self.disk.create(&marker) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            // With a full disk the start must go on all the same: draining is what frees it.
+            Err(error) if is_full(&error) => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => self.disk.sync_dir(""),
+        }
+    }
+
+    /// Reads the state and the streams of an index that opened.
+    fn load(&mut self) -> Result<(), IndexError> {
+        let broken = |why: &str| IndexError { fault: IndexFault::Broken, why: why.into() };
+        let Some(index) = self.index.as_mut() else { return Err(broken("it is not open")) };
+        let Some(state) = index.get(keys::STATE)? else {
+            return Err(broken("it came back empty or was never finished"));
+        };
+        let state = State::decode(&state).ok_or_else(|| broken("its state is unreadable"))?;
+        let mut streams = Streams::default();
+        each(index, b"s", |key, value| {
+            let number = u16::from_be_bytes(*key.get(1..)?.first_chunk()?);
+            streams.add(number, StreamRow::decode(&mut Fields(value))?);
+            Some(())
+        })?;
+        each(index, b"k", |key, value| {
+            let (number, chunk) = keys::decode_chunk_key(key)?;
+            let mut fields = Fields(value);
+            let ids = (0..value.len() / 16).map(|_| keys::decode_id(&mut fields));
+            streams.numbered(number)?.learn(chunk, ids.collect::<Option<_>>()?);
+            Some(())
+        })?;
+        (self.state, self.streams) = (state, streams);
+        Ok(())
+    }
+
+    /// Takes in the whole pages that lie in the log beyond the index.
+    fn adopt(&mut self, checkpoint: &Checkpoint) -> Result<(), QueueError> {
+        // sled may come back older than it was; the checkpoint then knows better.
+        self.state.next_seq = self.state.next_seq.max(checkpoint.head.seq);
+        self.let_go(checkpoint.head, Batch::default())?;
+        let tail = self.state.tail;
+        let beyond: Vec<(u64, u64, u64)> = self
+            .log
+            .lens
+            .range(tail.file..)
+            .map(|(file, len)| (*file, if *file == tail.file { tail.end } else { 0 }, *len))
+            .filter(|(_, from, len)| from < len)
+            .collect();
+        let floor = self.state.next_seq;
+        let mut replay = Replay::new(floor, Some(floor), Partial::Drop);
+        let mut damaged = 0;
+        self.sync_log(beyond.iter().map(|(file, ..)| *file))?;
+        for (file, from, len) in beyond {
+            let mut scan = Scan::new(file, from, len);
+            loop {
+                match scan.next(&mut self.disk) {
+                    Found::End => break,
+                    Found::Damage { bytes } => damaged += bytes,
+                    Found::Frame { header, offset, table } => {
+                        for page in replay.feed(file, offset, &header, &table) {
+                            self.adopt_page(page)?;
+                        }
+                    }
+                }
+            }
+        }
+        replay.finish();
+        self.end_replay(&replay, damaged, checkpoint.next_seq);
+        self.note_oldest()
+    }
+
+    fn adopt_page(&mut self, mut page: Page) -> Result<(), QueueError> {
+        let records = page.entries.iter().map(|entry| u64::from(entry.entries)).sum::<u64>();
+        let text = format!(
+            "{records} records of {} were in the log but not in the index; adopted.",
+            page.stream
+        );
+        self.find("page-adopted", text);
+        let chunks = chunked(&page.ids, &mut self.state.next_chunk);
+        let stream = self.streams.named(&page.stream);
+        take_in(stream, &page);
+        let number = stream.number;
+        let mut batch = Batch::default();
+        put_stream(&mut batch, stream);
+        for (chunk, ids) in &chunks {
+            stream.learn(*chunk, ids.clone());
+        }
+        for entry in &mut page.entries {
+            entry.stream = number;
+            batch.put(keys::entry_key(entry.seq), entry.encode());
+            self.state.next_seq = entry.seq.next();
+            self.state.tail = Tail { file: entry.file, end: entry.offset + u64::from(entry.len) };
+        }
+        self.state.records += records;
+        put_state(&mut batch, &self.state);
+        self.commit_with_chunks(batch, number, &chunks)
+    }
+
+    /// Fills a new index from the whole log. The state is written last: without it the index does
+    /// not count.
+    fn build(&mut self, base: &Base) -> Result<(), IndexError> {
+        let told =
+            |error: QueueError| IndexError { fault: IndexFault::Broken, why: error.to_string() };
+        let damaged_before = std::mem::take(&mut self.log.damaged);
+        self.log = LogFiles::list(&mut self.disk).map_err(|error| log_error(&error))?;
+        self.log.damaged = damaged_before;
+        let parked = self.disk.list(PARKED).map_err(|error| log_error(&error))?;
+        let parked = parked.iter().filter(|item| item.name.ends_with(".log")).count() as u64;
+        let next_chunk = self.state.next_chunk;
+        let head = base.head.max(Place { seq: Seq(1), skip: 0 });
+        self.state = State { head, parked, next_chunk, ..State::default() };
+        self.streams = base.streams.clone();
+        let mut memory = base.memory.clone();
+        let files: Vec<(u64, u64)> = self.log.lens.iter().map(|(a, b)| (*a, *b)).collect();
+        let first = files.first().map(|(first, _)| Seq(*first).max(head.seq));
+        let mut replay = Replay::new(head.seq, first, Partial::Keep);
+        let mut damaged = 0;
+        let mut batch = Batch::default();
+        self.sync_log(files.iter().map(|(file, _)| *file)).map_err(told)?;
+        for (file, len) in files {
+            let (mut scan, before) = (Scan::new(file, 0, len), (damaged, replay.hole));
+            loop {
+                match scan.next(&mut self.disk) {
+                    Found::End => break,
+                    Found::Damage { bytes } => damaged += bytes,
+                    Found::Frame { header, offset, table } => {
+                        for page in replay.feed(file, offset, &header, &table) {
+                            let is_new = page.entries[0].seq >= base.next_seq;
+                            self.put_page(&mut batch, page.clone()).map_err(told)?;
+                            if let Some(memory) = memory.as_mut().filter(|_| is_new) {
+                                let stream = memory.named(&page.stream);
+                                take_in(stream, &page);
+                                learn(stream, &page, &mut self.state.next_chunk);
+                            }
+                        }
+                    }
+                }
+            }
+            if damaged > before.0 {
+                let why =
+                    format!("{} bytes of this file are not what was written", damaged - before.0);
+                self.log.damaged.insert(file, why);
+            }
+        }
+        replay.finish();
+        if let Some(memory) = memory.filter(|_| !replay.hole) {
+            self.streams = memory;
+        }
+        self.end_replay(&replay, damaged, base.next_seq);
+        self.write_streams(batch).map_err(told)?;
+        self.note_oldest().map_err(told)
+    }
+
+    fn put_page(&mut self, batch: &mut Batch, mut page: Page) -> Result<(), QueueError> {
+        let stream = self.streams.named(&page.stream);
+        take_in(stream, &page);
+        learn(stream, &page, &mut self.state.next_chunk);
+        let number = stream.number;
+        let head = self.state.head;
+        for entry in &mut page.entries {
+            entry.stream = number;
+            batch.put(keys::entry_key(entry.seq), entry.encode());
+            let gone = if entry.seq == head.seq { head.skip.min(entry.entries) } else { 0 };
+            self.state.records += u64::from(entry.entries - gone);
+        }
+        if batch.is_half_full() {
+            self.commit(&std::mem::take(batch))?;
+        }
+        Ok(())
+    }
+
+    fn write_streams(&mut self, mut batch: Batch) -> Result<(), QueueError> {
+        let mut streams = std::mem::take(&mut self.streams);
+        let mut outcome = Ok(());
+        for stream in streams.iter_mut() {
+            if let Some(progress) = stream.row.progress {
+                forget_stale(stream, progress);
+            }
+            put_stream(&mut batch, stream);
+            let chunks: Vec<_> = stream.chunks().map(|(id, ids)| (id, ids.clone())).collect();
+            let made = self.commit_with_chunks(std::mem::take(&mut batch), stream.number, &chunks);
+            outcome = outcome.and(made);
+        }
+        self.streams = streams;
+        outcome?;
+        put_state(&mut batch, &self.state);
+        self.commit(&batch)
+    }
+
+    /// Sets where the log goes on, and says what was found in it.
+    fn end_replay(&mut self, replay: &Replay, damaged: u64, next_seq: Seq) {
+        self.state.next_seq = replay.next_seq().max(next_seq).max(self.state.head.seq);
+        if self.state.records == 0 {
+            self.state.head = Place { seq: self.state.next_seq, skip: 0 };
+        }
+        // A file beyond all that counts holds nothing but a page that was cut off, and its name
+        // is needed for the next one.
+        let beyond: Vec<u64> =
+            self.log.lens.range(self.state.next_seq.0..).map(|(file, _)| *file).collect();
+        for file in beyond {
+            if self.disk.remove(&super::log::path(file)).is_ok() {
+                self.log.lens.remove(&file);
+                self.log.damaged.remove(&file);
+            } else {
+                self.state.next_seq = Seq(file).next();
+            }
+        }
+        if let Some((file, len)) = self.log.lens.last_key_value() {
+            self.state.tail = Tail { file: *file, end: *len };
+        }
+        if replay.hole {
+            let text = format!(
+                "Frames are missing in the log ({damaged} bytes are damaged). Every stream goes \
+                 back to before them, and SentinelOne is asked again."
+            );
+            self.find("log-damaged", text);
+        } else if replay.dropped > 0 || damaged > 0 {
+            let text = format!(
+                "The end of the log was cut off ({} frames, {damaged} bytes); it was never \
+                 counted, and SentinelOne is asked for it again.",
+                replay.dropped
+            );
+            self.find("log-tail-dropped", text);
+        }
+    }
+
+    /// What is adopted may be in the page cache only, so it is made durable first.
+    fn sync_log(&mut self, files: impl Iterator<Item = u64>) -> Result<(), QueueError> {
+        let mut synced = Ok(());
+        for file in files {
+            synced = synced.and_then(|()| self.disk.sync_data(&super::log::path(file)));
+        }
+        let synced = synced.and_then(|()| self.disk.sync_dir(DIR));
+        synced.map_err(|error| self.disk_failed("the log could not be made durable", &error))
+    }
+}
+
+/// What a page that counts makes of its stream.
+fn take_in(stream: &mut super::streams::Stream, page: &Page) {
+    let oldest = Progress { position: page.oldest, from: page.oldest };
+    if let Some(progress) = page.progress {
+        stream.row.progress = Some(progress);
+    } else if stream.row.progress.is_none() {
+        stream.row.progress = Some(oldest);
+    }
+    if stream.row.delivered.is_none() {
+        stream.row.delivered = stream.row.progress.map(|progress| earlier(progress, oldest));
+    }
+}
+
+/// Takes a page's ids in, and forgets those that are stale by now, so that memory stays bounded.
+fn learn(stream: &mut super::streams::Stream, page: &Page, next_chunk: &mut u64) {
+    for (chunk, ids) in chunked(&page.ids, next_chunk) {
+        stream.learn(chunk, ids);
+    }
+    if let Some(progress) = stream.row.progress {
+        forget_stale(stream, progress);
+    }
+}
+
+fn forget_stale(stream: &mut super::streams::Stream, progress: Progress) {
+    loop {
+        let stale = stream.stale(progress.from);
+        if stale.is_empty() {
+            return;
+        }
+        for chunk in stale {
+            stream.unlearn(chunk);
+        }
+    }
+}
+
+fn log_error(error: &io::Error) -> IndexError {
+    let fault = if is_full(error) { IndexFault::Full } else { IndexFault::Broken };
+    IndexError { fault, why: format!("the log could not be read: {error}") }
+}
+
+/// Goes through all rows of one letter, a bounded number at a time.
+fn each(
+    index: &mut impl Index,
+    prefix: &[u8],
+    mut row: impl FnMut(&[u8], &[u8]) -> Option<()>,
+) -> Result<(), IndexError> {
+    let mut from = prefix.to_vec();
+    loop {
+        let pairs = index.range(prefix, &from, ROWS)?;
+        for (key, value) in &pairs {
+            row(key, value).ok_or_else(|| IndexError {
+                fault: IndexFault::Broken,
+                why: "one of its rows is unreadable".into(),
+            })?;
+        }
+        let Some((last, _)) = pairs.last().filter(|_| pairs.len() == ROWS) else { return Ok(()) };
+        from.clone_from(last);
+        from.push(0);
+    }
+}

@@ -1,0 +1,135 @@
+//! Giving out what waits, without taking it away.
+
+use super::disk::Disk;
+use super::index::Opener;
+use super::keys::Entry;
+use super::{Peeked, Queue, QueueError, log};
+use crate::frame::{self, Frame, Piece, json_len};
+use crate::limits::TAKE_FRAMES_MAX;
+use crate::record::{Place, Sent, Seq, Take};
+
+/// Entries of the index looked at a time.
+const LOOK_AHEAD: usize = 32;
+/// The brackets around the entries.
+const BRACKETS_BYTES: u64 = 2;
+
+/// What is gathered for a request.
+#[derive(Default)]
+struct Basket {
+    pieces: Vec<Piece>,
+    seqs: Vec<Seq>,
+    entries: u32,
+    raw_bytes: u64,
+}
+
+impl Basket {
+    /// What `more` bytes of entries would make of the body, with the comma before them.
+    fn with(&self, more: u64) -> u64 {
+        let comma = u64::from(!self.pieces.is_empty());
+        self.raw_bytes.max(BRACKETS_BYTES) + comma + more
+    }
+
+    fn put(&mut self, seq: Seq, frame: Frame, (skip, take): (u32, u32), bytes: u64) {
+        self.seqs.push(seq);
+        self.raw_bytes = self.with(bytes);
+        self.entries += take;
+        self.pieces.push(Piece { frame, skip, take });
+    }
+}
+
+impl<D: Disk, O: Opener> Queue<D, O> {
+    /// The oldest entries waiting: whole frames while they fit, else a part of the first, at
+    /// least one entry. `None` when nothing waits. A damaged frame ends what is given out; it is
+    /// an error once it is the first.
+    pub fn peek(&mut self, take: Take) -> Result<Option<Peeked>, QueueError> {
+        self.index()?;
+        if self.state.records == 0 {
+            return Ok(None);
+        }
+        let head = self.state.head;
+        let mut first = None;
+        let mut end = head;
+        let mut basket = Basket::default();
+        let mut from = head.seq;
+        'frames: while basket.pieces.len() < TAKE_FRAMES_MAX {
+            let entries = self.entries(from, LOOK_AHEAD)?;
+            let Some(last) = entries.last() else { break };
+            from = last.seq.next();
+            for entry in &entries {
+                let skip = if entry.seq == head.seq { head.skip } else { 0 };
+                if skip >= entry.entries {
+                    continue;
+                }
+                let is_first = first.is_none();
+                if !is_first && !fits(&basket, entry, take) {
+                    break 'frames;
+                }
+                let frame = match self.read_frame(entry) {
+                    Ok(frame) => frame,
+                    Err(damaged) if is_first => return Err(damaged),
+                    Err(_) => break 'frames,
+                };
+                first.get_or_insert(Place { seq: entry.seq, skip });
+                let (count, bytes) = if is_first {
+                    part(&frame, skip, take)
+                } else {
+                    (entry.entries, u64::from(entry.raw_len))
+                };
+                basket.put(entry.seq, frame, (skip, count), bytes);
+                if skip + count < entry.entries {
+                    end = Place { seq: entry.seq, skip: skip + count };
+                    break 'frames;
+                }
+                end = Place { seq: entry.seq.next(), skip: 0 };
+            }
+        }
+        let Some(first) = first else {
+            return Err(self.counters_lie());
+        };
+        let (entries, raw_bytes) = (basket.entries, basket.raw_bytes);
+        let sent = Sent { first, end, entries, raw_bytes };
+        Ok(Some(Peeked { pieces: basket.pieces, seqs: basket.seqs, sent }))
+    }
+
+    /// Records are counted but no frame is in the index: not an index to trust.
+    fn counters_lie(&mut self) -> QueueError {
+        let why = format!("{} records are counted, but no frame waits", self.state.records);
+        self.index_failed(super::index::IndexError { fault: super::IndexFault::Broken, why })
+    }
+
+    /// Reads a frame and checks that it is the one the index speaks of.
+    pub(super) fn read_frame(&mut self, entry: &Entry) -> Result<Frame, QueueError> {
+        let damaged = |why: String| QueueError::Damaged { seq: entry.seq, why };
+        let path = log::path(entry.file);
+        let bytes = self.disk.read(&path, entry.offset, entry.len as usize);
+        let bytes = bytes.map_err(|error| damaged(format!("{path} can't be read: {error}")))?;
+        let (header, frame) = frame::decode(&bytes).map_err(|bad| {
+            damaged(format!("{path} at byte {}: {}", entry.offset, bad.explain()))
+        })?;
+        if header.seq != entry.seq || header.entries != entry.entries {
+            let what = format!("{path} at byte {}: there is another frame", entry.offset);
+            return Err(damaged(what));
+        }
+        Ok(frame)
+    }
+}
+
+fn fits(basket: &Basket, entry: &Entry, take: Take) -> bool {
+    basket.with(u64::from(entry.raw_len)) <= take.raw_bytes_max
+        && basket.entries.saturating_add(entry.entries) <= take.entries_max
+}
+
+/// How many entries from `skip` on fit, at least one, and their length with commas.
+fn part(frame: &Frame, skip: u32, take: Take) -> (u32, u64) {
+    let rest = &frame.entries[skip as usize..];
+    let mut count = 1;
+    let mut bytes = json_len(&rest[..1]);
+    for entry in &rest[1..] {
+        let more = bytes + 1 + u64::from(entry.raw_len);
+        if count >= take.entries_max || more + BRACKETS_BYTES > take.raw_bytes_max {
+            break;
+        }
+        (count, bytes) = (count + 1, more);
+    }
+    (count, bytes)
+}

@@ -1,0 +1,226 @@
+//! The queue's directory on a real file system.
+//!
+//! Promises: a handle that has seen an error is closed and never used again (keeps P9); files are
+//! readable by their owner only, for they hold what SentinelOne says about people's machines.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::disk::{Disk, Item, LockRefused};
+
+/// Handles kept open for writing; the log file in use and one more are enough.
+const WRITERS_MAX: usize = 2;
+
+/// A directory on a real file system.
+#[derive(Debug)]
+pub struct RealDisk {
+    root: PathBuf,
+    lock: Option<File>,
+    writers: Vec<(String, File)>,
+    reader: Option<(String, File)>,
+}
+
+/// Whether a process has the queue in this directory open. `None`: it can't be seen from here.
+pub fn is_in_use(dir: &Path) -> Option<bool> {
+    match File::open(dir.join("lock")) {
+        Ok(lock) => match lock.try_lock_shared() {
+            Ok(()) => Some(false),
+            Err(TryLockError::WouldBlock) => Some(true),
+            Err(TryLockError::Error(_)) => None,
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(false),
+        Err(_) => None,
+    }
+}
+
+impl RealDisk {
+    pub fn new(root: impl Into<PathBuf>) -> RealDisk {
+        RealDisk { root: root.into(), lock: None, writers: Vec::new(), reader: None }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        if path.is_empty() { self.root.clone() } else { self.root.join(path) }
+    }
+
+    fn forget(&mut self, path: &str) {
+        self.writers.retain(|(name, _)| name != path);
+        self.reader.take_if(|(name, _)| name == path);
+    }
+
+    fn keep_writer(&mut self, path: &str, file: File) {
+        if self.writers.len() >= WRITERS_MAX {
+            self.writers.remove(0);
+        }
+        self.writers.push((path.to_owned(), file));
+    }
+
+    /// Does one thing with a file open for writing, and closes the file when it fails.
+    fn write(
+        &mut self,
+        path: &str,
+        action: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut file = match self.writers.iter().position(|(name, _)| name == path) {
+            Some(at) => self.writers.remove(at).1,
+            None => OpenOptions::new().append(true).open(self.path(path))?,
+        };
+        action(&mut file)?;
+        self.keep_writer(path, file);
+        Ok(())
+    }
+
+    fn read_once(&mut self, path: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let file = match self.reader.take() {
+            Some((name, file)) if name == path => file,
+            _ => File::open(self.path(path))?,
+        };
+        let mut bytes = vec![0; len];
+        let mut filled = 0;
+        while filled < len {
+            match file.read_at(&mut bytes[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(filled);
+        self.reader = Some((path.to_owned(), file));
+        Ok(bytes)
+    }
+}
+
+impl Disk for RealDisk {
+    fn place(&self) -> String {
+        self.root.display().to_string()
+    }
+
+    fn lock(&mut self) -> Result<(), LockRefused> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.root)
+            .map_err(LockRefused::Io)?;
+        let path = self.path("lock");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(LockRefused::Io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let holder = fs::read_to_string(&path).ok();
+                let holder = holder.and_then(|text| text.trim().parse().ok());
+                return Err(LockRefused::Held { holder });
+            }
+            Err(TryLockError::Error(error)) => return Err(LockRefused::Io(error)),
+        }
+        // The number is for people only; the lock is the kernel's. So a full disk is no reason
+        // to fail here.
+        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        self.lock = Some(file);
+        Ok(())
+    }
+
+    fn create_dir(&mut self, dir: &str) -> io::Result<()> {
+        match DirBuilder::new().mode(0o700).create(self.path(dir)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        }
+    }
+
+    fn list(&mut self, dir: &str) -> io::Result<Vec<Item>> {
+        let mut items = Vec::new();
+        for entry in fs::read_dir(self.path(dir))? {
+            let entry = entry?;
+            let meta = entry.metadata()?;
+            // A name that is not UTF-8 is none of ours.
+            if let Ok(name) = entry.file_name().into_string() {
+                items.push(Item { name, len: meta.len(), is_dir: meta.is_dir() });
+            }
+        }
+        Ok(items)
+    }
+
+    fn create(&mut self, path: &str) -> io::Result<()> {
+        self.forget(path);
+        let full = self.path(path);
+        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(full)?;
+        self.keep_writer(path, file);
+        Ok(())
+    }
+
+    fn append(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        self.write(path, |file| file.write_all(bytes))
+    }
+
+    fn truncate(&mut self, path: &str, len: u64) -> io::Result<()> {
+        self.write(path, |file| file.set_len(len))
+    }
+
+    fn sync_data(&mut self, path: &str) -> io::Result<()> {
+        self.write(path, |file| file.sync_data())
+    }
+
+    fn sync_dir(&mut self, dir: &str) -> io::Result<()> {
+        File::open(self.path(dir))?.sync_all()
+    }
+
+    fn read(&mut self, path: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        // A second try on a fresh handle tells a handle gone bad from a bad sector.
+        self.read_once(path, offset, len).or_else(|_| self.read_once(path, offset, len))
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.forget(from);
+        self.forget(to);
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&mut self, path: &str) -> io::Result<()> {
+        self.forget(path);
+        fs::remove_file(self.path(path))
+    }
+
+    fn remove_tree(&mut self, path: &str) -> io::Result<()> {
+        self.forget(path);
+        let full = self.path(path);
+        if fs::symlink_metadata(&full)?.is_dir() {
+            fs::remove_dir_all(full)
+        } else {
+            fs::remove_file(full)
+        }
+    }
+
+    fn tree_bytes(&mut self, path: &str) -> io::Result<u64> {
+        tree_bytes(&self.path(path))
+    }
+
+    fn free_bytes(&mut self) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(&self.root)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// The bytes of a file, or of all files below a directory. Symbolic links are not followed.
+pub(super) fn tree_bytes(path: &Path) -> io::Result<u64> {
+    let meta = fs::symlink_metadata(path)?;
+    if !meta.is_dir() {
+        return Ok(meta.len());
+    }
+    let mut sum = 0;
+    for entry in fs::read_dir(path)? {
+        sum += tree_bytes(&entry?.path())?;
+    }
+    Ok(sum)
+}

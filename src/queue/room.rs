@@ -1,0 +1,216 @@
+//! How large the queue is and may be: `max_size`, `min_free`, the reserve, the quarantine (P4).
+//!
+//! Promises: the queue says that it is full before the disk does; when the disk says it first, the
+//! reserve is given up so that acknowledging, which frees room, goes on. Never: drops a record.
+
+use std::io;
+
+use super::disk::Disk;
+use super::index::{Index, Opener};
+use super::{Queue, QueueError, QueueLimits};
+use crate::limits::{QUARANTINE_BYTES_MAX, QUEUE_SLACK_BYTES, RESERVE_BYTES, ROOM_MARGIN_BYTES};
+use crate::prng::Prng;
+use crate::record::Room;
+
+pub(super) const RESERVE: &str = "reserve";
+pub(super) const QUARANTINE: &str = "quarantine";
+pub(super) const PARKED: &str = "parked";
+/// The reserve is written in pieces of this size.
+const RESERVE_PIECE_BYTES: usize = 256 << 10;
+
+/// What is kept in mind about room.
+#[derive(Debug)]
+pub(super) struct Books {
+    pub limits: QueueLimits,
+    pub has_reserve: bool,
+    pub parked_bytes: u64,
+    pub quarantine_bytes: u64,
+    /// What the last page that was refused would have needed.
+    refused_bytes: u64,
+    /// Free bytes and log bytes when the disk said that it was full.
+    full_at: Option<(u64, u64)>,
+}
+
+impl Books {
+    pub fn new(limits: QueueLimits) -> Books {
+        Books {
+            limits,
+            has_reserve: false,
+            parked_bytes: 0,
+            quarantine_bytes: 0,
+            refused_bytes: 0,
+            full_at: None,
+        }
+    }
+
+    pub fn refused(&mut self, need: u64) {
+        self.refused_bytes = need;
+    }
+
+    pub fn fits(&mut self) {
+        self.refused_bytes = 0;
+    }
+
+    /// What the quarantine may take: never a large part of a small queue.
+    fn quarantine_max(&self) -> u64 {
+        QUARANTINE_BYTES_MAX.min(self.limits.max_size_bytes / 8)
+    }
+}
+
+impl<D: Disk, O: Opener> Queue<D, O> {
+    /// What all files of the queue take on disk.
+    pub(super) fn bytes(&mut self) -> u64 {
+        let reserve = if self.room.has_reserve { RESERVE_BYTES } else { 0 };
+        self.bytes_without_reserve() + reserve
+    }
+
+    fn bytes_without_reserve(&mut self) -> u64 {
+        let index = self.index.as_mut().map_or(0, Index::bytes);
+        self.log.bytes() + index + self.room.parked_bytes + self.room.quarantine_bytes
+    }
+
+    /// Whether `need` bytes more stay below `max_size`, with room for the reserve and the index.
+    fn fits_within_size(&mut self, need: u64) -> bool {
+        let planned = self.bytes_without_reserve() + RESERVE_BYTES + QUEUE_SLACK_BYTES;
+        planned.saturating_add(need) <= self.room.limits.max_size_bytes
+    }
+
+    fn fits_on_disk(&mut self, need: u64) -> bool {
+        // A file system that can't say what is free will say when it is full.
+        let free = self.disk.free_bytes().unwrap_or(u64::MAX);
+        free >= self.room.limits.min_free_bytes.saturating_add(need)
+    }
+
+    /// Refuses what would not fit.
+    pub(super) fn make_room(&mut self, need: u64) -> Result<(), QueueError> {
+        if self.room.has_reserve && self.fits_within_size(need) && self.fits_on_disk(need) {
+            return Ok(());
+        }
+        self.room.refused(need);
+        Err(QueueError::DiskFull)
+    }
+
+    /// Whether an entry to be parked fits: within `max_size` it may use the slack.
+    pub(super) fn may_park(&mut self, need: u64) -> bool {
+        self.bytes_without_reserve() + RESERVE_BYTES + need <= self.room.limits.max_size_bytes
+    }
+
+    /// Whether there is room for a page as large as the last one that was refused.
+    pub(super) fn room_now(&mut self) -> Room {
+        if !self.room.has_reserve {
+            self.take_back_reserve();
+        }
+        let need = self.room.refused_bytes;
+        if !self.room.has_reserve || !self.fits_on_disk(need) {
+            Room::DiskLow
+        } else if !self.fits_within_size(need.max(ROOM_MARGIN_BYTES)) {
+            Room::QueueFull
+        } else {
+            Room::Free
+        }
+    }
+
+    /// Frees a few MiB of a full disk, so that the index can commit what frees more.
+    pub(super) fn give_up_reserve(&mut self) {
+        // Failing to remove it changes nothing for the worse.
+        let _ = self.disk.remove(RESERVE);
+        self.room.has_reserve = false;
+        let free = self.disk.free_bytes().unwrap_or(0);
+        self.room.full_at = Some((free, self.log.bytes()));
+    }
+
+    fn take_back_reserve(&mut self) {
+        let free = self.disk.free_bytes().unwrap_or(u64::MAX);
+        if free < self.room.limits.min_free_bytes.saturating_add(RESERVE_BYTES) {
+            return;
+        }
+        if let Some((free_then, log_then)) = self.room.full_at {
+            // What the reserve itself freed is no sign of room: under a quota, where `free` says
+            // nothing, it would be taken and given up for ever.
+            let more_free = free >= free_then.saturating_add(2 * RESERVE_BYTES);
+            let less_held = self.log.bytes() == 0 && log_then > 0
+                || self.log.bytes() + 2 * RESERVE_BYTES <= log_then;
+            if !more_free && !less_held {
+                return;
+            }
+        }
+        if self.write_reserve().is_ok() {
+            self.room.has_reserve = true;
+            self.room.full_at = None;
+        } else {
+            let _ = self.disk.remove(RESERVE);
+            let free = self.disk.free_bytes().unwrap_or(0);
+            self.room.full_at = Some((free, self.log.bytes()));
+        }
+    }
+
+    /// Writes the reserve in full, for a hole holds nothing back, with bytes that a file system
+    /// which compresses (UBIFS, btrfs) cannot make smaller.
+    fn write_reserve(&mut self) -> io::Result<()> {
+        match self.disk.remove(RESERVE) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.disk.create(RESERVE)?;
+        let mut noise = Prng::new(RESERVE_BYTES);
+        let mut piece = Vec::with_capacity(RESERVE_PIECE_BYTES);
+        for _ in 0..RESERVE_BYTES as usize / RESERVE_PIECE_BYTES {
+            piece.clear();
+            while piece.len() < RESERVE_PIECE_BYTES {
+                piece.extend_from_slice(&noise.next_u64().to_le_bytes());
+            }
+            self.disk.append(RESERVE, &piece)?;
+        }
+        self.disk.sync_data(RESERVE)?;
+        self.disk.sync_dir("")
+    }
+
+    /// Reads the sizes of what is there.
+    pub(super) fn count_bytes(&mut self) -> io::Result<()> {
+        let items = self.disk.list("")?;
+        let reserve = items.iter().find(|item| item.name == RESERVE);
+        self.room.has_reserve = reserve.is_some_and(|item| item.len == RESERVE_BYTES);
+        self.room.parked_bytes = self.disk.tree_bytes(PARKED)?;
+        self.room.quarantine_bytes = self.disk.tree_bytes(QUARANTINE)?;
+        Ok(())
+    }
+
+    /// A name in the quarantine that nothing has yet and that sorts after all others there.
+    pub(super) fn quarantine_name(&mut self, what: &str) -> String {
+        let items = self.disk.list(QUARANTINE).unwrap_or_default();
+        let used = items.iter().filter_map(|item| item.name.split('-').next()?.parse::<u64>().ok());
+        format!("{:06}-{what}", used.max().unwrap_or(0) + 1)
+    }
+
+    /// Puts the reason beside what was set aside, and removes the oldest of too much (P4 has no
+    /// exception). Nothing here may stop the repair it belongs to, so errors are passed over.
+    pub(super) fn after_quarantine(&mut self, name: &str, why: &str) {
+        let note = format!("{QUARANTINE}/{name}.txt");
+        let text = format!("{why}\n");
+        let _ = self.disk.create(&note).and_then(|()| self.disk.append(&note, text.as_bytes()));
+        let _ = self.disk.sync_data(&note);
+        let _ = self.disk.sync_dir(QUARANTINE);
+        let mut items = self.disk.list(QUARANTINE).unwrap_or_default();
+        items.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut bytes = self.disk.tree_bytes(QUARANTINE).unwrap_or(0);
+        for item in items {
+            if bytes <= self.room.quarantine_max() {
+                break;
+            }
+            let path = format!("{QUARANTINE}/{}", item.name);
+            let freed = self.disk.tree_bytes(&path).unwrap_or(0);
+            if self.disk.remove_tree(&path).is_ok() {
+                bytes = bytes.saturating_sub(freed);
+            }
+        }
+        self.room.quarantine_bytes = bytes;
+    }
+
+    /// Moves a file to the quarantine, with the reason beside it.
+    pub(super) fn set_aside(&mut self, path: &str, what: &str, why: &str) -> io::Result<()> {
+        let name = self.quarantine_name(what);
+        self.disk.rename(path, &format!("{QUARANTINE}/{name}"))?;
+        self.after_quarantine(&name, why);
+        Ok(())
+    }
+}

@@ -1,0 +1,200 @@
+//! The index in sled 0.34, with what was measured about it built in (docs/QUEUE.md).
+//!
+//! Promises: `commit` returns after an fdatasync of our own, because sled's `flush` is not one;
+//! a panic of sled is an error here; a handle that failed is leaked, because dropping it can hang.
+//! Never: asks sled for a length, a size, or a scan to the end.
+//!
+//! sled starts seven threads for its IO on the first write. They are the only threads of the
+//! program besides the main one, and none of our code runs on them.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use super::index::{Batch, Index, IndexError, IndexFault, Opener, Pair};
+use super::real::tree_bytes;
+use crate::limits::SLED_CACHE_BYTES;
+
+/// The indexes of a real directory: `index.<n>`.
+#[derive(Clone, Debug)]
+pub struct SledOpener {
+    root: PathBuf,
+}
+
+impl SledOpener {
+    pub fn new(root: impl Into<PathBuf>) -> SledOpener {
+        SledOpener { root: root.into() }
+    }
+
+    fn path(&self, number: u32) -> PathBuf {
+        self.root.join(format!("index.{number}"))
+    }
+}
+
+impl Opener for SledOpener {
+    type Index = SledIndex;
+
+    fn newest(&mut self) -> io::Result<Option<u32>> {
+        let mut newest = None;
+        for entry in fs::read_dir(&self.root)? {
+            let name = entry?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_prefix("index."));
+            newest = newest.max(number.and_then(|digits| digits.parse().ok()));
+        }
+        Ok(newest)
+    }
+
+    fn open(&mut self, number: u32) -> Result<SledIndex, IndexError> {
+        // sled waits for ever for a thread that could not be started, so try one first.
+        let thread = std::thread::Builder::new().spawn(|| ());
+        if let Err(error) = thread.map(std::thread::JoinHandle::join) {
+            let why = format!("no thread could be started: {error}");
+            return Err(IndexError { fault: IndexFault::NoThread, why });
+        }
+        let path = self.path(number);
+        let config =
+            sled::Config::new().path(&path).cache_capacity(SLED_CACHE_BYTES).flush_every_ms(None);
+        let db = guarded(|| config.open())?;
+        let file = make_durable(&path, &self.root);
+        match file {
+            Ok(file) => Ok(SledIndex { path, open: Some((db, file)) }),
+            Err(error) => {
+                std::mem::forget(db);
+                Err(told(&error))
+            }
+        }
+    }
+
+    fn set_aside(&mut self, number: u32, name: &str) -> io::Result<()> {
+        let quarantine = self.root.join("quarantine");
+        fs::rename(self.path(number), quarantine.join(name))?;
+        sync(&quarantine)?;
+        sync(&self.root)
+    }
+}
+
+/// sled creates its files without an fsync of them or of their names.
+fn make_durable(path: &Path, root: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).open(path.join("db"))?;
+    file.sync_all()?;
+    sync(&path.join("conf"))?;
+    sync(path)?;
+    sync(root)?;
+    Ok(file)
+}
+
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// An open sled database.
+#[derive(Debug)]
+pub struct SledIndex {
+    path: PathBuf,
+    /// With our own handle of its file, for fdatasync. `None` once anything failed.
+    open: Option<(sled::Db, File)>,
+}
+
+impl SledIndex {
+    /// Does one thing with the database. When it fails or panics, the handle is leaked: sled is
+    /// poisoned by a single error, and its drop then waits for what never comes.
+    fn with<T>(
+        &mut self,
+        action: impl FnOnce(&sled::Db) -> Result<T, sled::Error>,
+    ) -> Result<T, IndexError> {
+        let Some((db, _)) = &self.open else {
+            let why = "the index failed before and is not asked again".to_owned();
+            return Err(IndexError { fault: IndexFault::Broken, why });
+        };
+        let outcome = guarded(|| action(db));
+        if outcome.is_err() {
+            std::mem::forget(self.open.take());
+        }
+        outcome
+    }
+}
+
+impl Index for SledIndex {
+    fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        self.with(|db| Ok(db.get(key)?.map(|value| value.to_vec())))
+    }
+
+    fn range(&mut self, prefix: &[u8], from: &[u8], max: usize) -> Result<Vec<Pair>, IndexError> {
+        self.with(|db| {
+            let mut pairs = Vec::new();
+            for pair in db.range(from..).take(max) {
+                let (key, value) = pair?;
+                if !key.starts_with(prefix) {
+                    break;
+                }
+                pairs.push((key.to_vec(), value.to_vec()));
+            }
+            Ok(pairs)
+        })
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), IndexError> {
+        batch.check();
+        self.with(|db| {
+            let mut changes = sled::Batch::default();
+            for (key, value) in &batch.changes {
+                match value {
+                    Some(value) => changes.insert(key.as_slice(), value.as_slice()),
+                    None => changes.remove(key.as_slice()),
+                }
+            }
+            db.apply_batch(changes)?;
+            db.flush().map(|_| ())
+        })?;
+        let synced = self.open.as_ref().map_or(Ok(()), |(_, file)| file.sync_data());
+        synced.map_err(|error| {
+            std::mem::forget(self.open.take());
+            told(&error)
+        })
+    }
+
+    fn bytes(&mut self) -> u64 {
+        // Only for the books, so a file that vanishes while it is counted counts nothing.
+        tree_bytes(&self.path).unwrap_or(0)
+    }
+
+    fn close(mut self) {
+        let closed = self.open.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(closed)));
+    }
+
+    fn forget(mut self) {
+        std::mem::forget(self.open.take());
+    }
+}
+
+fn guarded<T>(action: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, IndexError> {
+    match catch_unwind(AssertUnwindSafe(action)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(sled::Error::Io(error))) => Err(told(&error)),
+        Ok(Err(error)) => Err(IndexError { fault: IndexFault::Broken, why: error.to_string() }),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            let why = format!("sled panicked: {}", text.unwrap_or("no reason given"));
+            Err(IndexError { fault: IndexFault::Broken, why })
+        }
+    }
+}
+
+fn told(error: &io::Error) -> IndexError {
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    let why = error.to_string();
+    // sled wraps the error of flock in one of kind Other and says so in its text only.
+    let fault = if why.contains("could not acquire lock") {
+        IndexFault::Locked
+    } else if super::disk::is_full(error) || why.contains("StorageFull") {
+        IndexFault::Full
+    } else if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) {
+        IndexFault::Denied
+    } else {
+        IndexFault::Broken
+    };
+    IndexError { fault, why }
+}

@@ -1,0 +1,203 @@
+//! Log lines from changes: two views of the core are compared, and what became different is told.
+//!
+//! Promises: a change is told once, with its reason; a condition that lasts is not repeated; and
+//! a side that comes and goes every second is told ever more rarely, so that no remote party can
+//! fill the log (keeps P10). Never: touches the core.
+
+use log::Level;
+
+use crate::core::{LaneView, Mood, View, Why};
+use crate::time::{Mono, Span, Stamp};
+
+const QUIET_MIN: Span = Span::seconds(10);
+const QUIET_MAX: Span = Span::hours(1);
+/// Days before a token's end at which it is told.
+const TOKEN_END_DAYS: [u64; 5] = [30, 14, 7, 3, 1];
+
+/// Who is who, in the order of the config.
+#[derive(Clone, Debug)]
+pub struct Names {
+    pub tenants: Vec<String>,
+    pub streams: Vec<String>,
+}
+
+pub struct Changes {
+    names: Names,
+    tenants: Vec<Told>,
+    streams: Vec<Told>,
+    sink: Told,
+    caught_up: Vec<bool>,
+    /// For each tenant the threshold of its token's end that was told last.
+    token_days: Vec<Option<u64>>,
+    parked: Option<u64>,
+    remarks: u64,
+}
+
+/// What was last told of one lane, and until when it is better to be silent.
+#[derive(Clone)]
+struct Told {
+    why: Option<Why>,
+    at: Mono,
+    quiet: Span,
+    /// What was seen last, told or not, and since when.
+    seen: (Option<Why>, Mono),
+}
+
+const NOTHING_TOLD: Told =
+    Told { why: None, at: Mono::ZERO, quiet: Span::ZERO, seen: (None, Mono::ZERO) };
+
+pub type Line = (Level, String);
+
+impl Changes {
+    pub fn new(names: Names) -> Changes {
+        let told = NOTHING_TOLD;
+        Changes {
+            tenants: vec![told.clone(); names.tenants.len()],
+            streams: vec![told.clone(); names.streams.len()],
+            sink: told,
+            caught_up: vec![false; names.streams.len()],
+            token_days: vec![None; names.tenants.len()],
+            parked: None,
+            remarks: 0,
+            names,
+        }
+    }
+
+    /// What is to be told now.
+    pub fn lines(&mut self, view: &View, now: Mono) -> Vec<Line> {
+        let mut lines = vec![];
+        for (at, tenant) in view.tenants.iter().enumerate() {
+            let name = format!("SentinelOne {}", self.names.tenants[at]);
+            lines.extend(self.tenants[at].tell(&name, &tenant.lane, now));
+            lines.extend(self.token_end(at, tenant.token_end, tenant.source_now));
+        }
+        for (at, stream) in view.streams.iter().enumerate() {
+            // What its tenant or the queue suffers from is told there, once.
+            let of_its_own = view.tenants[stream.tenant].lane.failures == 0;
+            if of_its_own {
+                lines.extend(self.streams[at].tell(&self.names.streams[at], &stream.lane, now));
+            }
+            if stream.caught_up && !self.caught_up[at] {
+                self.caught_up[at] = true;
+                let (name, n) = (&self.names.streams[at], stream.collected);
+                lines.push((Level::Info, format!("{name}: caught up; {n} records collected")));
+            }
+        }
+        lines.extend(self.sink.tell("Coralogix", &view.sink, now));
+        if self.parked.is_some_and(|parked| view.held.parked > parked) {
+            let text = format!(
+                "Coralogix refused a record; it is parked ({} so far). See parked/ in the queue \
+                 directory for the record and the answer",
+                view.held.parked
+            );
+            lines.push((Level::Error, text));
+        }
+        self.parked = Some(view.held.parked);
+        if self.remarks == 0 && view.remarks > 0 {
+            let text = "Coralogix accepted a batch with a remark; see `status` for the count";
+            lines.push((Level::Warn, text.to_owned()));
+        }
+        self.remarks = view.remarks;
+        lines
+    }
+
+    fn token_end(&mut self, tenant: usize, end: Option<Stamp>, now: Option<Stamp>) -> Option<Line> {
+        let (end, now) = (end?, now?);
+        let left = end.since(now);
+        let days = left.as_ms().div_ceil(86_400_000);
+        let threshold = TOKEN_END_DAYS.into_iter().filter(|threshold| days <= *threshold).min();
+        if threshold.is_none() || self.token_days[tenant] == threshold {
+            self.token_days[tenant] = threshold;
+            return None;
+        }
+        self.token_days[tenant] = threshold;
+        let level = if days <= 3 { Level::Error } else { Level::Warn };
+        let name = &self.names.tenants[tenant];
+        Some((
+            level,
+            format!(
+                "SentinelOne {name}: the API token ends in {left}, at {end}. Create a new one and \
+                 put it into the token file; no restart is needed"
+            ),
+        ))
+    }
+}
+
+impl Told {
+    fn tell(&mut self, name: &str, lane: &LaneView, now: Mono) -> Option<Line> {
+        let mood = lane.why.mood();
+        let current = (mood != Mood::Fine).then_some(lane.why);
+        let calm = now.since(self.seen.1) > QUIET_MAX;
+        if current != self.seen.0 {
+            self.seen = (current, now);
+        }
+        if current == self.why {
+            return None;
+        }
+        let stuck = mood == Mood::Stuck;
+        if self.quiet > Span::ZERO && now.since(self.at) < self.quiet && !stuck {
+            return None;
+        }
+        // Each line makes the next one wait longer; an hour of calm makes up for it.
+        self.quiet = if calm || self.quiet == Span::ZERO {
+            QUIET_MIN
+        } else {
+            Span(self.quiet.0.saturating_mul(2).min(QUIET_MAX.0))
+        };
+        self.at = now;
+        let before = std::mem::replace(&mut self.why, current);
+        Some(match current {
+            None => (Level::Info, format!("{name}: works again")),
+            Some(why) => {
+                let level = if stuck { Level::Error } else { Level::Warn };
+                let next = lane.next_in.unwrap_or_default();
+                let detail = match lane.detail.as_str() {
+                    "" => String::new(),
+                    detail => format!(" ({detail})"),
+                };
+                let still = if before.is_some() { "now " } else { "" };
+                (level, format!("{name}: {still}{}{detail}; next try in {next}", why.explain()))
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lane(why: Why) -> LaneView {
+        LaneView {
+            why,
+            for_span: Span::ZERO,
+            next_in: Some(Span::seconds(5)),
+            failures: 1,
+            detail: "HTTP 503".into(),
+        }
+    }
+
+    #[test]
+    fn a_lasting_trouble_is_told_once_and_so_is_its_end() {
+        let mut told = NOTHING_TOLD;
+        let mut lines = vec![];
+        for minute in 0..600 {
+            let now = Mono(minute * 60_000);
+            let why = if (10..500).contains(&minute) { Why::Busy } else { Why::Working };
+            lines.extend(told.tell("Coralogix", &lane(why), now));
+        }
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert_eq!(lines[0].0, Level::Warn);
+        assert_eq!(lines[1], (Level::Info, "Coralogix: works again".into()));
+    }
+
+    #[test]
+    fn a_side_that_comes_and_goes_cannot_fill_the_log() {
+        let mut told = NOTHING_TOLD;
+        let mut lines = 0;
+        for second in 0..86_400 {
+            let why = if second % 2 == 0 { Why::Busy } else { Why::Working };
+            lines += u32::from(told.tell("Coralogix", &lane(why), Mono(second * 1_000)).is_some());
+        }
+        assert!((2..=40).contains(&lines), "{lines} lines in a day");
+    }
+}

@@ -1,0 +1,200 @@
+//! The status: what `status` shows and a monitoring system reads, as one JSON file.
+//!
+//! Promises: written whole or not at all (a new file renamed over the old one); holds no secret.
+//! Its members only ever get more within a major version.
+
+use std::path::Path;
+use std::{fs, io};
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::{LaneView, Mood, View};
+use crate::time::Stamp;
+use crate::work::Counters;
+
+use super::changes::Names;
+
+pub const SCHEMA: u32 = 1;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub schema: u32,
+    pub version: String,
+    pub pid: u32,
+    /// RFC 3339, UTC.
+    pub updated: String,
+    pub uptime_seconds: u64,
+    /// `healthy`, `degraded` (passes by itself) or `stuck` (needs a person).
+    pub state: String,
+    pub integrations: Vec<Integration>,
+    pub streams: Vec<Stream>,
+    pub coralogix: Sink,
+    pub queue: Queue,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Integration {
+    pub name: String,
+    #[serde(flatten)]
+    pub lane: Lane,
+    pub token_ends: Option<String>,
+    pub token_days_left: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stream {
+    pub name: String,
+    #[serde(flatten)]
+    pub lane: Lane,
+    /// The stamp of the newest record collected.
+    pub position: Option<String>,
+    /// How far that is behind SentinelOne's clock.
+    pub lag_seconds: Option<u64>,
+    pub collected: u64,
+    pub caught_up: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sink {
+    #[serde(flatten)]
+    pub lane: Lane,
+    pub delivered: u64,
+    /// Batches accepted with an answer that was not seen before.
+    pub remarks: u64,
+    /// Records delivered whole though longer than 30,000 bytes.
+    pub long_records: u64,
+    /// Entries sent without `timestamp`, theirs being too old or ahead.
+    pub unstamped: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Queue {
+    pub waiting: u64,
+    pub bytes: u64,
+    pub max_bytes: u64,
+    pub oldest: Option<String>,
+    pub parked: u64,
+    /// `free`, `queue_full` or `disk_low`.
+    pub room: String,
+}
+
+/// One lane's state for people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lane {
+    pub mood: String,
+    /// Stable code.
+    pub reason: String,
+    pub text: String,
+    pub detail: String,
+    pub for_seconds: u64,
+    pub next_in_seconds: Option<u64>,
+    pub failures: u32,
+}
+
+impl Lane {
+    fn of(lane: &LaneView) -> Lane {
+        Lane {
+            mood: mood_name(lane.why.mood()).to_owned(),
+            reason: lane.why.code().to_owned(),
+            text: lane.why.explain().to_owned(),
+            detail: lane.detail.clone(),
+            for_seconds: lane.for_span.as_ms() / 1_000,
+            next_in_seconds: lane.next_in.map(|span| span.as_ms() / 1_000),
+            failures: lane.failures,
+        }
+    }
+}
+
+fn mood_name(mood: Mood) -> &'static str {
+    match mood {
+        Mood::Fine => "healthy",
+        Mood::Troubled => "degraded",
+        Mood::Stuck => "stuck",
+    }
+}
+
+/// The worst mood of all lanes.
+pub fn overall(view: &View) -> Mood {
+    let tenants = view.tenants.iter().map(|tenant| tenant.lane.why.mood());
+    let streams = view.streams.iter().map(|stream| stream.lane.why.mood());
+    tenants.chain(streams).chain([view.sink.why.mood()]).max().unwrap_or(Mood::Fine)
+}
+
+impl Status {
+    pub fn of(
+        view: &View,
+        names: &Names,
+        max_bytes: u64,
+        wall: Stamp,
+        counters: Counters,
+    ) -> Status {
+        let integrations = view.tenants.iter().zip(&names.tenants).map(|(tenant, name)| {
+            let now = tenant.source_now.unwrap_or(wall);
+            Integration {
+                name: name.clone(),
+                lane: Lane::of(&tenant.lane),
+                token_ends: tenant.token_end.map(|end| end.to_string()),
+                token_days_left: tenant
+                    .token_end
+                    .map(|end| (end.0 - now.0).div_euclid(86_400_000_000)),
+            }
+        });
+        let streams = view.streams.iter().zip(&names.streams).map(|(stream, name)| {
+            let position = stream.progress.map(|progress| progress.position);
+            let now = view.tenants[stream.tenant].source_now;
+            Stream {
+                name: name.clone(),
+                lane: Lane::of(&stream.lane),
+                position: position.map(|stamp| stamp.to_string()),
+                lag_seconds: position.zip(now).map(|(at, now)| now.since(at).as_ms() / 1_000),
+                collected: stream.collected,
+                caught_up: stream.caught_up,
+            }
+        });
+        let room = match view.held.room {
+            crate::record::Room::Free => "free",
+            crate::record::Room::QueueFull => "queue_full",
+            crate::record::Room::DiskLow => "disk_low",
+        };
+        Status {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            updated: wall.to_string(),
+            uptime_seconds: view.uptime.as_ms() / 1_000,
+            state: mood_name(overall(view)).to_owned(),
+            integrations: integrations.collect(),
+            streams: streams.collect(),
+            coralogix: Sink {
+                lane: Lane::of(&view.sink),
+                delivered: view.delivered,
+                remarks: view.remarks,
+                long_records: counters.long_records,
+                unstamped: counters.unstamped,
+            },
+            queue: Queue {
+                waiting: view.held.records,
+                bytes: view.held.bytes,
+                max_bytes,
+                oldest: view.held.oldest.map(|stamp| stamp.to_string()),
+                parked: view.held.parked,
+                room: room.to_owned(),
+            },
+        }
+    }
+
+    /// Replaces the file in one rename, so that a reader never sees half of it. Not fsynced: it
+    /// lies in `/run`, and after a power cut there is nothing to report.
+    pub fn write(&self, file: &Path) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
+        let mut new = file.as_os_str().to_owned();
+        new.push(".new");
+        fs::write(&new, text)?;
+        fs::rename(&new, file)
+    }
+
+    pub fn read(file: &Path) -> io::Result<Status> {
+        let text = fs::read(file)?;
+        serde_json::from_slice(&text).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))
+    }
+}

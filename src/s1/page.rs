@@ -1,0 +1,350 @@
+//! A page of records as SentinelOne sent it: where each record lies, and the little that is read.
+//!
+//! Promises: a record is a range of the body, so its bytes and numbers stay as they were; a member
+//! of an unexpected type, or none, never fails a record. Only a body that is no page at all, or is
+//! cut, is `Broken`. Never: follows `totalItems`, which is wrong more often than not.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::answer;
+use crate::limits;
+use crate::record::{Cursor, Kind, RowKey};
+use crate::s1::json::{self, Walker};
+use crate::s1::severity::{self, ThreatWords};
+use crate::time::Stamp;
+
+/// One answer of a list.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    pub rows: Vec<Row>,
+    /// The next page's; none means that the walk is at its end.
+    pub next: Option<Cursor>,
+    /// The body with U+FFFD for what was not UTF-8. When there is one, the ranges refer to it.
+    pub repaired: Option<Vec<u8>>,
+}
+
+impl Page {
+    /// The bytes that the rows' ranges refer to.
+    pub fn body<'a>(&'a self, sent: &'a [u8]) -> &'a [u8] {
+        self.repaired.as_deref().unwrap_or(sent)
+    }
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Its bytes, exactly as sent.
+    pub range: Range<usize>,
+    pub key: RowKey,
+    /// Whether the stamp is the record's own; else it is the one of the row before.
+    pub stamped: bool,
+    pub severity: u8,
+    /// The endpoint's name: a JSON string with its quotes, known to be well-formed.
+    pub computer: Option<Range<usize>>,
+    /// Longer than `limits::LONG_RECORD_BYTES`.
+    pub long: bool,
+}
+
+/// Why a body is not a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken(pub String);
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Finds the records of a page.
+pub fn scan(body: &[u8], kind: Kind) -> Result<Page, Broken> {
+    if std::str::from_utf8(body).is_ok() {
+        return scan_text(body, kind);
+    }
+    let repaired = String::from_utf8_lossy(body).into_owned().into_bytes();
+    let mut page = scan_text(&repaired, kind)?;
+    page.repaired = Some(repaired);
+    Ok(page)
+}
+
+fn scan_text(body: &[u8], kind: Kind) -> Result<Page, Broken> {
+    let mut walker = Walker::new(body);
+    if body.starts_with("\u{feff}".as_bytes()) {
+        walker.at = 3;
+    }
+    if walker.peek() != Some(b'{') {
+        return Err(Broken(format!("not a JSON object: {}", answer::excerpt(body))));
+    }
+    let mut page = Page::default();
+    let mut data: Option<Data> = None;
+    let walked = walker.members(|walker, name| match name {
+        b"data" => {
+            data = Some(walk_data(walker, kind, &mut page.rows)?);
+            Some(())
+        }
+        b"pagination" => walk_pagination(walker, &mut page.next),
+        _ => walker.value().map(drop),
+    });
+    if walked.is_none() {
+        let end = if walker.at >= body.len() || walker.peek().is_none() {
+            "the JSON ends too early"
+        } else {
+            "the JSON is malformed"
+        };
+        return Err(Broken(format!("{end}, near byte {} of {}", walker.at, body.len())));
+    }
+    if walker.peek().is_some() {
+        let rest = answer::excerpt(&body[walker.at..]);
+        return Err(Broken(format!("something follows the JSON: {rest}")));
+    }
+    if page.next.as_ref().is_some_and(|Cursor(text)| text.len() > limits::CURSOR_BYTES_MAX) {
+        return Err(Broken("the cursor is too long to be sent back".to_owned()));
+    }
+    match data {
+        Some(Data::List) => Ok(page),
+        Some(Data::TooLong) => {
+            Err(Broken("`data` has far more rows than were asked for".to_owned()))
+        }
+        Some(Data::Other) => Err(Broken("`data` is not a list".to_owned())),
+        None => Err(Broken(format!("the answer has no `data`: {}", answer::excerpt(body)))),
+    }
+}
+
+enum Data {
+    /// A list, or `null` for an empty one.
+    List,
+    /// More rows than are taken; the ones beyond were passed.
+    TooLong,
+    Other,
+}
+
+fn walk_data(walker: &mut Walker<'_>, kind: Kind, rows: &mut Vec<Row>) -> Option<Data> {
+    // A second `data` of the same object would be a riddle; the last one is the answer.
+    rows.clear();
+    if walker.peek()? != b'[' {
+        let value = walker.value()?;
+        let data = if &walker.bytes[value] == b"null" { Data::List } else { Data::Other };
+        return Some(data);
+    }
+    walker.at += 1;
+    if walker.peek()? == b']' {
+        walker.at += 1;
+        return Some(Data::List);
+    }
+    let mut before = Stamp::EPOCH;
+    let mut data = Data::List;
+    loop {
+        if rows.len() >= limits::PAGE_ROWS_TAKEN_MAX {
+            walker.value()?;
+            data = Data::TooLong;
+        } else if let Some(row) = walk_record(walker, kind, before)? {
+            before = row.key.stamp;
+            rows.push(row);
+        }
+        match walker.peek()? {
+            b',' => walker.at += 1,
+            b']' => {
+                walker.at += 1;
+                return Some(data);
+            }
+            _ => return None,
+        }
+    }
+}
+
+fn walk_pagination(walker: &mut Walker<'_>, next: &mut Option<Cursor>) -> Option<()> {
+    walker.members(|walker, name| {
+        let value = walker.value()?;
+        if name == b"nextCursor" {
+            *next = json::decoded(walker.bytes, &value)
+                .filter(|cursor| !cursor.is_empty() && cursor != "null")
+                .map(Cursor);
+        }
+        Some(())
+    })
+}
+
+/// The members of a record that are read, as ranges of the body.
+#[derive(Default)]
+struct Found {
+    id: Option<Range<usize>>,
+    /// The id's copy inside the record, for lists whose records have it there.
+    inner_id: Option<Range<usize>>,
+    stamp: Option<Range<usize>>,
+    computer: Option<Range<usize>>,
+    /// A second place for the endpoint's name.
+    inner_computer: Option<Range<usize>>,
+    /// What severity is made of; which is which depends on the kind.
+    words: [Option<Range<usize>>; 4],
+}
+
+/// Passes one record. `None` inside: it holds nothing (some pages are filled up with `{}`).
+fn walk_record(walker: &mut Walker<'_>, kind: Kind, before: Stamp) -> Option<Option<Row>> {
+    walker.peek()?;
+    let start = walker.at;
+    let mut found = Found::default();
+    match kind {
+        Kind::Threats => walk_threat(walker, &mut found)?,
+        Kind::Activities => walk_activity(walker, &mut found)?,
+        Kind::Alerts => walk_alert(walker, &mut found)?,
+    }
+    let range = start..walker.at;
+    let body = walker.bytes;
+    let record = &body[range.clone()];
+    let holds_nothing = record == b"null"
+        || (record.starts_with(b"{") && record[1..record.len() - 1].trim_ascii().is_empty());
+    if holds_nothing {
+        return Some(None);
+    }
+    let word = |at: usize| {
+        found.words[at].as_ref().and_then(|token| json::plain(body, token)).unwrap_or("")
+    };
+    let severity = match kind {
+        Kind::Threats => severity::of_threat(ThreatWords {
+            confidence_level: word(0),
+            mitigation_status: word(1),
+            analyst_verdict: word(2),
+            incident_status: word(3),
+        }),
+        Kind::Activities => {
+            let token = found.words[0].as_ref().map_or(&b""[..], |token| &body[token.clone()]);
+            severity::of_activity(number(token).unwrap_or(0), word(1))
+        }
+        Kind::Alerts => severity::of_alert(word(0)),
+    };
+    let stamp =
+        found.stamp.as_ref().and_then(|token| json::plain(body, token)).and_then(Stamp::parse);
+    let id = [&found.id, &found.inner_id]
+        .into_iter()
+        .flatten()
+        .find_map(|token| id_of(&body[token.clone()]))
+        .unwrap_or_else(|| fnv1a(record));
+    let computer = [found.computer, found.inner_computer]
+        .into_iter()
+        .flatten()
+        .find(|token| is_name(&body[token.clone()]));
+    Some(Some(Row {
+        key: RowKey { stamp: stamp.unwrap_or(before), id },
+        stamped: stamp.is_some(),
+        severity,
+        computer,
+        long: range.len() > limits::LONG_RECORD_BYTES,
+        range,
+    }))
+}
+
+fn walk_threat(walker: &mut Walker<'_>, found: &mut Found) -> Option<()> {
+    walker.members(|walker, name| match name {
+        b"id" => keep(walker, &mut found.id),
+        b"threatInfo" => walker.members(|walker, name| match name {
+            b"updatedAt" => keep(walker, &mut found.stamp),
+            b"threatId" => keep(walker, &mut found.inner_id),
+            b"confidenceLevel" => keep(walker, &mut found.words[0]),
+            b"mitigationStatus" => keep(walker, &mut found.words[1]),
+            b"analystVerdict" => keep(walker, &mut found.words[2]),
+            b"incidentStatus" => keep(walker, &mut found.words[3]),
+            _ => pass(walker),
+        }),
+        b"agentRealtimeInfo" => walker.members(|walker, name| match name {
+            b"agentComputerName" => keep(walker, &mut found.computer),
+            _ => pass(walker),
+        }),
+        _ => pass(walker),
+    })
+}
+
+fn walk_activity(walker: &mut Walker<'_>, found: &mut Found) -> Option<()> {
+    walker.members(|walker, name| match name {
+        b"id" => keep(walker, &mut found.id),
+        b"createdAt" => keep(walker, &mut found.stamp),
+        b"activityType" => keep(walker, &mut found.words[0]),
+        b"data" => walker.members(|walker, name| match name {
+            b"severity" => keep(walker, &mut found.words[1]),
+            b"computerName" => keep(walker, &mut found.computer),
+            // Activities that tell of an alert name the endpoint so.
+            b"origagentname" => keep(walker, &mut found.inner_computer),
+            _ => pass(walker),
+        }),
+        _ => pass(walker),
+    })
+}
+
+fn walk_alert(walker: &mut Walker<'_>, found: &mut Found) -> Option<()> {
+    walker.members(|walker, name| match name {
+        b"id" => keep(walker, &mut found.inner_id),
+        b"alertInfo" => walker.members(|walker, name| match name {
+            b"alertId" => keep(walker, &mut found.id),
+            b"reportedAt" => keep(walker, &mut found.stamp),
+            _ => pass(walker),
+        }),
+        b"ruleInfo" => walker.members(|walker, name| match name {
+            b"severity" => keep(walker, &mut found.words[0]),
+            _ => pass(walker),
+        }),
+        b"agentRealtimeInfo" => walker.members(|walker, name| match name {
+            b"name" => keep(walker, &mut found.computer),
+            _ => pass(walker),
+        }),
+        // Some alerts have no live state of the agent.
+        b"agentDetectionInfo" => walker.members(|walker, name| match name {
+            b"name" => keep(walker, &mut found.inner_computer),
+            _ => pass(walker),
+        }),
+        _ => pass(walker),
+    })
+}
+
+fn keep(walker: &mut Walker<'_>, place: &mut Option<Range<usize>>) -> Option<()> {
+    *place = Some(walker.value()?);
+    Some(())
+}
+
+fn pass(walker: &mut Walker<'_>) -> Option<()> {
+    walker.value().map(drop)
+}
+
+/// The number of a record. Ids are decimal texts of 64 bits; what is none is hashed, so that a
+/// record of another kind still has a number of its own.
+fn id_of(token: &[u8]) -> Option<u64> {
+    let text = unquoted(token);
+    if text.is_empty() || token == b"null" {
+        return None;
+    }
+    Some(number(text).filter(|_| text[0] != b'0' || text.len() == 1).unwrap_or_else(|| fnv1a(text)))
+}
+
+/// A number that arrived as a number or as a text.
+fn number<N: std::str::FromStr>(token: &[u8]) -> Option<N> {
+    let text = unquoted(token);
+    // `parse` would take a sign too.
+    if !text.first()?.is_ascii_digit() {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn unquoted(token: &[u8]) -> &[u8] {
+    token.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")).unwrap_or(token)
+}
+
+/// Whether a token can stand in an entry as `computerName` as it is: a text, of a name's length, and
+/// well-formed JSON (the walker does not look into strings).
+fn is_name(token: &[u8]) -> bool {
+    let fits = token.len() > 2 && token.len() <= limits::COMPUTER_NAME_BYTES_MAX;
+    if !fits || token[0] != b'"' {
+        return false;
+    }
+    let unusual = token.iter().any(|b| *b == b'\\' || *b < b' ');
+    !unusual || json::decoded(token, &(0..token.len())).is_some()
+}
+
+/// FNV-1a, 64 bits (draft-eastlake-fnv): small, and the same on every machine and in every version.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+#[path = "page_tests.rs"]
+mod tests;

@@ -1,0 +1,109 @@
+//! The requests to SentinelOne: paths and the one body.
+//!
+//! Promises: only parameters that every console knows, for an unknown one is answered with 400; the
+//! whole query is sent again on each page, for the cursor holds none of it. Never: a secret in a
+//! path.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::limits;
+use crate::record::{Cursor, Kind};
+use crate::secret::Secret;
+use crate::time::Stamp;
+
+/// Needs a valid token and no permission: tells a dead token from a missing permission.
+pub const SYSTEM_INFO_PATH: &str = "/web/api/v2.1/system/info";
+/// Tells when a token ends; a POST with `token_details_body`.
+pub const TOKEN_DETAILS_PATH: &str = "/web/api/v2.1/users/api-token-details";
+
+/// RFC 3986's unreserved characters stay as they are.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// One page of one stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    pub kind: Kind,
+    /// The earliest stamp asked for.
+    pub from: Stamp,
+    pub cursor: Option<&'a Cursor>,
+    pub rows_max: u32,
+}
+
+/// Path and query of a page. Ascending by the stamp that the walk goes by: a threat that changes
+/// during the walk moves to the end and is seen again, never missed.
+pub fn page_path(query: &Query<'_>) -> String {
+    let (list, filter, sort) = match query.kind {
+        Kind::Threats => ("threats", "updatedAt__gte", "updatedAt"),
+        Kind::Activities => ("activities", "createdAt__gte", "createdAt"),
+        // An alert's `createdAt` is the endpoint's and arrives late; `reportedAt` is the console's.
+        Kind::Alerts => ("cloud-detection/alerts", "reportedAt__gte", "alertInfoReportedAt"),
+    };
+    let from = query.from.max(Stamp::EPOCH).to_string();
+    let mut path = format!(
+        "/web/api/v2.1/{list}?{filter}={}&sortBy={sort}&sortOrder=asc&limit={}&skipCount=true",
+        utf8_percent_encode(&from, QUERY),
+        query.rows_max.clamp(1, limits::PAGE_ROWS_MAX),
+    );
+    if let Some(Cursor(cursor)) = query.cursor {
+        path.push_str("&cursor=");
+        path.extend(utf8_percent_encode(cursor, QUERY));
+    }
+    path
+}
+
+/// The body that asks when a token ends. It holds the secret: it goes to the socket and nowhere else.
+pub fn token_details_body(token: &Secret) -> Vec<u8> {
+    let quoted = serde_json::Value::from(token.reveal());
+    format!("{{\"data\":{{\"apiToken\":{quoted}}}}}").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stream_has_its_own_filter_and_order() {
+        let from = Stamp(1_649_149_598_941_691);
+        let cursor = Cursor("eyJ4Ijo+MX0%3D=&a".to_owned());
+        for (kind, cursor, rows_max, path) in [
+            (
+                Kind::Threats,
+                None,
+                1_000,
+                "/web/api/v2.1/threats?updatedAt__gte=2022-04-05T09%3A06%3A38.941691Z\
+                 &sortBy=updatedAt&sortOrder=asc&limit=1000&skipCount=true",
+            ),
+            (
+                Kind::Activities,
+                Some(&cursor),
+                5_000,
+                "/web/api/v2.1/activities?createdAt__gte=2022-04-05T09%3A06%3A38.941691Z\
+                 &sortBy=createdAt&sortOrder=asc&limit=1000&skipCount=true\
+                 &cursor=eyJ4Ijo%2BMX0%253D%3D%26a",
+            ),
+            (
+                Kind::Alerts,
+                None,
+                0,
+                "/web/api/v2.1/cloud-detection/alerts\
+                 ?reportedAt__gte=2022-04-05T09%3A06%3A38.941691Z\
+                 &sortBy=alertInfoReportedAt&sortOrder=asc&limit=1&skipCount=true",
+            ),
+        ] {
+            assert_eq!(page_path(&Query { kind, from, cursor, rows_max }), path);
+        }
+    }
+
+    #[test]
+    fn a_start_before_every_record_is_still_a_date() {
+        let query = Query { kind: Kind::Threats, from: Stamp::MIN, cursor: None, rows_max: 1 };
+        assert!(page_path(&query).contains("updatedAt__gte=1970-01-01T00%3A00%3A00.000000Z&"));
+    }
+
+    #[test]
+    fn the_body_for_a_tokens_end_is_json_whatever_the_token() {
+        let token = Secret::new("ey\"J\\0").unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&token_details_body(&token)).unwrap();
+        assert_eq!(body, serde_json::json!({"data": {"apiToken": "ey\"J\\0"}}));
+    }
+}

@@ -1,0 +1,47 @@
+//! The page in hand: what was fetched and is not yet stored.
+//!
+//! Promises: rows are rendered and packed once, however often they are then tried to be stored or
+//! sent.
+
+use crate::coralogix::entry;
+use crate::core::Keep;
+use crate::frame::Frame;
+use crate::pack::Packer;
+use crate::s1::page::Page;
+
+use super::{Counters, StreamWork};
+
+pub struct Hand {
+    body: Vec<u8>,
+    page: Page,
+    packed: Option<Vec<Frame>>,
+}
+
+impl Hand {
+    pub fn new(body: Vec<u8>, page: Page) -> Hand {
+        Hand { body, page, packed: None }
+    }
+
+    /// The frames of the rows to keep.
+    pub fn frames(
+        &mut self,
+        stream: &StreamWork,
+        keep: &Keep,
+        counters: &mut Counters,
+    ) -> &[Frame] {
+        let (page, sent) = (&self.page, &self.body);
+        self.packed.get_or_insert_with(|| {
+            let body = page.body(sent);
+            let mut packer = Packer::new(stream.name.clone());
+            let mut rendered = Vec::with_capacity(8 << 10);
+            for at in &keep.fresh {
+                let row = &page.rows[*at as usize];
+                counters.long_records += u64::from(row.long);
+                rendered.clear();
+                entry::render(&mut rendered, &stream.labels, stream.name.kind, row, body);
+                packer.push(&rendered, row.key, row.stamped);
+            }
+            packer.finish(keep.progress)
+        })
+    }
+}

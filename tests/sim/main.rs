@@ -1,0 +1,253 @@
+//! The simulation: the real core, worker, formats and queue over a simulated tenant, sink, disk
+//! and clock, for as many lives as asked for.
+//!
+//! `S1C_LIVES=100000 cargo test --release --test sim` lives more of them; `S1C_SEED=17` lives one
+//! again, with its log. Promises: after the faults end, everything visible is delivered or parked;
+//! order, bounds and request rates hold all the time.
+
+mod oracle;
+mod sink;
+mod tenant;
+mod world;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use s1_coralogix::coralogix::entry::Labels;
+use s1_coralogix::core::{self, Action, Core, End, Event, Mode, Plan, StreamPlan, Tick, World};
+use s1_coralogix::prng::Prng;
+use s1_coralogix::queue::mem::{Fault, MemDisk, MemOpener};
+use s1_coralogix::queue::{Queue, QueueLimits};
+use s1_coralogix::record::{Kind, Start, StreamName, WriteMode};
+use s1_coralogix::time::Span;
+use s1_coralogix::work::{StreamWork, Worker};
+
+use tenant::Tenant;
+use world::{BIRTH, Faults, Shared, SimEdge};
+
+const LIVES: u64 = 2_000;
+const OVERLAP: Span = Span::seconds(120);
+const HOUR: u64 = 3_600_000;
+/// Steps without a sleep between them; more is a spin.
+const STEPS_MAX: u64 = 5_000;
+
+#[test]
+fn every_record_is_delivered_or_parked_whatever_breaks() {
+    if let Ok(seed) = std::env::var("S1C_SEED") {
+        let seed = seed.parse().expect("S1C_SEED is a number");
+        let met = live(seed);
+        println!("seed {seed}: {met:?}");
+        return;
+    }
+    let lives = std::env::var("S1C_LIVES").map_or(LIVES, |n| n.parse().expect("a number"));
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let shares: Vec<_> = (0..threads)
+        .map(|share| {
+            std::thread::spawn(move || live_many((share..lives).step_by(threads as usize)))
+        })
+        .collect();
+    let mut met = BTreeMap::new();
+    for share in shares {
+        for (fault, n) in share.join().expect("a life failed; its seed is printed above") {
+            *met.entry(fault).or_insert(0) += n;
+        }
+    }
+    println!("{lives} lives; faults met: {met:?}");
+    for fault in ["cut", "reply lost", "disk failed", "source outage", "token refused", "poison"] {
+        assert!(met.contains_key(fault), "no life met \"{fault}\": the simulation lost its teeth");
+    }
+}
+
+fn live_many(seeds: impl Iterator<Item = u64>) -> BTreeMap<&'static str, u64> {
+    let mut met = BTreeMap::new();
+    for seed in seeds {
+        let outcome = std::panic::catch_unwind(|| live(seed));
+        match outcome {
+            Ok(life) => life.into_iter().for_each(|(fault, n)| *met.entry(fault).or_insert(0) += n),
+            Err(why) => {
+                eprintln!("\nseed {seed} failed; live it again with S1C_SEED={seed}\n");
+                std::panic::resume_unwind(why);
+            }
+        }
+    }
+    met
+}
+
+fn faults(prng: &mut Prng) -> Faults {
+    let end = HOUR * (6 + prng.below(60));
+    let mut window = |longest: u64, percent: u64| {
+        if !prng.chance(percent) {
+            return 0..0;
+        }
+        let from = prng.below(end);
+        from..(from + 1 + prng.below(longest)).min(end)
+    };
+    let source_outage = window(30 * HOUR, 50);
+    let sink_outage = window(50 * HOUR, 70);
+    let token_refused = window(20 * HOUR, 30);
+    let key_refused = window(20 * HOUR, 30);
+    let threats_forbidden = window(10 * HOUR, 30);
+    Faults {
+        end,
+        percent: [0, 0, 2, 10, 25][prng.below(5) as usize],
+        cut_permille: [0, 1, 5, 30][prng.below(4) as usize],
+        disk_permille: [0, 0, 2, 10][prng.below(4) as usize],
+        source_outage,
+        sink_outage,
+        token_refused,
+        key_refused,
+        threats_forbidden,
+    }
+}
+
+fn plan(prng: &mut Prng) -> Plan {
+    let start = if prng.chance(50) { Start::At(BIRTH) } else { Start::Ago(Span::hours(24 * 365)) };
+    let poll_interval = Span::minutes(1 + prng.below(20));
+    let stream = |kind| StreamPlan { tenant: 0, kind, poll_interval, start, overlap: OVERLAP };
+    Plan {
+        tenants: 1,
+        streams: vec![stream(Kind::Threats), stream(Kind::Activities)],
+        retry_min: Span::seconds(1),
+        retry_max: Span::minutes(5),
+        mode: Mode::Daemon,
+        write: if prng.chance(50) { WriteMode::Always } else { WriteMode::OnFailure },
+    }
+}
+
+/// Lives one life to its end and has it judged.
+fn live(seed: u64) -> BTreeMap<&'static str, u64> {
+    let mut prng = Prng::new(seed);
+    let faults = faults(&mut prng);
+    let lasting = Span(faults.end + HOUR);
+    let tenant = Tenant::publish(&mut prng, BIRTH, lasting, OVERLAP);
+    let poison_every = if prng.chance(30) { 37 } else { 0 };
+    let plan = plan(&mut prng);
+    let disk = MemDisk::new(64 << 20);
+    let shared = Rc::new(RefCell::new(Shared::new(prng.clone(), faults, tenant, poison_every)));
+    loop {
+        let ended = boot(&plan, &disk, &shared, prng.next_u64());
+        let mut state = shared.borrow_mut();
+        match ended {
+            Some(End::Done) => break,
+            Some(End::Broken) => {}
+            Some(end) => panic!("a daemon ended with {end:?}"),
+            None => *state.met.entry("cut").or_default() += 1,
+        }
+        if prng.chance(70) {
+            disk.power_cut(&mut prng);
+        } else {
+            disk.kill();
+        }
+        disk.heal();
+        // The supervisor waits before it starts the next process.
+        state.now += 1_000 + prng.below(5_000);
+        state.boot();
+        assert!(state.boots < 5_000, "it never gets anywhere");
+    }
+    let state = shared.borrow();
+    oracle::judge(&state, plan.retry_max.as_ms());
+    state.met.clone()
+}
+
+/// One process: from opening the queue to its end, or to a cut.
+fn boot(plan: &Plan, disk: &MemDisk, shared: &Rc<RefCell<Shared>>, seed: u64) -> Option<End> {
+    let streams: Vec<StreamWork> =
+        plan.streams.iter().map(|stream| stream_work(stream.kind)).collect();
+    let names: Vec<StreamName> = streams.iter().map(|stream| stream.name.clone()).collect();
+    let limits = QueueLimits { max_size_bytes: 16 << 20, min_free_bytes: 1 << 20 };
+    let Ok((queue, opened, _)) = Queue::open(disk.clone(), disk.opener(), limits, &names) else {
+        return None;
+    };
+    let edge = SimEdge(Rc::clone(shared));
+    let worker = Worker::new(edge, queue, streams);
+    let mut life = Life { worker, shared: Rc::clone(shared), disk: disk.clone() };
+    let now = life.worker.tick().now;
+    let mut core = Core::new(plan.clone(), seed, now, opened);
+    core::run(&mut core, &mut life)
+}
+
+fn stream_work(kind: Kind) -> StreamWork {
+    StreamWork {
+        name: StreamName { integration: "acme".into(), kind },
+        tenant: 0,
+        labels: Labels::new("acme", "SentinelOne", "acme", "box"),
+    }
+}
+
+/// The worker, and the hand at its power switch.
+struct Life {
+    worker: Worker<SimEdge, MemDisk, MemOpener>,
+    shared: Rc<RefCell<Shared>>,
+    disk: MemDisk,
+}
+
+impl World for Life {
+    fn tick(&mut self) -> Tick {
+        self.worker.tick()
+    }
+
+    fn perform(&mut self, action: Action) -> Option<Event> {
+        let (before, within, after) = {
+            let mut shared = self.shared.borrow_mut();
+            shared.steps += 1;
+            assert!(shared.steps < STEPS_MAX, "spins: {action:?}");
+            let permille = shared.faults.cut_permille;
+            // Sleeps are many; a box is rarely cut while it works, but that is what matters.
+            let permille =
+                if matches!(action, Action::Sleep { .. }) { permille / 5 } else { permille };
+            if shared.hit_quietly(permille) {
+                let spot = shared.prng.below(3);
+                (spot == 0, (spot == 1).then(|| 1 + shared.prng.below(12)), spot == 2)
+            } else {
+                (false, None, false)
+            }
+        };
+        if before {
+            return None;
+        }
+        match within {
+            Some(n) => self.disk.fail_after(n, Fault::PowerOff),
+            None => self.fail_the_disk(),
+        }
+        let event = self.worker.perform(action);
+        if within.is_some() && self.disk.has_failed() {
+            return None;
+        }
+        self.disk.heal();
+        if self.is_over() {
+            self.shared.borrow_mut().stop = true;
+        }
+        if after { None } else { event }
+    }
+
+    fn observe(&mut self, core: &Core, _: s1_coralogix::time::Mono) {
+        let shared = self.shared.borrow();
+        assert!(core.held().bytes < 20 << 20, "the queue outgrows its bound");
+        assert!(
+            shared.now < shared.faults.end + 30 * HOUR,
+            "stuck: {:#?}",
+            core.view(Default::default())
+        );
+    }
+}
+
+impl Life {
+    /// A single operation of the disk fails now and then.
+    fn fail_the_disk(&self) {
+        let mut shared = self.shared.borrow_mut();
+        let permille = shared.faults.disk_permille;
+        if shared.hit("disk failed", permille) {
+            let n = 1 + shared.prng.below(12);
+            let kinds = [std::io::ErrorKind::StorageFull, std::io::ErrorKind::Other];
+            let fault = Fault::Once(kinds[shared.prng.below(2) as usize]);
+            self.disk.fail_after(n, fault);
+        }
+    }
+
+    /// After the faults, once everything published is received or parked.
+    fn is_over(&self) -> bool {
+        let shared = self.shared.borrow();
+        shared.now > shared.faults.end + 2 * HOUR && shared.is_complete()
+    }
+}

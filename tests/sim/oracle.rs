@@ -1,0 +1,70 @@
+//! The judge of a life: compares what was published with what was received.
+//!
+//! Promises: lost, changed, out of order, twice without a reason, too often: each fails the life
+//! with its seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use s1_coralogix::record::Kind;
+use s1_coralogix::time::Stamp;
+
+use crate::world::{Shared, is_poison};
+
+/// Faults that may make duplicates: a lost acknowledgement, a crash, a disk that forgot.
+const EXCUSES: [&str; 5] = ["reply lost", "cut", "disk failed", "index failed", "sink timed out"];
+
+pub fn judge(shared: &Shared, retry_max_ms: u64) {
+    let published: BTreeMap<&str, (Kind, Stamp, bool)> = (shared.tenant.rows.iter())
+        .map(|row| (row.json.as_str(), (row.kind, row.stamp, row.is_late())))
+        .collect();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    let mut newest: BTreeMap<Kind, Stamp> = BTreeMap::new();
+    let excused = EXCUSES.iter().any(|fault| shared.met.contains_key(fault));
+    for received in &shared.sink.received {
+        let text = received.text.as_str();
+        let Some((kind, stamp, late)) = published.get(text) else {
+            panic!("a record arrived that was never published, or was changed: {text}");
+        };
+        assert_eq!(received.category, kind.name());
+        if !seen.insert(text) {
+            assert!(excused, "{text} arrived twice though nothing broke");
+            continue;
+        }
+        let newest = newest.entry(*kind).or_insert(Stamp::MIN);
+        assert!(stamp >= newest || *late, "{kind:?} {stamp} arrived after {newest}");
+        *newest = (*newest).max(*stamp);
+    }
+    for row in shared.tenant.rows.iter().filter(|row| row.hidden_from.is_none()) {
+        let there = seen.contains(row.json.as_str());
+        let poison = is_poison(&row.json, shared.poison_every);
+        assert!(there || poison, "{:?} {} of {} was lost", row.kind, row.id, row.stamp);
+        assert!(!(there && poison));
+    }
+    assert_eq!(shared.sink.dropped_for_age, 0, "records were sent with a stamp too old");
+    check_rate(shared, "sink", shared.sent_in_outage, &shared.faults.sink_outage, retry_max_ms);
+    check_rate(
+        shared,
+        "source",
+        shared.asked_in_outage,
+        &shared.faults.source_outage,
+        retry_max_ms,
+    );
+}
+
+/// Into an outage goes one request each half of the longest backoff, on average, and a few more
+/// after each boot while the backoff grows. Three lanes ask the source.
+fn check_rate(
+    shared: &Shared,
+    side: &str,
+    requests: u64,
+    outage: &std::ops::Range<u64>,
+    retry_max_ms: u64,
+) {
+    let lanes = if side == "source" { 3 } else { 1 };
+    let steady = (outage.end - outage.start) / (retry_max_ms / 4);
+    let allowed = lanes * (steady + 30 * (shared.boots + 1));
+    assert!(
+        requests <= allowed,
+        "{requests} requests into an outage of the {side}, {allowed} at most"
+    );
+}

@@ -1,0 +1,312 @@
+//! One life: a box with its disk, clock and network, seeded.
+//!
+//! Promises: everything that happens follows from the seed. Faults stop at a known time, so that
+//! what must come true in the end can be asked for.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::rc::Rc;
+
+use s1_coralogix::edge::{Ask, Edge, Signals, Woke};
+use s1_coralogix::prng::Prng;
+use s1_coralogix::record::{Answer, Credential, NetTrouble};
+use s1_coralogix::time::{Mono, Span, Stamp};
+
+use crate::sink::Sink;
+use crate::tenant::{Tenant, http_date};
+
+/// A life begins here, by everybody's clock but perhaps the box's own.
+pub const BIRTH: Stamp = Stamp(1_790_000_000_000_000);
+/// What `/etc/localtime` never told: the box comes up in 1970, in 2040, or two hours off.
+const CLOCK_ERRORS_SECONDS: [i64; 5] = [0, -1_789_990_000, 430_000_000, 7_200, -7_200];
+
+/// What goes wrong in this life and when, in milliseconds since birth.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    pub end: u64,
+    pub percent: u64,
+    pub cut_permille: u64,
+    pub disk_permille: u64,
+    pub source_outage: Range<u64>,
+    pub sink_outage: Range<u64>,
+    pub token_refused: Range<u64>,
+    pub key_refused: Range<u64>,
+    pub threats_forbidden: Range<u64>,
+}
+
+pub struct Shared {
+    pub prng: Prng,
+    /// Milliseconds since birth.
+    pub now: u64,
+    /// When this boot began.
+    pub booted: u64,
+    pub faults: Faults,
+    pub tenant: Tenant,
+    pub sink: Sink,
+    pub stop: bool,
+    pub met: BTreeMap<&'static str, u64>,
+    pub asked: u64,
+    pub asked_in_outage: u64,
+    pub sent_in_outage: u64,
+    pub boots: u64,
+    pub steps: u64,
+    clock_error: i64,
+    server_date: Option<(Stamp, u64)>,
+    changed: Vec<(u64, Credential)>,
+    /// Every this many-th record is one the sink can't take; 0: none.
+    pub poison_every: u64,
+}
+
+#[derive(Clone)]
+pub struct SimEdge(pub Rc<RefCell<Shared>>);
+
+impl Shared {
+    pub fn new(mut prng: Prng, faults: Faults, tenant: Tenant, poison_every: u64) -> Shared {
+        let clock_error = CLOCK_ERRORS_SECONDS[prng.below(5) as usize];
+        let changed = vec![
+            (faults.token_refused.end, Credential::Token(0)),
+            (faults.key_refused.end, Credential::Key),
+        ];
+        Shared {
+            prng,
+            now: 0,
+            booted: 0,
+            faults,
+            tenant,
+            sink: Sink::default(),
+            stop: false,
+            met: BTreeMap::new(),
+            asked: 0,
+            asked_in_outage: 0,
+            sent_in_outage: 0,
+            boots: 1,
+            steps: 0,
+            clock_error,
+            server_date: None,
+            changed,
+            poison_every,
+        }
+    }
+
+    pub fn true_time(&self) -> Stamp {
+        BIRTH + Span(self.now)
+    }
+
+    pub fn boot(&mut self) {
+        self.booted = self.now;
+        self.boots += 1;
+        self.server_date = None;
+        self.clock_error = CLOCK_ERRORS_SECONDS[self.prng.below(5) as usize];
+    }
+
+    /// Whether a fault of this kind strikes now.
+    pub fn hit(&mut self, fault: &'static str, permille: u64) -> bool {
+        let hit = self.now < self.faults.end && self.prng.below(1_000) < permille;
+        if hit {
+            self.meet(fault);
+        }
+        hit
+    }
+
+    fn meet(&mut self, fault: &'static str) {
+        *self.met.entry(fault).or_default() += 1;
+    }
+
+    fn within(&mut self, range: &Range<u64>, fault: &'static str) -> bool {
+        let within = range.contains(&self.now);
+        if within {
+            self.meet(fault);
+        }
+        within
+    }
+
+    fn mono(&self) -> Mono {
+        // Boots of a real box start anywhere; zero would hide mistakes.
+        Mono(1_000_000 + self.now - self.booted)
+    }
+
+    fn told(&mut self, date: Stamp) {
+        // The header has whole seconds.
+        self.server_date = Some((Stamp(date.0 / 1_000_000 * 1_000_000), self.now));
+    }
+
+    fn refusal(status: u16, retry_after: Option<&str>, html: bool, date: Stamp) -> Answer {
+        let (content_type, body) = if html {
+            ("text/html", "<html><head><title>429 Too Many Requests</title></head></html>")
+        } else {
+            ("application/json", r#"{"errors":[{"code":0,"detail":null,"title":"simulated"}]}"#)
+        };
+        Answer {
+            status,
+            date: Some(http_date(date)),
+            retry_after: retry_after.map(str::to_owned),
+            content_type: Some(content_type.into()),
+            body: body.into(),
+        }
+    }
+
+    fn ask(&mut self, ask: &Ask) -> Result<Answer, NetTrouble> {
+        self.now += self.prng.below(300);
+        self.asked += 1;
+        let faults = self.faults.clone();
+        let date = self.true_time();
+        if self.within(&faults.source_outage, "source outage") {
+            self.asked_in_outage += 1;
+            return Err(NetTrouble::Connect("simulated outage".into()));
+        }
+        let permille = faults.percent * 10;
+        if self.hit("source unreachable", permille) {
+            return Err(NetTrouble::Broken("simulated".into()));
+        }
+        self.told(date);
+        if self.within(&faults.token_refused, "token refused") {
+            return Ok(Self::refusal(401, None, false, date));
+        }
+        let threats = matches!(ask, Ask::Page(path) if path.contains("/threats?"));
+        if threats && self.within(&faults.threats_forbidden, "threats forbidden") {
+            let status = if self.prng.chance(50) { 401 } else { 403 };
+            return Ok(Self::refusal(status, None, false, date));
+        }
+        if self.hit("source busy", permille) {
+            let later = http_date(date + Span::seconds(90));
+            let forms = [None, Some("30"), Some(later.as_str())];
+            let form = forms[self.prng.below(3) as usize];
+            return Ok(Self::refusal(429, form, true, date));
+        }
+        if self.hit("source error", permille) {
+            let status = [500, 502, 503][self.prng.below(3) as usize];
+            let html = self.prng.chance(50);
+            return Ok(Self::refusal(status, None, html, date));
+        }
+        if matches!(ask, Ask::Page(path) if path.contains("cursor="))
+            && self.hit("bad cursor", permille)
+        {
+            return Ok(Self::refusal(400, None, false, date));
+        }
+        let cut_at = self.hit("source cut short", permille).then(|| self.prng.next_u64() as usize);
+        Ok(self.tenant.answer(ask, date, cut_at))
+    }
+
+    fn deliver(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble> {
+        self.now += self.prng.below(300);
+        let faults = self.faults.clone();
+        let date = self.true_time();
+        if self.within(&faults.sink_outage, "sink outage") {
+            self.sent_in_outage += 1;
+            return Err(NetTrouble::Timeout);
+        }
+        let permille = faults.percent * 10;
+        if self.hit("sink unreachable", permille) {
+            return Err(NetTrouble::Connect("simulated".into()));
+        }
+        self.told(date);
+        if self.within(&faults.key_refused, "key refused") {
+            return Ok(Self::refusal(403, None, false, date));
+        }
+        if self.hit("sink busy", permille) {
+            let status = [408, 429, 503][self.prng.below(3) as usize];
+            return Ok(Self::refusal(
+                status,
+                [None, Some("45")][self.prng.below(2) as usize],
+                true,
+                date,
+            ));
+        }
+        if self.hit("sink too small", permille) {
+            return Ok(Self::refusal(413, None, true, date));
+        }
+        let every = self.poison_every;
+        if !self.sink.accept(gzip, date, |text| is_poison(text, every)) {
+            self.meet("poison");
+            return Ok(Self::refusal(400, None, false, date));
+        }
+        if self.hit("reply lost", permille) {
+            return Err(NetTrouble::Broken("simulated".into()));
+        }
+        Ok(Answer { status: 200, date: Some(http_date(date)), ..Answer::default() })
+    }
+}
+
+/// Poison is known by the record's number, so that both sides agree.
+pub fn is_poison(text: &str, every: u64) -> bool {
+    let id = text.split(r#""id":""#).nth(1).and_then(|rest| rest.split('"').next());
+    let number: u64 = id.and_then(|id| id.parse().ok()).expect("a record of ours has an id");
+    every > 0 && number.is_multiple_of(every)
+}
+
+impl Edge for SimEdge {
+    fn mono(&mut self) -> Mono {
+        self.0.borrow().mono()
+    }
+
+    fn wall(&mut self) -> Stamp {
+        let shared = self.0.borrow();
+        match shared.server_date {
+            Some((date, at)) => date + Span(shared.now - at),
+            None => Stamp(shared.true_time().0 + shared.clock_error * 1_000_000),
+        }
+    }
+
+    fn ask(&mut self, tenant: usize, ask: &Ask) -> Result<Answer, NetTrouble> {
+        assert_eq!(tenant, 0);
+        self.0.borrow_mut().ask(ask)
+    }
+
+    fn deliver(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble> {
+        self.0.borrow_mut().deliver(gzip)
+    }
+
+    fn sleep(&mut self, until: Mono) -> Woke {
+        let mut shared = self.0.borrow_mut();
+        let until = shared.booted + (until.0 - 1_000_000);
+        assert!(until > shared.now, "a sleep that is already over");
+        let changes = shared.changed.iter().map(|(at, _)| at + 1_000);
+        let change = changes.filter(|at| *at > shared.now).min();
+        shared.steps = 0;
+        match change {
+            Some(at) if at < until => {
+                shared.now = at;
+                Woke::Credential
+            }
+            _ => {
+                shared.now = until;
+                Woke::Time
+            }
+        }
+    }
+
+    fn signals(&mut self) -> Signals {
+        Signals { stop: self.0.borrow().stop, ..Signals::default() }
+    }
+
+    fn fresh_credentials(&mut self) -> Vec<Credential> {
+        let mut shared = self.0.borrow_mut();
+        let now = shared.now;
+        let (over, ahead): (Vec<_>, Vec<_>) = shared.changed.iter().partition(|(at, _)| *at <= now);
+        shared.changed = ahead;
+        over.into_iter().map(|(_, credential)| credential).collect()
+    }
+
+    fn token_end(&mut self, _: usize) -> Option<Stamp> {
+        None
+    }
+}
+
+impl Shared {
+    pub fn hit_quietly(&mut self, permille: u64) -> bool {
+        self.now < self.faults.end && self.prng.below(1_000) < permille
+    }
+
+    /// Whether every record that has to arrive has arrived. Looked at now and then only.
+    pub fn is_complete(&self) -> bool {
+        let mut wanted: std::collections::BTreeSet<&str> = (self.tenant.rows.iter())
+            .filter(|row| row.hidden_from.is_none() && !is_poison(&row.json, self.poison_every))
+            .map(|row| row.json.as_str())
+            .collect();
+        for received in &self.sink.received {
+            wanted.remove(received.text.as_str());
+        }
+        wanted.is_empty()
+    }
+}
