@@ -1,0 +1,191 @@
+//! The commands as people type them: help, version, config errors, `check`, `status`.
+
+use crate::scene::Scene;
+use crate::support::data::Kind;
+use crate::support::fault::{Fault, On};
+use crate::support::process::Ended;
+use crate::support::tenant::Closed;
+use crate::support::tls::{Authority, Flaw};
+
+fn both(ended: &Ended) -> String {
+    format!("{}{}", ended.out, ended.err)
+}
+
+#[test]
+fn help_and_version_are_there_for_every_command() {
+    let scene = Scene::new();
+    for args in [&["--help"][..], &["run", "--help"], &["check", "-h"], &["status", "--help"]] {
+        let ended = scene.command(args);
+        assert_eq!(ended.code, Some(0), "{args:?}");
+        assert!(ended.out.contains("Usage: s1-coralogix"), "{args:?}: {}", ended.out);
+    }
+    let version = scene.command(&["--version"]);
+    assert!(version.out.starts_with("s1-coralogix 0."), "{}", version.out);
+}
+
+#[test]
+fn what_is_not_understood_ends_with_2_and_a_hint() {
+    let scene = Scene::new();
+    for args in [&["runn"][..], &["run", "--onec"], &[], &["status", "--once"]] {
+        let ended = scene.command(args);
+        assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{args:?}");
+        assert!(ended.err.contains("hint"), "{args:?}: {}", ended.err);
+    }
+    assert!(scene.command(&["chek"]).err.contains("check"));
+}
+
+#[test]
+fn all_findings_in_a_config_come_at_once_with_place_and_caret_and_78() {
+    let scene = Scene::new();
+    let config = scene
+        .config()
+        .replace("max_size = \"1GiB\"", "max_size = \"lots\"")
+        .replace("poll_interval", "poll_intervall")
+        .replace("[log]\nlevel = \"debug\"", "[log]\nlevel = \"loud\"");
+    scene.write_file("config.toml", &config);
+    for args in [&["check", "--offline"][..], &["run"], &["run", "--once"]] {
+        let ended = scene.command(args);
+        assert_eq!(ended.code, Some(78), "{args:?}\n{}", both(&ended));
+        let text = both(&ended);
+        let line_of = |what: &str| config.lines().position(|l| l.contains(what)).unwrap() + 1;
+        for (what, says) in
+            [("lots", "max_size"), ("poll_intervall", "poll_interval"), ("loud", "level")]
+        {
+            let place = format!("config.toml:{}:", line_of(what));
+            assert!(text.contains(&place) && text.contains(says), "{args:?}: {place}\n{text}");
+        }
+        assert!(text.matches('^').count() >= 3, "{text}");
+    }
+}
+
+#[test]
+fn a_config_that_is_not_there_is_told_with_its_path() {
+    let scene = Scene::new();
+    let missing = scene.path("nowhere.toml").display().to_string();
+    let process = scene.start_bare(&["--config", &missing, "run"], &[]);
+    let ended = process.wait(crate::scene::PATIENCE).unwrap();
+    assert_eq!(ended.code, Some(78), "{}", ended.err);
+    assert!(ended.err.contains(&missing));
+}
+
+#[test]
+fn the_config_is_found_by_environment_too() {
+    let scene = Scene::new();
+    let path = scene.config_file().display().to_string();
+    let process = scene.start_bare(&["check", "--offline"], &[("S1_CORALOGIX_CONFIG", path)]);
+    let ended = process.wait(crate::scene::PATIENCE).unwrap();
+    assert_eq!(ended.code, Some(0), "{}", both(&ended));
+}
+
+#[test]
+fn a_config_that_others_can_read_may_hold_no_secret() {
+    use std::os::unix::fs::PermissionsExt;
+    let scene = Scene::new();
+    let file = format!("api_token_file = \"{}\"", scene.path("acme.token").display());
+    let inline = format!("api_token = \"{}\"", scene.tenant().token());
+    scene.write_file("config.toml", &scene.config().replace(&file, &inline));
+    assert_eq!(scene.command(&["check", "--offline"]).code, Some(0));
+    let open = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(scene.config_file(), open).unwrap();
+    let ended = scene.command(&["check", "--offline"]);
+    assert_eq!(ended.code, Some(78), "{}", both(&ended));
+    assert!(!both(&ended).contains(&scene.tenant().token()), "the secret is not shown");
+}
+
+#[test]
+fn check_finds_everything_good_and_names_each_step() {
+    let scene = Scene::new();
+    let ended = scene.command(&["check"]);
+    assert_eq!(ended.code, Some(0), "{}", both(&ended));
+    for step in ["acme", "TLS", "Endpoint Threats: View", "Activity: View"] {
+        assert!(ended.out.contains(step), "{step} is not named\n{}", ended.out);
+    }
+    assert_eq!(scene.ledger.balance().delivered, 0, "nothing is delivered");
+    assert!(scene.ingress.got().iter().all(|got| got.entries == 0));
+    assert!(!scene.queue_dir().join("log").exists() || scene.queue_bytes() < 1 << 16);
+    assert_eq!(scene.command(&["check", "--offline"]).code, Some(0));
+}
+
+/// One thing wrong, the exit code for it, and a word that the remedy must have.
+fn check_with(spoil: impl FnOnce(&Scene), code: i32, says: &str) {
+    let scene = Scene::with(|s| {
+        s.connect_timeout = "2s".to_string();
+        s.timeout = "3s".to_string();
+    });
+    spoil(&scene);
+    let ended = scene.command(&["check"]);
+    let text = both(&ended);
+    assert_eq!(ended.code, Some(code), "{says}\n{text}");
+    assert!(text.to_lowercase().contains(&says.to_lowercase()), "no word of {says:?}\n{text}");
+}
+
+#[test]
+fn check_says_what_to_do_about_each_thing_that_can_be_wrong() {
+    check_with(|scene| scene.tenant().revoke_all_tokens(), 77, "token");
+    let close = |kind: Kind, closed: Closed| {
+        move |scene: &Scene| {
+            scene.tenant().turn(|knobs| {
+                knobs.closed.insert(kind, closed);
+            });
+        }
+    };
+    check_with(close(Kind::Threats, Closed::Forbidden), 77, "Endpoint Threats: View");
+    check_with(close(Kind::Activities, Closed::Unauthorized), 77, "Activity: View");
+    check_with(|scene| scene.ingress.accept_only_key("another"), 77, "Send-Your-Data");
+    check_with(|scene| scene.tenant().server.take_away(), 75, "refused");
+    check_with(|scene| scene.ingress.server.take_away(), 75, "refused");
+    check_with(|scene| scene.ingress.fail(On::Singles, None, Fault::Stall), 75, "timeout");
+    check_with(|scene| std::fs::remove_file(scene.path("acme.token")).unwrap(), 77, "acme.token");
+    let takes_no_empty_batch =
+        |scene: &Scene| scene.ingress.turn(|knobs| knobs.takes_empty = false);
+    check_with(takes_no_empty_batch, 0, "key");
+}
+
+#[test]
+fn check_tells_the_flaw_of_a_certificate() {
+    for (flaw, says) in [(Flaw::Expired, "expired"), (Flaw::OtherName, "name")] {
+        check_with(|scene| scene.tenant().server.set_tls(scene.authority.server(flaw)), 75, says);
+    }
+    let stranger = Authority::new("somebody else");
+    let strange = |scene: &Scene| scene.ingress.server.set_tls(stranger.server(Flaw::None));
+    check_with(strange, 75, "ca_file");
+}
+
+#[test]
+fn status_shows_the_daemon_and_says_when_it_is_not_running() {
+    let mut scene = Scene::new();
+    let none = scene.command(&["status"]);
+    assert_ne!(none.code, Some(0), "{}", both(&none));
+    assert!(both(&none).to_lowercase().contains("not running"), "{}", both(&none));
+    scene.tenant().publish(Kind::Activities, 120);
+    scene.run();
+    scene.settle();
+    scene.wait_status_is("/coralogix/delivered", "120");
+    let ended = scene.command(&["status"]);
+    assert_eq!(ended.code, Some(0), "{}", both(&ended));
+    for word in ["acme/threats", "acme/activities", "120"] {
+        assert!(ended.out.contains(word), "{word}\n{}", ended.out);
+    }
+    let json = scene.command(&["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(status["queue"]["waiting"], 0);
+    assert_eq!(status["pid"], scene.daemon().pid());
+    scene.kill();
+    let dead = scene.command(&["status"]);
+    assert!(both(&dead).to_lowercase().contains("not running"), "{}", both(&dead));
+}
+
+#[test]
+fn the_log_suits_its_reader() {
+    let mut scene = Scene::new();
+    scene.tenant().publish(Kind::Activities, 1);
+    scene.run();
+    scene.settle();
+    let plain = scene.stop().err;
+    assert!(!plain.contains('\u{1b}'), "no colours without a terminal");
+    let level = [("S1_CORALOGIX_LOG", "error".to_string())];
+    scene.run_with(&level);
+    scene.tenant().publish(Kind::Activities, 1);
+    scene.settle();
+    assert_eq!(scene.stop().err, "", "the environment overrides the config");
+}

@@ -1,0 +1,173 @@
+//! Life and death of the process: signals, `run --once`, exit codes, crash loops.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::scene::{PATIENCE, Scene};
+use crate::support::data::Kind;
+use crate::support::fault::{Fault, On};
+use crate::support::tenant::Closed;
+
+#[test]
+fn sigterm_and_sigint_end_well_with_everything_kept() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut scene = Scene::new();
+        scene.ingress.fail(On::Singles, None, Fault::status(503));
+        scene.tenant().publish(Kind::Activities, 1_500);
+        scene.run();
+        scene.wait_waiting(1_500);
+        let told = Instant::now();
+        let ended = scene.end_with(signal);
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        assert!(told.elapsed() < Duration::from_secs(10));
+        scene.ingress.heal();
+        scene.run();
+        scene.settle();
+        scene.assert_exactly_once();
+    }
+}
+
+#[test]
+fn a_request_in_flight_does_not_outlive_its_timeout_when_told_to_stop() {
+    for on_tenant in [true, false] {
+        let mut scene = Scene::with(|s| s.timeout = "3s".to_string());
+        if on_tenant {
+            scene.tenant().fail(On::Stream(Kind::Activities), None, Fault::Stall);
+        } else {
+            scene.ingress.fail(On::Singles, None, Fault::Stall);
+        }
+        scene.tenant().publish(Kind::Activities, 10);
+        scene.run();
+        let stalled = match on_tenant {
+            true => scene.tenant().wait_for(1, PATIENCE, |seen| seen.status == 0),
+            false => scene.ingress.wait_for(1, PATIENCE, |got| got.status == 0),
+        };
+        assert!(stalled, "{}", scene.story());
+        let told = Instant::now();
+        scene.stop();
+        assert!(told.elapsed() < Duration::from_secs(8), "{:?}", told.elapsed());
+        scene.tenant().heal();
+        scene.ingress.heal();
+        scene.once_with_code(0);
+        scene.assert_exactly_once();
+    }
+}
+
+#[test]
+fn sigusr1_polls_and_drains_now() {
+    let mut scene = Scene::with(|s| s.integrations[0].poll_interval = "1h".to_string());
+    scene.tenant().publish(Kind::Activities, 10);
+    scene.run();
+    scene.settle();
+    scene.wait_status_is("/streams/1/caught_up", "true");
+    scene.tenant().publish(Kind::Activities, 10);
+    scene.signal(Signal::USR1);
+    scene.settle();
+    scene.assert_exactly_once();
+}
+
+#[test]
+fn sighup_takes_a_good_new_config_and_tells_a_bad_one_and_keeps_the_old() {
+    let mut scene = Scene::with(|s| s.integrations[0].streams = vec!["activities"]);
+    scene.tenant().publish(Kind::Activities, 10);
+    scene.run();
+    scene.settle();
+    let good = scene.config();
+    scene.write_file("config.toml", &good.replace("poll_interval", "pol_interval"));
+    scene.signal(Signal::HUP);
+    scene.wait_log("pol_interval");
+    scene.tenant().publish(Kind::Activities, 10);
+    scene.settle();
+    scene.tenant().publish(Kind::Threats, 10);
+    scene.settings.integrations[0].streams = vec!["activities", "threats"];
+    scene.write_config();
+    scene.signal(Signal::HUP);
+    scene.settle();
+    assert!(scene.daemon().is_running());
+    scene.stop();
+    scene.assert_exactly_once();
+}
+
+#[test]
+fn once_ends_with_75_when_coralogix_cant_be_reached_and_keeps_everything() {
+    let mut scene = Scene::new();
+    scene.tenant().publish(Kind::Activities, 1_200);
+    scene.ingress.server.take_away();
+    scene.once_with_code(75);
+    // SentinelOne need not be asked again: the records are here.
+    scene.tenant().server.take_away();
+    scene.ingress.server.bring_back();
+    scene.once_with_code(75);
+    assert!(scene.ledger.wait_complete(PATIENCE), "drained from the queue\n{}", scene.story());
+    scene.tenant().server.bring_back();
+    scene.once_with_code(0);
+    scene.assert_exactly_once();
+}
+
+#[test]
+fn once_ends_with_77_when_a_credential_or_permission_is_refused() {
+    let mut scene = Scene::new();
+    scene.tenant().publish(Kind::Activities, 100);
+    let key = scene.ingress.key();
+    scene.ingress.accept_only_key("another");
+    scene.once_with_code(77);
+    scene.ingress.accept_only_key(&key);
+    scene.tenant().turn(|knobs| {
+        knobs.closed.insert(Kind::Threats, Closed::Forbidden);
+    });
+    scene.once_with_code(77);
+    assert!(scene.ledger.wait_complete(PATIENCE), "the other stream went on\n{}", scene.story());
+    scene.tenant().revoke_all_tokens();
+    scene.once_with_code(77);
+    let token = scene.tenant().rotate_token(1 << 50);
+    scene.tenant().turn(|knobs| knobs.closed.clear());
+    scene.write_token(0, &token);
+    scene.once_with_code(0);
+    scene.assert_exactly_once();
+}
+
+#[test]
+fn once_drains_what_a_daemon_left_behind() {
+    let mut scene = Scene::new();
+    scene.ingress.fail(On::Singles, None, Fault::status(503));
+    scene.tenant().publish(Kind::Threats, 2_100);
+    scene.run();
+    scene.wait_waiting(2_100);
+    scene.kill();
+    scene.ingress.heal();
+    scene.once_with_code(0);
+    assert_eq!(scene.ledger.balance().delivered, 2_100);
+    scene.assert_exactly_once();
+}
+
+#[test]
+fn a_crash_loop_hammers_nobody() {
+    let mut scene = Scene::with(|s| s.retry_min = "500ms".to_string());
+    scene.ingress.fail(On::Singles, None, Fault::status(503));
+    scene.tenant().publish(Kind::Activities, 10);
+    scene.run();
+    scene.wait_waiting(10);
+    scene.kill();
+    let (asked, sent) = (scene.tenant().requests(), scene.ingress.requests());
+    let begun = Instant::now();
+    for _ in 0..8 {
+        scene.run();
+        scene.wait_up();
+        scene.kill();
+    }
+    let allowed = 8 + usize::try_from(begun.elapsed().as_millis() / 250).unwrap();
+    let (asked, sent) = (scene.tenant().requests() - asked, scene.ingress.requests() - sent);
+    assert!(asked <= 3 * allowed && sent <= allowed, "{asked} and {sent} requests in 8 lives");
+}
+
+#[test]
+fn a_condition_that_lasts_is_told_once() {
+    let mut scene = Scene::with(|s| s.log_level = "info".to_string());
+    scene.ingress.fail(On::Singles, None, Fault::status(503));
+    scene.tenant().publish(Kind::Activities, 10);
+    scene.run();
+    assert!(scene.ingress.wait_for(20, PATIENCE, |got| got.status == 503));
+    let lines = scene.log().lines().filter(|line| line.contains("Coralogix")).count();
+    assert!(lines <= 3, "{lines} lines\n{}", scene.log());
+}

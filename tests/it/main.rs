@@ -1,0 +1,18 @@
+//! The black-box tests: the built program between a tenant and an ingress on loopback, and the
+//! tests of those two servers themselves.
+//!
+//! Promises: no test waits for luck, binds anything but port 0 of loopback, or signals a process
+//! that it did not start.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod commands;
+mod credentials;
+mod delivery;
+mod lifecycle;
+mod network;
+mod polling;
+mod queue;
+mod scene;
+mod servers;

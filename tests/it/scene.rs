@@ -1,0 +1,284 @@
+//! One test's stage: a world, the built program in it, and the sentences tests are made of.
+//!
+//! Promises: waits have a deadline and end at once when their condition holds; a failed wait tells
+//! what was seen: the balance, the status, the last requests and the end of the log.
+
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::process::{Ended, Process};
+use crate::support::world::{Settings, World};
+
+/// Longer than anything takes on a slow machine with every core busy.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+pub struct Scene {
+    world: World,
+    daemon: Option<Process>,
+    /// What every run that ended has written to stderr.
+    log: String,
+}
+
+impl Deref for Scene {
+    type Target = World;
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl DerefMut for Scene {
+    fn deref_mut(&mut self) -> &mut World {
+        &mut self.world
+    }
+}
+
+impl Scene {
+    pub fn new() -> Scene {
+        Scene::with(|_| {})
+    }
+
+    /// A world whose config differs from the usual in what `change` says.
+    pub fn with(change: impl FnOnce(&mut Settings)) -> Scene {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        let program = Path::new(env!("CARGO_BIN_EXE_s1-coralogix"));
+        Scene { world: World::new(program, settings), daemon: None, log: String::new() }
+    }
+
+    // The program.
+
+    /// Starts the daemon.
+    pub fn run(&mut self) {
+        assert!(self.daemon.is_none(), "one daemon at a time");
+        self.daemon = Some(self.world.run());
+    }
+
+    pub fn run_with(&mut self, environment: &[(&str, String)]) {
+        assert!(self.daemon.is_none(), "one daemon at a time");
+        self.daemon = Some(self.world.start(&["run"], environment));
+    }
+
+    pub fn daemon(&self) -> &Process {
+        self.daemon.as_ref().expect("the daemon was started")
+    }
+
+    /// SIGTERM, and a clean end.
+    pub fn stop(&mut self) -> Ended {
+        let ended = self.end_with(Signal::TERM);
+        assert_eq!(ended.code, Some(0), "SIGTERM ends well\n{}", self.story());
+        ended
+    }
+
+    pub fn end_with(&mut self, signal: Signal) -> Ended {
+        self.signal(signal);
+        self.ended()
+    }
+
+    /// Waits for the daemon's end by itself.
+    pub fn ended(&mut self) -> Ended {
+        let ended = self.daemon().wait(PATIENCE);
+        let ended = ended.unwrap_or_else(|| panic!("the daemon does not end\n{}", self.story()));
+        self.log += &ended.err;
+        self.daemon = None;
+        ended
+    }
+
+    pub fn kill(&mut self) {
+        let ended = self.daemon().kill();
+        self.log += &ended.err;
+        self.daemon = None;
+    }
+
+    /// Runs a command to its end.
+    pub fn command(&self, args: &[&str]) -> Ended {
+        self.command_with(args, &[])
+    }
+
+    pub fn command_with(&self, args: &[&str], environment: &[(&str, String)]) -> Ended {
+        let process = self.world.start(args, environment);
+        match process.wait(PATIENCE) {
+            Some(ended) => ended,
+            None => panic!("{args:?} does not end\n{}\n{}", process.err(), self.story()),
+        }
+    }
+
+    pub fn once(&mut self) -> Ended {
+        let ended = self.command(&["run", "--once"]);
+        self.log += &ended.err;
+        ended
+    }
+
+    pub fn once_with_code(&mut self, code: i32) -> Ended {
+        let ended = self.once();
+        assert_eq!(ended.code, Some(code), "run --once\n{}", self.story());
+        ended
+    }
+
+    /// Everything written to stderr so far, by all runs.
+    pub fn log(&self) -> String {
+        let now = self.daemon.as_ref().map(Process::err).unwrap_or_default();
+        format!("{}{now}", self.log)
+    }
+
+    /// Asks the daemon to poll and drain now, where a test need not wait for the interval.
+    pub fn hurry(&self) {
+        self.signal(Signal::USR1);
+    }
+
+    /// Sends a signal once the daemon is up: before, it would mean its death.
+    pub fn signal(&self, signal: Signal) {
+        self.wait_up();
+        self.daemon().signal(signal);
+    }
+
+    pub fn wait_up(&self) {
+        self.wait_status_is("/pid", &self.daemon().pid().to_string());
+    }
+
+    // Conditions.
+
+    /// Waits until everything published is delivered.
+    pub fn settle(&self) {
+        assert!(self.ledger.wait_complete(PATIENCE), "not all is delivered\n{}", self.story());
+    }
+
+    /// Waits until each stream was asked once more and answered, so that what an overlap could
+    /// bring twice has come.
+    pub fn poll_again(&self) {
+        self.poll_again_without_settling();
+        self.settle();
+    }
+
+    /// The same where something is known never to arrive.
+    pub fn poll_again_without_settling(&self) {
+        for tenant in &self.world.tenants {
+            for kind in crate::support::data::Kind::ALL {
+                let polled = |seen: &crate::support::tenant::Seen| seen.kind == Some(kind);
+                if tenant.seen().iter().any(polled) {
+                    let again = tenant.wait_for(2, PATIENCE, polled);
+                    assert!(again, "{} is not polled again\n{}", kind.name(), self.story());
+                }
+            }
+        }
+    }
+
+    pub fn wait_delivered(&self, count: usize) {
+        let there = self.ledger.wait_delivered(count, PATIENCE);
+        assert!(there, "fewer than {count} delivered\n{}", self.story());
+    }
+
+    /// Waits until the status has this value at this JSON pointer.
+    pub fn wait_status_is(&self, pointer: &str, wanted: &str) {
+        let is = |status: &serde_json::Value| {
+            (status.pointer(pointer).is_some_and(|value| text_of(value) == wanted)).then_some(())
+        };
+        let found = self.wait_status(PATIENCE, is);
+        assert!(found.is_some(), "status{pointer} is not {wanted}\n{}", self.story());
+    }
+
+    /// Waits until at least this many records wait in the queue.
+    pub fn wait_waiting(&self, count: u64) {
+        let many = |status: &serde_json::Value| {
+            (status.pointer("/queue/waiting")?.as_u64()? >= count).then_some(())
+        };
+        let found = self.wait_status(PATIENCE, many);
+        assert!(found.is_some(), "fewer than {count} wait\n{}", self.story());
+    }
+
+    pub fn wait_log(&self, text: &str) {
+        let found = self.daemon().wait_err(text, PATIENCE);
+        assert!(found, "the log does not say {text:?}\n{}", self.story());
+    }
+
+    // Judgements.
+
+    pub fn assert_nothing_lost(&self) {
+        let balance = self.ledger.balance();
+        let complaints = self.ingress.look(|state| state.complaints.clone());
+        let fine = balance.lost == 0 && balance.changed == 0 && complaints.is_empty();
+        assert!(fine, "{balance}, complaints {complaints:?}\n{}", self.story());
+    }
+
+    pub fn assert_exactly_once(&self) {
+        self.assert_nothing_lost();
+        let balance = self.ledger.balance();
+        assert_eq!(balance.duplicates, 0, "{balance}\n{}", self.story());
+    }
+
+    pub fn assert_in_order(&self) {
+        let balance = self.ledger.balance();
+        assert_eq!(balance.out_of_order, 0, "{balance}\n{}", self.story());
+    }
+
+    /// Neither log nor status nor any file of the queue holds a secret (P7).
+    pub fn assert_secrets_kept(&self, secrets: &[String]) {
+        let status = self.world.status().map(|status| status.to_string()).unwrap_or_default();
+        for secret in secrets {
+            assert!(!self.log().contains(secret), "a secret in the log\n{}", self.story());
+            assert!(!status.contains(secret), "a secret in the status\n{status}");
+            assert_eq!(files_holding(&self.queue_dir(), secret.as_bytes()), Vec::<String>::new());
+        }
+    }
+
+    /// What was seen, for the message of a failed test.
+    pub fn story(&self) -> String {
+        let missing: Vec<String> = self
+            .ledger
+            .look(|book| book.missing().take(5).map(|entry| format!("{:?}", entry)).collect());
+        let changed = self.ledger.look(|book| book.changed.first().cloned());
+        let status = self.world.status().map(|status| format!("{status:#}")).unwrap_or_default();
+        let seen = |tenant: &crate::support::tenant::Tenant| {
+            let seen = tenant.seen();
+            seen.iter()
+                .rev()
+                .take(6)
+                .map(|s| {
+                    format!(
+                        "{} {} {:?} -> {} ({} rows)",
+                        s.method, s.path, s.query, s.status, s.rows
+                    )
+                })
+                .collect::<Vec<_>>()
+        };
+        let asked: Vec<_> = self.world.tenants.iter().map(seen).collect();
+        let got: Vec<String> = self
+            .ingress
+            .got()
+            .iter()
+            .rev()
+            .take(6)
+            .map(|g| format!("{} {} entries {} -> {}", g.method, g.path, g.entries, g.status))
+            .collect();
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines[lines.len().saturating_sub(40)..].join("\n");
+        format!(
+            "ledger: {}\nmissing: {missing:#?}\nfirst changed: {changed:?}\nasked last: {asked:#?}\n\
+             got last: {got:#?}\nstatus: {status}\nlog:\n{tail}",
+            self.ledger.balance()
+        )
+    }
+}
+
+fn text_of(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_string)
+}
+
+/// The files below a directory that hold these bytes.
+pub fn files_holding(dir: &Path, bytes: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    let Ok(entries) = std::fs::read_dir(dir) else { return found };
+    for entry in entries.flatten() {
+        if entry.path().is_dir() {
+            found.extend(files_holding(&entry.path(), bytes));
+        } else if let Ok(content) = std::fs::read(entry.path())
+            && content.windows(bytes.len()).any(|window| window == bytes)
+        {
+            found.push(entry.path().display().to_string());
+        }
+    }
+    found
+}

@@ -1,0 +1,143 @@
+//! The collector as a child process: its output, its signals, its end.
+//!
+//! Promises: only a child of this process is ever signalled, and never after it was reaped, so a
+//! signal can't reach a stranger who got its number; a child that a test forgets is killed.
+
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+
+use super::watched::Watched;
+
+/// How a child ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+pub struct Process {
+    pid: u32,
+    /// `None` until the child is reaped; changed and signalled under the same lock.
+    ended: Arc<Watched<Option<ExitStatus>>>,
+    out: Arc<Watched<String>>,
+    err: Arc<Watched<String>>,
+}
+
+impl Process {
+    /// Starts a program with these arguments and nothing but these environment variables.
+    pub fn start(program: &Path, args: &[&str], environment: &[(&str, String)]) -> Process {
+        let mut child = Command::new(program)
+            .args(args)
+            .env_clear()
+            .envs(environment.iter().map(|(name, value)| (*name, value.as_str())))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("failed to start {}: {error}", program.display()));
+        let (out, err) = (Arc::new(Watched::default()), Arc::new(Watched::default()));
+        let readers = [
+            follow(child.stdout.take().unwrap(), Arc::clone(&out)),
+            follow(child.stderr.take().unwrap(), Arc::clone(&err)),
+        ];
+        let process = Process { pid: child.id(), ended: Arc::default(), out, err };
+        let ended = Arc::clone(&process.ended);
+        thread::spawn(move || reap(child, readers, &ended));
+        process
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    pub fn out(&self) -> String {
+        self.out.look(String::clone)
+    }
+
+    pub fn err(&self) -> String {
+        self.err.look(String::clone)
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.ended.look(Option::is_none)
+    }
+
+    /// Sends a signal, unless the child has ended already.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.pid).unwrap()).unwrap();
+        self.ended.look(|ended| {
+            if ended.is_none() {
+                // The child may be ending this moment: then there is nothing left to signal.
+                let _ = kill_process(pid, signal);
+            }
+        });
+    }
+
+    /// Waits for the child's end by itself.
+    pub fn wait(&self, within: Duration) -> Option<Ended> {
+        let status = self.ended.wait(within, |ended| *ended)?;
+        Some(Ended {
+            code: status.code(),
+            signal: status.signal(),
+            out: self.out(),
+            err: self.err(),
+        })
+    }
+
+    /// `kill -9`, and waits until the child is gone.
+    pub fn kill(&self) -> Ended {
+        self.signal(Signal::KILL);
+        self.wait(Duration::from_secs(30)).expect("SIGKILL ends every process")
+    }
+
+    /// Waits until the child has written this to stderr.
+    pub fn wait_err(&self, text: &str, within: Duration) -> bool {
+        self.err.wait(within, |err| err.contains(text).then_some(())).is_some()
+    }
+
+    /// The largest resident set so far, in KiB; `None` where the system does not tell.
+    pub fn peak_rss_kib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+        self.ended.wait(Duration::from_secs(30), |ended| *ended);
+    }
+}
+
+fn follow(
+    mut pipe: impl Read + Send + 'static,
+    to: Arc<Watched<String>>,
+) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        let mut buffer = [0; 8 << 10];
+        while let Ok(read @ 1..) = pipe.read(&mut buffer) {
+            to.change(|text| text.push_str(&String::from_utf8_lossy(&buffer[..read])));
+        }
+    })
+}
+
+fn reap(mut child: Child, readers: [thread::JoinHandle<()>; 2], to: &Watched<Option<ExitStatus>>) {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    // Waits without reaping: until the status is taken under the lock, the number stays ours.
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while waitid(WaitId::Pid(pid), options).is_err_and(|error| error == rustix::io::Errno::INTR) {}
+    for reader in readers {
+        reader.join().unwrap();
+    }
+    to.change(|ended| *ended = Some(child.wait().unwrap()));
+}
