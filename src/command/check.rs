@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::cli::Exit;
 use crate::config::Config;
 use crate::edge::probe::{self, Fault, Outcome, Step};
 use crate::edge::proxy::ProxyEnvironment;
@@ -23,25 +24,13 @@ pub struct How<'a> {
     pub proxies: &'a ProxyEnvironment,
 }
 
-/// How `check` ended, with the exit code of the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Ended {
-    AllGood = 0,
-    Failed = 1,
-    TryLater = 75,
-    Refused = 77,
-    BadConfig = 78,
-}
-
-impl Ended {
-    fn after(fault: Fault) -> Ended {
-        match fault {
-            Fault::Unknown => Ended::Failed,
-            Fault::Unreachable => Ended::TryLater,
-            Fault::Refused => Ended::Refused,
-            Fault::Config => Ended::BadConfig,
-        }
+/// The exit code a failing step asks for.
+fn after(fault: Fault) -> Exit {
+    match fault {
+        Fault::Unknown => Exit::Failed,
+        Fault::Unreachable => Exit::TryLater,
+        Fault::Refused => Exit::Refused,
+        Fault::Config => Exit::Config,
     }
 }
 
@@ -51,8 +40,8 @@ pub fn check(
     config_file: &Path,
     how: How,
     out: &mut dyn Write,
-) -> io::Result<Ended> {
-    let mut page = Page { out, utf8: how.utf8, ended: Ended::AllGood, error: None };
+) -> io::Result<Exit> {
+    let mut page = Page { out, utf8: how.utf8, ended: Exit::Done, error: None };
     page.head(&format!("config {}", config_file.display()));
     let doors = Doors::new(config, how.proxies, &Arc::default());
     let mut doors = match doors {
@@ -85,6 +74,11 @@ pub fn check(
     page.close()
 }
 
+/// What a person has to act on first: the higher number.
+fn worse(a: Exit, b: Exit) -> Exit {
+    if a.code() >= b.code() { a } else { b }
+}
+
 fn passed(name: &'static str, text: &str) -> Step {
     Step { name, outcome: Outcome::Passed(text.to_owned()), took: crate::time::Span::ZERO }
 }
@@ -98,7 +92,7 @@ fn failed(name: &'static str, what: String, remedy: String) -> Step {
 struct Page<'a> {
     out: &'a mut dyn Write,
     utf8: bool,
-    ended: Ended,
+    ended: Exit,
     error: Option<io::Error>,
 }
 
@@ -117,7 +111,7 @@ impl Page<'_> {
             Outcome::Noted(text) => (note, text, None),
             Outcome::Skipped(why) => (skip, format!("skipped: {why}"), None),
             Outcome::Failed { what, remedy, fault } => {
-                self.ended = self.ended.max(Ended::after(fault));
+                self.ended = worse(self.ended, after(fault));
                 (bad, what, Some(remedy))
             }
         };
@@ -140,13 +134,13 @@ impl Page<'_> {
         }
     }
 
-    fn close(mut self) -> io::Result<Ended> {
+    fn close(mut self) -> io::Result<Exit> {
         let line = match self.ended {
-            Ended::AllGood => "everything works",
-            Ended::Failed => "something is wrong, see above",
-            Ended::TryLater => "a service can't be reached now, see above",
-            Ended::Refused => "a secret or a permission is refused, see above",
-            Ended::BadConfig => "the config does not fit, see above",
+            Exit::Done => "everything works",
+            Exit::Failed | Exit::Usage | Exit::NotRunning => "something is wrong, see above",
+            Exit::TryLater => "a service can't be reached now, see above",
+            Exit::Refused => "a secret or a permission is refused, see above",
+            Exit::Config => "the config does not fit, see above",
         };
         self.write(&format!("{line}\n"));
         match self.error {
@@ -162,7 +156,7 @@ mod tests {
     use crate::config::SecretSource;
     use crate::edge::loopback::{Server, answer, config, inline, receive};
 
-    fn run(config: &Config, offline: bool, utf8: bool) -> (String, Ended) {
+    fn run(config: &Config, offline: bool, utf8: bool) -> (String, Exit) {
         let mut out = Vec::new();
         let file = Path::new("/etc/s1-coralogix/config.toml");
         let ended = check(
@@ -180,7 +174,7 @@ mod tests {
         let server = Server::start(None, |_, _| {});
         let base = format!("http://127.0.0.1:{}", server.port);
         let (text, ended) = run(&config(&base, inline("tok"), inline("key")), true, false);
-        assert_eq!(ended, Ended::AllGood);
+        assert_eq!(ended, Exit::Done);
         assert_eq!(server.accepted(), 0);
         assert_eq!(
             text,
@@ -207,7 +201,7 @@ mod tests {
         let base = format!("http://127.0.0.1:{}", server.port);
         let mut config = config(&base, inline("tok"), inline("key"));
         let (text, ended) = run(&config, false, true);
-        assert_eq!(ended, Ended::Refused);
+        assert_eq!(ended, Exit::Refused);
         assert_eq!(ended as u8, 77);
         assert!(text.contains("\n  \u{2717} token "), "{text}");
         assert!(text.contains("Generate a new API token"), "{text}");
@@ -216,14 +210,14 @@ mod tests {
 
         config.coralogix.api_key = SecretSource::File("/nonexistent/key".into());
         let (text, ended) = run(&config, false, true);
-        assert_eq!((ended, ended as u8), (Ended::BadConfig, 78), "{text}");
+        assert_eq!((ended, ended as u8), (Exit::Config, 78), "{text}");
     }
 
     #[test]
     fn a_service_that_is_down_is_worth_another_try() {
         let (text, ended) =
             run(&config("http://tenant.invalid", inline("t"), inline("k")), false, false);
-        assert_eq!((ended, ended as u8), (Ended::TryLater, 75), "{text}");
+        assert_eq!((ended, ended as u8), (Exit::TryLater, 75), "{text}");
         assert!(text.contains("FAIL DNS "), "{text}");
     }
 
@@ -232,7 +226,7 @@ mod tests {
         let mut config = config("http://127.0.0.1:9", inline("t"), inline("k"));
         config.network.ca_file = Some("/nonexistent/ca.pem".into());
         let (text, ended) = run(&config, false, false);
-        assert_eq!(ended, Ended::BadConfig);
+        assert_eq!(ended, Exit::Config);
         assert!(text.contains("FAIL config "), "{text}");
         assert!(text.contains("/nonexistent/ca.pem: No such file"), "{text}");
     }

@@ -20,7 +20,7 @@ use ureq::unversioned::transport::{
 use ureq::{Error, Timeout};
 
 use super::clock::mono;
-use super::keeper::plain;
+use super::secret::plain;
 use super::tls::{HandshakeFailed, Tls, cut_short};
 use crate::limits::{ADDRESSES_MAX, NETWORK_WAIT_PIECE_MS};
 use crate::record::NetTrouble;

@@ -17,7 +17,6 @@ pub mod proxy;
 pub mod real;
 pub mod secret;
 pub mod signal;
-mod stub;
 pub mod tls;
 
 #[cfg(test)]

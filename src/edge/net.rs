@@ -17,8 +17,8 @@ use ureq::http::{self, HeaderMap, HeaderValue, Method};
 use ureq::{Agent, Body, Error, Timeout};
 
 use super::dial::{Dialer, Dialing, Names, Wire, is_cut};
-use super::keeper::plain;
 use super::proxy::{self, BadProxy, ProxyEnvironment};
+use super::secret::plain;
 use super::tls::{CutShort, Tls};
 use crate::config::Network;
 use crate::limits::{CONNECTION_BUFFER_BYTES, IDLE_CONNECTION_SECONDS_MAX};

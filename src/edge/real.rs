@@ -12,11 +12,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::clock::{self, Clock, Source};
-use super::keeper::{Keeper, plain};
+use super::keeper::Keeper;
 use super::net::{Peer, Post, Request, hidden};
 use super::proxy::{BadProxy, ProxyEnvironment};
+use super::secret::plain;
 use super::signal::Inbox;
-use super::stub::{SYSTEM_INFO_PATH, TOKEN_DETAILS_PATH, jwt_end, token_details_body};
 use super::tls::Tls;
 use super::{Ask, Credential, Edge, Signals, Woke};
 use crate::config::{Config, Integration};
@@ -25,6 +25,8 @@ use crate::limits::{
     SLEEP_SECONDS_MAX, STOP_GRACE_SECONDS,
 };
 use crate::record::{Answer, NetTrouble};
+use crate::s1::request::{SYSTEM_INFO_PATH, TOKEN_DETAILS_PATH, token_details_body};
+use crate::s1::token::jwt_end;
 use crate::time::{Mono, Span, Stamp};
 
 /// Where a batch is posted.

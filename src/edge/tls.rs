@@ -113,7 +113,7 @@ impl Tls {
                 | io::ErrorKind::BrokenPipe => {
                     format!("{host} closed the connection during the handshake")
                 }
-                _ => format!("the handshake with {host} broke: {}", super::keeper::plain(&error)),
+                _ => format!("the handshake with {host} broke: {}", super::secret::plain(&error)),
             }),
             other => HandshakeFailed::Transport(other),
         }
