@@ -109,5 +109,8 @@ pub const PARKED_WHY_BYTES_MAX: usize = 1 << 10;
 
 const _: () = assert!(TAKE_FRAMES_MAX * 64 <= INDEX_COMMIT_BYTES_MAX);
 const _: () = assert!(STALE_CHUNKS_PER_COMMIT_MAX * 64 <= INDEX_COMMIT_BYTES_MAX / 2);
+/// While the disk is full, the reserve is tried for again after at most so many questions for
+/// room: an hour at one every `ROOM_CHECK_SECONDS`.
+pub const RESERVE_PAUSE_ASKED_MAX: u32 = 240;
 /// Streams in one checkpoint: more than anyone has tenants, times three kinds.
 pub const STREAMS_MAX: u32 = 20_000;

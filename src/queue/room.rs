@@ -8,7 +8,10 @@ use std::io;
 use super::disk::Disk;
 use super::index::{Index, Opener};
 use super::{Queue, QueueError, QueueLimits};
-use crate::limits::{QUARANTINE_BYTES_MAX, QUEUE_SLACK_BYTES, RESERVE_BYTES, ROOM_MARGIN_BYTES};
+use crate::limits::{
+    QUARANTINE_BYTES_MAX, QUEUE_SLACK_BYTES, RESERVE_BYTES, RESERVE_PAUSE_ASKED_MAX,
+    ROOM_MARGIN_BYTES,
+};
 use crate::prng::Prng;
 use crate::record::Room;
 
@@ -27,8 +30,34 @@ pub(super) struct Books {
     pub quarantine_bytes: u64,
     /// What the last page that was refused would have needed.
     refused_bytes: u64,
-    /// Free bytes and log bytes when the disk said that it was full.
-    full_at: Option<(u64, u64)>,
+    full: Full,
+}
+
+/// When to try for the reserve again after the disk said that it was full. Each try writes it in
+/// whole, and under a quota, where free bytes say nothing, what it freed itself looks like room.
+#[derive(Debug, Default)]
+struct Full {
+    /// Free bytes and log bytes at that time.
+    at: Option<(u64, u64)>,
+    /// How often room was asked for since the last try, and how often it is asked in vain.
+    asked: u32,
+    pause: u32,
+}
+
+impl Full {
+    fn is_due(&mut self, free: u64, log: u64) -> bool {
+        let Some((free_then, log_then)) = self.at else { return true };
+        self.asked += 1;
+        let more_free = free >= free_then.saturating_add(2 * RESERVE_BYTES);
+        let less_held = log < log_then && (log == 0 || log + 2 * RESERVE_BYTES <= log_then);
+        more_free || less_held || self.asked > self.pause
+    }
+
+    fn again(&mut self, free: u64, log: u64) {
+        self.at = Some((free, log));
+        self.asked = 0;
+        self.pause = (2 * self.pause).clamp(1, RESERVE_PAUSE_ASKED_MAX);
+    }
 }
 
 impl Books {
@@ -39,7 +68,7 @@ impl Books {
             parked_bytes: 0,
             quarantine_bytes: 0,
             refused_bytes: 0,
-            full_at: None,
+            full: Full::default(),
         }
     }
 
@@ -49,6 +78,7 @@ impl Books {
 
     pub fn fits(&mut self) {
         self.refused_bytes = 0;
+        self.full = Full::default();
     }
 
     /// What the quarantine may take: never a large part of a small queue.
@@ -116,7 +146,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let _ = self.disk.remove(RESERVE);
         self.room.has_reserve = false;
         let free = self.disk.free_bytes().unwrap_or(0);
-        self.room.full_at = Some((free, self.log.bytes()));
+        self.room.full.again(free, self.log.bytes());
     }
 
     fn take_back_reserve(&mut self) {
@@ -124,23 +154,14 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if free < self.room.limits.min_free_bytes.saturating_add(RESERVE_BYTES) {
             return;
         }
-        if let Some((free_then, log_then)) = self.room.full_at {
-            // What the reserve itself freed is no sign of room: under a quota, where `free` says
-            // nothing, it would be taken and given up for ever.
-            let more_free = free >= free_then.saturating_add(2 * RESERVE_BYTES);
-            let less_held = self.log.bytes() == 0 && log_then > 0
-                || self.log.bytes() + 2 * RESERVE_BYTES <= log_then;
-            if !more_free && !less_held {
-                return;
-            }
+        let log = self.log.bytes();
+        if !self.room.full.is_due(free, log) {
+            return;
         }
         if self.write_reserve().is_ok() {
             self.room.has_reserve = true;
-            self.room.full_at = None;
         } else {
-            let _ = self.disk.remove(RESERVE);
-            let free = self.disk.free_bytes().unwrap_or(0);
-            self.room.full_at = Some((free, self.log.bytes()));
+            self.give_up_reserve();
         }
     }
 
