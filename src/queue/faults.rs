@@ -8,13 +8,15 @@ use std::io::ErrorKind;
 
 use super::mem::{Fault, MemDisk};
 use super::testing::*;
-use super::{MemQueue, QueueError};
+use super::{MemQueue, QueueError, QueueLimits};
 use crate::prng::Prng;
 use crate::record::{Kind, Opened, Place, Progress, RowKey, StreamName, Take};
 use crate::time::{Mono, Stamp};
 
 const OVERLAP: i64 = 25;
 const STEPS: u64 = 60;
+/// Small, so that the reserve is, and the many lives are short.
+const SMALL: QueueLimits = QueueLimits { max_size_bytes: 4 << 20, min_free_bytes: 1 << 20 };
 
 /// What the program's core keeps of a stream.
 struct Walk {
@@ -55,7 +57,7 @@ impl Life {
     }
 
     fn open(&mut self) -> Result<(), Gone> {
-        let (queue, opened, _) = self.disk.try_open(LIMITS).map_err(|_| Gone)?;
+        let (queue, opened, _) = self.disk.try_open(SMALL).map_err(|_| Gone)?;
         self.queue = Some(queue);
         self.take_over(opened);
         Ok(())
@@ -215,7 +217,7 @@ fn operations(seed: u64) -> u64 {
 /// As many as asked for by the environment of the build, for long runs; a few otherwise.
 fn seeds() -> std::ops::Range<u64> {
     let asked = option_env!("S1_CORALOGIX_QUEUE_SEEDS").and_then(|text| text.parse().ok());
-    1..asked.unwrap_or(4) + 1
+    1..asked.unwrap_or(2) + 1
 }
 
 #[test]

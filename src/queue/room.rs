@@ -18,7 +18,7 @@ use crate::record::Room;
 pub(super) const RESERVE: &str = "reserve";
 pub(super) const QUARANTINE: &str = "quarantine";
 pub(super) const PARKED: &str = "parked";
-/// The reserve is written in pieces of this size.
+/// The reserve is written in pieces of this size, longer than what file systems compress at once.
 const RESERVE_PIECE_BYTES: usize = 256 << 10;
 
 /// What is kept in mind about room.
@@ -45,11 +45,11 @@ struct Full {
 }
 
 impl Full {
-    fn is_due(&mut self, free: u64, log: u64) -> bool {
+    fn is_due(&mut self, free: u64, log: u64, reserve: u64) -> bool {
         let Some((free_then, log_then)) = self.at else { return true };
         self.asked += 1;
-        let more_free = free >= free_then.saturating_add(2 * RESERVE_BYTES);
-        let less_held = log < log_then && (log == 0 || log + 2 * RESERVE_BYTES <= log_then);
+        let more_free = free >= free_then.saturating_add(2 * reserve);
+        let less_held = log < log_then && (log == 0 || log + 2 * reserve <= log_then);
         more_free || less_held || self.asked > self.pause
     }
 
@@ -81,6 +81,11 @@ impl Books {
         self.full = Full::default();
     }
 
+    /// What is held back for a full disk: less of a small queue.
+    fn reserve_bytes(&self) -> u64 {
+        RESERVE_BYTES.min(self.limits.max_size_bytes / 8)
+    }
+
     /// What the quarantine may take: never a large part of a small queue.
     fn quarantine_max(&self) -> u64 {
         QUARANTINE_BYTES_MAX.min(self.limits.max_size_bytes / 8)
@@ -90,7 +95,7 @@ impl Books {
 impl<D: Disk, O: Opener> Queue<D, O> {
     /// What all files of the queue take on disk.
     pub(super) fn bytes(&mut self) -> u64 {
-        let reserve = if self.room.has_reserve { RESERVE_BYTES } else { 0 };
+        let reserve = if self.room.has_reserve { self.room.reserve_bytes() } else { 0 };
         self.bytes_without_reserve() + reserve
     }
 
@@ -101,7 +106,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// Whether `need` bytes more stay below `max_size`, with room for the reserve and the index.
     fn fits_within_size(&mut self, need: u64) -> bool {
-        let planned = self.bytes_without_reserve() + RESERVE_BYTES + QUEUE_SLACK_BYTES;
+        let held_back = self.room.reserve_bytes() + QUEUE_SLACK_BYTES;
+        let planned = self.bytes_without_reserve() + held_back;
         planned.saturating_add(need) <= self.room.limits.max_size_bytes
     }
 
@@ -122,7 +128,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// Whether an entry to be parked fits: within `max_size` it may use the slack.
     pub(super) fn may_park(&mut self, need: u64) -> bool {
-        self.bytes_without_reserve() + RESERVE_BYTES + need <= self.room.limits.max_size_bytes
+        let planned = self.bytes_without_reserve() + self.room.reserve_bytes() + need;
+        planned <= self.room.limits.max_size_bytes
     }
 
     /// Whether there is room for a page as large as the last one that was refused.
@@ -151,11 +158,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     fn take_back_reserve(&mut self) {
         let free = self.disk.free_bytes().unwrap_or(u64::MAX);
-        if free < self.room.limits.min_free_bytes.saturating_add(RESERVE_BYTES) {
+        if free < self.room.limits.min_free_bytes.saturating_add(self.room.reserve_bytes()) {
             return;
         }
         let log = self.log.bytes();
-        if !self.room.full.is_due(free, log) {
+        let reserve = self.room.reserve_bytes();
+        if !self.room.full.is_due(free, log, reserve) {
             return;
         }
         if self.write_reserve().is_ok() {
@@ -173,14 +181,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             _ => {}
         }
         self.disk.create(RESERVE)?;
+        let bytes = self.room.reserve_bytes() as usize;
         let mut noise = Prng::new(RESERVE_BYTES);
-        let mut piece = Vec::with_capacity(RESERVE_PIECE_BYTES);
-        for _ in 0..RESERVE_BYTES as usize / RESERVE_PIECE_BYTES {
-            piece.clear();
-            while piece.len() < RESERVE_PIECE_BYTES {
-                piece.extend_from_slice(&noise.next().to_le_bytes());
-            }
-            self.disk.append(RESERVE, &piece)?;
+        let words = (0..RESERVE_PIECE_BYTES / 8).flat_map(|_| noise.next().to_le_bytes());
+        let piece: Vec<u8> = words.collect();
+        for written in (0..bytes).step_by(RESERVE_PIECE_BYTES) {
+            self.disk.append(RESERVE, &piece[..RESERVE_PIECE_BYTES.min(bytes - written)])?;
         }
         self.disk.sync_data(RESERVE)?;
         self.disk.sync_dir("")
@@ -190,7 +196,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     pub(super) fn count_bytes(&mut self) -> io::Result<()> {
         let items = self.disk.list("")?;
         let reserve = items.iter().find(|item| item.name == RESERVE);
-        self.room.has_reserve = reserve.is_some_and(|item| item.len == RESERVE_BYTES);
+        self.room.has_reserve = reserve.is_some_and(|item| item.len == self.room.reserve_bytes());
         self.room.parked_bytes = self.disk.tree_bytes(PARKED)?;
         self.room.quarantine_bytes = self.disk.tree_bytes(QUARANTINE)?;
         Ok(())
