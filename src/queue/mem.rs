@@ -299,6 +299,13 @@ impl Opener for MemOpener {
         medium.indexes.remove(&number);
         Ok(())
     }
+
+    fn remove_below(&mut self, number: u32) -> io::Result<()> {
+        let mut medium = self.medium.borrow_mut();
+        medium.gate()?;
+        medium.indexes.retain(|older, _| *older >= number);
+        Ok(())
+    }
 }
 
 /// An open index in memory. Like sled, it answers nothing after its first error.

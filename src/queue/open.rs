@@ -48,6 +48,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         let _ = self.disk.sync_dir("");
         started?;
+        // Left behind when renewing the index was cut short.
+        let _ = self.opener.remove_below(self.number);
         self.give_back_files();
         Ok(())
     }
@@ -172,14 +174,14 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
     }
 
-    fn drop_index(&mut self) {
+    pub(super) fn drop_index(&mut self) {
         if let Some(index) = self.index.take() {
             index.forget();
         }
     }
 
     /// Opens the index of the current number; a full disk gives up the reserve for it.
-    fn open_index(&mut self) -> Result<(), IndexError> {
+    pub(super) fn open_index(&mut self) -> Result<(), IndexError> {
         let mut opened = self.opener.open(self.number);
         if let Err(error) = &opened
             && error.fault == IndexFault::Full

@@ -6,7 +6,7 @@
 use std::io;
 
 use super::disk::{Disk, is_full};
-use super::index::{Batch, IndexError, IndexFault, Opener};
+use super::index::{Batch, Index, IndexError, IndexFault, Opener};
 use super::keys::{self, State};
 use super::log::{Found, LogFiles, Scan};
 use super::replay::{Page, Partial, Replay};
@@ -14,6 +14,7 @@ use super::room::PARKED;
 use super::streams::{Stream, Streams, chunked, earlier};
 use super::{Queue, QueueError, put_state, put_stream};
 use crate::record::{Place, Progress, Seq};
+use crate::time::Mono;
 
 /// What a new index is built on.
 pub(super) struct Base {
@@ -79,6 +80,44 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.end_replay(&replay, damaged, base.next_seq);
         self.write_streams(batch).map_err(told)?;
         self.note_oldest().map_err(told)
+    }
+
+    /// Writes a long index anew, small, once there is nothing in it but what is in memory too.
+    /// The checkpoint comes first: with it, a start that finds the new index unfinished loses
+    /// nothing and repeats nothing.
+    pub(super) fn renew_index(&mut self, now: Mono) {
+        let is_long = |index: &mut O::Index| index.bytes() > self.room.index_bytes_max;
+        if self.state.records > 0 || !self.index.as_mut().is_some_and(is_long) {
+            return;
+        }
+        if !self.write_checkpoint(now) {
+            return;
+        }
+        let (old, old_number) = (self.index.take(), self.number);
+        self.number += 1;
+        let told = |error: QueueError| error.to_string();
+        let renewed = self.open_index().map_err(|error| error.why);
+        match renewed.and_then(|()| self.write_streams(Batch::default()).map_err(told)) {
+            Ok(()) => {
+                if let Some(old) = old {
+                    old.close();
+                }
+                // What stays is removed at the next start.
+                let _ = self.opener.remove_below(self.number);
+            }
+            Err(why) => {
+                self.drop_index();
+                self.room.index_bytes_max = u64::MAX;
+                let name = self.quarantine_name(&format!("index.{}", self.number));
+                if self.opener.set_aside(self.number, &name).is_ok() {
+                    self.after_quarantine(&name, &format!("This index was not finished: {why}."));
+                    (self.index, self.number) = (old, old_number);
+                } else if let Some(old) = old {
+                    // Two indexes, and the newer is not whole: only a third one helps.
+                    old.forget();
+                }
+            }
+        }
     }
 
     fn put_page(&mut self, batch: &mut Batch, mut page: Page) -> Result<(), QueueError> {

@@ -9,8 +9,8 @@ use super::disk::Disk;
 use super::index::{Index, Opener};
 use super::{Queue, QueueError, QueueLimits};
 use crate::limits::{
-    QUARANTINE_BYTES_MAX, QUEUE_SLACK_BYTES, RESERVE_BYTES, RESERVE_PAUSE_ASKED_MAX,
-    ROOM_MARGIN_BYTES,
+    INDEX_BYTES_MAX, QUARANTINE_BYTES_MAX, QUEUE_SLACK_BYTES, RESERVE_BYTES,
+    RESERVE_PAUSE_ASKED_MAX, ROOM_MARGIN_BYTES,
 };
 use crate::prng::Prng;
 use crate::record::Room;
@@ -31,6 +31,8 @@ pub(super) struct Books {
     /// What the last page that was refused would have needed.
     refused_bytes: u64,
     full: Full,
+    /// From this length on the index is written anew when that is cheap.
+    pub index_bytes_max: u64,
 }
 
 /// When to try for the reserve again after the disk said that it was full. Each try writes it in
@@ -69,6 +71,7 @@ impl Books {
             quarantine_bytes: 0,
             refused_bytes: 0,
             full: Full::default(),
+            index_bytes_max: INDEX_BYTES_MAX,
         }
     }
 
