@@ -264,7 +264,10 @@ fn a_missing_secret_still_lets_the_network_be_tried() {
     let steps = team(&config);
     assert_eq!(outline(&steps), "secret: DNS+ TCP+ answer+ clock! domain+ key-");
     let (what, remedy, fault) = failure(&steps);
-    assert!(what.contains("/nonexistent/token (API key of Coralogix): it does not exist"), "{what}");
+    assert!(
+        what.contains("/nonexistent/token (API key of Coralogix): it does not exist"),
+        "{what}"
+    );
     assert!(remedy.starts_with("Create it"), "{remedy}");
     assert_eq!(fault, Fault::Config);
 }

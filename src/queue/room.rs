@@ -186,20 +186,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.disk.create(RESERVE)?;
         let bytes = self.room.reserve_bytes() as usize;
         let mut noise = Prng::new(RESERVE_BYTES);
-<<<<<<< HEAD
-        let mut piece = Vec::with_capacity(RESERVE_PIECE_BYTES);
-        for _ in 0..RESERVE_BYTES as usize / RESERVE_PIECE_BYTES {
-            piece.clear();
-            while piece.len() < RESERVE_PIECE_BYTES {
-                piece.extend_from_slice(&noise.next_u64().to_le_bytes());
-            }
-            self.disk.append(RESERVE, &piece)?;
-=======
         let words = (0..RESERVE_PIECE_BYTES / 8).flat_map(|_| noise.next_u64().to_le_bytes());
         let piece: Vec<u8> = words.collect();
         for written in (0..bytes).step_by(RESERVE_PIECE_BYTES) {
             self.disk.append(RESERVE, &piece[..RESERVE_PIECE_BYTES.min(bytes - written)])?;
->>>>>>> part-b
         }
         self.disk.sync_data(RESERVE)?;
         self.disk.sync_dir("")
