@@ -11,10 +11,18 @@ use crate::limits;
 use crate::record::{Progress, RowKey, StreamName};
 use crate::time::Stamp;
 
-/// Measured with `cargo bench --bench way`, for records of 2.6 KB: level 1 takes 4.2 us and leaves
-/// 0.149 of the size, level 2 6.5 us and 0.106, level 3 9.7 us and 0.100. Two microseconds are worth
-/// a third of what goes to flash and over the uplink; three more for a twentieth are not.
-const LEVEL: u32 = 2;
+/// How hard to compress, by the size of the page. The CPU of a box is short while it catches up on
+/// full pages, flash and uplink are short all the time, and in steady state a page is a few
+/// records. Measured on 1,000 activities of 2.6 KB, 3.0 KB as entries, in frames of 256 KiB
+/// (docs/PERFORMANCE.md): level 1 leaves 0.300 of the entries for 12.5 us a record, level 2 0.223
+/// for 19.5 us, level 3 0.211 for 28.9 us, level 6 0.181 for 39.6 us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// A page that fills a frame or more.
+    Bulk = 1,
+    /// A page that fits into one frame.
+    Small = 6,
+}
 
 /// What a sync flush ends with: the length of an empty stored block, and its complement.
 pub const SYNC_MARK: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
@@ -24,13 +32,11 @@ pub struct Deflater {
     compress: Compress,
 }
 
-impl Default for Deflater {
-    fn default() -> Deflater {
-        Deflater::with_level(LEVEL)
-    }
-}
-
 impl Deflater {
+    pub fn new(effort: Effort) -> Deflater {
+        Deflater::with_level(effort as u32)
+    }
+
     pub fn with_level(level: u32) -> Deflater {
         Deflater { compress: Compress::new(Compression::new(level), false) }
     }
@@ -89,7 +95,8 @@ pub fn inflate(frame: &Frame) -> Result<Vec<u8>, &'static str> {
 /// Collects the entries of one page of one stream.
 pub struct Packer {
     stream: StreamName,
-    deflater: Deflater,
+    /// Made with the first frame, when it is known what kind of page this is.
+    deflater: Option<Deflater>,
     raw: Vec<u8>,
     entries: Vec<EntryMeta>,
     /// The highest stamp so far.
@@ -102,7 +109,7 @@ impl Packer {
     pub fn new(stream: StreamName) -> Packer {
         Packer {
             stream,
-            deflater: Deflater::default(),
+            deflater: None,
             raw: Vec::new(),
             entries: Vec::new(),
             highest: Stamp::MIN,
@@ -116,7 +123,7 @@ impl Packer {
         let is_full = self.raw.len() + 1 + entry.len() > limits::FRAME_RAW_BYTES_MAX
             || self.entries.len() >= limits::FRAME_ENTRIES_MAX;
         if is_full && !self.entries.is_empty() {
-            self.close_frame();
+            self.close_frame(Effort::Bulk);
         }
         if !self.entries.is_empty() {
             self.raw.push(b',');
@@ -131,7 +138,7 @@ impl Packer {
     /// the last claims no more than what is in it and before it.
     pub fn finish(mut self, progress: Progress) -> Vec<Frame> {
         if !self.entries.is_empty() {
-            self.close_frame();
+            self.close_frame(Effort::Small);
         }
         for frame in &mut self.frames {
             let position = frame.progress.position.min(progress.position);
@@ -144,9 +151,11 @@ impl Packer {
         self.frames
     }
 
-    fn close_frame(&mut self) {
+    /// The effort counts for the first frame; the others of the page follow it.
+    fn close_frame(&mut self, effort: Effort) {
         self.scratch.clear();
-        self.deflater.deflate(&self.raw, &mut self.scratch);
+        let deflater = self.deflater.get_or_insert_with(|| Deflater::new(effort));
+        deflater.deflate(&self.raw, &mut self.scratch);
         self.frames.push(Frame {
             stream: self.stream.clone(),
             // Set right by `finish`, which knows the page's.

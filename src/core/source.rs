@@ -168,7 +168,7 @@ impl Stream {
         let after = walk.after_page(last, page.date, page.next.clone(), self.plan.overlap);
         let from = after.next_from(position, self.plan.overlap).max(progress.from);
         let progress = Progress { position, from };
-        let fresh = self.known.fresh(&page.keys);
+        let fresh = self.known.fresh(&page.keys, walk.from);
         let keys = fresh.iter().map(|at| page.keys[*at as usize]);
         let known = keys.filter(|key| key.stamp >= from).collect();
         let goes_on = page.next.is_some() && !page.keys.is_empty();

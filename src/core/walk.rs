@@ -71,11 +71,13 @@ impl Known {
         Known { keys: keys.into_iter().collect() }
     }
 
-    /// The indices of the rows that were not seen before, each key once.
-    pub fn fresh(&self, rows: &[RowKey]) -> Vec<u32> {
+    /// The indices of the rows that were not seen before, each key once. A row before `from` is
+    /// settled: it only comes when SentinelOne compares more coarsely than in microseconds.
+    pub fn fresh(&self, rows: &[RowKey], from: Stamp) -> Vec<u32> {
         let mut in_page = BTreeSet::new();
         let rows = rows.iter().enumerate();
-        rows.filter(|(_, key)| !self.keys.contains(key) && in_page.insert(**key))
+        rows.filter(|(_, key)| key.stamp >= from)
+            .filter(|(_, key)| !self.keys.contains(key) && in_page.insert(**key))
             .map(|(at, _)| u32::try_from(at).expect("a page has at most PAGE_ROWS_MAX rows"))
             .collect()
     }
@@ -149,13 +151,18 @@ mod tests {
     fn known_rows_and_repeats_in_a_page_are_not_fresh() {
         let known = Known::new([key(1, 1), key(2, 2)]);
         let rows = [key(1, 1), key(2, 3), key(2, 3), key(3, 2)];
-        assert_eq!(known.fresh(&rows), [1, 3]);
+        assert_eq!(known.fresh(&rows, at(0)), [1, 3]);
+    }
+
+    #[test]
+    fn a_row_before_the_walk_is_settled_and_not_fresh() {
+        assert_eq!(Known::default().fresh(&[key(1, 1), key(2, 2)], at(2)), [1]);
     }
 
     #[test]
     fn a_changed_threat_is_fresh_again() {
         let known = Known::new([key(1, 1)]);
-        assert_eq!(known.fresh(&[key(2, 1)]), [0]);
+        assert_eq!(known.fresh(&[key(2, 1)], at(0)), [0]);
     }
 
     #[test]
