@@ -61,6 +61,14 @@ impl Integration {
     }
 }
 
+impl Settings {
+    /// Gives up on silence this soon.
+    pub fn be_impatient(&mut self, timeout: &str) {
+        self.connect_timeout = timeout.to_string();
+        self.timeout = timeout.to_string();
+    }
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -256,6 +264,13 @@ impl World {
     /// What the queue's directory takes on disk.
     pub fn queue_bytes(&self) -> u64 {
         bytes_below(&self.queue_dir())
+    }
+}
+
+impl World {
+    /// What the queue's log files take on disk.
+    pub fn log_bytes(&self) -> u64 {
+        bytes_below(&self.queue_dir().join("log"))
     }
 }
 
