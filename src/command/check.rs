@@ -8,37 +8,29 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::cli::Exit;
 use crate::config::Config;
 use crate::edge::probe::{self, Fault, Outcome, Step};
 use crate::edge::proxy::ProxyEnvironment;
 use crate::edge::real::Doors;
 
-/// How the result is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub struct How<'a> {
+    /// Only what can be told without sending anything.
+    pub offline: bool,
     /// Check marks; plain words where the terminal has none.
     pub utf8: bool,
+    pub proxies: &'a ProxyEnvironment,
 }
 
-/// How `check` ended, with the exit code of the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Ended {
-    AllGood = 0,
-    Failed = 1,
-    TryLater = 75,
-    Refused = 77,
-    BadConfig = 78,
-}
-
-impl Ended {
-    fn after(fault: Fault) -> Ended {
-        match fault {
-            Fault::Unknown => Ended::Failed,
-            Fault::Unreachable => Ended::TryLater,
-            Fault::Refused => Ended::Refused,
-            Fault::Config => Ended::BadConfig,
-        }
+/// The exit code a failing step asks for.
+fn after(fault: Fault) -> Exit {
+    match fault {
+        Fault::Unknown => Exit::Failed,
+        Fault::Unreachable => Exit::TryLater,
+        Fault::Refused => Exit::Refused,
+        Fault::Config => Exit::Config,
     }
 }
 
@@ -46,13 +38,12 @@ impl Ended {
 pub fn check(
     config: &Config,
     config_file: &Path,
-    offline: bool,
-    look: Look,
+    how: How,
     out: &mut dyn Write,
-) -> io::Result<Ended> {
-    let mut page = Page { out, look, ended: Ended::AllGood, error: None };
+) -> io::Result<Exit> {
+    let mut page = Page { out, utf8: how.utf8, ended: Exit::Done, error: None };
     page.head(&format!("config {}", config_file.display()));
-    let doors = Doors::new(config, &ProxyEnvironment::read(), &Arc::default());
+    let doors = Doors::new(config, how.proxies, &Arc::default());
     let mut doors = match doors {
         Ok(doors) => {
             page.step(passed("config", "valid"));
@@ -70,17 +61,22 @@ pub fn check(
     };
     for (door, integration) in doors.tenants.iter_mut().zip(&config.integrations) {
         page.head(&format!("integration {} ({})", integration.name, integration.tenant));
-        match offline {
+        match how.offline {
             true => drop(probe::secret(door, &mut |step| page.step(step))),
             false => probe::tenant(door, integration, &mut |step| page.step(step)),
         }
     }
     page.head(&format!("Coralogix ({})", config.coralogix.url));
-    match offline {
+    match how.offline {
         true => drop(probe::secret(&mut doors.sink, &mut |step| page.step(step))),
         false => probe::team(&mut doors.sink, &mut |step| page.step(step)),
     }
     page.close()
+}
+
+/// What a person has to act on first: the higher number.
+fn worse(a: Exit, b: Exit) -> Exit {
+    if a.code() >= b.code() { a } else { b }
 }
 
 fn passed(name: &'static str, text: &str) -> Step {
@@ -95,8 +91,8 @@ fn failed(name: &'static str, what: String, remedy: String) -> Step {
 /// What is written, and how it stands so far.
 struct Page<'a> {
     out: &'a mut dyn Write,
-    look: Look,
-    ended: Ended,
+    utf8: bool,
+    ended: Exit,
     error: Option<io::Error>,
 }
 
@@ -106,7 +102,7 @@ impl Page<'_> {
     }
 
     fn step(&mut self, step: Step) {
-        let [good, note, bad, skip] = match self.look.utf8 {
+        let [good, note, bad, skip] = match self.utf8 {
             true => ["\u{2713}", "!", "\u{2717}", "-"],
             false => ["ok  ", "note", "FAIL", "skip"],
         };
@@ -115,7 +111,7 @@ impl Page<'_> {
             Outcome::Noted(text) => (note, text, None),
             Outcome::Skipped(why) => (skip, format!("skipped: {why}"), None),
             Outcome::Failed { what, remedy, fault } => {
-                self.ended = self.ended.max(Ended::after(fault));
+                self.ended = worse(self.ended, after(fault));
                 (bad, what, Some(remedy))
             }
         };
@@ -138,18 +134,100 @@ impl Page<'_> {
         }
     }
 
-    fn close(mut self) -> io::Result<Ended> {
+    fn close(mut self) -> io::Result<Exit> {
         let line = match self.ended {
-            Ended::AllGood => "everything works",
-            Ended::Failed => "something is wrong, see above",
-            Ended::TryLater => "a service can't be reached now, see above",
-            Ended::Refused => "a secret or a permission is refused, see above",
-            Ended::BadConfig => "the config does not fit, see above",
+            Exit::Done => "everything works",
+            Exit::Failed | Exit::Usage | Exit::NotRunning => "something is wrong, see above",
+            Exit::TryLater => "a service can't be reached now, see above",
+            Exit::Refused => "a secret or a permission is refused, see above",
+            Exit::Config => "the config does not fit, see above",
         };
         self.write(&format!("{line}\n"));
         match self.error {
             Some(error) => Err(error),
             None => Ok(self.ended),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::SecretSource;
+    use crate::edge::loopback::{Server, answer, config, inline, receive};
+
+    fn run(config: &Config, offline: bool, utf8: bool) -> (String, Exit) {
+        let mut out = Vec::new();
+        let file = Path::new("/etc/s1-coralogix/config.toml");
+        let ended = check(
+            config,
+            file,
+            How { offline, utf8, proxies: &ProxyEnvironment::default() },
+            &mut out,
+        )
+        .unwrap();
+        (String::from_utf8(out).unwrap(), ended)
+    }
+
+    #[test]
+    fn offline_reads_config_and_secrets_and_sends_nothing() {
+        let server = Server::start(None, |_, _| {});
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let (text, ended) = run(&config(&base, inline("tok"), inline("key")), true, false);
+        assert_eq!(ended, Exit::Done);
+        assert_eq!(server.accepted(), 0);
+        assert_eq!(
+            text,
+            format!(
+                "config /etc/s1-coralogix/config.toml\n  \
+                   ok   config                valid\n\
+                 integration acme ({base})\n  \
+                   ok   secret                read from the config file\n\
+                 Coralogix ({base})\n  \
+                   ok   secret                read from the config file\n\
+                 everything works\n"
+            )
+        );
+    }
+
+    #[test]
+    fn the_failure_a_person_must_act_on_decides_the_exit_code() {
+        let server = Server::start(None, |wire, _| {
+            while let Some(request) = receive(wire) {
+                let tenant = request.head.contains("/web/api/");
+                answer(wire, if tenant { "401 No" } else { "503 Later" }, "", b"");
+            }
+        });
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let mut config = config(&base, inline("tok"), inline("key"));
+        let (text, ended) = run(&config, false, true);
+        assert_eq!(ended, Exit::Refused);
+        assert_eq!(ended as u8, 77);
+        assert!(text.contains("\n  \u{2717} token "), "{text}");
+        assert!(text.contains("Generate a new API token"), "{text}");
+        assert!(text.contains("- threats "), "{text}");
+        assert!(text.ends_with("a secret or a permission is refused, see above\n"), "{text}");
+
+        config.coralogix.api_key = SecretSource::File("/nonexistent/key".into());
+        let (text, ended) = run(&config, false, true);
+        assert_eq!((ended, ended as u8), (Exit::Config, 78), "{text}");
+    }
+
+    #[test]
+    fn a_service_that_is_down_is_worth_another_try() {
+        let (text, ended) =
+            run(&config("http://tenant.invalid", inline("t"), inline("k")), false, false);
+        assert_eq!((ended, ended as u8), (Exit::TryLater, 75), "{text}");
+        assert!(text.contains("FAIL DNS "), "{text}");
+    }
+
+    #[test]
+    fn a_bad_network_setting_is_told_before_anything_is_tried() {
+        let mut config = config("http://127.0.0.1:9", inline("t"), inline("k"));
+        config.network.ca_file = Some("/nonexistent/ca.pem".into());
+        let (text, ended) = run(&config, false, false);
+        assert_eq!(ended, Exit::Config);
+        assert!(text.contains("FAIL config "), "{text}");
+        assert!(text.contains("/nonexistent/ca.pem: No such file"), "{text}");
     }
 }

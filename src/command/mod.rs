@@ -8,10 +8,11 @@ pub mod settings;
 pub mod status;
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use crate::cli::{self, Command, Exit, Invocation};
 use crate::core::Mode;
+use crate::edge::proxy::ProxyEnvironment;
 use crate::edge::{config_file, host};
 
 /// A failure for people, with the exit code for scripts.
@@ -34,13 +35,11 @@ pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
         Command::Run { once } => run::run(&config, if once { Mode::Once } else { Mode::Daemon }),
         Command::Check { offline } => {
             let settings = settings::load(&config)?;
-            let look = check::Look { utf8: host::speaks_utf8() || !io::stdout().is_terminal() };
+            let proxies = ProxyEnvironment::read();
+            let how = check::How { offline, utf8: host::speaks_utf8(), proxies: &proxies };
             let mut out = io::stdout().lock();
-            match check::check(&settings, &config, offline, look, &mut out) {
-                Ok(ended) => Ok(Exit::ALL
-                    .into_iter()
-                    .find(|exit| exit.code() == ended as u8)
-                    .unwrap_or(Exit::Failed)),
+            match check::check(&settings, &config, how, &mut out) {
+                Ok(ended) => Ok(ended),
                 Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
                 Err(why) => Err(Failure::new(Exit::Failed, format!("Failed to print: {why}"))),
             }

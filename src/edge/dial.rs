@@ -20,9 +20,9 @@ use ureq::unversioned::transport::{
 use ureq::{Error, Timeout};
 
 use super::clock::mono;
-use super::keeper::plain;
+use super::secret::plain;
 use super::tls::{HandshakeFailed, Tls, cut_short};
-use crate::limits::NETWORK_WAIT_PIECE_MS;
+use crate::limits::{ADDRESSES_MAX, NETWORK_WAIT_PIECE_MS};
 use crate::record::NetTrouble;
 use crate::time::Mono;
 
@@ -132,8 +132,7 @@ impl Resolver for Names {
             failed(text.to_owned())
         })?;
         let mut addresses = self.empty();
-        let room = addresses.capacity_left();
-        for address in found.take(room) {
+        for address in found.take(ADDRESSES_MAX) {
             addresses.push(address);
         }
         if addresses.is_empty() {
@@ -144,17 +143,6 @@ impl Resolver for Names {
             steps.addresses = addresses.iter().map(|address| address.ip().to_string()).collect();
         });
         Ok(addresses)
-    }
-}
-
-/// What `ArrayVec` does not say of itself.
-trait CapacityLeft {
-    fn capacity_left(&self) -> usize;
-}
-
-impl<T, const N: usize> CapacityLeft for ureq::unversioned::resolver::ArrayVec<T, N> {
-    fn capacity_left(&self) -> usize {
-        N - self.len()
     }
 }
 
@@ -201,7 +189,8 @@ impl Connector<()> for Dialer {
             false => Box::new(patient),
         };
         self.wire.made.fetch_add(1, Ordering::Relaxed);
-        Ok(Some(Box::new(Meter { inner: ready, wire: Arc::clone(&self.wire) })))
+        let wire = Arc::clone(&self.wire);
+        Ok(Some(Box::new(Meter { inner: ready, wire, hung_up: false })))
     }
 }
 
@@ -362,10 +351,15 @@ impl Transport for Patient {
 }
 
 /// The outermost layer: notices whether the request went out and whether an answer began.
+///
+/// A peer that hangs up while the request is still being sent may have answered before, as
+/// servers do with 413. So the rest of the request is let go and the answer is read; without one
+/// the read tells that the connection is gone.
 #[derive(Debug)]
 struct Meter {
     inner: Box<dyn Transport>,
     wire: Arc<Wire>,
+    hung_up: bool,
 }
 
 impl Transport for Meter {
@@ -374,11 +368,20 @@ impl Transport for Meter {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        if self.hung_up {
+            return Ok(());
+        }
         let result = self.inner.transmit_output(amount, timeout);
         if result.is_err() {
             self.wire.unsent.store(true, Ordering::Relaxed);
         }
-        result
+        match result {
+            Err(Error::Io(error)) if is_cut(error.kind()) => {
+                self.hung_up = true;
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// A reset is told apart from an end: ureq takes either for the end of a body that has no
@@ -395,7 +398,7 @@ impl Transport for Meter {
     }
 
     fn is_open(&mut self) -> bool {
-        self.inner.is_open()
+        !self.hung_up && self.inner.is_open()
     }
 
     fn is_tls(&self) -> bool {

@@ -3,82 +3,65 @@
 //! Promises: a changed file is used at the next request, without restart or signal; a change is
 //! told once. Never: prints a secret, or goes on with an old one when the file can't be read.
 
-use std::fs::{File, Metadata};
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-
 use crate::config::SecretSource;
-use crate::limits::SECRET_FILE_BYTES_MAX;
 use crate::record::NetTrouble;
 use crate::secret::Secret;
 
-/// What tells one state of a file from another. The change time is part of it, so that a file
-/// made readable by chmod is noticed too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Identity {
-    fn of(metadata: &Metadata) -> Identity {
-        Identity {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-
-    /// Follows links, because that is how mounted secrets are switched.
-    fn look(path: &Path) -> Option<Identity> {
-        std::fs::metadata(path).ok().map(|metadata| Identity::of(&metadata))
-    }
-}
+use super::secret::{SecretFile, State};
 
 /// One secret and where it comes from.
 #[derive(Debug)]
 pub struct Keeper {
-    /// What it is, for people: `API token`, `API key`.
-    what: &'static str,
-    source: SecretSource,
-    held: Option<(Identity, Secret)>,
+    kept: Kept,
     /// The state of the file that the caller knows of.
-    told: Option<Identity>,
+    told: Option<State>,
     /// The state of the file that last ended a sleep.
-    woke: Option<Identity>,
+    woke: Option<State>,
     /// The last use failed: unreadable, or refused by the service.
     doubted: bool,
 }
 
+#[derive(Debug)]
+enum Kept {
+    File(SecretFile),
+    Inline(Secret),
+    Environment { name: &'static str, secret: Secret },
+}
+
 impl Keeper {
+    /// `what` it is, for people: `API token`, `API key`.
     pub fn new(what: &'static str, source: SecretSource) -> Keeper {
-        let told = match &source {
-            SecretSource::File(path) => Identity::look(path),
-            SecretSource::Inline(_) | SecretSource::Environment { .. } => None,
+        let (kept, told) = match source {
+            SecretSource::File(path) => {
+                let told = State::look(&path);
+                (Kept::File(SecretFile::new(what, path)), told)
+            }
+            SecretSource::Inline(secret) => (Kept::Inline(secret), None),
+            SecretSource::Environment { name, secret } => {
+                (Kept::Environment { name, secret }, None)
+            }
         };
-        Keeper { what, source, held: None, told, woke: told, doubted: false }
+        Keeper { kept, told, woke: told, doubted: false }
     }
 
     /// The secret as it is now. The file is only read when it changed.
     pub fn current(&mut self) -> Result<Secret, NetTrouble> {
-        let result = match &self.source {
-            SecretSource::Inline(secret) | SecretSource::Environment { secret, .. } => {
-                Ok(secret.clone())
-            }
-            SecretSource::File(path) => read_if_changed(&mut self.held, path)
-                .map_err(|why| NetTrouble::Secret(explain(self.what, path, &why))),
+        let result = match &mut self.kept {
+            Kept::Inline(secret) | Kept::Environment { secret, .. } => Ok(secret.clone()),
+            Kept::File(file) => file.current().map(|(secret, _)| secret),
         };
-        if result.is_err() {
-            self.held = None;
+        result.map_err(|why| {
             self.doubted = true;
+            NetTrouble::Secret(why.to_string())
+        })
+    }
+
+    /// A warning when everybody on the machine can read the secret.
+    pub fn exposure(&self) -> Option<String> {
+        match &self.kept {
+            Kept::File(file) => file.exposure(),
+            Kept::Inline(_) | Kept::Environment { .. } => None,
         }
-        result
     }
 
     /// Takes what the service thought of the secret.
@@ -88,7 +71,7 @@ impl Keeper {
 
     /// Whether the file is worth a look every second: only a change can help now.
     pub fn is_doubted(&self) -> bool {
-        self.doubted && matches!(self.source, SecretSource::File(_))
+        self.doubted && matches!(self.kept, Kept::File(_))
     }
 
     /// Whether the file changed since this was last asked. A file that is gone is no news.
@@ -114,56 +97,19 @@ impl Keeper {
 
     /// Where the secret comes from, for people.
     pub fn origin(&self) -> String {
-        match &self.source {
-            SecretSource::File(path) => path.display().to_string(),
-            SecretSource::Inline(_) => "the config file".to_owned(),
-            SecretSource::Environment { name, .. } => format!("${name}"),
+        match &self.kept {
+            Kept::File(file) => file.path().display().to_string(),
+            Kept::Inline(_) => "the config file".to_owned(),
+            Kept::Environment { name, .. } => format!("${name}"),
         }
     }
 
-    fn look(&self) -> Option<Identity> {
-        match &self.source {
-            SecretSource::File(path) => Identity::look(path),
-            SecretSource::Inline(_) | SecretSource::Environment { .. } => None,
+    fn look(&self) -> Option<State> {
+        match &self.kept {
+            Kept::File(file) => State::look(file.path()),
+            Kept::Inline(_) | Kept::Environment { .. } => None,
         }
     }
-}
-
-fn read_if_changed(held: &mut Option<(Identity, Secret)>, path: &Path) -> Result<Secret, String> {
-    let file = File::open(path).map_err(|error| plain(&error))?;
-    // The state is taken before the content: a file that changes in between differs from it at
-    // the next use and is read again.
-    let identity = Identity::of(&file.metadata().map_err(|error| plain(&error))?);
-    if let Some((known, secret)) = held
-        && *known == identity
-    {
-        return Ok(secret.clone());
-    }
-    if identity.size > SECRET_FILE_BYTES_MAX {
-        return Err(format!("it is longer than {SECRET_FILE_BYTES_MAX} bytes"));
-    }
-    let mut text = String::new();
-    file.take(SECRET_FILE_BYTES_MAX).read_to_string(&mut text).map_err(|error| plain(&error))?;
-    let secret = Secret::new(&text).map_err(|why| why.to_string())?;
-    *held = Some((identity, secret.clone()));
-    Ok(secret)
-}
-
-/// An error of the system without its number.
-pub fn plain(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.find(" (os error") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
-    }
-}
-
-fn explain(what: &str, path: &Path, why: &str) -> String {
-    format!(
-        "failed to read the {what} from {}: {why}. Put the {what} alone into this file and let \
-         only the user this program runs as read it",
-        path.display()
-    )
 }
 
 #[cfg(test)]
@@ -197,8 +143,8 @@ mod tests {
         let path = dir.path().join("token");
         let mut keeper = Keeper::new("API token", SecretSource::File(path.clone()));
         let Err(NetTrouble::Secret(text)) = keeper.current() else { panic!("no file, no secret") };
-        assert!(text.contains("failed to read the API token from"), "{text}");
-        assert!(text.contains("No such file"), "{text}");
+        assert!(text.contains("Failed to read the secret file"), "{text}");
+        assert!(text.contains("(API token): it does not exist"), "{text}");
         assert!(keeper.is_doubted());
         assert!(!keeper.is_fresh());
 

@@ -13,7 +13,9 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::config::Network;
+use crate::config::{self, Config, Integration, Network, SecretSource};
+use crate::record::{Kind, Start, WriteMode};
+use crate::secret::Secret;
 use crate::time::Span;
 
 /// A directory that is gone after the test.
@@ -82,8 +84,7 @@ pub fn receive(wire: &mut dyn Wired) -> Option<Received> {
 /// An answer with a length, on a connection that stays.
 pub fn answer(wire: &mut dyn Wired, status: &str, headers: &str, body: &[u8]) {
     let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
-    let _ = wire.write_all(head.as_bytes());
-    let _ = wire.write_all(body);
+    let _ = wire.write_all(&[head.as_bytes(), body].concat());
     let _ = wire.flush();
 }
 
@@ -124,6 +125,8 @@ fn serve(
     script: impl Fn(&mut dyn Wired),
 ) {
     let Ok(mut stream) = stream else { return };
+    // As real servers do: what the system holds back is lost when a reset follows.
+    stream.set_nodelay(true).unwrap();
     match tls {
         None => script(&mut stream),
         Some(config) => {
@@ -220,5 +223,38 @@ pub fn network() -> Network {
         connect_timeout: Span::seconds(10),
         timeout: Span::seconds(20),
         allow_http: true,
+    }
+}
+
+pub fn inline(text: &str) -> SecretSource {
+    SecretSource::Inline(Secret::new(text).unwrap())
+}
+
+/// A config with one tenant, where tenant and sink are at one address.
+pub fn config(base: &str, token: SecretSource, key: SecretSource) -> Config {
+    let integration = Integration {
+        name: "acme".to_owned(),
+        tenant: base.to_owned(),
+        api_token: token,
+        application_name: "acme".to_owned(),
+        subsystem_name: "SentinelOne".to_owned(),
+        streams: vec![Kind::Threats, Kind::Activities],
+        poll_interval: Span::seconds(60),
+        start: Start::Now,
+        overlap: Span::seconds(120),
+    };
+    Config {
+        coralogix: config::Coralogix { url: base.to_owned(), api_key: key },
+        queue: config::Queue {
+            dir: "queue".into(),
+            max_size_bytes: 1 << 30,
+            min_free_bytes: 1 << 20,
+            write: WriteMode::Always,
+        },
+        integrations: vec![integration],
+        network: network(),
+        retry: config::Retry { min: Span::seconds(1), max: Span::minutes(5) },
+        log_level: log::LevelFilter::Info,
+        status_file: "status.json".into(),
     }
 }

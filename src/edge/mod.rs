@@ -17,13 +17,14 @@ pub mod proxy;
 pub mod real;
 pub mod secret;
 pub mod signal;
-mod stub;
 pub mod tls;
 
 #[cfg(test)]
-mod loopback;
+pub mod loopback;
 #[cfg(test)]
 mod net_tests;
+#[cfg(test)]
+mod probe_tests;
 
 use crate::record::{Answer, Credential, NetTrouble};
 use crate::time::{Mono, Stamp};

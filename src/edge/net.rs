@@ -4,6 +4,7 @@
 //! followed; a dead idle connection is not an error where sending again is safe (keeps P2).
 //! Never: judges an answer, or prints a header.
 
+use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,8 +17,8 @@ use ureq::http::{self, HeaderMap, HeaderValue, Method};
 use ureq::{Agent, Body, Error, Timeout};
 
 use super::dial::{Dialer, Dialing, Names, Wire, is_cut};
-use super::keeper::plain;
 use super::proxy::{self, BadProxy, ProxyEnvironment};
+use super::secret::plain;
 use super::tls::{CutShort, Tls};
 use crate::config::Network;
 use crate::limits::{CONNECTION_BUFFER_BYTES, IDLE_CONNECTION_SECONDS_MAX};
@@ -26,7 +27,6 @@ use crate::record::{Answer, NetTrouble};
 const USER_AGENT: &str = concat!("s1-coralogix/", env!("CARGO_PKG_VERSION"));
 
 /// A service at one address. Keeps at most one connection.
-#[derive(Debug)]
 pub struct Peer {
     agent: Agent,
     /// Scheme and authority, no path.
@@ -35,6 +35,13 @@ pub struct Peer {
     tls: Tls,
     /// Host and port of the proxy on the way.
     pub proxied: Option<String>,
+}
+
+/// The agent is left out, for it knows the proxy's password.
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer").field("base", &self.base).finish_non_exhaustive()
+    }
 }
 
 /// What is asked of a service.
@@ -112,16 +119,26 @@ impl Peer {
     /// may have taken it (keeps P2).
     pub fn exchange(&self, request: &Request) -> Result<Answer, NetTrouble> {
         let made = self.wire.begin(request.grace);
-        let result = self.once(request);
-        let Err(error) = &result else { return result.map_err(explain) };
-        let was_idle = self.wire.connections_made() == made && !self.wire.is_answered();
-        let safe = request.post.is_none() || self.wire.is_unsent();
-        if was_idle && safe && hung_up(error) {
+        let mut result = self.once(request);
+        if result.as_ref().is_err_and(|error| self.was_dead(error, made, request)) {
             log::debug!("{}: an idle connection was dead, asking again on a new one", self.base);
             self.wire.begin(request.grace);
-            return self.once(request).map_err(explain);
+            result = self.once(request);
         }
-        result.map_err(explain)
+        match result.map_err(explain)? {
+            // Whatever it means, it can't be a promise to keep what was not sent (keeps P1).
+            answer if answer.status < 300 && self.wire.is_unsent() => {
+                Err(NetTrouble::Broken("it was closed before the request was sent".to_owned()))
+            }
+            answer => Ok(answer),
+        }
+    }
+
+    /// Whether sending again at once is due and safe. `made`: connections before the exchange.
+    fn was_dead(&self, error: &Error, made: u64, request: &Request) -> bool {
+        let was_idle = self.wire.connections_made() == made && !self.wire.is_answered();
+        let is_safe = request.post.is_none() || self.wire.is_unsent();
+        was_idle && is_safe && hung_up(error)
     }
 
     fn once(&self, request: &Request) -> Result<Answer, Error> {
@@ -145,8 +162,19 @@ impl Peer {
             date: text(&parts.headers, &DATE),
             retry_after: text(&parts.headers, &RETRY_AFTER),
             content_type: text(&parts.headers, &CONTENT_TYPE),
-            body: read(body, request.answer_bytes_max)?,
+            body: self.read(body, request.answer_bytes_max)?,
         })
+    }
+
+    /// A peer that hangs up on a request that is still being sent often cuts its own answer too.
+    /// Its status says what is wrong, so such an answer is taken as far as it came.
+    fn read(&self, body: Body, bytes_max: u64) -> Result<Vec<u8>, Error> {
+        let expected = body.content_length().unwrap_or(0).min(bytes_max);
+        let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
+        match body.into_with_config().limit(bytes_max).reader().read_to_end(&mut bytes) {
+            Err(error) if !self.wire.is_unsent() => Err(error.into()),
+            _ => Ok(bytes),
+        }
     }
 }
 
@@ -167,13 +195,6 @@ fn host_of(authority: &str) -> &str {
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-}
-
-fn read(body: Body, bytes_max: u64) -> Result<Vec<u8>, Error> {
-    let expected = body.content_length().unwrap_or(0).min(bytes_max);
-    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
-    body.into_with_config().limit(bytes_max).reader().read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn hung_up(error: &Error) -> bool {

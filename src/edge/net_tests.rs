@@ -159,6 +159,52 @@ fn a_dead_idle_connection_is_replaced_for_a_get_and_reported_for_a_post() {
 }
 
 #[test]
+fn an_answer_that_comes_before_the_request_is_sent_is_heard() {
+    let large = vec![b'x'; 16 << 20];
+    let authority = Authority::new("Test CA");
+    let tls = authority.server("localhost", 2090);
+    for config in [None, Some(tls)] {
+        let scheme = if config.is_some() { "https" } else { "http" };
+        // It reads the head only and closes, so that the rest of the body meets a reset.
+        let server = Server::start(config, |wire, _| {
+            let mut head = [0; 256];
+            let _ = wire.read(&mut head);
+            answer(wire, "413 Payload Too Large", "Connection: close\r\n", b"too long");
+        });
+        let base = format!("{scheme}://localhost:{}", server.port);
+        let peer = peer_with(&base, &network(), &trusting(&authority), &Arc::default());
+        let answer = peer.exchange(&post(&large)).expect(scheme);
+        assert_eq!((answer.status, server.accepted()), (413, 1));
+    }
+    // But a 200 to half a request is no promise.
+    let (_server, peer) = plain(|wire, _| {
+        let mut head = [0; 256];
+        let _ = wire.read(&mut head);
+        answer(wire, "200 OK", "Connection: close\r\n", b"");
+    });
+    let error = peer.exchange(&post(&large)).unwrap_err();
+    assert!(matches!(error, NetTrouble::Broken(_)), "{error:?}");
+}
+
+#[test]
+fn a_post_that_was_not_sent_whole_on_an_idle_connection_is_sent_again() {
+    let (server, peer) = plain(|wire, number| {
+        if number > 0 {
+            let length = receive(wire).unwrap().body.len();
+            return answer(wire, "200 OK", "", length.to_string().as_bytes());
+        }
+        receive(wire);
+        answer(wire, "200 OK", "", b"ok");
+        let mut head = [0; 256];
+        let _ = wire.read(&mut head);
+    });
+    assert_eq!(body(peer.exchange(&post(b"[]"))), "ok");
+    let large = vec![b'x'; 16 << 20];
+    assert_eq!(body(peer.exchange(&post(&large))), large.len().to_string());
+    assert_eq!(server.accepted(), 2);
+}
+
+#[test]
 fn a_get_is_tried_again_only_once() {
     let (server, peer) = plain(|wire, number| {
         receive(wire);
@@ -231,6 +277,23 @@ fn a_request_to_stop_ends_a_wait_that_has_no_grace() {
     let error = peer.exchange(&get("/")).unwrap_err();
     assert!(error.to_string().contains("told to stop"), "{error}");
     drop(release);
+}
+
+#[test]
+fn a_delivery_in_flight_is_still_answered_after_a_request_to_stop() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopper = Arc::clone(&stop);
+    let server = Server::start(None, move |wire, _| {
+        while receive(wire).is_some() {
+            stopper.store(true, Ordering::SeqCst);
+            answer(wire, "200 OK", "", b"ok");
+        }
+    });
+    let base = format!("http://127.0.0.1:{}", server.port);
+    let peer = peer_with(&base, &network(), &Tls::new(None).unwrap(), &stop);
+    let patient = || Request { grace: Duration::from_secs(10), ..post(b"[]") };
+    assert_eq!(body(peer.exchange(&patient())), "ok");
+    assert_eq!(body(peer.exchange(&patient())), "ok");
 }
 
 #[test]

@@ -13,7 +13,6 @@ use flate2::write::GzEncoder;
 use super::clock::{self, mono};
 use super::net::{Peer, Post, Request, hidden};
 use super::real::{Door, SINGLES_PATH, ask};
-use super::stub::{Query, SYSTEM_INFO_PATH, details_end, jwt_end, page_path};
 use super::{Ask, certificate};
 use crate::config::Integration;
 use crate::limits::{
@@ -21,6 +20,8 @@ use crate::limits::{
     TOKEN_END_WARN_DAYS,
 };
 use crate::record::{Answer, Kind, NetTrouble};
+use crate::s1::request::{Query, SYSTEM_INFO_PATH, page_path};
+use crate::s1::token::{details_end, jwt_end};
 use crate::secret::Secret;
 use crate::time::{Mono, Span, Stamp};
 

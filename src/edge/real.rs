@@ -12,11 +12,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::clock::{self, Clock, Source};
-use super::keeper::{Keeper, plain};
+use super::keeper::Keeper;
 use super::net::{Peer, Post, Request, hidden};
 use super::proxy::{BadProxy, ProxyEnvironment};
+use super::secret::plain;
 use super::signal::Inbox;
-use super::stub::{SYSTEM_INFO_PATH, TOKEN_DETAILS_PATH, jwt_end, token_details_body};
 use super::tls::Tls;
 use super::{Ask, Credential, Edge, Signals, Woke};
 use crate::config::{Config, Integration};
@@ -25,6 +25,8 @@ use crate::limits::{
     SLEEP_SECONDS_MAX, STOP_GRACE_SECONDS,
 };
 use crate::record::{Answer, NetTrouble};
+use crate::s1::request::{SYSTEM_INFO_PATH, TOKEN_DETAILS_PATH, token_details_body};
+use crate::s1::token::jwt_end;
 use crate::time::{Mono, Span, Stamp};
 
 /// Where a batch is posted.
@@ -250,42 +252,8 @@ mod tests {
     use std::sync::{Mutex, mpsc};
 
     use super::*;
-    use crate::config::{self, SecretSource};
-    use crate::edge::loopback::{Received, Server, answer, network, receive, scratch_dir};
-    use crate::record::{Kind, Start, WriteMode};
-    use crate::secret::Secret;
-
-    fn config(base: &str, token: SecretSource, key: SecretSource) -> Config {
-        let integration = Integration {
-            name: "acme".to_owned(),
-            tenant: base.to_owned(),
-            api_token: token,
-            application_name: "acme".to_owned(),
-            subsystem_name: "SentinelOne".to_owned(),
-            streams: vec![Kind::Threats],
-            poll_interval: Span::seconds(60),
-            start: Start::Now,
-            overlap: Span::seconds(120),
-        };
-        Config {
-            coralogix: config::Coralogix { url: base.to_owned(), api_key: key },
-            queue: config::Queue {
-                dir: "queue".into(),
-                max_size_bytes: 1 << 30,
-                min_free_bytes: 1 << 20,
-                write: WriteMode::Always,
-            },
-            integrations: vec![integration],
-            network: network(),
-            retry: config::Retry { min: Span::seconds(1), max: Span::minutes(5) },
-            log_level: log::LevelFilter::Info,
-            status_file: "status.json".into(),
-        }
-    }
-
-    fn inline(text: &str) -> SecretSource {
-        SecretSource::Inline(Secret::new(text).unwrap())
-    }
+    use crate::config::SecretSource;
+    use crate::edge::loopback::{Received, Server, answer, config, inline, receive, scratch_dir};
 
     /// A real edge without signals of its own: they are the whole process's, and other tests
     /// raise some.

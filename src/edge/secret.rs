@@ -42,7 +42,7 @@ enum Cause {
 /// What tells one content of a file from another without reading it. The change time is part of
 /// it, so that a file made readable by chmod, or rewritten within one tick, is noticed too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct State {
+pub(super) struct State {
     device: u64,
     inode: u64,
     size: u64,
@@ -51,6 +51,11 @@ struct State {
 }
 
 impl State {
+    /// Follows links, because that is how mounted secrets are switched.
+    pub(super) fn look(path: &Path) -> Option<State> {
+        std::fs::metadata(path).ok().map(|metadata| State::of(&metadata))
+    }
+
     fn of(metadata: &Metadata) -> State {
         State {
             device: metadata.dev(),
@@ -181,7 +186,7 @@ fn exposure(setting: &str, path: &Path, mode: u32) -> Option<String> {
 }
 
 /// An error of the system without its number.
-fn plain(error: &io::Error) -> String {
+pub(super) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
         Some(end) => text[..end].to_owned(),

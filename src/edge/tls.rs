@@ -87,10 +87,13 @@ impl Tls {
         })?;
         let mut connection = ClientConnection::new(self.config.clone(), name)
             .map_err(|error| HandshakeFailed::Refused(error.to_string()))?;
-        *self.witness.shown.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.witness.note(None);
         while connection.is_handshaking() {
             connection.complete_io(&mut sock).map_err(|error| self.explain(host, error))?;
         }
+        // A resumed session asks no verifier; its certificate is the one verified before.
+        let shown = connection.peer_certificates().and_then(|chain| chain.first());
+        self.witness.note(shown.and_then(|leaf| certificate::summary(leaf)));
         let version = match connection.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
             _ => "TLS 1.3",
@@ -110,7 +113,7 @@ impl Tls {
                 | io::ErrorKind::BrokenPipe => {
                     format!("{host} closed the connection during the handshake")
                 }
-                _ => format!("the handshake with {host} broke: {}", super::keeper::plain(&error)),
+                _ => format!("the handshake with {host} broke: {}", super::secret::plain(&error)),
             }),
             other => HandshakeFailed::Transport(other),
         }
@@ -157,6 +160,12 @@ struct Witness {
     shown: Mutex<Option<Summary>>,
 }
 
+impl Witness {
+    fn note(&self, shown: Option<Summary>) {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+    }
+}
+
 impl ServerCertVerifier for Witness {
     fn verify_server_cert(
         &self,
@@ -166,8 +175,7 @@ impl ServerCertVerifier for Witness {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) =
-            certificate::summary(end_entity);
+        self.note(certificate::summary(end_entity));
         self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
@@ -262,9 +270,7 @@ impl Transport for TlsTransport {
         while !rest.is_empty() {
             let taken = self.connection.writer().write(rest)?;
             rest = &rest[taken..];
-            while self.connection.wants_write() {
-                self.connection.write_tls(&mut self.sock)?;
-            }
+            write_through(&mut self.connection, &mut self.sock)?;
         }
         Ok(())
     }
@@ -289,9 +295,9 @@ impl Transport for TlsTransport {
             self.connection.process_new_packets().map_err(|error| {
                 Error::Io(io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
             })?;
-            while self.connection.wants_write() {
-                self.connection.write_tls(&mut self.sock)?;
-            }
+            // What TLS itself has to say in between. If it can't be written, or the rest of a
+            // request can't, there may still be an answer to read; the next read tells.
+            let _ = write_through(&mut self.connection, &mut self.sock);
         }
     }
 
@@ -302,6 +308,13 @@ impl Transport for TlsTransport {
     fn is_tls(&self) -> bool {
         true
     }
+}
+
+fn write_through(connection: &mut ClientConnection, sock: &mut TransportAdapter) -> io::Result<()> {
+    while connection.wants_write() {
+        connection.write_tls(sock)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

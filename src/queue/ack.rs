@@ -32,6 +32,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.let_go(end, Batch::default())?;
         self.give_back_files();
         self.checkpoint_now_and_then(now);
+        self.renew_index(now);
         Ok(self.held())
     }
 
@@ -187,7 +188,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// Writes the checkpoint if it says anything new. A failure is passed over: the old one is
     /// still true, only older.
-    pub(super) fn write_checkpoint(&mut self, now: Mono) {
+    /// Answers whether it is up to date.
+    pub(super) fn write_checkpoint(&mut self, now: Mono) -> bool {
         let is_empty = self.state.records == 0;
         let streams = self.streams.iter().map(|stream| {
             let settled = if is_empty { stream.row.progress } else { stream.row.delivered };
@@ -210,6 +212,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             self.checkpointed.crc = crc;
             self.checkpointed.is_due = false;
         }
+        crc == self.checkpointed.crc
     }
 }
 

@@ -23,10 +23,12 @@ pub mod disk;
 pub mod index;
 mod keys;
 mod log;
+mod medium;
 pub mod mem;
 mod open;
 mod peek;
 pub mod real;
+mod rebuild;
 mod replay;
 mod room;
 pub mod sled;
@@ -52,6 +54,9 @@ use index::{Batch, Index, IndexFault, Opener};
 pub type RealQueue = Queue<real::RealDisk, sled::SledOpener>;
 /// The queue as the simulation runs it.
 pub type MemQueue = Queue<mem::MemDisk, mem::MemOpener>;
+
+/// A queue, where its streams stand, and what was repaired.
+pub type OpenedQueue<D, O> = (Queue<D, O>, Opened, Vec<Finding>);
 
 /// What the config says about the queue's size (P4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,7 +191,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         opener: O,
         limits: QueueLimits,
         streams: &[StreamName],
-    ) -> Result<(Self, Opened, Vec<Finding>), OpenError> {
+    ) -> Result<OpenedQueue<D, O>, OpenError> {
         let mut queue = Queue {
             disk,
             opener,

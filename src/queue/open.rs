@@ -11,28 +11,19 @@ use super::disk::{Disk, is_full};
 use super::index::{Batch, Index, IndexError, IndexFault, Opener};
 use super::keys::{self, State, StreamRow, Tail};
 use super::log::{DIR, Found, LogFiles, Scan};
+use super::rebuild::{Base, take_in};
 use super::replay::{Page, Partial, Replay};
 use super::room::{PARKED, QUARANTINE};
-use super::streams::{Streams, chunked, earlier};
+use super::streams::{Streams, chunked};
 use super::{OpenError, Queue, QueueError, put_state, put_stream};
 use crate::frame::Fields;
 use crate::limits::{INDEX_OPEN_ATTEMPTS_MAX, INDEX_REPLACED_MAX};
-use crate::record::{Place, Progress, Seq};
+use crate::record::{Place, Seq};
 
 /// A file `opening.<n>` is there while the index is being opened for the n-th time in a row.
 const MARKER: &str = "opening.";
 /// Rows of the index read at a time.
 const ROWS: usize = 1_024;
-
-/// What a new index is built on.
-struct Base {
-    head: Place,
-    next_seq: Seq,
-    /// As far as delivered.
-    streams: Streams,
-    /// What this process knows beyond that.
-    memory: Option<Streams>,
-}
 
 /// Says what an error of the disk means for a start.
 pub(super) fn disk_error(place: String, error: &io::Error) -> OpenError {
@@ -57,6 +48,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         let _ = self.disk.sync_dir("");
         started?;
+        // Left behind when renewing the index was cut short.
+        let _ = self.opener.remove_below(self.number);
         self.give_back_files();
         Ok(())
     }
@@ -181,14 +174,14 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
     }
 
-    fn drop_index(&mut self) {
+    pub(super) fn drop_index(&mut self) {
         if let Some(index) = self.index.take() {
             index.forget();
         }
     }
 
     /// Opens the index of the current number; a full disk gives up the reserve for it.
-    fn open_index(&mut self) -> Result<(), IndexError> {
+    pub(super) fn open_index(&mut self) -> Result<(), IndexError> {
         let mut opened = self.opener.open(self.number);
         if let Err(error) = &opened
             && error.fault == IndexFault::Full
@@ -311,99 +304,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.commit_with_chunks(batch, number, &chunks)
     }
 
-    /// Fills a new index from the whole log. The state is written last: without it the index does
-    /// not count.
-    fn build(&mut self, base: &Base) -> Result<(), IndexError> {
-        let told =
-            |error: QueueError| IndexError { fault: IndexFault::Broken, why: error.to_string() };
-        let damaged_before = std::mem::take(&mut self.log.damaged);
-        self.log = LogFiles::list(&mut self.disk).map_err(|error| log_error(&error))?;
-        self.log.damaged = damaged_before;
-        let parked = self.disk.list(PARKED).map_err(|error| log_error(&error))?;
-        let parked = parked.iter().filter(|item| item.name.ends_with(".log")).count() as u64;
-        let next_chunk = self.state.next_chunk;
-        let head = base.head.max(Place { seq: Seq(1), skip: 0 });
-        self.state = State { head, parked, next_chunk, ..State::default() };
-        self.streams = base.streams.clone();
-        let mut memory = base.memory.clone();
-        let files: Vec<(u64, u64)> = self.log.lens.iter().map(|(a, b)| (*a, *b)).collect();
-        let first = files.first().map(|(first, _)| Seq(*first).max(head.seq));
-        let mut replay = Replay::new(head.seq, first, Partial::Keep);
-        let mut damaged = 0;
-        let mut batch = Batch::default();
-        self.sync_log(files.iter().map(|(file, _)| *file)).map_err(told)?;
-        for (file, len) in files {
-            let (mut scan, before) = (Scan::new(file, 0, len), (damaged, replay.hole));
-            loop {
-                match scan.next(&mut self.disk) {
-                    Found::End => break,
-                    Found::Damage { bytes } => damaged += bytes,
-                    Found::Frame { header, offset, table } => {
-                        for page in replay.feed(file, offset, &header, &table) {
-                            let is_new = page.entries[0].seq >= base.next_seq;
-                            self.put_page(&mut batch, page.clone()).map_err(told)?;
-                            if let Some(memory) = memory.as_mut().filter(|_| is_new) {
-                                let stream = memory.named(&page.stream);
-                                take_in(stream, &page);
-                                learn(stream, &page, &mut self.state.next_chunk);
-                            }
-                        }
-                    }
-                }
-            }
-            if damaged > before.0 {
-                let why =
-                    format!("{} bytes of this file are not what was written", damaged - before.0);
-                self.log.damaged.insert(file, why);
-            }
-        }
-        replay.finish();
-        if let Some(memory) = memory.filter(|_| !replay.hole) {
-            self.streams = memory;
-        }
-        self.end_replay(&replay, damaged, base.next_seq);
-        self.write_streams(batch).map_err(told)?;
-        self.note_oldest().map_err(told)
-    }
-
-    fn put_page(&mut self, batch: &mut Batch, mut page: Page) -> Result<(), QueueError> {
-        let stream = self.streams.named(&page.stream);
-        take_in(stream, &page);
-        learn(stream, &page, &mut self.state.next_chunk);
-        let number = stream.number;
-        let head = self.state.head;
-        for entry in &mut page.entries {
-            entry.stream = number;
-            batch.put(keys::entry_key(entry.seq), entry.encode());
-            let gone = if entry.seq == head.seq { head.skip.min(entry.entries) } else { 0 };
-            self.state.records += u64::from(entry.entries - gone);
-        }
-        if batch.is_half_full() {
-            self.commit(&std::mem::take(batch))?;
-        }
-        Ok(())
-    }
-
-    fn write_streams(&mut self, mut batch: Batch) -> Result<(), QueueError> {
-        let mut streams = std::mem::take(&mut self.streams);
-        let mut outcome = Ok(());
-        for stream in streams.iter_mut() {
-            if let Some(progress) = stream.row.progress {
-                forget_stale(stream, progress);
-            }
-            put_stream(&mut batch, stream);
-            let chunks: Vec<_> = stream.chunks().map(|(id, ids)| (id, ids.clone())).collect();
-            let made = self.commit_with_chunks(std::mem::take(&mut batch), stream.number, &chunks);
-            outcome = outcome.and(made);
-        }
-        self.streams = streams;
-        outcome?;
-        put_state(&mut batch, &self.state);
-        self.commit(&batch)
-    }
-
     /// Sets where the log goes on, and says what was found in it.
-    fn end_replay(&mut self, replay: &Replay, damaged: u64, next_seq: Seq) {
+    pub(super) fn end_replay(&mut self, replay: &Replay, damaged: u64, next_seq: Seq) {
         self.state.next_seq = replay.next_seq().max(next_seq).max(self.state.head.seq);
         if self.state.records == 0 {
             self.state.head = Place { seq: self.state.next_seq, skip: 0 };
@@ -440,7 +342,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 
     /// What is adopted may be in the page cache only, so it is made durable first.
-    fn sync_log(&mut self, files: impl Iterator<Item = u64>) -> Result<(), QueueError> {
+    pub(super) fn sync_log(&mut self, files: impl Iterator<Item = u64>) -> Result<(), QueueError> {
         let mut synced = Ok(());
         for file in files {
             synced = synced.and_then(|()| self.disk.sync_data(&super::log::path(file)));
@@ -448,46 +350,6 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let synced = synced.and_then(|()| self.disk.sync_dir(DIR));
         synced.map_err(|error| self.disk_failed("the log could not be made durable", &error))
     }
-}
-
-/// What a page that counts makes of its stream.
-fn take_in(stream: &mut super::streams::Stream, page: &Page) {
-    let oldest = Progress { position: page.oldest, from: page.oldest };
-    if let Some(progress) = page.progress {
-        stream.row.progress = Some(progress);
-    } else if stream.row.progress.is_none() {
-        stream.row.progress = Some(oldest);
-    }
-    if stream.row.delivered.is_none() {
-        stream.row.delivered = stream.row.progress.map(|progress| earlier(progress, oldest));
-    }
-}
-
-/// Takes a page's ids in, and forgets those that are stale by now, so that memory stays bounded.
-fn learn(stream: &mut super::streams::Stream, page: &Page, next_chunk: &mut u64) {
-    for (chunk, ids) in chunked(&page.ids, next_chunk) {
-        stream.learn(chunk, ids);
-    }
-    if let Some(progress) = stream.row.progress {
-        forget_stale(stream, progress);
-    }
-}
-
-fn forget_stale(stream: &mut super::streams::Stream, progress: Progress) {
-    loop {
-        let stale = stream.stale(progress.from);
-        if stale.is_empty() {
-            return;
-        }
-        for chunk in stale {
-            stream.unlearn(chunk);
-        }
-    }
-}
-
-fn log_error(error: &io::Error) -> IndexError {
-    let fault = if is_full(error) { IndexFault::Full } else { IndexFault::Broken };
-    IndexError { fault, why: format!("the log could not be read: {error}") }
 }
 
 /// Goes through all rows of one letter, a bounded number at a time.

@@ -8,14 +8,17 @@ use std::io;
 use super::disk::Disk;
 use super::index::{Index, Opener};
 use super::{Queue, QueueError, QueueLimits};
-use crate::limits::{QUARANTINE_BYTES_MAX, QUEUE_SLACK_BYTES, RESERVE_BYTES, ROOM_MARGIN_BYTES};
+use crate::limits::{
+    INDEX_BYTES_MAX, QUARANTINE_BYTES_MAX, QUEUE_SLACK_BYTES, RESERVE_BYTES,
+    RESERVE_PAUSE_ASKED_MAX, ROOM_MARGIN_BYTES,
+};
 use crate::prng::Prng;
 use crate::record::Room;
 
 pub(super) const RESERVE: &str = "reserve";
 pub(super) const QUARANTINE: &str = "quarantine";
 pub(super) const PARKED: &str = "parked";
-/// The reserve is written in pieces of this size.
+/// The reserve is written in pieces of this size, longer than what file systems compress at once.
 const RESERVE_PIECE_BYTES: usize = 256 << 10;
 
 /// What is kept in mind about room.
@@ -27,8 +30,36 @@ pub(super) struct Books {
     pub quarantine_bytes: u64,
     /// What the last page that was refused would have needed.
     refused_bytes: u64,
-    /// Free bytes and log bytes when the disk said that it was full.
-    full_at: Option<(u64, u64)>,
+    full: Full,
+    /// From this length on the index is written anew when that is cheap.
+    pub index_bytes_max: u64,
+}
+
+/// When to try for the reserve again after the disk said that it was full. Each try writes it in
+/// whole, and under a quota, where free bytes say nothing, what it freed itself looks like room.
+#[derive(Debug, Default)]
+struct Full {
+    /// Free bytes and log bytes at that time.
+    at: Option<(u64, u64)>,
+    /// How often room was asked for since the last try, and how often it is asked in vain.
+    asked: u32,
+    pause: u32,
+}
+
+impl Full {
+    fn is_due(&mut self, free: u64, log: u64, reserve: u64) -> bool {
+        let Some((free_then, log_then)) = self.at else { return true };
+        self.asked += 1;
+        let more_free = free >= free_then.saturating_add(2 * reserve);
+        let less_held = log < log_then && (log == 0 || log + 2 * reserve <= log_then);
+        more_free || less_held || self.asked > self.pause
+    }
+
+    fn again(&mut self, free: u64, log: u64) {
+        self.at = Some((free, log));
+        self.asked = 0;
+        self.pause = (2 * self.pause).clamp(1, RESERVE_PAUSE_ASKED_MAX);
+    }
 }
 
 impl Books {
@@ -39,7 +70,8 @@ impl Books {
             parked_bytes: 0,
             quarantine_bytes: 0,
             refused_bytes: 0,
-            full_at: None,
+            full: Full::default(),
+            index_bytes_max: INDEX_BYTES_MAX,
         }
     }
 
@@ -49,6 +81,12 @@ impl Books {
 
     pub fn fits(&mut self) {
         self.refused_bytes = 0;
+        self.full = Full::default();
+    }
+
+    /// What is held back for a full disk: less of a small queue.
+    fn reserve_bytes(&self) -> u64 {
+        RESERVE_BYTES.min(self.limits.max_size_bytes / 8)
     }
 
     /// What the quarantine may take: never a large part of a small queue.
@@ -60,7 +98,7 @@ impl Books {
 impl<D: Disk, O: Opener> Queue<D, O> {
     /// What all files of the queue take on disk.
     pub(super) fn bytes(&mut self) -> u64 {
-        let reserve = if self.room.has_reserve { RESERVE_BYTES } else { 0 };
+        let reserve = if self.room.has_reserve { self.room.reserve_bytes() } else { 0 };
         self.bytes_without_reserve() + reserve
     }
 
@@ -71,7 +109,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// Whether `need` bytes more stay below `max_size`, with room for the reserve and the index.
     fn fits_within_size(&mut self, need: u64) -> bool {
-        let planned = self.bytes_without_reserve() + RESERVE_BYTES + QUEUE_SLACK_BYTES;
+        let held_back = self.room.reserve_bytes() + QUEUE_SLACK_BYTES;
+        let planned = self.bytes_without_reserve() + held_back;
         planned.saturating_add(need) <= self.room.limits.max_size_bytes
     }
 
@@ -92,7 +131,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// Whether an entry to be parked fits: within `max_size` it may use the slack.
     pub(super) fn may_park(&mut self, need: u64) -> bool {
-        self.bytes_without_reserve() + RESERVE_BYTES + need <= self.room.limits.max_size_bytes
+        let planned = self.bytes_without_reserve() + self.room.reserve_bytes() + need;
+        planned <= self.room.limits.max_size_bytes
     }
 
     /// Whether there is room for a page as large as the last one that was refused.
@@ -116,31 +156,23 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let _ = self.disk.remove(RESERVE);
         self.room.has_reserve = false;
         let free = self.disk.free_bytes().unwrap_or(0);
-        self.room.full_at = Some((free, self.log.bytes()));
+        self.room.full.again(free, self.log.bytes());
     }
 
     fn take_back_reserve(&mut self) {
         let free = self.disk.free_bytes().unwrap_or(u64::MAX);
-        if free < self.room.limits.min_free_bytes.saturating_add(RESERVE_BYTES) {
+        if free < self.room.limits.min_free_bytes.saturating_add(self.room.reserve_bytes()) {
             return;
         }
-        if let Some((free_then, log_then)) = self.room.full_at {
-            // What the reserve itself freed is no sign of room: under a quota, where `free` says
-            // nothing, it would be taken and given up for ever.
-            let more_free = free >= free_then.saturating_add(2 * RESERVE_BYTES);
-            let less_held = self.log.bytes() == 0 && log_then > 0
-                || self.log.bytes() + 2 * RESERVE_BYTES <= log_then;
-            if !more_free && !less_held {
-                return;
-            }
+        let log = self.log.bytes();
+        let reserve = self.room.reserve_bytes();
+        if !self.room.full.is_due(free, log, reserve) {
+            return;
         }
         if self.write_reserve().is_ok() {
             self.room.has_reserve = true;
-            self.room.full_at = None;
         } else {
-            let _ = self.disk.remove(RESERVE);
-            let free = self.disk.free_bytes().unwrap_or(0);
-            self.room.full_at = Some((free, self.log.bytes()));
+            self.give_up_reserve();
         }
     }
 
@@ -152,14 +184,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             _ => {}
         }
         self.disk.create(RESERVE)?;
+        let bytes = self.room.reserve_bytes() as usize;
         let mut noise = Prng::new(RESERVE_BYTES);
-        let mut piece = Vec::with_capacity(RESERVE_PIECE_BYTES);
-        for _ in 0..RESERVE_BYTES as usize / RESERVE_PIECE_BYTES {
-            piece.clear();
-            while piece.len() < RESERVE_PIECE_BYTES {
-                piece.extend_from_slice(&noise.next_u64().to_le_bytes());
-            }
-            self.disk.append(RESERVE, &piece)?;
+        let words = (0..RESERVE_PIECE_BYTES / 8).flat_map(|_| noise.next_u64().to_le_bytes());
+        let piece: Vec<u8> = words.collect();
+        for written in (0..bytes).step_by(RESERVE_PIECE_BYTES) {
+            self.disk.append(RESERVE, &piece[..RESERVE_PIECE_BYTES.min(bytes - written)])?;
         }
         self.disk.sync_data(RESERVE)?;
         self.disk.sync_dir("")
@@ -169,7 +199,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     pub(super) fn count_bytes(&mut self) -> io::Result<()> {
         let items = self.disk.list("")?;
         let reserve = items.iter().find(|item| item.name == RESERVE);
-        self.room.has_reserve = reserve.is_some_and(|item| item.len == RESERVE_BYTES);
+        self.room.has_reserve = reserve.is_some_and(|item| item.len == self.room.reserve_bytes());
         self.room.parked_bytes = self.disk.tree_bytes(PARKED)?;
         self.room.quarantine_bytes = self.disk.tree_bytes(QUARANTINE)?;
         Ok(())

@@ -30,19 +30,23 @@ impl SledOpener {
     fn path(&self, number: u32) -> PathBuf {
         self.root.join(format!("index.{number}"))
     }
+
+    fn numbers(&self) -> io::Result<Vec<u32>> {
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let name = entry?.file_name();
+            let digits = name.to_str().and_then(|name| name.strip_prefix("index."));
+            numbers.extend(digits.and_then(|digits| digits.parse::<u32>().ok()));
+        }
+        Ok(numbers)
+    }
 }
 
 impl Opener for SledOpener {
     type Index = SledIndex;
 
     fn newest(&mut self) -> io::Result<Option<u32>> {
-        let mut newest = None;
-        for entry in fs::read_dir(&self.root)? {
-            let name = entry?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_prefix("index."));
-            newest = newest.max(number.and_then(|digits| digits.parse().ok()));
-        }
-        Ok(newest)
+        Ok(self.numbers()?.into_iter().max())
     }
 
     fn open(&mut self, number: u32) -> Result<SledIndex, IndexError> {
@@ -71,6 +75,13 @@ impl Opener for SledOpener {
         fs::rename(self.path(number), quarantine.join(name))?;
         sync(&quarantine)?;
         sync(&self.root)
+    }
+
+    fn remove_below(&mut self, number: u32) -> io::Result<()> {
+        for older in self.numbers()?.into_iter().filter(|older| *older < number) {
+            fs::remove_dir_all(self.path(older))?;
+        }
+        Ok(())
     }
 }
 

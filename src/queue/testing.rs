@@ -8,7 +8,7 @@ use super::index::Opener;
 use super::mem::{MemDisk, MemOpener};
 use super::real::RealDisk;
 use super::sled::SledOpener;
-use super::{Finding, OpenError, Peeked, Queue, QueueLimits};
+use super::{OpenError, OpenedQueue, Peeked, Queue, QueueLimits};
 use crate::frame::{EntryMeta, Frame, Piece};
 use crate::record::{Kind, Opened, Progress, RowKey, StreamName, Take};
 use crate::time::Stamp;
@@ -36,10 +36,7 @@ pub(super) trait Ground {
         names
     }
 
-    fn try_open(
-        &self,
-        limits: QueueLimits,
-    ) -> Result<(Queue<Self::D, Self::O>, Opened, Vec<Finding>), OpenError> {
+    fn try_open(&self, limits: QueueLimits) -> Result<OpenedQueue<Self::D, Self::O>, OpenError> {
         let (disk, opener) = self.parts();
         Queue::open(disk, opener, limits, &[threats(), activities()])
     }

@@ -210,7 +210,11 @@ impl World for Life {
             Some(n) => self.disk.fail_after(n, Fault::PowerOff),
             None => self.fail_the_disk(),
         }
+        let told = std::env::var("S1C_TRACE").is_ok().then(|| format!("{action:?}"));
         let event = self.worker.perform(action);
+        if let Some(action) = told {
+            eprintln!("{} {action}\n    -> {event:?}", self.shared.borrow().true_time());
+        }
         if within.is_some() && self.disk.has_failed() {
             return None;
         }
@@ -221,14 +225,11 @@ impl World for Life {
         if after { None } else { event }
     }
 
-    fn observe(&mut self, core: &Core, _: s1_coralogix::time::Mono) {
+    fn observe(&mut self, core: &Core, now: s1_coralogix::time::Mono) {
         let shared = self.shared.borrow();
         assert!(core.held().bytes < 20 << 20, "the queue outgrows its bound");
-        assert!(
-            shared.now < shared.faults.end + 30 * HOUR,
-            "stuck: {:#?}",
-            core.view(Default::default())
-        );
+        let late = shared.now >= shared.faults.end + 30 * HOUR;
+        assert!(!late, "stuck without {:?}: {:?}", shared.missing(), core.view(now));
     }
 }
 

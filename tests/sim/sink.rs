@@ -33,13 +33,14 @@ pub struct Sink {
 }
 
 impl Sink {
+    /// How many entries a batch holds.
+    pub fn count(gzip: &[u8]) -> usize {
+        entries(gzip).len()
+    }
+
     /// Takes a batch in. `poison` refuses the batch when it holds such a record.
     pub fn accept(&mut self, gzip: &[u8], now: Stamp, poison: impl Fn(&str) -> bool) -> bool {
-        let mut json = vec![];
-        flate2::read::GzDecoder::new(gzip).read_to_end(&mut json).expect("one gzip member");
-        assert!(json.len() < 2_000_000 || json.len() < 4_000_000, "{} bytes", json.len());
-        let entries: Vec<Entry> = serde_json::from_slice(&json).expect("a JSON array of entries");
-        assert!(!entries.is_empty());
+        let entries = entries(gzip);
         if entries.iter().any(|entry| poison(&entry.text)) {
             return false;
         }
@@ -58,4 +59,13 @@ impl Sink {
         }
         true
     }
+}
+
+fn entries(gzip: &[u8]) -> Vec<Entry> {
+    let mut json = vec![];
+    flate2::read::GzDecoder::new(gzip).read_to_end(&mut json).expect("one gzip member");
+    assert!(json.len() < 2_000_000, "{} bytes", json.len());
+    let entries: Vec<Entry> = serde_json::from_slice(&json).expect("a JSON array of entries");
+    assert!(!entries.is_empty());
+    entries
 }

@@ -46,7 +46,7 @@ impl Tenant {
         let changes: Vec<Published> = rows
             .iter()
             .filter(|row| row.kind == Kind::Threats)
-            .filter_map(|row| row.changed(prng, lasting))
+            .filter_map(|row| row.changed(prng, start + lasting))
             .collect();
         for change in changes {
             let earlier =
@@ -137,11 +137,11 @@ impl Published {
     }
 
     /// A later version of a threat.
-    fn changed(&self, prng: &mut Prng, lasting: Span) -> Option<Published> {
+    fn changed(&self, prng: &mut Prng, end: Stamp) -> Option<Published> {
         if !prng.chance(30) {
             return None;
         }
-        let at = self.stamp + Span(1 + prng.below(lasting.0));
+        let at = self.stamp + Span(1 + prng.below(end.since(self.stamp).0.max(1)));
         Some(Published {
             stamp: at,
             visible: at,

@@ -213,7 +213,8 @@ impl Shared {
                 date,
             ));
         }
-        if self.hit("sink too small", permille) {
+        // A single record is never refused for its size, else it would rightly be parked.
+        if Sink::count(gzip) > 1 && self.hit("sink too small", permille) {
             return Ok(Self::refusal(413, None, true, date));
         }
         let every = self.poison_every;
@@ -300,6 +301,10 @@ impl Shared {
 
     /// Whether every record that has to arrive has arrived. Looked at now and then only.
     pub fn is_complete(&self) -> bool {
+        self.missing().is_empty()
+    }
+
+    pub fn missing(&self) -> std::collections::BTreeSet<&str> {
         let mut wanted: std::collections::BTreeSet<&str> = (self.tenant.rows.iter())
             .filter(|row| row.hidden_from.is_none() && !is_poison(&row.json, self.poison_every))
             .map(|row| row.json.as_str())
@@ -307,6 +312,6 @@ impl Shared {
         for received in &self.sink.received {
             wanted.remove(received.text.as_str());
         }
-        wanted.is_empty()
+        wanted
     }
 }

@@ -1,0 +1,273 @@
+//! Tests of the probe against small servers on loopback.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::loopback::{
+    Authority, Scratch, Server, Wired, answer, config, inline, proxy, receive, scratch_dir,
+};
+use super::probe::{self, Fault, Outcome, Step};
+use super::proxy::ProxyEnvironment;
+use super::real::Doors;
+use crate::config::{Config, SecretSource};
+use crate::secret::Secret;
+
+/// What a small SentinelOne and Coralogix answer, by the beginning of the request line.
+type Table = &'static [(&'static str, &'static str, &'static str)];
+
+const GOOD: Table = &[
+    ("GET /web/api/v2.1/system/info", "200 OK", r#"{"data":{"release":"Quebec SP1"}}"#),
+    ("GET /web/api/v2.1/threats", "200 OK", r#"{"data":[]}"#),
+    ("GET /web/api/v2.1/activities", "200 OK", r#"{"data":null}"#),
+    (
+        "POST /web/api/v2.1/users/api-token-details",
+        "200 OK",
+        r#"{"data":{"expiresAt":"2124-11-01T00:00:00Z"}}"#,
+    ),
+    ("POST /logs/v1/singles", "200 OK", ""),
+];
+
+/// Answers by the first of the tables that knows the request.
+fn service(tables: [Table; 2]) -> impl Fn(&mut dyn Wired, usize) + Send + Sync + 'static {
+    move |wire, _| {
+        while let Some(request) = receive(wire) {
+            let row = tables.iter().flat_map(|table| table.iter());
+            let (status, body) = row
+                .clone()
+                .find(|(line, ..)| request.head.starts_with(line))
+                .map_or(("404 Not Found", "no such place"), |(_, status, body)| (*status, *body));
+            answer(wire, status, "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", body.as_bytes());
+        }
+    }
+}
+
+fn plain(table: Table) -> (Server, Config) {
+    let server = Server::start(None, service([table, GOOD]));
+    let base = format!("http://127.0.0.1:{}", server.port);
+    let config = config(&base, inline("tok"), inline("key"));
+    (server, config)
+}
+
+fn doors(config: &Config) -> Doors {
+    Doors::new(config, &ProxyEnvironment::default(), &Arc::default()).unwrap()
+}
+
+fn tenant(config: &Config) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let door = &mut doors(config).tenants[0];
+    probe::tenant(door, &config.integrations[0], &mut |step| steps.push(step));
+    steps
+}
+
+fn team(config: &Config) -> Vec<Step> {
+    let mut steps = Vec::new();
+    probe::team(&mut doors(config).sink, &mut |step| steps.push(step));
+    steps
+}
+
+/// The steps as `name+`, `name!` for a note, `name-` for skipped, and `name:` for failed.
+fn outline(steps: &[Step]) -> String {
+    let marks = steps.iter().map(|step| {
+        let mark = match step.outcome {
+            Outcome::Passed(_) => '+',
+            Outcome::Noted(_) => '!',
+            Outcome::Skipped(_) => '-',
+            Outcome::Failed { .. } => ':',
+        };
+        format!("{}{mark}", step.name)
+    });
+    marks.collect::<Vec<_>>().join(" ")
+}
+
+fn failure(steps: &[Step]) -> (String, String, Fault) {
+    let mut failed = steps.iter().filter_map(|step| match &step.outcome {
+        Outcome::Failed { what, remedy, fault } => Some((what.clone(), remedy.clone(), *fault)),
+        _ => None,
+    });
+    let first = failed.next().expect("a step failed");
+    assert!(failed.next().is_none(), "what depends on a failure is skipped: {steps:?}");
+    first
+}
+
+fn passed(steps: &[Step], name: &str) -> String {
+    let step = steps.iter().find(|step| step.name == name).unwrap();
+    match &step.outcome {
+        Outcome::Passed(text) | Outcome::Noted(text) => text.clone(),
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+/// A config whose network trusts this authority, and where its file lives.
+fn trusting(authority: &Authority, port: u16) -> (Scratch, Config) {
+    let dir = scratch_dir("probe");
+    let path = dir.path().join("ca.pem");
+    std::fs::write(&path, &authority.pem).unwrap();
+    let mut config = config(&format!("https://localhost:{port}"), inline("tok"), inline("key"));
+    config.network.ca_file = Some(path);
+    config.network.allow_http = false;
+    (dir, config)
+}
+
+#[test]
+fn a_good_way_passes_every_step_and_says_who_signed() {
+    let authority = Authority::new("Test CA");
+    let server = Server::start(Some(authority.server("localhost", 2090)), service([GOOD, &[]]));
+    let (_dir, config) = trusting(&authority, server.port);
+    let steps = tenant(&config);
+    assert_eq!(
+        outline(&steps),
+        "secret+ DNS+ TCP+ TLS+ answer+ clock! token+ threats+ activities+ token's end+"
+    );
+    assert_eq!(passed(&steps, "TLS"), "TLS 1.3, signed by Test CA, valid until 2090-01-01");
+    assert!(passed(&steps, "clock").contains("ahead of the service's"), "{steps:?}");
+    assert_eq!(passed(&steps, "token"), "accepted, console Quebec SP1");
+    assert!(passed(&steps, "threats").contains("Endpoint Threats: View"));
+    assert!(passed(&steps, "token's end").starts_with("it ends on 2124-11-01, in "));
+    let steps = team(&config);
+    assert_eq!(outline(&steps), "secret+ DNS+ TCP+ TLS+ answer+ clock! domain+ key+");
+}
+
+#[test]
+fn a_missing_permission_is_named_and_the_other_stream_goes_on() {
+    let (_server, config) =
+        plain(&[("GET /web/api/v2.1/threats", "403 Forbidden", r#"{"errors":[]}"#)]);
+    let steps = tenant(&config);
+    assert!(outline(&steps).ends_with("token+ threats: activities+ token's end+"), "{steps:?}");
+    let (what, remedy, fault) = failure(&steps);
+    assert!(what.contains("\"Endpoint Threats: View\" is missing"), "{what}");
+    assert!(remedy.contains("role of the service user"), "{remedy}");
+    assert_eq!(fault, Fault::Refused);
+}
+
+#[test]
+fn what_the_console_says_to_the_token_decides_what_to_do() {
+    const INFO: &str = "GET /web/api/v2.1/system/info";
+    let cases: [(Table, &str, &str, Fault); 5] = [
+        (&[(INFO, "401 Unauthorized", "")], "(HTTP 401)", "new API token", Fault::Refused),
+        (&[(INFO, "302 Found", "")], "as a SentinelOne console", "Set tenant", Fault::Config),
+        (&[(INFO, "200 OK", "<html>hi")], "HTTP 200: <html>hi", "Set tenant", Fault::Config),
+        (&[(INFO, "404 Not Found", "")], "HTTP 404", "Set tenant", Fault::Config),
+        (&[(INFO, "503 Gone\u{fc}", "\x1b[2J x")], "503: [2J x", "Try again", Fault::Unreachable),
+    ];
+    for (table, what, remedy, fault) in cases {
+        let (_server, config) = plain(table);
+        let steps = tenant(&config);
+        assert!(outline(&steps).ends_with("token: threats- activities- token's end-"), "{steps:?}");
+        let failure = failure(&steps);
+        assert!(failure.0.contains(what), "{what}: {failure:?}");
+        assert!(failure.1.contains(remedy), "{remedy}: {failure:?}");
+        assert_eq!(failure.2, fault);
+    }
+}
+
+#[test]
+fn what_coralogix_says_to_an_empty_array_decides_what_to_do() {
+    const POST: &str = "POST /logs/v1/singles";
+    let cases: [(Table, &str, Option<Fault>); 9] = [
+        (&[(POST, "200 OK", "")], "an empty array was taken", None),
+        (&[(POST, "204 No Content", "")], "an empty array was taken", None),
+        (&[(POST, "400 Bad Request", "")], "the key was taken", None),
+        (&[(POST, "401 Unauthorized", "")], "Send-Your-Data", Some(Fault::Refused)),
+        (&[(POST, "403 Forbidden", "")], "Send-Your-Data", Some(Fault::Refused)),
+        (&[(POST, "404 Not Found", "")], "coralogix.domain", Some(Fault::Config)),
+        (&[(POST, "301 Moved", "")], "coralogix.domain", Some(Fault::Config)),
+        (&[(POST, "429 Too Many", "")], "waits and goes on", Some(Fault::Unreachable)),
+        (&[(POST, "418 Teapot", "")], "what this answer means", Some(Fault::Unknown)),
+    ];
+    for (table, words, fault) in cases {
+        let (_server, config) = plain(table);
+        let steps = team(&config);
+        match fault {
+            None => assert!(passed(&steps, "key").contains(words), "{steps:?}"),
+            Some(fault) => {
+                let failure = failure(&steps);
+                assert!(failure.1.contains(words), "{failure:?}");
+                assert_eq!(failure.2, fault);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_closed_port_and_an_unknown_name_fail_at_their_own_step() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = unused.local_addr().unwrap().port();
+    drop(unused);
+    let steps = tenant(&config(&format!("https://127.0.0.1:{port}"), inline("t"), inline("k")));
+    assert_eq!(
+        outline(&steps),
+        "secret+ DNS+ TCP: TLS- answer- clock- token- threats- activities- token's end-"
+    );
+    let (what, remedy, fault) = failure(&steps);
+    assert!(what.ends_with("Connection refused"), "{what}");
+    assert!(remedy.contains("firewall"), "{remedy}");
+    assert_eq!(fault, Fault::Unreachable);
+
+    let steps = team(&config("https://ingress.invalid", inline("t"), inline("k")));
+    assert_eq!(outline(&steps), "secret+ DNS: TCP- TLS- answer- clock- domain- key-");
+    assert!(failure(&steps).1.contains("Coralogix domain"));
+}
+
+#[test]
+fn a_refused_certificate_fails_at_tls_with_its_remedy() {
+    let (ours, theirs) = (Authority::new("Our CA"), Authority::new("Inspecting Firewall CA"));
+    for (tls, what, remedy) in [
+        (theirs.server("localhost", 2090), "Inspecting Firewall CA", "network.ca_file"),
+        (ours.server("localhost", 2001), "ended at 2001-01-01", "clock"),
+    ] {
+        let server = Server::start(Some(tls), service([GOOD, &[]]));
+        let (_dir, config) = trusting(&ours, server.port);
+        let steps = team(&config);
+        assert_eq!(outline(&steps), "secret+ DNS+ TCP+ TLS: answer- clock- domain- key-");
+        let failure = failure(&steps);
+        assert!(failure.0.contains(what) && failure.1.contains(remedy), "{failure:?}");
+    }
+}
+
+#[test]
+fn a_proxy_has_a_step_of_its_own() {
+    let authority = Authority::new("Test CA");
+    let server = Server::start(Some(authority.server("localhost", 2090)), service([GOOD, &[]]));
+    for (refusal, outlined) in [
+        (None, "secret+ DNS+ TCP+ proxy+ TLS+ answer+ clock! domain+ key+"),
+        (
+            Some("407 Proxy Authentication Required"),
+            "secret+ DNS+ TCP+ proxy: TLS- answer- clock- domain- key-",
+        ),
+    ] {
+        let proxy = proxy(refusal, |_| {});
+        let (_dir, mut config) = trusting(&authority, server.port);
+        let address = format!("http://u:hunter2@localhost:{}", proxy.port);
+        config.network.proxy = Some(Secret::new(&address).unwrap());
+        let steps = team(&config);
+        assert_eq!(outline(&steps), outlined);
+        assert!(!format!("{steps:?}").contains("hunter2"));
+        if refusal.is_some() {
+            let (what, remedy, fault) = failure(&steps);
+            assert!(what.contains("answered 407"), "{what}");
+            assert!(remedy.contains("network.proxy"), "{remedy}");
+            assert_eq!(fault, Fault::Refused);
+        }
+    }
+}
+
+#[test]
+fn a_missing_secret_still_lets_the_network_be_tried() {
+    let (_server, mut config) = plain(&[]);
+    let gone = SecretSource::File(Path::new("/nonexistent/token").to_owned());
+    config.integrations[0].api_token = gone.clone();
+    config.coralogix.api_key = gone;
+    assert_eq!(
+        outline(&tenant(&config)),
+        "secret: DNS+ TCP+ answer+ clock! token- threats- activities- token's end-"
+    );
+    let steps = team(&config);
+    assert_eq!(outline(&steps), "secret: DNS+ TCP+ answer+ clock! domain+ key-");
+    let (what, remedy, fault) = failure(&steps);
+    assert!(
+        what.contains("/nonexistent/token (API key of Coralogix): it does not exist"),
+        "{what}"
+    );
+    assert!(remedy.starts_with("Create it"), "{remedy}");
+    assert_eq!(fault, Fault::Config);
+}

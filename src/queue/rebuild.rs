@@ -1,0 +1,198 @@
+//! Building a new index from the log.
+//!
+//! Promises: every frame that counts and is not delivered is in it, every stream stands where the
+//! log, or what this process knows, says; an index that is not finished does not count.
+
+use std::io;
+
+use super::disk::{Disk, is_full};
+use super::index::{Batch, Index, IndexError, IndexFault, Opener};
+use super::keys::{self, State};
+use super::log::{Found, LogFiles, Scan};
+use super::replay::{Page, Partial, Replay};
+use super::room::PARKED;
+use super::streams::{Stream, Streams, chunked, earlier};
+use super::{Queue, QueueError, put_state, put_stream};
+use crate::record::{Place, Progress, Seq};
+use crate::time::Mono;
+
+/// What a new index is built on.
+pub(super) struct Base {
+    pub head: Place,
+    pub next_seq: Seq,
+    /// As far as delivered.
+    pub streams: Streams,
+    /// What this process knows beyond that.
+    pub memory: Option<Streams>,
+}
+
+impl<D: Disk, O: Opener> Queue<D, O> {
+    /// Fills a new index from the whole log. The state is written last: without it the index does
+    /// not count.
+    pub(super) fn build(&mut self, base: &Base) -> Result<(), IndexError> {
+        let told =
+            |error: QueueError| IndexError { fault: IndexFault::Broken, why: error.to_string() };
+        let damaged_before = std::mem::take(&mut self.log.damaged);
+        self.log = LogFiles::list(&mut self.disk).map_err(|error| log_error(&error))?;
+        self.log.damaged = damaged_before;
+        let parked = self.disk.list(PARKED).map_err(|error| log_error(&error))?;
+        let parked = parked.iter().filter(|item| item.name.ends_with(".log")).count() as u64;
+        let next_chunk = self.state.next_chunk;
+        let head = base.head.max(Place { seq: Seq(1), skip: 0 });
+        self.state = State { head, parked, next_chunk, ..State::default() };
+        self.streams = base.streams.clone();
+        let mut memory = base.memory.clone();
+        let files: Vec<(u64, u64)> = self.log.lens.iter().map(|(a, b)| (*a, *b)).collect();
+        let first = files.first().map(|(first, _)| Seq(*first).max(head.seq));
+        let mut replay = Replay::new(head.seq, first, Partial::Keep);
+        let mut damaged = 0;
+        let mut batch = Batch::default();
+        self.sync_log(files.iter().map(|(file, _)| *file)).map_err(told)?;
+        for (file, len) in files {
+            let (mut scan, before) = (Scan::new(file, 0, len), (damaged, replay.hole));
+            loop {
+                match scan.next(&mut self.disk) {
+                    Found::End => break,
+                    Found::Damage { bytes } => damaged += bytes,
+                    Found::Frame { header, offset, table } => {
+                        for page in replay.feed(file, offset, &header, &table) {
+                            let is_new = page.entries[0].seq >= base.next_seq;
+                            self.put_page(&mut batch, page.clone()).map_err(told)?;
+                            if let Some(memory) = memory.as_mut().filter(|_| is_new) {
+                                let stream = memory.named(&page.stream);
+                                take_in(stream, &page);
+                                learn(stream, &page, &mut self.state.next_chunk);
+                            }
+                        }
+                    }
+                }
+            }
+            if damaged > before.0 {
+                let why =
+                    format!("{} bytes of this file are not what was written", damaged - before.0);
+                self.log.damaged.insert(file, why);
+            }
+        }
+        replay.finish();
+        if let Some(memory) = memory.filter(|_| !replay.hole) {
+            self.streams = memory;
+        }
+        self.end_replay(&replay, damaged, base.next_seq);
+        self.write_streams(batch).map_err(told)?;
+        self.note_oldest().map_err(told)
+    }
+
+    /// Writes a long index anew, small, once there is nothing in it but what is in memory too.
+    /// The checkpoint comes first: with it, a start that finds the new index unfinished loses
+    /// nothing and repeats nothing.
+    pub(super) fn renew_index(&mut self, now: Mono) {
+        let is_long = |index: &mut O::Index| index.bytes() > self.room.index_bytes_max;
+        if self.state.records > 0 || !self.index.as_mut().is_some_and(is_long) {
+            return;
+        }
+        if !self.write_checkpoint(now) {
+            return;
+        }
+        let (old, old_number) = (self.index.take(), self.number);
+        self.number += 1;
+        let told = |error: QueueError| error.to_string();
+        let renewed = self.open_index().map_err(|error| error.why);
+        match renewed.and_then(|()| self.write_streams(Batch::default()).map_err(told)) {
+            Ok(()) => {
+                if let Some(old) = old {
+                    old.close();
+                }
+                // What stays is removed at the next start.
+                let _ = self.opener.remove_below(self.number);
+            }
+            Err(why) => {
+                self.drop_index();
+                self.room.index_bytes_max = u64::MAX;
+                let name = self.quarantine_name(&format!("index.{}", self.number));
+                if self.opener.set_aside(self.number, &name).is_ok() {
+                    self.after_quarantine(&name, &format!("This index was not finished: {why}."));
+                    (self.index, self.number) = (old, old_number);
+                } else if let Some(old) = old {
+                    // Two indexes, and the newer is not whole: only a third one helps.
+                    old.forget();
+                }
+            }
+        }
+    }
+
+    fn put_page(&mut self, batch: &mut Batch, mut page: Page) -> Result<(), QueueError> {
+        let stream = self.streams.named(&page.stream);
+        take_in(stream, &page);
+        learn(stream, &page, &mut self.state.next_chunk);
+        let number = stream.number;
+        let head = self.state.head;
+        for entry in &mut page.entries {
+            entry.stream = number;
+            batch.put(keys::entry_key(entry.seq), entry.encode());
+            let gone = if entry.seq == head.seq { head.skip.min(entry.entries) } else { 0 };
+            self.state.records += u64::from(entry.entries - gone);
+        }
+        if batch.is_half_full() {
+            self.commit(&std::mem::take(batch))?;
+        }
+        Ok(())
+    }
+
+    fn write_streams(&mut self, mut batch: Batch) -> Result<(), QueueError> {
+        let mut streams = std::mem::take(&mut self.streams);
+        let mut outcome = Ok(());
+        for stream in streams.iter_mut() {
+            if let Some(progress) = stream.row.progress {
+                forget_stale(stream, progress);
+            }
+            put_stream(&mut batch, stream);
+            let chunks: Vec<_> = stream.chunks().map(|(id, ids)| (id, ids.clone())).collect();
+            let made = self.commit_with_chunks(std::mem::take(&mut batch), stream.number, &chunks);
+            outcome = outcome.and(made);
+        }
+        self.streams = streams;
+        outcome?;
+        put_state(&mut batch, &self.state);
+        self.commit(&batch)
+    }
+}
+
+/// What a page that counts makes of its stream.
+pub(super) fn take_in(stream: &mut Stream, page: &Page) {
+    let oldest = Progress { position: page.oldest, from: page.oldest };
+    if let Some(progress) = page.progress {
+        stream.row.progress = Some(progress);
+    } else if stream.row.progress.is_none() {
+        stream.row.progress = Some(oldest);
+    }
+    if stream.row.delivered.is_none() {
+        stream.row.delivered = stream.row.progress.map(|progress| earlier(progress, oldest));
+    }
+}
+
+/// Takes a page's ids in, and forgets those that are stale by now, so that memory stays bounded.
+fn learn(stream: &mut Stream, page: &Page, next_chunk: &mut u64) {
+    for (chunk, ids) in chunked(&page.ids, next_chunk) {
+        stream.learn(chunk, ids);
+    }
+    if let Some(progress) = stream.row.progress {
+        forget_stale(stream, progress);
+    }
+}
+
+fn forget_stale(stream: &mut Stream, progress: Progress) {
+    loop {
+        let stale = stream.stale(progress.from);
+        if stale.is_empty() {
+            return;
+        }
+        for chunk in stale {
+            stream.unlearn(chunk);
+        }
+    }
+}
+
+fn log_error(error: &io::Error) -> IndexError {
+    let fault = if is_full(error) { IndexFault::Full } else { IndexFault::Broken };
+    IndexError { fault, why: format!("the log could not be read: {error}") }
+}
