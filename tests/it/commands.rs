@@ -204,3 +204,21 @@ fn the_log_suits_its_reader() {
     scene.settle();
     assert_eq!(scene.stop().err, "", "the environment overrides the config");
 }
+
+#[test]
+fn under_systemd_each_line_has_its_priority_and_no_time() {
+    let scene = Scene::with(|s| s.log_level = "info".to_string());
+    scene.tenant().revoke_all_tokens();
+    let service = scene.run_as_service();
+    assert!(service.wait_err("token is refused", crate::scene::PATIENCE), "{}", service.err());
+    service.signal(rustix::process::Signal::TERM);
+    let log = service.wait(crate::scene::PATIENCE).unwrap().err;
+    let year = crate::support::clock::iso(scene.tenant().clock().now_us())[..5].to_string();
+    for line in log.lines() {
+        let priority = line.strip_prefix('<').and_then(|rest| rest.split_once('>')?.0.parse().ok());
+        assert!(priority.is_some_and(|priority: u8| priority <= 7), "{line}");
+        assert!(!line.starts_with(&format!("<6>{year}")), "{line}");
+    }
+    let refused = log.lines().find(|line| line.contains("token is refused")).unwrap();
+    assert!(refused.starts_with("<3>"), "{refused}");
+}

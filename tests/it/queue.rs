@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::scene::{PATIENCE, Scene};
 use crate::support::data::Kind;
@@ -269,4 +269,26 @@ fn memory_stays_small_with_120_000_records_waiting() {
     // The reserve, and what sled keeps of its file; nothing of the log.
     assert!(scene.queue_bytes() < 12 << 20, "{} of {full} bytes are left", scene.queue_bytes());
     assert_eq!(scene.log_bytes(), 0, "log files are left");
+}
+
+/// The processor time of 100,000 records of 2.6 KB, TLS on both sides and gzip to Coralogix:
+/// `cargo test --release --test it -- --ignored --nocapture processor_time`.
+#[test]
+#[ignore = "a measurement, of a release build on a quiet machine"]
+fn processor_time_of_100_000_records() {
+    for compressed_pages in [false, true] {
+        let mut scene = Scene::with(|s| s.log_level = "info".to_string());
+        scene.tenant().turn(|knobs| knobs.gzip = compressed_pages);
+        scene.tenant().publish_with(Kind::Activities, 100_000, |draft| draft.size = 2_600);
+        let begun = Instant::now();
+        let ended = scene.once_with_code(0);
+        println!(
+            "pages {}: {:?} of processor time in {:.1?}, {} requests",
+            if compressed_pages { "in gzip" } else { "as they are" },
+            ended.cpu,
+            begun.elapsed(),
+            scene.ingress.requests()
+        );
+        scene.assert_exactly_once();
+    }
 }

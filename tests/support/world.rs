@@ -227,6 +227,12 @@ impl World {
         Process::start(&self.program, &all, environment)
     }
 
+    /// Starts the daemon as systemd does, with stderr leading to the journal.
+    pub fn run_as_service(&self) -> Process {
+        let config = self.config_file();
+        Process::start_as_service(&self.program, &["--config", config.to_str().unwrap(), "run"])
+    }
+
     /// Starts the program without `--config`.
     pub fn start_bare(&self, args: &[&str], environment: &[(&str, String)]) -> Process {
         Process::start(&self.program, args, environment)
