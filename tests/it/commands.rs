@@ -109,8 +109,7 @@ fn check_finds_everything_good_and_names_each_step() {
 /// One thing wrong, the exit code for it, and a word that the remedy must have.
 fn check_with(spoil: impl FnOnce(&Scene), code: i32, says: &str) {
     let scene = Scene::with(|s| {
-        s.connect_timeout = "2s".to_string();
-        s.timeout = "3s".to_string();
+        s.be_impatient("3s");
     });
     spoil(&scene);
     let ended = scene.command(&["check"]);
@@ -135,7 +134,7 @@ fn check_says_what_to_do_about_each_thing_that_can_be_wrong() {
     check_with(|scene| scene.tenant().server.take_away(), 75, "refused");
     check_with(|scene| scene.ingress.server.take_away(), 75, "refused");
     check_with(|scene| scene.ingress.fail(On::Singles, None, Fault::Stall), 75, "timeout");
-    check_with(|scene| std::fs::remove_file(scene.path("acme.token")).unwrap(), 77, "acme.token");
+    check_with(|scene| std::fs::remove_file(scene.path("acme.token")).unwrap(), 78, "acme.token");
     let takes_no_empty_batch =
         |scene: &Scene| scene.ingress.turn(|knobs| knobs.takes_empty = false);
     check_with(takes_no_empty_batch, 0, "key");
@@ -143,7 +142,7 @@ fn check_says_what_to_do_about_each_thing_that_can_be_wrong() {
 
 #[test]
 fn check_tells_the_flaw_of_a_certificate() {
-    for (flaw, says) in [(Flaw::Expired, "expired"), (Flaw::OtherName, "name")] {
+    for (flaw, says) in [(Flaw::Expired, "ended at"), (Flaw::OtherName, "name")] {
         check_with(|scene| scene.tenant().server.set_tls(scene.authority.server(flaw)), 75, says);
     }
     let stranger = Authority::new("somebody else");
@@ -176,6 +175,22 @@ fn status_shows_the_daemon_and_says_when_it_is_not_running() {
 }
 
 #[test]
+fn the_status_is_true_within_seconds_when_all_is_quiet() {
+    let mut scene = Scene::with(|s| s.integrations[0].poll_interval = "1h".to_string());
+    scene.tenant().publish(Kind::Activities, 1_500);
+    scene.run();
+    scene.settle();
+    let quiet = std::time::Duration::from_secs(10);
+    let told = scene.wait_status(quiet, |status| {
+        let whole = status.pointer("/coralogix/delivered")? == 1_500
+            && status.pointer("/queue/waiting")? == 0
+            && status.pointer("/streams/1/caught_up")? == true;
+        whole.then_some(())
+    });
+    assert!(told.is_some(), "the status is stale\n{}", scene.story());
+}
+
+#[test]
 fn the_log_suits_its_reader() {
     let mut scene = Scene::new();
     scene.tenant().publish(Kind::Activities, 1);
@@ -188,4 +203,22 @@ fn the_log_suits_its_reader() {
     scene.tenant().publish(Kind::Activities, 1);
     scene.settle();
     assert_eq!(scene.stop().err, "", "the environment overrides the config");
+}
+
+#[test]
+fn under_systemd_each_line_has_its_priority_and_no_time() {
+    let scene = Scene::with(|s| s.log_level = "info".to_string());
+    scene.tenant().revoke_all_tokens();
+    let service = scene.run_as_service();
+    assert!(service.wait_err("token is refused", crate::scene::PATIENCE), "{}", service.err());
+    service.signal(rustix::process::Signal::TERM);
+    let log = service.wait(crate::scene::PATIENCE).unwrap().err;
+    let year = crate::support::clock::iso(scene.tenant().clock().now_us())[..5].to_string();
+    for line in log.lines() {
+        let priority = line.strip_prefix('<').and_then(|rest| rest.split_once('>')?.0.parse().ok());
+        assert!(priority.is_some_and(|priority: u8| priority <= 7), "{line}");
+        assert!(!line.starts_with(&format!("<6>{year}")), "{line}");
+    }
+    let refused = log.lines().find(|line| line.contains("token is refused")).unwrap();
+    assert!(refused.starts_with("<3>"), "{refused}");
 }

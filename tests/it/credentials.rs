@@ -168,7 +168,7 @@ fn secrets_come_from_systemd_credentials_too() {
 fn secrets_appear_in_no_log_status_queue_or_command_line() {
     let mut scene = Scene::with(|s| {
         s.log_level = "trace".to_string();
-        s.timeout = "1s".to_string();
+        s.be_impatient("1s");
     });
     let secrets = vec![scene.tenant().token(), scene.ingress.key()];
     scene.tenant().publish(Kind::Activities, 300);

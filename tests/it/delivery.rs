@@ -225,7 +225,7 @@ fn records_that_age_in_the_queue_are_dated_when_they_are_sent() {
     scene.wait_waiting(300);
     // Two days pass for both services; the box was switched off.
     scene.stop();
-    scene.tenant().clock().set_ahead_us(2 * DAY);
+    scene.tenant().set_clock_ahead(2 * DAY);
     scene.ingress.clock().set_ahead_us(2 * DAY);
     scene.ingress.heal();
     scene.run();
@@ -300,7 +300,7 @@ fn known_bodies_and_every_2xx_are_plain_successes() {
 
 #[test]
 fn a_silent_sink_is_given_up_after_the_timeout_and_tried_again() {
-    let mut scene = Scene::with(|s| s.timeout = "1s".to_string());
+    let mut scene = Scene::with(|s| s.be_impatient("1s"));
     scene.ingress.fail(On::Singles, 2, Fault::Stall);
     scene.tenant().publish(Kind::Activities, 100);
     scene.run();

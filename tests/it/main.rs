@@ -4,6 +4,13 @@
 //! Promises: no test waits for luck, binds anything but port 0 of loopback, or signals a process
 //! that it did not start.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a failure in a test should end it at once, and tests have clocks of their own"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -16,3 +23,4 @@ mod polling;
 mod queue;
 mod scene;
 mod servers;
+mod tidy;

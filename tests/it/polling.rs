@@ -7,6 +7,7 @@ use crate::scene::{PATIENCE, Scene};
 use crate::support::clock::{DAY, HOUR, MINUTE, SECOND, at, iso, read_query_time};
 use crate::support::data::{Kind, Shape};
 use crate::support::fault::{Fault, On, RetryAfter};
+use crate::support::ingress::{AgeRule, Measured};
 use crate::support::tenant::Totals;
 use crate::support::world::Integration;
 
@@ -94,6 +95,8 @@ fn every_version_of_a_threat_that_was_seen_and_a_bulk_change() {
 fn odd_records_of_every_kind_unchanged() {
     let mut scene =
         Scene::with(|s| s.integrations[0].streams = vec!["threats", "activities", "alerts"]);
+    let ten_mebibytes = Some((10_485_760, Measured::Inflated));
+    scene.ingress.turn(|knobs| knobs.size_limit = ten_mebibytes);
     for kind in Kind::ALL {
         let tenant = scene.tenant();
         for shape in [
@@ -261,6 +264,8 @@ fn retry_after_is_honoured_in_both_forms() {
 #[test]
 fn a_record_longer_than_a_page_may_be_does_not_end_the_stream() {
     let mut scene = Scene::new();
+    let ten_mebibytes = Some((10_485_760, Measured::Inflated));
+    scene.ingress.turn(|knobs| knobs.size_limit = ten_mebibytes);
     // Twelve records of three megabytes are more than one answer may hold.
     for _ in 0..12 {
         scene.tenant().publish_shaped(Kind::Threats, Shape::Macro(3 << 20));
@@ -278,7 +283,7 @@ fn a_first_start_begins_where_the_config_says_by_the_tenants_own_clock() {
         [("2h", Some(2 * HOUR)), ("now", Some(0)), ("2025-01-02T03:04:05Z", None)]
     {
         let mut scene = Scene::with(|s| s.integrations[0].start = start.to_string());
-        scene.tenant().clock().set_ahead_us(-400 * DAY);
+        scene.tenant().set_clock_ahead(-400 * DAY);
         let now = scene.tenant().clock().now_us();
         scene.run();
         let from = scene.tenant().wait(PATIENCE, |seen| {
@@ -304,9 +309,9 @@ fn a_wrong_clock_of_the_box_loses_and_misdates_nothing() {
     // The services live ten years in the future of the box, which is what 1970 looks like to them.
     let mut scene = Scene::new();
     let ahead = 3_650 * DAY;
-    scene.tenant().clock().set_ahead_us(ahead);
+    scene.tenant().set_clock_ahead(ahead);
     scene.ingress.clock().set_ahead_us(ahead);
-    scene.ingress.turn(|knobs| knobs.age = crate::support::ingress::AgeRule::Drop);
+    scene.ingress.turn(|knobs| knobs.age = AgeRule::Drop);
     scene.tenant().publish(Kind::Activities, 500);
     scene.tenant().publish(Kind::Threats, 500);
     scene.run();
@@ -322,7 +327,7 @@ fn a_wrong_clock_of_the_box_loses_and_misdates_nothing() {
 fn a_slow_or_silent_tenant_does_not_stop_another() {
     let mut scene = Scene::with(|s| {
         s.integrations.push(Integration::new("globex"));
-        s.timeout = "2s".to_string();
+        s.be_impatient("2s");
     });
     scene.tenants[0].fail(On::Anything, None, Fault::Stall);
     scene.tenants[1].publish(Kind::Activities, 1_500);

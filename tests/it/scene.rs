@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::support::data::Kind;
 use crate::support::process::{Ended, Process};
+use crate::support::tenant::{Seen, Tenant};
 use crate::support::world::{Settings, World};
 
 /// Longer than anything takes on a slow machine with every core busy.
@@ -140,9 +142,24 @@ impl Scene {
 
     // Conditions.
 
+    /// Waits with `try_for` until it finds something. A daemon that ends meanwhile ends the wait.
+    fn wait_while_alive<R>(&self, what: &str, mut try_for: impl FnMut(Duration) -> Option<R>) -> R {
+        const SLICE: Duration = Duration::from_millis(250);
+        let slices = PATIENCE.as_millis() / SLICE.as_millis();
+        for _ in 0..slices {
+            let alive = self.daemon.as_ref().is_none_or(Process::is_running);
+            if let Some(found) = try_for(SLICE) {
+                return found;
+            }
+            assert!(alive, "the daemon has ended before {what}\n{}", self.story());
+        }
+        panic!("{what}: not within {PATIENCE:?}\n{}", self.story());
+    }
+
     /// Waits until everything published is delivered.
     pub fn settle(&self) {
-        assert!(self.ledger.wait_complete(PATIENCE), "not all is delivered\n{}", self.story());
+        let complete = |within| self.ledger.wait_complete(within).then_some(());
+        self.wait_while_alive("all is delivered", complete);
     }
 
     /// Waits until each stream was asked once more and answered, so that what an overlap could
@@ -155,42 +172,46 @@ impl Scene {
     /// The same where something is known never to arrive.
     pub fn poll_again_without_settling(&self) {
         for tenant in &self.world.tenants {
-            for kind in crate::support::data::Kind::ALL {
-                let polled = |seen: &crate::support::tenant::Seen| seen.kind == Some(kind);
-                if tenant.seen().iter().any(polled) {
-                    let again = tenant.wait_for(2, PATIENCE, polled);
-                    assert!(again, "{} is not polled again\n{}", kind.name(), self.story());
+            for kind in Kind::ALL {
+                let polls = |seen: &[Seen]| seen.iter().filter(|s| s.kind == Some(kind)).count();
+                let before = tenant.wait(Duration::ZERO, |seen| Some(polls(seen))).unwrap_or(0);
+                if before > 0 {
+                    self.wait_while_alive(&format!("{} are polled again", kind.name()), |within| {
+                        tenant.wait(within, |seen| (polls(seen) >= before + 2).then_some(()))
+                    });
                 }
             }
         }
     }
 
     pub fn wait_delivered(&self, count: usize) {
-        let there = self.ledger.wait_delivered(count, PATIENCE);
-        assert!(there, "fewer than {count} delivered\n{}", self.story());
+        self.wait_while_alive(&format!("{count} are delivered"), |within| {
+            self.ledger.wait_delivered(count, within).then_some(())
+        });
     }
 
     /// Waits until the status has this value at this JSON pointer.
     pub fn wait_status_is(&self, pointer: &str, wanted: &str) {
-        let is = |status: &serde_json::Value| {
-            (status.pointer(pointer).is_some_and(|value| text_of(value) == wanted)).then_some(())
-        };
-        let found = self.wait_status(PATIENCE, is);
-        assert!(found.is_some(), "status{pointer} is not {wanted}\n{}", self.story());
+        self.wait_while_alive(&format!("status{pointer} is {wanted}"), |within| {
+            self.wait_status(within, |status| {
+                (text_of(status.pointer(pointer)?) == wanted).then_some(())
+            })
+        });
     }
 
     /// Waits until at least this many records wait in the queue.
     pub fn wait_waiting(&self, count: u64) {
-        let many = |status: &serde_json::Value| {
-            (status.pointer("/queue/waiting")?.as_u64()? >= count).then_some(())
-        };
-        let found = self.wait_status(PATIENCE, many);
-        assert!(found.is_some(), "fewer than {count} wait\n{}", self.story());
+        self.wait_while_alive(&format!("{count} wait"), |within| {
+            self.wait_status(within, |status| {
+                (status.pointer("/queue/waiting")?.as_u64()? >= count).then_some(())
+            })
+        });
     }
 
     pub fn wait_log(&self, text: &str) {
-        let found = self.daemon().wait_err(text, PATIENCE);
-        assert!(found, "the log does not say {text:?}\n{}", self.story());
+        self.wait_while_alive(&format!("the log says {text:?}"), |within| {
+            self.daemon().wait_err(text, within).then_some(())
+        });
     }
 
     // Judgements.
@@ -230,7 +251,7 @@ impl Scene {
             .look(|book| book.missing().take(5).map(|entry| format!("{:?}", entry)).collect());
         let changed = self.ledger.look(|book| book.changed.first().cloned());
         let status = self.world.status().map(|status| format!("{status:#}")).unwrap_or_default();
-        let seen = |tenant: &crate::support::tenant::Tenant| {
+        let seen = |tenant: &Tenant| {
             let seen = tenant.seen();
             seen.iter()
                 .rev()

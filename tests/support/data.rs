@@ -93,8 +93,8 @@ impl Draft {
             noise: false,
             shape: Shape::Usual,
             activity_type: [27, 33, 90, 92, 2001, 4003, 5009, 5126][sequence as usize % 8],
-            confidence: if sequence % 3 == 0 { "suspicious" } else { "malicious" },
-            mitigation: if sequence % 2 == 0 { "not_mitigated" } else { "mitigated" },
+            confidence: if sequence.is_multiple_of(3) { "suspicious" } else { "malicious" },
+            mitigation: if sequence.is_multiple_of(2) { "not_mitigated" } else { "mitigated" },
             verdict: "undefined",
             incident: "unresolved",
             alert_severity: ["Low", "Medium", "High", "Critical"][sequence as usize % 4],
@@ -297,7 +297,8 @@ fn filler(seed: u64, length: usize, noise: bool) -> String {
         "wmic process call ",
         "cmd.exe /c ",
     ];
-    let mut state = seed | 1;
+    // Neighbours must not look alike: their ids differ by one.
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut text = String::with_capacity(length + 64);
     while text.len() < length {
         state =
@@ -305,7 +306,7 @@ fn filler(seed: u64, length: usize, noise: bool) -> String {
         let draw = state >> 33;
         if noise {
             text.extend((0..5).map(|nth| LETTERS[(draw >> (nth * 6)) as usize % 64] as char));
-        } else if draw % 4 == 0 {
+        } else if draw.is_multiple_of(4) {
             text.push_str(&format!("{draw:08x} "));
         } else {
             text.push_str(WORDS[(draw >> 4) as usize % WORDS.len()]);

@@ -3,7 +3,7 @@
 //! Promises: only a child of this process is ever signalled, and never after it was reaped, so a
 //! signal can't reach a stranger who got its number; a child that a test forgets is killed.
 
-use std::io::Read;
+use std::io::{PipeReader, PipeWriter, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -20,14 +20,19 @@ use super::watched::Watched;
 pub struct Ended {
     pub code: Option<i32>,
     pub signal: Option<i32>,
+    /// User and system time of all its life; `None` where the system does not tell.
+    pub cpu: Option<Duration>,
     pub out: String,
     pub err: String,
 }
 
+/// What is left of a child: its status, and its processor time where the system tells.
+type Reaped = (ExitStatus, Option<Duration>);
+
 pub struct Process {
     pid: u32,
     /// `None` until the child is reaped; changed and signalled under the same lock.
-    ended: Arc<Watched<Option<ExitStatus>>>,
+    ended: Arc<Watched<Option<Reaped>>>,
     out: Arc<Watched<String>>,
     err: Arc<Watched<String>>,
 }
@@ -35,20 +40,37 @@ pub struct Process {
 impl Process {
     /// Starts a program with these arguments and nothing but these environment variables.
     pub fn start(program: &Path, args: &[&str], environment: &[(&str, String)]) -> Process {
+        let (pipe, stderr) = std::io::pipe().unwrap();
+        Process::start_on(program, args, environment, pipe, stderr)
+    }
+
+    /// Starts it as systemd does: `JOURNAL_STREAM` names the very stream that stderr is.
+    pub fn start_as_service(program: &Path, args: &[&str]) -> Process {
+        let (pipe, stderr) = std::io::pipe().unwrap();
+        let stat = rustix::fs::fstat(&stderr).unwrap();
+        let stream = format!("{}:{}", stat.st_dev, stat.st_ino);
+        Process::start_on(program, args, &[("JOURNAL_STREAM", stream)], pipe, stderr)
+    }
+
+    fn start_on(
+        program: &Path,
+        args: &[&str],
+        environment: &[(&str, String)],
+        pipe: PipeReader,
+        stderr: PipeWriter,
+    ) -> Process {
         let mut child = Command::new(program)
             .args(args)
             .env_clear()
             .envs(environment.iter().map(|(name, value)| (*name, value.as_str())))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .unwrap_or_else(|error| panic!("failed to start {}: {error}", program.display()));
         let (out, err) = (Arc::new(Watched::default()), Arc::new(Watched::default()));
-        let readers = [
-            follow(child.stdout.take().unwrap(), Arc::clone(&out)),
-            follow(child.stderr.take().unwrap(), Arc::clone(&err)),
-        ];
+        let stdout = child.stdout.take().unwrap();
+        let readers = [follow(stdout, Arc::clone(&out)), follow(pipe, Arc::clone(&err))];
         let process = Process { pid: child.id(), ended: Arc::default(), out, err };
         let ended = Arc::clone(&process.ended);
         thread::spawn(move || reap(child, readers, &ended));
@@ -84,8 +106,9 @@ impl Process {
 
     /// Waits for the child's end by itself.
     pub fn wait(&self, within: Duration) -> Option<Ended> {
-        let status = self.ended.wait(within, |ended| *ended)?;
+        let (status, cpu) = self.ended.wait(within, |ended| *ended)?;
         Some(Ended {
+            cpu,
             code: status.code(),
             signal: status.signal(),
             out: self.out(),
@@ -131,7 +154,7 @@ fn follow(
     })
 }
 
-fn reap(mut child: Child, readers: [thread::JoinHandle<()>; 2], to: &Watched<Option<ExitStatus>>) {
+fn reap(mut child: Child, readers: [thread::JoinHandle<()>; 2], to: &Watched<Option<Reaped>>) {
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     // Waits without reaping: until the status is taken under the lock, the number stays ours.
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
@@ -139,5 +162,16 @@ fn reap(mut child: Child, readers: [thread::JoinHandle<()>; 2], to: &Watched<Opt
     for reader in readers {
         reader.join().unwrap();
     }
-    to.change(|ended| *ended = Some(child.wait().unwrap()));
+    let cpu = cpu_of(child.id());
+    to.change(|ended| *ended = Some((child.wait().unwrap(), cpu)));
+}
+
+/// User and system time of a process that may have ended but was not reaped.
+fn cpu_of(pid: u32) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, so counting begins behind it.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    // USER_HZ is 100 on every Linux there is.
+    Some(Duration::from_millis(ticks * 10))
 }

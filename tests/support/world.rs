@@ -61,6 +61,14 @@ impl Integration {
     }
 }
 
+impl Settings {
+    /// Gives up on silence this soon.
+    pub fn be_impatient(&mut self, timeout: &str) {
+        self.connect_timeout = timeout.to_string();
+        self.timeout = timeout.to_string();
+    }
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -219,6 +227,12 @@ impl World {
         Process::start(&self.program, &all, environment)
     }
 
+    /// Starts the daemon as systemd does, with stderr leading to the journal.
+    pub fn run_as_service(&self) -> Process {
+        let config = self.config_file();
+        Process::start_as_service(&self.program, &["--config", config.to_str().unwrap(), "run"])
+    }
+
     /// Starts the program without `--config`.
     pub fn start_bare(&self, args: &[&str], environment: &[(&str, String)]) -> Process {
         Process::start(&self.program, args, environment)
@@ -256,6 +270,13 @@ impl World {
     /// What the queue's directory takes on disk.
     pub fn queue_bytes(&self) -> u64 {
         bytes_below(&self.queue_dir())
+    }
+}
+
+impl World {
+    /// What the queue's log files take on disk.
+    pub fn log_bytes(&self) -> u64 {
+        bytes_below(&self.queue_dir().join("log"))
     }
 }
 

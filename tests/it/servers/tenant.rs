@@ -324,7 +324,7 @@ fn odd_records_are_json_and_as_odd_as_they_should_be() {
 #[test]
 fn the_clock_of_the_tenant_can_be_off() {
     let bench = Bench::new();
-    bench.tenant.clock().set_ahead_us(-10 * 365 * DAY);
+    bench.tenant.set_clock_ahead(-10 * 365 * DAY);
     let id = bench.tenant.publish(Kind::Activities, 1)[0];
     let date = bench.get("system/info").header("date").unwrap().to_string();
     let stamp = bench.tenant.stamp_of(Kind::Activities, id);

@@ -161,6 +161,8 @@ pub struct State {
     pub complaints: Vec<String>,
     names: HashMap<String, Arc<str>>,
     requests: u32,
+    /// Requests read and not yet written down.
+    in_hand: u32,
 }
 
 struct Inner {
@@ -222,8 +224,13 @@ impl Ingress {
         self.inner.state.change(|state| state.rules.clear());
     }
 
+    /// Looks between requests: what the ledger has heard of is written down here too.
     pub fn look<R>(&self, look: impl FnOnce(&State) -> R) -> R {
-        self.inner.state.look(look)
+        let mut look = Some(look);
+        let calm = self.inner.state.wait(Duration::from_secs(5), |state| {
+            (state.in_hand == 0).then(|| look.take().map(|look| look(state)))
+        });
+        calm.flatten().expect("no request is in hand for five seconds")
     }
 
     pub fn got(&self) -> Vec<Got> {

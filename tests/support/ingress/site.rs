@@ -45,6 +45,15 @@ impl Site for Inner {
     }
 
     fn on_request(&self, request: &Request) -> Act {
+        self.state.change(|state| state.in_hand += 1);
+        let act = self.serve(request);
+        self.state.change(|state| state.in_hand -= 1);
+        act
+    }
+}
+
+impl Inner {
+    fn serve(&self, request: &Request) -> Act {
         let fault = self.state.change(|state| state.rules.take(&names(request), |_| true));
         if let Some(act) = fault.as_ref().and_then(|fault| fault.act(&self.clock)) {
             let status = status_of(&act);
