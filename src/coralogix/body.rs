@@ -12,7 +12,7 @@ use crc32fast::Hasher;
 use crate::coralogix::entry::STAMP_HEAD;
 use crate::frame::{EntryMeta, Piece};
 use crate::limits;
-use crate::pack::{Deflater, SYNC_MARK, inflate};
+use crate::pack::{Deflater, Effort, SYNC_MARK, inflate};
 use crate::time::{Span, Stamp};
 
 /// Magic, deflate, no flags, no time, no hints, unknown system (RFC 1952 section 2.3).
@@ -75,7 +75,8 @@ pub fn assemble(pieces: &[Piece], now: Stamp) -> Result<Body, BadFrame> {
             continue;
         }
         let raw = cut(piece, now).map_err(bad)?;
-        let (deflater, scratch) = slow.get_or_insert_with(Default::default);
+        let (deflater, scratch) =
+            slow.get_or_insert_with(|| (Deflater::new(Effort::Bulk), Vec::new()));
         scratch.clear();
         deflater.deflate(&raw, scratch);
         writer.part(scratch, crc32fast::hash(&raw), raw.len() as u64);
