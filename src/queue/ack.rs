@@ -209,9 +209,6 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// still true, only older.
     /// Answers whether it is up to date.
     pub(super) fn write_checkpoint(&mut self, now: Mono) -> bool {
-        if self.log.is_unsure {
-            return false;
-        }
         let is_empty = self.state.records == 0;
         let streams = self.streams.iter().map(|stream| {
             let settled = if is_empty { stream.row.progress } else { stream.row.delivered };

@@ -126,10 +126,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     self.room.refused(need);
                 }
                 if undone.is_err() {
-                    // The numbers may be on disk, so they are not used again, and a new index
-                    // has to tell what is there.
-                    self.state.next_seq.0 += frames.len() as u64;
-                    self.log.is_unsure = true;
+                    // Frames may be in the log that nobody was told of. A new index, built from
+                    // it, tells: they count if their page is whole.
                     self.drop_index();
                 } else if is_full(&error) {
                     return Err(QueueError::DiskFull);

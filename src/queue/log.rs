@@ -30,8 +30,6 @@ pub(super) struct LogFiles {
     pub lens: BTreeMap<u64, u64>,
     /// The ones in which damage was seen, and what it was.
     pub damaged: BTreeMap<u64, String>,
-    /// Whether frames may be in it that nobody was told of. A new index settles that.
-    pub is_unsure: bool,
     /// The one this process writes to.
     pub active: Option<u64>,
 }
