@@ -6,6 +6,7 @@ use super::index::{Batch, Opener};
 use super::keys::{self, StreamRow};
 use super::log;
 use super::room::PARKED;
+use super::streams::earlier;
 use super::{Queue, QueueError, put_state, put_stream};
 use crate::frame::{self, Frame, Slot};
 use crate::limits::{
@@ -20,8 +21,6 @@ use crate::time::{Mono, Span};
 pub(super) struct Checkpointed {
     at: Option<Mono>,
     crc: u32,
-    /// Whether it must be written soon, because a stream is not in it yet.
-    pub is_due: bool,
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
@@ -93,7 +92,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     let gone = u64::from(entry.entries.saturating_sub(before));
                     self.state.records = self.state.records.saturating_sub(gone);
                     if let Some(stream) = self.streams.numbered(entry.stream) {
-                        stream.row.delivered = Some(entry.progress);
+                        // Never beyond the stream's own progress: after damage that one is set
+                        // back, and what is to be polled again is not delivered.
+                        let reached = stream
+                            .row
+                            .progress
+                            .map_or(entry.progress, |progress| earlier(entry.progress, progress));
+                        stream.row.delivered = Some(reached);
                     }
                 } else if entry.seq == reached.seq {
                     let gone = u64::from(reached.skip.saturating_sub(before));
@@ -120,21 +125,27 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             if is_active && self.log.lens[&file] < LOG_FILE_KEEP_BYTES_MAX {
                 continue;
             }
-            let path = log::path(file);
-            let gone = match self.log.damaged.get(&file).cloned() {
-                Some(why) => self.set_aside(&path, &format!("{file:016x}.log"), &why),
-                None => self.disk.remove(&path),
-            };
-            let is_gone = match gone {
-                Ok(()) => true,
-                Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-            };
-            if is_gone {
-                self.log.lens.remove(&file);
-                self.log.damaged.remove(&file);
-                self.log.active.take_if(|active| *active == file);
-            }
+            self.give_back_file(file);
         }
+    }
+
+    /// Unlinks a file, or sets it aside when damage was seen in it. Answers whether it is gone.
+    pub(super) fn give_back_file(&mut self, file: u64) -> bool {
+        let path = log::path(file);
+        let gone = match self.log.damaged.get(&file).cloned() {
+            Some(why) => self.set_aside(&path, &format!("{file:016x}.log"), &why),
+            None => self.disk.remove(&path),
+        };
+        let is_gone = match gone {
+            Ok(()) => true,
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
+        if is_gone {
+            self.log.lens.remove(&file);
+            self.log.damaged.remove(&file);
+            self.log.active.take_if(|active| *active == file);
+        }
+        is_gone
     }
 
     fn write_parked(&mut self, at: Place, frame: &Frame, why: &str) -> Result<(), QueueError> {
@@ -178,10 +189,18 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.disk.sync_data(path)
     }
 
+    /// Writes the checkpoint out of turn, for a stream that is not in it yet: without it, a lost
+    /// index and a lost log would let the stream begin where the config says, perhaps too late.
+    pub(super) fn checkpoint_new_stream(&mut self) {
+        let at = self.checkpointed.at;
+        self.write_checkpoint(Mono::ZERO);
+        self.checkpointed.at = at;
+    }
+
     fn checkpoint_now_and_then(&mut self, now: Mono) {
         let pause = Span::minutes(CHECKPOINT_MINUTES_MIN);
         let is_time = self.checkpointed.at.is_none_or(|at| now.since(at) >= pause);
-        if is_time || self.checkpointed.is_due {
+        if is_time {
             self.write_checkpoint(now);
         }
     }
@@ -210,7 +229,6 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.checkpointed.at = Some(now);
         if crc != self.checkpointed.crc && Checkpoint::write(&bytes, &mut self.disk).is_ok() {
             self.checkpointed.crc = crc;
-            self.checkpointed.is_due = false;
         }
         crc == self.checkpointed.crc
     }

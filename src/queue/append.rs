@@ -76,8 +76,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             state.head.seq = state.head.seq.max(first.seq);
         }
         self.state = state;
-        self.checkpointed.is_due |= is_new;
         self.room.fits();
+        if is_new {
+            self.checkpoint_new_stream();
+        }
         Ok(self.held())
     }
 
@@ -119,13 +121,15 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             }
             Err(error) => {
                 let undone = self.undo(&before);
-                if undone.is_err() {
-                    // The numbers may be on disk, so they are not used again.
-                    self.state.next_seq.0 += frames.len() as u64;
-                }
                 if is_full(&error) {
                     self.give_up_reserve();
                     self.room.refused(need);
+                }
+                if undone.is_err() {
+                    // Frames may be in the log that nobody was told of. A new index, built from
+                    // it, tells: they count if their page is whole.
+                    self.drop_index();
+                } else if is_full(&error) {
                     return Err(QueueError::DiskFull);
                 }
                 Err(self.disk_failed("the log could not be written", &error))

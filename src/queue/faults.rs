@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 
+use super::disk::Disk;
 use super::mem::{Fault, MemDisk};
 use super::testing::*;
 use super::{MemQueue, QueueError, QueueLimits};
 use crate::prng::Prng;
-use crate::record::{Kind, Opened, Place, Progress, RowKey, StreamName, Take};
+use crate::record::{Kind, Opened, Place, Progress, Room, RowKey, StreamName, Take};
 use crate::time::{Mono, Stamp};
 
 const OVERLAP: i64 = 25;
@@ -359,6 +360,58 @@ fn a_lost_index_at_any_time_loses_nothing() {
             for _ in 0..5 {
                 assert!(life.step().is_ok(), "{told}");
             }
+            life.end(&told);
+        }
+    }
+}
+
+#[test]
+fn a_disk_filled_by_others_pauses_the_queue_and_loses_nothing() {
+    for seed in 1..40 {
+        let told = format!("seed {seed}");
+        let mut life = Life::new(seed);
+        for _ in 0..20 {
+            assert!(life.step().is_ok(), "{told}");
+        }
+        // From nothing at all to a little less than a page needs.
+        let used = (128 << 20) - life.disk.clone().free_bytes().unwrap();
+        life.disk.set_capacity(used + seed * 100);
+        if life.queue.is_none() {
+            let _ = life.open();
+        }
+        let mut refused = false;
+        for _ in 0..40 {
+            let _ = life.step();
+            let room = life.queue.as_mut().map(|queue| queue.held().room);
+            refused |= room == Some(Room::DiskLow);
+        }
+        assert!(refused, "{told}: the queue says that the disk is full");
+        while life.queue.as_mut().is_some_and(|queue| queue.held().records > 0) {
+            assert!(life.drain().is_ok(), "{told}: a full disk is drained");
+        }
+        life.disk.set_capacity(128 << 20);
+        if let Some(queue) = &mut life.queue {
+            assert_eq!(queue.held().room, Room::Free, "{told}: it goes on");
+        }
+        assert_eq!(life.end(&told), 0, "{told}: nothing came twice");
+    }
+}
+
+#[test]
+fn an_index_that_came_back_older_loses_nothing() {
+    for seed in 1..40 {
+        for steps in (5..STEPS).step_by(5) {
+            let told = format!("seed {seed}, index as it was before {steps} steps");
+            let mut life = Life::new(seed);
+            for _ in 0..10 {
+                assert!(life.step().is_ok(), "{told}");
+            }
+            let before = life.disk.indexes();
+            for _ in 0..steps {
+                assert!(life.step().is_ok(), "{told}");
+            }
+            life.queue = None;
+            life.disk.set_indexes(before);
             life.end(&told);
         }
     }

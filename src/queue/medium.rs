@@ -153,6 +153,15 @@ impl Medium {
         self.write(at, Write::Data { at: offset, bytes: half });
     }
 
+    /// Makes the commit that was under way, or does not.
+    pub fn decide_doubtful(&mut self, is_made: impl FnOnce(u64) -> bool) {
+        if let Some((number, batch)) = self.doubtful.take()
+            && is_made(self.operations)
+        {
+            apply_batch(self.indexes.entry(number).or_default(), &batch);
+        }
+    }
+
     pub fn power_cut(&mut self, prng: &mut Prng) {
         let changes = std::mem::take(&mut self.name_changes);
         let mut names = self.stable_names.clone();
@@ -181,11 +190,7 @@ impl Medium {
             body.now = left.clone();
             body.stable = left;
         }
-        if let Some((number, batch)) = self.doubtful.take()
-            && prng.chance(50)
-        {
-            apply_batch(self.indexes.entry(number).or_default(), &batch);
-        }
+        self.decide_doubtful(|_| prng.chance(50));
         self.names = names.clone();
         self.stable_names = names;
         (self.fault, self.failing) = (None, None);

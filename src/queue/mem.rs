@@ -6,6 +6,7 @@
 //! `SledIndex`.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 
@@ -17,6 +18,10 @@ use super::medium::{
     parent,
 };
 use crate::prng::Prng;
+
+/// All indexes of a directory at one time.
+#[derive(Clone, Debug)]
+pub struct Indexes(BTreeMap<u32, Pairs>);
 
 /// A directory in memory. Clones are further views of it; only one can hold the lock.
 #[derive(Debug)]
@@ -85,8 +90,18 @@ impl MemDisk {
     /// Leaves everything as it is, synced or not, as a killed process does.
     pub fn kill(&self) {
         let mut medium = self.medium.borrow_mut();
+        medium.decide_doubtful(|operations| operations.is_multiple_of(2));
         (medium.fault, medium.failing) = (None, None);
         (medium.off, medium.locked) = (false, false);
+    }
+
+    /// The indexes as they are, to be brought back with `set_indexes` as if all since were lost.
+    pub fn indexes(&self) -> Indexes {
+        Indexes(self.medium.borrow().indexes.clone())
+    }
+
+    pub fn set_indexes(&self, indexes: Indexes) {
+        self.medium.borrow_mut().indexes = indexes.0;
     }
 
     /// Damages or replaces a file behind the queue's back.

@@ -37,6 +37,8 @@ mod streams;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod corrupt;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod testing;

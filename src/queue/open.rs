@@ -86,8 +86,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let mut why = format!("opening it did not end, {attempts} times in a row");
         if newest.is_some() && attempts < INDEX_OPEN_ATTEMPTS_MAX {
             self.mark(attempts + 1).map_err(|error| disk_error(place, &error))?;
-            match self.open_index().and_then(|()| self.load()) {
-                Ok(()) => match self.adopt(checkpoint) {
+            match self.open_index().and_then(|()| self.load(checkpoint)) {
+                Ok(()) => match self.adopt(checkpoint.next_seq) {
                     Ok(()) => return Ok(()),
                     Err(error) => {
                         self.find("index-replaced", format!("The index failed: {error}."));
@@ -217,7 +217,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 
     /// Reads the state and the streams of an index that opened.
-    fn load(&mut self) -> Result<(), IndexError> {
+    fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), IndexError> {
         let broken = |why: &str| IndexError { fault: IndexFault::Broken, why: why.into() };
         let Some(index) = self.index.as_mut() else { return Err(broken("it is not open")) };
         let Some(state) = index.get(keys::STATE)? else {
@@ -237,15 +237,15 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             streams.numbered(number)?.learn(chunk, ids.collect::<Option<_>>()?);
             Some(())
         })?;
+        if checkpoint.head > state.head || checkpoint.next_seq > state.next_seq {
+            return Err(broken("it came back older than it was"));
+        }
         (self.state, self.streams) = (state, streams);
         Ok(())
     }
 
     /// Takes in the whole pages that lie in the log beyond the index.
-    fn adopt(&mut self, checkpoint: &Checkpoint) -> Result<(), QueueError> {
-        // sled may come back older than it was; the checkpoint then knows better.
-        self.state.next_seq = self.state.next_seq.max(checkpoint.head.seq);
-        self.let_go(checkpoint.head, Batch::default())?;
+    fn adopt(&mut self, next_seq: Seq) -> Result<(), QueueError> {
         let tail = self.state.tail;
         let beyond: Vec<(u64, u64, u64)> = self
             .log
@@ -273,7 +273,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             }
         }
         replay.finish();
-        self.end_replay(&replay, damaged, checkpoint.next_seq);
+        if replay.hole {
+            // Whole pages with others missing before them: those were acknowledged, so the index
+            // came back older than it was. The whole log tells more than its end.
+            return Err(QueueError::Broken("it came back older than the log".into()));
+        }
+        self.end_replay(&replay, damaged, next_seq);
         self.note_oldest()
     }
 
@@ -310,16 +315,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if self.state.records == 0 {
             self.state.head = Place { seq: self.state.next_seq, skip: 0 };
         }
-        // A file beyond all that counts holds nothing but a page that was cut off, and its name
-        // is needed for the next one.
+        // A file beyond all that counts holds nothing but a page that was cut off, or nothing that
+        // can be read, and its name is needed for the next one.
         let beyond: Vec<u64> =
             self.log.lens.range(self.state.next_seq.0..).map(|(file, _)| *file).collect();
         for file in beyond {
-            if self.disk.remove(&super::log::path(file)).is_ok() {
-                self.log.lens.remove(&file);
-                self.log.damaged.remove(&file);
-            } else {
-                self.state.next_seq = Seq(file).next();
+            if !self.give_back_file(file) {
+                self.state.next_seq = self.state.next_seq.max(Seq(file).next());
             }
         }
         if let Some((file, len)) = self.log.lens.last_key_value() {

@@ -40,9 +40,12 @@ pub(super) struct Replay {
     /// The number the next frame must have. `None` before the first one.
     expected: Option<Seq>,
     partial: Partial,
+    counted: Seq,
     page: Option<Page>,
     page_index: u32,
-    /// Whether records are missing somewhere before.
+    /// Whether frames are missing before this. That alone may be a page torn by a crash.
+    broken: bool,
+    /// Whether they are missing before a page that counts, so that records are.
     pub hole: bool,
     /// Frames that did not count.
     pub dropped: u32,
@@ -51,13 +54,23 @@ pub(super) struct Replay {
 impl Replay {
     /// `expected`: the number of the next frame, where that is known.
     pub fn new(floor: Seq, expected: Option<Seq>, partial: Partial) -> Replay {
-        Replay { floor, expected, partial, page: None, page_index: 0, hole: false, dropped: 0 }
+        let (page, page_index, broken, hole) = (None, 0, false, false);
+        Replay {
+            floor,
+            expected,
+            partial,
+            counted: floor,
+            page,
+            page_index,
+            broken,
+            hole,
+            dropped: 0,
+        }
     }
 
-    /// The frame number after the last one that counts or may count yet.
+    /// The number after the last frame that counts.
     pub fn next_seq(&self) -> Seq {
-        let pending = self.page.as_ref().map(|page| page.entries[0].seq);
-        pending.or(self.expected).unwrap_or(self.floor)
+        self.counted
     }
 
     /// Takes the next frame of the log; answers with a page when one is complete.
@@ -97,18 +110,21 @@ impl Replay {
         self.expected = Some(header.seq.next());
         if self.page.is_none() && header.page_index > 0 {
             if self.partial == Partial::Drop {
-                self.hole = true;
+                self.broken = true;
                 self.dropped += 1;
                 return done;
             }
             // The beginning of the very first page may have been delivered and given back.
-            let begins_the_log = !self.hole && self.page_index == 0;
-            self.hole |= !begins_the_log;
+            let begins_the_log = !self.broken && self.page_index == 0;
+            self.broken |= !begins_the_log;
         }
         self.add(file, offset, header, table);
         if header.last_of_page {
             done.extend(self.page.take());
         }
+        self.hole |= self.broken && !done.is_empty();
+        let last = done.last().and_then(|page| page.entries.last());
+        self.counted = last.map_or(self.counted, |entry| entry.seq.next());
         done
     }
 
@@ -135,14 +151,14 @@ impl Replay {
         });
         page.ids.extend(table.iter().map(|entry| entry.key));
         page.oldest = page.oldest.min(header.oldest);
-        if header.last_of_page && !self.hole {
+        if header.last_of_page && !self.broken {
             page.progress = Some(header.progress);
         }
     }
 
     /// Notes that records are missing, and ends the page at hand.
     fn broken_off(&mut self) -> Option<Page> {
-        self.hole = true;
+        self.broken = true;
         let page = self.page.take()?;
         match self.partial {
             Partial::Keep => Some(page),
@@ -156,7 +172,6 @@ impl Replay {
     /// The log is at its end: a page that is not whole was never acknowledged, and is dropped.
     pub fn finish(&mut self) {
         if let Some(page) = self.page.take() {
-            self.expected = Some(page.entries[0].seq);
             self.dropped += page.entries.len() as u32;
         }
     }
@@ -227,6 +242,8 @@ mod tests {
             (1, None, Keep, "a1:0. a2:0. b2:0. a3:0.", ">1 >2 >3 next 4"),
             // A page delivered in part, its first file given back.
             (1, None, Keep, "a5:2 a6:3. b7:0.", ">5+6 >7 next 8"),
+            // The beginning of the last page, torn by a crash.
+            (5, Some(5), Drop, "a6:1 a7:2.", " next 5"),
             // Missing at the beginning of a page nobody has seen.
             (5, Some(5), Drop, "a6:1. b7:0.", "7 next 8 hole"),
             // Missing in the middle.
