@@ -50,7 +50,7 @@ fn a_damaged_index_file_costs_no_record() {
                 _ => bytes[at..].iter_mut().take(8).for_each(|byte| *byte ^= 0x5a),
             }
         });
-        prng.next();
+        prng.next_u64();
         // A panic of sled while reading ends the index, not the queue.
         let (mut queue, opened, findings) = ground.open();
         assert_eq!(opened.streams[0].progress, Some(progress(399, 380)), "seed {seed}");
