@@ -89,6 +89,9 @@ pub const RETRY_AFTER_HOURS_MAX: u64 = 24;
 /// A stamp further ahead of SentinelOne's own clock than this moves no position: a record dated
 /// 2185 (one was seen) must not end the stream.
 pub const STAMP_AHEAD_OF_SOURCE_MINUTES_MAX: u64 = 10;
+/// A record this far before the time asked for was not found by that stamp: SentinelOne's filter may
+/// compare in whole seconds, but no more coarsely.
+pub const SOURCE_COARSENESS_SECONDS: u64 = 1;
 /// How often room on a full disk is measured again.
 pub const ROOM_CHECK_SECONDS: u64 = 15;
 /// How often a token's end is asked for.

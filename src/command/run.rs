@@ -107,10 +107,11 @@ impl World for Daemon<'_> {
         self.worker.perform(action)
     }
 
-    fn observe(&mut self, core: &Core, now: Mono) {
+    fn observe(&mut self, core: &Core, now: Mono, next: &Action) {
         let wall = self.worker.edge().wall();
         let counters = self.worker.counters();
-        self.report.observe(core, now, wall, counters);
+        let resting = matches!(next, Action::Sleep { .. });
+        self.report.observe(core, (now, wall), counters, resting);
     }
 }
 

@@ -29,8 +29,6 @@ pub struct Changes {
     caught_up: Vec<bool>,
     /// For each tenant the threshold of its token's end that was told last.
     token_days: Vec<Option<u64>>,
-    parked: Option<u64>,
-    remarks: u64,
 }
 
 /// What was last told of one lane, and until when it is better to be silent.
@@ -57,8 +55,6 @@ impl Changes {
             sink: told,
             caught_up: vec![false; names.streams.len()],
             token_days: vec![None; names.tenants.len()],
-            parked: None,
-            remarks: 0,
             names,
         }
     }
@@ -84,20 +80,6 @@ impl Changes {
             }
         }
         lines.extend(self.sink.tell("Coralogix", &view.sink, now));
-        if self.parked.is_some_and(|parked| view.held.parked > parked) {
-            let text = format!(
-                "Coralogix refused a record; it is parked ({} so far). See parked/ in the queue \
-                 directory for the record and the answer",
-                view.held.parked
-            );
-            lines.push((Level::Error, text));
-        }
-        self.parked = Some(view.held.parked);
-        if self.remarks == 0 && view.remarks > 0 {
-            let text = "Coralogix accepted a batch with a remark; see `status` for the count";
-            lines.push((Level::Warn, text.to_owned()));
-        }
-        self.remarks = view.remarks;
         lines
     }
 

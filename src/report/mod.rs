@@ -12,7 +12,8 @@ use log::{Level, log};
 pub use changes::{Changes, Names};
 pub use status::{Lane, Status, overall};
 
-use crate::core::{Core, Mood, View};
+use crate::core::{Core, Mood, View, Why};
+use crate::record::Held;
 use crate::time::{Mono, Span, Stamp};
 use crate::work::Counters;
 
@@ -27,7 +28,32 @@ pub struct Report {
     status_file: PathBuf,
     status_works: bool,
     max_bytes: u64,
-    written: Option<(Mono, Mood)>,
+    written: Option<(Mono, Gist)>,
+}
+
+/// What of a view makes the status file worth writing again.
+#[derive(Clone, Debug, PartialEq)]
+struct Gist {
+    mood: Mood,
+    held: Held,
+    delivered: u64,
+    lanes: Vec<(Why, u32)>,
+    collected: Vec<u64>,
+}
+
+impl Gist {
+    fn of(view: &View) -> Gist {
+        let tenants = view.tenants.iter().map(|tenant| &tenant.lane);
+        let streams = view.streams.iter().map(|stream| &stream.lane);
+        let lanes = tenants.chain(streams).chain([&view.sink]);
+        Gist {
+            mood: overall(view),
+            held: view.held,
+            delivered: view.delivered,
+            lanes: lanes.map(|lane| (lane.why, lane.failures)).collect(),
+            collected: view.streams.iter().map(|stream| stream.collected).collect(),
+        }
+    }
 }
 
 impl Report {
@@ -42,23 +68,30 @@ impl Report {
         }
     }
 
-    /// Looks at the core after a step. Cheap when nothing is due to be told.
-    pub fn observe(&mut self, core: &Core, now: Mono, wall: Stamp, counters: Counters) {
+    /// Looks at the core after a step. `resting`: nothing will happen for a while, so what is
+    /// written now has to be the truth.
+    pub fn observe(
+        &mut self,
+        core: &Core,
+        (now, wall): (Mono, Stamp),
+        counters: Counters,
+        resting: bool,
+    ) {
         let view = core.view(now);
         for (level, line) in self.changes.lines(&view, now) {
             log!(target: "s1_coralogix", level, "{line}");
         }
-        let mood = overall(&view);
-        let due = match self.written {
+        let gist = Gist::of(&view);
+        let due = match &self.written {
             None => true,
-            Some((at, told)) => {
-                let age = now.since(at);
-                age >= STATUS_AT_LEAST || age >= STATUS_EVERY || mood != told
+            Some((at, told)) if gist != *told => {
+                resting || gist.mood != told.mood || now.since(*at) >= STATUS_EVERY
             }
+            Some((at, _)) => now.since(*at) >= STATUS_AT_LEAST,
         };
         if due {
             self.write(&view, wall, counters);
-            self.written = Some((now, mood));
+            self.written = Some((now, gist));
         }
     }
 

@@ -25,7 +25,7 @@ use crate::record::{
     Answer, Held, Kind, NetTrouble, Place, SinkVerdict, SourceTrouble, StreamName, Take,
 };
 use crate::s1;
-use crate::time::Stamp;
+use crate::time::{Span, Stamp};
 
 use hand::Hand;
 
@@ -48,6 +48,8 @@ pub struct Counters {
     pub unstamped: u64,
     /// Batches Coralogix accepted with an answer that was not seen before.
     pub remarks: u64,
+    /// Records parked since the start.
+    pub parked: u64,
 }
 
 pub struct Worker<E: Edge, D: Disk, O: Opener> {
@@ -117,7 +119,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         let page = match self.edge.ask(stream.tenant, &ask) {
             Err(NetTrouble::TooLong) => Err(SourceTrouble::TooLong),
             Err(net) => Err(SourceTrouble::Unreachable(net)),
-            Ok(answer) => self.take_page(kind, answer, fetch.cursor.is_some()),
+            Ok(answer) => self.take_page(kind, answer, fetch),
         };
         Event::Fetched { stream: fetch.stream, page }
     }
@@ -126,15 +128,21 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         &mut self,
         kind: Kind,
         answer: Answer,
-        had_cursor: bool,
+        fetch: &Fetch,
     ) -> Result<PageFacts, SourceTrouble> {
-        s1::verdict::page_verdict(&answer, had_cursor)?;
+        s1::verdict::page_verdict(&answer, fetch.cursor.is_some())?;
         let date = date(&answer);
         let mut page = s1::page::scan(&answer.body, kind)
             .map_err(|broken| SourceTrouble::BrokenAnswer(broken.to_string()))?;
         self.counters.repaired_pages += u64::from(page.repaired.is_some());
-        for row in page.rows.iter_mut().filter(|row| !row.stamped) {
-            row.key.stamp = Stamp::UNREADABLE;
+        // A stamp before the time asked for (a null date reads 1970) is not what the record was
+        // found by, so it says nothing about its place.
+        let earliest = fetch.from - Span::seconds(limits::SOURCE_COARSENESS_SECONDS);
+        for row in page.rows.iter_mut() {
+            row.stamped &= row.key.stamp >= earliest;
+            if !row.stamped {
+                row.key.stamp = Stamp::UNREADABLE;
+            }
         }
         let keys = page.rows.iter().map(|row| row.key).collect();
         let next = page.next.take();
@@ -260,14 +268,24 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         verdict
     }
 
+    /// The first ones each, then ever more rarely: a sink that refuses much can't fill the log.
+    fn tell_parked(&mut self, piece: &Piece, why: &str) {
+        self.counters.parked += 1;
+        let count = self.counters.parked;
+        if count <= u64::from(limits::PARKED_IN_A_ROW_MAX) || count.is_power_of_two() {
+            log::error!(
+                "Coralogix refused a record of {} ({why}). It is parked in parked/ of the queue, \
+                 the answer beside it; {count} so far",
+                piece.frame.stream
+            );
+        }
+    }
+
     fn park(&mut self, at: Place) -> Event {
         let (piece, why) = self.refused.take().expect("only a refused record is parked");
         let parked = match body::entry_at(&piece) {
             Ok(entry) => {
-                log::error!(
-                    "Coralogix refused one record of {} ({why}); it is parked in parked/",
-                    piece.frame.stream
-                );
+                self.tell_parked(&piece, &why);
                 self.queue.park(at, &entry, &why)
             }
             Err(bad) => Err(QueueError::Damaged { seq: at.seq, why: bad.why.to_owned() }),

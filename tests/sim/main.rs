@@ -225,7 +225,7 @@ impl World for Life {
         if after { None } else { event }
     }
 
-    fn observe(&mut self, core: &Core, now: s1_coralogix::time::Mono) {
+    fn observe(&mut self, core: &Core, now: s1_coralogix::time::Mono, _: &Action) {
         let shared = self.shared.borrow();
         assert!(core.held().bytes < 20 << 20, "the queue outgrows its bound");
         let late = shared.now >= shared.faults.end + 30 * HOUR;
