@@ -33,6 +33,13 @@ pub struct Step {
     pub took: Span,
 }
 
+impl Step {
+    /// One that needs no time worth telling.
+    pub fn at_once(name: &'static str, outcome: Outcome) -> Step {
+        Step { name, outcome, took: Span::ZERO }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Passed(String),
@@ -72,7 +79,10 @@ pub fn secret(door: &mut Door, tell: Tell) -> Option<Secret> {
     let begun = mono();
     let result = door.keeper.current();
     let outcome = match &result {
-        Ok(_) => Outcome::Passed(format!("read from {}", door.keeper.origin())),
+        Ok(_) => match door.keeper.exposure() {
+            None => Outcome::Passed(format!("read from {}", door.keeper.origin())),
+            Some(warning) => Outcome::Noted(warning),
+        },
         Err(trouble) => {
             let (what, remedy) = what_and_remedy(&trouble.to_string());
             Outcome::Failed { what, remedy, fault: Fault::Config }
@@ -94,31 +104,28 @@ pub fn tenant(door: &mut Door, integration: &Integration, tell: Tell) {
         grace: Duration::ZERO,
     });
     let ready = network(&door.peer, begun, &result, "tenant", tell);
-    let accepted = match (&result, &token) {
-        (Ok(answer), Some(_)) => {
-            let outcome = judge_info(answer, &integration.tenant, &door.keeper.origin());
-            let passed = matches!(outcome, Outcome::Passed(_));
-            tell(Step { name: "token", outcome, took: mono().since(ready) });
-            passed
-        }
-        (Err(_), _) => {
-            tell(skipped("token", NETWORK_FAILED));
-            false
-        }
-        (_, None) => {
-            tell(skipped("token", SECRET_FAILED));
-            false
-        }
+    let outcome = match (&result, &token) {
+        (Ok(answer), Some(_)) => judge_info(answer, &integration.tenant, &door.keeper.origin()),
+        (Err(_), _) => Outcome::Skipped(NETWORK_FAILED),
+        (_, None) => Outcome::Skipped(SECRET_FAILED),
+    };
+    let accepted = matches!(outcome, Outcome::Passed(_));
+    let took = if token.is_some() && result.is_ok() { mono().since(ready) } else { Span::ZERO };
+    tell(Step { name: "token", outcome, took });
+    let why_not = match (&result, &token) {
+        (Err(_), _) => NETWORK_FAILED,
+        (Ok(_), None) => SECRET_FAILED,
+        (Ok(_), Some(_)) => TOKEN_FAILED,
     };
     for &kind in &integration.streams {
         match accepted {
             true => stream(door, kind, tell),
-            false => tell(skipped(kind.name(), TOKEN_FAILED)),
+            false => tell(skipped(kind.name(), why_not)),
         }
     }
     match (accepted, token) {
         (true, Some(token)) => token_end(door, &token, tell),
-        _ => tell(skipped("token's end", TOKEN_FAILED)),
+        _ => tell(skipped("token's end", why_not)),
     }
 }
 
@@ -170,8 +177,9 @@ fn network(
     let steps = peer.wire().steps();
     let host = peer.base().split_once("://").map_or(peer.base(), |(_, host)| host);
     let first = peer.proxied.as_deref().unwrap_or(host);
+    let name = first.rsplit_once(':').map_or(first, |(name, _)| name);
     let mut done = vec![
-        ("DNS", steps.resolved, format!("{first} is {}", steps.addresses.join(", "))),
+        ("DNS", steps.resolved, format!("{name} is {}", steps.addresses.join(", "))),
         ("TCP", steps.connected, format!("connected to {first}")),
     ];
     if let Some(proxy) = &peer.proxied {
@@ -396,7 +404,10 @@ fn judge_end(end: Option<Stamp>, now: Stamp) -> Outcome {
     let left = end.since(now);
     if left == Span::ZERO {
         // It was accepted a moment ago, so it is the clock that is wrong, or it ends just now.
-        return Outcome::Noted(format!("it ends at {end}, which this machine's clock has passed"));
+        return Outcome::Noted(format!(
+            "it ends at {}, which this machine's clock has passed",
+            end.to_the_second()
+        ));
     }
     let text = format!("it ends on {}, in {left}", day(end));
     if left <= Span::hours(24 * TOKEN_END_WARN_DAYS) {
@@ -479,5 +490,5 @@ fn day(stamp: Stamp) -> String {
 }
 
 fn skipped(name: &'static str, why: &'static str) -> Step {
-    Step { name, outcome: Outcome::Skipped(why), took: Span::ZERO }
+    Step::at_once(name, Outcome::Skipped(why))
 }

@@ -238,8 +238,8 @@ fn refusal(host: &str, reason: &rustls::Error, shown: Option<&Summary>) -> Strin
     }
 }
 
-fn calendar(time: UnixTime) -> Stamp {
-    Stamp::from_seconds(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+fn calendar(time: UnixTime) -> String {
+    Stamp::from_seconds(i64::try_from(time.as_secs()).unwrap_or(i64::MAX)).to_the_second()
 }
 
 /// A TLS connection as ureq wants one.

@@ -189,7 +189,15 @@ impl Status {
         let text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
         let mut new = file.as_os_str().to_owned();
         new.push(".new");
-        fs::write(&new, text)?;
+        let written = fs::write(&new, &text);
+        match (written, file.parent()) {
+            // A service manager makes the directory; nobody does for a person at a terminal.
+            (Err(why), Some(dir)) if why.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir(dir)?;
+                fs::write(&new, &text)?;
+            }
+            (written, _) => written?,
+        }
         fs::rename(&new, file)
     }
 
