@@ -14,6 +14,7 @@ use super::clock::{self, mono};
 use super::net::{Peer, Post, Request, hidden};
 use super::real::{Door, SINGLES_PATH, ask};
 use super::{Ask, certificate};
+use crate::answer::retry_after;
 use crate::config::Integration;
 use crate::limits::{
     CLOCK_AGREES_SECONDS, EXCERPT_BYTES_MAX, PROBE_BACK_HOURS, SINK_ANSWER_BYTES_MAX,
@@ -457,8 +458,7 @@ fn judge_key(answer: &Answer, origin: &str) -> Outcome {
 }
 
 fn try_later(service: &str, answer: &Answer) -> Outcome {
-    let wait = answer.retry_after.as_deref().map(|text| one_line(text.as_bytes()));
-    let wait = wait.map_or_else(String::new, |text| format!(" after {text}"));
+    let wait = retry_after(answer).map_or_else(String::new, |span| format!(" in {span}"));
     Outcome::Failed {
         what: format!("{service} can't answer now ({})", status_line(answer)),
         remedy: format!("Try again{wait}; the collector itself waits and goes on"),

@@ -142,7 +142,7 @@ fn check_says_what_to_do_about_each_thing_that_can_be_wrong() {
 
 #[test]
 fn check_tells_the_flaw_of_a_certificate() {
-    for (flaw, says) in [(Flaw::Expired, "ended at"), (Flaw::OtherName, "name")] {
+    for (flaw, says) in [(Flaw::Expired, "ended at"), (Flaw::OtherName, "not for localhost")] {
         check_with(|scene| scene.tenant().server.set_tls(scene.authority.server(flaw)), 75, says);
     }
     let stranger = Authority::new("somebody else");
