@@ -57,6 +57,17 @@ pub enum Mood {
     Stuck,
 }
 
+impl Mood {
+    /// The stable name in the status file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mood::Fine => "healthy",
+            Mood::Troubled => "degraded",
+            Mood::Stuck => "stuck",
+        }
+    }
+}
+
 impl Why {
     /// A secret that can't be read is no trouble of the network: it needs a person.
     pub fn of(net: &NetTrouble) -> Why {
