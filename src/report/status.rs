@@ -3,6 +3,7 @@
 //! Promises: written whole or not at all (a new file renamed over the old one); holds no secret.
 //! Its members only ever get more within a major version.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::{fs, io};
 
@@ -190,6 +191,8 @@ impl Status {
             }
             (written, _) => written?,
         }
+        // Anybody may look at the status, whatever umask guards the queue.
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o644))?;
         fs::rename(&new, file)
     }
 

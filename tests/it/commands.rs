@@ -221,6 +221,17 @@ fn the_directory_of_the_status_file_is_made_for_a_person_without_a_service_manag
 }
 
 #[test]
+fn anybody_may_read_the_status_whatever_the_umask() {
+    use std::os::unix::fs::PermissionsExt;
+    let scene = Scene::new();
+    // A file for its owner alone, as a strict umask would make it.
+    scene.write_file("status.json.new", "");
+    assert_eq!(scene.command(&["run", "--once"]).code, Some(0));
+    let mode = std::fs::metadata(scene.path("status.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
+}
+
+#[test]
 fn the_status_is_true_within_seconds_when_all_is_quiet() {
     let mut scene = Scene::with(|s| s.integrations[0].poll_interval = "1h".to_string());
     scene.tenant().publish(Kind::Activities, 1_500);
