@@ -4,11 +4,15 @@
 //! environment, prints, or ends the process.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt::{self, Write};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::config::suggest;
+
+mod help;
+
+pub use help::help;
 
 /// Taken when nothing else names a config.
 pub const CONFIG_DEFAULT: &str = "/etc/s1-coralogix/config.toml";
@@ -54,9 +58,9 @@ impl Exit {
     fn explain(self) -> &'static str {
         match self {
             Exit::Done => "done",
-            Exit::Failed => "failed; of status: running, but not healthy",
+            Exit::Failed => "failed; of status: the daemon runs, but something is wrong",
             Exit::Usage => "the arguments make no sense",
-            Exit::NotRunning => "the daemon does not run (status)",
+            Exit::NotRunning => "status: the daemon is not running",
             Exit::TryLater => "a service can't be reached; everything is kept, try again later",
             Exit::Refused => "a credential or permission is refused; everything is kept",
             Exit::Config => "the config can't be used",
@@ -122,7 +126,6 @@ struct Declared {
     name: &'static str,
     topic: Topic,
     line: &'static str,
-    text: &'static str,
     options: &'static [Flag],
 }
 
@@ -136,39 +139,21 @@ const COMMANDS: [Declared; 3] = [
     Declared {
         name: "run",
         topic: Topic::Run,
-        line: "Collect from SentinelOne and deliver to Coralogix",
-        text: "Collects from SentinelOne and delivers to Coralogix until told to stop (SIGTERM or \
-               SIGINT).\nSIGHUP reads the config again. SIGUSR1 polls and delivers at once.",
-        options: &[Flag {
-            name: "--once",
-            line: "catch up with every stream, deliver everything, and exit",
-        }],
+        line: "collect from SentinelOne and deliver to Coralogix",
+        options: &[Flag { name: "--once", line: "catch up, deliver everything, and exit" }],
     },
     Declared {
         name: "check",
         topic: Topic::Check,
-        line: "Test the config and each step to both services",
-        text: "Tests the config and each step to both services in order, and says for a step that \
-               fails what to do.\nNothing is collected; Coralogix is sent an empty list.",
+        line: "test the config and each step to both services",
         options: &[Flag { name: "--offline", line: "test only what needs no network" }],
     },
     Declared {
         name: "status",
         topic: Topic::Status,
-        line: "Show what the daemon is doing",
-        text: "Shows what the daemon is doing: what waits, how far each stream has come, and what \
-               is wrong.",
-        options: &[Flag { name: "--json", line: "print the status file as it is" }],
+        line: "show what the daemon is doing",
+        options: &[Flag { name: "--json", line: "print it as JSON, for monitoring" }],
     },
-];
-
-const GLOBAL_OPTIONS: [(&str, &str); 3] = [
-    (
-        "-c, --config FILE",
-        "the config; else $S1_CORALOGIX_CONFIG, else /etc/s1-coralogix/config.toml",
-    ),
-    ("-h, --help", "this text, or that of a command"),
-    ("-V, --version", "the version and the commit it was built from"),
 ];
 
 /// Reads the arguments after the program's name. Options may stand before and after the command.
@@ -193,48 +178,6 @@ pub fn version() -> String {
         Some(commit) => format!("{version} ({commit})"),
         None => version.to_owned(),
     }
-}
-
-/// The text of `--help`.
-pub fn help(topic: Topic) -> String {
-    let mut out = String::new();
-    let written = match COMMANDS.iter().find(|command| command.topic == topic) {
-        Some(command) => help_command(&mut out, command),
-        None => help_program(&mut out),
-    };
-    written.expect("a String takes everything");
-    out
-}
-
-fn help_program(out: &mut String) -> fmt::Result {
-    writeln!(out, "{}", version())?;
-    writeln!(out, "Carries every SentinelOne threat and activity to Coralogix.\n")?;
-    writeln!(out, "Usage: s1-coralogix [OPTIONS] COMMAND\n\nCommands:")?;
-    for command in &COMMANDS {
-        writeln!(out, "  {:<8} {}", command.name, command.line)?;
-    }
-    help_options(out, &[])?;
-    writeln!(out, "\nExit codes:")?;
-    for exit in Exit::ALL {
-        writeln!(out, "  {:<3} {}", exit.code(), exit.explain())?;
-    }
-    Ok(())
-}
-
-fn help_command(out: &mut String, command: &Declared) -> fmt::Result {
-    let flags: String = command.options.iter().map(|flag| format!(" [{}]", flag.name)).collect();
-    writeln!(out, "{}\n", command.text)?;
-    writeln!(out, "Usage: s1-coralogix {}{flags} [OPTIONS]", command.name)?;
-    help_options(out, command.options)
-}
-
-fn help_options(out: &mut String, own: &[Flag]) -> fmt::Result {
-    writeln!(out, "\nOptions:")?;
-    let own = own.iter().map(|flag| (flag.name, flag.line));
-    for (names, line) in own.chain(GLOBAL_OPTIONS) {
-        writeln!(out, "  {names:<18} {line}")?;
-    }
-    Ok(())
 }
 
 /// What was typed so far, before it is known what it means together.

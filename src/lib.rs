@@ -41,7 +41,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match command::execute(invocation) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            eprintln!("{}", failure.text);
+            command::complain(log::Level::Error, &failure.text);
             failure.exit.into()
         }
     }

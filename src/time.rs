@@ -126,6 +126,15 @@ impl Stamp {
         })
     }
 
+    /// RFC 3339 without the fraction, for people.
+    pub fn to_the_second(self) -> String {
+        let text = self.to_string();
+        match text.split_once('.') {
+            Some((whole, _)) => format!("{whole}Z"),
+            None => text,
+        }
+    }
+
     /// Reads an HTTP date (RFC 9110 section 5.6.7, all three forms).
     pub fn parse_http_date(text: &str) -> Option<Stamp> {
         let at = httpdate::parse_http_date(text.trim()).ok()?;

@@ -8,11 +8,15 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use log::Level;
+
+use super::wrapped;
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::edge::probe::{self, Fault, Outcome, Step};
 use crate::edge::proxy::ProxyEnvironment;
 use crate::edge::real::Doors;
+use crate::edge::{ground, logging};
 
 /// What is asked for.
 #[derive(Clone, Copy)]
@@ -21,6 +25,10 @@ pub struct How<'a> {
     pub offline: bool,
     /// Check marks; plain words where the terminal has none.
     pub utf8: bool,
+    /// Where lines are broken; `None` where nobody looks at them on a terminal.
+    pub columns: Option<usize>,
+    /// Lines begin with systemd's priorities.
+    pub journal: bool,
     pub proxies: &'a ProxyEnvironment,
 }
 
@@ -41,12 +49,12 @@ pub fn check(
     how: How,
     out: &mut dyn Write,
 ) -> io::Result<Exit> {
-    let mut page = Page { out, utf8: how.utf8, ended: Exit::Done, error: None };
+    let mut page = Page { out, how, ended: Exit::Done, has_notes: false, error: None };
     page.head(&format!("config {}", config_file.display()));
     let doors = Doors::new(config, how.proxies, &Arc::default());
     let mut doors = match doors {
         Ok(doors) => {
-            page.step(passed("config", "valid"));
+            page.step(Step::at_once("config", Outcome::Passed("valid".to_owned())));
             doors
         }
         Err(error) => {
@@ -55,10 +63,14 @@ pub fn check(
                 Some((what, remedy)) => (what.to_owned(), remedy.to_owned()),
                 None => (text, "Correct this setting".to_owned()),
             };
-            page.step(failed("config", what, remedy));
+            let fault = Fault::Config;
+            page.step(Step::at_once("config", Outcome::Failed { what, remedy, fault }));
             return page.close();
         }
     };
+    let is_in_use = crate::queue::real::is_in_use(&config.queue.dir) == Some(true);
+    page.step(Step::at_once("queue", ground::queue(&config.queue, is_in_use)));
+    page.step(Step::at_once("status file", ground::status_file(&config.status_file)));
     for (door, integration) in doors.tenants.iter_mut().zip(&config.integrations) {
         page.head(&format!("integration {} ({})", integration.name, integration.tenant));
         match how.offline {
@@ -79,56 +91,56 @@ fn worse(a: Exit, b: Exit) -> Exit {
     if a.code() >= b.code() { a } else { b }
 }
 
-fn passed(name: &'static str, text: &str) -> Step {
-    Step { name, outcome: Outcome::Passed(text.to_owned()), took: crate::time::Span::ZERO }
-}
-
-fn failed(name: &'static str, what: String, remedy: String) -> Step {
-    let outcome = Outcome::Failed { what, remedy, fault: Fault::Config };
-    Step { name, outcome, took: crate::time::Span::ZERO }
-}
-
 /// What is written, and how it stands so far.
 struct Page<'a> {
     out: &'a mut dyn Write,
-    utf8: bool,
+    how: How<'a>,
     ended: Exit,
+    has_notes: bool,
     error: Option<io::Error>,
 }
 
 impl Page<'_> {
     fn head(&mut self, title: &str) {
-        self.write(&format!("{title}\n"));
+        self.write(Level::Info, title);
     }
 
     fn step(&mut self, step: Step) {
-        let [good, note, bad, skip] = match self.utf8 {
+        let [good, note, bad, skip] = match self.how.utf8 {
             true => ["\u{2713}", "!", "\u{2717}", "-"],
             false => ["ok  ", "note", "FAIL", "skip"],
         };
-        let (mark, text, remedy) = match step.outcome {
-            Outcome::Passed(text) => (good, text, None),
-            Outcome::Noted(text) => (note, text, None),
-            Outcome::Skipped(why) => (skip, format!("skipped: {why}"), None),
+        let (mark, level, text, remedy) = match step.outcome {
+            Outcome::Passed(text) => (good, Level::Info, text, None),
+            Outcome::Noted(text) => {
+                self.has_notes = true;
+                (note, Level::Warn, text, None)
+            }
+            Outcome::Skipped(why) => (skip, Level::Info, format!("skipped: {why}"), None),
             Outcome::Failed { what, remedy, fault } => {
                 self.ended = worse(self.ended, after(fault));
-                (bad, what, Some(remedy))
+                (bad, Level::Error, what, Some(remedy))
             }
         };
         let took = match step.took.as_ms() {
             0 => String::new(),
             ms => format!("{ms} ms"),
         };
-        self.write(&format!("  {mark} {:<11} {took:>8}  {text}\n", step.name));
+        let indent = 2 + mark.chars().count() + 1 + 11 + 1 + 8 + 2;
+        let columns = self.how.columns.unwrap_or(usize::MAX);
+        let text = wrapped(&text, indent, columns);
+        self.write(level, &format!("  {mark} {:<11} {took:>8}  {text}", step.name));
         if let Some(remedy) = remedy {
-            let indent = 2 + mark.chars().count() + 1 + 11 + 1 + 8 + 2;
-            self.write(&format!("{:indent$}{remedy}.\n", ""));
+            let remedy = wrapped(&format!("{remedy}."), indent, columns);
+            self.write(level, &format!("{:indent$}{remedy}", ""));
         }
     }
 
     /// The probe goes on when the reader is gone; the error is kept for the end.
-    fn write(&mut self, text: &str) {
+    fn write(&mut self, level: Level, text: &str) {
+        let priority = if self.how.journal { logging::priority(level) } else { "" };
         if self.error.is_none() {
+            let text: String = text.lines().map(|line| format!("{priority}{line}\n")).collect();
             let result = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
             self.error = result.err();
         }
@@ -136,13 +148,20 @@ impl Page<'_> {
 
     fn close(mut self) -> io::Result<Exit> {
         let line = match self.ended {
+            Exit::Done if self.how.offline => {
+                "nothing is wrong here; the services were not asked (--offline)"
+            }
             Exit::Done => "everything works",
             Exit::Failed | Exit::Usage | Exit::NotRunning => "something is wrong, see above",
             Exit::TryLater => "a service can't be reached now, see above",
             Exit::Refused => "a secret or a permission is refused, see above",
             Exit::Config => "the config does not fit, see above",
         };
-        self.write(&format!("{line}\n"));
+        let level = if self.ended == Exit::Done { Level::Info } else { Level::Error };
+        match self.has_notes {
+            true => self.write(level, &format!("{line}; mind the notes")),
+            false => self.write(level, line),
+        }
         match self.error {
             Some(error) => Err(error),
             None => Ok(self.ended),
@@ -162,7 +181,13 @@ mod tests {
         let ended = check(
             config,
             file,
-            How { offline, utf8, proxies: &ProxyEnvironment::default() },
+            How {
+                offline,
+                utf8,
+                columns: None,
+                journal: false,
+                proxies: &ProxyEnvironment::default(),
+            },
             &mut out,
         )
         .unwrap();
@@ -176,18 +201,22 @@ mod tests {
         let (text, ended) = run(&config(&base, inline("tok"), inline("key")), true, false);
         assert_eq!(ended, Exit::Done);
         assert_eq!(server.accepted(), 0);
-        assert_eq!(
-            text,
-            format!(
-                "config /etc/s1-coralogix/config.toml\n  \
-                   ok   config                valid\n\
-                 integration acme ({base})\n  \
-                   ok   secret                read from the config file\n\
-                 Coralogix ({base})\n  \
-                   ok   secret                read from the config file\n\
-                 everything works\n"
-            )
+        for line in [
+            "config /etc/s1-coralogix/config.toml\n",
+            "\n  ok   config                valid\n",
+            "\n  ok   queue                 /",
+            "\n  ok   status file           /",
+            &format!("\nintegration acme ({base})\n"),
+            &format!(
+                "\nCoralogix ({base})\n  ok   secret                read from the config file\n"
+            ),
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        assert!(
+            text.ends_with("\nnothing is wrong here; the services were not asked (--offline)\n")
         );
+        assert!(text.lines().count() == 9, "{text}");
     }
 
     #[test]
@@ -211,6 +240,30 @@ mod tests {
         config.coralogix.api_key = SecretSource::File("/nonexistent/key".into());
         let (text, ended) = run(&config, false, true);
         assert_eq!((ended, ended as u8), (Exit::Config, 78), "{text}");
+    }
+
+    #[test]
+    fn an_unusable_queue_is_told_with_its_remedy_and_priority() {
+        let mut config = config("http://127.0.0.1:9", inline("t"), inline("k"));
+        // No directory, which not even root can change.
+        config.queue.dir = "/dev/null/queue".into();
+        let mut out = Vec::new();
+        let how = How {
+            offline: true,
+            utf8: true,
+            columns: Some(80),
+            journal: true,
+            proxies: &ProxyEnvironment::default(),
+        };
+        let ended = check(&config, Path::new("/etc/c.toml"), how, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(ended, Exit::Config);
+        assert!(text.contains("\n<3>  \u{2717} queue  "), "{text}");
+        assert!(text.contains("chown -R "), "{text}");
+        for line in text.lines() {
+            assert!(line.starts_with("<3>") || line.starts_with("<6>"), "{line}");
+            assert!(line.chars().count() <= 83, "{line}");
+        }
     }
 
     #[test]

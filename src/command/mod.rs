@@ -8,12 +8,14 @@ pub mod settings;
 pub mod status;
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+
+use log::Level;
 
 use crate::cli::{self, Command, Exit, Invocation};
 use crate::core::Mode;
 use crate::edge::proxy::ProxyEnvironment;
-use crate::edge::{config_file, host};
+use crate::edge::{config_file, host, logging};
 
 /// A failure for people, with the exit code for scripts.
 #[derive(Debug)]
@@ -28,15 +30,32 @@ impl Failure {
     }
 }
 
+/// Says on stderr what went wrong where there is no log. Under systemd each line has its priority.
+pub fn complain(level: Level, text: &str) {
+    let priority = match logging::Style::detect() {
+        logging::Style::Journal => logging::priority(level),
+        _ => "",
+    };
+    text.lines().for_each(|line| eprintln!("{priority}{line}"));
+}
+
 /// Does what the command line says.
 pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
+    // Before any secret is read. A kernel that refuses is no reason not to work.
+    host::keep_memory_private();
     let config = cli::config_path(invocation.config, config_file::path_from_environment());
     match invocation.command {
         Command::Run { once } => run::run(&config, if once { Mode::Once } else { Mode::Daemon }),
         Command::Check { offline } => {
             let settings = settings::load(&config)?;
             let proxies = ProxyEnvironment::read();
-            let how = check::How { offline, utf8: host::speaks_utf8(), proxies: &proxies };
+            let how = check::How {
+                offline,
+                utf8: host::speaks_utf8(),
+                columns: io::stdout().is_terminal().then_some(COLUMNS),
+                journal: logging::is_journal(io::stdout()),
+                proxies: &proxies,
+            };
             let mut out = io::stdout().lock();
             match check::check(&settings, &config, how, &mut out) {
                 Ok(ended) => Ok(ended),
@@ -56,5 +75,40 @@ pub fn print(text: &str) -> Result<Exit, Failure> {
         Ok(()) => Ok(Exit::Done),
         Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
         Err(why) => Err(Failure::new(Exit::Failed, format!("Failed to print: {why}"))),
+    }
+}
+
+/// What every terminal has.
+pub const COLUMNS: usize = 80;
+
+/// Breaks a text between words so that no line, indented as the first one will be, is longer
+/// than `columns`. A longer word stays whole: it may be a path or an address to be copied.
+pub fn wrapped(text: &str, indent: usize, columns: usize) -> String {
+    let (mut out, mut used) = (String::new(), indent);
+    for word in text.split(' ') {
+        let chars = word.chars().count();
+        if !out.is_empty() && used + 1 + chars > columns {
+            out.push_str(&format!("\n{:indent$}", ""));
+            used = indent;
+        } else if !out.is_empty() {
+            out.push(' ');
+            used += 1;
+        }
+        out.push_str(word);
+        used += chars;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrapped;
+
+    #[test]
+    fn a_long_text_is_broken_between_words() {
+        assert_eq!(wrapped("a bc def", 2, 6), "a bc\n  def");
+        assert_eq!(wrapped("a bc def", 2, 10), "a bc def");
+        assert_eq!(wrapped("/a/long/path x", 2, 6), "/a/long/path\n  x");
+        assert_eq!(wrapped("", 2, 6), "");
     }
 }

@@ -24,13 +24,11 @@ use super::{Failure, settings};
 /// Runs until told to stop; with `Mode::Once` until everything there is was delivered.
 pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     let mut config = settings::load(config_file)?;
-    settings::start_log(&config)?;
-    if !host::keep_memory_private() {
-        log::debug!("The kernel does not let this process forbid core dumps");
-    }
+    settings::start_log(&config);
     log::info!("{} starts, config {}", cli::version(), config_file.display());
     let mut edge =
         Real::open(&config).map_err(|why| Failure::new(Exit::Config, why.to_string()))?;
+    edge.exposures().iter().for_each(|warning| log::warn!("{warning}"));
     let (mut queue, mut opened) = open_queue(&config)?;
     let mut notify = Notify::from_environment();
     notify.ready();
@@ -58,6 +56,7 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
                 config = new;
                 settings::restart_log(&config);
                 log::info!("The new config is in use");
+                edge.exposures().iter().for_each(|warning| log::warn!("{warning}"));
             }
             Err(why) => log::error!("The new config can't be used, the old one stays: {why}"),
         }
@@ -78,7 +77,7 @@ fn farewell(end: End, waiting: u64) -> Exit {
             Exit::TryLater
         }
         End::Refused => {
-            log::error!("A credential was refused; {waiting} records wait in the queue");
+            log::error!("A credential is refused or missing; {waiting} records wait in the queue");
             Exit::Refused
         }
         End::Broken => {

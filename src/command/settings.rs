@@ -6,14 +6,16 @@ use crate::cli::Exit;
 use crate::config::{Config, Finding};
 use crate::edge::{config_file, logging};
 
-use super::Failure;
+use log::Level;
+
+use super::{Failure, complain};
 
 /// Loads the config. Warnings go to stderr, for there is no log yet.
 pub fn load(file: &Path) -> Result<Config, Failure> {
     match config_file::load(file) {
         Ok((config, warnings)) => {
             for warning in warnings {
-                eprintln!("{warning}");
+                complain(Level::Warn, &warning.to_string());
             }
             Ok(config)
         }
@@ -21,10 +23,13 @@ pub fn load(file: &Path) -> Result<Config, Failure> {
     }
 }
 
-pub fn start_log(config: &Config) -> Result<(), Failure> {
-    let level = logging::level(config.log_level).map_err(|why| Failure::new(Exit::Usage, why))?;
-    logging::init(level, logging::Style::detect());
-    Ok(())
+/// Begins to log. A level that does not exist is told, and is no reason not to collect.
+pub fn start_log(config: &Config) {
+    let level = logging::level(config.log_level);
+    logging::init(*level.as_ref().unwrap_or(&config.log_level), logging::Style::detect());
+    if let Err(why) = level {
+        log::warn!("{why}");
+    }
 }
 
 /// Takes over what a changed config says of the log.

@@ -7,11 +7,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::cli::Exit;
-use crate::edge::config_file;
+use crate::edge::{clock, config_file};
 use crate::report::{Lane, Status};
 use crate::time::{Span, Stamp};
 
-use super::{Failure, print};
+use super::{COLUMNS, Failure, print, wrapped};
 
 /// Where the status file is when the config can't be read: it may be readable for root alone, and
 /// anybody may look at the status.
@@ -30,8 +30,8 @@ pub fn status(config_file: &Path, json: bool) -> Result<Exit, Failure> {
             return Err(Failure::new(
                 Exit::NotRunning,
                 format!(
-                    "The daemon is not running, or runs with another status.file: there is no {}. \
-                     Start it: systemctl start s1-coralogix{}",
+                    "The daemon is not running, or writes another status.file: there is no {}. \
+                     Start it with s1-coralogix run, or start its service{}",
                     file.display(),
                     config.as_ref().err().map_or(String::new(), |why| format!("\n{why}"))
                 ),
@@ -51,7 +51,8 @@ pub fn status(config_file: &Path, json: bool) -> Result<Exit, Failure> {
         value["running"] = running.into();
         print(&format!("{value:#}\n"))?;
     } else {
-        print(&table(&status, running))?;
+        let table = Table { status: &status, running, age: age(file), out: String::new() };
+        print(&table.written())?;
     }
     Ok(match () {
         () if !running => Exit::NotRunning,
@@ -66,79 +67,180 @@ fn is_running(status: &Status, queue_dir: Option<&Path>) -> bool {
     locked.unwrap_or_else(|| Path::new(&format!("/proc/{}", status.pid)).exists())
 }
 
-/// Everything in 80 columns.
-fn table(status: &Status, running: bool) -> String {
-    let mut out = String::new();
-    let state = if running { status.state.as_str() } else { "not running" };
-    let uptime = Span::seconds(status.uptime_seconds);
-    let _ = writeln!(out, "s1-coralogix {}: {state}", status.version);
-    let _ = writeln!(
-        out,
-        "  {}, up {uptime}, as of {}",
-        if running { format!("process {}", status.pid) } else { "last seen".to_owned() },
-        seconds(&status.updated)
-    );
-    let _ =
-        writeln!(out, "\n{:<30} {:<18} {:>12} {:>12}", "SentinelOne", "state", "collected", "lag");
-    for stream in &status.streams {
-        let lag = stream.lag_seconds.map_or("-".to_owned(), |s| Span::seconds(s).to_string());
-        row(&mut out, &stream.name, &stream.lane, &stream.collected.to_string(), &lag);
-    }
-    for integration in &status.integrations {
-        if let (Some(end), Some(days)) = (&integration.token_ends, integration.token_days_left) {
-            let name = &integration.name;
-            let _ = writeln!(out, "  token of {name} ends in {days} days, {}", seconds(end));
-        }
-        if integration.lane.mood != "healthy" {
-            explain(&mut out, &integration.lane);
-        }
-    }
-    let queue = &status.queue;
-    let _ = writeln!(
-        out,
-        "\n{:<30} {:<18} {:>12} {:>12}",
-        "Coralogix", "state", "delivered", "waiting"
-    );
-    let sink = &status.coralogix;
-    row(&mut out, "delivery", &sink.lane, &sink.delivered.to_string(), &queue.waiting.to_string());
-    let _ = writeln!(
-        out,
-        "\nQueue: {} of {} on disk, {} parked{}",
-        size(queue.bytes),
-        size(queue.max_bytes),
-        queue.parked,
-        match queue.oldest.as_deref().and_then(Stamp::parse) {
-            Some(oldest) => format!(", oldest record {}", seconds(&oldest.to_string())),
-            None => String::new(),
-        }
-    );
-    out
+/// How old the file is by the clock it was written with; its own time is the services'.
+fn age(file: &Path) -> Option<Span> {
+    let written = std::fs::metadata(file).ok()?.modified().ok()?;
+    let since = written.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let written = Stamp(i64::try_from(since.as_micros()).ok()?);
+    Some(clock::local().since(written))
 }
 
-fn row(out: &mut String, name: &str, lane: &Lane, left: &str, right: &str) {
-    let state = lane.reason.replace('_', " ");
-    let _ = writeln!(out, "{name:<30} {state:<18} {left:>12} {right:>12}");
-    if lane.mood != "healthy" {
-        explain(out, lane);
+/// What is written, with what it takes to judge it.
+struct Table<'a> {
+    status: &'a Status,
+    running: bool,
+    age: Option<Span>,
+    out: String,
+}
+
+impl Table<'_> {
+    /// Everything in 80 columns.
+    fn written(mut self) -> String {
+        self.head();
+        self.sources();
+        self.sink();
+        self.out
+    }
+
+    fn head(&mut self) {
+        let status = self.status;
+        let state = match (self.running, status.state.as_str()) {
+            (false, _) => "not running",
+            (true, "degraded") => "degraded (a trouble that may pass by itself)",
+            (true, "stuck") => "stuck (a person has to act)",
+            (true, state) => state,
+        };
+        self.line(0, &format!("s1-coralogix {}: {state}", status.version));
+        let who = match self.running {
+            true => {
+                let uptime = Span::seconds(status.uptime_seconds);
+                format!("process {}, up {uptime}, as of", status.pid)
+            }
+            false => "what follows is what it last said, at".to_owned(),
+        };
+        let age = self.age.map_or(String::new(), |age| match age < Span::seconds(1) {
+            true => " (now)".to_owned(),
+            false => format!(" ({age} ago)"),
+        });
+        self.line(2, &format!("{who} {}{age}", seconds(&status.updated)));
+    }
+
+    fn sources(&mut self) {
+        let status = self.status;
+        self.columns("\nSentinelOne", "state", "collected", "position");
+        for stream in &status.streams {
+            let behind = |s| format!("{} ago", Span::seconds(s));
+            let position = stream.lag_seconds.map_or("-".to_owned(), behind);
+            let collected = stream.collected.to_string();
+            self.columns(&stream.name, state(&stream.lane), &collected, &position);
+            // What its integration suffers from is told there, once.
+            let told_below = status.integrations.iter().any(|one| {
+                let rest = stream.name.strip_prefix(one.name.as_str());
+                rest.is_some_and(|rest| rest.starts_with('/'))
+                    && one.lane.mood != "healthy"
+                    && one.lane.reason == stream.lane.reason
+            });
+            if !told_below {
+                self.explain("", &stream.lane);
+            }
+        }
+        for integration in &status.integrations {
+            self.explain(&format!("{}: ", integration.name), &integration.lane);
+            if let (Some(end), Some(days)) = (&integration.token_ends, integration.token_days_left)
+                && integration.lane.reason != "token_refused"
+            {
+                let name = &integration.name;
+                let (end, days) = (seconds(end), count(days, "day"));
+                self.line(2, &format!("{name}: the API token ends in {days}, at {end}"));
+            }
+        }
+    }
+
+    fn sink(&mut self) {
+        let (sink, queue) = (&self.status.coralogix, &self.status.queue);
+        self.columns("\nCoralogix", "state", "delivered", "waiting");
+        let (delivered, waiting) = (sink.delivered.to_string(), queue.waiting.to_string());
+        self.columns("delivery", state(&sink.lane), &delivered, &waiting);
+        self.explain("", &sink.lane);
+        let (bytes, most) = (size(queue.bytes), size(queue.max_bytes));
+        let room = match queue.room.as_str() {
+            "queue_full" => "; it is full, polling waits for delivery",
+            "disk_low" => "; less than queue.min_free is left on the disk, polling waits",
+            _ => "",
+        };
+        self.out.push('\n');
+        self.line(0, &format!("The queue takes {bytes} of {most}{room}."));
+        if let Some(oldest) = &queue.oldest {
+            self.line(0, &format!("The oldest record in it is of {}.", seconds(oldest)));
+        }
+        if queue.parked > 0 {
+            let records = count(i64::try_from(queue.parked).unwrap_or(i64::MAX), "record");
+            self.line(0, &format!("Coralogix refused {records}, kept in parked/ of queue.dir."));
+        }
+    }
+
+    /// A name that is too long for its column has a line of its own.
+    fn columns(&mut self, name: &str, state: &str, left: &str, right: &str) {
+        let name = match name.trim_start().chars().count() > NAME_CHARS {
+            true => format!("{name}\n{:NAME_CHARS$}", ""),
+            false => name.to_owned(),
+        };
+        let width = NAME_CHARS + usize::from(name.starts_with('\n'));
+        let _ = writeln!(self.out, "{name:<width$} {state:<18} {left:>12} {right:>12}");
+    }
+
+    fn explain(&mut self, whose: &str, lane: &Lane) {
+        if lane.mood == "healthy" {
+            return;
+        }
+        let mut text = format!("{whose}{}", lane.text);
+        if !lane.detail.is_empty() {
+            let _ = write!(text, " ({})", lane.detail);
+        }
+        // The file may be half a minute old.
+        let age = self.age.unwrap_or_default();
+        let lasts = Span::seconds(lane.for_seconds).as_ms().saturating_add(age.as_ms());
+        match self.running {
+            true => {
+                let _ = write!(text, ", for {}", Span::seconds(lasts / 1_000));
+            }
+            false => text += ", when it was last seen",
+        }
+        if let (true, Some(next)) = (self.running, lane.next_in_seconds) {
+            match Span::seconds(next).as_ms().saturating_sub(age.as_ms()) / 1_000 {
+                0 => text += "; next try now",
+                left => {
+                    let _ = write!(text, "; next try in {}", Span::seconds(left));
+                }
+            }
+        }
+        self.line(2, &text);
+    }
+
+    fn line(&mut self, indent: usize, text: &str) {
+        let text = wrapped(text, indent, COLUMNS);
+        let _ = writeln!(self.out, "{:indent$}{text}", "");
     }
 }
 
-fn explain(out: &mut String, lane: &Lane) {
-    let _ = writeln!(out, "  {} for {}", lane.text, Span::seconds(lane.for_seconds));
-    if !lane.detail.is_empty() {
-        let _ = writeln!(out, "  {}", lane.detail);
+const NAME_CHARS: usize = 32;
+
+/// The reason in a word or two; those that are none in the words of a person.
+fn state(lane: &Lane) -> &str {
+    match lane.reason.as_str() {
+        "poll_interval" => "up to date",
+        "nothing_to_send" => "all delivered",
+        "secret_unreadable" => "no secret",
+        "token_refused" => "token refused",
+        "permission_missing" => "permission missing",
+        "key_refused" => "key refused",
+        "broken_answer" => "broken answers",
+        "query_refused" => "query refused",
+        "refuses_everything" => "refuses everything",
+        "queue_full" => "queue full",
+        "disk_low" => "disk full",
+        "store_trouble" => "queue not writable",
+        other => other,
     }
-    if let Some(next) = lane.next_in_seconds {
-        let _ = writeln!(out, "  next try in {}", Span::seconds(next));
-    }
+}
+
+fn count(n: i64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// RFC 3339 without the fraction.
 fn seconds(stamp: &str) -> String {
-    match stamp.split_once('.') {
-        Some((whole, _)) => format!("{whole}Z"),
-        None => stamp.to_owned(),
-    }
+    Stamp::parse(stamp).map_or_else(|| stamp.to_owned(), Stamp::to_the_second)
 }
 
 fn size(bytes: u64) -> String {
@@ -149,4 +251,108 @@ fn size(bytes: u64) -> String {
         }
     }
     format!("{bytes} B")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Integration, Queue, Sink, Stream};
+
+    fn lane(mood: &str, reason: &str, text: &str, detail: &str) -> Lane {
+        Lane {
+            mood: mood.into(),
+            reason: reason.into(),
+            text: text.into(),
+            detail: detail.into(),
+            for_seconds: 75,
+            next_in_seconds: Some(12),
+            failures: 1,
+        }
+    }
+
+    fn status() -> Status {
+        let stamp = || Some("2026-01-31T00:00:00.000001Z".to_owned());
+        let fine = || lane("healthy", "poll_interval", "", "");
+        let stream = |name: &str, lane| Stream {
+            name: name.into(),
+            lane,
+            position: stamp(),
+            lag_seconds: Some(200),
+            collected: 12_345,
+            caught_up: true,
+        };
+        Status {
+            schema: 1,
+            version: "0.1.0".into(),
+            pid: 4711,
+            updated: "2026-01-31T00:00:00.000000Z".into(),
+            uptime_seconds: 60,
+            state: "stuck".into(),
+            integrations: vec![Integration {
+                name: "acme".into(),
+                lane: lane("stuck", "token_refused", "the API token is refused", "HTTP 401: no"),
+                token_ends: stamp(),
+                token_days_left: Some(1),
+            }],
+            streams: vec![
+                stream("acme/threats", lane("stuck", "token_refused", "the API token", "")),
+                stream(&format!("{}/activities", "n".repeat(64)), fine()),
+            ],
+            coralogix: Sink {
+                lane: lane("degraded", "unreachable", "can't be reached", &"why ".repeat(50)),
+                delivered: 7,
+                remarks: 0,
+                long_records: 0,
+                unstamped: 0,
+            },
+            queue: Queue {
+                waiting: 12_338,
+                bytes: 3 << 19,
+                max_bytes: 1 << 30,
+                oldest: stamp(),
+                parked: 1,
+                room: "queue_full".into(),
+            },
+        }
+    }
+
+    fn shown(status: &Status, running: bool) -> String {
+        let age = Some(Span::seconds(3));
+        Table { status, running, age, out: String::new() }.written()
+    }
+
+    #[test]
+    fn the_table_fits_80_columns_whatever_is_in_it() {
+        let text = shown(&status(), true);
+        for line in text.lines() {
+            assert!(line.chars().count() <= COLUMNS, "{line}\n{text}");
+        }
+        assert!(text.contains("stuck (a person has to act)"), "{text}");
+        assert!(text.contains("as of 2026-01-31T00:00:00Z (3s ago)"), "{text}");
+        assert!(text.contains("up to date "), "{text}");
+        assert!(text.contains("takes 1.5 MiB of 1.0 GiB; it is full"), "{text}");
+        assert!(text.contains("refused 1 record, kept in parked/"), "{text}");
+    }
+
+    #[test]
+    fn a_trouble_of_an_integration_is_told_once() {
+        let mut status = status();
+        status.integrations.push(status.integrations[0].clone());
+        status.integrations[1].lane = lane("healthy", "poll_interval", "", "");
+        status.integrations[1].name = "beta".to_owned();
+        let text = shown(&status, true);
+        assert_eq!(text.matches("ends in").count(), 1, "a refused token has ended\n{text}");
+        assert!(text.contains("beta: the API token ends in 1 day, at 2026-01-31T00"), "{text}");
+        let line = "  acme: the API token is refused (HTTP 401: no), for 1m 18s; next try in 9s\n";
+        assert_eq!(text.matches("is refused").count(), 1, "{text}");
+        assert!(text.contains(line), "{text}");
+    }
+
+    #[test]
+    fn a_daemon_that_is_gone_promises_nothing() {
+        let text = shown(&status(), false);
+        assert!(text.starts_with("s1-coralogix 0.1.0: not running\n"), "{text}");
+        assert!(text.contains("what it last said, at 2026-01-31T00:00:00Z (3s ago)"), "{text}");
+        assert!(!text.contains("next try") && !text.contains("4711"), "{text}");
+    }
 }

@@ -228,7 +228,10 @@ impl Check<'_> {
         let (low, high) = (scope.setting(pair.0), scope.setting(pair.1));
         let given = scope.get(low.key).or(scope.get(high.key));
         let told = given.map_or(low, |given| given.setting);
-        let problem = format!("{} is longer than {}", low.full_name(), high.full_name());
+        let problem = match told.key == low.key {
+            true => format!("it is longer than {}", high.full_name()),
+            false => format!("it is shorter than {}", low.full_name()),
+        };
         let default = |setting: &Setting| match (scope.get(setting.key), setting.fallback) {
             (None, Fallback::Value(value)) => format!("; {} is {value} by default", setting.key),
             _ => String::new(),

@@ -5,6 +5,7 @@
 
 use crate::limits;
 use crate::prng::Prng;
+use crate::record::NetTrouble;
 use crate::time::{Due, Mono, Span};
 
 /// Why a lane is not in use this moment. Its text is what people read in log and status.
@@ -28,6 +29,8 @@ pub enum Why {
     QueryRefused,
     /// Redirected or not found: the address is wrong.
     Misdirected,
+    /// The file with the token or key can't be read, or holds none.
+    SecretUnreadable,
     /// The token is refused; needs a new one.
     TokenRefused,
     /// The token lacks this stream's permission.
@@ -66,6 +69,14 @@ impl Mood {
 }
 
 impl Why {
+    /// A secret that can't be read is no trouble of the network: it needs a person.
+    pub fn of(net: &NetTrouble) -> Why {
+        match net {
+            NetTrouble::Secret(_) => Why::SecretUnreadable,
+            _ => Why::Unreachable,
+        }
+    }
+
     /// The stable name in the status file.
     pub fn code(self) -> &'static str {
         match self {
@@ -78,6 +89,7 @@ impl Why {
             Why::BrokenAnswer => "broken_answer",
             Why::QueryRefused => "query_refused",
             Why::Misdirected => "misdirected",
+            Why::SecretUnreadable => "secret_unreadable",
             Why::TokenRefused => "token_refused",
             Why::PermissionMissing => "permission_missing",
             Why::KeyRefused => "key_refused",
@@ -99,6 +111,7 @@ impl Why {
             Why::BrokenAnswer => "answers with errors",
             Why::QueryRefused => "refuses the query",
             Why::Misdirected => "is not at this address",
+            Why::SecretUnreadable => "has no secret to use",
             Why::TokenRefused => "the API token is refused; put a new one into its file",
             Why::PermissionMissing => "the API token lacks the permission for this stream",
             Why::KeyRefused => {
@@ -119,6 +132,7 @@ impl Why {
             }
             Why::QueryRefused
             | Why::Misdirected
+            | Why::SecretUnreadable
             | Why::TokenRefused
             | Why::PermissionMissing
             | Why::KeyRefused
@@ -129,7 +143,10 @@ impl Why {
 
     /// Whether a credential or permission is to blame, which decides exit code 77 over 75.
     pub fn is_refusal(self) -> bool {
-        matches!(self, Why::TokenRefused | Why::PermissionMissing | Why::KeyRefused)
+        matches!(
+            self,
+            Why::SecretUnreadable | Why::TokenRefused | Why::PermissionMissing | Why::KeyRefused
+        )
     }
 }
 

@@ -295,7 +295,7 @@ impl Core {
                 state.doubted_by = doubted_by;
                 let (retry_after, why, detail) = match trouble {
                     SourceTrouble::Busy { retry_after } => (retry_after, Why::Busy, String::new()),
-                    SourceTrouble::Unreachable(net) => (None, Why::Unreachable, net.to_string()),
+                    SourceTrouble::Unreachable(net) => (None, Why::of(&net), net.to_string()),
                     SourceTrouble::Misdirected(text) => (None, Why::Misdirected, text),
                     SourceTrouble::BrokenAnswer(text) | SourceTrouble::QueryRefused(text) => {
                         (None, Why::BrokenAnswer, text)

@@ -136,7 +136,7 @@ impl Sink {
                 (backoff.after(failures, *retry_after), Why::Busy, why.clone())
             }
             SinkVerdict::Unreachable(net) => {
-                (backoff.after(failures, None), Why::Unreachable, net.to_string())
+                (backoff.after(failures, None), Why::of(net), net.to_string())
             }
             // Judged by content; a batch from memory is stored and judged again from there.
             SinkVerdict::TooLarge(_) | SinkVerdict::Malformed(_) | SinkVerdict::Accepted { .. } => {

@@ -205,7 +205,7 @@ impl Stream {
                 (backoff.after(failures, retry_after), Why::Busy, told)
             }
             SourceTrouble::Unreachable(net) => {
-                (backoff.after(failures, None), Why::Unreachable, net.to_string())
+                (backoff.after(failures, None), Why::of(&net), net.to_string())
             }
             SourceTrouble::BrokenAnswer(text) => {
                 (backoff.after(failures, None), Why::BrokenAnswer, text)

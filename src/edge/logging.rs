@@ -52,9 +52,7 @@ impl Style {
 
     /// The form that fits where stderr leads.
     pub fn detect() -> Style {
-        let stderr = rustix::fs::fstat(io::stderr())
-            .map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino))
-            .unwrap_or_default();
+        let stderr = stream_name(io::stderr());
         let (wish, journal) = (variable(STYLE_VARIABLE), variable("JOURNAL_STREAM"));
         choose(wish.as_deref(), journal.as_deref(), &stderr, io::stderr().is_terminal())
     }
@@ -92,6 +90,17 @@ pub fn init(level: LevelFilter, style: Style) {
 /// Changes the level from now on.
 pub fn set_level(level: LevelFilter) {
     log::set_max_level(level);
+}
+
+/// Whether a stream leads to the journal, which reads `<4>` at the beginning of a line.
+pub fn is_journal(stream: impl std::os::fd::AsFd) -> bool {
+    variable("JOURNAL_STREAM").is_some_and(|journal| journal == stream_name(stream))
+}
+
+/// As `JOURNAL_STREAM` names it.
+fn stream_name(stream: impl std::os::fd::AsFd) -> String {
+    let stat = rustix::fs::fstat(stream);
+    stat.map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino)).unwrap_or_default()
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -187,7 +196,7 @@ fn line_shape(style: Style) -> Config {
 }
 
 /// The journal's priorities. Source: sd-daemon(3).
-fn priority(level: Level) -> &'static str {
+pub fn priority(level: Level) -> &'static str {
     match level {
         Level::Error => "<3>",
         Level::Warn => "<4>",

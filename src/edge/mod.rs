@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod clock;
 pub mod config_file;
 pub mod dial;
+pub mod ground;
 pub mod host;
 pub mod keeper;
 pub mod logging;

@@ -14,6 +14,7 @@ use super::clock::{self, mono};
 use super::net::{Peer, Post, Request, hidden};
 use super::real::{Door, SINGLES_PATH, ask};
 use super::{Ask, certificate};
+use crate::answer::retry_after;
 use crate::config::Integration;
 use crate::limits::{
     CLOCK_AGREES_SECONDS, EXCERPT_BYTES_MAX, PROBE_BACK_HOURS, SINK_ANSWER_BYTES_MAX,
@@ -31,6 +32,13 @@ pub struct Step {
     pub name: &'static str,
     pub outcome: Outcome,
     pub took: Span,
+}
+
+impl Step {
+    /// One that needs no time worth telling.
+    pub fn at_once(name: &'static str, outcome: Outcome) -> Step {
+        Step { name, outcome, took: Span::ZERO }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +80,10 @@ pub fn secret(door: &mut Door, tell: Tell) -> Option<Secret> {
     let begun = mono();
     let result = door.keeper.current();
     let outcome = match &result {
-        Ok(_) => Outcome::Passed(format!("read from {}", door.keeper.origin())),
+        Ok(_) => match door.keeper.exposure() {
+            None => Outcome::Passed(format!("read from {}", door.keeper.origin())),
+            Some(warning) => Outcome::Noted(warning),
+        },
         Err(trouble) => {
             let (what, remedy) = what_and_remedy(&trouble.to_string());
             Outcome::Failed { what, remedy, fault: Fault::Config }
@@ -94,31 +105,28 @@ pub fn tenant(door: &mut Door, integration: &Integration, tell: Tell) {
         grace: Duration::ZERO,
     });
     let ready = network(&door.peer, begun, &result, "tenant", tell);
-    let accepted = match (&result, &token) {
-        (Ok(answer), Some(_)) => {
-            let outcome = judge_info(answer, &integration.tenant, &door.keeper.origin());
-            let passed = matches!(outcome, Outcome::Passed(_));
-            tell(Step { name: "token", outcome, took: mono().since(ready) });
-            passed
-        }
-        (Err(_), _) => {
-            tell(skipped("token", NETWORK_FAILED));
-            false
-        }
-        (_, None) => {
-            tell(skipped("token", SECRET_FAILED));
-            false
-        }
+    let outcome = match (&result, &token) {
+        (Ok(answer), Some(_)) => judge_info(answer, &integration.tenant, &door.keeper.origin()),
+        (Err(_), _) => Outcome::Skipped(NETWORK_FAILED),
+        (_, None) => Outcome::Skipped(SECRET_FAILED),
+    };
+    let accepted = matches!(outcome, Outcome::Passed(_));
+    let took = if token.is_some() && result.is_ok() { mono().since(ready) } else { Span::ZERO };
+    tell(Step { name: "token", outcome, took });
+    let why_not = match (&result, &token) {
+        (Err(_), _) => NETWORK_FAILED,
+        (Ok(_), None) => SECRET_FAILED,
+        (Ok(_), Some(_)) => TOKEN_FAILED,
     };
     for &kind in &integration.streams {
         match accepted {
             true => stream(door, kind, tell),
-            false => tell(skipped(kind.name(), TOKEN_FAILED)),
+            false => tell(skipped(kind.name(), why_not)),
         }
     }
     match (accepted, token) {
         (true, Some(token)) => token_end(door, &token, tell),
-        _ => tell(skipped("token's end", TOKEN_FAILED)),
+        _ => tell(skipped("token's end", why_not)),
     }
 }
 
@@ -170,8 +178,9 @@ fn network(
     let steps = peer.wire().steps();
     let host = peer.base().split_once("://").map_or(peer.base(), |(_, host)| host);
     let first = peer.proxied.as_deref().unwrap_or(host);
+    let name = first.rsplit_once(':').map_or(first, |(name, _)| name);
     let mut done = vec![
-        ("DNS", steps.resolved, format!("{first} is {}", steps.addresses.join(", "))),
+        ("DNS", steps.resolved, format!("{name} is {}", steps.addresses.join(", "))),
         ("TCP", steps.connected, format!("connected to {first}")),
     ];
     if let Some(proxy) = &peer.proxied {
@@ -396,7 +405,10 @@ fn judge_end(end: Option<Stamp>, now: Stamp) -> Outcome {
     let left = end.since(now);
     if left == Span::ZERO {
         // It was accepted a moment ago, so it is the clock that is wrong, or it ends just now.
-        return Outcome::Noted(format!("it ends at {end}, which this machine's clock has passed"));
+        return Outcome::Noted(format!(
+            "it ends at {}, which this machine's clock has passed",
+            end.to_the_second()
+        ));
     }
     let text = format!("it ends on {}, in {left}", day(end));
     if left <= Span::hours(24 * TOKEN_END_WARN_DAYS) {
@@ -446,8 +458,7 @@ fn judge_key(answer: &Answer, origin: &str) -> Outcome {
 }
 
 fn try_later(service: &str, answer: &Answer) -> Outcome {
-    let wait = answer.retry_after.as_deref().map(|text| one_line(text.as_bytes()));
-    let wait = wait.map_or_else(String::new, |text| format!(" after {text}"));
+    let wait = retry_after(answer).map_or_else(String::new, |span| format!(" in {span}"));
     Outcome::Failed {
         what: format!("{service} can't answer now ({})", status_line(answer)),
         remedy: format!("Try again{wait}; the collector itself waits and goes on"),
@@ -479,5 +490,5 @@ fn day(stamp: Stamp) -> String {
 }
 
 fn skipped(name: &'static str, why: &'static str) -> Step {
-    Step { name, outcome: Outcome::Skipped(why), took: Span::ZERO }
+    Step::at_once(name, Outcome::Skipped(why))
 }

@@ -133,6 +133,12 @@ impl Real {
         Ok(())
     }
 
+    /// Warnings about secrets that everybody on the machine can read.
+    pub fn exposures(&self) -> Vec<String> {
+        let tenants = self.doors.tenants.iter().map(|door| &door.keeper);
+        tenants.chain([&self.doors.sink.keeper]).filter_map(Keeper::exposure).collect()
+    }
+
     fn watched(&self) -> bool {
         self.doors.sink.keeper.is_doubted()
             || self.doors.tenants.iter().any(|door| door.keeper.is_doubted())

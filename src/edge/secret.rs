@@ -104,10 +104,12 @@ impl SecretFile {
         }
     }
 
-    /// A warning when others than owner and group can read the file.
+    /// A warning when others than owner and group can read or change the file.
     pub fn exposure(&self) -> Option<String> {
-        let mode = std::fs::metadata(&self.path).ok()?.mode() & 0o7777;
-        exposure(&self.setting, &self.path, mode)
+        // Resolved, for a link says nothing of who may come to what it names.
+        let real = std::fs::canonicalize(&self.path).ok()?;
+        let mode = std::fs::metadata(&real).ok()?.mode() & 0o7777;
+        is_open_to_all(&real).then(|| exposure(&self.setting, &self.path, mode)).flatten()
     }
 
     fn read(&self, file: File, metadata: &Metadata) -> Result<Secret, SecretError> {
@@ -175,14 +177,26 @@ fn user() -> String {
     format!("the user this program runs as (uid {})", rustix::process::geteuid().as_raw())
 }
 
+/// Whether everybody may pass the directories that lead to a file. A closed one protects what
+/// lies in it: systemd's credentials are readable files in a directory of their own.
+fn is_open_to_all(path: &Path) -> bool {
+    path.ancestors().skip(1).all(|directory| {
+        std::fs::metadata(directory).is_ok_and(|metadata| metadata.mode() & 0o001 != 0)
+    })
+}
+
 fn exposure(setting: &str, path: &Path, mode: u32) -> Option<String> {
     let path = path.display();
-    (mode & 0o007 != 0).then(|| {
-        format!(
-            "Everyone on this machine can read the secret file {path} ({setting}, mode \
-             {mode:04o}). Close it: chmod o= {path}"
-        )
-    })
+    let can = match (mode & 0o004 != 0, mode & 0o002 != 0) {
+        (false, false) => return None,
+        (true, false) => "read",
+        (false, true) => "change",
+        (true, true) => "read and change",
+    };
+    Some(format!(
+        "Everyone on this machine can {can} the secret file {path} ({setting}, mode {mode:04o}). \
+         Close it: chmod o= {path}"
+    ))
 }
 
 /// An error of the system without its number.
@@ -277,12 +291,37 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_everyone_can_read_is_told() {
-        let file = file("open", b"x");
-        for (mode, is_told) in [(0o600, false), (0o640, false), (0o644, true)] {
-            let permissions = std::fs::Permissions::from_mode(mode);
-            std::fs::set_permissions(&file.path, permissions).unwrap();
-            assert_eq!(file.exposure().is_some(), is_told, "{mode:o}");
+    fn what_everyone_can_do_with_a_file_is_told() {
+        for (mode, can) in [
+            (0o600, None),
+            (0o640, None),
+            (0o641, None),
+            (0o644, Some("can read the secret file")),
+            (0o642, Some("can change the secret file")),
+            (0o666, Some("can read and change the secret file")),
+        ] {
+            let told = exposure("API key", Path::new("/etc/key"), mode);
+            assert_eq!(told.is_some(), can.is_some(), "{mode:o}");
+            assert!(told.unwrap_or_default().contains(can.unwrap_or_default()), "{mode:o}");
         }
+    }
+
+    #[test]
+    fn a_closed_directory_protects_the_files_in_it() {
+        let mode = |mode| std::fs::Permissions::from_mode(mode);
+        let name = format!("s1-coralogix-secrets-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        let file = SecretFile::new("API key", directory.join("key"));
+        std::fs::write(&file.path, "x").unwrap();
+        std::fs::set_permissions(&file.path, mode(0o644)).unwrap();
+        // Where the temporary directory itself is closed, nothing in it is open.
+        let outer = is_open_to_all(&directory);
+        std::fs::set_permissions(&directory, mode(0o755)).unwrap();
+        assert_eq!(file.exposure().is_some(), outer);
+        std::fs::set_permissions(&directory, mode(0o700)).unwrap();
+        assert_eq!(file.exposure(), None);
+        drop(file);
+        std::fs::remove_dir(&directory).unwrap();
     }
 }

@@ -230,16 +230,22 @@ fn refusal(host: &str, reason: &rustls::Error, shown: Option<&Summary>) -> Strin
             calendar(*time)
         ),
         CertificateError::NotValidForNameContext { presented, .. } => {
-            let names: String = presented.join(", ").chars().filter(|c| !c.is_control()).collect();
-            let names: String = names.chars().take(crate::limits::EXCERPT_BYTES_MAX).collect();
-            format!("the certificate{signer}, is not for {host} but for {names}")
+            // rustls tells them as `DnsName("host")`.
+            let bare = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
+            let names = presented.iter().map(bare).collect::<Vec<_>>().join(", ");
+            let names = crate::answer::one_line(&names);
+            format!(
+                "the server shows a certificate{signer}, for {names} and not for {host}. Look for \
+                 a typing error in this address, or for a proxy or firewall that answers in the \
+                 service's place"
+            )
         }
         other => format!("the certificate of {host}{signer}, is not valid: {other}"),
     }
 }
 
-fn calendar(time: UnixTime) -> Stamp {
-    Stamp::from_seconds(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+fn calendar(time: UnixTime) -> String {
+    Stamp::from_seconds(i64::try_from(time.as_secs()).unwrap_or(i64::MAX)).to_the_second()
 }
 
 /// A TLS connection as ureq wants one.

@@ -98,8 +98,9 @@ impl Changes {
         Some((
             level,
             format!(
-                "SentinelOne {name}: the API token ends in {left}, at {end}. Create a new one and \
-                 put it into the token file; no restart is needed"
+                "SentinelOne {name}: the API token ends in {left}, at {}. Create a new one and put \
+                 it into the token file; no restart is needed",
+                end.to_the_second()
             ),
         ))
     }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use log::{Level, log};
 
 pub use changes::{Changes, Names};
-pub use status::{Lane, Status, overall};
+pub use status::{Integration, Lane, Queue, Sink, Status, Stream, overall};
 
 use crate::core::{Core, Mood, View, Why};
 use crate::record::Held;

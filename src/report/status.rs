@@ -3,6 +3,7 @@
 //! Promises: written whole or not at all (a new file renamed over the old one); holds no secret.
 //! Its members only ever get more within a major version.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::{fs, io};
 
@@ -181,7 +182,17 @@ impl Status {
         let text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
         let mut new = file.as_os_str().to_owned();
         new.push(".new");
-        fs::write(&new, text)?;
+        let written = fs::write(&new, &text);
+        match (written, file.parent()) {
+            // A service manager makes the directory; nobody does for a person at a terminal.
+            (Err(why), Some(dir)) if why.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir(dir)?;
+                fs::write(&new, &text)?;
+            }
+            (written, _) => written?,
+        }
+        // Anybody may look at the status, whatever umask guards the queue.
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o644))?;
         fs::rename(&new, file)
     }
 

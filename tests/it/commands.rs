@@ -142,7 +142,7 @@ fn check_says_what_to_do_about_each_thing_that_can_be_wrong() {
 
 #[test]
 fn check_tells_the_flaw_of_a_certificate() {
-    for (flaw, says) in [(Flaw::Expired, "ended at"), (Flaw::OtherName, "name")] {
+    for (flaw, says) in [(Flaw::Expired, "ended at"), (Flaw::OtherName, "not for localhost")] {
         check_with(|scene| scene.tenant().server.set_tls(scene.authority.server(flaw)), 75, says);
     }
     let stranger = Authority::new("somebody else");
@@ -172,6 +172,63 @@ fn status_shows_the_daemon_and_says_when_it_is_not_running() {
     scene.kill();
     let dead = scene.command(&["status"]);
     assert!(both(&dead).to_lowercase().contains("not running"), "{}", both(&dead));
+}
+
+#[test]
+fn check_tells_who_can_read_a_secret_and_where_the_queue_can_not_be() {
+    use std::os::unix::fs::PermissionsExt;
+    let scene = Scene::new();
+    let open = |name: &str, mode| {
+        std::fs::set_permissions(scene.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open("acme.token", 0o644);
+    open("", 0o755);
+    for args in [&["check"][..], &["check", "--offline"]] {
+        let ended = scene.command(args);
+        assert_eq!(ended.code, Some(0), "it can still be used\n{}", both(&ended));
+        assert!(ended.out.contains("Everyone on this machine can read"), "{}", ended.out);
+        assert!(!ended.out.contains("everything works\n"), "{}", ended.out);
+    }
+    let ended = scene.command(&["run", "--once"]);
+    assert_eq!(ended.err.matches("can read the secret file").count(), 1, "{}", ended.err);
+    let queue = scene.queue_dir().display().to_string();
+    let below_a_file = scene.path("acme.token").join("queue").display().to_string();
+    scene.write_file("config.toml", &scene.config().replace(&queue, &below_a_file));
+    let ended = scene.command(&["check", "--offline"]);
+    assert_eq!(ended.code, Some(78), "{}", both(&ended));
+    assert!(ended.out.contains("acme.token is not a directory"), "{}", ended.out);
+}
+
+#[test]
+fn a_log_level_that_does_not_exist_is_told_and_stops_nothing() {
+    let scene = Scene::new();
+    let ended = scene.command_with(&["run", "--once"], &[("S1_CORALOGIX_LOG", "loud".to_string())]);
+    assert_eq!(ended.code, Some(0), "{}", both(&ended));
+    assert!(ended.err.contains("S1_CORALOGIX_LOG is \"loud\""), "{}", ended.err);
+}
+
+#[test]
+fn the_directory_of_the_status_file_is_made_for_a_person_without_a_service_manager() {
+    let scene = Scene::new();
+    let file = scene.path("status.json").display().to_string();
+    let elsewhere = scene.path("run/status.json").display().to_string();
+    scene.write_file("config.toml", &scene.config().replace(&file, &elsewhere));
+    assert_eq!(scene.command(&["run", "--once"]).code, Some(0));
+    assert!(scene.path("run/status.json").exists());
+    let status = scene.command(&["status"]);
+    assert_eq!(status.code, Some(3), "{}", both(&status));
+    assert!(status.out.contains(": not running\n"), "{}", status.out);
+}
+
+#[test]
+fn anybody_may_read_the_status_whatever_the_umask() {
+    use std::os::unix::fs::PermissionsExt;
+    let scene = Scene::new();
+    // A file for its owner alone, as a strict umask would make it.
+    scene.write_file("status.json.new", "");
+    assert_eq!(scene.command(&["run", "--once"]).code, Some(0));
+    let mode = std::fs::metadata(scene.path("status.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
 }
 
 #[test]

@@ -211,3 +211,40 @@ fn a_secret_file_that_is_gone_or_empty_is_told_and_waited_for() {
         scene.assert_exactly_once();
     }
 }
+
+#[test]
+fn the_process_shows_its_secrets_to_nobody_on_the_machine() {
+    let mut scene = Scene::with(|s| s.secrets_from_environment = true);
+    let (key, token) = (scene.ingress.key(), scene.tenant().token());
+    scene.run_with(&[("CORALOGIX_API_KEY", key.clone()), ("S1_API_TOKEN", token.clone())]);
+    scene.tenant().publish(Kind::Activities, 10);
+    scene.settle();
+    let proc = std::path::PathBuf::from(format!("/proc/{}", scene.daemon().pid()));
+    let read = |name: &str| std::fs::read(proc.join(name)).unwrap_or_default();
+    let command_line = String::from_utf8_lossy(&read("cmdline")).into_owned();
+    assert!(!command_line.contains(&key) && !command_line.contains(&token), "{command_line}");
+    let limits = String::from_utf8_lossy(&read("limits")).into_owned();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "no core dumps: {core}");
+    // Nothing is started that could inherit the environment.
+    let threads = std::fs::read_dir(proc.join("task")).unwrap().flatten();
+    for children in threads.filter_map(|task| std::fs::read(task.path().join("children")).ok()) {
+        assert!(children.is_empty(), "the daemon has a child");
+    }
+    scene.stop();
+}
+
+#[test]
+fn a_secret_that_is_not_there_is_told_as_that_and_used_once_it_is() {
+    let mut scene = Scene::new();
+    scene.tenant().publish(Kind::Activities, 10);
+    std::fs::remove_file(scene.path("acme.token")).unwrap();
+    let ended = scene.once_with_code(77);
+    assert!(ended.err.contains("has no secret to use"), "{}", ended.err);
+    assert!(!ended.err.contains("can't be reached"), "{}", ended.err);
+    scene.run();
+    scene.wait_status_is("/streams/0/reason", "secret_unreadable");
+    scene.write_token(0, &scene.tenant().token());
+    scene.settle();
+    scene.assert_exactly_once();
+}

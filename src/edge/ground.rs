@@ -1,0 +1,185 @@
+//! Whether the directories that a config names can be used as they are: the steps of `check`
+//! that need no network.
+//!
+//! Promises: looks only; creates, changes and opens nothing. Never: judges what is in the queue.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::{Access, AtFlags, CWD, accessat, statvfs};
+use rustix::process::geteuid;
+
+use super::probe::{Fault, Outcome};
+use super::secret::plain;
+use crate::config::Queue;
+
+/// What of the queue's directory has to be open to this program.
+const PARTS: [&str; 4] = ["log", "parked", "lock", "checkpoint"];
+
+/// Whether the queue can be kept where the config says.
+pub fn queue(queue: &Queue, is_in_use: bool) -> Outcome {
+    let dir = &queue.dir;
+    let shown = dir.display();
+    let state = match std::fs::metadata(dir) {
+        Ok(found) if !found.is_dir() => {
+            return failed(
+                format!("{shown} is not a directory"),
+                "Remove it, or set queue.dir to a directory for this program alone".to_owned(),
+            );
+        }
+        Ok(found) => match PARTS.iter().map(|part| dir.join(part)).find_map(|part| closed(&part)) {
+            None => closed(dir).map_or(Ok(found), Err),
+            Some(why) => Err(why),
+        },
+        Err(_) => match dir.ancestors().skip(1).find(|parent| parent.exists()) {
+            Some(parent) => closed_dir(parent).map_or_else(|| meta(parent), Err),
+            None => Err(format!("nothing of {shown} exists")),
+        },
+    };
+    let found = match state {
+        Ok(found) => found,
+        Err(why) => {
+            let uid = geteuid().as_raw();
+            return failed(
+                why,
+                format!(
+                    "Let the user this program runs as (uid {uid}) own the queue: mkdir -p {shown} \
+                     && chown -R {uid} {shown}"
+                ),
+            );
+        }
+    };
+    let verb = match (dir.exists(), is_in_use) {
+        (false, _) => "will be created",
+        (true, true) => "is in use by the running daemon",
+        (true, false) => "can be written",
+    };
+    // Root may write everywhere; the daemon is somebody else more often than not.
+    let owner = match dir.exists() && geteuid().is_root() && found.uid() != 0 {
+        true => format!(" (seen as root; it belongs to uid {})", found.uid()),
+        false => String::new(),
+    };
+    let Some(free) = free_bytes(dir) else {
+        return Outcome::Passed(format!("{shown} {verb}{owner}"));
+    };
+    let text = format!("{shown} {verb}{owner}, {} free", size(free));
+    match free < queue.min_free_bytes {
+        false => Outcome::Passed(text),
+        true => Outcome::Noted(format!(
+            "{text}: less than queue.min_free ({}), so nothing is collected before there is room",
+            size(queue.min_free_bytes)
+        )),
+    }
+}
+
+/// Whether the daemon will be able to say how it is.
+pub fn status_file(file: &Path) -> Outcome {
+    let shown = file.display();
+    let dir = file.parent().unwrap_or(Path::new("/"));
+    // The last directory is made; not more, for a typing error should not grow a tree.
+    let looked = if dir.exists() { dir } else { dir.parent().unwrap_or(dir) };
+    match closed_dir(looked) {
+        None => Outcome::Passed(format!("{shown} can be written")),
+        Some(why) => Outcome::Noted(format!(
+            "{why}, so the command `status` will have nothing to show. Let uid {} write there, or \
+             set status.file",
+            geteuid().as_raw()
+        )),
+    }
+}
+
+/// Why nothing can be made in a directory, if so.
+fn closed_dir(path: &Path) -> Option<String> {
+    match path.is_dir() {
+        true => closed(path),
+        false => Some(format!("{} is not a directory", path.display())),
+    }
+}
+
+/// Why a file or directory can't be written, if it is there and can't.
+fn closed(path: &Path) -> Option<String> {
+    let found = std::fs::metadata(path).ok()?;
+    let wanted = match found.is_dir() {
+        true => Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK,
+        false => Access::READ_OK | Access::WRITE_OK,
+    };
+    // As the effective user, as every later call will be.
+    let error = accessat(CWD, path, wanted, AtFlags::EACCESS).err()?;
+    let why = plain(&std::io::Error::from(error)).to_ascii_lowercase();
+    Some(format!("{} can't be written ({why}; it belongs to uid {})", path.display(), found.uid()))
+}
+
+fn meta(path: &Path) -> Result<Metadata, String> {
+    std::fs::metadata(path).map_err(|why| format!("{}: {}", path.display(), plain(&why)))
+}
+
+fn free_bytes(dir: &Path) -> Option<u64> {
+    let looked = dir.ancestors().find(|parent| parent.exists())?;
+    let stat = statvfs(looked).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+fn size(bytes: u64) -> String {
+    match bytes >> 30 {
+        0..10 => format!("{} MiB", bytes >> 20),
+        gib => format!("{gib} GiB"),
+    }
+}
+
+fn failed(what: String, remedy: String) -> Outcome {
+    Outcome::Failed { what, remedy, fault: Fault::Config }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::loopback::scratch_dir;
+    use crate::record::WriteMode;
+
+    fn told(dir: &Path, min_free_bytes: u64) -> Outcome {
+        let dir = dir.to_owned();
+        let config =
+            Queue { dir, max_size_bytes: 1 << 30, min_free_bytes, write: WriteMode::Always };
+        queue(&config, false)
+    }
+
+    #[test]
+    fn a_directory_that_can_be_used_or_made_passes_and_is_left_alone() {
+        let dir = scratch_dir("ground");
+        let Outcome::Passed(text) = told(dir.path(), 0) else { panic!("it can be used") };
+        assert!(text.contains(" can be written, "), "{text}");
+        let new = dir.path().join("a/b");
+        let Outcome::Passed(text) = told(&new, 0) else { panic!("it can be made") };
+        assert!(text.contains(" will be created, "), "{text}");
+        assert!(!dir.path().join("a").exists());
+        assert!(matches!(status_file(&dir.path().join("run/status.json")), Outcome::Passed(_)));
+        assert!(!dir.path().join("run").exists());
+    }
+
+    #[test]
+    fn what_can_not_be_used_is_told_with_a_remedy() {
+        let dir = scratch_dir("ground-bad");
+        let file = dir.path().join("file");
+        std::fs::write(&file, "x").unwrap();
+        let Outcome::Failed { what, remedy, fault } = told(&file, 0) else { panic!("a file") };
+        assert_eq!(fault, Fault::Config);
+        assert!(what.contains("is not a directory") && remedy.contains("queue.dir"), "{what}");
+        // Permissions can't be taken from root, who may run this test.
+        let Outcome::Failed { what, remedy, .. } = told(&file.join("queue"), 0) else {
+            panic!("a file is no place for a directory");
+        };
+        assert!(what.ends_with("/file is not a directory"), "{what}");
+        assert!(remedy.contains("chown -R "), "{remedy}");
+        assert!(matches!(status_file(&file.join("status.json")), Outcome::Noted(_)));
+    }
+
+    #[test]
+    fn a_disk_without_room_is_noted() {
+        let dir = scratch_dir("ground-full");
+        let Outcome::Noted(text) = told(dir.path(), u64::MAX) else {
+            panic!("no disk is this big")
+        };
+        assert!(text.contains("less than queue.min_free"), "{text}");
+    }
+}
