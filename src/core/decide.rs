@@ -194,3 +194,160 @@ impl Core {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{Event, Fetch, Keep, PageFacts, Plan, StreamPlan};
+    use crate::record::{
+        Held, Kind, NetTrouble, Opened, Place, Progress, RowKey, Sent, Seq, SinkVerdict,
+        SourceTrouble, Start, StreamHeld, WriteMode,
+    };
+    use crate::time::Stamp;
+
+    const BEGIN: Mono = Mono(1_000_000);
+    const MINUTE: Span = Span::minutes(1);
+
+    fn date() -> Stamp {
+        Stamp::from_seconds(1_800_000_000)
+    }
+
+    fn held(records: u64, room: Room) -> Held {
+        Held { records, bytes: 0, head: Place::default(), oldest: None, parked: 0, room }
+    }
+
+    /// A core with two streams of one tenant, both begun, and the time.
+    struct Driven {
+        core: Core,
+        now: Mono,
+    }
+
+    impl Driven {
+        fn new(held: Held) -> Driven {
+            let (poll_interval, overlap) = (MINUTE, MINUTE);
+            let start = Start::Now;
+            let stream = |kind| StreamPlan { tenant: 0, kind, poll_interval, start, overlap };
+            let plan = Plan {
+                tenants: 1,
+                streams: vec![stream(Kind::Threats), stream(Kind::Activities)],
+                retry_min: Span::seconds(1),
+                retry_max: MINUTE,
+                mode: Mode::Daemon,
+                write: WriteMode::Always,
+            };
+            let progress = Some(Progress { position: date(), from: date() });
+            let streams = vec![StreamHeld { progress, known: vec![] }; 2];
+            let core = Core::new(plan, 7, BEGIN, Opened { held, streams });
+            Driven { core, now: BEGIN }
+        }
+
+        /// The next action that is no sleep, and when it came.
+        fn after(&mut self, event: Event) -> Action {
+            let mut event = event;
+            loop {
+                let tick = Tick { now: self.now, ..Tick::default() };
+                match self.core.step(&tick, event) {
+                    Action::Sleep { until, .. } => (self.now, event) = (until, Event::Woke),
+                    action => return action,
+                }
+            }
+        }
+
+        fn after_the_first_fetch(&mut self, page: Result<PageFacts, SourceTrouble>) -> Action {
+            let Action::Fetch(Fetch { stream, .. }) = self.after(Event::Woke) else {
+                panic!("streams that have begun are fetched")
+            };
+            self.after(Event::Fetched { stream, page })
+        }
+    }
+
+    #[test]
+    fn nothing_is_done_right_after_a_start_so_that_a_crash_loop_hammers_nobody() {
+        let mut driven = Driven::new(held(5, Room::Free));
+        driven.after(Event::Woke);
+        assert!(driven.now >= BEGIN + Span::seconds(1));
+    }
+
+    #[test]
+    fn with_no_room_nothing_is_fetched_and_delivery_goes_on() {
+        for room in [Room::QueueFull, Room::DiskLow] {
+            let mut driven = Driven::new(held(5, room));
+            let (mut event, mut sends) = (Event::Woke, 0);
+            while driven.now < BEGIN + Span::hours(1) {
+                event = match driven.after(event) {
+                    Action::Measure => Event::Measured(held(5, room)),
+                    Action::Send(_) => {
+                        sends += 1;
+                        let end = Place { seq: Seq(1), skip: 0 };
+                        let sent = Sent { first: Place::default(), end, entries: 5, raw_bytes: 9 };
+                        let verdict = SinkVerdict::Unreachable(NetTrouble::Timeout);
+                        Event::Sent { sent, verdict }
+                    }
+                    other => panic!("{room:?}: {other:?}"),
+                };
+            }
+            assert!(sends > 10, "{room:?}: {sends}");
+            let freed = driven.after(Event::Measured(held(0, Room::Free)));
+            assert!(matches!(freed, Action::Fetch(_)), "{freed:?}");
+        }
+    }
+
+    #[test]
+    fn a_tenant_that_asks_for_patience_is_left_alone_by_all_its_streams() {
+        let mut driven = Driven::new(held(0, Room::Free));
+        let retry_after = Some(Span::hours(1));
+        driven.after_the_first_fetch(Err(SourceTrouble::Busy { retry_after }));
+        assert!(driven.now >= BEGIN + Span::hours(1), "{:?}", driven.now);
+    }
+
+    #[test]
+    fn a_stream_without_permission_stops_no_other() {
+        let mut driven = Driven::new(held(0, Room::Free));
+        let next = driven.after_the_first_fetch(Err(SourceTrouble::Forbidden));
+        assert!(matches!(next, Action::Fetch(Fetch { stream: 1, .. })), "{next:?}");
+        // Told as a 401 it is the same, once the token was seen to live.
+        let mut driven = Driven::new(held(0, Room::Free));
+        let next = driven.after_the_first_fetch(Err(SourceTrouble::TokenDoubted));
+        assert_eq!(next, Action::Info { tenant: 0 });
+        let next = driven.after(Event::Informed { tenant: 0, result: Ok(Some(date())) });
+        assert!(matches!(next, Action::Fetch(Fetch { stream: 1, .. })), "{next:?}");
+    }
+
+    #[test]
+    fn a_refused_cursor_is_not_used_again() {
+        let mut driven = Driven::new(held(0, Room::Free));
+        let key = RowKey { stamp: date(), id: 1 };
+        let next = Some(crate::record::Cursor("c".to_owned()));
+        let page = PageFacts { keys: vec![key], next, date: Some(date()) };
+        let mut action = driven.after_the_first_fetch(Ok(page));
+        let mut cursors = vec![];
+        while cursors.len() < 2 {
+            let event = match action {
+                Action::Store(_) => Event::Stored(Ok(held(0, Room::Free))),
+                Action::Fetch(Fetch { stream, cursor, .. }) if stream == 0 => {
+                    cursors.push(cursor);
+                    let page = Err(SourceTrouble::QueryRefused("400".to_owned()));
+                    Event::Fetched { stream, page }
+                }
+                Action::Fetch(Fetch { stream, .. }) => {
+                    let page = Ok(PageFacts { keys: vec![], next: None, date: Some(date()) });
+                    Event::Fetched { stream, page }
+                }
+                Action::TokenEnd { tenant } => Event::TokenEnds { tenant, end: None },
+                other => panic!("{other:?}"),
+            };
+            action = driven.after(event);
+        }
+        assert!(cursors[0].is_some() && cursors[1].is_none(), "{cursors:?}");
+    }
+
+    #[test]
+    fn a_record_dated_far_ahead_moves_no_position() {
+        let mut driven = Driven::new(held(0, Room::Free));
+        let far = RowKey { stamp: date() + Span::hours(24 * 365 * 100), id: 1 };
+        let page = PageFacts { keys: vec![far], next: None, date: Some(date() + MINUTE) };
+        let stored = driven.after_the_first_fetch(Ok(page));
+        let Action::Store(Keep { fresh, progress, .. }) = stored else { panic!("{stored:?}") };
+        assert_eq!((fresh.as_slice(), progress.position), ([0].as_slice(), date()));
+    }
+}

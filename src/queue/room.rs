@@ -244,3 +244,51 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::queue::QueueError;
+    use crate::queue::disk::Disk;
+    use crate::queue::mem::{Fault, MemDisk};
+    use crate::queue::testing::*;
+    use crate::record::Room;
+
+    const CAPACITY: u64 = 128 << 20;
+
+    #[test]
+    fn the_last_min_free_bytes_of_the_disk_are_left_to_others() {
+        let disk = MemDisk::new(CAPACITY);
+        let (mut queue, ..) = disk.open();
+        let threats = threats();
+        let one = page(&threats, &[1], 1);
+        queue.append(&threats, &one, progress(1, 1), &[key(1)]).unwrap();
+        let used = CAPACITY - disk.clone().free_bytes().unwrap();
+        disk.set_capacity(used + LIMITS.min_free_bytes - 1);
+        let two = page(&threats, &[2], 1);
+        let refused = queue.append(&threats, &two, progress(2, 2), &[key(2)]);
+        assert!(matches!(refused, Err(QueueError::DiskFull)), "{refused:?}");
+        assert_eq!(queue.held().room, Room::DiskLow);
+        disk.set_capacity(CAPACITY);
+        assert_eq!(queue.held().room, Room::Free);
+        queue.append(&threats, &two, progress(2, 2), &[key(2)]).unwrap();
+        assert_eq!(queue.held().records, 2);
+    }
+
+    #[test]
+    fn a_disk_that_says_it_is_full_gets_the_reserve_back() {
+        let threats = threats();
+        let one = page(&threats, &[1], 1);
+        let mut given_up = 0;
+        for n in 1..10 {
+            let disk = MemDisk::new(CAPACITY);
+            let (mut queue, ..) = disk.open();
+            assert!(disk.files().iter().any(|file| file == super::RESERVE));
+            disk.fail_after(n, Fault::Once(std::io::ErrorKind::StorageFull));
+            if queue.append(&threats, &one, progress(1, 1), &[key(1)]).is_err() {
+                assert!(!disk.files().iter().any(|file| file == super::RESERVE), "operation {n}");
+                given_up += 1;
+            }
+        }
+        assert!(given_up > 1, "no operation was refused");
+    }
+}

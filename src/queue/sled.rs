@@ -209,3 +209,62 @@ fn told(error: &io::Error) -> IndexError {
     };
     IndexError { fault, why }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::testing::TempDir;
+
+    /// The kernel answers fdatasync on it with an error, which shows that it was asked.
+    const NOT_SYNCED: &str = "/dev/null";
+
+    fn one_change() -> Batch {
+        let mut batch = Batch::default();
+        batch.put(b"c".to_vec(), vec![1]);
+        batch
+    }
+
+    fn created(dir: &TempDir) -> SledOpener {
+        fs::create_dir_all(&dir.0).unwrap();
+        SledOpener::new(&dir.0)
+    }
+
+    #[test]
+    fn a_commit_ends_with_an_fdatasync_of_our_own_and_its_failure_ends_the_handle() {
+        let dir = TempDir::new();
+        let mut index = created(&dir).open(0).unwrap();
+        index.commit(&one_change()).unwrap();
+        let (_, file) = index.open.as_mut().unwrap();
+        *file = OpenOptions::new().write(true).open(NOT_SYNCED).unwrap();
+        assert!(index.commit(&one_change()).is_err());
+        assert!(index.open.is_none() && index.get(b"c").is_err());
+    }
+
+    #[test]
+    fn a_panic_or_an_error_of_sled_ends_the_handle() {
+        let dir = TempDir::new();
+        let mut index = created(&dir).open(0).unwrap();
+        let error = index.with::<()>(|_| panic!("on purpose")).unwrap_err();
+        assert!(error.why.contains("on purpose"));
+        assert!(index.open.is_none() && index.commit(&one_change()).is_err());
+        let mut index = created(&dir).open(1).unwrap();
+        index.with::<()>(|_| Err(sled::Error::Unsupported("on purpose".into()))).unwrap_err();
+        assert!(index.open.is_none() && index.get(b"c").is_err());
+    }
+
+    #[test]
+    fn what_sled_creates_is_synced_with_its_names() {
+        let dir = TempDir::new();
+        created(&dir).open(0).unwrap().close();
+        let path = dir.0.join("index.0");
+        assert!(make_durable(&path, &dir.0).is_ok());
+        assert!(make_durable(&path, Path::new("/proc")).is_err(), "the directory of the index");
+        for file in ["conf", "db"] {
+            let (there, aside) = (path.join(file), path.join("aside"));
+            fs::rename(&there, &aside).unwrap();
+            std::os::unix::fs::symlink(NOT_SYNCED, &there).unwrap();
+            assert!(make_durable(&path, &dir.0).is_err(), "{file}");
+            fs::rename(&aside, &there).unwrap();
+        }
+    }
+}
