@@ -18,8 +18,9 @@ use crate::tenant::{Tenant, http_date};
 
 /// A life begins here, by everybody's clock but perhaps the box's own.
 pub const BIRTH: Stamp = Stamp(1_790_000_000_000_000);
-/// What `/etc/localtime` never told: the box comes up in 1970, in 2040, or two hours off.
-const CLOCK_ERRORS_SECONDS: [i64; 5] = [0, -1_789_990_000, 430_000_000, 7_200, -7_200];
+/// What `/etc/localtime` never told: the box comes up in 1970, in 2040, two hours off, or where it
+/// was switched off days ago.
+const CLOCK_ERRORS_SECONDS: [i64; 6] = [0, -1_789_990_000, 430_000_000, 7_200, -7_200, -200_000];
 
 /// What goes wrong in this life and when, in milliseconds since birth.
 #[derive(Clone, Debug)]
@@ -63,7 +64,7 @@ pub struct SimEdge(pub Rc<RefCell<Shared>>);
 
 impl Shared {
     pub fn new(mut prng: Prng, faults: Faults, tenant: Tenant, poison_every: u64) -> Shared {
-        let clock_error = CLOCK_ERRORS_SECONDS[prng.below(5) as usize];
+        let clock_error = CLOCK_ERRORS_SECONDS[prng.below(6) as usize];
         let changed = vec![
             (faults.token_refused.end, Credential::Token(0)),
             (faults.key_refused.end, Credential::Key),
@@ -97,7 +98,7 @@ impl Shared {
         self.booted = self.now;
         self.boots += 1;
         self.server_date = None;
-        self.clock_error = CLOCK_ERRORS_SECONDS[self.prng.below(5) as usize];
+        self.clock_error = CLOCK_ERRORS_SECONDS[self.prng.below(6) as usize];
     }
 
     /// Whether a fault of this kind strikes now.
@@ -247,6 +248,10 @@ impl Edge for SimEdge {
             Some((date, at)) => date + Span(shared.now - at),
             None => Stamp(shared.true_time().0 + shared.clock_error * 1_000_000),
         }
+    }
+
+    fn wall_is_told(&mut self) -> bool {
+        self.0.borrow().server_date.is_some()
     }
 
     fn ask(&mut self, tenant: usize, ask: &Ask) -> Result<Answer, NetTrouble> {
