@@ -110,7 +110,7 @@ fn plan(prng: &mut Prng) -> Plan {
         streams: vec![stream(Kind::Threats), stream(Kind::Activities)],
         retry_min: Span::seconds(1),
         retry_max: Span::minutes(5),
-        mode: Mode::Daemon,
+        mode: if prng.chance(25) { Mode::Once } else { Mode::Daemon },
         write: if prng.chance(50) { WriteMode::Always } else { WriteMode::OnFailure },
     }
 }
@@ -126,10 +126,19 @@ fn live(seed: u64) -> BTreeMap<&'static str, u64> {
     let disk = MemDisk::new(64 << 20);
     let shared = Rc::new(RefCell::new(Shared::new(prng.clone(), faults, tenant, poison_every)));
     loop {
+        let begun = shared.borrow().true_time();
         let ended = boot(&plan, &disk, &shared, prng.next_u64());
         let mut state = shared.borrow_mut();
         match ended {
-            Some(End::Done) => break,
+            Some(End::Done) if state.stop => break,
+            // A box that is online now and then: the next run is a while away.
+            Some(end) if plan.mode == Mode::Once && end != End::Broken => {
+                let done = state.missing_of(begun).is_empty();
+                assert!(done || end != End::Done, "{end:?} without {:?}", state.missing_of(begun));
+                state.now += prng.below(HOUR);
+                *state.met.entry("once ended").or_default() += 1;
+            }
+            Some(End::Done) => panic!("nobody told it to stop"),
             Some(End::Broken) => {}
             Some(end) => panic!("a daemon ended with {end:?}"),
             None => *state.met.entry("cut").or_default() += 1,

@@ -309,6 +309,14 @@ impl Shared {
         self.missing().is_empty()
     }
 
+    /// Of what was visible at a time, what has not arrived.
+    pub fn missing_of(&self, time: Stamp) -> Vec<&str> {
+        let visible = self.tenant.rows.iter().filter(|row| row.visible <= time);
+        let visible: std::collections::BTreeSet<&str> =
+            visible.map(|row| row.json.as_str()).collect();
+        self.missing().into_iter().filter(|text| visible.contains(text)).collect()
+    }
+
     pub fn missing(&self) -> std::collections::BTreeSet<&str> {
         let mut wanted: std::collections::BTreeSet<&str> = (self.tenant.rows.iter())
             .filter(|row| row.hidden_from.is_none() && !is_poison(&row.json, self.poison_every))
