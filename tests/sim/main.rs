@@ -5,6 +5,8 @@
 //! again, with its log. Promises: after the faults end, everything visible is delivered or parked;
 //! order, bounds and request rates hold all the time.
 
+#![expect(clippy::disallowed_methods, reason = "a test is told what to live by its environment")]
+
 mod oracle;
 mod sink;
 mod tenant;
