@@ -198,10 +198,13 @@ pub fn disk_len(frame: &Frame) -> u64 {
 
 /// The stamps that a frame's header carries: the oldest entry's own, and the newest of any key.
 /// Entries without a stamp of their own borrow one, possibly 1970, so they count for the newest
-/// only: nobody shall poll half a century again for their sake.
+/// only: nobody shall poll half a century again for their sake, nor begin after all time.
 pub fn stamps(entries: &[EntryMeta], progress: Progress) -> (Stamp, Stamp) {
     let own = entries.iter().filter(|entry| entry.stamped).map(|entry| entry.key.stamp).min();
-    let borrowed = entries.iter().map(|entry| entry.key.stamp).filter(|at| *at > Stamp::EPOCH);
+    let borrowed = entries
+        .iter()
+        .map(|entry| entry.key.stamp)
+        .filter(|at| *at > Stamp::EPOCH && *at < Stamp::UNREADABLE);
     let oldest = own.or_else(|| borrowed.min()).unwrap_or(progress.from);
     let newest = entries.iter().map(|entry| entry.key.stamp).max();
     (oldest, newest.unwrap_or(progress.position))
@@ -417,6 +420,14 @@ mod tests {
         assert_eq!((header.seq, header.page_index), (Seq(0x17), 3));
         assert_eq!((header.oldest, header.newest), (Stamp(1_500_000), Stamp(2_000_000)));
         assert_eq!(header.disk_len() as u64, disk_len(&frame));
+    }
+
+    #[test]
+    fn a_frame_of_nothing_but_unreadable_stamps_begins_where_its_page_did() {
+        let (frame, slot) = small();
+        let key = RowKey { stamp: Stamp::UNREADABLE, id: 7 };
+        let entry = EntryMeta { key, stamped: false, ..frame.entries[0] };
+        assert_eq!(stamps(&[entry], slot.progress).0, slot.progress.from);
     }
 
     #[test]

@@ -101,6 +101,11 @@ pub const ROOM_CHECK_SECONDS: u64 = 15;
 pub const EXPIRY_CHECK_HOURS: u64 = 24;
 /// Failures of one lane in a row before `run --once` gives up on it.
 pub const ONCE_FAILURES_MAX: u32 = 4;
+/// Each mending of the queue without a delivery in between doubles the rest after it, so often:
+/// with the default `retry.min` to half a minute, so that a damaged file is still soon sorted out.
+pub const MENDS_DOUBLING_MAX: u32 = 5;
+/// Mendings of the queue without a delivery in between before `run --once` gives up.
+pub const ONCE_MENDS_MAX: u32 = 16;
 /// The longest sleep, so that files and limits are looked at now and then.
 pub const SLEEP_SECONDS_MAX: u64 = 60;
 

@@ -99,8 +99,8 @@ pub struct Packer {
     deflater: Option<Deflater>,
     raw: Vec<u8>,
     entries: Vec<EntryMeta>,
-    /// The highest stamp so far.
-    highest: Stamp,
+    /// The lowest stamp so far.
+    lowest: Stamp,
     frames: Vec<Frame>,
     scratch: Vec<u8>,
 }
@@ -112,7 +112,7 @@ impl Packer {
             deflater: None,
             raw: Vec::new(),
             entries: Vec::new(),
-            highest: Stamp::MIN,
+            lowest: Stamp::UNREADABLE,
             frames: Vec::new(),
             scratch: Vec::new(),
         }
@@ -131,7 +131,7 @@ impl Packer {
         self.raw.extend_from_slice(entry);
         let raw_len = u32::try_from(entry.len()).expect("an entry is bounded by its page");
         self.entries.push(EntryMeta { key, raw_len, stamped });
-        self.highest = self.highest.max(key.stamp);
+        self.lowest = self.lowest.min(key.stamp);
     }
 
     /// The page's frames. `progress` is where the stream stands after all of them; a frame before
@@ -140,8 +140,14 @@ impl Packer {
         if !self.entries.is_empty() {
             self.close_frame(Effort::Small);
         }
+        let mut reached = progress.from.min(self.lowest);
         for frame in &mut self.frames {
-            let position = frame.progress.position.min(progress.position);
+            // What is beyond the page's own position is a stamp that nobody believes; it says
+            // nothing of how far this frame takes the stream.
+            let believed = frame.entries.iter().map(|entry| entry.key.stamp);
+            let believed = believed.filter(|stamp| *stamp <= progress.position).max();
+            reached = reached.max(believed.unwrap_or(reached));
+            let position = reached.min(progress.position);
             frame.progress = Progress { position, from: progress.from.min(position) };
         }
         if let Some(last) = self.frames.last_mut() {
@@ -159,7 +165,7 @@ impl Packer {
         self.frames.push(Frame {
             stream: self.stream.clone(),
             // Set right by `finish`, which knows the page's.
-            progress: Progress { position: self.highest, from: self.highest },
+            progress: Progress { position: self.lowest, from: self.lowest },
             last_of_page: false,
             entries: std::mem::take(&mut self.entries),
             raw_len: u32::try_from(self.raw.len()).expect("a frame is bounded by its page"),

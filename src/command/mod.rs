@@ -3,6 +3,7 @@
 //! Promises: a failure is told with its remedy and its exit code; a closed pipe is no failure.
 
 pub mod check;
+pub mod panics;
 pub mod run;
 pub mod settings;
 pub mod status;

@@ -19,12 +19,13 @@ use crate::report::{Names, Report};
 use crate::time::Mono;
 use crate::work::{StreamWork, Worker};
 
-use super::{Failure, settings};
+use super::{Failure, panics, settings};
 
 /// Runs until told to stop; with `Mode::Once` until everything there is was delivered.
 pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     let mut config = settings::load(config_file)?;
     settings::start_log(&config);
+    panics::tell_in_one_line();
     log::info!("{} starts, config {}", cli::version(), config_file.display());
     let mut edge =
         Real::open(&config).map_err(|why| Failure::new(Exit::Config, why.to_string()))?;

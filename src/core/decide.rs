@@ -86,6 +86,12 @@ impl Core {
             })
     }
 
+    /// Whether a stream can't begin before SentinelOne's time is known.
+    pub(super) fn tenant_needs_clock(&self, tenant: usize) -> bool {
+        let mut streams = self.streams.iter().filter(|stream| stream.plan.tenant == tenant);
+        streams.any(|stream| stream.progress.is_none() && stream.first_progress(None).is_none())
+    }
+
     fn use_stream(&mut self, stream: usize, now: Mono) -> Option<Action> {
         if self.stream_is_blocked(stream, now) || !self.streams[stream].lane.due.is_over(now) {
             return None;
@@ -157,8 +163,9 @@ impl Core {
             Due::At(due) => due.since(lane.since) > Span::minutes(1),
             Due::Never => true,
         };
+        // Who was asked for patience together with a neighbour did not fail itself.
         self.plan.mode == Mode::Once
-            && lane.failures > 0
+            && (lane.failures > 0 || lane.why == Why::Busy)
             && (lane.failures >= limits::ONCE_FAILURES_MAX
                 || lane.why.mood() == Mood::Stuck
                 || long_wait)
@@ -168,6 +175,9 @@ impl Core {
     fn once_ended(&self) -> Option<End> {
         if self.plan.mode == Mode::Daemon {
             return None;
+        }
+        if self.mended >= limits::ONCE_MENDS_MAX {
+            return Some(End::TryLater);
         }
         let sink_over = self.held.records == 0 || self.gave_up(&self.sink.lane);
         let no_room = self.held.room != Room::Free

@@ -161,6 +161,8 @@ pub struct Lane {
     pub failures: u32,
     /// The last trouble in its own words, for people.
     pub detail: String,
+    /// What Retry-After told: nobody's hurry undercuts it (keeps P6).
+    pub not_before: Mono,
 }
 
 impl Lane {
@@ -171,6 +173,7 @@ impl Lane {
             since: now,
             failures: 0,
             detail: String::new(),
+            not_before: Mono::ZERO,
         }
     }
 
@@ -196,9 +199,25 @@ impl Lane {
         self.rest(now, Due::At(now + wait), why);
     }
 
-    /// A person or a changed credential asked for it now. What it waited for may be over.
+    /// A person or a changed credential asked for it now. What it waited for may be over, unless
+    /// the other side named the time.
     pub fn hurry(&mut self, now: Mono) {
-        self.due = Due::At(now);
+        self.due = Due::At(now.max(self.not_before));
+    }
+
+    /// Takes a Retry-After in.
+    pub fn heed(&mut self, now: Mono, retry_after: Option<Span>) {
+        let span = retry_after.unwrap_or(Span::ZERO);
+        let until = now + span.min(Span::hours(limits::RETRY_AFTER_HOURS_MAX));
+        self.not_before = self.not_before.max(until);
+    }
+
+    /// Another lane of the same tenant was asked for patience until `until`.
+    pub fn wait_with(&mut self, now: Mono, until: Due, not_before: Mono) {
+        self.not_before = self.not_before.max(not_before);
+        if self.due < until {
+            self.rest(now, until, Why::Busy);
+        }
     }
 }
 

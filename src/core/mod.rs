@@ -30,6 +30,9 @@ mod source;
 mod view;
 mod walk;
 
+#[cfg(test)]
+mod tests;
+
 use lane::{Backoff, Lane};
 pub use lane::{Mood, Why};
 pub use plan::{Mode, Plan, StreamPlan};
@@ -156,6 +159,8 @@ pub struct Core {
     room_due: Mono,
     room_checks: u32,
     started: Mono,
+    /// How often the queue had to be mended since the last batch that was let go of.
+    mended: u32,
 }
 
 impl Core {
@@ -176,6 +181,7 @@ impl Core {
             room_due: now,
             room_checks: 0,
             started: now,
+            mended: 0,
             plan,
         }
     }
@@ -186,7 +192,7 @@ impl Core {
         let now = tick.now;
         let follow_up = match event {
             Event::Opened(opened) => {
-                self.reopened(opened);
+                self.reopened(now, opened);
                 None
             }
             Event::Informed { tenant, result } => {
@@ -243,7 +249,8 @@ impl Core {
         state.doubted_by = None;
         state.token_end = None;
         state.token_end_due = Due::At(now);
-        state.lane.succeed(now, Due::At(now), Why::Working);
+        let due = Due::At(now.max(state.lane.not_before));
+        state.lane.succeed(now, due, Why::Working);
         for stream in self.streams.iter_mut().filter(|stream| stream.plan.tenant == tenant) {
             if stream.lane.why.is_refusal() {
                 stream.lane.hurry(now);
@@ -251,12 +258,14 @@ impl Core {
         }
     }
 
-    fn reopened(&mut self, opened: Opened) {
+    fn reopened(&mut self, now: Mono, opened: Opened) {
         assert_eq!(self.streams.len(), opened.streams.len());
+        let soon = now + self.backoff.after(self.mended.min(limits::MENDS_DOUBLING_MAX), None);
+        self.mended = self.mended.saturating_add(1);
         for (stream, held) in self.streams.iter_mut().zip(opened.streams) {
-            stream.reset(held);
+            stream.reset(held, now, soon);
         }
-        self.sink.reset();
+        self.sink.reset(soon);
         self.pending = None;
         self.hold(opened.held);
     }
@@ -269,17 +278,19 @@ impl Core {
     }
 
     fn informed(&mut self, now: Mono, tenant: usize, result: Result<Option<Stamp>, SourceTrouble>) {
+        let needs_clock = self.tenant_needs_clock(tenant);
         let state = &mut self.tenants[tenant];
         let doubted_by = state.doubted_by.take();
         match result {
             Ok(date) => {
                 state.clock = date.map(|date| (date, now)).or(state.clock);
                 state.token = Token::Good;
-                state.lane.succeed(now, Due::At(now), Why::Working);
-                if state.clock.is_none() {
-                    let wait = self.backoff.after(0, None);
+                if needs_clock && state.clock.is_none() {
+                    let wait = self.backoff.after(state.lane.failures, None);
                     let text = "its answer has no Date header; set `start` to a point in time";
                     state.lane.fail(now, wait, Why::BrokenAnswer, text.to_owned());
+                } else {
+                    state.lane.succeed(now, Due::At(now), Why::Working);
                 }
                 if let Some(stream) = doubted_by {
                     // The token lives, so the 401 was about this stream's permission.
@@ -304,6 +315,11 @@ impl Core {
                 };
                 let wait = self.backoff.after(state.lane.failures, retry_after);
                 state.lane.fail(now, wait, why, detail);
+                state.lane.heed(now, retry_after);
+                if why == Why::Busy {
+                    let (until, not_before) = (state.lane.due, state.lane.not_before);
+                    self.rest_tenant(now, tenant, until, not_before);
+                }
             }
         }
     }
@@ -322,9 +338,11 @@ impl Core {
     ) -> Option<Action> {
         let tenant = self.streams[stream].plan.tenant;
         match page {
-            Ok(page) => {
+            Ok(mut page) => {
                 let state = &mut self.tenants[tenant];
                 state.clock = page.date.map(|date| (date, tick.now)).or(state.clock);
+                // A single answer without a Date is not without a time.
+                page.date = state.now(tick.now);
                 if state.token_end_due == Due::Never && self.plan.mode == Mode::Daemon {
                     state.token_end_due = Due::At(tick.now);
                 }
@@ -353,7 +371,8 @@ impl Core {
                 let asked_for_patience = matches!(trouble, SourceTrouble::Busy { .. });
                 self.streams[stream].fail(tick.now, trouble, &mut self.backoff);
                 if asked_for_patience {
-                    self.rest_tenant(tenant, stream);
+                    let lane = &self.streams[stream].lane;
+                    self.rest_tenant(tick.now, tenant, lane.due, lane.not_before);
                 }
                 None
             }
@@ -361,14 +380,13 @@ impl Core {
     }
 
     /// A tenant that asks for patience means all requests, not those of one stream (keeps P6).
-    fn rest_tenant(&mut self, tenant: usize, asked: usize) {
-        let until = self.streams[asked].lane.due;
-        let streams = self.streams.iter_mut().filter(|stream| stream.plan.tenant == tenant);
-        for lane in streams.map(|stream| &mut stream.lane) {
-            lane.due = lane.due.max(until);
+    fn rest_tenant(&mut self, now: Mono, tenant: usize, until: Due, not_before: Mono) {
+        for stream in self.streams.iter_mut().filter(|stream| stream.plan.tenant == tenant) {
+            stream.lane.wait_with(now, until, not_before);
         }
         let lane = &mut self.tenants[tenant].lane;
         lane.due = lane.due.max(until);
+        lane.not_before = lane.not_before.max(not_before);
     }
 
     fn may_send_from_memory(&self, tick: &Tick) -> bool {
@@ -403,16 +421,28 @@ impl Core {
         match result {
             Ok(held) => {
                 self.hold(held);
-                if let Some(pending) = pending {
-                    let stream = pending.keep.stream;
-                    self.streams[stream].stored(now, pending);
+                match pending {
+                    Some(pending) => self.streams[pending.keep.stream].stored(now, pending),
+                    None => self.mended = 0,
                 }
             }
             Err(StoreTrouble::Full(held)) => {
                 self.hold(held);
                 self.room_due = now + Span::seconds(limits::ROOM_CHECK_SECONDS);
                 match pending {
-                    Some(pending) => self.streams[pending.keep.stream].not_stored(),
+                    Some(pending) => {
+                        let stream = &mut self.streams[pending.keep.stream];
+                        stream.not_stored();
+                        // Nothing waits that could make room, so this page never fits.
+                        if held.records == 0 {
+                            stream.shrink();
+                        }
+                        if held.room == Room::Free {
+                            let wait = self.backoff.after(stream.lane.failures, None);
+                            let text = "a page did not fit; asking for fewer rows".to_owned();
+                            stream.lane.fail(now, wait, Why::QueueFull, text);
+                        }
+                    }
                     // An acknowledgement found no room: sending the same again at once would only
                     // make duplicates.
                     None => {

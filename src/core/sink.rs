@@ -69,8 +69,9 @@ impl Sink {
     }
 
     /// What was suspected is no longer where it was: the queue was opened anew.
-    pub fn reset(&mut self) {
+    pub fn reset(&mut self, soon: Mono) {
         self.suspects = 0;
+        self.lane.due = self.lane.due.max(Due::At(soon));
     }
 
     pub fn answered(
@@ -133,6 +134,7 @@ impl Sink {
             SinkVerdict::KeyRefused(text) => (backoff.long(), Why::KeyRefused, text.clone()),
             SinkVerdict::Misdirected(text) => (backoff.long(), Why::Misdirected, text.clone()),
             SinkVerdict::Busy { retry_after, why } => {
+                self.lane.heed(now, *retry_after);
                 (backoff.after(failures, *retry_after), Why::Busy, why.clone())
             }
             SinkVerdict::Unreachable(net) => {

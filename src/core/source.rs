@@ -120,7 +120,16 @@ impl Stream {
     }
 
     /// The queue was opened anew: what it says of this stream holds, what was in hand is gone.
-    pub fn reset(&mut self, held: StreamHeld) {
+    /// Not before `soon`: a disk that damages what it is given must not make a loop of it (P6).
+    pub fn reset(&mut self, held: StreamHeld, now: Mono, soon: Mono) {
+        if self.progress != held.progress {
+            // It went back, so there is something to catch up with again.
+            self.caught_up = false;
+            if self.lane.why == Why::PollInterval {
+                self.lane.rest(now, Due::At(soon), Why::Working);
+            }
+        }
+        self.lane.due = self.lane.due.max(Due::At(soon));
         self.progress = held.progress;
         self.known = Known::new(held.known);
         self.walk = None;
@@ -171,7 +180,8 @@ impl Stream {
         let fresh = self.known.fresh(&page.keys, walk.from);
         let keys = fresh.iter().map(|at| page.keys[*at as usize]);
         let known = keys.filter(|key| key.stamp >= from).collect();
-        let goes_on = page.next.is_some() && !page.keys.is_empty();
+        let after = after.counting(&fresh, page.keys.len());
+        let goes_on = page.next.is_some() && !page.keys.is_empty() && !after.goes_in_circles();
         self.walk = Some(walk);
         Pending { keep: Keep { stream, fresh, progress, known }, walk: goes_on.then_some(after) }
     }
@@ -196,12 +206,18 @@ impl Stream {
         self.walk = None;
     }
 
+    /// The page has no room although nothing waits that could make some: fewer rows may have.
+    pub fn shrink(&mut self) {
+        self.rows_max = (self.rows_max / 2).max(1);
+    }
+
     /// What a failed fetch means for this stream. Doubts about the token are the tenant's.
     pub fn fail(&mut self, now: Mono, trouble: SourceTrouble, backoff: &mut Backoff) {
         let failures = self.lane.failures;
         let (wait, why, detail) = match trouble {
             SourceTrouble::Busy { retry_after } => {
                 let told = retry_after.map_or_else(String::new, |s| format!("Retry-After {s}"));
+                self.lane.heed(now, retry_after);
                 (backoff.after(failures, retry_after), Why::Busy, told)
             }
             SourceTrouble::Unreachable(net) => {
@@ -212,15 +228,16 @@ impl Stream {
             }
             SourceTrouble::TooLong => {
                 // Fewer rows make a shorter page.
-                self.rows_max = (self.rows_max / 2).max(1);
+                self.shrink();
                 let text = "the page is longer than allowed; asking for fewer rows".to_owned();
                 (backoff.after(failures, None), Why::BrokenAnswer, text)
             }
             SourceTrouble::QueryRefused(text) => {
                 // A cursor that is refused is given up at once: the walk goes on by time.
-                let had_cursor = self.walk.take().is_some_and(|walk| walk.cursor.is_some());
-                let wait = if had_cursor { backoff.after(0, None) } else { backoff.long() };
-                (wait, Why::QueryRefused, text)
+                match self.walk.take().is_some_and(|walk| walk.cursor.is_some()) {
+                    true => (backoff.after(failures, None), Why::BrokenAnswer, text),
+                    false => (backoff.long(), Why::QueryRefused, text),
+                }
             }
             SourceTrouble::Misdirected(text) => (backoff.long(), Why::Misdirected, text),
             SourceTrouble::Forbidden => {

@@ -26,11 +26,13 @@ pub struct Walk {
     settled: Stamp,
     /// The highest stamp passed.
     reached: Stamp,
+    /// Rows since the last one that was new.
+    repeats: usize,
 }
 
 impl Walk {
     pub fn starting(from: Stamp) -> Walk {
-        Walk { from, cursor: None, settled: from, reached: from }
+        Walk { from, cursor: None, settled: from, reached: from, repeats: 0 }
     }
 
     /// The walk after a page that reached `last`, answered at `date` by SentinelOne's clock.
@@ -51,7 +53,19 @@ impl Walk {
         let contiguous = date.is_none() || self.settled >= self.reached;
         let settled =
             if contiguous { self.settled.max(reached.min(horizon)) } else { self.settled };
-        Walk { from: self.from, cursor, settled, reached }
+        Walk { from: self.from, cursor, settled, reached, repeats: self.repeats }
+    }
+
+    /// The walk after a page of so many rows, of which these are new.
+    pub fn counting(self, fresh: &[u32], rows: usize) -> Walk {
+        let repeats = if fresh.is_empty() { self.repeats.saturating_add(rows) } else { 0 };
+        Walk { repeats, ..self }
+    }
+
+    /// More known rows in a row than can be known: the cursors lead nowhere, and following them
+    /// would never end (keeps P6). The next walk begins by time.
+    pub fn goes_in_circles(&self) -> bool {
+        self.repeats > limits::KNOWN_IDS_MAX
     }
 
     /// Where the next walk has to start.

@@ -46,6 +46,11 @@ impl Clock {
         }
     }
 
+    /// Whether a service has told the time.
+    pub fn is_told(&self) -> bool {
+        self.sink.or(self.tenant).is_some()
+    }
+
     /// The sink's clock is preferred, for calendar time is only used to judge how old an entry
     /// will look to the sink: a tenant whose clock is off must not cost entries their time.
     pub fn wall(&self, now: Mono) -> Stamp {
@@ -90,9 +95,11 @@ mod tests {
     fn the_calendar_follows_the_services_and_the_sink_before_a_tenant() {
         let mut clock = Clock::default();
         let now = mono();
+        assert!(!clock.is_told());
         assert!(clock.wall(now).since(local()) < Span::seconds(5));
         clock.note(Source::Tenant, Some(ONE), now);
         assert_eq!(clock.wall(now + Span::seconds(7)), stamp(ONE) + Span::seconds(7));
+        assert!(clock.is_told());
         clock.note(Source::Sink, Some(NOON), now);
         clock.note(Source::Tenant, Some(ONE), now + Span::hours(1));
         assert_eq!(clock.wall(now + Span::hours(2)), stamp(NOON) + Span::hours(2));

@@ -42,6 +42,10 @@ pub trait Edge {
     /// since; before the first answer the local clock. Only ever a hint (keeps P8).
     fn wall(&mut self) -> Stamp;
 
+    /// Whether a service told the time since the start. Until then `wall` is the box's own clock,
+    /// which may stand where the box was switched off.
+    fn wall_is_told(&mut self) -> bool;
+
     /// Asks a tenant, by its place in the config.
     fn ask(&mut self, tenant: usize, request: &Ask) -> Result<Answer, NetTrouble>;
 

@@ -160,6 +160,10 @@ impl Edge for Real {
         self.clock.wall(clock::mono())
     }
 
+    fn wall_is_told(&mut self) -> bool {
+        self.clock.is_told()
+    }
+
     fn ask(&mut self, tenant: usize, request: &Ask) -> Result<Answer, NetTrouble> {
         let door = &mut self.doors.tenants[tenant];
         let answer = ask(door, request)?;

@@ -98,7 +98,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 
     /// Reads a frame and checks that it is the one the index speaks of.
+    /// Read again before it is called damaged: what was wrong may be the way from the disk, and
+    /// a frame is given up for good.
     pub(super) fn read_frame(&mut self, entry: &Entry) -> Result<Frame, QueueError> {
+        self.read_frame_once(entry).or_else(|_| self.read_frame_once(entry))
+    }
+
+    fn read_frame_once(&mut self, entry: &Entry) -> Result<Frame, QueueError> {
         let damaged = |why: String| QueueError::Damaged { seq: entry.seq, why };
         let path = log::path(entry.file);
         let bytes = self.disk.read(&path, entry.offset, entry.len as usize);
@@ -132,4 +138,44 @@ fn part(frame: &Frame, skip: u32, take: Take) -> (u32, u64) {
         (count, bytes) = (count + 1, more);
     }
     (count, bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+    use crate::queue::mem::{Fault, MemDisk};
+    use crate::queue::testing::*;
+    use crate::record::Room;
+
+    #[test]
+    fn a_frame_is_read_again_before_it_is_called_damaged() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, _, _) = disk.open();
+        let frames = page(&threats(), &[1, 2, 3], 3);
+        queue.append(&threats(), &frames, progress(3, 1), &[]).unwrap();
+        // The first operation asks the index, the second reads the frame.
+        disk.fail_after(2, Fault::Once(ErrorKind::Other));
+        let peeked = queue.peek(ALL).unwrap().unwrap();
+        assert!(disk.has_failed());
+        assert_eq!(peeked.sent.entries, 3);
+        disk.heal();
+        disk.fail_after(2, Fault::Always(ErrorKind::Other));
+        let error = queue.peek(ALL).unwrap_err();
+        assert!(matches!(error, QueueError::Damaged { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_page_longer_than_an_empty_queue_does_not_close_it() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, _, _) = disk.open();
+        let mut frame = page(&threats(), &[1], 1).remove(0);
+        frame.deflated = vec![0; LIMITS.max_size_bytes as usize];
+        let refused = queue.append(&threats(), &[frame], progress(1, 1), &[]);
+        assert_eq!(refused, Err(QueueError::DiskFull));
+        assert_eq!(queue.held().room, Room::Free);
+        let frames = page(&threats(), &[1], 1);
+        queue.append(&threats(), &frames, progress(1, 1), &[]).unwrap();
+    }
 }

@@ -140,7 +140,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if !self.room.has_reserve {
             self.take_back_reserve();
         }
-        let need = self.room.refused_bytes;
+        // With nothing waiting there is nothing that draining could free: a page that does not fit
+        // now never will, and only a shorter one can go on.
+        let need = if self.state.records == 0 { 0 } else { self.room.refused_bytes };
         if !self.room.has_reserve || !self.fits_on_disk(need) {
             Room::DiskLow
         } else if !self.fits_within_size(need.max(ROOM_MARGIN_BYTES)) {

@@ -7,6 +7,7 @@
 //! sled starts seven threads for its IO on the first write. They are the only threads of the
 //! program besides the main one, and none of our code runs on them.
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +15,18 @@ use std::path::{Path, PathBuf};
 
 use super::index::{Batch, Index, IndexError, IndexFault, Opener, Pair};
 use super::real::tree_bytes;
+use crate::answer::one_line;
 use crate::limits::SLED_CACHE_BYTES;
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is inside sled, where a panic is an answer like any other: it is told by
+/// whoever gets it, once.
+pub fn is_inside() -> bool {
+    INSIDE.get()
+}
 
 /// The indexes of a real directory: `index.<n>`.
 #[derive(Clone, Debug)]
@@ -172,7 +184,7 @@ impl Index for SledIndex {
 
     fn close(mut self) {
         let closed = self.open.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(closed)));
+        let _ = inside(|| drop(closed));
     }
 
     fn forget(mut self) {
@@ -180,15 +192,22 @@ impl Index for SledIndex {
     }
 }
 
+fn inside<T>(action: impl FnOnce() -> T) -> std::thread::Result<T> {
+    INSIDE.set(true);
+    let outcome = catch_unwind(AssertUnwindSafe(action));
+    INSIDE.set(false);
+    outcome
+}
+
 fn guarded<T>(action: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, IndexError> {
-    match catch_unwind(AssertUnwindSafe(action)) {
+    match inside(action) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(sled::Error::Io(error))) => Err(told(&error)),
         Ok(Err(error)) => Err(IndexError { fault: IndexFault::Broken, why: error.to_string() }),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            let why = format!("sled panicked: {}", text.unwrap_or("no reason given"));
+            let why = format!("sled panicked: {}", one_line(text.unwrap_or("no reason given")));
             Err(IndexError { fault: IndexFault::Broken, why })
         }
     }
@@ -266,5 +285,15 @@ mod tests {
             assert!(make_durable(&path, &dir.0).is_err(), "{file}");
             fs::rename(&aside, &there).unwrap();
         }
+    }
+
+    #[test]
+    fn a_panic_inside_is_one_line_for_whoever_asked() {
+        let error = guarded(|| -> Result<(), sled::Error> {
+            assert!(is_inside());
+            panic!("first line\nsecond line")
+        });
+        assert_eq!(error.unwrap_err().why, "sled panicked: first line second line");
+        assert!(!is_inside());
     }
 }

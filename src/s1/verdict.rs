@@ -41,6 +41,10 @@ fn common_verdict(answer: &Answer) -> Result<(), SourceTrouble> {
         200 => Ok(()),
         403 => Err(SourceTrouble::Forbidden),
         429 | 503 => Err(SourceTrouble::Busy { retry_after: retry_after(answer) }),
+        // Whatever broke there, it said when to come back (keeps P6).
+        500..=599 if retry_after(answer).is_some() => {
+            Err(SourceTrouble::Busy { retry_after: retry_after(answer) })
+        }
         // Never followed: the token would go with it (keeps P7).
         300..=399 => Err(SourceTrouble::Misdirected(told(", a redirect"))),
         404 | 405 | 410 => Err(SourceTrouble::Misdirected(told(""))),
@@ -177,6 +181,8 @@ mod tests {
         let busy = Answer { retry_after: Some("7".into()), ..answer(429, HTML, "") };
         let retry_after = Some(Span::seconds(7));
         assert_eq!(info_verdict(&busy), Err(SourceTrouble::Busy { retry_after }));
+        let broken = Answer { status: 500, ..busy };
+        assert_eq!(page_verdict(&broken, false), Err(SourceTrouble::Busy { retry_after }));
     }
 
     #[test]

@@ -18,8 +18,9 @@ use crate::tenant::{Tenant, http_date};
 
 /// A life begins here, by everybody's clock but perhaps the box's own.
 pub const BIRTH: Stamp = Stamp(1_790_000_000_000_000);
-/// What `/etc/localtime` never told: the box comes up in 1970, in 2040, or two hours off.
-const CLOCK_ERRORS_SECONDS: [i64; 5] = [0, -1_789_990_000, 430_000_000, 7_200, -7_200];
+/// What `/etc/localtime` never told: the box comes up in 1970, in 2040, two hours off, or where it
+/// was switched off days ago.
+const CLOCK_ERRORS_SECONDS: [i64; 6] = [0, -1_789_990_000, 430_000_000, 7_200, -7_200, -200_000];
 
 /// What goes wrong in this life and when, in milliseconds since birth.
 #[derive(Clone, Debug)]
@@ -63,7 +64,7 @@ pub struct SimEdge(pub Rc<RefCell<Shared>>);
 
 impl Shared {
     pub fn new(mut prng: Prng, faults: Faults, tenant: Tenant, poison_every: u64) -> Shared {
-        let clock_error = CLOCK_ERRORS_SECONDS[prng.below(5) as usize];
+        let clock_error = CLOCK_ERRORS_SECONDS[prng.below(6) as usize];
         let changed = vec![
             (faults.token_refused.end, Credential::Token(0)),
             (faults.key_refused.end, Credential::Key),
@@ -97,7 +98,7 @@ impl Shared {
         self.booted = self.now;
         self.boots += 1;
         self.server_date = None;
-        self.clock_error = CLOCK_ERRORS_SECONDS[self.prng.below(5) as usize];
+        self.clock_error = CLOCK_ERRORS_SECONDS[self.prng.below(6) as usize];
     }
 
     /// Whether a fault of this kind strikes now.
@@ -249,6 +250,10 @@ impl Edge for SimEdge {
         }
     }
 
+    fn wall_is_told(&mut self) -> bool {
+        self.0.borrow().server_date.is_some()
+    }
+
     fn ask(&mut self, tenant: usize, ask: &Ask) -> Result<Answer, NetTrouble> {
         assert_eq!(tenant, 0);
         self.0.borrow_mut().ask(ask)
@@ -302,6 +307,14 @@ impl Shared {
     /// Whether every record that has to arrive has arrived. Looked at now and then only.
     pub fn is_complete(&self) -> bool {
         self.missing().is_empty()
+    }
+
+    /// Of what was visible at a time, what has not arrived.
+    pub fn missing_of(&self, time: Stamp) -> Vec<&str> {
+        let visible = self.tenant.rows.iter().filter(|row| row.visible <= time);
+        let visible: std::collections::BTreeSet<&str> =
+            visible.map(|row| row.json.as_str()).collect();
+        self.missing().into_iter().filter(|text| visible.contains(text)).collect()
     }
 
     pub fn missing(&self) -> std::collections::BTreeSet<&str> {

@@ -1,0 +1,248 @@
+//! The core against answers that wear it out: each test is a way to spin, to sleep for ever, or to
+//! end with the wrong word.
+
+use super::*;
+use crate::record::{Cursor, Kind, NetTrouble, Progress, RowKey, Seq, Start, StreamHeld};
+
+const AT: Stamp = Stamp(1_800_000_000_000_000);
+const DONE: Progress = Progress { position: AT, from: AT };
+
+struct Driver {
+    core: Core,
+    now: Mono,
+    /// The longest sleep so far.
+    longest: Span,
+    steps: u32,
+}
+
+impl Driver {
+    fn new(mode: Mode, start: Start, progress: Option<Progress>) -> Driver {
+        let stream = |kind| StreamPlan {
+            tenant: 0,
+            kind,
+            poll_interval: Span::hours(1),
+            start,
+            overlap: Span::minutes(2),
+        };
+        let plan = Plan {
+            tenants: 1,
+            streams: vec![stream(Kind::Threats), stream(Kind::Activities)],
+            retry_min: Span::seconds(1),
+            retry_max: Span::minutes(5),
+            mode,
+            write: WriteMode::Always,
+        };
+        let now = Mono(1_000_000);
+        let core = Core::new(plan, 7, now, opened(progress, 0));
+        Driver { core, now, longest: Span::ZERO, steps: 0 }
+    }
+
+    /// The next action that is no sleep.
+    fn go(&mut self, event: Event) -> Action {
+        let tick = Tick { now: self.now, ..Tick::default() };
+        let mut action = self.core.step(&tick, event);
+        while let Action::Sleep { until, .. } = action {
+            self.longest = self.longest.max(until.since(self.now));
+            self.now = until;
+            let tick = Tick { now: self.now, ..Tick::default() };
+            action = self.core.step(&tick, Event::Woke);
+        }
+        self.steps += 1;
+        assert!(self.steps < 20_000, "it never ends");
+        action
+    }
+}
+
+fn held(records: u64, room: Room) -> Held {
+    Held { records, bytes: 0, head: Place::default(), oldest: None, parked: 0, room }
+}
+
+fn opened(progress: Option<Progress>, records: u64) -> Opened {
+    let stream = StreamHeld { progress, known: vec![] };
+    Opened { held: held(records, Room::Free), streams: vec![stream; 2] }
+}
+
+fn page(keys: Vec<RowKey>, next: Option<&str>) -> Result<PageFacts, SourceTrouble> {
+    let next = next.map(|text| Cursor(text.to_owned()));
+    Ok(PageFacts { keys, next, date: Some(AT + Span::hours(1)) })
+}
+
+fn rows(count: u64) -> Vec<RowKey> {
+    (0..count).map(|id| RowKey { stamp: AT, id }).collect()
+}
+
+#[test]
+fn once_ends_when_nobody_tells_the_time() {
+    let mut driver = Driver::new(Mode::Once, Start::Ago(Span::hours(24)), None);
+    let mut action = driver.go(Event::Woke);
+    while action == (Action::Info { tenant: 0 }) {
+        action = driver.go(Event::Informed { tenant: 0, result: Ok(None) });
+    }
+    assert_eq!(action, Action::Exit(End::TryLater));
+}
+
+#[test]
+fn a_tenant_without_a_date_is_asked_ever_more_rarely() {
+    let mut driver = Driver::new(Mode::Daemon, Start::Now, None);
+    let begun = driver.now;
+    driver.go(Event::Woke);
+    for _ in 0..100 {
+        driver.go(Event::Informed { tenant: 0, result: Ok(None) });
+    }
+    assert!(driver.now.since(begun) > Span::hours(2), "{}", driver.now.since(begun));
+}
+
+#[test]
+fn once_does_not_sleep_out_a_long_retry_after() {
+    let mut driver = Driver::new(Mode::Once, Start::Now, Some(DONE));
+    let Action::Fetch(fetch) = driver.go(Event::Woke) else { panic!() };
+    let busy = SourceTrouble::Busy { retry_after: Some(Span::hours(20)) };
+    let action = driver.go(Event::Fetched { stream: fetch.stream, page: Err(busy) });
+    assert_eq!(action, Action::Exit(End::TryLater));
+    assert!(driver.longest < Span::minutes(1));
+}
+
+#[test]
+fn once_goes_on_by_time_after_a_refused_cursor() {
+    let mut driver = Driver::new(Mode::Once, Start::Now, Some(DONE));
+    let mut action = driver.go(Event::Woke);
+    let mut refused = 0;
+    loop {
+        action = match action {
+            Action::Fetch(Fetch { stream, cursor: Some(_), .. }) => {
+                refused += 1;
+                let page = Err(SourceTrouble::QueryRefused("cursor".into()));
+                driver.go(Event::Fetched { stream, page })
+            }
+            Action::Fetch(Fetch { stream, .. }) => {
+                let next = if refused < 2 { Some("next") } else { None };
+                driver.go(Event::Fetched { stream, page: page(rows(1), next) })
+            }
+            Action::Store(_) => driver.go(Event::Stored(Ok(held(0, Room::Free)))),
+            other => break assert_eq!(other, Action::Exit(End::Done)),
+        };
+    }
+}
+
+#[test]
+fn once_catches_up_again_with_what_a_damaged_frame_set_back() {
+    let mut driver = Driver::new(Mode::Once, Start::Now, Some(DONE));
+    let mut action = driver.go(Event::Woke);
+    let (mut fetched, mut damaged) = (0, false);
+    let back = Progress { position: AT - Span::hours(1), from: AT - Span::hours(1) };
+    loop {
+        action = match action {
+            Action::Fetch(Fetch { stream, .. }) => {
+                fetched += 1;
+                driver.go(Event::Fetched { stream, page: page(rows(1), None) })
+            }
+            Action::Store(_) => driver.go(Event::Stored(Ok(held(1, Room::Free)))),
+            Action::Send(_) if !damaged && fetched >= 2 => {
+                damaged = true;
+                driver.go(Event::Opened(opened(Some(back), 0)))
+            }
+            Action::Send(_) => {
+                let end = Place { seq: Seq(1), skip: 0 };
+                let sent = Sent { first: Place::default(), end, entries: 1, raw_bytes: 9 };
+                let verdict = SinkVerdict::Accepted { remark: None };
+                driver.go(Event::Sent { sent, verdict })
+            }
+            Action::Ack { .. } => driver.go(Event::Stored(Ok(held(0, Room::Free)))),
+            other => break assert_eq!(other, Action::Exit(End::Done)),
+        };
+    }
+    assert!(damaged && fetched == 4, "{fetched} pages");
+    assert!(driver.longest < Span::minutes(5), "it does not wait for the next poll");
+}
+
+#[test]
+fn a_disk_that_damages_everything_makes_no_loop() {
+    let mut driver = Driver::new(Mode::Daemon, Start::Now, Some(DONE));
+    let begun = driver.now;
+    let (mut action, mut fetched) = (driver.go(Event::Woke), 0);
+    while fetched < 200 {
+        action = match action {
+            Action::Fetch(Fetch { stream, .. }) => {
+                fetched += 1;
+                driver.go(Event::Fetched { stream, page: page(rows(1_000), Some("next")) })
+            }
+            Action::Store(_) => driver.go(Event::Stored(Ok(held(1_000, Room::Free)))),
+            Action::Send(_) => driver.go(Event::Opened(opened(Some(DONE), 0))),
+            _ => driver.go(Event::TokenEnds { tenant: 0, end: None }),
+        };
+    }
+    assert!(driver.now.since(begun) > Span::minutes(10), "{}", driver.now.since(begun));
+}
+
+#[test]
+fn cursors_that_never_end_are_given_up() {
+    let mut driver = Driver::new(Mode::Once, Start::Now, Some(DONE));
+    let (mut action, mut fetched) = (driver.go(Event::Woke), 0u32);
+    loop {
+        action = match action {
+            Action::Fetch(Fetch { stream, .. }) => {
+                fetched += 1;
+                let next = format!("page {fetched}");
+                driver.go(Event::Fetched { stream, page: page(rows(1_000), Some(&next)) })
+            }
+            Action::Store(_) => driver.go(Event::Stored(Ok(held(0, Room::Free)))),
+            other => break assert_eq!(other, Action::Exit(End::Done)),
+        };
+    }
+    assert!(fetched < 300, "{fetched}");
+}
+
+#[test]
+fn patience_asked_for_by_one_answer_is_the_whole_tenants_and_no_hurry_ends_it() {
+    let wait = Span::minutes(50);
+    let mut driver = Driver::new(Mode::Daemon, Start::Now, Some(DONE));
+    driver.go(Event::Woke);
+    driver.core.tenants[0].token = Token::Doubted;
+    let busy = SourceTrouble::Busy { retry_after: Some(wait) };
+    let begun = driver.now;
+    let tick = Tick { now: begun, ..Tick::default() };
+    driver.core.step(&tick, Event::Informed { tenant: 0, result: Err(busy) });
+    let changed = vec![Credential::Token(0), Credential::Key];
+    let tick = Tick { now: begun, hurry: true, changed, ..Tick::default() };
+    let action = driver.core.step(&tick, Event::Woke);
+    assert!(matches!(action, Action::Sleep { .. }), "{action:?}");
+    driver.go(Event::Woke);
+    assert!(driver.now.since(begun) >= wait, "{}", driver.now.since(begun));
+}
+
+#[test]
+fn a_changed_key_does_not_undercut_the_sinks_retry_after() {
+    let mut driver = Driver::new(Mode::Daemon, Start::Now, Some(DONE));
+    let retry_after = Some(Span::minutes(50));
+    let busy = SinkVerdict::Busy { retry_after, why: String::new() };
+    let sink = &mut driver.core.sink;
+    sink.failed(driver.now, &busy, &mut driver.core.backoff);
+    sink.lane.hurry(driver.now + Span::seconds(1));
+    assert_eq!(sink.lane.due, Due::At(driver.now + Span::minutes(50)));
+    let net = SinkVerdict::Unreachable(NetTrouble::Timeout);
+    sink.failed(driver.now + Span::hours(1), &net, &mut driver.core.backoff);
+    sink.lane.hurry(driver.now + Span::hours(1));
+    assert_eq!(sink.lane.due, Due::At(driver.now + Span::hours(1)));
+}
+
+#[test]
+fn a_page_too_long_for_an_empty_queue_is_asked_for_in_parts() {
+    let mut driver = Driver::new(Mode::Daemon, Start::Now, Some(DONE));
+    let begun = driver.now;
+    let (mut action, mut asked) = (driver.go(Event::Woke), vec![]);
+    while asked.len() < 40 {
+        action = match action {
+            Action::Fetch(Fetch { stream, rows_max, .. }) => {
+                asked.push(rows_max);
+                driver.go(Event::Fetched { stream, page: page(rows(u64::from(rows_max)), None) })
+            }
+            Action::Store(_) => {
+                let full = StoreTrouble::Full(held(0, Room::Free));
+                driver.go(Event::Stored(Err(full)))
+            }
+            _ => driver.go(Event::TokenEnds { tenant: 0, end: None }),
+        };
+    }
+    assert_eq!(asked.iter().min(), Some(&1));
+    assert!(driver.now.since(begun) > Span::minutes(5), "nor is that a loop");
+}
