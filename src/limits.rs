@@ -61,6 +61,9 @@ pub const QUARANTINE_BYTES_MAX: u64 = 32 << 20;
 
 /// Ids remembered for one stream; beyond it the overlap gets shorter, never the memory larger.
 pub const KNOWN_IDS_MAX: usize = 65_536;
+/// Ids the queue keeps for one stream: a page and a chunk more than the core remembers, because the
+/// core shortens the overlap one page after the ids came, and chunks go as a whole.
+pub const STORED_IDS_MAX: usize = KNOWN_IDS_MAX + PAGE_ROWS_MAX as usize + KNOWN_IDS_CHUNK_MAX;
 /// Ids in one index value: 16 bytes each.
 pub const KNOWN_IDS_CHUNK_MAX: usize = 240;
 

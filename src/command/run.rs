@@ -9,6 +9,7 @@ use crate::cli::{self, Exit};
 use crate::config::Config;
 use crate::coralogix::entry::Labels;
 use crate::core::{self, Action, Core, End, Event, Mode, Plan, StreamPlan, Tick, World};
+use crate::edge::notify::Notify;
 use crate::edge::{Edge, Real, host};
 use crate::queue::real::RealDisk;
 use crate::queue::sled::SledOpener;
@@ -32,13 +33,17 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     let mut edge =
         Real::open(&config).map_err(|why| Failure::new(Exit::Config, why.to_string()))?;
     let (mut queue, mut opened) = open_queue(&config)?;
+    let mut notify = Notify::from_environment();
+    notify.ready();
     log::info!("{} records wait in {}", opened.held.records, config.queue.dir.display());
     loop {
         let seed = host::seed();
         let now = edge.mono();
         let worker = Worker::new(edge, queue, stream_works(&config));
         let report = report(&config);
-        let mut daemon = Daemon { worker, report, config_file, config: &config, next: None };
+        let (notify, config_now) = (&mut notify, &config);
+        let mut daemon =
+            Daemon { worker, report, notify, config_file, config: config_now, next: None };
         let mut core = Core::new(plan(&config, mode), seed, now, opened);
         let end = core::run(&mut core, &mut daemon).expect("only a simulated world is ever cut");
         daemon.close(&core);
@@ -88,6 +93,7 @@ fn farewell(end: End, waiting: u64) -> Exit {
 struct Daemon<'a> {
     worker: Worker<Real, RealDisk, SledOpener>,
     report: Report,
+    notify: &'a mut Notify,
     config_file: &'a Path,
     config: &'a Config,
     /// A new config that is good and different; the loop ends and begins again with it.
@@ -97,14 +103,26 @@ struct Daemon<'a> {
 impl World for Daemon<'_> {
     fn tick(&mut self) -> Tick {
         let mut tick = self.worker.tick();
-        if self.worker.take_reload() {
-            self.next = settings::reload(self.config_file, self.config);
+        if tick.stop {
+            self.notify.stopping();
+        }
+        if self.worker.take_reload()
+            && let Some(next) = settings::reload(self.config_file, self.config)
+        {
+            self.next = Some(next);
         }
         tick.stop |= self.next.is_some();
         tick
     }
 
     fn perform(&mut self, action: Action) -> Option<Event> {
+        let action = match (action, self.notify.sleep_max()) {
+            (Action::Sleep { until, why }, Some(max)) => {
+                let fed_by = self.worker.edge().mono() + max;
+                Action::Sleep { until: until.min(fed_by), why }
+            }
+            (action, _) => action,
+        };
         self.worker.perform(action)
     }
 
@@ -112,7 +130,8 @@ impl World for Daemon<'_> {
         let wall = self.worker.edge().wall();
         let counters = self.worker.counters();
         let resting = matches!(next, Action::Sleep { .. });
-        self.report.observe(core, (now, wall), counters, resting);
+        let mood = self.report.observe(core, (now, wall), counters, resting);
+        self.notify.step(now, mood.name());
     }
 }
 

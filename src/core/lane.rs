@@ -54,6 +54,17 @@ pub enum Mood {
     Stuck,
 }
 
+impl Mood {
+    /// The stable name in the status file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mood::Fine => "healthy",
+            Mood::Troubled => "degraded",
+            Mood::Stuck => "stuck",
+        }
+    }
+}
+
 impl Why {
     /// The stable name in the status file.
     pub fn code(self) -> &'static str {

@@ -78,17 +78,21 @@ impl Walk {
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     keys: BTreeSet<RowKey>,
+    /// Where the overlap was cut short for want of room. A walk that is under way may not have
+    /// passed what was forgotten yet.
+    floor: Option<Stamp>,
 }
 
 impl Known {
     pub fn new(keys: impl IntoIterator<Item = RowKey>) -> Known {
-        Known { keys: keys.into_iter().collect() }
+        Known { keys: keys.into_iter().collect(), floor: None }
     }
 
     /// The indices of the rows that were not seen before, each key once. A row before `from` is
     /// settled: it only comes when SentinelOne compares more coarsely than in microseconds.
     pub fn fresh(&self, rows: &[RowKey], from: Stamp) -> Vec<u32> {
         let mut in_page = BTreeSet::new();
+        let from = self.floor.map_or(from, |floor| floor.max(from));
         let rows = rows.iter().enumerate();
         rows.filter(|(_, key)| key.stamp >= from)
             .filter(|(_, key)| !self.keys.contains(key) && in_page.insert(**key))
@@ -107,6 +111,7 @@ impl Known {
         while self.keys.len() > limits::KNOWN_IDS_MAX {
             let dropped = self.keys.pop_first().expect("more than the bound is more than none");
             from = Stamp(dropped.stamp.0.saturating_add(1)).min(progress.position);
+            self.floor = Some(from);
         }
         Progress { from, ..progress }
     }
@@ -195,5 +200,15 @@ mod tests {
         let progress = Progress { position: at(5), from: at(0) };
         assert_eq!(known.remember(&rows, progress), Progress { position: at(5), from: at(5) });
         assert_eq!(known.count(), limits::KNOWN_IDS_MAX);
+    }
+
+    #[test]
+    fn what_was_forgotten_for_want_of_room_is_not_fresh_to_a_walk_under_way() {
+        let rows: Vec<RowKey> =
+            (0..limits::KNOWN_IDS_MAX as i64 + 10).map(|n| key(n, n as u64)).collect();
+        let mut known = Known::new(rows.clone());
+        let progress = Progress { position: rows[rows.len() - 1].stamp, from: at(0) };
+        known.remember(&[], progress);
+        assert!(known.fresh(&rows, at(0)).is_empty());
     }
 }

@@ -12,6 +12,7 @@ pub mod host;
 pub mod keeper;
 pub mod logging;
 pub mod net;
+pub mod notify;
 pub mod probe;
 pub mod proxy;
 pub mod real;

@@ -1,13 +1,13 @@
 //! The streams the queue knows, with the ids of their overlap in memory.
 //!
 //! The ids are in the index too; here they are so that a broken index costs none of them, and so
-//! that stale ones are found without asking. Promises: at most `KNOWN_IDS_MAX` for one stream,
+//! that stale ones are found without asking. Promises: at most `STORED_IDS_MAX` for one stream,
 //! and then some of a page (P5).
 
 use std::collections::BTreeMap;
 
 use super::keys::{ChunkId, StreamRow};
-use crate::limits::{KNOWN_IDS_CHUNK_MAX, KNOWN_IDS_MAX, STALE_CHUNKS_PER_COMMIT_MAX};
+use crate::limits::{KNOWN_IDS_CHUNK_MAX, STALE_CHUNKS_PER_COMMIT_MAX, STORED_IDS_MAX};
 use crate::record::{Progress, RowKey, StreamName};
 use crate::time::Stamp;
 
@@ -37,7 +37,7 @@ impl Stream {
     /// The chunks that are wholly before `from`, and the oldest ones of too many; a bounded
     /// number at a time, so that a commit stays small.
     pub fn stale(&self, from: Stamp) -> Vec<ChunkId> {
-        let mut too_many = self.ids.saturating_sub(KNOWN_IDS_MAX);
+        let mut too_many = self.ids.saturating_sub(STORED_IDS_MAX);
         let mut stale = Vec::new();
         for (chunk, keys) in self.chunks.iter().take(STALE_CHUNKS_PER_COMMIT_MAX) {
             if chunk.newest >= from && too_many == 0 {
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(stream.stale(Stamp(240)).len(), 1);
         assert_eq!(stream.stale(Stamp(9_999)).len(), 5);
         assert_eq!(stream.known(Stamp(990)), (990..1_000).map(key).collect::<Vec<_>>());
-        let keys: Vec<RowKey> = (2_000..2_000 + KNOWN_IDS_MAX as i64).map(key).collect();
+        let keys: Vec<RowKey> = (2_000..2_000 + STORED_IDS_MAX as i64).map(key).collect();
         for (chunk, keys) in chunked(&keys, &mut next) {
             stream.learn(chunk, keys);
         }
@@ -162,6 +162,6 @@ mod tests {
         for chunk in stream.stale(Stamp(0)) {
             stream.unlearn(chunk);
         }
-        assert_eq!(stream.known(Stamp(0)).len(), KNOWN_IDS_MAX);
+        assert_eq!(stream.known(Stamp(0)).len(), STORED_IDS_MAX);
     }
 }

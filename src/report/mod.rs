@@ -69,14 +69,14 @@ impl Report {
     }
 
     /// Looks at the core after a step. `resting`: nothing will happen for a while, so what is
-    /// written now has to be the truth.
+    /// written now has to be the truth. Returns how all is together.
     pub fn observe(
         &mut self,
         core: &Core,
         (now, wall): (Mono, Stamp),
         counters: Counters,
         resting: bool,
-    ) {
+    ) -> Mood {
         let view = core.view(now);
         for (level, line) in self.changes.lines(&view, now) {
             log!(target: "s1_coralogix", level, "{line}");
@@ -93,6 +93,7 @@ impl Report {
             self.write(&view, wall, counters);
             self.written = Some((now, gist));
         }
+        overall(&view)
     }
 
     /// The last word before the program ends.

@@ -94,7 +94,7 @@ pub struct Lane {
 impl Lane {
     fn of(lane: &LaneView) -> Lane {
         Lane {
-            mood: mood_name(lane.why.mood()).to_owned(),
+            mood: lane.why.mood().name().to_owned(),
             reason: lane.why.code().to_owned(),
             text: lane.why.explain().to_owned(),
             detail: lane.detail.clone(),
@@ -102,14 +102,6 @@ impl Lane {
             next_in_seconds: lane.next_in.map(|span| span.as_ms() / 1_000),
             failures: lane.failures,
         }
-    }
-}
-
-fn mood_name(mood: Mood) -> &'static str {
-    match mood {
-        Mood::Fine => "healthy",
-        Mood::Troubled => "degraded",
-        Mood::Stuck => "stuck",
     }
 }
 
@@ -162,7 +154,7 @@ impl Status {
             pid: std::process::id(),
             updated: wall.to_string(),
             uptime_seconds: view.uptime.as_ms() / 1_000,
-            state: mood_name(overall(view)).to_owned(),
+            state: overall(view).name().to_owned(),
             integrations: integrations.collect(),
             streams: streams.collect(),
             coralogix: Sink {

@@ -20,6 +20,7 @@ mod delivery;
 mod lifecycle;
 mod network;
 mod polling;
+mod power;
 mod queue;
 mod scene;
 mod servers;

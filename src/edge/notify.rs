@@ -1,0 +1,146 @@
+//! The supervisor's ear: `READY=1`, `WATCHDOG=1` and a line of status over systemd's notify socket.
+//!
+//! Promises: without a supervisor it does nothing; a supervisor that does not listen stops nothing.
+//! The watchdog is fed by steps of the loop alone, never by a timer, so that a hang is seen.
+//! Protocol: sd_notify(3).
+
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+use crate::time::{Mono, Span};
+
+use super::host::variable;
+
+pub struct Notify {
+    socket: Option<UnixDatagram>,
+    /// How often the watchdog wants to be fed; half of what systemd allows.
+    feed_every: Option<Span>,
+    fed: Option<Mono>,
+    told: String,
+}
+
+impl Notify {
+    /// Takes `$NOTIFY_SOCKET` and `$WATCHDOG_USEC`, which systemd sets for `Type=notify`.
+    pub fn from_environment() -> Notify {
+        let socket = variable("NOTIFY_SOCKET").and_then(|name| connect(&name).ok());
+        let watched =
+            variable("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
+        let usec = variable("WATCHDOG_USEC").and_then(|text| text.parse::<u64>().ok());
+        let feed_every =
+            usec.filter(|usec| watched && *usec > 0).map(|usec| Span::ms(usec / 2_000));
+        Notify { socket, feed_every, fed: None, told: String::new() }
+    }
+
+    pub fn ready(&mut self) {
+        self.send("READY=1\n");
+    }
+
+    pub fn stopping(&mut self) {
+        self.send("STOPPING=1\n");
+    }
+
+    /// A step of the loop was made. `text` is one line for `systemctl status`.
+    pub fn step(&mut self, now: Mono, text: &str) {
+        if self.socket.is_none() {
+            return;
+        }
+        let mut message = String::new();
+        if text != self.told {
+            message.push_str(&format!("STATUS={text}\n"));
+            text.clone_into(&mut self.told);
+        }
+        let is_hungry = match (self.feed_every, self.fed) {
+            (Some(every), Some(fed)) => now.since(fed) >= every,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if is_hungry {
+            message.push_str("WATCHDOG=1\n");
+            self.fed = Some(now);
+        }
+        if !message.is_empty() {
+            self.send(&message);
+        }
+    }
+
+    /// The longest the loop may sleep so that the watchdog is fed in time.
+    pub fn sleep_max(&self) -> Option<Span> {
+        self.socket.as_ref().and(self.feed_every)
+    }
+
+    fn send(&self, message: &str) {
+        if let Some(socket) = &self.socket {
+            // A full or vanished socket is the supervisor's matter.
+            let _ = socket.send(message.as_bytes());
+        }
+    }
+}
+
+/// A name that begins with `@` is in the abstract namespace.
+fn connect(name: &str) -> io::Result<UnixDatagram> {
+    let address = match name.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(name)?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    socket.connect_addr(&address)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener(name: &str) -> (UnixDatagram, String) {
+        let name = format!("s1-coralogix-notify-{}-{name}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        (UnixDatagram::bind_addr(&address).unwrap(), format!("@{name}"))
+    }
+
+    fn heard(socket: &UnixDatagram) -> String {
+        socket.set_nonblocking(true).unwrap();
+        let mut all = String::new();
+        let mut bytes = [0; 500];
+        while let Ok(n) = socket.recv(&mut bytes) {
+            all.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
+        }
+        all
+    }
+
+    #[test]
+    fn the_watchdog_is_fed_by_steps_in_time_and_status_told_when_it_changes() {
+        let (socket, name) = listener("steps");
+        let feed_every = Some(Span::seconds(30));
+        let socket_of_ours = Some(connect(&name).unwrap());
+        let mut notify =
+            Notify { socket: socket_of_ours, feed_every, fed: None, told: String::new() };
+        notify.ready();
+        assert_eq!(heard(&socket), "READY=1\n");
+        notify.step(Mono(0), "healthy");
+        assert_eq!(heard(&socket), "STATUS=healthy\nWATCHDOG=1\n");
+        notify.step(Mono(29_999), "healthy");
+        assert_eq!(heard(&socket), "");
+        notify.step(Mono(30_000), "healthy");
+        assert_eq!(heard(&socket), "WATCHDOG=1\n");
+        notify.step(Mono(30_001), "degraded");
+        assert_eq!(heard(&socket), "STATUS=degraded\n");
+        notify.stopping();
+        assert_eq!(heard(&socket), "STOPPING=1\n");
+    }
+
+    #[test]
+    fn a_supervisor_that_is_gone_stops_nothing() {
+        let (socket, name) = listener("gone");
+        let mut notify = Notify {
+            socket: Some(connect(&name).unwrap()),
+            feed_every: Some(Span::seconds(1)),
+            fed: None,
+            told: String::new(),
+        };
+        drop(socket);
+        notify.ready();
+        notify.step(Mono(0), "healthy");
+    }
+}
