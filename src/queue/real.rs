@@ -35,6 +35,19 @@ pub fn is_in_use(dir: &Path) -> Option<bool> {
     }
 }
 
+/// `is_in_use` holds the lock for a moment to see whether it can be had; a daemon that starts in that
+/// moment must not take it for another daemon.
+fn lock_patiently(file: &File) -> Result<(), TryLockError> {
+    const TRIES: u32 = 1_000;
+    for _ in 1..TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            other => return other,
+        }
+    }
+    file.try_lock()
+}
+
 impl RealDisk {
     pub fn new(root: impl Into<PathBuf>) -> RealDisk {
         RealDisk { root: root.into(), lock: None, writers: Vec::new(), reader: None }
@@ -116,7 +129,7 @@ impl Disk for RealDisk {
             .mode(0o600)
             .open(&path)
             .map_err(LockRefused::Io)?;
-        match file.try_lock() {
+        match lock_patiently(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let holder = fs::read_to_string(&path).ok();

@@ -135,6 +135,9 @@ fn live(seed: u64) -> BTreeMap<&'static str, u64> {
             Some(End::Done) if state.stop => break,
             // A box that is online now and then: the next run is a while away.
             Some(end) if plan.mode == Mode::Once && end != End::Broken => {
+                if state.now > state.faults.end + 2 * HOUR && state.is_complete() {
+                    break;
+                }
                 let done = state.missing_of(begun).is_empty();
                 assert!(done || end != End::Done, "{end:?} without {:?}", state.missing_of(begun));
                 state.now += prng.below(HOUR);
