@@ -13,7 +13,8 @@ pub fn verdict(answer: &Answer) -> SinkVerdict {
         200..=299 => SinkVerdict::Accepted { remark: remark(answer) },
         413 => SinkVerdict::TooLarge(why()),
         401 | 403 => SinkVerdict::KeyRefused(why()),
-        408 | 425 | 429 => SinkVerdict::Busy { retry_after: retry_after(answer), why: why() },
+        // 402: an account's matter, which passes; no record is to blame.
+        402 | 408 | 425 | 429 => SinkVerdict::Busy { retry_after: retry_after(answer), why: why() },
         // A redirect is never followed: the key would go with it (keeps P7). 407 and 421 are a
         // proxy's or a gateway's, and 410 and 451 an address's; none of them is about a record.
         300..=399 | 404 | 405 | 407 | 410 | 421 | 451 => SinkVerdict::Misdirected(why()),
@@ -73,6 +74,7 @@ mod tests {
             (301, "", Misdirected("HTTP 301".into())),
             (404, "", Misdirected("HTTP 404".into())),
             (405, "", Misdirected("HTTP 405".into())),
+            (402, "", Busy { retry_after: None, why: "HTTP 402".into() }),
             (408, "", Busy { retry_after: None, why: "HTTP 408".into() }),
             (429, "slow", Busy { retry_after: None, why: "HTTP 429: slow".into() }),
             (500, "", Busy { retry_after: None, why: "HTTP 500".into() }),

@@ -35,6 +35,8 @@ pub mod sled;
 mod streams;
 
 #[cfg(test)]
+mod broken;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod corrupt;
