@@ -46,8 +46,6 @@ pub struct Counters {
     pub repaired_pages: u64,
     /// Entries sent without `timestamp`, because theirs is too old or ahead.
     pub unstamped: u64,
-    /// Batches Coralogix accepted with an answer that was not seen before.
-    pub remarks: u64,
     /// Records parked since the start.
     pub parked: u64,
 }
@@ -60,6 +58,8 @@ pub struct Worker<E: Edge, D: Disk, O: Opener> {
     /// The head of the batch that was just refused, for parking, and the words it was refused with.
     refused: Option<(Piece, String)>,
     counters: Counters,
+    /// Coralogix's first remark was told; the core counts them all.
+    remark_told: bool,
     /// Set by SIGHUP until someone looks.
     reload: bool,
 }
@@ -67,7 +67,16 @@ pub struct Worker<E: Edge, D: Disk, O: Opener> {
 impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     pub fn new(edge: E, queue: Queue<D, O>, streams: Vec<StreamWork>) -> Self {
         let counters = Counters::default();
-        Worker { edge, queue, streams, hand: None, refused: None, counters, reload: false }
+        Worker {
+            edge,
+            queue,
+            streams,
+            hand: None,
+            refused: None,
+            counters,
+            remark_told: false,
+            reload: false,
+        }
     }
 
     /// Whether SIGHUP came since the last call.
@@ -268,10 +277,12 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             Err(net) => SinkVerdict::Unreachable(net),
         };
         if let SinkVerdict::Accepted { remark: Some(remark) } = &verdict {
-            if self.counters.remarks == 0 {
-                log::warn!("Coralogix accepted a batch with an answer not seen before: {remark}");
+            if !self.remark_told {
+                log::warn!(
+                    "Coralogix accepted a batch with a remark: {remark}. Further ones are counted in `status`"
+                );
             }
-            self.counters.remarks += 1;
+            self.remark_told = true;
         }
         verdict
     }
