@@ -7,9 +7,11 @@
 //!
 //! The order of durability, which everything rests on (docs/QUEUE.md):
 //!
-//!     append: frames -> fdatasync(log file) [-> fsync(log/)] -> one index commit -> Ok
-//!     ack:    one index commit -> unlink what is delivered
-//!     start:  fsync what lies beyond the index -> adopt its whole pages -> Ok
+//! ```text
+//! append: frames -> fdatasync(log file) [-> fsync(log/)] -> one index commit -> Ok
+//! ack:    one index commit -> unlink what is delivered
+//! start:  fsync what lies beyond the index -> adopt its whole pages -> Ok
+//! ```
 //!
 //! States of a queue: *open*; *broken* after any failure of the index, when every call answers
 //! `Broken` until `reopen` has built a new index from the log. An acknowledgement that met the
