@@ -14,11 +14,10 @@ use super::clock::{self, mono};
 use super::net::{Peer, Post, Request, hidden};
 use super::real::{Door, SINGLES_PATH, ask};
 use super::{Ask, certificate};
-use crate::answer::retry_after;
+use crate::answer::{excerpt, retry_after};
 use crate::config::Integration;
 use crate::limits::{
-    CLOCK_AGREES_SECONDS, EXCERPT_BYTES_MAX, PROBE_BACK_HOURS, SINK_ANSWER_BYTES_MAX,
-    TOKEN_END_WARN_DAYS,
+    CLOCK_AGREES_SECONDS, PROBE_BACK_HOURS, SINK_ANSWER_BYTES_MAX, TOKEN_END_WARN_DAYS,
 };
 use crate::record::{Answer, Kind, NetTrouble};
 use crate::s1::request::{Query, SYSTEM_INFO_PATH, page_path};
@@ -330,7 +329,7 @@ fn console_version(body: &[u8]) -> Option<String> {
     let info: serde_json::Value = serde_json::from_slice(body).ok()?;
     let data = info.get("data")?;
     let version = ["release", "version"].into_iter().find_map(|name| data.get(name)?.as_str());
-    Some(version.map_or_else(|| "of unknown version".to_owned(), |text| one_line(text.as_bytes())))
+    Some(version.map_or_else(|| "of unknown version".to_owned(), |text| excerpt(text.as_bytes())))
 }
 
 fn not_a_console(answer: &Answer, tenant: &str) -> Outcome {
@@ -467,21 +466,11 @@ fn try_later(service: &str, answer: &Answer) -> Outcome {
 }
 
 fn status_line(answer: &Answer) -> String {
-    let words = one_line(&answer.body);
+    let words = excerpt(&answer.body);
     match words.is_empty() {
         true => format!("HTTP {}", answer.status),
         false => format!("HTTP {}: {words}", answer.status),
     }
-}
-
-/// What a remote party wrote, short and without anything that moves a terminal's cursor.
-fn one_line(bytes: &[u8]) -> String {
-    let cut = &bytes[..bytes.len().min(EXCERPT_BYTES_MAX)];
-    let text: String = String::from_utf8_lossy(cut)
-        .chars()
-        .map(|c| if c.is_control() || c.is_whitespace() { ' ' } else { c })
-        .collect();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn day(stamp: Stamp) -> String {
