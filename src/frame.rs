@@ -129,6 +129,11 @@ impl Header {
         self.table_at() + Header::table_bytes(self.entries)
     }
 
+    /// The length of the header, the name and the entry table.
+    pub fn head_len(&self) -> usize {
+        self.deflated_at()
+    }
+
     /// The length of the whole frame on disk.
     pub fn disk_len(&self) -> usize {
         self.deflated_at() + self.deflated_len as usize

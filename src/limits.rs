@@ -169,3 +169,7 @@ pub const INDEX_BYTES_MAX: u64 = 4 << 20;
 pub const RESERVE_PAUSE_ASKED_MAX: u32 = 240;
 /// Streams in one checkpoint: more than anyone has tenants, times three kinds.
 pub const STREAMS_MAX: u32 = 20_000;
+/// One part of an exported queue: the largest frame, or the ids of a stream.
+pub const BUNDLE_PART_BYTES_MAX: usize = 2 * FRAME_RAW_BYTES_CEILING + (1 << 20);
+
+const _: () = assert!(STORED_IDS_MAX * 16 < BUNDLE_PART_BYTES_MAX);

@@ -85,19 +85,37 @@ pub(super) enum Found {
     End,
 }
 
+/// How much of each frame a scan reads and checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// The header alone; the table found is empty.
+    Header,
+    /// The header and the table of entries.
+    Table,
+    /// Everything: what a start trusts.
+    Whole,
+}
+
 /// Walks through one log file.
 #[derive(Debug)]
 pub(super) struct Scan {
     path: String,
     offset: u64,
     len: u64,
+    depth: Depth,
 }
 
 impl Scan {
     /// Scans a file from `offset`, or from its beginning, where a damaged file header is no
     /// obstacle: frames carry all that is needed.
     pub fn new(file: u64, offset: u64, len: u64) -> Scan {
-        Scan { path: path(file), offset: offset.max(FILE_HEADER_BYTES as u64), len }
+        let offset = offset.max(FILE_HEADER_BYTES as u64);
+        Scan { path: path(file), offset, len, depth: Depth::Whole }
+    }
+
+    /// Reads less of each frame, for a quick look. What is acted upon is read whole.
+    pub fn at_depth(self, depth: Depth) -> Scan {
+        Scan { depth, ..self }
     }
 
     pub fn next(&mut self, disk: &mut impl Disk) -> Found {
@@ -118,6 +136,15 @@ impl Scan {
         let header = Header::decode(&head).ok()?;
         if at + header.disk_len() as u64 > self.len {
             return None;
+        }
+        match self.depth {
+            Depth::Header => return Some((header, Vec::new())),
+            Depth::Table => {
+                let len = header.head_len();
+                let table = header.table(&disk.read(&self.path, at, len).ok()?).ok()?;
+                return Some((header, table));
+            }
+            Depth::Whole => {}
         }
         let bytes = disk.read(&self.path, at, header.disk_len()).ok()?;
         let (header, frame) = frame::decode(&bytes).ok()?;

@@ -19,10 +19,12 @@
 
 mod ack;
 mod append;
+pub mod bundle;
 mod checkpoint;
 mod condemn;
 pub mod disk;
 pub mod index;
+pub mod inspect;
 mod keys;
 mod log;
 mod medium;

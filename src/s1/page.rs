@@ -313,6 +313,11 @@ fn id_of(token: &[u8]) -> Option<u64> {
     Some(number(text).filter(|_| text[0] != b'0' || text.len() == 1).unwrap_or_else(|| fnv1a(text)))
 }
 
+/// The number that stands for this id in keys, as a person types it.
+pub fn id_number(id: &str) -> Option<u64> {
+    id_of(id.as_bytes())
+}
+
 /// A number that arrived as a number or as a text.
 fn number<N: std::str::FromStr>(token: &[u8]) -> Option<N> {
     let text = unquoted(token);

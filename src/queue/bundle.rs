@@ -1,0 +1,518 @@
+//! A queue in one file, to be carried to another box: `queue export` and `queue import`.
+//!
+//! ```text
+//! S1CXEXP\n, version
+//! 's' stream, how far it is taken in and delivered, the ids of its overlap     one for each stream
+//! 'p' a parked record's frame                                                  in order of refusal
+//! 'f' a frame that waits, its delivered entries cut off                        in order of delivery
+//! 'e' how many of each, CRC-32 of all before
+//! ```
+//!
+//! Promises: a file is imported only after it was read to its end and its checksum was found right;
+//! numbers are little-endian, so that the boxes need not be alike; an import that is cut short
+//! leaves a queue that is behind, never one with a hole, for a position moves only with its records
+//! and the ids of the overlap come last. Never: takes records over into a queue that has already
+//! collected the same streams, for they would be delivered twice.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+
+use super::disk::Disk;
+use super::index::Opener;
+use super::keys::{self, StreamRow};
+use super::{Queue, QueueError};
+use crate::coralogix::body;
+use crate::frame::{self, FRAME_HEADER_BYTES_MAX, Fields, Frame, Piece, Slot};
+use crate::limits::{BUNDLE_PART_BYTES_MAX, STORED_IDS_MAX};
+use crate::pack::Packer;
+use crate::record::{Progress, RowKey, Seq, StreamName};
+use crate::time::Stamp;
+
+const MAGIC: &[u8; 8] = b"S1CXEXP\n";
+const VERSION: u32 = 1;
+/// Entries of the index looked at a time.
+const LOOK_AHEAD: usize = 32;
+
+/// What was written or read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub streams: u64,
+    pub parked: u64,
+    pub frames: u64,
+    /// Records that wait; the parked ones not among them.
+    pub records: u64,
+}
+
+/// Why a queue could not be written to a file or read from one.
+#[derive(Debug)]
+pub enum BundleError {
+    /// The file can't be written or read.
+    File(io::Error),
+    /// It is not a queue's export, or not whole.
+    NotWhole(&'static str),
+    /// This queue has collected this stream already.
+    Collected(StreamName),
+    Queue(QueueError),
+}
+
+impl fmt::Display for BundleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BundleError::File(why) => write!(f, "{why}"),
+            BundleError::NotWhole(why) => write!(f, "{why}"),
+            BundleError::Collected(stream) => {
+                write!(f, "the queue has already collected {stream}")
+            }
+            BundleError::Queue(why) => write!(f, "{why}"),
+        }
+    }
+}
+
+impl std::error::Error for BundleError {}
+
+impl From<io::Error> for BundleError {
+    fn from(why: io::Error) -> BundleError {
+        BundleError::File(why)
+    }
+}
+
+impl From<QueueError> for BundleError {
+    fn from(why: QueueError) -> BundleError {
+        BundleError::Queue(why)
+    }
+}
+
+/// Told of how many records are done, of how many.
+pub type Progressing<'a> = &'a mut dyn FnMut(u64, u64);
+
+impl<D: Disk, O: Opener> Queue<D, O> {
+    /// Writes everything another box needs to go on from here. The queue stays as it is.
+    pub fn export(
+        &mut self,
+        out: &mut dyn Write,
+        parked: &[Frame],
+        told: Progressing<'_>,
+    ) -> Result<Tally, BundleError> {
+        let mut writer = Writer { out, crc: crc32fast::Hasher::new() };
+        let mut tally = Tally::default();
+        writer.bytes(MAGIC)?;
+        writer.bytes(&VERSION.to_le_bytes())?;
+        for stream in self.streams.iter() {
+            let from = stream.row.progress.map_or(Stamp::MIN, |progress| progress.from);
+            writer.part(b's', &encode_stream(&stream.row, &stream.known(from)))?;
+            tally.streams += 1;
+        }
+        for frame in parked {
+            writer.part(b'p', &encode_frame(frame))?;
+            tally.parked += 1;
+        }
+        let head = self.state.head;
+        let (mut from, all) = (head.seq, self.state.records);
+        loop {
+            let entries = self.entries(from, LOOK_AHEAD)?;
+            let Some(last) = entries.last() else { break };
+            from = last.seq.next();
+            for entry in &entries {
+                let skip = if entry.seq == head.seq { head.skip } else { 0 };
+                if skip >= entry.entries {
+                    continue;
+                }
+                for frame in without_first(self.read_frame(entry)?, skip)? {
+                    tally.records += frame.entries.len() as u64;
+                    tally.frames += 1;
+                    writer.part(b'f', &encode_frame(&frame))?;
+                }
+                told(tally.records, all);
+            }
+        }
+        let mut end = Vec::new();
+        for number in [tally.streams, tally.parked, tally.frames, tally.records] {
+            end.extend_from_slice(&number.to_le_bytes());
+        }
+        writer.part(b'e', &end)?;
+        let crc = writer.crc.clone().finalize();
+        writer.bytes(&crc.to_le_bytes())?;
+        writer.out.flush()?;
+        Ok(tally)
+    }
+
+    /// Takes a file's streams and records in. `read` must begin at the file's first byte, and
+    /// `verify` must have found it whole. Parked records wait again: another box, another try.
+    pub fn import(
+        &mut self,
+        read: &mut dyn Read,
+        expected: Tally,
+        told: Progressing<'_>,
+    ) -> Result<(), BundleError> {
+        let mut reader = Reader::begin(read)?;
+        let mut rows: Vec<(StreamRow, Vec<RowKey>)> = Vec::new();
+        let mut page: Vec<Frame> = Vec::new();
+        let mut done = 0;
+        while let Some((tag, bytes)) = reader.part()? {
+            match tag {
+                b's' => {
+                    let (row, ids) = decode_stream(&bytes)?;
+                    let held = self.streams.find(&row.name);
+                    if held.is_some_and(|stream| stream.row.progress.is_some()) {
+                        return Err(BundleError::Collected(row.name));
+                    }
+                    rows.push((row, ids));
+                }
+                b'p' | b'f' => {
+                    if page.is_empty() && done == 0 {
+                        self.begin_streams(&rows)?;
+                    }
+                    let frame = decode_frame(&bytes)?;
+                    done += frame.entries.len() as u64;
+                    let is_last = frame.last_of_page || tag == b'p';
+                    page.push(frame);
+                    if is_last {
+                        self.take_page(tag == b'p', &mut page)?;
+                        told(done, expected.records + expected.parked);
+                    }
+                }
+                _ => {
+                    if done == 0 {
+                        self.begin_streams(&rows)?;
+                    }
+                }
+            }
+        }
+        for (row, ids) in &rows {
+            if let Some(progress) = row.progress {
+                self.append(&row.name, &[], progress, ids)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Each stream begins where it was delivered on the other box.
+    fn begin_streams(&mut self, rows: &[(StreamRow, Vec<RowKey>)]) -> Result<(), BundleError> {
+        for (row, _) in rows {
+            if let Some(delivered) = row.delivered.or(row.progress) {
+                self.append(&row.name, &[], delivered, &[])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_page(&mut self, is_parked: bool, page: &mut Vec<Frame>) -> Result<(), BundleError> {
+        let last = page.last().expect("a page is taken once it has a frame");
+        let stream = last.stream.clone();
+        let reached = self.streams.find(&stream).and_then(|stream| stream.row.progress);
+        // A parked record says nothing of how far its stream is.
+        let progress = match is_parked {
+            true => reached.unwrap_or(last.progress),
+            false => last.progress,
+        };
+        let keys = page.iter().flat_map(|frame| &frame.entries).map(|meta| meta.key);
+        let known: Vec<RowKey> = keys.filter(|key| key.stamp >= progress.from).collect();
+        self.append(&stream, page, progress, &known)?;
+        page.clear();
+        Ok(())
+    }
+}
+
+/// Reads a file to its end and answers what is in it, if it is whole.
+pub fn verify(read: &mut dyn Read) -> Result<Tally, BundleError> {
+    let mut reader = Reader::begin(read)?;
+    let mut seen = Tally::default();
+    let mut page: Option<StreamName> = None;
+    while let Some((tag, bytes)) = reader.part()? {
+        match tag {
+            b's' => {
+                decode_stream(&bytes)?;
+                seen.streams += 1;
+            }
+            b'p' => {
+                decode_frame(&bytes)?;
+                seen.parked += 1;
+            }
+            b'f' => {
+                let frame = decode_frame(&bytes)?;
+                seen.frames += 1;
+                seen.records += frame.entries.len() as u64;
+                if page.as_ref().is_some_and(|stream| *stream != frame.stream) {
+                    return Err(BundleError::NotWhole("a page in it is not whole"));
+                }
+                page = (!frame.last_of_page).then_some(frame.stream);
+            }
+            _ => {}
+        }
+    }
+    match reader.tally == Some(seen) && page.is_none() {
+        true => Ok(seen),
+        false => Err(BundleError::NotWhole("its parts are not as many as it says")),
+    }
+}
+
+/// A frame without its first entries, which are delivered.
+fn without_first(frame: Frame, skip: u32) -> Result<Vec<Frame>, BundleError> {
+    if skip == 0 {
+        return Ok(vec![frame]);
+    }
+    let damaged = |_| BundleError::NotWhole("a frame of the queue can't be inflated");
+    let mut packer = Packer::new(frame.stream.clone());
+    for at in skip..frame.entries.len() as u32 {
+        let piece = Piece { frame: frame.clone(), skip: at, take: 1 };
+        let entry = body::entry_at(&piece).map_err(damaged)?;
+        let meta = frame.entries[at as usize];
+        packer.push(&entry, meta.key, meta.stamped);
+    }
+    let mut frames = packer.finish(frame.progress);
+    if let Some(last) = frames.last_mut() {
+        last.last_of_page = frame.last_of_page;
+    }
+    Ok(frames)
+}
+
+fn encode_frame(frame: &Frame) -> Vec<u8> {
+    let slot = Slot {
+        seq: Seq(0),
+        page_index: 0,
+        last_of_page: frame.last_of_page,
+        progress: frame.progress,
+    };
+    let mut bytes = Vec::with_capacity(FRAME_HEADER_BYTES_MAX + frame.deflated.len());
+    frame::encode(&mut bytes, frame, slot);
+    bytes
+}
+
+fn decode_frame(bytes: &[u8]) -> Result<Frame, BundleError> {
+    match frame::decode(bytes) {
+        Ok((_, frame)) => Ok(frame),
+        Err(bad) => Err(BundleError::NotWhole(bad.explain())),
+    }
+}
+
+fn encode_stream(row: &StreamRow, ids: &[RowKey]) -> Vec<u8> {
+    let mut out = Vec::new();
+    row.encode(&mut out);
+    out.extend_from_slice(&(ids.len() as u32).to_le_bytes());
+    keys::encode_ids(&mut out, ids);
+    out
+}
+
+fn decode_stream(bytes: &[u8]) -> Result<(StreamRow, Vec<RowKey>), BundleError> {
+    let read = |mut fields: Fields<'_>| {
+        let row = StreamRow::decode(&mut fields)?;
+        let count = fields.u32()? as usize;
+        let ids = (0..count.min(STORED_IDS_MAX)).map(|_| keys::decode_id(&mut fields));
+        Some((row, ids.collect::<Option<Vec<_>>>()?))
+    };
+    read(Fields(bytes)).ok_or(BundleError::NotWhole("a stream in it can't be read"))
+}
+
+struct Writer<'a> {
+    out: &'a mut dyn Write,
+    crc: crc32fast::Hasher,
+}
+
+impl Writer<'_> {
+    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.crc.update(bytes);
+        self.out.write_all(bytes)
+    }
+
+    fn part(&mut self, tag: u8, bytes: &[u8]) -> io::Result<()> {
+        let len = u32::try_from(bytes.len()).expect("a part is a frame or a stream's ids");
+        self.bytes(&[tag])?;
+        self.bytes(&len.to_le_bytes())?;
+        self.bytes(bytes)
+    }
+}
+
+struct Reader<'a> {
+    read: &'a mut dyn Read,
+    crc: crc32fast::Hasher,
+    tally: Option<Tally>,
+}
+
+impl Reader<'_> {
+    fn begin(read: &mut dyn Read) -> Result<Reader<'_>, BundleError> {
+        let mut reader = Reader { read, crc: crc32fast::Hasher::new(), tally: None };
+        let head = reader.bytes(MAGIC.len() + 4)?;
+        match head.strip_prefix(MAGIC) {
+            Some(version) if version == VERSION.to_le_bytes() => Ok(reader),
+            Some(_) => Err(BundleError::NotWhole("a newer s1-coralogix wrote it; update this one")),
+            None => Err(BundleError::NotWhole("it is not an export of a queue")),
+        }
+    }
+
+    fn bytes(&mut self, len: usize) -> Result<Vec<u8>, BundleError> {
+        let mut bytes = Vec::new();
+        (&mut *self.read).take(len as u64).read_to_end(&mut bytes)?;
+        if bytes.len() < len {
+            return Err(BundleError::NotWhole("it is cut short"));
+        }
+        self.crc.update(&bytes);
+        Ok(bytes)
+    }
+
+    /// The next part; `None` once the end was read and found right.
+    fn part(&mut self) -> Result<Option<(u8, Vec<u8>)>, BundleError> {
+        if self.tally.is_some() {
+            return Ok(None);
+        }
+        let mut fields = self.bytes(5)?;
+        let len = u32::from_le_bytes(*fields.last_chunk().expect("five bytes were read")) as usize;
+        let tag = fields.swap_remove(0);
+        if len > BUNDLE_PART_BYTES_MAX || !b"spfe".contains(&tag) {
+            return Err(BundleError::NotWhole("a part of it has no sense"));
+        }
+        let bytes = self.bytes(len)?;
+        if tag == b'e' {
+            self.end(&bytes)?;
+        }
+        Ok(Some((tag, bytes)))
+    }
+
+    fn end(&mut self, bytes: &[u8]) -> Result<(), BundleError> {
+        let crc = self.crc.clone().finalize().to_le_bytes();
+        if self.bytes(4)? != crc {
+            return Err(BundleError::NotWhole("its checksum does not match"));
+        }
+        let mut fields = Fields(bytes);
+        let mut number = || fields.u64().ok_or(BundleError::NotWhole("its end can't be read"));
+        let (streams, parked) = (number()?, number()?);
+        self.tally = Some(Tally { streams, parked, frames: number()?, records: number()? });
+        Ok(())
+    }
+}
+
+/// How far a stream is, of what a bundle says; for messages.
+pub fn position(progress: Option<Progress>) -> String {
+    progress.map_or("-".to_owned(), |progress| progress.position.to_the_second())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::mem::MemDisk;
+    use crate::queue::testing::*;
+    use crate::record::Take;
+    use crate::time::Mono;
+
+    /// A queue with a page delivered, one delivered in part, and two that wait.
+    fn filled(disk: &MemDisk) -> MemQueue {
+        let (mut queue, ..) = disk.open();
+        let threats_page = |numbers: &[u64]| page(&threats(), numbers, 3);
+        queue
+            .append(&threats(), &threats_page(&[1, 2]), progress(2, 1), &[key(1), key(2)])
+            .unwrap();
+        let end = queue.peek(ALL).unwrap().unwrap().sent.end;
+        queue.ack(end, Mono(1)).unwrap();
+        let known: Vec<_> = (3..9).map(key).collect();
+        queue
+            .append(&threats(), &threats_page(&[3, 4, 5, 6, 7, 8]), progress(8, 3), &known)
+            .unwrap();
+        let activities_page = page(&activities(), &[11, 12], 5);
+        queue
+            .append(&activities(), &activities_page, progress(12, 11), &[key(11), key(12)])
+            .unwrap();
+        let end = queue.peek(Take { entries_max: 2, ..ALL }).unwrap().unwrap().sent.end;
+        queue.ack(end, Mono(2)).unwrap();
+        queue
+    }
+
+    use crate::queue::MemQueue;
+
+    fn exported(queue: &mut MemQueue, parked: &[Frame]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let tally = queue.export(&mut out, parked, &mut |_, _| {}).unwrap();
+        assert_eq!(verify(&mut out.as_slice()).unwrap(), tally);
+        out
+    }
+
+    fn imported(bytes: &[u8], disk: &MemDisk) -> Result<MemQueue, BundleError> {
+        let (mut queue, ..) = disk.open();
+        let tally = verify(&mut &bytes[..])?;
+        queue.import(&mut &bytes[..], tally, &mut |_, _| {})?;
+        Ok(queue)
+    }
+
+    #[test]
+    fn another_box_goes_on_exactly_where_this_one_stopped() {
+        let (here, there) = (MemDisk::new(128 << 20), MemDisk::new(128 << 20));
+        let mut queue = filled(&here);
+        let bytes = exported(&mut queue, &[]);
+        let before = all_numbers(&queue.peek(ALL).unwrap().unwrap());
+        drop(imported(&bytes, &there).unwrap());
+        // What counts is what a daemon finds there afterwards.
+        let (mut other, opened, _) = there.open();
+        assert_eq!(all_numbers(&other.peek(ALL).unwrap().unwrap()), before);
+        assert_eq!(
+            opened,
+            queue
+                .reopen()
+                .map(|(opened, _)| opened)
+                .map(|mut opened| {
+                    opened.held = other.held();
+                    opened
+                })
+                .unwrap()
+        );
+    }
+
+    #[test]
+    fn a_parked_record_waits_again_on_the_other_box() {
+        let (here, there) = (MemDisk::new(128 << 20), MemDisk::new(128 << 20));
+        let mut queue = filled(&here);
+        let bytes = exported(&mut queue, &page(&threats(), &[2], 1));
+        let mut other = imported(&bytes, &there).unwrap();
+        let numbers = all_numbers(&other.peek(ALL).unwrap().unwrap());
+        assert_eq!(numbers[0], (crate::record::Kind::Threats, 2));
+        assert_eq!(other.held().records, queue.held().records + 1);
+    }
+
+    #[test]
+    fn nothing_is_taken_in_twice() {
+        let disk = MemDisk::new(128 << 20);
+        let mut queue = filled(&disk);
+        let bytes = exported(&mut queue, &[]);
+        drop(queue);
+        let refused = imported(&bytes, &disk).unwrap_err();
+        assert!(matches!(refused, BundleError::Collected(_)), "{refused}");
+    }
+
+    #[test]
+    fn every_changed_byte_and_every_cut_is_found_before_anything_is_taken_in() {
+        let mut queue = filled(&MemDisk::new(128 << 20));
+        let bytes = exported(&mut queue, &[]);
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x20;
+            assert!(verify(&mut changed.as_slice()).is_err(), "byte {at}");
+            assert!(verify(&mut &bytes[..at]).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn an_import_that_is_cut_short_leaves_a_queue_that_is_behind() {
+        let mut queue = filled(&MemDisk::new(128 << 20));
+        let bytes = exported(&mut queue, &[]);
+        let mut met = 0;
+        for n in 1..200 {
+            let there = MemDisk::new(128 << 20);
+            let (mut other, ..) = there.open();
+            there.fail_after(n, crate::queue::mem::Fault::PowerOff);
+            let tally = verify(&mut bytes.as_slice()).unwrap();
+            if other.import(&mut bytes.as_slice(), tally, &mut |_, _| {}).is_ok() {
+                break;
+            }
+            met += 1;
+            drop(other);
+            there.power_cut(&mut crate::prng::Prng::new(n));
+            let (mut other, opened, _) = there.open();
+            let waiting = other.peek(ALL).unwrap().map_or(vec![], |peeked| all_numbers(&peeked));
+            for (stream, kind) in opened.streams.iter().zip([1, 2]) {
+                // Whatever is called known or passed is there.
+                for key in &stream.known {
+                    let is_there = waiting.iter().any(|(k, id)| *k as u8 == kind && *id == key.id);
+                    assert!(is_there || key.id <= 4, "operation {n}: {key:?} is nowhere");
+                }
+            }
+        }
+        assert!(met > 10, "only {met} operations were cut");
+    }
+}

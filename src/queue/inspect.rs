@@ -1,0 +1,353 @@
+//! Looking at a queue without taking it: what `queue stats`, `list`, `show` and `verify` read.
+//!
+//! Promises: reads files and nothing else, so it works while the daemon runs and on a file system
+//! that is mounted read-only. What it says of a queue in use is true of one moment between its
+//! beginning and its end. Never: takes the lock, opens the index, or repairs.
+
+use std::io;
+
+use super::checkpoint::{self, Checkpoint};
+use super::disk::{Disk, Item};
+use super::keys::{Entry, StreamRow};
+use super::log::{self, Depth, Found, LogFiles, Scan};
+use super::replay::{Partial, Replay};
+use super::room::{PARKED, QUARANTINE};
+use crate::coralogix::body;
+use crate::frame::{self, EntryMeta, FILE_HEADER_BYTES, Frame, Piece};
+use crate::pack;
+use crate::record::{Place, Progress, RowKey, Seq, StreamName};
+
+/// A queue's directory, looked at.
+pub struct Inspector<D: Disk> {
+    disk: D,
+    files: LogFiles,
+    head: Head,
+    pub(super) streams: Vec<(StreamRow, Vec<RowKey>)>,
+}
+
+/// Where the first record that waits is, and how well that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub place: Place,
+    /// False after a daemon that did not end properly: what it delivered last may seem to wait.
+    pub is_exact: bool,
+}
+
+/// A frame as it was found in the log.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub stream: StreamName,
+    pub seq: Seq,
+    pub file: u64,
+    pub offset: u64,
+    pub len: u32,
+    /// Entries that are delivered already, from the first on.
+    pub skip: u32,
+    pub entries: u32,
+    pub raw_len: u32,
+    pub oldest: crate::time::Stamp,
+    pub newest: crate::time::Stamp,
+    /// Ends the page: what follows in the log belongs to another one.
+    pub last_of_page: bool,
+}
+
+/// What lies in the log.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    /// Frames that wait, in the order in which they will be delivered.
+    pub waiting: Vec<Waiting>,
+    /// Frames that are delivered and not yet given back to the disk.
+    pub delivered: Vec<Waiting>,
+    /// Bytes that are no frame, by file.
+    pub damage: Vec<Damage>,
+    /// Frames of pages that are not whole: never taken in, asked for again.
+    pub torn: u32,
+    pub files: usize,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    pub file: String,
+    pub offset: u64,
+    pub bytes: u64,
+}
+
+/// A record that Coralogix refused.
+#[derive(Clone, Debug)]
+pub struct Parked {
+    /// The name without its ending; it names the record for people.
+    pub name: String,
+    pub bytes: u64,
+    pub stream: Option<StreamName>,
+    pub key: Option<RowKey>,
+    /// The answer it was refused with.
+    pub why: String,
+}
+
+impl<D: Disk> Inspector<D> {
+    /// `told`: the head as the daemon or its status told it, if it did.
+    pub fn open(mut disk: D, told: Option<Place>) -> io::Result<Inspector<D>> {
+        let files = match LogFiles::list(&mut disk) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                disk.list("")?;
+                LogFiles::default()
+            }
+            other => other?,
+        };
+        let items = disk.list("")?;
+        let checkpoint = items.iter().find(|item| item.name == checkpoint::FILE);
+        let checkpoint = checkpoint
+            .and_then(|item| disk.read(checkpoint::FILE, 0, item.len as usize).ok())
+            .and_then(|bytes| Checkpoint::decode(&bytes))
+            .unwrap_or_default();
+        let place = told.map_or(checkpoint.head, |told| told.max(checkpoint.head));
+        let head = Head { place, is_exact: told.is_some_and(|told| told >= checkpoint.head) };
+        Ok(Inspector { disk, files, head, streams: checkpoint.streams })
+    }
+
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// The streams of the checkpoint, with how far each is delivered and the ids it carries.
+    pub fn streams(&self) -> impl Iterator<Item = (&StreamName, Option<Progress>, &[RowKey])> {
+        self.streams.iter().map(|(row, ids)| (&row.name, row.delivered, ids.as_slice()))
+    }
+
+    /// Reads the log. `progress` is told of each file: bytes done and bytes in all.
+    pub fn contents(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Contents {
+        self.scan(Depth::Header, progress)
+    }
+
+    /// The same with every byte read and every checksum checked.
+    pub fn verify(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Contents {
+        let mut contents = self.scan(Depth::Whole, progress);
+        let frames = contents.waiting.iter().chain(&contents.delivered);
+        let bad: Vec<Damage> = frames
+            .filter(|waiting| !self.read(waiting).is_ok_and(|frame| pack::inflate(&frame).is_ok()))
+            .map(|waiting| Damage {
+                file: log::path(waiting.file),
+                offset: waiting.offset,
+                bytes: u64::from(waiting.len),
+            })
+            .collect();
+        contents.damage.extend(bad);
+        contents
+    }
+
+    fn scan(&mut self, depth: Depth, progress: &mut dyn FnMut(u64, u64)) -> Contents {
+        let bytes = self.files.bytes();
+        let mut contents = Contents { files: self.files.lens.len(), bytes, ..Contents::default() };
+        let mut replay = Replay::new(Seq(0), None, Partial::Keep);
+        let mut done = 0;
+        for (file, len) in self.files.lens.clone() {
+            let mut scan = Scan::new(file, 0, len).at_depth(depth);
+            let mut at = FILE_HEADER_BYTES as u64;
+            loop {
+                match scan.next(&mut self.disk) {
+                    Found::End => break,
+                    Found::Damage { bytes } => {
+                        contents.damage.push(Damage { file: log::path(file), offset: at, bytes });
+                        at += bytes;
+                    }
+                    Found::Frame { header, offset, table } => {
+                        at = offset + header.disk_len() as u64;
+                        for page in replay.feed(file, offset, &header, &table) {
+                            self.take_page(&page.stream, &page.entries, &mut contents);
+                        }
+                    }
+                }
+            }
+            done += len;
+            progress(done, bytes);
+        }
+        replay.finish();
+        contents.torn = replay.dropped;
+        contents
+    }
+
+    fn take_page(&self, stream: &StreamName, entries: &[Entry], contents: &mut Contents) {
+        let head = self.head.place;
+        for (at, entry) in entries.iter().enumerate() {
+            let skip = if entry.seq == head.seq { head.skip.min(entry.entries) } else { 0 };
+            let waiting = Waiting {
+                stream: stream.clone(),
+                seq: entry.seq,
+                file: entry.file,
+                offset: entry.offset,
+                len: entry.len,
+                skip,
+                entries: entry.entries,
+                raw_len: entry.raw_len,
+                oldest: entry.oldest,
+                newest: entry.newest,
+                last_of_page: at + 1 == entries.len(),
+            };
+            match entry.seq < head.seq || skip == entry.entries {
+                true => contents.delivered.push(waiting),
+                false => contents.waiting.push(waiting),
+            }
+        }
+    }
+
+    /// The keys and lengths of a frame's records, without inflating them.
+    pub fn table(&mut self, waiting: &Waiting) -> io::Result<Vec<EntryMeta>> {
+        let path = log::path(waiting.file);
+        let mut scan =
+            Scan::new(waiting.file, waiting.offset, waiting.offset + u64::from(waiting.len))
+                .at_depth(Depth::Table);
+        match scan.next(&mut self.disk) {
+            Found::Frame { header, table, .. } if header.seq == waiting.seq => Ok(table),
+            _ => Err(gone(&path)),
+        }
+    }
+
+    /// A frame with its records, every checksum checked.
+    pub fn read(&mut self, waiting: &Waiting) -> io::Result<Frame> {
+        let path = log::path(waiting.file);
+        let bytes = self.disk.read(&path, waiting.offset, waiting.len as usize)?;
+        match frame::decode(&bytes) {
+            Ok((header, frame)) if header.seq == waiting.seq => Ok(frame),
+            Ok(_) => Err(gone(&path)),
+            Err(bad) => Err(io::Error::other(format!("{path}: {}", bad.explain()))),
+        }
+    }
+
+    /// The records in `parked/`, in the order in which they were refused.
+    pub fn parked(&mut self) -> io::Result<Vec<Parked>> {
+        let mut items = match self.disk.list(PARKED) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        items.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut parked = Vec::new();
+        for Item { name, len, .. } in items {
+            let Some(name) = name.strip_suffix(".log") else { continue };
+            let frame = self.parked_frame(name).ok();
+            let why = self.disk.read(&format!("{PARKED}/{name}.txt"), 0, 64 << 10);
+            parked.push(Parked {
+                name: name.to_owned(),
+                bytes: len,
+                key: frame.as_ref().and_then(|frame| frame.entries.first()).map(|meta| meta.key),
+                stream: frame.map(|frame| frame.stream),
+                why: String::from_utf8_lossy(&why.unwrap_or_default()).trim().to_owned(),
+            });
+        }
+        Ok(parked)
+    }
+
+    pub fn parked_frame(&mut self, name: &str) -> io::Result<Frame> {
+        let path = format!("{PARKED}/{name}.log");
+        let items = self.disk.list(PARKED)?;
+        let file = format!("{name}.log");
+        let len = items.iter().find(|item| item.name == file).ok_or_else(|| gone(&path))?.len;
+        let bytes = self.disk.read(&path, FILE_HEADER_BYTES as u64, len as usize)?;
+        match frame::decode(&bytes) {
+            Ok((_, frame)) => Ok(frame),
+            Err(bad) => Err(io::Error::other(format!("{path}: {}", bad.explain()))),
+        }
+    }
+
+    /// What lies in `quarantine/`: names and bytes, without the notes.
+    pub fn quarantined(&mut self) -> Vec<(String, u64)> {
+        let items = self.disk.list(QUARANTINE).unwrap_or_default();
+        let mut items: Vec<(String, u64)> = items
+            .into_iter()
+            .filter(|item| !item.name.ends_with(".txt"))
+            .map(|item| {
+                let path = format!("{QUARANTINE}/{}", item.name);
+                let bytes = self.disk.tree_bytes(&path).unwrap_or(item.len);
+                (item.name, bytes)
+            })
+            .collect();
+        items.sort();
+        items
+    }
+}
+
+fn gone(path: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("{path}: it is not there any more"))
+}
+
+/// One entry of a frame, as it would travel.
+pub fn record(frame: Frame, at: u32) -> Option<Vec<u8>> {
+    body::entry_at(&Piece { frame, skip: at, take: 1 }).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::mem::MemDisk;
+    use crate::queue::testing::*;
+    use crate::time::Mono;
+
+    fn inspector(disk: &MemDisk, told: Option<Place>) -> Inspector<MemDisk> {
+        Inspector::open(disk.clone(), told).unwrap()
+    }
+
+    #[test]
+    fn what_waits_is_told_while_the_queue_is_open() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, ..) = disk.open();
+        queue.append(&threats(), &page(&threats(), &[1, 2, 3], 3), progress(3, 1), &[]).unwrap();
+        queue.append(&activities(), &page(&activities(), &[4, 5], 5), progress(5, 4), &[]).unwrap();
+        let sent = queue.peek(crate::record::Take { entries_max: 2, ..ALL }).unwrap().unwrap().sent;
+        let held = queue.ack(sent.end, Mono(1)).unwrap();
+        let mut looked = inspector(&disk, Some(held.head));
+        assert!(looked.head().is_exact);
+        let contents = looked.contents(&mut |_, _| {});
+        let seen: Vec<_> =
+            contents.waiting.iter().map(|w| (w.stream.to_string(), w.skip, w.entries)).collect();
+        assert_eq!(seen, [("acme/threats".into(), 2, 3), ("acme/activities".into(), 0, 2)]);
+        let keys: Vec<u64> =
+            looked.table(&contents.waiting[1]).unwrap().iter().map(|meta| meta.key.id).collect();
+        assert_eq!(keys, [4, 5]);
+        let frame = looked.read(&contents.waiting[1]).unwrap();
+        assert_eq!(record(frame, 1).unwrap(), entry(&activities(), 5));
+    }
+
+    #[test]
+    fn without_a_word_of_the_daemon_the_checkpoint_tells_the_head() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, ..) = disk.open();
+        queue.append(&threats(), &page(&threats(), &[1, 2], 2), progress(2, 1), &[]).unwrap();
+        let end = queue.peek(ALL).unwrap().unwrap().sent.end;
+        queue.ack(end, Mono(1)).unwrap();
+        queue.append(&threats(), &page(&threats(), &[3], 3), progress(3, 1), &[]).unwrap();
+        queue.close(Mono(2));
+        let mut looked = inspector(&disk, None);
+        assert!(!looked.head().is_exact);
+        let contents = looked.contents(&mut |_, _| {});
+        assert_eq!(contents.waiting.len(), 1);
+    }
+
+    #[test]
+    fn every_changed_byte_of_a_log_is_found() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, ..) = disk.open();
+        queue.append(&threats(), &page(&threats(), &[1, 2, 3], 3), progress(3, 1), &[]).unwrap();
+        let file = disk.files().into_iter().find(|file| file.starts_with("log/")).unwrap();
+        let len = inspector(&disk, None).files.bytes() as usize;
+        assert!(inspector(&disk, None).verify(&mut |_, _| {}).damage.is_empty());
+        for at in FILE_HEADER_BYTES..len {
+            disk.tamper(&file, |bytes| bytes[at] ^= 0x10);
+            let damage = inspector(&disk, None).verify(&mut |_, _| {}).damage;
+            assert!(!damage.is_empty(), "byte {at}");
+            disk.tamper(&file, |bytes| bytes[at] ^= 0x10);
+        }
+    }
+
+    #[test]
+    fn parked_records_are_told_with_their_answer() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, ..) = disk.open();
+        queue.append(&threats(), &page(&threats(), &[1, 2], 2), progress(2, 1), &[]).unwrap();
+        let first = queue.peek(ALL).unwrap().unwrap().sent.first;
+        queue.park(first, &entry(&threats(), 1), "HTTP 400: no").unwrap();
+        let parked = inspector(&disk, None).parked().unwrap();
+        assert_eq!(parked.len(), 1);
+        assert_eq!((parked[0].why.as_str(), parked[0].key), ("HTTP 400: no", Some(key(1))));
+        assert_eq!(parked[0].stream, Some(threats()));
+    }
+}
