@@ -1,0 +1,123 @@
+//! What is held of an exported queue: that it arrives whole, once, or not at all.
+
+use super::*;
+use crate::queue::MemQueue;
+use crate::queue::mem::MemDisk;
+use crate::queue::testing::*;
+use crate::record::Take;
+use crate::time::Mono;
+
+/// A queue with a page delivered, one delivered in part, and two that wait.
+fn filled(disk: &MemDisk) -> MemQueue {
+    let (mut queue, ..) = disk.open();
+    let threats_page = |numbers: &[u64]| page(&threats(), numbers, 3);
+    queue.append(&threats(), &threats_page(&[1, 2]), progress(2, 1), &[key(1), key(2)]).unwrap();
+    let end = queue.peek(ALL).unwrap().unwrap().sent.end;
+    queue.ack(end, Mono(1)).unwrap();
+    let known: Vec<_> = (3..9).map(key).collect();
+    queue.append(&threats(), &threats_page(&[3, 4, 5, 6, 7, 8]), progress(8, 3), &known).unwrap();
+    let activities_page = page(&activities(), &[11, 12], 5);
+    queue.append(&activities(), &activities_page, progress(12, 11), &[key(11), key(12)]).unwrap();
+    let end = queue.peek(Take { entries_max: 2, ..ALL }).unwrap().unwrap().sent.end;
+    queue.ack(end, Mono(2)).unwrap();
+    queue
+}
+
+fn exported(queue: &mut MemQueue, parked: &[Frame]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let tally = queue.export(&mut out, parked, &mut |_, _| {}).unwrap();
+    assert_eq!(verify(&mut out.as_slice()).unwrap(), tally);
+    out
+}
+
+fn imported(bytes: &[u8], disk: &MemDisk) -> Result<MemQueue, BundleError> {
+    let (mut queue, ..) = disk.open();
+    let tally = verify(&mut &bytes[..])?;
+    queue.import(&mut &bytes[..], tally, &mut |_, _| {})?;
+    Ok(queue)
+}
+
+#[test]
+fn another_box_goes_on_exactly_where_this_one_stopped() {
+    let (here, there) = (MemDisk::new(128 << 20), MemDisk::new(128 << 20));
+    let mut queue = filled(&here);
+    let bytes = exported(&mut queue, &[]);
+    let before = all_numbers(&queue.peek(ALL).unwrap().unwrap());
+    drop(imported(&bytes, &there).unwrap());
+    // What counts is what a daemon finds there afterwards.
+    let (mut other, opened, _) = there.open();
+    assert_eq!(all_numbers(&other.peek(ALL).unwrap().unwrap()), before);
+    assert_eq!(
+        opened,
+        queue
+            .reopen()
+            .map(|(opened, _)| opened)
+            .map(|mut opened| {
+                opened.held = other.held();
+                opened
+            })
+            .unwrap()
+    );
+}
+
+#[test]
+fn a_parked_record_waits_again_on_the_other_box() {
+    let (here, there) = (MemDisk::new(128 << 20), MemDisk::new(128 << 20));
+    let mut queue = filled(&here);
+    let bytes = exported(&mut queue, &page(&threats(), &[2], 1));
+    let mut other = imported(&bytes, &there).unwrap();
+    let numbers = all_numbers(&other.peek(ALL).unwrap().unwrap());
+    assert_eq!(numbers[0], (crate::record::Kind::Threats, 2));
+    assert_eq!(other.held().records, queue.held().records + 1);
+}
+
+#[test]
+fn nothing_is_taken_in_twice() {
+    let disk = MemDisk::new(128 << 20);
+    let mut queue = filled(&disk);
+    let bytes = exported(&mut queue, &[]);
+    drop(queue);
+    let refused = imported(&bytes, &disk).unwrap_err();
+    assert!(matches!(refused, BundleError::Collected(_)), "{refused}");
+}
+
+#[test]
+fn every_changed_byte_and_every_cut_is_found_before_anything_is_taken_in() {
+    let mut queue = filled(&MemDisk::new(128 << 20));
+    let bytes = exported(&mut queue, &[]);
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 0x20;
+        assert!(verify(&mut changed.as_slice()).is_err(), "byte {at}");
+        assert!(verify(&mut &bytes[..at]).is_err(), "cut at {at}");
+    }
+}
+
+#[test]
+fn an_import_that_is_cut_short_leaves_a_queue_that_is_behind() {
+    let mut queue = filled(&MemDisk::new(128 << 20));
+    let bytes = exported(&mut queue, &[]);
+    let mut met = 0;
+    for n in 1..200 {
+        let there = MemDisk::new(128 << 20);
+        let (mut other, ..) = there.open();
+        there.fail_after(n, crate::queue::mem::Fault::PowerOff);
+        let tally = verify(&mut bytes.as_slice()).unwrap();
+        if other.import(&mut bytes.as_slice(), tally, &mut |_, _| {}).is_ok() {
+            break;
+        }
+        met += 1;
+        drop(other);
+        there.power_cut(&mut crate::prng::Prng::new(n));
+        let (mut other, opened, _) = there.open();
+        let waiting = other.peek(ALL).unwrap().map_or(vec![], |peeked| all_numbers(&peeked));
+        for (stream, kind) in opened.streams.iter().zip([1, 2]) {
+            // Whatever is called known or passed is there.
+            for key in &stream.known {
+                let is_there = waiting.iter().any(|(k, id)| *k as u8 == kind && *id == key.id);
+                assert!(is_there || key.id <= 4, "operation {n}: {key:?} is nowhere");
+            }
+        }
+    }
+    assert!(met > 10, "only {met} operations were cut");
+}
