@@ -8,7 +8,7 @@
 use crate::limits::{
     FRAME_ENTRIES_MAX, FRAME_RAW_BYTES_CEILING, INTEGRATION_NAME_BYTES_MAX as NAME_BYTES_MAX,
 };
-use crate::record::{Kind, Progress, RowKey, Seq, StreamName};
+use crate::record::{Category, Progress, RowKey, Seq, StreamName};
 use crate::time::Stamp;
 
 /// What is known of one entry without inflating its frame.
@@ -151,7 +151,7 @@ impl Header {
             return Err(Bad::NotAHeader);
         }
         let mut fields = Fields(&fixed[4..]);
-        let kind = fields.u8().and_then(Kind::from_code).ok_or(Bad::Header)?;
+        let category = fields.u8().and_then(Category::from_code).ok_or(Bad::Header)?;
         let flags = fields.u8().ok_or(Bad::Header)?;
         let name_len = usize::from(fields.u16().ok_or(Bad::Header)?);
         let name = bytes.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + name_len).ok_or(Bad::Cut)?;
@@ -159,7 +159,7 @@ impl Header {
             return Err(Bad::Header);
         }
         let integration = String::from_utf8(name.to_vec()).map_err(|_| Bad::Header)?;
-        let header = fields.header(StreamName { integration, kind }, flags).ok_or(Bad::Header)?;
+        let header = fields.header(StreamName { integration, category }, flags).ok_or(Bad::Header)?;
         let plausible = header.entries >= 1
             && header.entries as usize <= FRAME_ENTRIES_MAX
             && header.raw_len as usize <= FRAME_RAW_BYTES_CEILING
@@ -230,7 +230,7 @@ pub fn encode(out: &mut Vec<u8>, frame: &Frame, slot: Slot) {
     let (oldest, newest) = stamps(&frame.entries, slot.progress);
     let begin = out.len();
     out.extend_from_slice(&FRAME_MAGIC);
-    out.push(frame.stream.kind as u8);
+    out.push(frame.stream.category.code());
     out.push(if slot.last_of_page { FLAG_LAST_OF_PAGE } else { 0 });
     out.extend_from_slice(&(name.len() as u16).to_le_bytes());
     out.extend_from_slice(&slot.seq.0.to_le_bytes());
@@ -365,6 +365,7 @@ impl Fields<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Kind;
 
     fn small() -> (Frame, Slot) {
         let key = |us, id| RowKey { stamp: Stamp(us), id };
@@ -373,7 +374,7 @@ mod tests {
             EntryMeta { key: key(1_500_000, 7), raw_len: 2, stamped: true },
             EntryMeta { key: key(2_000_000, 1 << 63), raw_len: 4, stamped: false },
         ];
-        let stream = StreamName { integration: "acme".into(), kind: Kind::Activities };
+        let stream = StreamName::polled("acme", Kind::Activities);
         // A stored block of `{},null` followed by the empty block of a sync flush.
         let deflated = b"\x00\x07\x00\xf8\xff{},null\x00\x00\x00\xff\xff".to_vec();
         let raw_crc = crc32fast::hash(b"{},null");

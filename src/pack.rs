@@ -183,7 +183,7 @@ mod tests {
     use crate::record::Kind;
 
     fn stream() -> StreamName {
-        StreamName { integration: "acme".to_owned(), kind: Kind::Threats }
+        StreamName::polled("acme", Kind::Threats)
     }
 
     fn pack(entries: &[Vec<u8>], progress: Progress) -> Vec<Frame> {

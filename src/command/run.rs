@@ -182,11 +182,8 @@ fn stream_works(config: &Config) -> Vec<StreamWork> {
             &integration.name,
             &host,
         );
-        works.extend(integration.streams.iter().map(|kind| StreamWork {
-            name: StreamName { integration: integration.name.clone(), kind: *kind },
-            tenant,
-            labels: labels.clone(),
-        }));
+        let work = |kind| StreamWork::new(&integration.name, kind, tenant, labels.clone());
+        works.extend(integration.streams.iter().copied().map(work));
     }
     works
 }

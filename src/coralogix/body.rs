@@ -218,7 +218,7 @@ mod tests {
     }
 
     fn frames_of(texts: &[(String, Option<Stamp>)]) -> Vec<Frame> {
-        let name = StreamName { integration: "acme".to_owned(), kind: Kind::Threats };
+        let name = StreamName::polled("acme", Kind::Threats);
         let mut packer = Packer::new(name);
         for (at, (text, stamp)) in texts.iter().enumerate() {
             let mut entry = Vec::new();

@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_is_read_as_it_was_written_or_not_at_all() {
-        let name = StreamName { integration: "acme".into(), kind: Kind::Alerts };
+        let name = StreamName::polled("acme", Kind::Alerts);
         let progress = Some(Progress { position: Stamp(5), from: Stamp(4) });
         let row = StreamRow { name, progress, delivered: progress };
         let ids = vec![RowKey { stamp: Stamp(5), id: 6 }];

@@ -202,7 +202,7 @@ impl Life {
         let published: u64 = self.walks.iter().map(|walk| walk.published).sum();
         for walk in &self.walks {
             for n in 0..walk.published {
-                assert!(self.delivered.contains_key(&(walk.name.kind, n)), "{told}: lost {n}");
+                assert!(self.delivered.contains_key(&(kind_of(&walk.name), n)), "{told}: lost {n}");
             }
         }
         assert_eq!(self.delivered.len() as u64, published, "{told}");

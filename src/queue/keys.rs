@@ -12,7 +12,7 @@
 //! | `k` number, newest stamp, chunk | ids of the overlap, 16 bytes each |
 
 use crate::frame::Fields;
-use crate::record::{Kind, Place, Progress, RowKey, Seq, StreamName};
+use crate::record::{Category, Place, Progress, RowKey, Seq, StreamName};
 use crate::time::Stamp;
 
 pub(super) const STATE: &[u8] = b"c";
@@ -175,7 +175,7 @@ pub(super) struct StreamRow {
 impl StreamRow {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let name = self.name.integration.as_bytes();
-        out.push(self.name.kind as u8);
+        out.push(self.name.category.code());
         out.push(name.len() as u8);
         out.extend_from_slice(name);
         for progress in [self.progress, self.delivered] {
@@ -188,20 +188,21 @@ impl StreamRow {
     }
 
     pub fn decode(fields: &mut Fields<'_>) -> Option<StreamRow> {
-        let kind = Kind::from_code(fields.u8()?)?;
+        let category = Category::from_code(fields.u8()?)?;
         let len = usize::from(fields.u8()?);
         let (name, rest) = fields.0.split_at_checked(len)?;
         fields.0 = rest;
         let integration = String::from_utf8(name.to_vec()).ok()?;
         let mut next = || Some((fields.u8()? != 0).then_some(fields.progress()?));
         let (progress, delivered) = (next()?, next()?);
-        Some(StreamRow { name: StreamName { integration, kind }, progress, delivered })
+        Some(StreamRow { name: StreamName { integration, category }, progress, delivered })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Kind;
 
     #[test]
     fn values_are_read_as_they_were_written() {
@@ -229,7 +230,7 @@ mod tests {
         };
         assert_eq!(State::decode(&state.encode()), Some(state));
         assert_eq!(State::decode(&state.encode()[..20]), None);
-        let name = StreamName { integration: "acme".into(), kind: Kind::Alerts };
+        let name = StreamName::polled("acme", Kind::Alerts);
         let row = StreamRow { name, progress: Some(progress), delivered: None };
         let mut bytes = Vec::new();
         row.encode(&mut bytes);

@@ -193,7 +193,7 @@ mod tests {
         let entry = EntryMeta { key: RowKey { stamp, id: seq }, raw_len: 2, stamped: true };
         let progress = Progress { position: stamp, from: stamp };
         let frame = Frame {
-            stream: StreamName { integration: stream.into(), kind: Kind::Threats },
+            stream: StreamName::polled(stream, Kind::Threats),
             progress,
             last_of_page: last,
             entries: vec![entry],

@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn chunks_before_from_are_stale_and_too_many_ids_are_too() {
         let mut streams = Streams::default();
-        let name = StreamName { integration: "acme".into(), kind: Kind::Threats };
+        let name = StreamName::polled("acme", Kind::Threats);
         let stream = streams.named(&name);
         let keys: Vec<RowKey> = (0..1_000).map(key).collect();
         let mut next = 0;

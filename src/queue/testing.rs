@@ -10,7 +10,7 @@ use super::real::RealDisk;
 use super::sled::SledOpener;
 use super::{OpenError, OpenedQueue, Peeked, Queue, QueueLimits};
 use crate::frame::{EntryMeta, Frame, Piece};
-use crate::record::{Kind, Opened, Progress, RowKey, StreamName, Take};
+use crate::record::{Category, Kind, Opened, Progress, RowKey, StreamName, Take};
 use crate::time::Stamp;
 
 pub(super) const LIMITS: QueueLimits =
@@ -108,11 +108,19 @@ impl Ground for TempDir {
 }
 
 pub(super) fn threats() -> StreamName {
-    StreamName { integration: "acme".into(), kind: Kind::Threats }
+    StreamName::polled("acme", Kind::Threats)
 }
 
 pub(super) fn activities() -> StreamName {
-    StreamName { integration: "acme".into(), kind: Kind::Activities }
+    StreamName::polled("acme", Kind::Activities)
+}
+
+/// The list that a stream of records is polled from.
+pub(super) fn kind_of(stream: &StreamName) -> Kind {
+    match stream.category {
+        Category::Polled(kind) => kind,
+        Category::Collector => panic!("{stream} holds no records"),
+    }
 }
 
 /// Record `n` of a stream has stamp and id `n`.
@@ -189,7 +197,7 @@ pub(super) fn numbers(piece: &Piece) -> Vec<(Kind, u64)> {
         at += meta.raw_len as usize + 1;
         assert_eq!(bytes, entry(&piece.frame.stream, meta.key.id), "torn record");
         if (piece.skip..piece.skip + piece.take).contains(&(nth as u32)) {
-            numbers.push((piece.frame.stream.kind, meta.key.id));
+            numbers.push((kind_of(&piece.frame.stream), meta.key.id));
         }
     }
     numbers

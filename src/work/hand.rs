@@ -38,7 +38,7 @@ impl Hand {
                 let row = &page.rows[*at as usize];
                 counters.long_records += u64::from(row.long);
                 rendered.clear();
-                entry::render(&mut rendered, &stream.labels, stream.name.kind, row, body);
+                entry::render(&mut rendered, &stream.labels, stream.kind, row, body);
                 packer.push(&rendered, row.key, row.stamped);
             }
             packer.finish(keep.progress)

@@ -33,8 +33,15 @@ use hand::Hand;
 #[derive(Clone, Debug)]
 pub struct StreamWork {
     pub name: StreamName,
+    pub kind: Kind,
     pub tenant: usize,
     pub labels: Labels,
+}
+
+impl StreamWork {
+    pub fn new(integration: &str, kind: Kind, tenant: usize, labels: Labels) -> StreamWork {
+        StreamWork { name: StreamName::polled(integration, kind), kind, tenant, labels }
+    }
 }
 
 /// What was met on the way and is worth telling, though nothing is wrong.
@@ -117,7 +124,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     fn fetch(&mut self, fetch: &Fetch) -> Event {
         self.hand = None;
         let stream = &self.streams[fetch.stream];
-        let kind = stream.name.kind;
+        let kind = stream.kind;
         let query = s1::request::Query {
             kind,
             from: fetch.from,

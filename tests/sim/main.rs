@@ -183,11 +183,7 @@ fn boot(plan: &Plan, disk: &MemDisk, shared: &Rc<RefCell<Shared>>, seed: u64) ->
 }
 
 fn stream_work(kind: Kind) -> StreamWork {
-    StreamWork {
-        name: StreamName { integration: "acme".into(), kind },
-        tenant: 0,
-        labels: Labels::new("acme", "SentinelOne", "acme", "box"),
-    }
+    StreamWork::new("acme", kind, 0, Labels::new("acme", "SentinelOne", "acme", "box"))
 }
 
 /// The worker, and the hand at its power switch.
