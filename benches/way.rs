@@ -96,8 +96,7 @@ fn time(name: &str, records: usize, mut work: impl FnMut()) {
 }
 
 fn pack(page: &page::Page, body: &[u8], labels: &Labels) -> Vec<Frame> {
-    let mut packer =
-        Packer::new(StreamName::polled("acme", Kind::Threats));
+    let mut packer = Packer::new(StreamName::polled("acme", Kind::Threats));
     let mut out = Vec::new();
     for row in &page.rows {
         out.clear();

@@ -159,7 +159,8 @@ impl Header {
             return Err(Bad::Header);
         }
         let integration = String::from_utf8(name.to_vec()).map_err(|_| Bad::Header)?;
-        let header = fields.header(StreamName { integration, category }, flags).ok_or(Bad::Header)?;
+        let header =
+            fields.header(StreamName { integration, category }, flags).ok_or(Bad::Header)?;
         let plausible = header.entries >= 1
             && header.entries as usize <= FRAME_ENTRIES_MAX
             && header.raw_len as usize <= FRAME_RAW_BYTES_CEILING
