@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod campaign;
 mod commands;
 mod credentials;
 mod delivery;
