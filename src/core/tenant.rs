@@ -1,0 +1,96 @@
+//! What is known of a tenant's token and clock, and the patience it asks for.
+//!
+//! Promises: a 401 on one stream condemns the token only when `/system/info` confirms it; a 429 is
+//! the whole tenant's (keeps P6). Never: touches the sink.
+
+use crate::limits;
+use crate::record::SourceTrouble;
+use crate::time::{Due, Mono, Span, Stamp};
+
+use super::source::Token;
+use super::{Core, Why};
+
+impl Core {
+    pub(super) fn token_changed(&mut self, now: Mono, tenant: usize) {
+        let state = &mut self.tenants[tenant];
+        state.token = Token::Good;
+        state.doubted_by = None;
+        state.token_end = None;
+        state.token_end_due = Due::At(now);
+        let due = Due::At(now.max(state.lane.not_before));
+        state.lane.succeed(now, due, Why::Working);
+        for stream in self.streams.iter_mut().filter(|stream| stream.plan.tenant == tenant) {
+            if stream.lane.why.is_refusal() {
+                stream.lane.hurry(now);
+            }
+        }
+    }
+
+    pub(super) fn informed(
+        &mut self,
+        now: Mono,
+        tenant: usize,
+        result: Result<Option<Stamp>, SourceTrouble>,
+    ) {
+        let needs_clock = self.tenant_needs_clock(tenant);
+        let state = &mut self.tenants[tenant];
+        let doubted_by = state.doubted_by.take();
+        match result {
+            Ok(date) => {
+                state.clock = date.map(|date| (date, now)).or(state.clock);
+                state.token = Token::Good;
+                if needs_clock && state.clock.is_none() {
+                    let wait = self.backoff.after(state.lane.failures, None);
+                    let text = "its answer has no Date header; set `start` to a point in time";
+                    state.lane.fail(now, wait, Why::BrokenAnswer, text.to_owned());
+                } else {
+                    state.lane.succeed(now, Due::At(now), Why::Working);
+                }
+                if let Some(stream) = doubted_by {
+                    // The token lives, so the 401 was about this stream's permission.
+                    let stream = &mut self.streams[stream];
+                    stream.fail(now, SourceTrouble::Forbidden, &mut self.backoff);
+                }
+            }
+            Err(SourceTrouble::TokenRefused | SourceTrouble::TokenDoubted) => {
+                state.token = Token::Refused;
+                state.lane.fail(now, self.backoff.long(), Why::TokenRefused, String::new());
+            }
+            Err(trouble) => {
+                state.doubted_by = doubted_by;
+                let (retry_after, why, detail) = match trouble {
+                    SourceTrouble::Busy { retry_after } => (retry_after, Why::Busy, String::new()),
+                    SourceTrouble::Unreachable(net) => (None, Why::of(&net), net.to_string()),
+                    SourceTrouble::Misdirected(text) => (None, Why::Misdirected, text),
+                    SourceTrouble::BrokenAnswer(text) | SourceTrouble::QueryRefused(text) => {
+                        (None, Why::BrokenAnswer, text)
+                    }
+                    _ => (None, Why::BrokenAnswer, String::new()),
+                };
+                let wait = self.backoff.after(state.lane.failures, retry_after);
+                state.lane.fail(now, wait, why, detail);
+                state.lane.heed(now, retry_after);
+                if why == Why::Busy {
+                    let (until, not_before) = (state.lane.due, state.lane.not_before);
+                    self.rest_tenant(now, tenant, until, not_before);
+                }
+            }
+        }
+    }
+
+    pub(super) fn token_ends(&mut self, now: Mono, tenant: usize, end: Option<Stamp>) {
+        let state = &mut self.tenants[tenant];
+        state.token_end = end.or(state.token_end);
+        state.token_end_due = Due::At(now + Span::hours(limits::EXPIRY_CHECK_HOURS));
+    }
+
+    /// A tenant that asks for patience means all requests, not those of one stream (keeps P6).
+    pub(super) fn rest_tenant(&mut self, now: Mono, tenant: usize, until: Due, not_before: Mono) {
+        for stream in self.streams.iter_mut().filter(|stream| stream.plan.tenant == tenant) {
+            stream.lane.wait_with(now, until, not_before);
+        }
+        let lane = &mut self.tenants[tenant].lane;
+        lane.due = lane.due.max(until);
+        lane.not_before = lane.not_before.max(not_before);
+    }
+}
