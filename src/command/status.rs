@@ -161,11 +161,43 @@ impl Table<'_> {
         self.out.push('\n');
         self.line(0, &format!("The queue takes {bytes} of {most}{room}."));
         if let Some(oldest) = &queue.oldest {
-            self.line(0, &format!("The oldest record in it is of {}.", seconds(oldest)));
+            let age = queue.oldest_age_seconds.filter(|_| self.running);
+            let age = age.map_or(String::new(), |age| format!(", {} ago", Span::seconds(age)));
+            self.line(0, &format!("The oldest record in it is of {}{age}.", seconds(oldest)));
         }
         if queue.parked > 0 {
             let records = count(i64::try_from(queue.parked).unwrap_or(i64::MAX), "record");
-            self.line(0, &format!("Coralogix refused {records}, kept in parked/ of queue.dir."));
+            self.line(
+                0,
+                &format!(
+                    "Coralogix refused {records}, kept in parked/: s1-coralogix queue parked list."
+                ),
+            );
+        }
+        self.pace();
+    }
+
+    /// What only a daemon that runs can be said to do, and what it last complained about.
+    fn pace(&mut self) {
+        let status = self.status;
+        let out = status.coralogix.delivered_per_minute;
+        let collected = status.streams.iter().map(|stream| stream.collected_per_minute);
+        let collected = collected.sum::<u64>();
+        if self.running && collected + out > 0 {
+            self.line(
+                0,
+                &format!("In the last minutes {collected} records a minute came and {out} went."),
+            );
+        }
+        if let Some(written) = status.disk.written_bytes {
+            let day = status.disk.day_bytes;
+            let day = day.map_or(String::new(), |day| format!(", {} a day", size(day)));
+            self.line(0, &format!("Written to disk since the start: {}{day}.", size(written)));
+        }
+        if let Some(trouble) = &status.last_trouble {
+            let (level, at) = (&trouble.level, seconds(&trouble.at));
+            self.line(0, &format!("Last {level} of {}, at {at}:", trouble.count));
+            self.line(2, &trouble.text);
         }
     }
 
@@ -256,7 +288,7 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Integration, Queue, Sink, Stream};
+    use crate::report::{Disk, Integration, LastTrouble, Queue, Sink, Stream};
 
     fn lane(mood: &str, reason: &str, text: &str, detail: &str) -> Lane {
         Lane {
@@ -279,6 +311,7 @@ mod tests {
             position: stamp(),
             lag_seconds: Some(200),
             collected: 12_345,
+            collected_per_minute: 60,
             caught_up: true,
         };
         Status {
@@ -301,6 +334,7 @@ mod tests {
             coralogix: Sink {
                 lane: lane("degraded", "unreachable", "can't be reached", &"why ".repeat(50)),
                 delivered: 7,
+                delivered_per_minute: 3,
                 remarks: 0,
                 long_records: 0,
                 unstamped: 0,
@@ -310,9 +344,19 @@ mod tests {
                 bytes: 3 << 19,
                 max_bytes: 1 << 30,
                 oldest: stamp(),
+                oldest_age_seconds: Some(4_000),
+                head_frame: 17,
+                head_entry: 3,
                 parked: 1,
                 room: "queue_full".into(),
             },
+            disk: Disk { written_bytes: Some(3 << 20), day_bytes: Some(1 << 30) },
+            last_trouble: Some(LastTrouble {
+                at: "2026-01-31T00:00:00.000000Z".into(),
+                level: "WARN".into(),
+                text: "Coralogix: asked to come back later".into(),
+                count: 3,
+            }),
         }
     }
 
@@ -332,6 +376,13 @@ mod tests {
         assert!(text.contains("up to date "), "{text}");
         assert!(text.contains("takes 1.5 MiB of 1.0 GiB; it is full"), "{text}");
         assert!(text.contains("refused 1 record, kept in parked/"), "{text}");
+        assert!(text.contains("2026-01-31T00:00:00Z, 1h 6m ago."), "{text}");
+        assert!(text.contains("120 records a minute came and 3 went"), "{text}");
+        assert!(text.contains("since the start: 3.0 MiB, 1.0 GiB a day"), "{text}");
+        assert!(
+            text.contains("Last WARN of 3, at 2026-01-31T00:00:00Z:\n  Coralogix: asked"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -6,13 +6,34 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{
     ColorChoice, Config, ConfigBuilder, FormatItem, LevelPadding, TermLogger, TerminalMode,
     WriteLogger, format_description,
 };
+
+/// The last line at WARN or ERROR, and how many there were.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    pub level: Level,
+    pub text: String,
+    pub count: u64,
+}
+
+static LAST_TROUBLE: Mutex<Option<Trouble>> = Mutex::new(None);
+
+/// What was last complained about in this process, for the status: the log may be far away.
+pub fn last_trouble() -> Option<Trouble> {
+    LAST_TROUBLE.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn remember_trouble(level: Level, text: &str) {
+    let mut last = LAST_TROUBLE.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = last.as_ref().map_or(0, |trouble| trouble.count) + 1;
+    *last = Some(Trouble { level, text: text.to_owned(), count });
+}
 
 /// Overrides `log.level`.
 const LEVEL_VARIABLE: &str = "S1_CORALOGIX_LOG";
@@ -170,6 +191,9 @@ impl Log for Logger {
             _ => "",
         };
         let text = one_line(&record.args().to_string());
+        if record.level() <= Level::Warn {
+            remember_trouble(record.level(), &format!("{origin}{text}"));
+        }
         let args = format_args!("{priority}{origin}{text}");
         self.inner.log(&Record::builder().metadata(record.metadata().clone()).args(args).build());
     }

@@ -3,6 +3,7 @@
 //! Promises: says a change once (P10), never a secret (P7). Never: decides anything.
 
 mod changes;
+mod rate;
 mod status;
 
 use std::path::PathBuf;
@@ -10,9 +11,10 @@ use std::path::PathBuf;
 use log::{Level, log};
 
 pub use changes::{Changes, Names};
-pub use status::{Integration, Lane, Queue, Sink, Status, Stream, overall};
+pub use status::{Disk, Integration, Lane, LastTrouble, Queue, Sink, Status, Stream, overall};
 
 use crate::core::{Core, Mood, View, Why};
+use crate::edge::{host, logging};
 use crate::record::Held;
 use crate::time::{Mono, Span, Stamp};
 use crate::work::Counters;
@@ -29,6 +31,9 @@ pub struct Report {
     status_works: bool,
     max_bytes: u64,
     written: Option<(Mono, Gist)>,
+    rates: rate::Rates,
+    /// What was last complained about, and when that was first seen here.
+    trouble: Option<(Stamp, logging::Trouble)>,
 }
 
 /// What of a view makes the status file worth writing again.
@@ -65,6 +70,8 @@ impl Report {
             status_works: true,
             max_bytes,
             written: None,
+            rates: rate::Rates::default(),
+            trouble: None,
         }
     }
 
@@ -81,6 +88,7 @@ impl Report {
         for (level, line) in self.changes.lines(&view, now) {
             log!(target: "s1_coralogix", level, "{line}");
         }
+        self.rates.note(now, &counted(&view));
         let gist = Gist::of(&view);
         let due = match &self.written {
             None => true,
@@ -90,7 +98,7 @@ impl Report {
             Some((at, _)) => now.since(*at) >= STATUS_AT_LEAST,
         };
         if due {
-            self.write(&view, wall, counters);
+            self.write(&view, (now, wall), counters);
             self.written = Some((now, gist));
         }
         overall(&view)
@@ -98,11 +106,24 @@ impl Report {
 
     /// The last word before the program ends.
     pub fn close(&mut self, core: &Core, now: Mono, wall: Stamp, counters: Counters) {
-        self.write(&core.view(now), wall, counters);
+        self.write(&core.view(now), (now, wall), counters);
     }
 
-    fn write(&mut self, view: &View, wall: Stamp, counters: Counters) {
-        let status = Status::of(view, &self.names, self.max_bytes, wall, counters);
+    fn write(&mut self, view: &View, (now, wall): (Mono, Stamp), counters: Counters) {
+        let trouble = logging::last_trouble();
+        if self.trouble.as_ref().map(|(_, told)| told.count)
+            != trouble.as_ref().map(|new| new.count)
+        {
+            self.trouble = trouble.map(|trouble| (wall, trouble));
+        }
+        let beside = status::Beside {
+            max_bytes: self.max_bytes,
+            wall,
+            rates: self.rates.per_minute(now, &counted(view)),
+            disk_written_bytes: host::disk_written_bytes(),
+            trouble: self.trouble.as_ref(),
+        };
+        let status = Status::of(view, &self.names, counters, &beside);
         match status.write(&self.status_file) {
             Ok(()) => self.status_works = true,
             Err(why) if self.status_works => {
@@ -118,4 +139,10 @@ impl Report {
             Err(_) => {}
         }
     }
+}
+
+/// The counters whose pace is told: each stream's, then the sink's.
+fn counted(view: &View) -> Vec<u64> {
+    let streams = view.streams.iter().map(|stream| stream.collected);
+    streams.chain([view.delivered]).collect()
 }

@@ -10,7 +10,9 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 
 use crate::core::{LaneView, Mood, View};
-use crate::time::Stamp;
+use crate::edge::logging;
+use crate::time::{Span, Stamp};
+
 use crate::work::Counters;
 
 use super::changes::Names;
@@ -31,6 +33,28 @@ pub struct Status {
     pub streams: Vec<Stream>,
     pub coralogix: Sink,
     pub queue: Queue,
+    pub disk: Disk,
+    pub last_trouble: Option<LastTrouble>,
+}
+
+/// What the flash memory bears.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Disk {
+    /// Written by this process since its start; null where the kernel does not tell.
+    pub written_bytes: Option<u64>,
+    /// The same carried forward to a day, once an hour has passed.
+    pub day_bytes: Option<u64>,
+}
+
+/// The last WARN or ERROR of this process's log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LastTrouble {
+    pub at: String,
+    /// `WARN` or `ERROR`.
+    pub level: String,
+    pub text: String,
+    /// How many there were since the start.
+    pub count: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +76,8 @@ pub struct Stream {
     /// How far that is behind SentinelOne's clock.
     pub lag_seconds: Option<u64>,
     pub collected: u64,
+    /// Records a minute, over the last five.
+    pub collected_per_minute: u64,
     pub caught_up: bool,
 }
 
@@ -60,6 +86,8 @@ pub struct Sink {
     #[serde(flatten)]
     pub lane: Lane,
     pub delivered: u64,
+    /// Records a minute, over the last five.
+    pub delivered_per_minute: u64,
     /// Batches accepted with an answer that was not seen before.
     pub remarks: u64,
     /// Records delivered whole though longer than 30,000 bytes.
@@ -74,6 +102,11 @@ pub struct Queue {
     pub bytes: u64,
     pub max_bytes: u64,
     pub oldest: Option<String>,
+    /// How long ago that is.
+    pub oldest_age_seconds: Option<u64>,
+    /// Where the first record that waits is: the number of its frame, and its place in it.
+    pub head_frame: u64,
+    pub head_entry: u32,
     pub parked: u64,
     /// `free`, `queue_full` or `disk_low`.
     pub room: String,
@@ -113,14 +146,32 @@ pub fn overall(view: &View) -> Mood {
     tenants.chain(streams).chain([view.sink.why.mood()]).max().unwrap_or(Mood::Fine)
 }
 
+/// What the view does not hold.
+pub(super) struct Beside<'a> {
+    pub max_bytes: u64,
+    pub wall: Stamp,
+    /// Records a minute: each stream's, then the sink's.
+    pub rates: Vec<u64>,
+    pub disk_written_bytes: Option<u64>,
+    pub trouble: Option<&'a (Stamp, logging::Trouble)>,
+}
+
+impl Disk {
+    fn of(written_bytes: Option<u64>, uptime: Span) -> Disk {
+        let is_long = uptime >= Span::hours(1);
+        let day = |bytes: u64| (u128::from(bytes) * 86_400_000 / u128::from(uptime.as_ms())) as u64;
+        Disk { written_bytes, day_bytes: written_bytes.filter(|_| is_long).map(day) }
+    }
+}
+
 impl Status {
-    pub fn of(
+    pub(super) fn of(
         view: &View,
         names: &Names,
-        max_bytes: u64,
-        wall: Stamp,
         counters: Counters,
+        beside: &Beside<'_>,
     ) -> Status {
+        let Beside { max_bytes, wall, .. } = *beside;
         let integrations = view.tenants.iter().zip(&names.tenants).map(|(tenant, name)| {
             let now = tenant.source_now.unwrap_or(wall);
             Integration {
@@ -132,18 +183,21 @@ impl Status {
                     .map(|end| (end.0 - now.0).div_euclid(86_400_000_000)),
             }
         });
-        let streams = view.streams.iter().zip(&names.streams).map(|(stream, name)| {
-            let position = stream.progress.map(|progress| progress.position);
-            let now = view.tenants[stream.tenant].source_now;
-            Stream {
-                name: name.clone(),
-                lane: Lane::of(&stream.lane),
-                position: position.map(|stamp| stamp.to_string()),
-                lag_seconds: position.zip(now).map(|(at, now)| now.since(at).as_ms() / 1_000),
-                collected: stream.collected,
-                caught_up: stream.caught_up,
-            }
-        });
+        let rates = beside.rates.iter().copied();
+        let streams =
+            view.streams.iter().zip(&names.streams).zip(rates).map(|((stream, name), rate)| {
+                let position = stream.progress.map(|progress| progress.position);
+                let now = view.tenants[stream.tenant].source_now;
+                Stream {
+                    name: name.clone(),
+                    lane: Lane::of(&stream.lane),
+                    position: position.map(|stamp| stamp.to_string()),
+                    lag_seconds: position.zip(now).map(|(at, now)| now.since(at).as_ms() / 1_000),
+                    collected: stream.collected,
+                    collected_per_minute: rate,
+                    caught_up: stream.caught_up,
+                }
+            });
         let room = match view.held.room {
             crate::record::Room::Free => "free",
             crate::record::Room::QueueFull => "queue_full",
@@ -161,6 +215,7 @@ impl Status {
             coralogix: Sink {
                 lane: Lane::of(&view.sink),
                 delivered: view.delivered,
+                delivered_per_minute: beside.rates.last().copied().unwrap_or(0),
                 remarks: view.remarks,
                 long_records: counters.long_records,
                 unstamped: counters.unstamped,
@@ -170,9 +225,19 @@ impl Status {
                 bytes: view.held.bytes,
                 max_bytes,
                 oldest: view.held.oldest.map(|stamp| stamp.to_string()),
+                oldest_age_seconds: view.held.oldest.map(|at| wall.since(at).as_ms() / 1_000),
+                head_frame: view.held.head.seq.0,
+                head_entry: view.held.head.skip,
                 parked: view.held.parked,
                 room: room.to_owned(),
             },
+            disk: Disk::of(beside.disk_written_bytes, view.uptime),
+            last_trouble: beside.trouble.map(|(at, trouble)| LastTrouble {
+                at: at.to_string(),
+                level: trouble.level.to_string(),
+                text: trouble.text.clone(),
+                count: trouble.count,
+            }),
         }
     }
 
