@@ -164,6 +164,28 @@ impl Disk {
     }
 }
 
+impl Queue {
+    fn of(view: &View, max_bytes: u64, wall: Stamp) -> Queue {
+        let held = &view.held;
+        let room = match held.room {
+            crate::record::Room::Free => "free",
+            crate::record::Room::QueueFull => "queue_full",
+            crate::record::Room::DiskLow => "disk_low",
+        };
+        Queue {
+            waiting: held.records,
+            bytes: held.bytes,
+            max_bytes,
+            oldest: held.oldest.map(|stamp| stamp.to_string()),
+            oldest_age_seconds: held.oldest.map(|at| wall.since(at).as_ms() / 1_000),
+            head_frame: held.head.seq.0,
+            head_entry: held.head.skip,
+            parked: held.parked,
+            room: room.to_owned(),
+        }
+    }
+}
+
 impl Status {
     pub(super) fn of(
         view: &View,
@@ -198,11 +220,6 @@ impl Status {
                     caught_up: stream.caught_up,
                 }
             });
-        let room = match view.held.room {
-            crate::record::Room::Free => "free",
-            crate::record::Room::QueueFull => "queue_full",
-            crate::record::Room::DiskLow => "disk_low",
-        };
         Status {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -220,17 +237,7 @@ impl Status {
                 long_records: counters.long_records,
                 unstamped: counters.unstamped,
             },
-            queue: Queue {
-                waiting: view.held.records,
-                bytes: view.held.bytes,
-                max_bytes,
-                oldest: view.held.oldest.map(|stamp| stamp.to_string()),
-                oldest_age_seconds: view.held.oldest.map(|at| wall.since(at).as_ms() / 1_000),
-                head_frame: view.held.head.seq.0,
-                head_entry: view.held.head.skip,
-                parked: view.held.parked,
-                room: room.to_owned(),
-            },
+            queue: Queue::of(view, max_bytes, wall),
             disk: Disk::of(beside.disk_written_bytes, view.uptime),
             last_trouble: beside.trouble.map(|(at, trouble)| LastTrouble {
                 at: at.to_string(),
