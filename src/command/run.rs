@@ -15,7 +15,7 @@ use crate::queue::real::RealDisk;
 use crate::queue::sled::SledOpener;
 use crate::queue::{Queue, QueueLimits, RealQueue};
 use crate::record::{Opened, StreamName};
-use crate::report::{Names, Report};
+use crate::report::{Files, Names, Report};
 use crate::time::Mono;
 use crate::work::{StreamWork, Worker};
 
@@ -164,7 +164,8 @@ fn report(config: &Config) -> Report {
         tenants: config.integrations.iter().map(|integration| integration.name.clone()).collect(),
         streams: stream_names(config).iter().map(ToString::to_string).collect(),
     };
-    Report::new(names, config.status_file.clone(), config.queue.max_size_bytes)
+    let files = Files { status: config.status_file.clone(), metrics: config.metrics_file.clone() };
+    Report::new(names, files, config.queue.max_size_bytes)
 }
 
 fn stream_names(config: &Config) -> Vec<StreamName> {

@@ -38,9 +38,20 @@ impl Check<'_> {
         let retry = self.retry(scope("retry"));
         let log_level = self.text(scope("log"), "level").parse().unwrap_or(log::LevelFilter::Info);
         let status_file = PathBuf::from(self.text(scope("status"), "file"));
+        let metrics = scope("metrics");
+        let metrics_file = metrics.get("file").map(|_| PathBuf::from(self.text(metrics, "file")));
         // Only now may anything be missing: every section was looked at and has told its errors.
         let (coralogix, integrations) = (coralogix?, integrations?);
-        Some(Config { coralogix, queue, integrations, network, retry, log_level, status_file })
+        Some(Config {
+            coralogix,
+            queue,
+            integrations,
+            network,
+            retry,
+            log_level,
+            status_file,
+            metrics_file,
+        })
     }
 
     fn coralogix(&mut self, scope: Scope<'_>, plain: Plain) -> Option<Coralogix> {

@@ -120,9 +120,10 @@ mod tests {
         let (open, warnings) = config::parse("e", &open, &Environment::default()).unwrap();
         assert_eq!(warnings, []);
         let (mut closed, _) = config::parse("e", &render(), &Environment::default()).unwrap();
-        // These two have no default and stand as examples.
+        // These three have no default and stand as examples.
         closed.network.proxy = open.network.proxy.clone();
         closed.network.ca_file = open.network.ca_file.clone();
+        closed.metrics_file = open.metrics_file.clone();
         assert_eq!(open, closed);
     }
 

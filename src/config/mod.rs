@@ -36,6 +36,8 @@ pub struct Config {
     pub retry: Retry,
     pub log_level: log::LevelFilter,
     pub status_file: PathBuf,
+    /// Where metrics are written, if they are.
+    pub metrics_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -61,7 +61,7 @@ pub enum Fallback {
 }
 
 /// The sections, in the order in which people should read them.
-pub const SECTIONS: [Section; 7] = [
+pub const SECTIONS: [Section; 8] = [
     Section { name: "coralogix", repeated: false, doc: "Where the records go." },
     Section {
         name: "integration",
@@ -83,6 +83,7 @@ pub const SECTIONS: [Section; 7] = [
     },
     Section { name: "log", repeated: false, doc: "What is written to stderr." },
     Section { name: "status", repeated: false, doc: "What `s1-coralogix status` reads." },
+    Section { name: "metrics", repeated: false, doc: "The status for Prometheus." },
 ];
 
 /// A table of the config.
@@ -385,6 +386,14 @@ pub const SETTINGS: &[Setting] = &[
         Fallback::Value("\"/run/s1-coralogix/status.json\""),
         "\"/run/s1-coralogix/status.json\"",
         "The status file. Best in memory (/run), for it is rewritten often.",
+    ),
+    setting(
+        "metrics",
+        "file",
+        Shape::Path,
+        Fallback::Words("no metrics are written"),
+        "\"/run/s1-coralogix/s1_coralogix.prom\"",
+        "A file for node_exporter's textfile collector, written at most every 15 seconds.",
     ),
 ];
 

@@ -257,5 +257,6 @@ pub fn config(base: &str, token: SecretSource, key: SecretSource) -> Config {
         retry: config::Retry { min: Span::seconds(1), max: Span::minutes(5) },
         log_level: log::LevelFilter::Info,
         status_file: std::env::temp_dir().join("s1-coralogix-status.json"),
+        metrics_file: None,
     }
 }

@@ -3,6 +3,7 @@
 //! Promises: says a change once (P10), never a secret (P7). Never: decides anything.
 
 mod changes;
+pub mod metrics;
 mod rate;
 mod status;
 
@@ -24,11 +25,27 @@ const STATUS_EVERY: Span = Span::seconds(1);
 /// ... and at least this often, so that a reader sees that the daemon lives.
 const STATUS_AT_LEAST: Span = Span::seconds(30);
 
+/// Metrics are rewritten at most this often: Prometheus asks no more often by default.
+const METRICS_EVERY: Span = Span::seconds(15);
+
+/// Where the report goes beside the log.
+pub struct Files {
+    pub status: PathBuf,
+    pub metrics: Option<PathBuf>,
+}
+
+struct Metrics {
+    file: PathBuf,
+    works: bool,
+    written: Option<Mono>,
+}
+
 pub struct Report {
     names: Names,
     changes: Changes,
     status_file: PathBuf,
     status_works: bool,
+    metrics: Option<Metrics>,
     max_bytes: u64,
     written: Option<(Mono, Gist)>,
     rates: rate::Rates,
@@ -62,12 +79,13 @@ impl Gist {
 }
 
 impl Report {
-    pub fn new(names: Names, status_file: PathBuf, max_bytes: u64) -> Report {
+    pub fn new(names: Names, files: Files, max_bytes: u64) -> Report {
         Report {
             changes: Changes::new(names.clone()),
             names,
-            status_file,
+            status_file: files.status,
             status_works: true,
+            metrics: files.metrics.map(|file| Metrics { file, works: true, written: None }),
             max_bytes,
             written: None,
             rates: rate::Rates::default(),
@@ -106,6 +124,9 @@ impl Report {
 
     /// The last word before the program ends.
     pub fn close(&mut self, core: &Core, now: Mono, wall: Stamp, counters: Counters) {
+        if let Some(metrics) = &mut self.metrics {
+            metrics.written = None;
+        }
         self.write(&core.view(now), (now, wall), counters);
     }
 
@@ -124,6 +145,7 @@ impl Report {
             trouble: self.trouble.as_ref(),
         };
         let status = Status::of(view, &self.names, counters, &beside);
+        self.write_metrics(&status, now);
         match status.write(&self.status_file) {
             Ok(()) => self.status_works = true,
             Err(why) if self.status_works => {
@@ -134,6 +156,31 @@ impl Report {
                     Level::Warn,
                     "Failed to write the status file {file}: {why}. `status` will not work; let \
                      the user of this process write there, or set status.file"
+                );
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+impl Report {
+    fn write_metrics(&mut self, status: &Status, now: Mono) {
+        let Some(metrics) = &mut self.metrics else { return };
+        if metrics.written.is_some_and(|at| now.since(at) < METRICS_EVERY) {
+            return;
+        }
+        metrics.written = Some(now);
+        let file = &metrics.file;
+        match metrics::write(status, file) {
+            Ok(()) => metrics.works = true,
+            Err(why) if metrics.works => {
+                metrics.works = false;
+                log!(
+                    target: "s1_coralogix",
+                    Level::Warn,
+                    "Failed to write metrics to {}: {why}. Let the user of this process write \
+                     there (with systemd: ReadWritePaths=), or remove metrics.file",
+                    file.display()
                 );
             }
             Err(_) => {}

@@ -248,28 +248,32 @@ impl Status {
         }
     }
 
-    /// Replaces the file in one rename, so that a reader never sees half of it. Not fsynced: it
-    /// lies in `/run`, and after a power cut there is nothing to report.
     pub fn write(&self, file: &Path) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
-        let mut new = file.as_os_str().to_owned();
-        new.push(".new");
-        let written = fs::write(&new, &text);
-        match (written, file.parent()) {
-            // A service manager makes the directory; nobody does for a person at a terminal.
-            (Err(why), Some(dir)) if why.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir(dir)?;
-                fs::write(&new, &text)?;
-            }
-            (written, _) => written?,
-        }
-        // Anybody may look at the status, whatever umask guards the queue.
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o644))?;
-        fs::rename(&new, file)
+        replace(file, &text)
     }
 
     pub fn read(file: &Path) -> io::Result<Status> {
         let text = fs::read(file)?;
         serde_json::from_slice(&text).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))
     }
+}
+
+/// Replaces a file in one rename, so that a reader never sees half of it. Not fsynced: it lies in
+/// `/run`, and after a power cut there is nothing to report.
+pub(super) fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
+    let mut new = file.as_os_str().to_owned();
+    new.push(".new");
+    let written = fs::write(&new, text);
+    match (written, file.parent()) {
+        // A service manager makes the directory; nobody does for a person at a terminal.
+        (Err(why), Some(dir)) if why.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir(dir)?;
+            fs::write(&new, text)?;
+        }
+        (written, _) => written?,
+    }
+    // Anybody may look at the status, whatever umask guards the queue.
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o644))?;
+    fs::rename(&new, file)
 }

@@ -19,6 +19,7 @@ mod commands;
 mod credentials;
 mod delivery;
 mod lifecycle;
+mod metrics;
 mod network;
 mod polling;
 mod power;
