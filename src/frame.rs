@@ -318,6 +318,14 @@ impl Fields<'_> {
         self.take().map(u8::from_le_bytes)
     }
 
+    /// A text whose length stands before it in one byte.
+    pub fn text_u8(&mut self) -> Option<String> {
+        let len = usize::from(self.u8()?);
+        let (text, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        String::from_utf8(text.to_vec()).ok()
+    }
+
     pub fn u16(&mut self) -> Option<u16> {
         self.take().map(u16::from_le_bytes)
     }

@@ -167,6 +167,15 @@ pub const INDEX_BYTES_MAX: u64 = 4 << 20;
 /// While the disk is full, the reserve is tried for again after at most so many questions for
 /// room: an hour at one every `ROOM_CHECK_SECONDS`.
 pub const RESERVE_PAUSE_ASKED_MAX: u32 = 240;
+/// Gaps kept one by one. Beyond it the oldest that were told are folded to a number; where none was
+/// told yet, neighbours of one stream and reason become one. 256 of them are 40 KB of memory.
+pub const GAPS_MAX: usize = 256;
+/// Gaps told in one page of the queue: their entries stay far below one frame.
+pub const GAPS_TOLD_AT_ONCE: usize = 64;
+/// How far behind SentinelOne's clock a walk begins before it is asked what the oldest record is
+/// that it still has. The shortest retention known is weeks, a busy stream is minutes behind: a
+/// day is never an ordinary poll, and well before anything is deleted.
+pub const RETENTION_DOUBT_HOURS: u64 = 24;
 /// Streams in one checkpoint: more than anyone has tenants, times three kinds.
 pub const STREAMS_MAX: u32 = 20_000;
 /// One part of an exported queue: the largest frame, or the ids of a stream.

@@ -151,6 +151,63 @@ pub struct StreamHeld {
     pub known: Vec<RowKey>,
 }
 
+/// Why records may be missing in Coralogix. The number is on disk; never reuse one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum GapReason {
+    /// Coralogix refused the record; it lies in `parked/` until a person decides.
+    Refused = 1,
+    /// By the time SentinelOne could be asked, it held nothing as old any more.
+    Retention = 2,
+    /// A person threw parked records away.
+    Purged = 3,
+}
+
+impl GapReason {
+    pub const ALL: [GapReason; 3] = [GapReason::Refused, GapReason::Retention, GapReason::Purged];
+
+    /// The stable name in status and records.
+    pub fn code(self) -> &'static str {
+        match self {
+            GapReason::Refused => "refused",
+            GapReason::Retention => "retention",
+            GapReason::Purged => "purged",
+        }
+    }
+
+    pub fn explain(self) -> &'static str {
+        match self {
+            GapReason::Refused => {
+                "Coralogix refused the record; it is kept in parked/ of the queue's directory"
+            }
+            GapReason::Retention => {
+                "SentinelOne holds nothing of this time any more; it may have held records that \
+                 were not collected before it deleted them"
+            }
+            GapReason::Purged => "a person threw parked records away",
+        }
+    }
+}
+
+/// What P1 allows to be skipped, written down: a range of a stream that may lack records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Grows by one a gap, for ever, in one queue.
+    pub number: u64,
+    pub stream: StreamName,
+    /// The oldest stamp that may be missing.
+    pub from: Stamp,
+    /// The end: the newest stamp of parked records, else the first stamp that is there again.
+    pub to: Stamp,
+    pub reason: GapReason,
+    /// How many records are missing, where that is known.
+    pub count: Option<u64>,
+    /// The record that was parked.
+    pub parked: Option<Place>,
+    /// Whether the records were put back into the queue.
+    pub closed: bool,
+}
+
 /// Whether the queue may grow (P4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
@@ -172,6 +229,12 @@ pub struct Held {
     /// The stamp of the oldest frame waiting.
     pub oldest: Option<Stamp>,
     pub parked: u64,
+    /// Gaps that were noted and not closed since.
+    pub gaps: u64,
+    /// Gaps that no record in the queue tells of yet.
+    pub untold: u64,
+    /// Whether a heartbeat waits to be delivered; there is never more than one.
+    pub heartbeat_waits: bool,
     pub room: Room,
 }
 
@@ -195,6 +258,8 @@ pub struct Sent {
     pub first: Place,
     pub end: Place,
     pub entries: u32,
+    /// How many of the entries are the collector's own words.
+    pub own: u32,
     pub raw_bytes: u64,
 }
 

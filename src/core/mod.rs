@@ -46,7 +46,7 @@ pub use view::{LaneView, StreamView, TenantView, View};
 use crate::limits;
 use crate::prng::Prng;
 use crate::record::{
-    Credential, Held, Opened, Place, Room, Sent, SinkVerdict, SourceTrouble, Take, WriteMode,
+    Credential, Held, Opened, Place, Room, Sent, SinkVerdict, SourceTrouble, Take,
 };
 use crate::time::{Due, Mono, Span, Stamp};
 

@@ -10,12 +10,15 @@
 //! | `q` seq | `Entry`: where a frame lies and what is in it |
 //! | `s` number | a stream's name, its progress, its delivered progress |
 //! | `k` number, newest stamp, chunk | ids of the overlap, 16 bytes each |
+//! | `h`, `g` number | the ledger of gaps: `gaps::Head`, and a `gaps::Row` for each |
 
 use crate::frame::Fields;
 use crate::record::{Category, Place, Progress, RowKey, Seq, StreamName};
 use crate::time::Stamp;
 
 pub(super) const STATE: &[u8] = b"c";
+/// What is one of a kind in the ledger of gaps. Not there in an index that never knew one.
+pub(super) const GAPS: &[u8] = b"h";
 const STATE_VERSION: u8 = 1;
 
 /// What is one of a kind in the index.
@@ -130,6 +133,12 @@ pub(super) fn entry_key(seq: Seq) -> Vec<u8> {
     key
 }
 
+pub(super) fn gap_key(number: u64) -> Vec<u8> {
+    let mut key = b"g".to_vec();
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
 pub(super) fn stream_key(number: u16) -> Vec<u8> {
     let mut key = b"s".to_vec();
     key.extend_from_slice(&number.to_be_bytes());
@@ -189,10 +198,7 @@ impl StreamRow {
 
     pub fn decode(fields: &mut Fields<'_>) -> Option<StreamRow> {
         let category = Category::from_code(fields.u8()?)?;
-        let len = usize::from(fields.u8()?);
-        let (name, rest) = fields.0.split_at_checked(len)?;
-        fields.0 = rest;
-        let integration = String::from_utf8(name.to_vec()).ok()?;
+        let integration = fields.text_u8()?;
         let mut next = || Some((fields.u8()? != 0).then_some(fields.progress()?));
         let (progress, delivered) = (next()?, next()?);
         Some(StreamRow { name: StreamName { integration, category }, progress, delivered })

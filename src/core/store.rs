@@ -1,0 +1,92 @@
+//! What follows from a page that was sent or stored, or was not.
+//!
+//! Promises: a page counts as taken once it is stored, or delivered from memory with its progress
+//! stored (keeps P1); want of room rests the lane concerned and drops nothing (P4).
+
+use crate::limits;
+use crate::record::{Held, Room, SinkVerdict, WriteMode};
+use crate::time::{Mono, Span};
+
+use super::{Action, Core, Keep, Mood, StoreTrouble, Tick, Why};
+
+impl Core {
+    pub(super) fn may_send_from_memory(&self, tick: &Tick) -> bool {
+        self.plan.write == WriteMode::OnFailure
+            && self.held.records == 0
+            && self.sink.lane.why.mood() == Mood::Fine
+            && self.sink.lane.due.is_over(tick.now)
+            && !tick.stop
+    }
+
+    pub(super) fn page_sent(&mut self, now: Mono, verdict: Option<SinkVerdict>) -> Option<Action> {
+        let pending = self.pending.as_mut().expect("a page was in hand when it was sent");
+        match verdict {
+            Some(SinkVerdict::Accepted { remark }) => {
+                let entries = u32::try_from(pending.keep.fresh.len()).expect("a page is small");
+                self.sink.accepted(now, entries);
+                self.sink.remarks += u64::from(remark.is_some());
+                // Delivered: only how far the stream has come is left to be stored.
+                let keep = Keep { fresh: vec![], ..pending.keep.clone() };
+                Some(Action::Store(keep))
+            }
+            Some(refused) => {
+                self.sink.failed(now, &refused, &mut self.backoff);
+                Some(Action::Store(pending.keep.clone()))
+            }
+            None => Some(Action::Store(pending.keep.clone())),
+        }
+    }
+
+    pub(super) fn stored(&mut self, now: Mono, result: Result<Held, StoreTrouble>) {
+        let pending = self.pending.take();
+        match result {
+            Ok(held) => {
+                self.hold(held);
+                match pending {
+                    Some(pending) => self.streams[pending.keep.stream].stored(now, pending),
+                    None => self.mended = 0,
+                }
+            }
+            Err(StoreTrouble::Full(held)) => {
+                self.hold(held);
+                self.room_due = now + Span::seconds(limits::ROOM_CHECK_SECONDS);
+                match pending {
+                    Some(pending) => {
+                        let stream = &mut self.streams[pending.keep.stream];
+                        stream.not_stored();
+                        // Nothing waits that could make room, so this page never fits.
+                        if held.records == 0 {
+                            stream.shrink();
+                        }
+                        if held.room == Room::Free {
+                            let wait = self.backoff.after(stream.lane.failures, None);
+                            let text = "a page did not fit; asking for fewer rows".to_owned();
+                            stream.lane.fail(now, wait, Why::QueueFull, text);
+                        }
+                    }
+                    // An acknowledgement found no room: sending the same again at once would only
+                    // make duplicates.
+                    None => {
+                        let wait = self.backoff.after(self.sink.lane.failures, None);
+                        let text = "no space to note what was delivered".to_owned();
+                        self.sink.lane.fail(now, wait, Why::StoreTrouble, text);
+                    }
+                }
+            }
+            Err(StoreTrouble::Failed(why)) => {
+                // The disk serves all lanes; rest the one concerned rather than fetch what can't
+                // be kept, or send again what can't be acknowledged.
+                let lane = match pending {
+                    Some(pending) => {
+                        let stream = &mut self.streams[pending.keep.stream];
+                        stream.not_stored();
+                        &mut stream.lane
+                    }
+                    None => &mut self.sink.lane,
+                };
+                let wait = self.backoff.after(lane.failures, None);
+                lane.fail(now, wait, Why::StoreTrouble, why);
+            }
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The ledger of gaps: what P1 allows to be skipped, and whether anybody was told.
+//!
+//! ```text
+//!   noted --a record of it is in the queue--> told --retried--> closed, to be told once more
+//!     ^---the record's frame is damaged---------'
+//! ```
+//!
+//! A gap is told by an ordinary frame of category `collector`, whose entry carries the gap's
+//! number as its id; 0 is a heartbeat. Frame and mark are one commit, and a log without an index
+//! says the same. Promises: no gap that nobody was told of is ever forgotten; the ledger is
+//! bounded. Never: reads the disk.
+
+use std::collections::BTreeMap;
+
+use super::index::Batch;
+use super::keys;
+use crate::frame::Fields;
+use crate::limits::{GAPS_MAX, GAPS_TOLD_AT_ONCE};
+use crate::record::{Category, Gap, GapReason, Place, Seq, StreamName};
+use crate::time::Stamp;
+
+/// The id of a heartbeat's entry, where a gap's is its number.
+pub const HEARTBEAT_ID: u64 = 0;
+const ROW_VERSION: u8 = 1;
+const CLOSED: u8 = 1;
+
+/// A gap and the frame that tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub gap: Gap,
+    pub told: Option<Seq>,
+}
+
+/// What is one of a kind in the ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    /// The number of the newest gap.
+    pub newest: u64,
+    /// Gaps that were told and are no longer kept one by one.
+    pub folded: u64,
+    /// The frame of the newest heartbeat.
+    pub heartbeat: Option<Seq>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Ledger {
+    pub head: Head,
+    rows: BTreeMap<u64, Row>,
+}
+
+/// What a frame tells, by the ids of its entries.
+pub(super) fn told_by(stream: &StreamName, ids: impl Iterator<Item = u64>) -> Vec<u64> {
+    match stream.category {
+        Category::Collector => ids.collect(),
+        Category::Polled(_) => Vec::new(),
+    }
+}
+
+impl Ledger {
+    pub fn rows(&self) -> impl DoubleEndedIterator<Item = &Row> {
+        self.rows.values()
+    }
+
+    /// Gaps that are not closed, those that were folded too.
+    pub fn open(&self) -> u64 {
+        self.head.folded + self.rows.values().filter(|row| !row.gap.closed).count() as u64
+    }
+
+    pub fn untold(&self) -> u64 {
+        self.rows.values().filter(|row| row.told.is_none()).count() as u64
+    }
+
+    /// The next gaps to be told in one page: of one integration, oldest first.
+    pub fn to_tell(&self) -> Vec<Gap> {
+        let mut untold = self.rows.values().filter(|row| row.told.is_none()).peekable();
+        let Some(first) = untold.peek().map(|row| row.gap.stream.integration.clone()) else {
+            return Vec::new();
+        };
+        let same = untold.filter(|row| row.gap.stream.integration == first);
+        same.take(GAPS_TOLD_AT_ONCE).map(|row| row.gap.clone()).collect()
+    }
+
+    pub fn of_parked(&self, at: Place) -> Option<&Gap> {
+        self.rows.values().map(|row| &row.gap).find(|gap| gap.parked == Some(at))
+    }
+
+    /// Notes a gap; its number is given here. Of a parked record there is one gap, whatever
+    /// becomes of it, so a later word replaces the earlier one and is told anew.
+    pub fn note(&mut self, gap: Gap, batch: &mut Batch) {
+        let known = gap.parked.and_then(|at| self.of_parked(at));
+        let number = known.map_or(self.head.newest + 1, |known| known.number);
+        if known.is_some_and(|known| Gap { number, ..gap.clone() } == *known) {
+            return;
+        }
+        self.head.newest = self.head.newest.max(number);
+        let row = Row { gap: Gap { number, ..gap }, told: None };
+        batch.put(keys::gap_key(number), row.encode());
+        self.rows.insert(number, row);
+        self.shorten(batch);
+        batch.put(keys::GAPS.to_vec(), self.head.encode());
+    }
+
+    /// A frame with these ids is in the queue.
+    pub fn told(&mut self, seq: Seq, ids: &[u64], batch: &mut Batch) {
+        for id in ids {
+            if *id == HEARTBEAT_ID {
+                self.head.heartbeat = Some(seq);
+                batch.put(keys::GAPS.to_vec(), self.head.encode());
+            } else if let Some(row) = self.rows.get_mut(id) {
+                row.told = Some(seq);
+                batch.put(keys::gap_key(*id), row.encode());
+            }
+        }
+    }
+
+    /// The frame that told of gaps is lost: they are to be told again.
+    pub fn untell(&mut self, lost: impl Fn(Seq) -> bool, batch: &mut Batch) {
+        for (number, row) in &mut self.rows {
+            if row.told.is_some_and(&lost) {
+                row.told = None;
+                batch.put(keys::gap_key(*number), row.encode());
+            }
+        }
+    }
+
+    /// Keeps the ledger within its bound. Told gaps are folded first; untold ones are merged with
+    /// their neighbours, for which less is known then.
+    fn shorten(&mut self, batch: &mut Batch) {
+        while self.rows.len() > GAPS_MAX {
+            let told = self.rows.iter().find(|(_, row)| row.told.is_some());
+            let gone = match told.map(|(number, row)| (*number, row.gap.closed)) {
+                Some((number, closed)) => {
+                    self.head.folded += u64::from(!closed);
+                    Some(number)
+                }
+                None => self.merge(batch),
+            };
+            let Some(gone) = gone else { return };
+            self.rows.remove(&gone);
+            batch.remove(keys::gap_key(gone));
+        }
+    }
+
+    /// Merges the oldest gap that has a like one with that; answers which of them is left over.
+    fn merge(&mut self, batch: &mut Batch) -> Option<u64> {
+        let like = |a: &Gap, b: &Gap| {
+            a.stream == b.stream && a.reason == b.reason && a.closed == b.closed
+        };
+        let pair = self.rows.values().find_map(|first| {
+            let mut later = self.rows.range(first.gap.number + 1..).map(|(_, row)| &row.gap);
+            let second = later.find(|second| like(&first.gap, second))?;
+            Some((first.gap.number, second.clone()))
+        });
+        let (first, second) = pair?;
+        let row = self.rows.get_mut(&first)?;
+        row.gap.from = row.gap.from.min(second.from);
+        row.gap.to = row.gap.to.max(second.to);
+        row.gap.count = row.gap.count.zip(second.count).map(|(a, b)| a.saturating_add(b));
+        row.gap.parked = None;
+        batch.put(keys::gap_key(first), row.encode());
+        Some(second.number)
+    }
+
+    /// Everything, for a new index.
+    pub fn put_all(&self, batch: &mut Batch) {
+        for (number, row) in &self.rows {
+            batch.put(keys::gap_key(*number), row.encode());
+        }
+        batch.put(keys::GAPS.to_vec(), self.head.encode());
+    }
+
+    /// Takes a row in as it was stored.
+    pub fn load(&mut self, row: Row) {
+        self.head.newest = self.head.newest.max(row.gap.number);
+        self.rows.insert(row.gap.number, row);
+    }
+}
+
+impl Head {
+    pub fn encode(self) -> Vec<u8> {
+        let mut out = vec![ROW_VERSION];
+        let heartbeat = self.heartbeat.map_or(0, |seq| seq.0);
+        for number in [self.newest, self.folded, heartbeat] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        out
+    }
+
+    pub fn decode(fields: &mut Fields<'_>) -> Option<Head> {
+        if fields.u8()? != ROW_VERSION {
+            return None;
+        }
+        let (newest, folded, heartbeat) = (fields.u64()?, fields.u64()?, fields.u64()?);
+        let heartbeat = (heartbeat > 0).then_some(Seq(heartbeat));
+        Some(Head { newest, folded, heartbeat })
+    }
+}
+
+impl Row {
+    pub fn encode(&self) -> Vec<u8> {
+        let gap = &self.gap;
+        let mut out = vec![ROW_VERSION, gap.reason as u8, if gap.closed { CLOSED } else { 0 }];
+        out.push(gap.stream.category.code());
+        out.push(gap.stream.integration.len() as u8);
+        out.extend_from_slice(gap.stream.integration.as_bytes());
+        for stamp in [gap.from, gap.to] {
+            out.extend_from_slice(&stamp.0.to_le_bytes());
+        }
+        // Numbers of frames and of records begin with 1, so that 0 is none.
+        let parked = gap.parked.unwrap_or_default();
+        let told = self.told.map_or(0, |seq| seq.0);
+        for number in [gap.number, gap.count.unwrap_or(0), told, parked.seq.0] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        out.extend_from_slice(&parked.skip.to_le_bytes());
+        out
+    }
+
+    pub fn decode(fields: &mut Fields<'_>) -> Option<Row> {
+        if fields.u8()? != ROW_VERSION {
+            return None;
+        }
+        let code = fields.u8()?;
+        let reason = GapReason::ALL.into_iter().find(|reason| *reason as u8 == code)?;
+        let closed = fields.u8()? == CLOSED;
+        let category = Category::from_code(fields.u8()?)?;
+        let integration = fields.text_u8()?;
+        let (from, to) = (Stamp(fields.i64()?), Stamp(fields.i64()?));
+        let (number, count, told) = (fields.u64()?, fields.u64()?, fields.u64()?);
+        let parked = Place { seq: Seq(fields.u64()?), skip: fields.u32()? };
+        let gap = Gap {
+            number,
+            stream: StreamName { integration, category },
+            from,
+            to,
+            reason,
+            count: (count > 0).then_some(count),
+            parked: (parked.seq.0 > 0).then_some(parked),
+            closed,
+        };
+        Some(Row { gap, told: (told > 0).then_some(Seq(told)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Kind;
+
+    fn gap(n: u64) -> Gap {
+        Gap {
+            number: 0,
+            stream: StreamName::polled("acme", Kind::Threats),
+            from: Stamp(n as i64),
+            to: Stamp(n as i64 + 1),
+            reason: GapReason::Refused,
+            count: Some(1),
+            parked: Some(Place { seq: Seq(n), skip: 1 }),
+            closed: false,
+        }
+    }
+
+    fn noted(numbers: impl Iterator<Item = u64>) -> Ledger {
+        let mut ledger = Ledger::default();
+        numbers.for_each(|n| ledger.note(gap(n), &mut Batch::default()));
+        ledger
+    }
+
+    #[test]
+    fn rows_are_read_as_they_were_written() {
+        let mut open = Row { gap: gap(7), told: None };
+        open.gap.number = 3;
+        let mut lost = Row { told: Some(Seq(9)), ..open.clone() };
+        lost.gap.reason = GapReason::Retention;
+        (lost.gap.count, lost.gap.parked, lost.gap.closed) = (None, None, true);
+        for row in [open, lost] {
+            let bytes = row.encode();
+            assert_eq!(Row::decode(&mut Fields(&bytes)), Some(row));
+            assert_eq!(Row::decode(&mut Fields(&bytes[..bytes.len() - 1])), None);
+        }
+        let head = Head { newest: 3, folded: 4, heartbeat: Some(Seq(5)) };
+        assert_eq!(Head::decode(&mut Fields(&head.encode())), Some(head));
+    }
+
+    #[test]
+    fn a_parked_record_is_one_gap_whatever_becomes_of_it() {
+        let mut ledger = noted([5, 5].into_iter());
+        assert_eq!((ledger.open(), ledger.untold()), (1, 1));
+        ledger.told(Seq(8), &[1], &mut Batch::default());
+        assert_eq!((ledger.open(), ledger.untold()), (1, 0));
+        ledger.note(gap(5), &mut Batch::default());
+        assert_eq!(ledger.untold(), 0, "the same again is nothing new");
+        ledger.note(Gap { closed: true, ..gap(5) }, &mut Batch::default());
+        assert_eq!((ledger.open(), ledger.untold()), (0, 1), "its end is told too");
+        assert_eq!(ledger.to_tell()[0].number, 1);
+    }
+
+    #[test]
+    fn a_gap_whose_frame_is_lost_is_told_again() {
+        let mut ledger = noted(1..4);
+        ledger.told(Seq(8), &[1, 2], &mut Batch::default());
+        ledger.told(Seq(9), &[3, HEARTBEAT_ID], &mut Batch::default());
+        ledger.untell(|seq| seq == Seq(8), &mut Batch::default());
+        let numbers: Vec<u64> = ledger.to_tell().iter().map(|gap| gap.number).collect();
+        assert_eq!(numbers, [1, 2]);
+        assert_eq!(ledger.head.heartbeat, Some(Seq(9)));
+    }
+
+    #[test]
+    fn beyond_the_bound_told_gaps_are_folded_and_untold_ones_merged() {
+        let many = GAPS_MAX as u64 + 50;
+        let mut ledger = noted(1..many + 1);
+        assert_eq!(ledger.rows.len(), GAPS_MAX);
+        let first = ledger.to_tell().remove(0);
+        assert_eq!((first.from, first.to, first.count), (Stamp(1), Stamp(52), Some(51)));
+        let all: u64 = ledger.rows().map(|row| row.gap.count.unwrap_or(0)).sum();
+        assert_eq!(all, many, "no record of a gap is forgotten");
+        let ids: Vec<u64> = ledger.rows.keys().copied().collect();
+        ledger.told(Seq(7), &ids, &mut Batch::default());
+        (0..10).for_each(|n| ledger.note(gap(n + 9_000), &mut Batch::default()));
+        assert_eq!((ledger.rows.len(), ledger.head.folded), (GAPS_MAX, 10));
+        assert_eq!(ledger.open(), GAPS_MAX as u64 + 10);
+    }
+}
