@@ -209,8 +209,9 @@ pub struct Gap {
 }
 
 /// Whether the queue may grow (P4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Room {
+    #[default]
     Free,
     /// `queue.max_size` is reached.
     QueueFull,
@@ -219,7 +220,7 @@ pub enum Room {
 }
 
 /// What the queue holds. Counters, never a scan (P5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     pub records: u64,
     /// On disk, all of the queue's files.

@@ -223,7 +223,7 @@ mod tests {
     }
 
     fn held(records: u64, room: Room) -> Held {
-        Held { records, bytes: 0, head: Place::default(), oldest: None, parked: 0, room }
+        Held { records, room, ..Held::default() }
     }
 
     /// A core with two streams of one tenant, both begun, and the time.
@@ -289,7 +289,8 @@ mod tests {
                     Action::Send(_) => {
                         sends += 1;
                         let end = Place { seq: Seq(1), skip: 0 };
-                        let sent = Sent { first: Place::default(), end, entries: 5, raw_bytes: 9 };
+                        let sent =
+                            Sent { first: Place::default(), end, entries: 5, own: 0, raw_bytes: 9 };
                         let verdict = SinkVerdict::Unreachable(NetTrouble::Timeout);
                         Event::Sent { sent, verdict }
                     }

@@ -195,6 +195,7 @@ mod tests {
                 first: place(head),
                 end: place(head + take),
                 entries: take as u32,
+                own: 0,
                 raw_bytes: take * 2_000,
             };
             requests += 1;
@@ -249,6 +250,7 @@ mod tests {
                 first: Place::default(),
                 end: Place { seq: Seq(1), skip: 0 },
                 entries,
+                own: 0,
                 raw_bytes: u64::from(entries) * 2_000,
             };
             let verdict = SinkVerdict::Malformed("400".into());
@@ -271,6 +273,7 @@ mod tests {
             first: Place::default(),
             end: Place { seq: Seq(1), skip: 0 },
             entries: 500,
+            own: 0,
             raw_bytes,
         };
         let large = SinkVerdict::TooLarge("413".into());

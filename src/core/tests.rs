@@ -2,7 +2,9 @@
 //! end with the wrong word.
 
 use super::*;
-use crate::record::{Cursor, Kind, NetTrouble, Progress, RowKey, Seq, Start, StreamHeld};
+use crate::record::{
+    Cursor, Kind, NetTrouble, Progress, RowKey, Seq, Start, StreamHeld, WriteMode,
+};
 
 const AT: Stamp = Stamp(1_800_000_000_000_000);
 const DONE: Progress = Progress { position: AT, from: AT };
@@ -54,7 +56,7 @@ impl Driver {
 }
 
 fn held(records: u64, room: Room) -> Held {
-    Held { records, bytes: 0, head: Place::default(), oldest: None, parked: 0, room }
+    Held { records, room, ..Held::default() }
 }
 
 fn opened(progress: Option<Progress>, records: u64) -> Opened {
@@ -143,7 +145,7 @@ fn once_catches_up_again_with_what_a_damaged_frame_set_back() {
             }
             Action::Send(_) => {
                 let end = Place { seq: Seq(1), skip: 0 };
-                let sent = Sent { first: Place::default(), end, entries: 1, raw_bytes: 9 };
+                let sent = Sent { first: Place::default(), end, entries: 1, own: 0, raw_bytes: 9 };
                 let verdict = SinkVerdict::Accepted { remark: None };
                 driver.go(Event::Sent { sent, verdict })
             }

@@ -1,17 +1,14 @@
-//! Letting go of what is delivered or parked, and the checkpoint.
+//! Letting go of what is delivered, and the checkpoint.
 
 use super::checkpoint::Checkpoint;
-use super::disk::{Disk, is_full};
+use super::disk::Disk;
 use super::index::{Batch, Opener};
 use super::keys::{self, StreamRow};
 use super::log;
-use super::room::PARKED;
 use super::streams::earlier;
 use super::{Queue, QueueError, put_state, put_stream};
-use crate::frame::{self, Frame, Slot};
 use crate::limits::{
-    CHECKPOINT_KNOWN_IDS_MAX, CHECKPOINT_MINUTES_MIN, LOG_FILE_KEEP_BYTES_MAX,
-    PARKED_WHY_BYTES_MAX, TAKE_FRAMES_MAX,
+    CHECKPOINT_KNOWN_IDS_MAX, CHECKPOINT_MINUTES_MIN, LOG_FILE_KEEP_BYTES_MAX, TAKE_FRAMES_MAX,
 };
 use crate::record::{Held, Place};
 use crate::time::{Mono, Span};
@@ -32,45 +29,6 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.give_back_files();
         self.checkpoint_now_and_then(now);
         self.renew_index(now);
-        Ok(self.held())
-    }
-
-    /// Sets the entry at the head aside, durably, and lets go of it: Coralogix refuses it, and it
-    /// shall not stand in the way. It stays in `parked/` until a person decides.
-    pub fn park(&mut self, at: Place, entry: &[u8], why: &str) -> Result<Held, QueueError> {
-        self.index()?;
-        if at < self.state.head {
-            return Ok(self.held());
-        }
-        let next = Place { seq: at.seq, skip: at.skip + 1 };
-        let head = self.state.head;
-        let found = self.entries(head.seq, 1)?.first().copied();
-        let found = found.filter(|found| {
-            let skip = if found.seq == head.seq { head.skip } else { 0 };
-            at == Place { seq: found.seq, skip }
-        });
-        let Some(found) = found else {
-            return Err(QueueError::Broken("the entry to park is not at the head".into()));
-        };
-        let whole = self.read_frame(&found)?;
-        let Some(meta) = whole.entries.get(at.skip as usize).copied() else {
-            return Err(QueueError::Broken("the entry to park is not in its frame".into()));
-        };
-        let frame = Frame {
-            last_of_page: true,
-            entries: vec![frame::EntryMeta { raw_len: entry.len() as u32, ..meta }],
-            raw_len: entry.len() as u32,
-            raw_crc: crc32fast::hash(entry),
-            deflated: deflate(entry),
-            ..whole
-        };
-        let why = cut(why, PARKED_WHY_BYTES_MAX);
-        self.write_parked(at, &frame, why)?;
-        self.state.parked += 1;
-        let end =
-            if next.skip >= found.entries { Place { seq: at.seq.next(), skip: 0 } } else { next };
-        self.let_go(end, Batch::default())?;
-        self.give_back_files();
         Ok(self.held())
     }
 
@@ -148,50 +106,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         is_gone
     }
 
-    fn write_parked(&mut self, at: Place, frame: &Frame, why: &str) -> Result<(), QueueError> {
-        let mut bytes = frame::file_header(at.seq).to_vec();
-        let slot =
-            Slot { seq: at.seq, page_index: 0, last_of_page: true, progress: frame.progress };
-        frame::encode(&mut bytes, frame, slot);
-        if !self.may_park(bytes.len() as u64) {
-            return Err(QueueError::DiskFull);
-        }
-        let path = format!("{PARKED}/{:016x}-{}.log", at.seq.0, at.skip);
-        let note = format!("{PARKED}/{:016x}-{}.txt", at.seq.0, at.skip);
-        let written = self.write_whole(&note, format!("{why}\n").as_bytes());
-        let written = written.and_then(|()| self.write_whole(&path, &bytes));
-        let written = written.and_then(|()| self.disk.sync_dir(PARKED));
-        match written {
-            Ok(()) => {
-                // Counted anew, for the same entry may have been parked before a power cut.
-                let counted = self.disk.tree_bytes(PARKED);
-                self.room.parked_bytes = counted.unwrap_or(self.room.parked_bytes);
-                Ok(())
-            }
-            Err(error) if is_full(&error) => {
-                let _ = self.disk.remove(&path);
-                let _ = self.disk.remove(&note);
-                self.give_up_reserve();
-                Err(QueueError::DiskFull)
-            }
-            Err(error) => Err(QueueError::Broken(format!("{path} could not be written: {error}"))),
-        }
-    }
-
-    /// Writes a file from scratch: one of the name may be left from a park that was cut short.
-    fn write_whole(&mut self, path: &str, bytes: &[u8]) -> std::io::Result<()> {
-        match self.disk.remove(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        self.disk.create(path)?;
-        self.disk.append(path, bytes)?;
-        self.disk.sync_data(path)
-    }
-
-    /// Writes the checkpoint out of turn, for a stream that is not in it yet: without it, a lost
-    /// index and a lost log would let the stream begin where the config says, perhaps too late.
-    pub(super) fn checkpoint_new_stream(&mut self) {
+    /// Writes the checkpoint out of turn: for a stream that is not in it yet, because without it
+    /// a lost index and a lost log would let the stream begin where the config says, perhaps too
+    /// late; and for a gap, which nothing but the index knows of.
+    pub(super) fn checkpoint_out_of_turn(&mut self) {
         let at = self.checkpointed.at;
         self.write_checkpoint(Mono::ZERO);
         self.checkpointed.at = at;
@@ -223,7 +141,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         });
         let streams = streams.collect();
         let (head, next_seq) = (self.state.head, self.state.next_seq);
-        let bytes = Checkpoint { head, next_seq, streams }.encode();
+        let bytes = Checkpoint { head, next_seq, streams, ledger: self.ledger.clone() }.encode();
         // The checksum at its end tells whether it says anything new.
         let crc = bytes.last_chunk().map_or(0, |crc| u32::from_le_bytes(*crc));
         self.checkpointed.at = Some(now);
@@ -232,27 +150,4 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         crc == self.checkpointed.crc
     }
-}
-
-/// Deflates one entry as a frame holds it: no final block, ending on a byte border.
-fn deflate(bytes: &[u8]) -> Vec<u8> {
-    use flate2::{Compress, Compression, FlushCompress};
-    let mut deflater = Compress::new(Compression::fast(), false);
-    let mut out = Vec::with_capacity(bytes.len() / 2 + 1024);
-    loop {
-        let done = deflater.total_in() as usize;
-        let room = out.capacity();
-        let outcome = deflater.compress_vec(&bytes[done..], &mut out, FlushCompress::Sync);
-        debug_assert!(outcome.is_ok(), "deflating into memory does not fail");
-        if deflater.total_in() as usize == bytes.len() && out.len() < room {
-            return out;
-        }
-        out.reserve(bytes.len() / 2 + 1024);
-    }
-}
-
-/// The beginning of a text, cut at a character's border.
-fn cut(text: &str, bytes_max: usize) -> &str {
-    let end = (0..=bytes_max.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
-    &text[..end.unwrap_or(0)]
 }

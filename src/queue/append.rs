@@ -1,14 +1,36 @@
 //! Taking a page in: frames to the log, then one commit of the index.
 
 use super::disk::{Disk, is_full};
+use super::gaps::{self, HEARTBEAT_ID};
 use super::index::{Batch, Opener};
-use super::keys::{self, ChunkId, Entry, Tail};
+use super::keys::{self, ChunkId, Entry, StreamRow, Tail};
 use super::log::{self, DIR};
 use super::streams::{chunked, earlier};
 use super::{Queue, QueueError, put_state, put_stream};
 use crate::frame::{self, FILE_HEADER_BYTES, Frame, Slot};
 use crate::limits::LOG_FILE_BYTES_MAX;
-use crate::record::{Held, Progress, RowKey, StreamName};
+use crate::record::{Gap, GapReason, Held, Progress, RowKey, StreamName};
+use crate::time::Stamp;
+
+/// What comes with the frames of a page, in the same commit.
+pub(super) struct Taking<'a> {
+    pub progress: Progress,
+    pub known: &'a [RowKey],
+    pub gap: Option<Gap>,
+}
+
+/// A stream's row once a page of these frames is taken in.
+fn row_after(row: &StreamRow, progress: Progress, entries: &[Entry]) -> StreamRow {
+    let mut after = row.clone();
+    after.progress = Some(progress);
+    if after.delivered.is_none() {
+        // Nothing is delivered yet, so all that was ever seen would have to be seen again.
+        let oldest = entries.iter().map(|entry| entry.oldest).min();
+        let first = oldest.map_or(progress.from, |oldest| oldest.min(progress.from));
+        after.delivered = Some(earlier(progress, Progress { position: first, from: first }));
+    }
+    after
+}
 
 /// What was there before a page was written, to go back to.
 struct Before {
@@ -27,6 +49,38 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         progress: Progress,
         known: &[RowKey],
     ) -> Result<Held, QueueError> {
+        self.take_in(stream, frames, Taking { progress, known, gap: None })
+    }
+
+    /// Moves a stream on over what SentinelOne does not have any more, and notes the gap, in one
+    /// commit.
+    pub fn skip(
+        &mut self,
+        stream: &StreamName,
+        (from, to): (Stamp, Stamp),
+        progress: Progress,
+    ) -> Result<Held, QueueError> {
+        let gap = Gap {
+            number: 0,
+            stream: stream.clone(),
+            from,
+            to,
+            reason: GapReason::Retention,
+            count: None,
+            parked: None,
+            closed: false,
+        };
+        self.take_in(stream, &[], Taking { progress, known: &[], gap: Some(gap) })
+    }
+
+    /// Takes in what belongs together.
+    pub(super) fn take_in(
+        &mut self,
+        stream: &StreamName,
+        frames: &[Frame],
+        taking: Taking<'_>,
+    ) -> Result<Held, QueueError> {
+        let Taking { progress, known, gap } = taking;
         self.index()?;
         let number = self.streams.named(stream).number;
         let (mut state, mut entries) = (self.state, Vec::new());
@@ -37,14 +91,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         state.records += entries.iter().map(|entry| u64::from(entry.entries)).sum::<u64>();
         let chunks = chunked(known, &mut state.next_chunk);
         let known_stream = self.streams.named(stream);
-        let mut after = known_stream.row.clone();
-        after.progress = Some(progress);
-        if after.delivered.is_none() {
-            // Nothing is delivered yet, so all that was ever seen would have to be seen again.
-            let oldest = entries.iter().map(|entry| entry.oldest).min();
-            let first = oldest.map_or(progress.from, |oldest| oldest.min(progress.from));
-            after.delivered = Some(earlier(progress, Progress { position: first, from: first }));
-        }
+        let after = row_after(&known_stream.row, progress, &entries);
         let is_new = known_stream.row.delivered.is_none();
         let stale = known_stream.stale(progress.from);
         let row_before = std::mem::replace(&mut known_stream.row, after);
@@ -58,6 +105,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         for chunk in &stale {
             batch.remove(keys::chunk_key(number, *chunk));
         }
+        let ledger_changes = self.note_in_ledger(stream, frames, &entries, gap, &mut batch);
         if let Err(error) = self.commit_with_chunks(batch, number, &chunks) {
             self.streams.named(stream).row = row_before;
             return Err(error);
@@ -77,10 +125,32 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         self.state = state;
         self.room.fits();
-        if is_new {
-            self.checkpoint_new_stream();
+        if is_new || ledger_changes {
+            self.checkpoint_out_of_turn();
         }
         Ok(self.held())
+    }
+
+    /// What is taken in may be a gap, or tell of gaps. Answers whether the ledger now says what
+    /// nothing else would tell if the index were lost.
+    fn note_in_ledger(
+        &mut self,
+        stream: &StreamName,
+        frames: &[Frame],
+        entries: &[Entry],
+        gap: Option<Gap>,
+        batch: &mut Batch,
+    ) -> bool {
+        let ids = frames.iter().flat_map(|frame| &frame.entries).map(|entry| entry.key.id);
+        let told = gaps::told_by(stream, ids);
+        if let Some(last) = entries.last() {
+            self.ledger.told(last.seq, &told, batch);
+        }
+        let is_gap = gap.is_some();
+        if let Some(gap) = gap {
+            self.ledger.note(gap, batch);
+        }
+        is_gap || told.iter().any(|id| *id != HEARTBEAT_ID)
     }
 
     /// Commits a batch together with as many chunks as fit, the others after it: ids without

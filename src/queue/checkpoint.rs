@@ -8,6 +8,7 @@
 use std::io;
 
 use super::disk::Disk;
+use super::gaps::{self, Ledger};
 use super::keys::{self, StreamRow};
 use crate::frame::Fields;
 use crate::limits::STREAMS_MAX;
@@ -24,6 +25,8 @@ pub(super) struct Checkpoint {
     pub next_seq: Seq,
     /// With `progress` as far as delivered, and ids that are delivered.
     pub streams: Vec<(StreamRow, Vec<RowKey>)>,
+    /// Absent from a checkpoint of a program that kept none.
+    pub ledger: Ledger,
 }
 
 impl Checkpoint {
@@ -37,6 +40,11 @@ impl Checkpoint {
             row.encode(&mut out);
             out.extend_from_slice(&(ids.len() as u32).to_le_bytes());
             keys::encode_ids(&mut out, ids);
+        }
+        out.extend_from_slice(&self.ledger.head.encode());
+        out.extend_from_slice(&(self.ledger.rows().count() as u32).to_le_bytes());
+        for row in self.ledger.rows() {
+            out.extend_from_slice(&row.encode());
         }
         let crc = crc32fast::hash(&out);
         out.extend_from_slice(&crc.to_le_bytes());
@@ -59,7 +67,14 @@ impl Checkpoint {
             let ids = (0..ids).map(|_| keys::decode_id(&mut fields)).collect::<Option<_>>()?;
             streams.push((row, ids));
         }
-        Some(Checkpoint { head, next_seq, streams })
+        let mut ledger = Ledger::default();
+        if !fields.0.is_empty() {
+            ledger.head = gaps::Head::decode(&mut fields)?;
+            for _ in 0..fields.u32()? {
+                ledger.load(gaps::Row::decode(&mut fields)?);
+            }
+        }
+        Some(Checkpoint { head, next_seq, streams, ledger })
     }
 
     pub fn write(bytes: &[u8], disk: &mut impl Disk) -> io::Result<()> {
@@ -78,6 +93,8 @@ impl Checkpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::gaps::tests::gap;
+    use crate::queue::index::Batch;
     use crate::record::{Kind, Progress, StreamName};
     use crate::time::Stamp;
 
@@ -88,7 +105,9 @@ mod tests {
         let row = StreamRow { name, progress, delivered: progress };
         let ids = vec![RowKey { stamp: Stamp(5), id: 6 }];
         let head = Place { seq: Seq(3), skip: 4 };
-        let checkpoint = Checkpoint { head, next_seq: Seq(9), streams: vec![(row, ids)] };
+        let mut ledger = Ledger::default();
+        ledger.note(gap(7), &mut Batch::default());
+        let checkpoint = Checkpoint { head, next_seq: Seq(9), streams: vec![(row, ids)], ledger };
         let bytes = checkpoint.encode();
         assert_eq!(Checkpoint::decode(&bytes), Some(checkpoint));
         for bit in 0..bytes.len() * 8 {
@@ -96,5 +115,15 @@ mod tests {
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(Checkpoint::decode(&damaged), None, "bit {bit}");
         }
+    }
+
+    #[test]
+    fn a_checkpoint_from_before_there_was_a_ledger_is_read() {
+        let checkpoint = Checkpoint { next_seq: Seq(9), ..Checkpoint::default() };
+        let mut bytes = checkpoint.encode();
+        bytes.truncate(bytes.len() - 4 - 4 - gaps::Head::default().encode().len());
+        let crc = crc32fast::hash(&bytes);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        assert_eq!(Checkpoint::decode(&bytes), Some(checkpoint));
     }
 }

@@ -39,6 +39,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             self.commit(&std::mem::take(&mut batch))?;
         }
         batch.remove(keys::entry_key(seq));
+        self.ledger.untell(|told| told == seq, &mut batch);
         self.state.records =
             self.state.records.saturating_sub(u64::from(entry.entries.saturating_sub(skip)));
         if self.state.head.seq == seq {

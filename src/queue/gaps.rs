@@ -143,9 +143,8 @@ impl Ledger {
 
     /// Merges the oldest gap that has a like one with that; answers which of them is left over.
     fn merge(&mut self, batch: &mut Batch) -> Option<u64> {
-        let like = |a: &Gap, b: &Gap| {
-            a.stream == b.stream && a.reason == b.reason && a.closed == b.closed
-        };
+        let like =
+            |a: &Gap, b: &Gap| a.stream == b.stream && a.reason == b.reason && a.closed == b.closed;
         let pair = self.rows.values().find_map(|first| {
             let mut later = self.rows.range(first.gap.number + 1..).map(|(_, row)| &row.gap);
             let second = later.find(|second| like(&first.gap, second))?;
@@ -243,11 +242,11 @@ impl Row {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::record::Kind;
 
-    fn gap(n: u64) -> Gap {
+    pub fn gap(n: u64) -> Gap {
         Gap {
             number: 0,
             stream: StreamName::polled("acme", Kind::Threats),

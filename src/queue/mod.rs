@@ -23,6 +23,7 @@ pub mod bundle;
 mod checkpoint;
 mod condemn;
 pub mod disk;
+pub mod gaps;
 pub mod index;
 pub mod inspect;
 mod keys;
@@ -30,6 +31,7 @@ mod log;
 mod medium;
 pub mod mem;
 mod open;
+mod parked;
 mod peek;
 pub mod real;
 mod rebuild;
@@ -47,13 +49,15 @@ mod corrupt;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod gap_tests;
+#[cfg(test)]
 mod testing;
 
 use std::fmt;
 
 use crate::frame::Piece;
 use crate::limits::INDEX_REPLACED_MAX;
-use crate::record::{Held, Opened, Sent, Seq, StreamHeld, StreamName};
+use crate::record::{Gap, Held, Opened, Sent, Seq, StreamHeld, StreamName};
 use crate::time::{Mono, Stamp};
 use disk::{Disk, LockRefused};
 use index::{Batch, Index, IndexFault, Opener};
@@ -183,6 +187,7 @@ pub struct Queue<D: Disk, O: Opener> {
     replaced: u32,
     configured: Vec<StreamName>,
     streams: streams::Streams,
+    ledger: gaps::Ledger,
     log: log::LogFiles,
     state: keys::State,
     oldest: Option<Stamp>,
@@ -208,6 +213,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             replaced: 0,
             configured: streams.to_vec(),
             streams: streams::Streams::default(),
+            ledger: gaps::Ledger::default(),
             log: log::LogFiles::default(),
             state: keys::State::default(),
             oldest: None,
@@ -238,8 +244,25 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             head: self.state.head,
             oldest: self.oldest,
             parked: self.state.parked,
+            gaps: self.ledger.open(),
+            untold: self.ledger.untold(),
+            heartbeat_waits: self
+                .ledger
+                .head
+                .heartbeat
+                .is_some_and(|seq| seq >= self.state.head.seq),
             room,
         }
+    }
+
+    /// The gaps that are kept one by one, oldest first.
+    pub fn gaps(&self) -> Vec<Gap> {
+        self.ledger.rows().map(|row| row.gap.clone()).collect()
+    }
+
+    /// The next gaps that nobody was told of: of one integration, no more than one page tells.
+    pub fn gaps_to_tell(&self) -> Vec<Gap> {
+        self.ledger.to_tell()
     }
 
     /// Writes the checkpoint and ends the index properly. What is not called before the program

@@ -8,10 +8,11 @@ use std::io;
 
 use super::checkpoint::{self, Checkpoint};
 use super::disk::{Disk, is_full};
+use super::gaps::{self, Ledger};
 use super::index::{Batch, Index, IndexError, IndexFault, Opener};
 use super::keys::{self, State, StreamRow, Tail};
 use super::log::{DIR, Found, LogFiles, Scan};
-use super::rebuild::{Base, take_in};
+use super::rebuild::{Base, take_in, tell};
 use super::replay::{Page, Partial, Replay};
 use super::room::{PARKED, QUARANTINE};
 use super::streams::{Streams, chunked};
@@ -118,6 +119,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             }
         }
         let (head, next_seq) = (checkpoint.head, checkpoint.next_seq);
+        self.ledger = checkpoint.ledger.clone();
         self.replace_index(&Base { head, next_seq, streams, memory: None }, newest.is_some())
     }
 
@@ -240,7 +242,16 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if checkpoint.head > state.head || checkpoint.next_seq > state.next_seq {
             return Err(broken("it came back older than it was"));
         }
-        (self.state, self.streams) = (state, streams);
+        let mut ledger = Ledger::default();
+        each(index, b"g", |_, value| {
+            ledger.load(gaps::Row::decode(&mut Fields(value))?);
+            Some(())
+        })?;
+        if let Some(head) = index.get(keys::GAPS)? {
+            let head = gaps::Head::decode(&mut Fields(&head));
+            ledger.head = head.ok_or_else(|| broken("its ledger is unreadable"))?;
+        }
+        (self.state, self.streams, self.ledger) = (state, streams, ledger);
         Ok(())
     }
 
@@ -305,6 +316,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             self.state.tail = Tail { file: entry.file, end: entry.offset + u64::from(entry.len) };
         }
         self.state.records += records;
+        tell(&mut self.ledger, &page, &mut batch);
         put_state(&mut batch, &self.state);
         self.commit_with_chunks(batch, number, &chunks)
     }

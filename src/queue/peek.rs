@@ -6,7 +6,7 @@ use super::keys::Entry;
 use super::{Peeked, Queue, QueueError, log};
 use crate::frame::{self, Frame, Piece, json_len};
 use crate::limits::TAKE_FRAMES_MAX;
-use crate::record::{Place, Sent, Seq, Take};
+use crate::record::{Category, Place, Sent, Seq, Take};
 
 /// Entries of the index looked at a time.
 const LOOK_AHEAD: usize = 32;
@@ -19,6 +19,7 @@ struct Basket {
     pieces: Vec<Piece>,
     seqs: Vec<Seq>,
     entries: u32,
+    own: u32,
     raw_bytes: u64,
 }
 
@@ -33,6 +34,9 @@ impl Basket {
         self.seqs.push(seq);
         self.raw_bytes = self.with(bytes);
         self.entries += take;
+        if frame.stream.category == Category::Collector {
+            self.own += take;
+        }
         self.pieces.push(Piece { frame, skip, take });
     }
 }
@@ -86,8 +90,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let Some(first) = first else {
             return Err(self.counters_lie());
         };
-        let (entries, raw_bytes) = (basket.entries, basket.raw_bytes);
-        let sent = Sent { first, end, entries, raw_bytes };
+        let (entries, own, raw_bytes) = (basket.entries, basket.own, basket.raw_bytes);
+        let sent = Sent { first, end, entries, own, raw_bytes };
         Ok(Some(Peeked { pieces: basket.pieces, seqs: basket.seqs, sent }))
     }
 

@@ -3,9 +3,11 @@
 //! Promises: every frame that counts and is not delivered is in it, every stream stands where the
 //! log, or what this process knows, says; an index that is not finished does not count.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use super::disk::{Disk, is_full};
+use super::gaps::{self, Ledger};
 use super::index::{Batch, Index, IndexError, IndexFault, Opener};
 use super::keys::{self, State};
 use super::log::{Found, LogFiles, Scan};
@@ -13,7 +15,7 @@ use super::replay::{Page, Partial, Replay};
 use super::room::PARKED;
 use super::streams::{Stream, Streams, chunked, earlier};
 use super::{Queue, QueueError, put_state, put_stream};
-use crate::record::{Place, Progress, Seq};
+use crate::record::{Category, Place, Progress, Seq};
 use crate::time::Mono;
 
 /// What a new index is built on.
@@ -46,7 +48,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let first = files.first().map(|(first, _)| Seq(*first).max(head.seq));
         let mut replay = Replay::new(head.seq, first, Partial::Keep);
         let mut damaged = 0;
-        let mut batch = Batch::default();
+        let mut told_in_log = BTreeSet::new();
+        let (mut batch, mut none) = (Batch::default(), Batch::default());
         self.sync_log(files.iter().map(|(file, _)| *file)).map_err(told)?;
         for (file, len) in files {
             let (mut scan, before) = (Scan::new(file, 0, len), (damaged, replay.hole));
@@ -57,6 +60,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     Found::Frame { header, offset, table } => {
                         for page in replay.feed(file, offset, &header, &table) {
                             let is_new = page.entries[0].seq >= base.next_seq;
+                            told_in_log.extend(tell(&mut self.ledger, &page, &mut none));
                             self.put_page(&mut batch, page.clone()).map_err(told)?;
                             if let Some(memory) = memory.as_mut().filter(|_| is_new) {
                                 let stream = memory.named(&page.stream);
@@ -78,6 +82,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             self.streams = memory;
         }
         self.end_replay(&replay, damaged, base.next_seq);
+        self.mend_ledger(&told_in_log)?;
         self.write_streams(batch).map_err(told)?;
         self.note_oldest().map_err(told)
     }
@@ -120,6 +125,16 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
     }
 
+    /// What waits in the log tells which gaps are told; what should wait there and does not is to
+    /// be told again. `parked/` tells of gaps that were noted nowhere else yet.
+    fn mend_ledger(&mut self, told_in_log: &BTreeSet<Seq>) -> Result<(), IndexError> {
+        let head = self.state.head.seq;
+        let lost = |seq: Seq| seq >= head && !told_in_log.contains(&seq);
+        self.ledger.untell(lost, &mut Batch::default());
+        self.ledger.head.heartbeat.take_if(|seq| lost(*seq));
+        self.recover_parked().map_err(|error| log_error(&error))
+    }
+
     fn put_page(&mut self, batch: &mut Batch, mut page: Page) -> Result<(), QueueError> {
         let stream = self.streams.named(&page.stream);
         take_in(stream, &page);
@@ -152,6 +167,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         self.streams = streams;
         outcome?;
+        self.ledger.put_all(&mut batch);
         put_state(&mut batch, &self.state);
         self.commit(&batch)
     }
@@ -170,8 +186,21 @@ pub(super) fn take_in(stream: &mut Stream, page: &Page) {
     }
 }
 
+/// Marks what a page of the collector's own words tells; answers with the frame that counts as its
+/// teller.
+pub(super) fn tell(ledger: &mut Ledger, page: &Page, batch: &mut Batch) -> Option<Seq> {
+    let told = gaps::told_by(&page.stream, page.ids.iter().map(|key| key.id));
+    let last = page.entries.last()?.seq;
+    ledger.told(last, &told, batch);
+    (!told.is_empty()).then_some(last)
+}
+
 /// Takes a page's ids in, and forgets those that are stale by now, so that memory stays bounded.
 fn learn(stream: &mut Stream, page: &Page, next_chunk: &mut u64) {
+    if stream.row.name.category == Category::Collector {
+        // Nobody is asked for these again.
+        return;
+    }
     for (chunk, ids) in chunked(&page.ids, next_chunk) {
         stream.learn(chunk, ids);
     }

@@ -1,0 +1,226 @@
+//! What the ledger of gaps keeps through restarts, lost indexes, damage, retries and purges.
+
+use super::gaps::HEARTBEAT_ID;
+use super::mem::MemDisk;
+use super::testing::*;
+use super::{Queue, QueueError};
+use crate::frame::Frame;
+use crate::record::{Gap, GapReason, Place, RowKey, Seq, StreamName, Take};
+use crate::time::{Mono, Stamp};
+
+const NOW: Mono = Mono(1);
+const ONE: Take = Take { entries_max: 1, raw_bytes_max: 1 << 20 };
+
+fn own() -> StreamName {
+    StreamName::collector("acme")
+}
+
+/// A frame that tells of these gaps, or is a heartbeat.
+fn told(ids: &[u64]) -> Frame {
+    let mut frame = frame(&own(), ids);
+    for entry in &mut frame.entries {
+        entry.key = RowKey { stamp: Stamp(1_000), id: entry.key.id };
+    }
+    Frame { last_of_page: true, ..frame }
+}
+
+fn tell<G: Ground>(queue: &mut Queue<G::D, G::O>) -> Vec<u64> {
+    let ids: Vec<u64> = queue.gaps_to_tell().iter().map(|gap| gap.number).collect();
+    if !ids.is_empty() {
+        queue.append(&own(), &[told(&ids)], progress(1_000, 1_000), &[]).unwrap();
+    }
+    ids
+}
+
+fn park_first<G: Ground>(queue: &mut Queue<G::D, G::O>) -> Place {
+    let sent = queue.peek(ONE).unwrap().unwrap().sent;
+    queue.park(sent.first, b"{\"refused\":1}", "400").unwrap();
+    sent.first
+}
+
+fn started<G: Ground>(ground: &G) -> Queue<G::D, G::O> {
+    let (mut queue, ..) = ground.open();
+    let frames = page(&threats(), &[1, 2, 3], 3);
+    queue.append(&threats(), &frames, progress(3, 1), &[]).unwrap();
+    queue
+}
+
+fn what(gap: &Gap) -> (GapReason, Stamp, Stamp, Option<u64>, bool) {
+    (gap.reason, gap.from, gap.to, gap.count, gap.closed)
+}
+
+fn a_refused_record_is_a_gap_told_once<G: Ground>(ground: &G) {
+    let mut queue = started(ground);
+    let at = park_first::<G>(&mut queue);
+    assert_eq!((queue.held().gaps, queue.held().untold), (1, 1));
+    drop(queue);
+    let (mut queue, opened, _) = ground.open();
+    assert_eq!((opened.held.gaps, opened.held.untold), (1, 1), "noted with the head");
+    let gap = queue.gaps().remove(0);
+    assert_eq!(what(&gap), (GapReason::Refused, Stamp(1), Stamp(1), Some(1), false));
+    assert_eq!((&gap.stream, gap.parked), (&threats(), Some(at)));
+    assert_eq!(tell::<G>(&mut queue), [1]);
+    let peeked = queue.peek(ALL).unwrap().unwrap();
+    assert_eq!((peeked.sent.entries, peeked.sent.own), (3, 1));
+    drop(queue);
+    let (mut queue, opened, _) = ground.open();
+    assert_eq!((opened.held.gaps, opened.held.untold), (1, 0));
+    assert!(tell::<G>(&mut queue).is_empty());
+}
+
+fn a_lost_index_forgets_no_gap<G: Ground>(ground: &G) {
+    let mut queue = started(ground);
+    park_first::<G>(&mut queue);
+    assert_eq!(tell::<G>(&mut queue), [1]);
+    park_first::<G>(&mut queue);
+    queue.skip(&activities(), (Stamp(5), Stamp(9)), progress(9, 9)).unwrap();
+    drop(queue);
+    ground.lose_index();
+    let (queue, opened, findings) = ground.open();
+    assert_eq!(findings, ["index-replaced"]);
+    assert_eq!(opened.held.gaps, 3, "{:?}", queue.gaps());
+    let told: Vec<u64> = queue.gaps_to_tell().iter().map(|gap| gap.number).collect();
+    assert_eq!(told, [2, 3], "what waits in the log is told already");
+    let lost = queue.gaps().into_iter().find(|gap| gap.reason == GapReason::Retention).unwrap();
+    assert_eq!(what(&lost), (GapReason::Retention, Stamp(5), Stamp(9), None, false));
+    assert_eq!(opened.streams[1].progress, Some(progress(9, 9)));
+}
+
+fn a_lost_index_finds_the_gaps_of_parked_records<G: Ground>(ground: &G) {
+    let mut queue = started(ground);
+    let at = park_first::<G>(&mut queue);
+    // As if it was noted by nobody but the index.
+    queue.ledger = super::gaps::Ledger::default();
+    queue.close(NOW);
+    ground.lose_index();
+    let (queue, opened, _) = ground.open();
+    assert_eq!((opened.held.gaps, opened.held.untold), (1, 1));
+    let gap = queue.gaps().remove(0);
+    assert_eq!((gap.parked, &gap.stream), (Some(at), &threats()));
+    assert_eq!(what(&gap), (GapReason::Refused, Stamp(1), Stamp(1), Some(1), false));
+}
+
+fn a_parked_record_that_waits_again_is_no_gap<G: Ground>(ground: &G) {
+    let mut queue = started(ground);
+    park_first::<G>(&mut queue);
+    drop(queue);
+    ground.lose_index();
+    // The head goes back to the checkpoint's, before the record.
+    let (mut queue, opened, _) = ground.open();
+    assert_eq!((opened.held.records, opened.held.gaps), (3, 0));
+    park_first::<G>(&mut queue);
+    assert_eq!(queue.held().gaps, 1);
+}
+
+fn a_frame_that_told_and_is_damaged_is_told_anew<G: Ground>(ground: &G) {
+    let mut queue = started(ground);
+    park_first::<G>(&mut queue);
+    tell::<G>(&mut queue);
+    queue.append(&own(), &[told(&[HEARTBEAT_ID])], progress(1_000, 1_000), &[]).unwrap();
+    assert!(queue.held().heartbeat_waits);
+    assert_eq!(queue.held().untold, 0);
+    queue.condemn(Seq(2), "damaged").unwrap();
+    assert_eq!(queue.held().untold, 1);
+    assert_eq!(tell::<G>(&mut queue), [1]);
+}
+
+fn a_retried_record_is_in_the_queue_again_and_its_gap_is_closed<G: Ground>(ground: &G) {
+    let mut queue = started(ground);
+    let at = park_first::<G>(&mut queue);
+    tell::<G>(&mut queue);
+    let before = queue.opened().streams;
+    let held = queue.retry_parked(at).unwrap().unwrap();
+    assert_eq!((held.gaps, held.untold, held.parked, held.records), (0, 1, 0, 4));
+    assert_eq!(queue.opened().streams, before, "its stream stays where it is");
+    assert_eq!(queue.retry_parked(at).unwrap(), None);
+    assert!(ground.files("parked").is_empty());
+    drop(queue);
+    let (mut queue, opened, _) = ground.open();
+    assert_eq!((opened.held.gaps, opened.held.untold, opened.held.parked), (0, 1, 0));
+    let mut last = None;
+    while let Some(peeked) = queue.peek(ALL).unwrap() {
+        last = peeked.pieces.last().map(|piece| inflate(&piece.frame));
+        queue.ack(peeked.sent.end, NOW).unwrap();
+    }
+    assert_eq!(last.unwrap(), b"{\"refused\":1}");
+    assert_eq!(tell::<G>(&mut queue), [1], "that it is closed is told");
+}
+
+fn a_purged_record_stays_in_the_ledger<G: Ground>(ground: &G) {
+    let mut queue = started(ground);
+    let at = park_first::<G>(&mut queue);
+    tell::<G>(&mut queue);
+    assert_eq!(queue.parked().unwrap(), [at]);
+    let held = queue.drop_parked(at).unwrap().unwrap();
+    assert_eq!((held.gaps, held.untold, held.parked), (1, 1, 0));
+    assert_eq!(queue.parked().unwrap(), []);
+    drop(queue);
+    let (queue, ..) = ground.open();
+    let gap = queue.gaps().remove(0);
+    assert_eq!(what(&gap), (GapReason::Purged, Stamp(1), Stamp(1), Some(1), false));
+}
+
+fn the_collectors_own_words_make_no_gap<G: Ground>(ground: &G) {
+    let mut queue = started(ground);
+    park_first::<G>(&mut queue);
+    tell::<G>(&mut queue);
+    queue.append(&own(), &[told(&[HEARTBEAT_ID])], progress(1_000, 1_000), &[]).unwrap();
+    let end = Place { seq: Seq(2), skip: 0 };
+    queue.ack(end, NOW).unwrap();
+    park_first::<G>(&mut queue);
+    assert_eq!((queue.held().gaps, queue.held().untold, queue.held().parked), (1, 0, 2));
+    park_first::<G>(&mut queue);
+    let held = queue.held();
+    assert_eq!((held.parked, held.records), (2, 0), "a heartbeat is forgotten");
+    assert!(!held.heartbeat_waits);
+}
+
+macro_rules! on_both {
+    ($($name:ident,)*) => {
+        mod in_memory {
+            use super::*;
+            $(#[test] fn $name() { super::$name(&MemDisk::new(256 << 20)); })*
+        }
+        mod on_disk {
+            use super::*;
+            $(#[test] fn $name() { super::$name(&TempDir::new()); })*
+        }
+    };
+}
+
+on_both!(
+    a_refused_record_is_a_gap_told_once,
+    a_lost_index_forgets_no_gap,
+    a_lost_index_finds_the_gaps_of_parked_records,
+    a_parked_record_that_waits_again_is_no_gap,
+    a_frame_that_told_and_is_damaged_is_told_anew,
+    a_retried_record_is_in_the_queue_again_and_its_gap_is_closed,
+    a_purged_record_stays_in_the_ledger,
+    the_collectors_own_words_make_no_gap,
+);
+
+#[test]
+fn a_power_cut_at_any_operation_of_a_park_loses_neither_record_nor_gap() {
+    for n in 1..60 {
+        let disk = MemDisk::new(128 << 20);
+        let mut queue = started(&disk);
+        let sent = queue.peek(ONE).unwrap().unwrap().sent;
+        disk.fail_after(n, super::mem::Fault::PowerOff);
+        let parked = queue.park(sent.first, b"{}", "400");
+        let is_over = parked.is_ok() && !disk.has_failed();
+        drop(queue);
+        disk.power_cut(&mut crate::prng::Prng::new(n));
+        disk.heal();
+        let (mut queue, opened, _) = disk.open();
+        let waits = opened.held.head <= sent.first;
+        assert_eq!(opened.held.gaps, u64::from(!waits), "operation {n}: {:?}", queue.gaps());
+        if !matches!(parked, Err(QueueError::Broken(_))) && parked.is_ok() {
+            assert_eq!(opened.held.gaps, 1, "operation {n}");
+        }
+        assert_eq!(queue.peek(ALL).unwrap().unwrap().sent.entries, if waits { 3 } else { 2 });
+        if is_over {
+            return;
+        }
+    }
+    panic!("parking never ends");
+}
