@@ -6,7 +6,8 @@
 //! checked.
 
 use crate::limits::{
-    FRAME_ENTRIES_MAX, FRAME_RAW_BYTES_CEILING, INTEGRATION_NAME_BYTES_MAX as NAME_BYTES_MAX,
+    FRAME_ENTRIES_MAX, FRAME_NUMBER_MAX, FRAME_RAW_BYTES_CEILING,
+    INTEGRATION_NAME_BYTES_MAX as NAME_BYTES_MAX,
 };
 use crate::record::{Category, Progress, RowKey, Seq, StreamName};
 use crate::time::Stamp;
@@ -161,7 +162,10 @@ impl Header {
         let integration = String::from_utf8(name.to_vec()).map_err(|_| Bad::Header)?;
         let header =
             fields.header(StreamName { integration, category }, flags).ok_or(Bad::Header)?;
-        let plausible = header.entries >= 1
+        let plausible = name_len <= NAME_BYTES_MAX
+            && header.seq.0 <= FRAME_NUMBER_MAX
+            && u64::from(header.page_index) <= header.seq.0
+            && header.entries >= 1
             && header.entries as usize <= FRAME_ENTRIES_MAX
             && header.raw_len as usize <= FRAME_RAW_BYTES_CEILING
             && header.deflated_len as usize <= 2 * FRAME_RAW_BYTES_CEILING;

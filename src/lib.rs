@@ -26,6 +26,9 @@ pub mod report;
 pub mod cli;
 pub mod command;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 

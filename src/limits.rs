@@ -29,6 +29,9 @@ pub const FRAME_RAW_BYTES_MAX: usize = 256 << 10;
 pub const FRAME_RAW_BYTES_CEILING: usize = 6 * PAGE_BYTES_MAX as usize + (1 << 20);
 /// Entries in one frame.
 pub const FRAME_ENTRIES_MAX: usize = PAGE_ROWS_MAX as usize;
+/// Numbers of frames beyond this are damage: at one each microsecond it takes 146,000 years. Below it
+/// no sum of them can overflow.
+pub const FRAME_NUMBER_MAX: u64 = 1 << 62;
 /// Names of integrations, so that a frame's header stays small.
 pub const INTEGRATION_NAME_BYTES_MAX: usize = 64;
 /// Application and subsystem: Coralogix publishes no limit; this is far above what is in use.

@@ -285,6 +285,12 @@ fn size(bytes: u64) -> String {
     format!("{bytes} B")
 }
 
+/// The table, for what feeds it any status there can be.
+#[cfg(any(test, fuzzing))]
+pub fn table_of(status: &Status, running: bool) -> String {
+    Table { status, running, age: None, out: String::new() }.written()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use super::streams::{chunked, earlier};
 use super::{Queue, QueueError, put_state, put_stream};
 use crate::frame::{self, FILE_HEADER_BYTES, Frame, Slot};
 use crate::limits::LOG_FILE_BYTES_MAX;
-use crate::record::{Gap, GapReason, Held, Progress, RowKey, StreamName};
+use crate::record::{Gap, GapReason, Held, Place, Progress, RowKey, StreamName};
 use crate::time::Stamp;
 
 /// What comes with the frames of a page, in the same commit.
@@ -88,6 +88,11 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             (state.tail, entries) = self.write_page(number, frames, progress)?;
         }
         state.next_seq.0 += entries.len() as u64;
+        // With nothing waiting the head may stand inside a frame that was given up: the first record
+        // of this page must not be taken for a delivered one.
+        if let Some(first) = entries.first().filter(|_| state.records == 0) {
+            state.head = state.head.max(Place { seq: first.seq, skip: 0 });
+        }
         state.records += entries.iter().map(|entry| u64::from(entry.entries)).sum::<u64>();
         let chunks = chunked(known, &mut state.next_chunk);
         let known_stream = self.streams.named(stream);
@@ -118,11 +123,6 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             known_stream.learn(chunk, keys);
         }
         self.oldest = self.oldest.or(entries.first().map(|entry| entry.oldest));
-        if self.state.records == 0
-            && let Some(first) = entries.first()
-        {
-            state.head.seq = state.head.seq.max(first.seq);
-        }
         self.state = state;
         self.room.fits();
         if is_new || ledger_changes {

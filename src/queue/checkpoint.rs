@@ -11,7 +11,7 @@ use super::disk::Disk;
 use super::gaps::{self, Ledger};
 use super::keys::{self, StreamRow};
 use crate::frame::Fields;
-use crate::limits::STREAMS_MAX;
+use crate::limits::{FRAME_ENTRIES_MAX, FRAME_NUMBER_MAX, STREAMS_MAX};
 use crate::record::{Place, RowKey, Seq};
 
 pub(super) const FILE: &str = "checkpoint";
@@ -59,6 +59,9 @@ impl Checkpoint {
         let mut fields = Fields(content.strip_prefix(MAGIC)?);
         let head = Place { seq: Seq(fields.u64()?), skip: fields.u32()? };
         let next_seq = Seq(fields.u64()?);
+        if head.seq.max(next_seq).0 > FRAME_NUMBER_MAX || head.skip as usize > FRAME_ENTRIES_MAX {
+            return None;
+        }
         let count = fields.u32()?;
         let mut streams = Vec::new();
         for _ in 0..count.min(STREAMS_MAX) {

@@ -10,6 +10,7 @@ use super::disk::Disk;
 use crate::frame::{
     self, EntryMeta, FILE_HEADER_BYTES, FRAME_HEADER_BYTES_MAX, FRAME_MAGIC, Header,
 };
+use crate::limits::FRAME_NUMBER_MAX;
 use crate::record::Seq;
 
 pub(super) const DIR: &str = "log";
@@ -21,7 +22,8 @@ pub(super) fn path(first: u64) -> String {
 }
 
 fn first_of(name: &str) -> Option<u64> {
-    u64::from_str_radix(name.strip_suffix(".log").filter(|digits| digits.len() == 16)?, 16).ok()
+    let digits = name.strip_suffix(".log").filter(|digits| digits.len() == 16)?;
+    u64::from_str_radix(digits, 16).ok().filter(|first| *first <= FRAME_NUMBER_MAX)
 }
 
 /// The files that are there, with their lengths.

@@ -48,6 +48,8 @@ mod contract;
 mod corrupt;
 #[cfg(test)]
 mod faults;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod gap_tests;
 #[cfg(test)]

@@ -350,7 +350,8 @@ fn program() -> Vec<Source> {
     all.into_iter().filter(|source| !tests.contains(&source.path)).collect()
 }
 
-/// The files behind `#[cfg(test)] mod name;`, with or without a `#[path]` between.
+/// The files behind `#[cfg(test)] mod name;`, with or without a `#[path]` between; what is compiled
+/// for the fuzzer too is no more a part of the program.
 fn test_files(source: &Source) -> Vec<PathBuf> {
     let beside = source.path.with_file_name("");
     let folder = match source.path.file_stem().and_then(|stem| stem.to_str()) {
@@ -359,10 +360,12 @@ fn test_files(source: &Source) -> Vec<PathBuf> {
     };
     let lines: Vec<&str> = source.text.lines().map(str::trim).collect();
     let mut found = Vec::new();
-    for (i, _) in lines.iter().enumerate().filter(|(_, line)| **line == "#[cfg(test)]") {
+    let is_for_tests = |line: &str| ["#[cfg(test)]", "#[cfg(any(test, fuzzing))]"].contains(&line);
+    for (i, _) in lines.iter().enumerate().filter(|(_, line)| is_for_tests(line)) {
         let next = lines.get(i + 1).copied().unwrap_or("");
         let named = next.strip_prefix("#[path = \"").and_then(|rest| rest.strip_suffix("\"]"));
-        let module = next.trim_start_matches("pub ").strip_prefix("mod ");
+        let module = next.trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+        let module = module.strip_prefix("mod ");
         match (named, module.and_then(|module| module.strip_suffix(';'))) {
             (Some(file), _) => found.push(beside.join(file)),
             (None, Some(name)) => {

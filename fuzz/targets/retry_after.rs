@@ -1,0 +1,4 @@
+//! Feeds the target `retry_after` of src/fuzz.rs.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| s1_coralogix_fuzz::run("retry_after", data));

@@ -1,0 +1,4 @@
+//! Feeds the target `status` of src/fuzz.rs.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| s1_coralogix_fuzz::run("status", data));
