@@ -21,6 +21,7 @@ mod delivery;
 mod lifecycle;
 mod metrics;
 mod network;
+mod openwrt;
 mod polling;
 mod power;
 mod queue;
