@@ -27,6 +27,7 @@ list() {
 
 config_load() {
 	unnamed=0 sections="" section=""
+	# shellcheck source=/dev/null
 	. "$UCI_DIR/$1"
 	[ -z "$section" ] || config_cb
 }
