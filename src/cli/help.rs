@@ -1,204 +1,204 @@
 //! The words of `--help`: all that a person at a terminal without these docs needs.
 //!
 //! Promises: fits 80 columns; names every option, file, variable and exit code there is.
-//! Never: knows what was typed beyond the topic.
+//! Never: knows what was typed beyond the command.
 
 use std::fmt::Write as _;
 
-use super::{COMMANDS, Declared, Exit, Topic, version};
+use super::declare::{Declared, Text};
+use super::table::{ABOUT, COMMANDS, ENVIRONMENT, EVERYWHERE, FILES, FIRST_STEPS};
+use super::{Exit, version};
 
-/// The text of `--help`.
-pub fn help(topic: Topic) -> String {
-    match COMMANDS.iter().find(|command| command.topic == topic) {
-        Some(command) => of_command(command),
+/// What every terminal has, less one for those that break a full line.
+const COLUMNS: usize = 79;
+
+/// The text of `--help` for the command that these words name; the program's for none.
+pub fn help(path: &[&str]) -> String {
+    let mut found: Option<&Declared> = None;
+    for name in path {
+        let below = found.map_or(COMMANDS, Declared::below);
+        found = below.iter().find(|command| command.name == *name);
+    }
+    match found {
         None => of_program(),
+        Some(command) => of_command(&path.join(" "), command),
     }
 }
 
-const GLOBAL_OPTIONS: [(&str, &str); 3] = [
-    ("-c, --config FILE", "the config to read"),
-    ("-h, --help", "this text, or that of a command"),
-    ("-V, --version", "the version, and the commit it was built from"),
-];
-
-const FILES: [(&str, &str); 3] = [
-    ("/etc/s1-coralogix/config.toml", "the config"),
-    ("/var/lib/s1-coralogix/", "the queue, where queue.dir names no other"),
-    ("/run/s1-coralogix/status.json", "the status, where status.file names no other"),
-];
-
-const ENVIRONMENT: [(&str, &str); 7] = [
-    ("S1_CORALOGIX_CONFIG", "the config, where --config names none"),
-    ("S1_CORALOGIX_LOG", "overrides log.level: error, warn, info, debug, trace"),
-    ("S1_CORALOGIX_LOG_STYLE", "terminal, journal, bare (no time) or timed; else as\nstderr needs"),
-    ("CORALOGIX_API_KEY", "the API key, where the config names none"),
-    ("S1_API_TOKEN", "the API token, where the config names none and has a\nsingle integration"),
-    ("CREDENTIALS_DIRECTORY", "set by systemd; the config may name files in it"),
-    ("HTTPS_PROXY, NO_PROXY", "the proxy, where network.proxy names none; ALL_PROXY\ntoo"),
-];
-
-const PROGRAM: &str = "\
-Carries every SentinelOne threat and activity to Coralogix: polls the
-Management API, keeps each record in a durable queue on disk, and delivers.
-Nothing is dropped while a service, the network or the power is away.
-";
-
-const FIRST_STEPS: &str = "
-First steps:
-  1. Write the config: [coralogix] with domain and api_key_file, and an
-     [[integration]] with name, tenant and api_token_file. Each secret stands
-     alone in its file, readable for this program only.
-  2. s1-coralogix check    tells what does not work yet, and what to do.
-  3. s1-coralogix run      collects until it is stopped.
-";
-
-const RUN: &str = "\
-Collects from SentinelOne and delivers to Coralogix until told to stop. What
-can't be delivered waits in the queue (queue.dir) and survives a restart or a
-power cut. The log goes to stderr.
-
-A changed token or key file is used at once, without restart or signal. A
-refused credential or a service that can't be reached stops nothing else; see
-s1-coralogix status.
-";
-
-const RUN_MORE: &str = "
-With --once it catches up with every stream, delivers everything, and exits:
-0 when all is delivered, 75 when a service can't be reached, 77 when a
-credential is refused; what was collected is kept. For machines that are online
-now and then.
-
-Signals:
-  SIGTERM, SIGINT   stop: no new request, everything kept, exit 0
-  SIGHUP            read the config again; a wrong one is told and not used
-  SIGUSR1           poll and deliver now instead of at the next due time
-
-Examples:
-  s1-coralogix run
-  S1_CORALOGIX_LOG=debug s1-coralogix -c ./config.toml run --once
-";
-
-const CHECK: &str = "\
-Tests, in this order, the config, the queue's directory and the status file;
-then for each integration the token file, DNS, TCP, proxy, TLS, the clock, the
-token, the permission for each stream and the token's end; then the same way
-to Coralogix and the API key. Each step that fails is followed by its remedy.
-
-Nothing is changed and no record is sent: each stream is asked for one row,
-which is thrown away, and Coralogix is posted an empty list. It may be used
-while the daemon runs. Use it as the user the daemon runs as, who may not be
-allowed to read what you are.
-";
-
-const CHECK_MORE: &str = "
-With --offline only the config, the directories and the secret files are
-looked at. It is quick and fits ExecStartPre= of a systemd unit.
-
-The exit status is that of the failure to act on first: 78, then 77, then 75.
-
-Examples:
-  s1-coralogix check
-  sudo -u s1-coralogix s1-coralogix check
-";
-
-const STATUS: &str = "\
-Shows what the daemon is doing: how far each stream has come, what waits for
-delivery, what is wrong, since when, and when it is tried next. Reads the
-status file only, so it disturbs nothing.
-";
-
-const STATUS_MORE: &str = "
-Columns: collected and delivered count records since the daemon started;
-position is how far the stream was read, which is the time of its newest record
-by SentinelOne's clock: it ages on a tenant where nothing happens.
-
-With --json the status file is printed with one more member, \"running\". Its
-\"state\" is healthy, degraded (passes by itself) or stuck (needs a person).
-
-The exit status is 0 only when the daemon runs and is healthy.
-";
-
 fn of_program() -> String {
-    let mut out = format!("{}\n\n{PROGRAM}\n", version());
-    out += "Usage: s1-coralogix [OPTIONS] COMMAND\n";
-    let commands = COMMANDS.iter().map(|command| (command.name, command.line));
-    list(&mut out, "Commands (each has its own --help)", commands);
-    list(&mut out, "Options", GLOBAL_OPTIONS);
-    out += FIRST_STEPS;
-    list(&mut out, "Files", FILES);
-    list(&mut out, "Environment", ENVIRONMENT);
-    exit_status(&mut out);
+    let mut out = format!("{}\n", version());
+    texts(&mut out, ABOUT);
+    out += "\nUsage: s1-coralogix [OPTIONS] COMMAND\n";
+    commands(&mut out, COMMANDS);
+    rows(&mut out, "Options", EVERYWHERE.iter().map(|option| (option.typed(), option.line)));
+    texts(&mut out, FIRST_STEPS);
+    texts(&mut out, &[Text::Rows("Files", FILES), Text::Rows("Environment", ENVIRONMENT)]);
+    exits(&mut out, Exit::ALL.map(|exit| (exit, exit.explain())));
     out
 }
 
-fn of_command(command: &Declared) -> String {
-    let (text, more) = match command.topic {
-        Topic::Check => (CHECK, CHECK_MORE),
-        Topic::Status => (STATUS, STATUS_MORE),
-        Topic::Run | Topic::Program => (RUN, RUN_MORE),
-    };
-    let flags: String = command.options.iter().map(|flag| format!(" [{}]", flag.name)).collect();
-    let mut out = format!("Usage: s1-coralogix {}{flags} [OPTIONS]\n\n{text}", command.name);
-    let own = command.options.iter().map(|flag| (flag.name, flag.line));
-    list(&mut out, "Options", own.chain(GLOBAL_OPTIONS));
-    out += more;
-    exit_status(&mut out);
+fn of_command(name: &str, command: &Declared) -> String {
+    let mut out = format!("Usage: s1-coralogix {}\n", shape(name, command));
+    texts(&mut out, command.about);
+    if !command.below().is_empty() {
+        commands(&mut out, command.below());
+    }
+    if !command.arguments.is_empty() {
+        let each = command.arguments.iter().map(|one| (one.value.name.to_owned(), one.line));
+        rows(&mut out, "Arguments", each);
+    }
+    let options = command.options.iter().chain(EVERYWHERE);
+    rows(&mut out, "Options", options.map(|option| (option.typed(), option.line)));
+    texts(&mut out, command.more);
+    if command.below().is_empty() {
+        let own = command.exits.iter().copied();
+        let usage = (Exit::Usage, Exit::Usage.explain());
+        let mut all: Vec<_> = own.chain([usage]).collect();
+        all.sort_by_key(|(exit, _)| exit.code());
+        exits(&mut out, all);
+    }
     out += "\nThe other commands and all files and variables: s1-coralogix --help\n";
     out
 }
 
-fn exit_status(out: &mut String) {
-    let codes = Exit::ALL.map(|exit| (exit.code().to_string(), exit.explain()));
-    list(out, "Exit status", codes.iter().map(|(code, text)| (code.as_str(), *text)));
+/// `queue show [--json] [OPTIONS] ID`
+pub fn shape(name: &str, command: &Declared) -> String {
+    let mut out = name.to_owned();
+    for option in command.options {
+        let _ = write!(out, " [{}]", option.typed());
+    }
+    out += " [OPTIONS]";
+    if !command.below().is_empty() {
+        out += " COMMAND";
+    }
+    for argument in command.arguments {
+        let _ = match argument.needed {
+            true => write!(out, " {}", argument.value.name),
+            false => write!(out, " [{}]", argument.value.name),
+        };
+    }
+    out
 }
 
-/// A title and two columns; a line break in the second stays in it.
-fn list<'a>(out: &mut String, title: &str, rows: impl IntoIterator<Item = (&'a str, &'a str)>) {
+fn commands(out: &mut String, commands: &[Declared]) {
+    let each = commands.iter().map(|command| (command.name.to_owned(), command.line));
+    rows(out, "Commands (each has its own --help)", each);
+}
+
+fn exits(out: &mut String, exits: impl IntoIterator<Item = (Exit, &'static str)>) {
+    let each = exits.into_iter().map(|(exit, text)| (exit.code().to_string(), text));
+    rows(out, "Exit status", each);
+}
+
+fn texts(out: &mut String, texts: &[Text]) {
+    for text in texts {
+        match text {
+            Text::Paragraph(text) => {
+                let _ = writeln!(out, "\n{}", wrapped(text, 0, COLUMNS));
+            }
+            Text::Rows(title, list) => {
+                rows(out, title, list.iter().map(|(name, text)| ((*name).to_owned(), *text)));
+            }
+            Text::Lines(title, lines) => {
+                let _ = writeln!(out, "\n{title}:");
+                for line in *lines {
+                    let _ = writeln!(out, "  {line}");
+                }
+            }
+        }
+    }
+}
+
+/// A title and two columns.
+fn rows<'a>(out: &mut String, title: &str, rows: impl IntoIterator<Item = (String, &'a str)>) {
     let rows: Vec<_> = rows.into_iter().collect();
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 3;
     let _ = writeln!(out, "\n{title}:");
     for (name, text) in rows {
-        let text = text.replace('\n', &format!("\n{:1$}", "", width + 2));
-        let _ = writeln!(out, "  {name:<width$}{text}");
+        let _ = writeln!(out, "  {name:<width$}{}", wrapped(text, width + 2, COLUMNS));
     }
+}
+
+/// Breaks a text between words so that no line, indented as the first one will be, is longer
+/// than `columns`. A longer word stays whole: it may be a path or an address to be copied.
+pub fn wrapped(text: &str, indent: usize, columns: usize) -> String {
+    let (mut out, mut used) = (String::new(), indent);
+    for word in text.split(' ') {
+        let chars = word.chars().count();
+        if !out.is_empty() && used + 1 + chars > columns {
+            out.push_str(&format!("\n{:indent$}", ""));
+            used = indent;
+        } else if !out.is_empty() {
+            out.push(' ');
+            used += 1;
+        }
+        out.push_str(word);
+        used += chars;
+    }
+    out
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::parse::each;
     use super::*;
+    use crate::cli::CONFIG_DEFAULT;
+    use crate::config::settings::{self, Fallback};
 
     #[test]
     fn every_text_fits_the_screen_and_names_what_there_is() {
-        for topic in [Topic::Program, Topic::Run, Topic::Check, Topic::Status] {
-            let text = help(topic);
-            for line in text.lines() {
-                assert!(line.chars().count() <= 80, "{topic:?}: {line}");
-                assert_eq!(line.trim_end(), line, "{topic:?}");
+        let mut pages = vec![(vec![], help(&[]))];
+        each(COMMANDS, &mut vec![], &mut |path| {
+            let names: Vec<&str> = path.iter().map(|command| command.name).collect();
+            let (last, page) = (path.last().unwrap(), help(&names));
+            let above = help(&names[..names.len() - 1]);
+            assert!(above.contains(&format!("\n  {} ", last.name)), "{names:?}: {above}");
+            for option in last.options.iter().chain(EVERYWHERE) {
+                assert!(page.contains(&format!("\n  {} ", option.typed())), "{names:?}: {page}");
             }
-            assert!(text.contains("Usage: s1-coralogix "), "{text}");
-            for exit in Exit::ALL {
-                assert!(text.contains(&format!("  {}  ", exit.code())), "{exit:?}: {text}");
+            for (exit, _) in last.exits {
+                assert!(page.contains(&format!("\n  {} ", exit.code())), "{names:?}: {page}");
             }
-            assert!(text.contains("--config FILE") && text.contains("--help"), "{text}");
+            pages.push((names, page));
+        });
+        for (names, page) in pages {
+            for line in page.lines() {
+                assert!(line.chars().count() <= 80, "{names:?}: {line}");
+                assert_eq!(line.trim_end(), line, "{names:?}");
+            }
+            assert!(page.contains(&format!("Usage: s1-coralogix {}", names.join(" "))), "{page}");
         }
-        for command in &COMMANDS {
-            assert!(help(Topic::Program).contains(&format!("  {} ", command.name)));
-            for flag in command.options {
-                assert!(help(command.topic).contains(&format!("  {} ", flag.name)));
-            }
+    }
+
+    #[test]
+    fn the_program_s_help_names_every_exit_code_file_and_variable() {
+        let page = help(&[]);
+        for exit in Exit::ALL {
+            assert!(page.contains(&format!("\n  {} ", exit.code())), "{exit:?}: {page}");
+        }
+        for (name, _) in FILES.iter().chain(ENVIRONMENT) {
+            assert!(page.contains(&format!("\n  {name} ")), "{name}: {page}");
         }
     }
 
     #[test]
     fn the_named_files_are_those_that_are_used() {
         let named = |text: &str| FILES.iter().any(|(file, _)| file.trim_end_matches('/') == text);
-        assert!(named(super::super::CONFIG_DEFAULT));
+        assert!(named(CONFIG_DEFAULT));
         for (section, key) in [("queue", "dir"), ("status", "file")] {
-            let setting = crate::config::settings::find(section, key).expect("it is a setting");
-            let crate::config::settings::Fallback::Value(value) = setting.fallback else {
+            let setting = settings::find(section, key).expect("it is a setting");
+            let Fallback::Value(value) = setting.fallback else {
                 panic!("{section}.{key} has a default");
             };
             assert!(named(value.trim_matches('"')), "{value}");
         }
+    }
+
+    #[test]
+    fn a_long_text_is_broken_between_words() {
+        assert_eq!(wrapped("a bc def", 2, 6), "a bc\n  def");
+        assert_eq!(wrapped("a bc def", 2, 10), "a bc def");
+        assert_eq!(wrapped("/a/long/path x", 2, 6), "/a/long/path\n  x");
+        assert_eq!(wrapped("", 2, 6), "");
     }
 }

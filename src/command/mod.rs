@@ -13,6 +13,7 @@ use std::io::{self, IsTerminal, Write};
 
 use log::Level;
 
+pub use crate::cli::wrapped;
 use crate::cli::{self, Command, Exit, Invocation};
 use crate::core::Mode;
 use crate::edge::proxy::ProxyEnvironment;
@@ -65,7 +66,7 @@ pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
             }
         }
         Command::Status { json } => status::status(&config, json),
-        Command::Help(topic) => print(&cli::help(topic)),
+        Command::Help(path) => print(&cli::help(&path)),
         Command::Version => print(&format!("{}\n", cli::version())),
     }
 }
@@ -81,35 +82,3 @@ pub fn print(text: &str) -> Result<Exit, Failure> {
 
 /// What every terminal has.
 pub const COLUMNS: usize = 80;
-
-/// Breaks a text between words so that no line, indented as the first one will be, is longer
-/// than `columns`. A longer word stays whole: it may be a path or an address to be copied.
-pub fn wrapped(text: &str, indent: usize, columns: usize) -> String {
-    let (mut out, mut used) = (String::new(), indent);
-    for word in text.split(' ') {
-        let chars = word.chars().count();
-        if !out.is_empty() && used + 1 + chars > columns {
-            out.push_str(&format!("\n{:indent$}", ""));
-            used = indent;
-        } else if !out.is_empty() {
-            out.push(' ');
-            used += 1;
-        }
-        out.push_str(word);
-        used += chars;
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::wrapped;
-
-    #[test]
-    fn a_long_text_is_broken_between_words() {
-        assert_eq!(wrapped("a bc def", 2, 6), "a bc\n  def");
-        assert_eq!(wrapped("a bc def", 2, 10), "a bc def");
-        assert_eq!(wrapped("/a/long/path x", 2, 6), "/a/long/path\n  x");
-        assert_eq!(wrapped("", 2, 6), "");
-    }
-}

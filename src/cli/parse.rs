@@ -1,0 +1,433 @@
+//! The command line, read by the table.
+//!
+//! Promises: what is not understood is refused with a hint, never ignored; a path need not be
+//! UTF-8. Never: knows a command by name.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use super::declare::{Choice, Declared, Is, Leads, Value};
+use super::table::{COMMANDS, EVERYWHERE};
+use super::{Command, Invocation};
+use crate::config::suggest;
+
+/// Arguments that make no sense. Its text goes to stderr, the exit code is `Exit::Usage`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    problem: String,
+    hint: String,
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s1-coralogix: {}\nhint: {}", self.problem, self.hint)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Refuses a command line.
+pub fn usage<T>(problem: impl Into<String>, hint: impl Into<String>) -> Result<T, Usage> {
+    Err(Usage { problem: problem.into(), hint: hint.into() })
+}
+
+/// What was given to a command: its options and arguments, all of which it has.
+#[derive(Default)]
+pub struct Given {
+    /// By the name with hyphens; a flag has no value.
+    options: Vec<(&'static str, Option<OsString>)>,
+    arguments: Vec<OsString>,
+}
+
+impl Given {
+    /// Whether the option was given.
+    pub fn has(&self, option: &str) -> bool {
+        self.options.iter().any(|(name, _)| *name == option)
+    }
+
+    /// The value of an option, as text.
+    pub fn value(&self, option: &str) -> Option<String> {
+        let value = self.raw(option)?;
+        Some(value.to_string_lossy().into_owned())
+    }
+
+    /// The value of an option, as a path.
+    pub fn path(&self, option: &str) -> Option<PathBuf> {
+        self.raw(option).map(PathBuf::from)
+    }
+
+    /// The argument at a place, counted from 0, as text.
+    pub fn argument(&self, place: usize) -> Option<String> {
+        self.arguments.get(place).map(|argument| argument.to_string_lossy().into_owned())
+    }
+
+    /// The argument at a place, counted from 0, as a path.
+    pub fn file(&self, place: usize) -> Option<PathBuf> {
+        self.arguments.get(place).map(PathBuf::from)
+    }
+
+    fn raw(&self, option: &str) -> Option<&OsString> {
+        self.options.iter().find(|(name, _)| *name == option)?.1.as_ref()
+    }
+}
+
+/// Reads the arguments after the program's name. Options may stand before and after the command;
+/// after `--` there are none.
+pub fn parse<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Result<Invocation, Usage> {
+    let mut typed = Typed::default();
+    let mut args = args.into_iter().map(Into::into);
+    while let Some(arg) = args.next() {
+        let text = arg.to_string_lossy().into_owned();
+        match text.as_str() {
+            "--" if !typed.is_words_only => typed.is_words_only = true,
+            _ if text.starts_with('-') && text != "-" && !typed.is_words_only => {
+                typed.option(&text, &arg, &mut args)?;
+            }
+            _ => typed.word(&text, arg)?,
+        }
+    }
+    typed.meant()
+}
+
+/// What was typed so far, before it is known what it means together.
+#[derive(Default)]
+struct Typed {
+    /// The command and the groups it is in, from the outside.
+    path: Vec<&'static Declared>,
+    given: Given,
+    wants_help: bool,
+    is_words_only: bool,
+}
+
+impl Typed {
+    fn option(
+        &mut self,
+        text: &str,
+        arg: &OsStr,
+        rest: &mut impl Iterator<Item = OsString>,
+    ) -> Result<(), Usage> {
+        let typed_name = text.split('=').next().unwrap_or(text);
+        let option = known(typed_name)?;
+        let name = option.name;
+        // From the bytes, for a path need not be UTF-8.
+        let joined = (typed_name.len() < text.len() && text.starts_with("--"))
+            .then(|| OsStr::from_bytes(&arg.as_bytes()[typed_name.len() + 1..]).to_owned());
+        let value = match option.value {
+            None if joined.is_some() => {
+                return usage(format!("{name} takes no value"), format!("write {name} alone"));
+            }
+            None => None,
+            Some(value) => {
+                let given = joined.or_else(|| rest.next()).filter(|given| !given.is_empty());
+                let Some(given) = given else {
+                    let kind = if value.name == "FILE" { "file" } else { value.name };
+                    return usage(
+                        format!("{name} names no {kind}"),
+                        format!("write {name} {}", value.name),
+                    );
+                };
+                is_one_of(name, value, &given)?;
+                Some(given)
+            }
+        };
+        if value.is_some() && self.given.has(name) {
+            return usage(format!("{name} stands twice"), "give it once");
+        }
+        self.given.options.push((name, value));
+        Ok(())
+    }
+
+    fn word(&mut self, text: &str, arg: OsString) -> Result<(), Usage> {
+        let Some(command) = self.path.last() else {
+            return self.command(text, COMMANDS);
+        };
+        if let Leads::Below(commands) = command.leads {
+            return self.command(text, commands);
+        }
+        match command.arguments.get(self.given.arguments.len()) {
+            Some(argument) => {
+                is_one_of(argument.value.name, argument.value, &arg)?;
+                self.given.arguments.push(arg);
+                Ok(())
+            }
+            None if text == "help" && command.arguments.is_empty() => {
+                self.wants_help = true;
+                Ok(())
+            }
+            None if COMMANDS.iter().any(|other| other.name == text) => {
+                let problem = format!("two commands: {} and {text}", self.names());
+                usage(problem, "give one command")
+            }
+            None => usage(
+                format!("{text:?} is too much for {}", self.names()),
+                format!("see s1-coralogix {} --help", self.names()),
+            ),
+        }
+    }
+
+    fn command(&mut self, name: &str, known: &'static [Declared]) -> Result<(), Usage> {
+        if name == "help" {
+            self.wants_help = true;
+            return Ok(());
+        }
+        if let Some(command) = known.iter().find(|command| command.name == name) {
+            self.path.push(command);
+            return Ok(());
+        }
+        let names: Vec<&str> = known.iter().map(|command| command.name).collect();
+        let hint = match suggest::nearest(name, names.iter().copied()) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("the commands are {}; see --help", names.join(", ")),
+        };
+        let place = match self.path.is_empty() {
+            true => String::new(),
+            false => format!("{} ", self.names()),
+        };
+        usage(format!("there is no command \"{place}{}\"", name.escape_debug()), hint)
+    }
+
+    /// `queue parked list`
+    fn names(&self) -> String {
+        names(&self.path)
+    }
+
+    fn meant(self) -> Result<Invocation, Usage> {
+        let config = self.given.path("--config");
+        let path = || self.path.iter().map(|command| command.name).collect();
+        let command = match self.path.last() {
+            _ if self.wants_help || self.given.has("--help") => Command::Help(path()),
+            _ if self.given.has("--version") => Command::Version,
+            None => return usage("no command is given", "try run, or see --help"),
+            Some(last) => match last.leads {
+                Leads::To(meaning) => {
+                    self.options_belong(last)?;
+                    self.arguments_are_there(last)?;
+                    meaning(&self.given)?
+                }
+                Leads::Below(commands) => {
+                    let names: Vec<&str> = commands.iter().map(|command| command.name).collect();
+                    let problem = format!("{} needs a command after it", self.names());
+                    return usage(problem, format!("one of {}; see --help", names.join(", ")));
+                }
+            },
+        };
+        Ok(Invocation { command, config })
+    }
+
+    fn options_belong(&self, command: &Declared) -> Result<(), Usage> {
+        let own = |name: &str| command.options.iter().chain(EVERYWHERE).any(|o| o.name == name);
+        match self.given.options.iter().find(|(name, _)| !own(name)) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let mut others = vec![];
+                each(COMMANDS, &mut vec![], &mut |path| {
+                    let last = path.last().expect("a path names a command");
+                    if last.options.iter().any(|option| option.name == *name) {
+                        others.push(names(path));
+                    }
+                });
+                let problem = format!("{name} is no option of {}", self.names());
+                usage(problem, format!("it is one of {}", others.join(", ")))
+            }
+        }
+    }
+
+    fn arguments_are_there(&self, command: &Declared) -> Result<(), Usage> {
+        match command.arguments.get(self.given.arguments.len()) {
+            Some(argument) if argument.needed => {
+                let (names, value) = (self.names(), argument.value.name);
+                let problem = format!("{names} needs {value}: {}", argument.line);
+                usage(problem, format!("write s1-coralogix {names} {value}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Shows each command, and each group before its commands, as the path that leads to it.
+pub fn each(
+    commands: &'static [Declared],
+    path: &mut Vec<&'static Declared>,
+    show: &mut impl FnMut(&[&'static Declared]),
+) {
+    for command in commands {
+        path.push(command);
+        show(path);
+        each(command.below(), path, show);
+        path.pop();
+    }
+}
+
+/// `queue parked list`
+pub fn names(path: &[&'static Declared]) -> String {
+    path.iter().map(|command| command.name).collect::<Vec<_>>().join(" ")
+}
+
+/// Every option there is, some more than once.
+fn options() -> Vec<&'static Choice> {
+    let mut all: Vec<&Choice> = EVERYWHERE.iter().collect();
+    each(COMMANDS, &mut vec![], &mut |path| {
+        all.extend(path.last().expect("a path names a command").options);
+    });
+    all
+}
+
+fn known(typed: &str) -> Result<&'static Choice, Usage> {
+    let all = options();
+    let found = all.iter().find(|option| option.name == typed || option.short == Some(typed));
+    if let Some(option) = found {
+        return Ok(option);
+    }
+    let hint = match suggest::nearest(typed, all.iter().map(|option| option.name)) {
+        Some(near) => format!("did you mean {near}?"),
+        None => "see --help".to_owned(),
+    };
+    usage(format!("there is no option {typed:?}"), hint)
+}
+
+fn is_one_of(of: &str, value: Value, given: &OsStr) -> Result<(), Usage> {
+    match value.is {
+        Is::OneOf(words) if !words.iter().any(|word| *word == given) => {
+            let problem = format!("{:?} is no {} of {of}", given.to_string_lossy(), value.name);
+            usage(problem, format!("it is one of {}", words.join(", ")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').filter(|word| !word.is_empty()).map(OsString::from).collect()
+    }
+
+    #[test]
+    fn every_command_line_has_its_meaning() {
+        use Command::{Check, Help, Run, Status, Version};
+        for (line, command, config) in [
+            ("run", Run { once: false }, None),
+            ("run --once", Run { once: true }, None),
+            ("--once run", Run { once: true }, None),
+            ("run --", Run { once: false }, None),
+            ("check -c a.toml", Check { offline: false }, Some("a.toml")),
+            ("--config a.toml check --offline", Check { offline: true }, Some("a.toml")),
+            ("status --config=a=b", Status { json: false }, Some("a=b")),
+            ("status --json", Status { json: true }, None),
+            ("--help", Help(vec![]), None),
+            ("help", Help(vec![]), None),
+            ("help run", Help(vec!["run"]), None),
+            ("run help", Help(vec!["run"]), None),
+            ("check -h", Help(vec!["check"]), None),
+            ("status --help --json", Help(vec!["status"]), None),
+            ("--version", Version, None),
+            ("-V", Version, None),
+        ] {
+            let config = config.map(PathBuf::from);
+            assert_eq!(parse(words(line)), Ok(Invocation { command, config }), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_a_hint() {
+        for (line, problem, hint) in [
+            ("", "no command is given", "try run, or see --help"),
+            ("rnu", "there is no command \"rnu\"", "did you mean run?"),
+            ("start", "there is no command \"start\"", "the commands are run, check, status"),
+            ("run --onec", "there is no option \"--onec\"", "did you mean --once?"),
+            ("run -x", "there is no option \"-x\"", "see --help"),
+            ("run --once=yes", "--once takes no value", "write --once alone"),
+            ("run --offline", "--offline is no option of run", "it is one of check"),
+            ("run check", "two commands: run and check", "give one command"),
+            ("run now", "\"now\" is too much for run", "see s1-coralogix run --help"),
+            ("run -- --once", "\"--once\" is too much for run", "see s1-coralogix run --help"),
+            ("run --config", "--config names no file", "write --config FILE"),
+            ("run --config=", "--config names no file", "write --config FILE"),
+            ("run -c a -c b", "--config stands twice", "give it once"),
+        ] {
+            let told = parse(words(line)).unwrap_err().to_string();
+            assert!(told.contains(problem), "{line}: {told}");
+            assert!(told.contains(hint), "{line}: {told}");
+        }
+    }
+
+    /// A table with all that commands can have, for no command has all of it.
+    mod with_all_there_is {
+        use super::super::*;
+        use crate::cli::declare::Argument;
+
+        const NOTHING: Declared = Declared {
+            name: "",
+            line: "",
+            about: &[],
+            more: &[],
+            arguments: &[],
+            options: &[],
+            exits: &[],
+            leads: Leads::To(|given| {
+                let path = given.file(0).map_or(String::new(), |file| file.display().to_string());
+                usage(format!("took {path}"), given.argument(1).unwrap_or_default())
+            }),
+        };
+        const FORMS: Value = Value { name: "FORM", is: Is::OneOf(&["old", "new"]) };
+        const LEAF: Declared = Declared {
+            name: "leaf",
+            arguments: &[
+                Argument {
+                    value: Value { name: "FILE", is: Is::File },
+                    line: "the file",
+                    needed: true,
+                },
+                Argument { value: FORMS, line: "the form", needed: false },
+            ],
+            ..NOTHING
+        };
+        const GROUP: Declared = Declared { name: "group", leads: Leads::Below(&[LEAF]), ..NOTHING };
+
+        fn told(words: &[&str]) -> String {
+            let mut typed = Typed { path: vec![&GROUP], ..Typed::default() };
+            let result = words.iter().try_for_each(|word| typed.word(word, word.into()));
+            result.and_then(|()| typed.meant().map(drop)).unwrap_err().to_string()
+        }
+
+        #[test]
+        fn commands_in_groups_take_arguments_by_place() {
+            for (words, says) in [
+                (&["leaf", "help"][..], "took help"),
+                (&["leaf", "a", "new"], "took a\nhint: new"),
+                (&["leaf"], "group leaf needs FILE: the file\nhint: write s1-coralogix group leaf"),
+                (&["leaf", "a", "odd"], "\"odd\" is no FORM of FORM\nhint: it is one of old, new"),
+                (&["leaf", "a", "old", "b"], "\"b\" is too much for group leaf"),
+                (&["laef"], "there is no command \"group laef\"\nhint: did you mean leaf?"),
+                (&[], "group needs a command after it\nhint: one of leaf"),
+            ] {
+                let told = told(words);
+                assert!(told.contains(says), "{words:?}: {told}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_can_be_read_without_doubt() {
+        let all = options();
+        for option in &all {
+            let same = || all.iter().filter(|other| other.name == option.name);
+            assert!(option.name.starts_with("--"), "{}", option.name);
+            assert!(same().all(|other| other.value.is_some() == option.value.is_some()));
+            let everywhere = EVERYWHERE.iter().any(|other| other.name == option.name);
+            assert!(!everywhere || same().count() == 1, "{} is everywhere", option.name);
+            assert!(option.short.is_none() || everywhere, "{}", option.name);
+        }
+        each(COMMANDS, &mut vec![], &mut |path| {
+            let last = path.last().unwrap();
+            let group = !last.below().is_empty();
+            assert!(last.name != "help" && !last.line.ends_with('.'), "{}", names(path));
+            assert!(!group || last.arguments.is_empty() && last.options.is_empty());
+            let needed = last.arguments.iter().map(|argument| argument.needed);
+            assert!(needed.is_sorted_by(|a, b| a >= b), "{}: needed ones come first", names(path));
+        });
+    }
+}
