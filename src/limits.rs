@@ -170,6 +170,8 @@ pub const INDEX_BYTES_MAX: u64 = 4 << 20;
 /// While the disk is full, the reserve is tried for again after at most so many questions for
 /// room: an hour at one every `ROOM_CHECK_SECONDS`.
 pub const RESERVE_PAUSE_ASKED_MAX: u32 = 240;
+/// A process that lived this long has settled: what follows is no crash loop.
+pub const SETTLED_SECONDS: u64 = 60;
 /// Gaps kept one by one. Beyond it the oldest that were told are folded to a number; where none was
 /// told yet, neighbours of one stream and reason become one. 256 of them are 40 KB of memory.
 pub const GAPS_MAX: usize = 256;

@@ -134,6 +134,13 @@ pub struct Place {
     pub skip: u32,
 }
 
+/// As the files in `parked/` are named.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{}", self.seq.0, self.skip)
+    }
+}
+
 /// How far a stream has come; committed together with the records it speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {

@@ -208,5 +208,6 @@ fn plan(config: &Config, mode: Mode) -> Plan {
         retry_max: config.retry.max,
         mode,
         write: config.queue.write,
+        heartbeat: config.heartbeat,
     }
 }

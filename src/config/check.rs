@@ -14,6 +14,7 @@ use crate::config::settings::{Fallback, Setting};
 use crate::config::suggest;
 use crate::config::{Config, Coralogix, Environment, Integration, Network, Queue, Retry};
 use crate::record::{Kind, WriteMode};
+use crate::time::Span;
 
 /// The config, unless something is wrong; and what was found.
 pub fn check(raw: &Raw, environment: &Environment) -> (Option<Config>, Vec<Note>) {
@@ -36,6 +37,7 @@ impl Check<'_> {
         let integrations = self.integrations(raw, plain);
         let queue = self.queue(scope("queue"));
         let retry = self.retry(scope("retry"));
+        let heartbeat = Some(self.span(scope("heartbeat"), "interval"));
         let log_level = self.text(scope("log"), "level").parse().unwrap_or(log::LevelFilter::Info);
         let status_file = PathBuf::from(self.text(scope("status"), "file"));
         let metrics = scope("metrics");
@@ -48,6 +50,7 @@ impl Check<'_> {
             integrations,
             network,
             retry,
+            heartbeat: heartbeat.filter(|every| *every > Span::ZERO),
             log_level,
             status_file,
             metrics_file,

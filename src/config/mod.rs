@@ -34,6 +34,8 @@ pub struct Config {
     pub integrations: Vec<Integration>,
     pub network: Network,
     pub retry: Retry,
+    /// How often the collector tells how it fares; `None`: never.
+    pub heartbeat: Option<Span>,
     pub log_level: log::LevelFilter,
     pub status_file: PathBuf,
     /// Where metrics are written, if they are.

@@ -61,7 +61,7 @@ pub enum Fallback {
 }
 
 /// The sections, in the order in which people should read them.
-pub const SECTIONS: [Section; 8] = [
+pub const SECTIONS: [Section; 9] = [
     Section { name: "coralogix", repeated: false, doc: "Where the records go." },
     Section {
         name: "integration",
@@ -80,6 +80,12 @@ pub const SECTIONS: [Section; 8] = [
         repeated: false,
         doc: "How long to wait after a failure. The wait doubles from min to max, at random \
               points below, and is never shorter than a service's Retry-After.",
+    },
+    Section {
+        name: "heartbeat",
+        repeated: false,
+        doc: "A small record of category \"collector\" that tells Coralogix how the collector \
+              fares, for alerts and dashboards.",
     },
     Section { name: "log", repeated: false, doc: "What is written to stderr." },
     Section { name: "status", repeated: false, doc: "What `s1-coralogix status` reads." },
@@ -370,6 +376,16 @@ pub const SETTINGS: &[Setting] = &[
         Fallback::Value("\"5m\""),
         "\"5m\"",
         "The longest wait.",
+    ),
+    setting(
+        "heartbeat",
+        "interval",
+        Shape::Span { min: Span::ZERO, max: Span::hours(24) },
+        Fallback::Value("\"5m\""),
+        "\"5m\"",
+        "How often it is sent, with the application and subsystem of the first integration; \
+         \"0s\" is never. At most one waits in the queue, so an outage makes no pile of them. \
+         `run --once` sends one at its end.",
     ),
     setting(
         "log",

@@ -27,6 +27,11 @@ pub struct Labels {
 }
 
 impl Labels {
+    /// The collector's host, as a JSON string.
+    pub fn host_json(&self) -> &str {
+        &self.host
+    }
+
     pub fn new(application: &str, subsystem: &str, integration: &str, host: &str) -> Labels {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         Labels {

@@ -22,6 +22,9 @@ impl Core {
         if tick.stop {
             return Action::Exit(End::Done);
         }
+        if let Some(action) = self.say(tick) {
+            return action;
+        }
         if let Some(end) = self.once_ended() {
             return Action::Exit(end);
         }
@@ -101,7 +104,7 @@ impl Core {
             let progress = self.streams[stream].first_progress(source_now)?;
             // Where a stream begins is stored before its first page, so that a box that stays
             // off for days goes on from here, not from `start` before it came back.
-            let keep = Keep { stream, fresh: vec![], progress, known: vec![] };
+            let keep = Keep { stream, fresh: vec![], progress, known: vec![], gone: None };
             let first = self.streams[stream].begin(keep.clone());
             self.pending = Some(first);
             return Some(Action::Store(keep));
@@ -149,6 +152,7 @@ impl Core {
         if self.held.records > 0 && !self.gave_up(&self.sink.lane) {
             sooner(self.sink.lane.due, self.sink.lane.why);
         }
+        sooner(self.say_due(), Why::PollInterval);
         match self.held.room {
             Room::Free => {}
             Room::QueueFull => sooner(Due::At(self.room_due), Why::QueueFull),
@@ -171,6 +175,16 @@ impl Core {
                 || long_wait)
     }
 
+    /// In `--once`: whether nothing more is to be fetched.
+    pub(super) fn streams_over(&self) -> bool {
+        let no_room = self.held.room != Room::Free
+            && (self.room_checks > limits::ONCE_FAILURES_MAX || self.gave_up(&self.sink.lane));
+        self.streams.iter().all(|stream| {
+            let tenant = &self.tenants[stream.plan.tenant];
+            stream.caught_up || no_room || self.gave_up(&stream.lane) || self.gave_up(&tenant.lane)
+        })
+    }
+
     /// How `--once` ends, once nothing more can be done.
     fn once_ended(&self) -> Option<End> {
         if self.plan.mode == Mode::Daemon {
@@ -180,13 +194,7 @@ impl Core {
             return Some(End::TryLater);
         }
         let sink_over = self.held.records == 0 || self.gave_up(&self.sink.lane);
-        let no_room = self.held.room != Room::Free
-            && (self.room_checks > limits::ONCE_FAILURES_MAX || self.gave_up(&self.sink.lane));
-        let streams_over = self.streams.iter().all(|stream| {
-            let tenant = &self.tenants[stream.plan.tenant];
-            stream.caught_up || no_room || self.gave_up(&stream.lane) || self.gave_up(&tenant.lane)
-        });
-        if !(sink_over && streams_over) {
+        if !(sink_over && self.streams_over()) {
             return None;
         }
         let mut lanes = vec![];
@@ -244,6 +252,7 @@ mod tests {
                 retry_max: MINUTE,
                 mode: Mode::Daemon,
                 write: WriteMode::Always,
+                heartbeat: None,
             };
             let progress = Some(Progress { position: date(), from: date() });
             let streams = vec![StreamHeld { progress, known: vec![] }; 2];

@@ -9,7 +9,8 @@
 //!                |--> Send --> Sent --2xx--> Ack --> Stored --> decide
 //!                |               |--one record refused--> Park --> Stored --> decide
 //!                |               '--anything else--> decide
-//!                |--> Info, TokenEnd, Measure --> their events --> decide
+//!                |--> Note --> Noted --> decide
+//!                |--> Info, TokenEnd, Older, Measure --> their events --> decide
 //!                |--> Sleep --> Woke --> decide
 //!                '--> Exit
 //! ```
@@ -23,7 +24,9 @@
 //! is used before its time (P6). Never: does IO, reads a clock or a random source, or fails.
 
 mod decide;
+mod doubt;
 mod lane;
+mod note;
 mod plan;
 mod sink;
 mod source;
@@ -37,6 +40,8 @@ mod tests;
 
 use lane::{Backoff, Lane};
 pub use lane::{Mood, Why};
+pub use note::Note;
+use note::Notes;
 pub use plan::{Mode, Plan, StreamPlan};
 use sink::{Sink, Then};
 pub use source::{Fetch, Keep, PageFacts};
@@ -88,6 +93,15 @@ pub enum Action {
     Park {
         at: Place,
     },
+    /// Take in what the collector says of itself.
+    Note(Note),
+    /// Deliver it from memory; the queue is empty.
+    SendNote(Note),
+    /// Find out whether SentinelOne still has any record of a stream from before this.
+    Older {
+        stream: usize,
+        than: Stamp,
+    },
     /// Look whether there is room again.
     Measure,
     Sleep {
@@ -133,6 +147,13 @@ pub enum Event {
         sent: Sent,
         verdict: SinkVerdict,
     },
+    Noted(Result<Held, StoreTrouble>),
+    NoteSent(SinkVerdict),
+    /// Whether there is such a record.
+    Older {
+        stream: usize,
+        result: Result<bool, SourceTrouble>,
+    },
     Measured(Held),
     Woke,
     /// The queue is beyond help in this process.
@@ -155,6 +176,7 @@ pub struct Core {
     tenants: Vec<Tenant>,
     streams: Vec<Stream>,
     sink: Sink,
+    notes: Notes,
     pending: Option<Pending>,
     /// Which lane goes next: a number of streams and tenants, or the sink.
     turn: usize,
@@ -178,6 +200,7 @@ impl Core {
             tenants: (0..plan.tenants).map(|_| Tenant::new(now, min)).collect(),
             streams: streams.collect(),
             sink: Sink::new(Lane::new(now, min)),
+            notes: Notes::new(&plan, now),
             pending: None,
             turn: 0,
             room_due: now,
@@ -218,6 +241,12 @@ impl Core {
                     Then::Keep => None,
                 }
             }
+            Event::Noted(result) => {
+                self.noted(now, result);
+                None
+            }
+            Event::NoteSent(verdict) => self.note_sent(now, &verdict),
+            Event::Older { stream, result } => self.older(tick, stream, result),
             Event::Measured(held) => {
                 self.hold(held);
                 self.room_due = now + Span::seconds(limits::ROOM_CHECK_SECONDS);
@@ -277,6 +306,9 @@ impl Core {
                 state.clock = page.date.map(|date| (date, tick.now)).or(state.clock);
                 // A single answer without a Date is not without a time.
                 page.date = state.now(tick.now);
+                if let Some(than) = self.streams[stream].doubts(&page) {
+                    return Some(Action::Older { stream, than });
+                }
                 if state.token_end_due == Due::Never && self.plan.mode == Mode::Daemon {
                     state.token_end_due = Due::At(tick.now);
                 }
@@ -294,20 +326,8 @@ impl Core {
                     Action::Store(keep)
                 })
             }
-            Err(SourceTrouble::TokenDoubted) => {
-                let state = &mut self.tenants[tenant];
-                state.token = Token::Doubted;
-                state.doubted_by = Some(stream);
-                state.lane.hurry(tick.now);
-                None
-            }
             Err(trouble) => {
-                let asked_for_patience = matches!(trouble, SourceTrouble::Busy { .. });
-                self.streams[stream].fail(tick.now, trouble, &mut self.backoff);
-                if asked_for_patience {
-                    let lane = &self.streams[stream].lane;
-                    self.rest_tenant(tick.now, tenant, lane.due, lane.not_before);
-                }
+                self.fetch_failed(tick.now, stream, trouble);
                 None
             }
         }

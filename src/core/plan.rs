@@ -13,6 +13,8 @@ pub struct Plan {
     pub retry_max: Span,
     pub mode: Mode,
     pub write: WriteMode,
+    /// How often the collector tells how it fares; `None`: never.
+    pub heartbeat: Option<Span>,
 }
 
 #[derive(Clone, Debug)]
@@ -36,6 +38,7 @@ impl Plan {
     pub(super) fn check(&self) {
         assert!(!self.streams.is_empty(), "a plan has a stream");
         assert!(self.streams.iter().all(|stream| stream.tenant < self.tenants));
+        assert!(self.heartbeat.is_none_or(|every| every > Span::ZERO));
         assert!(self.retry_min > Span::ZERO && self.retry_min <= self.retry_max);
         assert!(self.streams.iter().all(|stream| stream.poll_interval > Span::ZERO));
     }

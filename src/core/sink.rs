@@ -84,7 +84,7 @@ impl Sink {
         assert!(sent.entries > 0, "a request without entries is never sent");
         match verdict {
             SinkVerdict::Accepted { remark } => {
-                self.accepted(now, sent.entries);
+                self.accepted(now, sent.entries, sent.own);
                 self.remarks += u64::from(remark.is_some());
                 Then::Acknowledge { end: sent.end }
             }
@@ -113,8 +113,9 @@ impl Sink {
     }
 
     /// A request from memory was accepted: nothing in the queue is concerned.
-    pub fn accepted(&mut self, now: Mono, entries: u32) {
-        self.delivered += u64::from(entries);
+    /// The collector's `own` words among the entries are no records.
+    pub fn accepted(&mut self, now: Mono, entries: u32, own: u32) {
+        self.delivered += u64::from(entries.saturating_sub(own));
         self.parked_in_a_row = 0;
         self.cautious = false;
         self.waited = false;

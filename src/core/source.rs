@@ -14,6 +14,7 @@ use crate::limits;
 use crate::record::{Cursor, Kind, Progress, RowKey, SourceTrouble, Start, StreamHeld};
 use crate::time::{Due, Mono, Span, Stamp};
 
+use super::doubt::Doubt;
 use super::lane::{Backoff, Lane, Why};
 use super::plan::StreamPlan;
 use super::walk::{Known, Walk};
@@ -45,6 +46,8 @@ pub struct Keep {
     pub progress: Progress,
     /// The fresh keys at or after `progress.from`.
     pub known: Vec<RowKey>,
+    /// A range that SentinelOne does not have any more: to be noted as a gap in the same write.
+    pub gone: Option<(Stamp, Stamp)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +92,8 @@ impl Tenant {
 pub struct Pending {
     pub keep: Keep,
     walk: Option<Walk>,
+    /// SentinelOne's time of the answer.
+    date: Option<Stamp>,
 }
 
 #[derive(Clone, Debug)]
@@ -103,6 +108,7 @@ pub struct Stream {
     pub caught_up: bool,
     /// Records taken in since the start.
     pub collected: u64,
+    pub doubt: Doubt,
 }
 
 impl Stream {
@@ -116,6 +122,7 @@ impl Stream {
             rows_max: limits::PAGE_ROWS_MAX,
             caught_up: false,
             collected: 0,
+            doubt: Doubt::default(),
         }
     }
 
@@ -152,7 +159,24 @@ impl Stream {
     /// The stream's first progress, to be stored before its first page.
     pub fn begin(&mut self, keep: Keep) -> Pending {
         let walk = Walk::starting(keep.progress.from);
-        Pending { keep, walk: Some(walk) }
+        Pending { keep, walk: Some(walk), date: None }
+    }
+
+    /// Whether what comes first on a page makes it doubtful that SentinelOne still has all there
+    /// was since the last walk. Answers with a time that the newest record read was created
+    /// before: if there is any such record still, nothing after it was deleted for its age.
+    pub fn doubts(&mut self, page: &PageFacts) -> Option<Stamp> {
+        let (progress, walk) = (self.progress?, self.walk.as_ref()?);
+        let began = progress.position != progress.from || self.known.count() > 0;
+        let first = page.keys.first().filter(|key| !self.known.has(key));
+        match (first, page.date, &walk.cursor) {
+            (Some(first), Some(date), None) if began => {
+                let coarseness = Span::seconds(limits::SOURCE_COARSENESS_SECONDS);
+                let read = progress.position.max(walk.from) + coarseness;
+                self.doubt.rises(walk.from, first.stamp, date).then_some(read)
+            }
+            _ => None,
+        }
     }
 
     pub fn fetch(&mut self, stream: usize) -> Fetch {
@@ -183,7 +207,8 @@ impl Stream {
         let after = after.counting(&fresh, page.keys.len());
         let goes_on = page.next.is_some() && !page.keys.is_empty() && !after.goes_in_circles();
         self.walk = Some(walk);
-        Pending { keep: Keep { stream, fresh, progress, known }, walk: goes_on.then_some(after) }
+        let keep = Keep { stream, fresh, progress, known, gone: None };
+        Pending { keep, walk: goes_on.then_some(after), date: page.date }
     }
 
     /// The page is in the queue, or had nothing new: go on after it.
@@ -195,6 +220,7 @@ impl Stream {
             self.lane.succeed(now, Due::At(now), Why::Working);
         } else {
             self.caught_up = true;
+            self.doubt.walk_ended(pending.date);
             self.lane.succeed(now, Due::At(now + self.plan.poll_interval), Why::PollInterval);
         }
         // A page that was too long is the exception; go back to full pages step by step.

@@ -23,7 +23,7 @@ impl Core {
         match verdict {
             Some(SinkVerdict::Accepted { remark }) => {
                 let entries = u32::try_from(pending.keep.fresh.len()).expect("a page is small");
-                self.sink.accepted(now, entries);
+                self.sink.accepted(now, entries, 0);
                 self.sink.remarks += u64::from(remark.is_some());
                 // Delivered: only how far the stream has come is left to be stored.
                 let keep = Keep { fresh: vec![], ..pending.keep.clone() };

@@ -11,6 +11,24 @@ use super::source::Token;
 use super::{Core, Why};
 
 impl Core {
+    /// What a question about a stream, unanswered, means for it and for its tenant.
+    pub(super) fn fetch_failed(&mut self, now: Mono, stream: usize, trouble: SourceTrouble) {
+        let tenant = self.streams[stream].plan.tenant;
+        if trouble == SourceTrouble::TokenDoubted {
+            let state = &mut self.tenants[tenant];
+            state.token = Token::Doubted;
+            state.doubted_by = Some(stream);
+            state.lane.hurry(now);
+            return;
+        }
+        let asked_for_patience = matches!(trouble, SourceTrouble::Busy { .. });
+        self.streams[stream].fail(now, trouble, &mut self.backoff);
+        if asked_for_patience {
+            let lane = &self.streams[stream].lane;
+            self.rest_tenant(now, tenant, lane.due, lane.not_before);
+        }
+    }
+
     pub(super) fn token_changed(&mut self, now: Mono, tenant: usize) {
         let state = &mut self.tenants[tenant];
         state.token = Token::Good;

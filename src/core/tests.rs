@@ -33,6 +33,7 @@ impl Driver {
             retry_max: Span::minutes(5),
             mode,
             write: WriteMode::Always,
+            heartbeat: None,
         };
         let now = Mono(1_000_000);
         let core = Core::new(plan, 7, now, opened(progress, 0));

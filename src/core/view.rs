@@ -6,7 +6,7 @@
 use crate::record::{Held, Kind, Progress};
 use crate::time::{Due, Mono, Span, Stamp};
 
-use super::{Core, Lane, Stream, Why};
+use super::{Core, Lane, Mood, Stream, Why};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
@@ -47,6 +47,32 @@ pub struct StreamView {
     pub collected: u64,
     pub caught_up: bool,
     pub known: usize,
+}
+
+impl View {
+    /// The worst mood of all lanes.
+    pub fn mood(&self) -> Mood {
+        let tenants = self.tenants.iter().map(|tenant| tenant.lane.why.mood());
+        let streams = self.streams.iter().map(|stream| stream.lane.why.mood());
+        tenants.chain(streams).chain([self.sink.why.mood()]).max().unwrap_or(Mood::Fine)
+    }
+}
+
+impl TenantView {
+    /// Whole days until the token ends, negative once it has; by SentinelOne's clock, else `wall`.
+    pub fn token_days_left(&self, wall: Stamp) -> Option<i64> {
+        const DAY_US: i64 = 86_400_000_000;
+        let now = self.source_now.unwrap_or(wall);
+        self.token_end.map(|end| end.0.saturating_sub(now.0).div_euclid(DAY_US))
+    }
+}
+
+impl StreamView {
+    /// How far the newest record collected is behind SentinelOne's clock.
+    pub fn lag(&self, source_now: Option<Stamp>) -> Option<Span> {
+        let position = self.progress.map(|progress| progress.position);
+        position.zip(source_now).map(|(position, now)| now.since(position))
+    }
 }
 
 impl Core {

@@ -116,6 +116,10 @@ impl Known {
         Progress { from, ..progress }
     }
 
+    pub fn has(&self, key: &RowKey) -> bool {
+        self.keys.contains(key)
+    }
+
     pub fn count(&self) -> usize {
         self.keys.len()
     }

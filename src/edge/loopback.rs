@@ -255,6 +255,7 @@ pub fn config(base: &str, token: SecretSource, key: SecretSource) -> Config {
         integrations: vec![integration],
         network: network(),
         retry: config::Retry { min: Span::seconds(1), max: Span::minutes(5) },
+        heartbeat: None,
         log_level: log::LevelFilter::Info,
         status_file: std::env::temp_dir().join("s1-coralogix-status.json"),
         metrics_file: None,

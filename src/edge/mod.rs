@@ -62,6 +62,9 @@ pub trait Edge {
     /// The secrets whose files changed since the last call. Cheap: looks, does not read.
     fn fresh_credentials(&mut self) -> Vec<Credential>;
 
+    /// What this process has made the kernel write to disks; `None` where it does not tell.
+    fn disk_written_bytes(&mut self) -> Option<u64>;
+
     /// The end of a tenant's token as the token itself tells it. `None`: it doesn't, or it can't
     /// be read now.
     fn token_end(&mut self, tenant: usize) -> Option<Stamp>;

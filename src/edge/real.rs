@@ -18,7 +18,7 @@ use super::proxy::{BadProxy, ProxyEnvironment};
 use super::secret::plain;
 use super::signal::Inbox;
 use super::tls::Tls;
-use super::{Ask, Credential, Edge, Signals, Woke};
+use super::{Ask, Credential, Edge, Signals, Woke, host};
 use crate::config::{Config, Integration};
 use crate::limits::{
     CA_FILE_BYTES_MAX, CREDENTIAL_LOOK_MS, PAGE_BYTES_MAX, SINK_ANSWER_BYTES_MAX,
@@ -212,6 +212,10 @@ impl Edge for Real {
             fresh.push(Credential::Key);
         }
         fresh
+    }
+
+    fn disk_written_bytes(&mut self) -> Option<u64> {
+        host::disk_written_bytes()
     }
 
     fn token_end(&mut self, tenant: usize) -> Option<Stamp> {

@@ -218,7 +218,7 @@ fn gap_of(at: Place, frame: &Frame, reason: GapReason) -> Gap {
 
 /// Where a record is parked, and where the answer beside it.
 fn paths(at: Place) -> (String, String) {
-    let stem = format!("{PARKED}/{:016x}-{}", at.seq.0, at.skip);
+    let stem = format!("{PARKED}/{at}");
     (format!("{stem}.log"), format!("{stem}.txt"))
 }
 

@@ -141,9 +141,7 @@ impl Lane {
 
 /// The worst mood of all lanes.
 pub fn overall(view: &View) -> Mood {
-    let tenants = view.tenants.iter().map(|tenant| tenant.lane.why.mood());
-    let streams = view.streams.iter().map(|stream| stream.lane.why.mood());
-    tenants.chain(streams).chain([view.sink.why.mood()]).max().unwrap_or(Mood::Fine)
+    view.mood()
 }
 
 /// What the view does not hold.
@@ -194,17 +192,13 @@ impl Status {
         beside: &Beside<'_>,
     ) -> Status {
         let Beside { max_bytes, wall, .. } = *beside;
-        let integrations = view.tenants.iter().zip(&names.tenants).map(|(tenant, name)| {
-            let now = tenant.source_now.unwrap_or(wall);
-            Integration {
+        let integrations =
+            view.tenants.iter().zip(&names.tenants).map(|(tenant, name)| Integration {
                 name: name.clone(),
                 lane: Lane::of(&tenant.lane),
                 token_ends: tenant.token_end.map(|end| end.to_string()),
-                token_days_left: tenant
-                    .token_end
-                    .map(|end| (end.0 - now.0).div_euclid(86_400_000_000)),
-            }
-        });
+                token_days_left: tenant.token_days_left(wall),
+            });
         let rates = beside.rates.iter().copied();
         let streams =
             view.streams.iter().zip(&names.streams).zip(rates).map(|((stream, name), rate)| {

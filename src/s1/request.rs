@@ -51,6 +51,21 @@ pub fn page_path(query: &Query<'_>) -> String {
     path
 }
 
+/// Path and query of any one record that was created before a time. By creation, for a threat that
+/// changes leaves its old `updatedAt`, but no retention spares it for that.
+pub fn older_path(kind: Kind, than: Stamp) -> String {
+    let (list, field, sort) = match kind {
+        Kind::Threats => ("threats", "createdAt", "createdAt"),
+        Kind::Activities => ("activities", "createdAt", "createdAt"),
+        Kind::Alerts => ("cloud-detection/alerts", "reportedAt", "alertInfoReportedAt"),
+    };
+    let than = than.max(Stamp::EPOCH).to_string();
+    format!(
+        "/web/api/v2.1/{list}?{field}__lt={}&sortBy={sort}&sortOrder=asc&limit=1&skipCount=true",
+        utf8_percent_encode(&than, QUERY),
+    )
+}
+
 /// The body that asks when a token ends. It holds the secret: it goes to the socket and nowhere else.
 pub fn token_details_body(token: &Secret) -> Vec<u8> {
     let quoted = serde_json::Value::from(token.reveal());
@@ -91,6 +106,22 @@ mod tests {
             ),
         ] {
             assert_eq!(page_path(&Query { kind, from, cursor, rows_max }), path);
+        }
+    }
+
+    #[test]
+    fn whether_there_is_anything_older_is_asked_by_creation() {
+        let than = Stamp(1_649_149_598_941_691);
+        for (kind, path) in [
+            (
+                Kind::Threats,
+                "threats?createdAt__lt=2022-04-05T09%3A06%3A38.941691Z&sortBy=createdAt",
+            ),
+            (Kind::Alerts, "cloud-detection/alerts?reportedAt__lt=2022-04-05T09%3A06%3A38.941691Z"),
+        ] {
+            let whole = older_path(kind, than);
+            assert!(whole.starts_with(&format!("/web/api/v2.1/{path}")), "{whole}");
+            assert!(whole.ends_with("&sortOrder=asc&limit=1&skipCount=true"), "{whole}");
         }
     }
 

@@ -11,6 +11,7 @@
 //! its own. The simulation runs this same code over a simulated edge and disk.
 
 mod hand;
+mod note;
 
 use crate::coralogix::entry::Labels;
 use crate::coralogix::{body, verdict};
@@ -166,6 +167,23 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         Ok(PageFacts { keys, next, date })
     }
 
+    /// Asks for any one record from before a time.
+    fn older(&mut self, stream: usize, than: Stamp) -> Event {
+        let (kind, tenant) = (self.streams[stream].kind, self.streams[stream].tenant);
+        let ask = Ask::Page(s1::request::older_path(kind, than));
+        let result = match self.edge.ask(tenant, &ask) {
+            Err(NetTrouble::TooLong) => Err(SourceTrouble::TooLong),
+            Err(net) => Err(SourceTrouble::Unreachable(net)),
+            Ok(answer) => s1::verdict::page_verdict(&answer, false).and_then(|()| {
+                let page = s1::page::scan(&answer.body, kind);
+                let page =
+                    page.map_err(|broken| SourceTrouble::BrokenAnswer(broken.to_string()))?;
+                Ok(!page.rows.is_empty())
+            }),
+        };
+        Event::Older { stream, result }
+    }
+
     fn store(&mut self, keep: &Keep) -> Event {
         let stream = &self.streams[keep.stream];
         let mut hand = self.hand.take().filter(|_| !keep.fresh.is_empty());
@@ -173,7 +191,10 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             Some(hand) => hand.frames(stream, keep, &mut self.counters),
             None => &[],
         };
-        let stored = self.queue.append(&stream.name, frames, keep.progress, &keep.known);
+        let stored = match keep.gone {
+            Some(gone) => self.queue.skip(&stream.name, gone, keep.progress),
+            None => self.queue.append(&stream.name, frames, keep.progress, &keep.known),
+        };
         self.stored(stored)
     }
 
@@ -347,6 +368,9 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
                 self.stored(acked)
             }
             Action::Park { at } => self.park(at),
+            Action::Note(note) => self.note(&note),
+            Action::SendNote(note) => self.send_note(&note),
+            Action::Older { stream, than } => self.older(stream, than),
             Action::Measure => Event::Measured(self.queue.held()),
             Action::Sleep { until, .. } => {
                 self.edge.sleep(until);

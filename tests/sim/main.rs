@@ -114,6 +114,7 @@ fn plan(prng: &mut Prng) -> Plan {
         retry_max: Span::minutes(5),
         mode: if prng.chance(25) { Mode::Once } else { Mode::Daemon },
         write: if prng.chance(50) { WriteMode::Always } else { WriteMode::OnFailure },
+        heartbeat: prng.chance(50).then(|| Span::minutes(1 + prng.below(60))),
     }
 }
 

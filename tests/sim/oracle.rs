@@ -42,6 +42,7 @@ pub fn judge(shared: &Shared, retry_max_ms: u64) {
         assert!(there || poison, "{:?} {} of {} was lost", row.kind, row.id, row.stamp);
         assert!(!(there && poison));
     }
+    judge_words(shared, excused);
     assert_eq!(shared.sink.dropped_for_age, 0, "records were sent with a stamp too old");
     check_rate(shared, "sink", shared.sent_in_outage, &shared.faults.sink_outage, retry_max_ms);
     check_rate(
@@ -51,6 +52,21 @@ pub fn judge(shared: &Shared, retry_max_ms: u64) {
         &shared.faults.source_outage,
         retry_max_ms,
     );
+}
+
+/// Each refused record is a gap that was told, once unless something broke; nothing else is one.
+fn judge_words(shared: &Shared, excused: bool) {
+    let untold: Vec<&str> = shared.untold().collect();
+    assert!(untold.is_empty(), "nobody was told of the gaps of {untold:?}");
+    let mut told = BTreeSet::new();
+    for word in shared.sink.words.iter().filter(|word| word.what == "gap") {
+        let is_true = shared.tenant.rows.iter().any(|row| {
+            is_poison(&row.json, shared.poison_every)
+                && word.tells_of(&format!("acme/{}", row.kind.name()), row.stamp)
+        });
+        assert!(is_true, "a gap that is none: {word:?}");
+        assert!(told.insert(word.gap) || excused, "told twice though nothing broke: {word:?}");
+    }
 }
 
 /// Into an outage goes one request each half of the longest backoff, on average, and a few more

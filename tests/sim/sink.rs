@@ -5,6 +5,7 @@
 
 use std::io::Read;
 
+use s1_coralogix::coralogix::entry::OWN_CATEGORY;
 use s1_coralogix::time::{Span, Stamp};
 use serde::Deserialize;
 
@@ -26,10 +27,37 @@ pub struct Received {
     pub text: String,
 }
 
+/// What the collector said of itself.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Word {
+    #[serde(rename = "type")]
+    pub what: String,
+    #[serde(default)]
+    pub gap: u64,
+    #[serde(default)]
+    pub stream: String,
+    pub from: Option<String>,
+    pub to: Option<String>,
+    #[serde(default)]
+    pub reason: String,
+}
+
 #[derive(Default)]
 pub struct Sink {
     pub received: Vec<Received>,
+    pub words: Vec<Word>,
     pub dropped_for_age: u64,
+}
+
+impl Word {
+    /// Whether this is the gap of a record that was refused.
+    pub fn tells_of(&self, stream: &str, stamp: Stamp) -> bool {
+        let read = |text: &Option<String>| text.as_deref().and_then(Stamp::parse);
+        self.reason == "refused"
+            && self.stream == stream
+            && read(&self.from).is_some_and(|from| from <= stamp)
+            && read(&self.to).is_some_and(|to| to >= stamp)
+    }
 }
 
 impl Sink {
@@ -41,7 +69,8 @@ impl Sink {
     /// Takes a batch in. `poison` refuses the batch when it holds such a record.
     pub fn accept(&mut self, gzip: &[u8], now: Stamp, poison: impl Fn(&str) -> bool) -> bool {
         let entries = entries(gzip);
-        if entries.iter().any(|entry| poison(&entry.text)) {
+        let records = entries.iter().filter(|entry| entry.category != OWN_CATEGORY);
+        if records.into_iter().any(|entry| poison(&entry.text)) {
             return false;
         }
         for entry in entries {
@@ -51,10 +80,12 @@ impl Sink {
             let fits = |stamp: Stamp| {
                 now.since(stamp) <= Span::hours(24) && stamp.since(now) <= Span::hours(4)
             };
-            if stamp.is_none_or(fits) {
-                self.received.push(Received { category: entry.category, text: entry.text });
-            } else {
+            if !stamp.is_none_or(fits) {
                 self.dropped_for_age += 1;
+            } else if entry.category == OWN_CATEGORY {
+                self.words.push(serde_json::from_str(&entry.text).expect("a JSON object"));
+            } else {
+                self.received.push(Received { category: entry.category, text: entry.text });
             }
         }
         true

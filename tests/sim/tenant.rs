@@ -79,6 +79,19 @@ impl Tenant {
         }
     }
 
+    /// Any one record whose first version is older.
+    fn older(&self, kind: Kind, than: Stamp, now: Stamp) -> String {
+        let first = |id| self.rows.iter().filter(|row| row.id == id).map(|row| row.stamp).min();
+        let found = self.rows.iter().find(|row| {
+            row.kind == kind
+                && row.visible <= now
+                && row.hidden_from.is_none_or(|hidden| now < hidden)
+                && first(row.id) < Some(than)
+        });
+        let json = found.map_or("", |row| row.json.as_str());
+        format!(r#"{{"data":[{json}],"pagination":{{"nextCursor":null,"totalItems":0}}}}"#)
+    }
+
     fn page(&self, path: &str, now: Stamp) -> String {
         let (list, query) = path.split_once('?').expect("a page has a query");
         let kind = match list.rsplit('/').next() {
@@ -91,6 +104,9 @@ impl Tenant {
             let found = pairs.into_iter().find(|(key, _)| *key == name);
             found.map(|(_, value)| value.replace("%3A", ":").replace("%2E", "."))
         };
+        if let Some(than) = value("createdAt__lt") {
+            return self.older(kind, Stamp::parse(&than).expect("a time"), now);
+        }
         let filter = if kind == Kind::Threats { "updatedAt__gte" } else { "createdAt__gte" };
         let from = Stamp::parse(&value(filter).expect("the filter is sent on every page"));
         let from = from.expect("the filter is a time");

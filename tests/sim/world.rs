@@ -294,6 +294,10 @@ impl Edge for SimEdge {
         over.into_iter().map(|(_, credential)| credential).collect()
     }
 
+    fn disk_written_bytes(&mut self) -> Option<u64> {
+        None
+    }
+
     fn token_end(&mut self, _: usize) -> Option<Stamp> {
         None
     }
@@ -325,6 +329,21 @@ impl Shared {
         for received in &self.sink.received {
             wanted.remove(received.text.as_str());
         }
+        wanted.extend(self.untold());
         wanted
+    }
+
+    /// Records that the sink refused and whose gap it was not told of.
+    pub fn untold(&self) -> impl Iterator<Item = &str> {
+        let refused = self
+            .tenant
+            .rows
+            .iter()
+            .filter(|row| row.hidden_from.is_none() && is_poison(&row.json, self.poison_every));
+        let untold = refused.filter(|row| {
+            let stream = format!("acme/{}", row.kind.name());
+            !self.sink.words.iter().any(|word| word.tells_of(&stream, row.stamp))
+        });
+        untold.map(|row| row.json.as_str())
     }
 }

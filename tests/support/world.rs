@@ -33,6 +33,7 @@ pub struct Settings {
     pub proxy: Option<String>,
     pub ca_file: bool,
     pub tls: bool,
+    pub heartbeat: String,
     pub log_level: String,
     /// Whether secrets come from the environment instead of files.
     pub secrets_from_environment: bool,
@@ -83,6 +84,8 @@ impl Default for Settings {
             proxy: None,
             ca_file: true,
             tls: true,
+            // Off, so that every record of a test is one that was published.
+            heartbeat: "0s".to_string(),
             log_level: "debug".to_string(),
             secrets_from_environment: false,
             extra: String::new(),
@@ -204,13 +207,14 @@ impl World {
         }
         text += &format!(
             "connect_timeout = \"{}\"\ntimeout = \"{}\"\nallow_http = {}\n\n\
-             [retry]\nmin = \"{}\"\nmax = \"{}\"\n\n[log]\nlevel = \"{}\"\n\n\
+             [retry]\nmin = \"{}\"\nmax = \"{}\"\n\n[heartbeat]\ninterval = \"{}\"\n\n[log]\nlevel = \"{}\"\n\n\
              [status]\nfile = \"{}\"\n{}",
             s.connect_timeout,
             s.timeout,
             !s.tls,
             s.retry_min,
             s.retry_max,
+            s.heartbeat,
             s.log_level,
             path("status.json"),
             s.extra
