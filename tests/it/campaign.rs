@@ -100,6 +100,12 @@ impl Campaign {
         false
     }
 
+    /// What was found at the end of a life of several rounds; the last of them answers for it.
+    pub fn life(&mut self, outcome: Result<(), String>) -> bool {
+        self.rounds -= 1;
+        self.round(outcome)
+    }
+
     /// Adds the end of one ledger.
     pub fn settle(&mut self, balance: &Balance) {
         self.published += balance.published as u64;

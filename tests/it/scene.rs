@@ -4,7 +4,7 @@
 //! what was seen: the balance, the status, the last requests and the end of the log.
 
 use std::ops::{Deref, DerefMut};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -46,8 +46,10 @@ impl Scene {
     pub fn with(change: impl FnOnce(&mut Settings)) -> Scene {
         let mut settings = Settings::default();
         change(&mut settings);
-        let program = Path::new(env!("CARGO_BIN_EXE_s1-coralogix"));
-        Scene { world: World::new(program, settings), daemon: None, log: String::new() }
+        // Another build of it, say one with a bug planted, can be put in its place.
+        let other = std::env::var_os("S1C_PROGRAM").map(PathBuf::from);
+        let program = other.unwrap_or_else(|| env!("CARGO_BIN_EXE_s1-coralogix").into());
+        Scene { world: World::new(&program, settings), daemon: None, log: String::new() }
     }
 
     // The program.

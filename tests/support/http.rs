@@ -224,6 +224,10 @@ impl Server {
         self.stop_accepting(Life::Away);
     }
 
+    pub fn is_away(&self) -> bool {
+        self.acceptor.lock().unwrap().is_none()
+    }
+
     pub fn bring_back(&self) {
         assert!(self.acceptor.lock().unwrap().is_none(), "the server was not away");
         // Another process may hold the port for a moment as its own end of a connection.

@@ -92,6 +92,8 @@ pub struct Seen {
     /// 0: no answer was sent.
     pub status: u16,
     pub rows: usize,
+    /// The highest position among the rows.
+    pub reached_us: Option<i64>,
 }
 
 impl Seen {

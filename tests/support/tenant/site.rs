@@ -19,6 +19,13 @@ use crate::support::http::{Act, Reply, Request, Site};
 const API: &str = "/web/api/v2.1/";
 const JSON: &str = "application/json";
 
+/// How many rows an answer had, and how far they reach.
+#[derive(Clone, Copy, Default)]
+struct Shown {
+    rows: usize,
+    reached_us: Option<i64>,
+}
+
 /// What stands behind a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -61,16 +68,16 @@ impl Site for Inner {
         let place = Place::of(request.path());
         let query = decode_pairs(request.query());
         let has_cursor = query.iter().any(|(name, value)| name == "cursor" && !value.is_empty());
-        let (reply, rows, fault, slow) = self.state.change(|state| {
+        let (reply, shown, fault, slow) = self.state.change(|state| {
             let fault = state.rules.take(&place.names(has_cursor), |_| true);
-            let (reply, rows) = match fault.as_ref().and_then(|fault| fault.act(&self.clock)) {
-                Some(act) => (Err(act), 0),
+            let (reply, shown) = match fault.as_ref().and_then(|fault| fault.act(&self.clock)) {
+                Some(act) => (Err(act), Shown::default()),
                 None => {
-                    let (reply, rows) = self.reply(state, place, request, fault.as_ref());
-                    (Ok(reply), rows)
+                    let (reply, shown) = self.reply(state, place, request, fault.as_ref());
+                    (Ok(reply), shown)
                 }
             };
-            (reply, rows, fault, state.knobs.slow)
+            (reply, shown, fault, state.knobs.slow)
         });
         let act = match reply {
             Err(act) => act,
@@ -93,7 +100,8 @@ impl Site for Inner {
                     Act::Reply(reply) => reply.status,
                     _ => 0,
                 },
-                rows,
+                rows: shown.rows,
+                reached_us: shown.reached_us,
             });
         });
         act
@@ -107,8 +115,9 @@ impl Inner {
         place: Place,
         request: &Request,
         fault: Option<&Fault>,
-    ) -> (Reply, usize) {
-        let plain = |(status, body): (u16, String)| (Reply::new(status, JSON, body), 0);
+    ) -> (Reply, Shown) {
+        let plain =
+            |(status, body): (u16, String)| (Reply::new(status, JSON, body), Shown::default());
         if place == Place::SystemStatus {
             return plain((200, r#"{"data":{"health":"ok"}}"#.to_string()));
         }
@@ -126,12 +135,13 @@ impl Inner {
                     plain((401, error_body(4_010_010, "Authentication Failed", "null")))
                 }
                 None => match page(state, kind, request.query(), fault) {
-                    Ok((body, rows)) => (Reply::new(200, JSON, body), rows),
+                    Ok((body, shown)) => (Reply::new(200, JSON, body), shown),
                     Err(Refused(body)) => plain((400, body)),
                 },
             },
             (Place::Nowhere, _) => {
-                (Reply::new(404, "text/plain; charset=utf-8", "404 page not found\n"), 0)
+                let reply = Reply::new(404, "text/plain; charset=utf-8", "404 page not found\n");
+                (reply, Shown::default())
             }
             _ => plain((405, error_body(4_050_010, "Method not allowed", "null"))),
         }
@@ -204,7 +214,7 @@ fn page(
     kind: Kind,
     query: &str,
     fault: Option<&Fault>,
-) -> Result<(Vec<u8>, usize), Refused> {
+) -> Result<(Vec<u8>, Shown), Refused> {
     const EMPTY_END: &str = "ZW1wdHk%3D";
     let mut query = Query::read(kind, query)?;
     let totals = state.knobs.totals;
@@ -223,7 +233,9 @@ fn page(
     if kind == Kind::Activities {
         picked.total = picked.total.min(50_000);
     }
-    Ok((page_body(&picked, totals, fault), picked.rows.len()))
+    let reached_us = picked.rows.iter().map(|row| row.draft.position_us()).max();
+    let shown = Shown { rows: picked.rows.len(), reached_us };
+    Ok((page_body(&picked, totals, fault), shown))
 }
 
 fn page_body(picked: &Picked<'_>, totals: Totals, fault: Option<&Fault>) -> Vec<u8> {
