@@ -49,6 +49,20 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
+/// Text of a remote party in full, for a terminal: its lines stay, what a terminal would obey is
+/// escaped.
+pub fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | ' ' => out.push(c),
+            c if c.is_control() || is_invisible(c) => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// Characters that reorder or hide the text around them; a terminal obeys them like controls.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -94,6 +108,12 @@ mod tests {
             assert_eq!(asked(text, date), span, "{text}");
         }
         assert_eq!(retry_after_of(None, date), None);
+    }
+
+    #[test]
+    fn a_text_shown_in_full_gives_a_terminal_no_orders() {
+        assert_eq!(harmless("a\nb \u{1b}[31m\u{202e}c\t\r"), "a\nb \\u{1b}[31m\\u{202e}c\\t\\r");
+        assert_eq!(harmless("caf\u{e9} \u{20ac}"), "caf\u{e9} \u{20ac}");
     }
 
     #[test]

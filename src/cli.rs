@@ -9,6 +9,7 @@ use std::path::PathBuf;
 pub mod declare;
 mod help;
 mod parse;
+pub mod queue;
 pub mod table;
 
 pub use help::{help, wrapped};
@@ -77,8 +78,11 @@ pub enum Command {
     Run { once: bool },
     /// Say what works and what does not; `offline`: only what can be seen without the network.
     Check { offline: bool },
-    /// Say what the daemon is doing; `json`: as it stands in the status file.
-    Status { json: bool },
+    /// Say what the daemon is doing; `json`: as it stands in the status file; `watch`: again and
+    /// again.
+    Status { json: bool, watch: bool },
+    /// Look at the queue, or change it.
+    Queue(queue::Ask),
     /// Print `help` of the command that these words name; none name the program.
     Help(Vec<&'static str>),
     /// Print `version`.

@@ -6,7 +6,7 @@
 use super::Exit;
 use super::declare::Text::{Lines, Paragraph, Rows};
 use super::declare::{Argument, Choice, Declared, Is, Leads, Text, Value};
-use super::{Command, Given};
+use super::{Command, Given, usage};
 
 /// Taken when nothing else names a config.
 pub const CONFIG_DEFAULT: &str = "/etc/s1-coralogix/config.toml";
@@ -61,7 +61,7 @@ pub const EVERYWHERE: &[Choice] = &[
 ];
 
 /// The commands.
-pub const COMMANDS: &[Declared] = &[RUN, CHECK, STATUS];
+pub const COMMANDS: &[Declared] = &[RUN, CHECK, STATUS, super::queue::QUEUE];
 
 const RUN: Declared = Declared {
     name: "run",
@@ -164,13 +164,19 @@ const STATUS: Declared = Declared {
         ),
     ],
     arguments: NO_ARGUMENTS,
-    options: &[Choice::flag("--json", "print it as JSON, for monitoring")],
+    options: &[
+        Choice::flag("--json", "print it as JSON, for monitoring"),
+        Choice::flag("--watch", "draw it anew every two seconds, until interrupted"),
+    ],
     exits: &[
         (Exit::Done, "the daemon runs and is healthy"),
         (Exit::Failed, "the daemon runs, but something is wrong"),
         (Exit::NotRunning, "the daemon is not running"),
     ],
-    leads: Leads::To(|given: &Given| Ok(Command::Status { json: given.has("--json") })),
+    leads: Leads::To(|given: &Given| match (given.has("--json"), given.has("--watch")) {
+        (true, true) => usage("--json and --watch do not go together", "give one of them"),
+        (json, watch) => Ok(Command::Status { json, watch }),
+    }),
 };
 
 /// What the daemon does on a signal.

@@ -3,7 +3,9 @@
 //! Promises: a failure is told with its remedy and its exit code; a closed pipe is no failure.
 
 pub mod check;
+pub mod paint;
 pub mod panics;
+pub mod queue;
 pub mod run;
 pub mod settings;
 pub mod status;
@@ -65,7 +67,15 @@ pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
                 Err(why) => Err(Failure::new(Exit::Failed, format!("Failed to print: {why}"))),
             }
         }
-        Command::Status { json } => status::status(&config, json),
+        Command::Status { json, watch } => {
+            let how = match (json, watch) {
+                (_, true) => status::How::Watch,
+                (true, _) => status::How::Json,
+                _ => status::How::Table,
+            };
+            status::status(&config, how)
+        }
+        Command::Queue(ask) => queue::execute(&config, &ask),
         Command::Help(path) => print(&cli::help(&path)),
         Command::Version => print(&format!("{}\n", cli::version())),
     }

@@ -13,7 +13,7 @@ use crate::edge::notify::Notify;
 use crate::edge::{Edge, Real, host};
 use crate::queue::real::RealDisk;
 use crate::queue::sled::SledOpener;
-use crate::queue::{Queue, QueueLimits, RealQueue};
+use crate::queue::{Finding, OpenError, Queue, QueueLimits, RealQueue};
 use crate::record::{Opened, StreamName};
 use crate::report::{Files, Names, Report};
 use crate::time::Mono;
@@ -142,12 +142,16 @@ impl Daemon<'_> {
     }
 }
 
-fn open_queue(config: &Config) -> Result<(RealQueue, Opened), Failure> {
+/// The queue that the config names, for this process alone.
+pub(super) fn take_queue(config: &Config) -> Result<(RealQueue, Opened, Vec<Finding>), OpenError> {
     let dir = &config.queue.dir;
     let (disk, opener) = (RealDisk::new(dir), SledOpener::new(dir));
-    let names = stream_names(config);
-    let (queue, opened, findings) = Queue::open(disk, opener, queue_limits(config), &names)
-        .map_err(|why| Failure::new(Exit::Failed, why))?;
+    Queue::open(disk, opener, queue_limits(config), &stream_names(config))
+}
+
+fn open_queue(config: &Config) -> Result<(RealQueue, Opened), Failure> {
+    let (queue, opened, findings) =
+        take_queue(config).map_err(|why| Failure::new(Exit::Failed, why))?;
     findings.iter().for_each(|finding| log::warn!("{}", finding.text));
     Ok((queue, opened))
 }

@@ -4,21 +4,63 @@
 //! daemon does not run. Never: opens the queue.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal;
 use std::path::Path;
 
 use crate::cli::Exit;
-use crate::edge::{clock, config_file};
+use crate::edge::{clock, config_file, host};
 use crate::report::{Lane, Status};
 use crate::time::{Span, Stamp};
 
+use super::paint::Paint;
 use super::{COLUMNS, Failure, print, wrapped};
 
 /// Where the status file is when the config can't be read: it may be readable for root alone, and
 /// anybody may look at the status.
 const STATUS_FILE_DEFAULT: &str = "/run/s1-coralogix/status.json";
 
+/// `status --watch` draws anew this often; the daemon writes at most every second.
+const WATCH_EVERY: Span = Span::seconds(2);
+
+/// How the status is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    Table,
+    Json,
+    /// The table, drawn anew until the command is interrupted.
+    Watch,
+}
+
 /// Shows the status file that the config names.
-pub fn status(config_file: &Path, json: bool) -> Result<Exit, Failure> {
+pub fn status(config_file: &Path, how: How) -> Result<Exit, Failure> {
+    if how == How::Watch {
+        return watch(config_file);
+    }
+    let json = how == How::Json;
+    let (text, exit) = look(config_file, json)?;
+    print(&text)?;
+    Ok(exit)
+}
+
+/// Draws over what it drew before, so that nothing flickers and the scrollback stays clean.
+fn watch(config_file: &Path) -> Result<Exit, Failure> {
+    if !std::io::stdout().is_terminal() {
+        let text = "--watch draws on a terminal, and stdout is none. Leave it out, or take --json";
+        return Err(Failure::new(Exit::Usage, text));
+    }
+    print("\x1b[H\x1b[2J")?;
+    loop {
+        let text = match look(config_file, false) {
+            Ok((text, _)) => text,
+            Err(failure) => format!("{}\n", failure.text),
+        };
+        let lines: String = text.lines().map(|line| format!("{line}\x1b[K\n")).collect();
+        print(&format!("\x1b[H{lines}\x1b[J"))?;
+        clock::pause(WATCH_EVERY);
+    }
+}
+
+fn look(config_file: &Path, json: bool) -> Result<(String, Exit), Failure> {
     let config = config_file::load(config_file);
     let (file, queue_dir) = match &config {
         Ok((config, _)) => (config.status_file.as_path(), Some(config.queue.dir.as_path())),
@@ -45,20 +87,21 @@ pub fn status(config_file: &Path, json: bool) -> Result<Exit, Failure> {
         }
     };
     let running = is_running(&status, queue_dir);
-    if json {
+    let text = if json {
         let mut value =
             serde_json::to_value(&status).map_err(|why| Failure::new(Exit::Failed, why))?;
         value["running"] = running.into();
-        print(&format!("{value:#}\n"))?;
+        format!("{value:#}\n")
     } else {
-        let table = Table { status: &status, running, age: age(file), out: String::new() };
-        print(&table.written())?;
-    }
-    Ok(match () {
+        let (age, colour) = (age(file), host::shows_colour());
+        Table { status: &status, running, age, colour, out: String::new() }.written()
+    };
+    let exit = match () {
         () if !running => Exit::NotRunning,
         () if status.state == "healthy" => Exit::Done,
         () => Exit::Failed,
-    })
+    };
+    Ok((text, exit))
 }
 
 /// The lock on the queue tells best; where it can't be looked at, the process does.
@@ -80,6 +123,7 @@ struct Table<'a> {
     status: &'a Status,
     running: bool,
     age: Option<Span>,
+    colour: bool,
     out: String,
 }
 
@@ -100,7 +144,12 @@ impl Table<'_> {
             (true, "stuck") => "stuck (a person has to act)",
             (true, state) => state,
         };
-        self.line(0, &format!("s1-coralogix {}: {state}", status.version));
+        let paint = match self.running {
+            true => Paint::of_mood(&status.state),
+            false => Paint::Bad,
+        };
+        let state = paint.on(state, self.colour);
+        let _ = writeln!(self.out, "s1-coralogix {}: {state}", status.version);
         let who = match self.running {
             true => {
                 let uptime = Span::seconds(status.uptime_seconds);
@@ -117,12 +166,13 @@ impl Table<'_> {
 
     fn sources(&mut self) {
         let status = self.status;
-        self.columns("\nSentinelOne", "state", "collected", "position");
+        self.columns("\nSentinelOne", Cell::plain("state"), "collected", "position");
         for stream in &status.streams {
             let behind = |s| format!("{} ago", Span::seconds(s));
             let position = stream.lag_seconds.map_or("-".to_owned(), behind);
             let collected = stream.collected.to_string();
-            self.columns(&stream.name, state(&stream.lane), &collected, &position);
+            let state = Cell::of(&stream.lane, self.running);
+            self.columns(&stream.name, state, &collected, &position);
             // What its integration suffers from is told there, once.
             let told_below = status.integrations.iter().any(|one| {
                 let rest = stream.name.strip_prefix(one.name.as_str());
@@ -148,9 +198,9 @@ impl Table<'_> {
 
     fn sink(&mut self) {
         let (sink, queue) = (&self.status.coralogix, &self.status.queue);
-        self.columns("\nCoralogix", "state", "delivered", "waiting");
+        self.columns("\nCoralogix", Cell::plain("state"), "delivered", "waiting");
         let (delivered, waiting) = (sink.delivered.to_string(), queue.waiting.to_string());
-        self.columns("delivery", state(&sink.lane), &delivered, &waiting);
+        self.columns("delivery", Cell::of(&sink.lane, self.running), &delivered, &waiting);
         self.explain("", &sink.lane);
         let (bytes, most) = (size(queue.bytes), size(queue.max_bytes));
         let room = match queue.room.as_str() {
@@ -202,13 +252,18 @@ impl Table<'_> {
     }
 
     /// A name that is too long for its column has a line of its own.
-    fn columns(&mut self, name: &str, state: &str, left: &str, right: &str) {
+    fn columns(&mut self, name: &str, state: Cell<'_>, left: &str, right: &str) {
         let name = match name.trim_start().chars().count() > NAME_CHARS {
             true => format!("{name}\n{:NAME_CHARS$}", ""),
             false => name.to_owned(),
         };
         let width = NAME_CHARS + usize::from(name.starts_with('\n'));
-        let _ = writeln!(self.out, "{name:<width$} {state:<18} {left:>12} {right:>12}");
+        let padded = format!("{:<18}", state.text);
+        let state = match state.paint {
+            Some(paint) => paint.on(&padded, self.colour),
+            None => padded,
+        };
+        let _ = writeln!(self.out, "{name:<width$} {state} {left:>12} {right:>12}");
     }
 
     fn explain(&mut self, whose: &str, lane: &Lane) {
@@ -247,6 +302,25 @@ impl Table<'_> {
 
 const NAME_CHARS: usize = 32;
 
+/// A word of the table, and its colour if it has one.
+#[derive(Clone, Copy)]
+struct Cell<'a> {
+    text: &'a str,
+    paint: Option<Paint>,
+}
+
+impl<'a> Cell<'a> {
+    fn plain(text: &'a str) -> Cell<'a> {
+        Cell { text, paint: None }
+    }
+
+    /// How a lane is; what a daemon that is gone said of itself has no colour.
+    fn of(lane: &'a Lane, running: bool) -> Cell<'a> {
+        let paint = running.then(|| Paint::of_mood(&lane.mood));
+        Cell { text: state(lane), paint }
+    }
+}
+
 /// The reason in a word or two; those that are none in the words of a person.
 fn state(lane: &Lane) -> &str {
     match lane.reason.as_str() {
@@ -271,11 +345,11 @@ fn count(n: i64, what: &str) -> String {
 }
 
 /// RFC 3339 without the fraction.
-fn seconds(stamp: &str) -> String {
+pub(super) fn seconds(stamp: &str) -> String {
     Stamp::parse(stamp).map_or_else(|| stamp.to_owned(), Stamp::to_the_second)
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     for (unit, one) in UNITS {
         if bytes >= one {
@@ -368,7 +442,7 @@ mod tests {
 
     fn shown(status: &Status, running: bool) -> String {
         let age = Some(Span::seconds(3));
-        Table { status, running, age, out: String::new() }.written()
+        Table { status, running, age, colour: false, out: String::new() }.written()
     }
 
     #[test]
@@ -389,6 +463,19 @@ mod tests {
             text.contains("Last WARN of 3, at 2026-01-31T00:00:00Z:\n  Coralogix: asked"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn colours_change_nothing_but_the_colour() {
+        let status = status();
+        let age = Some(Span::seconds(3));
+        let table = Table { status: &status, running: true, age, colour: true, out: String::new() };
+        let mut plain = table.written();
+        assert!(plain.contains("\x1b[31m") && plain.contains("\x1b[32m"), "{plain}");
+        for code in ["\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"] {
+            plain = plain.replace(code, "");
+        }
+        assert_eq!(plain, shown(&status, true));
     }
 
     #[test]

@@ -70,6 +70,12 @@ pub fn mono() -> Mono {
     Mono(seconds.saturating_mul(1_000).saturating_add(ms))
 }
 
+/// Lets time pass between two drawings of a command that watches; the daemon sleeps elsewhere.
+#[expect(clippy::disallowed_methods, reason = "the edge waits for the rest of the program")]
+pub fn pause(span: crate::time::Span) {
+    std::thread::sleep(span.as_duration());
+}
+
 /// The box's own idea of the calendar. May be decades off.
 #[expect(clippy::disallowed_methods, reason = "the edge reads the clocks")]
 pub fn local() -> Stamp {

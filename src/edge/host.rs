@@ -32,6 +32,13 @@ pub fn disk_written_bytes() -> Option<u64> {
     line.trim().parse().ok()
 }
 
+/// Whether stdout is a terminal that shows colours, and its owner wants them (no-color.org).
+pub fn shows_colour() -> bool {
+    use std::io::IsTerminal;
+    let is_dumb = variable("TERM").is_none_or(|term| term == "dumb");
+    std::io::stdout().is_terminal() && !is_dumb && variable("NO_COLOR").is_none()
+}
+
 /// Whether people here can be shown a check mark.
 pub fn speaks_utf8() -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable);

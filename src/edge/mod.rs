@@ -15,6 +15,7 @@ pub mod logging;
 pub mod net;
 pub mod notify;
 pub mod probe;
+pub mod progress;
 pub mod proxy;
 pub mod real;
 pub mod secret;

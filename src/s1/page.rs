@@ -318,6 +318,17 @@ pub fn id_number(id: &str) -> Option<u64> {
     id_of(id.as_bytes())
 }
 
+/// When SentinelOne made this id: its ids are snowflakes, milliseconds since 2017 above 23 bits of
+/// sequence. Observed in public samples of 2019 to 2025, documented nowhere; so it is told to people
+/// and decides nothing.
+pub fn id_made_at(id: &str) -> Option<Stamp> {
+    const EPOCH_MS: u64 = 1_483_228_800_000;
+    /// Real ids have 18 or 19 digits.
+    const LEAST: u64 = 100_000_000_000_000_000;
+    let id = number::<u64>(id.as_bytes()).filter(|id| *id >= LEAST && *id < 1 << 63)?;
+    i64::try_from((id >> 23) + EPOCH_MS).ok().map(Stamp::from_ms)
+}
+
 /// A number that arrived as a number or as a text.
 fn number<N: std::str::FromStr>(token: &[u8]) -> Option<N> {
     let text = unquoted(token);

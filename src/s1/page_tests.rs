@@ -254,3 +254,13 @@ fn on_any_json_the_scanner_agrees_with_a_parser() {
         }
     }
 }
+
+#[test]
+fn an_id_tells_when_it_was_made() {
+    // The id in a public sample's cursor, taken in the second that this tells.
+    let made = id_made_at("1778148227837931640").unwrap();
+    assert_eq!(made.to_the_second(), "2023-09-20T09:03:06Z");
+    for none in ["", "12", "0199aa", "18446744073709551615", "abc"] {
+        assert_eq!(id_made_at(none), None, "{none}");
+    }
+}

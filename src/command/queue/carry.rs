@@ -1,0 +1,130 @@
+//! `queue export` and `queue import`: the way to move a queue to another box.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::{look, progressing, take};
+use crate::cli::Exit;
+use crate::command::{Failure, print};
+use crate::config::Config;
+use crate::edge::clock;
+use crate::edge::progress::Progress;
+use crate::frame::Frame;
+use crate::queue::bundle::{self, BundleError, Tally};
+
+pub fn export(config: &Config, file: &Path) -> Result<Exit, Failure> {
+    let shown = file.display();
+    if file.exists() {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("Failed to export the queue: {shown} is there already. Name another file"),
+        ));
+    }
+    let mut queue = take(config, "export the queue")?;
+    let failed = |why: &dyn std::fmt::Display| {
+        let text = format!("Failed to export the queue to {shown}: {why}");
+        Failure::new(Exit::Failed, text)
+    };
+    let parked = parked_frames(config)?;
+    let mut part = file.as_os_str().to_owned();
+    part.push(".part");
+    let part = Path::new(&part);
+    let written = write_part(part, |out| {
+        let mut progress = Progress::new("Exporting");
+        queue.export(out, &parked, &mut progressing(&mut progress))
+    });
+    queue.close(clock::mono());
+    let tally = match written.and_then(|tally| Ok(fs::rename(part, file).map(|()| tally)?)) {
+        Ok(tally) => tally,
+        Err(why) => {
+            // Half a file helps nobody, and the error matters more than a failure to remove it.
+            let _ = fs::remove_file(part);
+            return Err(failed(&with_remedy(&why)));
+        }
+    };
+    print(&format!(
+        "{} written to {shown}.\nThe queue in {} still holds the same records: do not start this \
+         daemon again once the other box has imported them, or they are delivered twice. Remove \
+         that directory when the other box has delivered.\n",
+        counted(tally),
+        config.queue.dir.display()
+    ))
+}
+
+pub fn import(config: &Config, file: &Path) -> Result<Exit, Failure> {
+    let shown = file.display();
+    let failed = |why: &BundleError| {
+        let text = format!("Failed to import {shown}: {}", with_remedy(why));
+        Failure::new(Exit::Failed, text)
+    };
+    let mut opened = File::open(file).map_err(|why| failed(&why.into()))?;
+    let tally = bundle::verify(&mut BufReader::new(&opened)).map_err(|why| failed(&why))?;
+    let bytes = opened.metadata().map_or(0, |meta| meta.len());
+    if bytes > config.queue.max_size_bytes {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!(
+                "Failed to import {shown}: its {bytes} bytes are more than queue.max_size. Raise \
+                 queue.max_size; nothing was changed"
+            ),
+        ));
+    }
+    opened.rewind().map_err(|why| failed(&why.into()))?;
+    let mut queue = take(config, "import into the queue")?;
+    let outcome = {
+        let mut progress = Progress::new("Importing");
+        queue.import(&mut BufReader::new(&opened), tally, &mut progressing(&mut progress))
+    };
+    queue.close(clock::mono());
+    outcome.map_err(|why| failed(&why))?;
+    print(&format!("{} taken over from {shown}; the next run delivers them.\n", counted(tally)))
+}
+
+fn parked_frames(config: &Config) -> Result<Vec<Frame>, Failure> {
+    let mut looked = look(config)?;
+    let unreadable = |why: io::Error| {
+        let text = format!("Failed to export a parked record: {why}. Drop it, or read it by hand");
+        Failure::new(Exit::Failed, text)
+    };
+    let parked = looked.inspector.parked().map_err(unreadable)?;
+    let frames = parked.iter().map(|one| looked.inspector.parked_frame(&one.name));
+    frames.collect::<io::Result<Vec<Frame>>>().map_err(unreadable)
+}
+
+/// Writes a file whole and synced, readable by its owner only.
+fn write_part(
+    part: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<Tally, BundleError>,
+) -> Result<Tally, BundleError> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(part)?;
+    let mut out = BufWriter::new(file);
+    let tally = write(&mut out)?;
+    out.into_inner().map_err(|why| BundleError::File(why.into_error()))?.sync_all()?;
+    Ok(tally)
+}
+
+fn with_remedy(why: &BundleError) -> String {
+    match why {
+        BundleError::File(why) => why.to_string(),
+        BundleError::NotWhole(why) => {
+            format!("{why}. Copy the file again, or export again; nothing was changed")
+        }
+        BundleError::Collected(stream) => format!(
+            "the queue has already collected {stream}, so its records would come twice. Import \
+             into an empty queue.dir before the first run"
+        ),
+        BundleError::Queue(why) => format!(
+            "{why}. What was taken over stays; to begin again, remove queue.dir and import anew"
+        ),
+    }
+}
+
+fn counted(tally: Tally) -> String {
+    format!(
+        "{} waiting and {} parked records and the positions of {} streams were",
+        tally.records, tally.parked, tally.streams
+    )
+}

@@ -1,0 +1,111 @@
+//! `queue stats`: what the queue's directory holds, in numbers.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::super::status::{seconds, size};
+use super::super::{Failure, print};
+use super::{contents, look};
+use crate::cli::Exit;
+use crate::config::Config;
+use crate::queue::inspect::{Contents, Waiting};
+use crate::time::Stamp;
+
+#[derive(Default)]
+struct Sum {
+    records: u64,
+    raw_bytes: u64,
+    oldest: Option<Stamp>,
+    newest: Option<Stamp>,
+}
+
+pub fn stats(config: &Config, json: bool) -> Result<Exit, Failure> {
+    let mut looked = look(config)?;
+    let contents = contents(&mut looked, "Reading the queue");
+    let parked = looked.inspector.parked().unwrap_or_default();
+    let quarantined = looked.inspector.quarantined();
+    let streams = by_stream(&contents);
+    let waiting: u64 = streams.values().map(|sum| sum.records).sum();
+    let disk: u64 = contents.waiting.iter().map(|frame| u64::from(frame.len)).sum();
+    let is_exact = looked.is_exact();
+    if json {
+        let rows: Vec<_> = streams.iter().map(|(name, sum)| row(name, sum)).collect();
+        let value = json!({
+            "schema": 1,
+            "dir": looked.dir.display().to_string(),
+            "in_use": looked.in_use,
+            "waiting": waiting,
+            "waiting_is_exact": is_exact,
+            "frames": contents.waiting.len(),
+            "disk_bytes": disk,
+            "streams": rows,
+            "log_files": contents.files,
+            "log_bytes": contents.bytes,
+            "delivered_frames_in_log": contents.delivered.len(),
+            "damaged_places": contents.damage.len(),
+            "parked": parked.len(),
+            "quarantined": quarantined.len(),
+            "quarantined_bytes": quarantined.iter().map(|(_, bytes)| bytes).sum::<u64>(),
+        });
+        return print(&format!("{value:#}\n"));
+    }
+    let mut out = format!("queue {}{}\n", looked.dir.display(), used(looked.in_use));
+    let at_most = if is_exact { "" } else { "at most " };
+    let frames = contents.waiting.len();
+    out += &format!(
+        "  waiting      {at_most}{waiting} records in {frames} frames, {} on disk\n",
+        size(disk)
+    );
+    if !is_exact && waiting > 0 {
+        out += "               (only a running daemon knows which of them are delivered)\n";
+    }
+    out += &format!("  log          {} files, {}\n", contents.files, size(contents.bytes));
+    let damage = contents.damage.len();
+    if damage > 0 {
+        out += &format!("  damaged      {damage} places; see s1-coralogix queue verify\n");
+    }
+    out += &format!("  parked       {} records that Coralogix refused\n", parked.len());
+    let bytes = quarantined.iter().map(|(_, bytes)| bytes).sum::<u64>();
+    out += &format!("  quarantine   {} things, {}\n", quarantined.len(), size(bytes));
+    if !streams.is_empty() {
+        out += &format!("\n{:<30} {:>9}  {:<20}  {}\n", "stream", "waiting", "oldest", "newest");
+    }
+    let at = |stamp: Option<Stamp>| stamp.map_or("-".into(), |at| seconds(&at.to_string()));
+    for (name, sum) in &streams {
+        let (oldest, newest) = (at(sum.oldest), at(sum.newest));
+        out += &format!("{name:<30} {:>9}  {oldest:<20}  {newest}\n", sum.records);
+    }
+    print(&out)
+}
+
+fn used(in_use: Option<bool>) -> &'static str {
+    match in_use {
+        Some(true) => ", in use by the running daemon",
+        Some(false) => ", not in use",
+        None => "",
+    }
+}
+
+fn row(name: &str, sum: &Sum) -> serde_json::Value {
+    json!({
+        "name": name,
+        "waiting": sum.records,
+        "json_bytes": sum.raw_bytes,
+        "oldest": sum.oldest.map(|at| at.to_string()),
+        "newest": sum.newest.map(|at| at.to_string()),
+    })
+}
+
+fn by_stream(contents: &Contents) -> BTreeMap<String, Sum> {
+    let mut streams: BTreeMap<String, Sum> = BTreeMap::new();
+    for frame in &contents.waiting {
+        let sum = streams.entry(frame.stream.to_string()).or_default();
+        let Waiting { entries, skip, raw_len, oldest, newest, .. } = *frame;
+        sum.records += u64::from(entries - skip);
+        sum.raw_bytes += u64::from(raw_len);
+        sum.oldest = Some(sum.oldest.map_or(oldest, |at| at.min(oldest)));
+        sum.newest = Some(sum.newest.map_or(newest, |at| at.max(newest)));
+    }
+    streams
+}

@@ -1,0 +1,51 @@
+//! `queue verify`: every frame read, every checksum checked.
+//!
+//! Exit codes of its own: 0 all is whole, 1 something is damaged, 2 it could not be looked at.
+
+use super::{look, progressing};
+use crate::cli::Exit;
+use crate::command::{Failure, print};
+use crate::config::Config;
+use crate::edge::progress::Progress;
+
+pub fn verify(config: &Config) -> Result<Exit, Failure> {
+    let mut looked = look(config).map_err(|failure| Failure { exit: Exit::Usage, ..failure })?;
+    let contents = {
+        let mut progress = Progress::new("Checking the queue");
+        looked.inspector.verify(&mut progressing(&mut progress))
+    };
+    let parked = looked.inspector.parked().unwrap_or_default();
+    let unreadable: Vec<_> = parked.iter().filter(|parked| parked.key.is_none()).collect();
+    let mut out = String::new();
+    for damage in &contents.damage {
+        out += &format!(
+            "{} at byte {}: {} bytes are damaged\n",
+            damage.file, damage.offset, damage.bytes
+        );
+    }
+    for parked in &unreadable {
+        out += &format!("parked/{}.log is damaged\n", parked.name);
+    }
+    let frames = contents.waiting.len() + contents.delivered.len();
+    out += &format!(
+        "{frames} frames in {} files and {} parked records read",
+        contents.files,
+        parked.len()
+    );
+    let damaged = contents.damage.len() + unreadable.len();
+    if damaged == 0 {
+        out += "; everything is whole\n";
+        print(&out)?;
+        return Ok(Exit::Done);
+    }
+    let running = match looked.in_use {
+        Some(true) => "The running daemon sets damaged frames aside when it comes to them",
+        _ => "The next start sets them aside",
+    };
+    out += &format!(
+        "; {damaged} places are damaged.\n{running} in quarantine/, and asks SentinelOne for their \
+         records again. Check the disk (dmesg, smartctl).\n"
+    );
+    print(&out)?;
+    Ok(Exit::Failed)
+}
