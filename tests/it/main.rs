@@ -27,6 +27,7 @@ mod openwrt;
 mod polling;
 mod power;
 mod queue;
+mod queue_commands;
 mod scene;
 mod servers;
 mod tidy;

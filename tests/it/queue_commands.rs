@@ -1,0 +1,170 @@
+//! `queue` as people type it, beside a daemon that runs and one that is stopped.
+
+use std::fs;
+use std::sync::Arc;
+
+use crate::scene::Scene;
+use crate::support::data::Kind;
+
+/// Coralogix is away, and so many activities wait.
+fn with_waiting(count: usize) -> (Scene, Vec<u64>) {
+    let mut scene = Scene::new();
+    scene.ingress.server.take_away();
+    let ids = scene.tenant().publish(Kind::Activities, count);
+    scene.run();
+    scene.wait_waiting(count as u64);
+    (scene, ids)
+}
+
+fn said(scene: &Scene, args: &[&str], code: i32) -> String {
+    let ended = scene.command(args);
+    assert_eq!(ended.code, Some(code), "{args:?}\n{}{}", ended.out, ended.err);
+    format!("{}{}", ended.out, ended.err)
+}
+
+#[test]
+fn what_waits_can_be_looked_at_while_the_daemon_runs() {
+    let (mut scene, ids) = with_waiting(120);
+    let stats = said(&scene, &["queue", "stats"], 0);
+    assert!(stats.contains("in use by the running daemon"), "{stats}");
+    assert!(stats.contains("waiting      120 records in"), "{stats}");
+    assert!(stats.contains("acme/activities"), "{stats}");
+    assert!(stats.lines().all(|line| line.chars().count() <= 80 || line.contains('/')), "{stats}");
+    let json: serde_json::Value =
+        serde_json::from_str(&said(&scene, &["queue", "stats", "--json"], 0)).unwrap();
+    assert_eq!(json["waiting"], 120);
+    assert_eq!(json["waiting_is_exact"], true);
+
+    let list = said(&scene, &["queue", "list", "--limit", "7"], 0);
+    assert_eq!(list.lines().count(), 1 + 7 + 1, "{list}");
+    assert!(list.contains(&ids[0].to_string()) && list.contains("and 113 more"), "{list}");
+    let all = said(&scene, &["queue", "list", "--limit", "0", "--json"], 0);
+    let listed: Vec<String> = all
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|row| row["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(listed, ids.iter().map(u64::to_string).collect::<Vec<_>>());
+    assert_eq!(said(&scene, &["queue", "list", "--stream", "acme/threats"], 0).lines().count(), 1);
+
+    let show = said(&scene, &["queue", "show", &ids[30].to_string()], 0);
+    assert!(show.contains("waiting at") && show.contains("30 records before it"), "{show}");
+    assert!(show.contains("\"activityType\""), "the record itself\n{show}");
+    let none = said(&scene, &["queue", "show", "1000000000000000001"], 1);
+    assert!(none.contains("is not in the queue"), "{none}");
+    assert!(said(&scene, &["queue", "verify"], 0).contains("everything is whole"));
+
+    // Looking has changed nothing.
+    scene.ingress.server.bring_back();
+    scene.settle();
+    scene.stop();
+    scene.assert_exactly_once();
+    let show = said(&scene, &["queue", "show", &ids[30].to_string()], 1);
+    assert!(show.contains("delivered"), "{show}");
+}
+
+#[test]
+fn what_changes_the_queue_asks_for_the_daemon_to_be_stopped() {
+    let (mut scene, _) = with_waiting(5);
+    let file = scene.path("queue.export");
+    for args in [
+        &["queue", "export", file.to_str().unwrap()][..],
+        &["queue", "parked", "drop", "--all"],
+        &["queue", "parked", "retry", "--all"],
+    ] {
+        let text = said(&scene, args, 1);
+        assert!(text.contains("Stop it first"), "{args:?}: {text}");
+    }
+    assert!(!file.exists());
+    scene.ingress.server.bring_back();
+    scene.settle();
+    scene.stop();
+    scene.assert_exactly_once();
+}
+
+#[test]
+fn damage_is_found_and_its_place_is_told() {
+    let (mut scene, _) = with_waiting(50);
+    scene.kill();
+    let log = fs::read_dir(scene.queue_dir().join("log")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&log).unwrap();
+    let at = bytes.len() - 9;
+    bytes[at] ^= 0xff;
+    fs::write(&log, bytes).unwrap();
+    let text = said(&scene, &["queue", "verify"], 1);
+    assert!(text.contains("bytes are damaged") && text.contains("log/00"), "{text}");
+    fs::rename(scene.queue_dir(), scene.path("elsewhere")).unwrap();
+    said(&scene, &["queue", "verify"], 2);
+    fs::rename(scene.path("elsewhere"), scene.queue_dir()).unwrap();
+    scene.ingress.server.bring_back();
+    scene.run();
+    scene.settle();
+    scene.assert_nothing_lost();
+}
+
+#[test]
+fn another_box_goes_on_where_this_one_stopped_and_nothing_comes_twice() {
+    let (mut scene, _) = with_waiting(1_500);
+    scene.stop();
+    let file = scene.path("queue.export");
+    let export = said(&scene, &["queue", "export", file.to_str().unwrap()], 0);
+    assert!(export.contains("1500 waiting"), "{export}");
+    assert!(said(&scene, &["queue", "export", file.to_str().unwrap()], 1).contains("there already"));
+    // The other box: the same config, an empty directory.
+    fs::rename(scene.queue_dir(), scene.path("old-box")).unwrap();
+    let mut damaged = fs::read(&file).unwrap();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    scene.write_file("damaged.export", "");
+    fs::write(scene.path("damaged.export"), damaged).unwrap();
+    let refused = scene.path("damaged.export");
+    let text = said(&scene, &["queue", "import", refused.to_str().unwrap()], 1);
+    assert!(text.contains("nothing was changed"), "{text}");
+    let import = said(&scene, &["queue", "import", file.to_str().unwrap()], 0);
+    assert!(import.contains("1500 waiting"), "{import}");
+    let again = said(&scene, &["queue", "import", file.to_str().unwrap()], 1);
+    assert!(again.contains("already collected"), "{again}");
+    scene.ingress.server.bring_back();
+    scene.tenant().publish(Kind::Threats, 20);
+    scene.run();
+    scene.settle();
+    scene.poll_again();
+    scene.stop();
+    scene.assert_exactly_once();
+    scene.assert_in_order();
+}
+
+#[test]
+fn a_parked_record_is_shown_sent_again_or_given_up() {
+    let mut scene = Scene::new();
+    let ids = scene.tenant().publish(Kind::Activities, 60);
+    let poison: Vec<String> = [7, 31].map(|n| format!("\"id\": \"{}\"", ids[n])).to_vec();
+    scene.ingress.turn(|knobs| {
+        knobs.poison = Some(Arc::new(move |text| poison.iter().any(|one| text.contains(one))));
+    });
+    scene.run();
+    scene.wait_status_is("/queue/parked", "2");
+    let list = said(&scene, &["queue", "parked", "list"], 0);
+    assert!(list.contains(&ids[7].to_string()) && list.contains(&ids[31].to_string()), "{list}");
+    let names: Vec<String> = said(&scene, &["queue", "parked", "list", "--json"], 0)
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|row| row["name"].as_str().unwrap().to_owned())
+        .collect();
+    let show = said(&scene, &["queue", "parked", "show", &names[0]], 0);
+    assert!(show.contains("refused with: ") && show.contains("\"activityType\""), "{show}");
+    scene.wait_status_is("/queue/waiting", "0");
+    scene.stop();
+    said(&scene, &["queue", "parked", "retry", "nonsense"], 1);
+    said(&scene, &["queue", "parked", "retry", &names[0]], 0);
+    let dropped = said(&scene, &["queue", "parked", "drop", &names[1]], 0);
+    assert!(dropped.contains("1 record given up"), "{dropped}");
+    assert!(said(&scene, &["queue", "parked", "list"], 0).contains("No record is parked"));
+    scene.ingress.turn(|knobs| knobs.poison = None);
+    scene.run();
+    scene.wait_delivered(59);
+    scene.wait_status_is("/queue/waiting", "0");
+    scene.stop();
+    assert_eq!(scene.ledger.deliveries_of(ids[7]).len(), 1);
+    assert_eq!(scene.ledger.deliveries_of(ids[31]).len(), 0);
+}
