@@ -30,5 +30,6 @@ mod queue;
 mod queue_commands;
 mod scene;
 mod servers;
+mod status_schema;
 mod tidy;
 mod trail;

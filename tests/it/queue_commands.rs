@@ -109,7 +109,9 @@ fn another_box_goes_on_where_this_one_stopped_and_nothing_comes_twice() {
     let file = scene.path("queue.export");
     let export = said(&scene, &["queue", "export", file.to_str().unwrap()], 0);
     assert!(export.contains("1500 waiting"), "{export}");
-    assert!(said(&scene, &["queue", "export", file.to_str().unwrap()], 1).contains("there already"));
+    assert!(
+        said(&scene, &["queue", "export", file.to_str().unwrap()], 1).contains("there already")
+    );
     // The other box: the same config, an empty directory.
     fs::rename(scene.queue_dir(), scene.path("old-box")).unwrap();
     let mut damaged = fs::read(&file).unwrap();
