@@ -220,7 +220,7 @@ impl<D: Disk> Inspector<D> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other?,
         };
-        items.sort_by(|a, b| a.name.cmp(&b.name));
+        items.sort_by_key(|item| super::parked::place_of(&item.name));
         let mut parked = Vec::new();
         for Item { name, len, .. } in items {
             let Some(name) = name.strip_suffix(".log") else { continue };

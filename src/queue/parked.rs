@@ -223,7 +223,7 @@ fn paths(at: Place) -> (String, String) {
 }
 
 /// The place that a file in `parked/` is named after.
-fn place_of(name: &str) -> Option<Place> {
+pub(super) fn place_of(name: &str) -> Option<Place> {
     let (seq, skip) = name.strip_suffix(".log")?.split_once('-')?;
     Some(Place { seq: Seq(u64::from_str_radix(seq, 16).ok()?), skip: skip.parse().ok()? })
 }

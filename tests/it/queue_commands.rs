@@ -59,8 +59,8 @@ fn what_waits_can_be_looked_at_while_the_daemon_runs() {
     scene.settle();
     scene.stop();
     scene.assert_exactly_once();
-    let show = said(&scene, &["queue", "show", &ids[30].to_string()], 1);
-    assert!(show.contains("delivered"), "{show}");
+    let show = said(&scene, &["queue", "show", &ids[30].to_string()], 0);
+    assert!(show.contains("delivered (accepted by Coralogix)"), "{show}");
 }
 
 #[test]
