@@ -167,6 +167,7 @@ fn a_parked_record_is_shown_sent_again_or_given_up() {
     scene.wait_delivered(59);
     scene.wait_status_is("/queue/waiting", "0");
     scene.stop();
-    assert_eq!(scene.ledger.deliveries_of(ids[7]).len(), 1);
-    assert_eq!(scene.ledger.deliveries_of(ids[31]).len(), 0);
+    let story = format!("{list}\n{names:?}\n{}", scene.story());
+    assert_eq!(scene.ledger.deliveries_of(ids[7]), [1], "{story}");
+    assert_eq!(scene.ledger.deliveries_of(ids[31]), [0], "{story}");
 }
