@@ -362,7 +362,7 @@ pub(super) fn size(bytes: u64) -> String {
 /// The table, for what feeds it any status there can be.
 #[cfg(any(test, fuzzing))]
 pub fn table_of(status: &Status, running: bool) -> String {
-    Table { status, running, age: None, out: String::new() }.written()
+    Table { status, running, age: None, colour: false, out: String::new() }.written()
 }
 
 #[cfg(test)]
