@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let settings = Settings { log_level: "info".to_string(), ..Settings::default() };
-    let world = World::new(&program, settings);
+    let world = World::new(program.into(), settings);
     let stop = Arc::new(Watched::new(false));
     let good = thread::scope(|scope| {
         scope.spawn(|| publish(&world, &stop));

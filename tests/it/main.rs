@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod appliance;
 mod campaign;
 mod commands;
 mod credentials;
@@ -28,6 +29,7 @@ mod polling;
 mod power;
 mod queue;
 mod queue_commands;
+mod relay;
 mod scene;
 mod servers;
 mod status_schema;

@@ -4,13 +4,14 @@
 //! what was seen: the balance, the status, the last requests and the end of the log.
 
 use std::ops::{Deref, DerefMut};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::support::data::Kind;
 use crate::support::process::{Ended, Process};
+use crate::support::program::Program;
 use crate::support::tenant::{Seen, Tenant};
 use crate::support::world::{Settings, World};
 
@@ -47,9 +48,8 @@ impl Scene {
         let mut settings = Settings::default();
         change(&mut settings);
         // Another build of it, say one with a bug planted, can be put in its place.
-        let other = std::env::var_os("S1C_PROGRAM").map(PathBuf::from);
-        let program = other.unwrap_or_else(|| env!("CARGO_BIN_EXE_s1-coralogix").into());
-        Scene { world: World::new(&program, settings), daemon: None, log: String::new() }
+        let program = Program::under_test(env!("CARGO_BIN_EXE_s1-coralogix"));
+        Scene { world: World::new(program, settings), daemon: None, log: String::new() }
     }
 
     // The program.

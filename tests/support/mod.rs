@@ -20,6 +20,7 @@ pub mod http;
 pub mod ingress;
 pub mod ledger;
 pub mod process;
+pub mod program;
 pub mod proxy;
 pub mod temp;
 pub mod tenant;

@@ -5,14 +5,14 @@
 
 use std::io::{PipeReader, PipeWriter, Read};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
+use super::program::Program;
 use super::watched::Watched;
 
 /// How a child ended.
@@ -39,13 +39,13 @@ pub struct Process {
 
 impl Process {
     /// Starts a program with these arguments and nothing but these environment variables.
-    pub fn start(program: &Path, args: &[&str], environment: &[(&str, String)]) -> Process {
+    pub fn start(program: &Program, args: &[&str], environment: &[(&str, String)]) -> Process {
         let (pipe, stderr) = std::io::pipe().unwrap();
         Process::start_on(program, args, environment, pipe, stderr)
     }
 
     /// Starts it as systemd does: `JOURNAL_STREAM` names the very stream that stderr is.
-    pub fn start_as_service(program: &Path, args: &[&str]) -> Process {
+    pub fn start_as_service(program: &Program, args: &[&str]) -> Process {
         let (pipe, stderr) = std::io::pipe().unwrap();
         let stat = rustix::fs::fstat(&stderr).unwrap();
         let stream = format!("{}:{}", stat.st_dev, stat.st_ino);
@@ -53,13 +53,14 @@ impl Process {
     }
 
     fn start_on(
-        program: &Path,
+        program: &Program,
         args: &[&str],
         environment: &[(&str, String)],
         pipe: PipeReader,
         stderr: PipeWriter,
     ) -> Process {
-        let mut child = Command::new(program)
+        let mut child = program
+            .command()
             .args(args)
             .env_clear()
             .envs(environment.iter().map(|(name, value)| (*name, value.as_str())))
@@ -67,7 +68,7 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(stderr)
             .spawn()
-            .unwrap_or_else(|error| panic!("failed to start {}: {error}", program.display()));
+            .unwrap_or_else(|error| panic!("failed to start {program:?}: {error}"));
         let (out, err) = (Arc::new(Watched::default()), Arc::new(Watched::default()));
         let stdout = child.stdout.take().unwrap();
         let readers = [follow(stdout, Arc::clone(&out)), follow(pipe, Arc::clone(&err))];
@@ -129,8 +130,17 @@ impl Process {
 
     /// The largest resident set so far, in KiB; `None` where the system does not tell.
     pub fn peak_rss_kib(&self) -> Option<u64> {
+        self.memory_kib("VmHWM:")
+    }
+
+    /// The resident set of this moment.
+    pub fn rss_kib(&self) -> Option<u64> {
+        self.memory_kib("VmRSS:")
+    }
+
+    fn memory_kib(&self, name: &str) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        let line = status.lines().find(|line| line.starts_with(name))?;
         line.split_whitespace().nth(1)?.parse().ok()
     }
 }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::ingress::Ingress;
 use super::ledger::Ledger;
 use super::process::Process;
+use super::program::Program;
 use super::temp::TempDir;
 use super::tenant::Tenant;
 use super::tls::{Authority, Flaw};
@@ -35,6 +36,8 @@ pub struct Settings {
     pub tls: bool,
     pub heartbeat: String,
     pub log_level: String,
+    /// Below the world's directory.
+    pub status_file: String,
     /// Whether secrets come from the environment instead of files.
     pub secrets_from_environment: bool,
     /// Put behind everything else.
@@ -87,6 +90,7 @@ impl Default for Settings {
             // Off, so that every record of a test is one that was published.
             heartbeat: "0s".to_string(),
             log_level: "debug".to_string(),
+            status_file: "status.json".to_string(),
             secrets_from_environment: false,
             extra: String::new(),
         }
@@ -99,13 +103,14 @@ pub struct World {
     pub tenants: Vec<Tenant>,
     pub ingress: Ingress,
     pub authority: Authority,
-    program: PathBuf,
+    /// What is started from now on.
+    pub program: Program,
     temp: TempDir,
 }
 
 impl World {
     /// Starts the servers and writes the files; the program is not started yet.
-    pub fn new(program: &Path, settings: Settings) -> World {
+    pub fn new(program: Program, settings: Settings) -> World {
         let temp = TempDir::new("s1-coralogix");
         let authority = Authority::new("test authority");
         authority.write_pem(temp.path());
@@ -117,7 +122,6 @@ impl World {
             .map(|integration| Tenant::start(&integration.name, tls("tenant"), &ledger))
             .collect();
         let ingress = Ingress::start(tls("ingress"), &ledger);
-        let program = program.to_path_buf();
         let world = World { settings, ledger, tenants, ingress, authority, program, temp };
         world.write_key(&world.ingress.key());
         for nth in 0..world.tenants.len() {
@@ -216,7 +220,7 @@ impl World {
             s.retry_max,
             s.heartbeat,
             s.log_level,
-            path("status.json"),
+            path(&s.status_file),
             s.extra
         );
         text
@@ -250,7 +254,7 @@ impl World {
 
     /// The status file, if it is there and whole.
     pub fn status(&self) -> Option<Value> {
-        serde_json::from_slice(&fs::read(self.path("status.json")).ok()?).ok()
+        serde_json::from_slice(&fs::read(self.path(&self.settings.status_file)).ok()?).ok()
     }
 
     /// Waits until the status file satisfies `look`. A file can't be waited for, so it is read

@@ -1,0 +1,133 @@
+//! The shipped binary where it will live: memory, and a root that has nothing else in it.
+//!
+//! Promises: S1C_PROGRAM names a static binary for this machine; without it, or without root and a
+//! memory cgroup for the box, a test says what is missing and counts as passed, and with CI set it
+//! fails. Every cgroup made here is removed again.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::scene::Scene;
+use crate::support::data::Kind;
+use crate::support::program::Program;
+use crate::support::temp::TempDir;
+
+/// What issue, README and docs/BUILDING.md promise of a collector that has nothing to do.
+const IDLE_KIB: u64 = 8 << 10;
+/// The memory of the smallest box, for the program and the pages of its files together.
+const BOX_BYTES: u64 = 64 << 20;
+
+/// Whether a test is to be left out because something is missing.
+fn skipped(missing: Option<String>) -> bool {
+    let Some(missing) = missing else { return false };
+    assert!(env::var_os("CI").is_none(), "CI must have it: {missing}");
+    eprintln!("skipped: {missing}");
+    true
+}
+
+/// The static binary under test, if it runs on this machine as it is.
+fn shipped() -> Result<PathBuf, String> {
+    match (env::var_os("S1C_PROGRAM"), env::var_os("S1C_RUNNER")) {
+        (Some(binary), None) => fs::canonicalize(binary).map_err(|error| error.to_string()),
+        _ => Err("S1C_PROGRAM names no static binary for this machine".to_string()),
+    }
+}
+
+#[test]
+fn an_idle_collector_with_an_open_queue_is_small() {
+    if skipped(shipped().err()) {
+        return;
+    }
+    let mut scene = Scene::new();
+    scene.run();
+    scene.poll_again();
+    let empty = scene.daemon().rss_kib().expect("the system tells");
+    scene.tenant().publish_with(Kind::Activities, 10, |draft| draft.size = 2_600);
+    scene.settle();
+    scene.poll_again();
+    let idle = scene.daemon().rss_kib().expect("the system tells");
+    println!("RSS {empty} KiB before the first record, {idle} KiB after the tenth");
+    scene.stop();
+    assert!(idle.max(empty) < IDLE_KIB, "{empty} and {idle} KiB");
+}
+
+#[test]
+fn a_read_only_box_with_64_megabytes_and_nothing_but_the_binary_is_enough() {
+    let group = Group::new();
+    if skipped(shipped().err()) || skipped(group.as_ref().err().cloned()) {
+        return;
+    }
+    let (binary, group) = (shipped().unwrap(), group.unwrap());
+    let root = TempDir::new("s1-coralogix-box");
+    let mut scene = Scene::with(|settings| settings.status_file = "run/status.json".to_string());
+    for writable in ["queue", "run"] {
+        fs::create_dir(scene.path(writable)).unwrap();
+    }
+    let world = scene.path("");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/packaging/box.sh");
+    scene.program =
+        Program::of(["sh".as_ref(), &*script, &group.path, root.path(), &world, &binary]);
+
+    scene.ingress.server.take_away();
+    scene.tenant().publish_with(Kind::Activities, 20_000, |draft| draft.size = 2_600);
+    scene.tenant().publish(Kind::Threats, 300);
+    scene.run();
+    scene.wait_waiting(20_300);
+    scene.kill();
+    scene.run();
+    scene.wait_up();
+    scene.ingress.server.bring_back();
+    scene.settle();
+    scene.poll_again();
+    scene.stop();
+    println!("at most {} KiB with the pages of its files", group.peak() >> 10);
+    scene.assert_exactly_once();
+    assert_eq!(group.killed(), 0, "the kernel found no memory for it");
+}
+
+/// A memory cgroup of this test, of whichever version the system has mounted.
+struct Group {
+    path: PathBuf,
+    is_first_version: bool,
+}
+
+impl Group {
+    fn new() -> Result<Group, String> {
+        let tools = Command::new("unshare").args(["--mount", "true"]).output();
+        if !tools.is_ok_and(|output| output.status.success()) {
+            return Err("no mount namespace may be made (root is needed)".to_string());
+        }
+        let first = Path::new("/sys/fs/cgroup/memory");
+        let is_first_version = first.join("memory.limit_in_bytes").exists();
+        let parent = if is_first_version { first } else { Path::new("/sys/fs/cgroup") };
+        let path = parent.join(format!("s1-coralogix-test-{}", std::process::id()));
+        let limit = if is_first_version { "memory.limit_in_bytes" } else { "memory.max" };
+        let made = fs::create_dir(&path).and_then(|()| {
+            let group = Group { path: path.clone(), is_first_version };
+            fs::write(path.join(limit), BOX_BYTES.to_string()).map(|()| group)
+        });
+        made.map_err(|error| format!("no memory cgroup at {}: {error}", path.display()))
+    }
+
+    fn peak(&self) -> u64 {
+        let name = if self.is_first_version { "memory.max_usage_in_bytes" } else { "memory.peak" };
+        let text = fs::read_to_string(self.path.join(name)).unwrap_or_default();
+        text.trim().parse().unwrap_or(0)
+    }
+
+    /// How often the kernel killed for want of memory.
+    fn killed(&self) -> u64 {
+        let name = if self.is_first_version { "memory.oom_control" } else { "memory.events" };
+        let text = fs::read_to_string(self.path.join(name)).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        line.and_then(|number| number.parse().ok()).expect("the kernel counts them")
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.path);
+    }
+}
