@@ -65,7 +65,9 @@ tools() {
     done
     if [ -n "$need" ]; then
         # A name may be there twice; apt-get does not mind.
-        [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || fail "install first, by Debian's names: $need"
+        if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+            fail "install first, by Debian's names: $need"
+        fi
         apt-get update
         # shellcheck disable=SC2086 # a list of words
         apt-get install -y --no-install-recommends $need
@@ -76,7 +78,8 @@ tools() {
     fi
 }
 
-# So that nothing of this machine is in the binary: neither a path nor the time.
+# So that no path of this machine is in the binary.
+# shellcheck disable=SC2317 # called by the next
 steady() {
     local library=$1 home="${CARGO_HOME:-$HOME/.cargo}"
     printf '%s' "--remap-path-prefix=$home/registry/src=/cargo --remap-path-prefix=$out/static=/target"
@@ -84,6 +87,7 @@ steady() {
     printf '%s' " --remap-path-prefix=$(readlink -f "$library")=/rust"
 }
 
+# shellcheck disable=SC2317 # called by the name that $mode makes
 build_with_zig() {
     local target=$1 upper library
     upper=$(tr 'a-z-' 'A-Z_' <<<"$target")
@@ -103,6 +107,7 @@ build_with_zig() {
     )
 }
 
+# shellcheck disable=SC2317 # the same
 build_with_cross() {
     CROSS_CONFIG=cross.toml CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only \
         cross build --locked --release --target "$1" --target-dir "$out/static"
