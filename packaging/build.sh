@@ -83,7 +83,8 @@ tools() {
 steady() {
     local library=$1 home="${CARGO_HOME:-$HOME/.cargo}"
     printf '%s' "--remap-path-prefix=$home/registry/src=/cargo --remap-path-prefix=$out/static=/target"
-    printf '%s' " --remap-path-prefix=$PWD=/src --remap-path-prefix=$library=/rust"
+    # Not by the name of the checkout: another name would mean to build everything anew.
+    printf '%s' " -Zremap-cwd-prefix=/src --remap-path-prefix=$library=/rust"
     printf '%s' " --remap-path-prefix=$(readlink -f "$library")=/rust"
 }
 
