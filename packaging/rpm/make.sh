@@ -11,8 +11,8 @@ mkdir -p "$rpm_root/var/lib/s1-coralogix"
 [ ! -d "$rpm_root/usr/share/zsh/vendor-completions" ] ||
     mv "$rpm_root/usr/share/zsh/vendor-completions" "$rpm_root/usr/share/zsh/site-functions"
 set_times "$rpm_root"
-# Manual pages and completions, as many as there are.
-(cd "$rpm_root" && find usr/share/man usr/share/bash-completion usr/share/zsh usr/share/fish \
+# The program, and manual pages and completions as many as there are.
+(cd "$rpm_root" && find usr/bin usr/share/man usr/share/bash-completion usr/share/zsh usr/share/fish \
     -type f 2>/dev/null | sed 's#^#/#' | sort) > "$work/rpm.files"
 
 # The times and the build host are said, so that two builds are the same bytes; the target's own

@@ -1,0 +1,71 @@
+#!/bin/bash
+# deb.sh [ARCH]: the .deb installed, upgraded, removed and purged in a Debian of its own.
+# shellcheck source=packaging/test/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+arch=${1:-amd64}
+target=${2:-x86_64-unknown-linux-musl}
+deb=$packages/s1-coralogix_$version-1_$arch.deb
+[ -f "$deb" ] || skip "there is no ${deb##*/}"
+debian "$arch"
+layer "$debian"
+older=$(older deb "$target")/s1-coralogix_0.0.9-1_$arch.deb
+cp "$deb" "$root/new.deb"
+cp "$older" "$root/old.deb"
+
+inside() { LC_ALL=C DEBIAN_FRONTEND=noninteractive chroot "$root" "$@"; }
+stat_of() { inside stat -c '%a %U:%G' "$1"; }
+same() { [ "$1" = "$2" ] || fail "$3: $1, not $2"; }
+
+echo "fresh"
+said=$(inside dpkg -i /old.deb 2>&1) || fail "$said"
+grep -q "not started yet" <<<"$said" || fail "the next steps are not said: $said"
+same "$(stat_of /etc/s1-coralogix/config.toml)" "640 root:s1-coralogix" "config"
+same "$(stat_of /var/lib/s1-coralogix)" "700 s1-coralogix:s1-coralogix" "state directory"
+same "$(inside getent passwd s1-coralogix | cut -d: -f6,7)" \
+    "/var/lib/s1-coralogix:/usr/sbin/nologin" "user"
+wants=/etc/systemd/system/multi-user.target.wants/s1-coralogix.service
+[ -L "$root$wants" ] || fail "not enabled"
+want "--version" inside s1-coralogix --version
+# Nothing but the secrets is missing: the shipped config is a config.
+inside s1-coralogix check --offline >"$scratch/said" 2>&1 && fail "check found secrets"
+grep -q "config .*valid" "$scratch/said" || fail "the shipped config is not valid"
+
+echo "upgrade, with an edited config, something in the queue, and the service disabled"
+echo "# edited" >>"$root/etc/s1-coralogix/config.toml"
+echo secret >"$root/etc/s1-coralogix/acme.token"
+echo record >"$root/var/lib/s1-coralogix/record"
+inside systemctl disable s1-coralogix >/dev/null 2>&1
+said=$(inside dpkg -i /new.deb 2>&1 </dev/null) || fail "$said"
+grep -q "not started yet" <<<"$said" && fail "an upgrade says the first steps again"
+# shellcheck disable=SC2016 # dpkg-query's own names
+same "$(inside dpkg-query -W -f '${Version} ${Status}' s1-coralogix)" \
+    "$version-1 install ok installed" "dpkg"
+tail -n 1 "$root/etc/s1-coralogix/config.toml" | grep -q "# edited" || fail "the config was replaced"
+same "$(stat_of /etc/s1-coralogix/config.toml)" "640 root:s1-coralogix" "config after the upgrade"
+[ -e "$root/var/lib/s1-coralogix/record" ] || fail "the queue was touched"
+[ ! -L "$root$wants" ] || fail "a disabled service was enabled by an upgrade"
+
+echo "remove"
+inside systemctl enable s1-coralogix >/dev/null 2>&1
+want "dpkg -r" inside dpkg -r s1-coralogix
+[ ! -e "$root/usr/bin/s1-coralogix" ] || fail "the program is still there"
+for kept in etc/s1-coralogix/config.toml etc/s1-coralogix/acme.token var/lib/s1-coralogix/record; do
+    [ -e "$root/$kept" ] || fail "$kept is gone"
+done
+
+echo "and again"
+want "dpkg -i after remove" inside dpkg -i /new.deb
+tail -n 1 "$root/etc/s1-coralogix/config.toml" | grep -q "# edited" || fail "the config was replaced"
+[ -L "$root$wants" ] || fail "not enabled again"
+
+echo "purge"
+want "dpkg -P" inside dpkg -P s1-coralogix
+for gone in etc/s1-coralogix var/lib/s1-coralogix usr/bin/s1-coralogix usr/share/doc/s1-coralogix \
+    "$wants" etc/systemd/system/s1-coralogix.service; do
+    if [ -e "$root/$gone" ] || [ -L "$root/$gone" ]; then fail "$gone is still there"; fi
+done
+left=$(find "$root/etc" "$root/var/lib" "$root/usr" "$root/lib" -name '*s1-coralogix*' \
+    ! -path '*/dpkg/*')
+[ -z "$left" ] || fail "left behind: $left"
+echo "deb $arch: installed, upgraded, removed, purged"

@@ -1,0 +1,140 @@
+#!/bin/bash
+# openwrt.sh: the .ipk and the .apk unpacked into a root of busybox alone, their scripts run, and the
+# service asked for by the shipped init script, with stand-ins for opkg, apk, UCI and procd: the real
+# ones are in none of the registries that this project may use.
+# shellcheck source=packaging/test/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+ipk=$packages/s1-coralogix-$version-r1_openwrt_x86_64.ipk
+apk=${ipk%.ipk}.apk
+[ -f "$ipk" ] || skip "there is no ${ipk##*/}"
+busybox=$(command -v busybox) || skip "busybox is not installed"
+! ldd "$busybox" >/dev/null 2>&1 || skip "this busybox is not static"
+
+# The least that OpenWrt has.
+new_root() {
+    root=$scratch/$1
+    mkdir "$root"
+    mount -t tmpfs -o size=64m tmpfs "$root"
+    mkdir -p "$root"/{bin,etc/init.d,etc/config,lib,proc,sys,dev,srv,tmp,usr/bin,usr/lib/opkg/info}
+    cp "$busybox" "$root/bin/busybox"
+    "$root/bin/busybox" --install -s "$root/bin"
+    # As installed from inside.
+    find "$root/bin" -type l -exec ln -sf busybox {} \;
+    ln -s tmp "$root/var"
+    echo root:x:0:0:root:/:/bin/sh >"$root/etc/passwd"
+    echo root:x:0: >"$root/etc/group"
+    echo nameserver 127.0.0.1 >"$root/etc/resolv.conf"
+    echo UTC0 >"$root/etc/TZ"
+    cp packaging/openwrt/stub/functions.sh "$root/lib/functions.sh"
+    cp packaging/openwrt/stub/rc.common "$root/etc/rc.common"
+    chmod +x "$root/etc/rc.common"
+    mount -t proc proc "$root/proc"
+    mknod -m 0666 "$root/dev/null" c 1 3
+}
+inside() { chroot "$root" /bin/busybox env -i PATH=/bin:/usr/bin "$@"; }
+same() { [ "$1" = "$2" ] || fail "$3: $1, not $2"; }
+says() { grep -qF -- "$2" <<<"$1" || fail "this is not said: $2, but: $1"; }
+
+serve() {
+    echo "  not configured: it says so and asks procd for nothing"
+    said=$(inside /etc/init.d/s1-coralogix start 2>&1) && fail "started without settings"
+    says "$said" "set domain and tenant in /etc/config/s1-coralogix first"
+    [[ $said != *procd_open_instance* ]] || fail "procd was asked: $said"
+
+    echo "  configured"
+    sed -i "s#option domain ''#option domain 'eu2.coralogix.com'#
+        s#option tenant ''#option tenant 'https://usea1-acme.sentinelone.net'#" \
+        "$root/etc/config/s1-coralogix"
+    for secret in coralogix.key acme.token; do
+        echo made-up >"$root/etc/s1-coralogix/$secret"
+        chmod 0644 "$root/etc/s1-coralogix/$secret"
+    done
+    said=$(inside /etc/init.d/s1-coralogix start 2>&1) || fail "$said"
+    for line in \
+        "procd_set_param [command] [/usr/bin/s1-coralogix] [--config] [/var/etc/s1-coralogix/config.toml] [run]" \
+        "procd_set_param [user] [s1-coralogix]" "procd_set_param [no_new_privs] [1]" \
+        "procd_set_param [respawn] [3600] [10] [0]" "procd_set_param [stderr] [1]" \
+        "procd_add_jail [s1-coralogix] [procfs]" "procd_add_jail_mount [/etc/s1-coralogix]" \
+        "procd_add_jail_mount_rw [/srv/s1-coralogix]" \
+        "procd_add_raw_trigger [interface.*.up] [2000] [/etc/init.d/s1-coralogix] [online]"; do
+        says "$said" "$line"
+    done
+    # This root is a tmpfs of 64 MiB, as an OpenWrt without flash is.
+    says "$said" "/srv/s1-coralogix is in memory"
+    grep -q '^max_size = "32768KiB"$' "$root/var/etc/s1-coralogix/config.toml" || fail "max_size"
+    grep -q '^min_free = "8192KiB"$' "$root/var/etc/s1-coralogix/config.toml" || fail "min_free"
+    for secret in coralogix.key acme.token; do
+        same "$(inside stat -c '%a %U' /etc/s1-coralogix/$secret)" "600 s1-coralogix" $secret
+    done
+    same "$(inside stat -c '%a %U:%G' /var/etc/s1-coralogix/config.toml)" \
+        "640 root:s1-coralogix" "the made config"
+    same "$(inside stat -c '%a %U' /srv/s1-coralogix)" "700 s1-coralogix" "queue"
+    grep -q '^write = "on-failure"$' "$root/var/etc/s1-coralogix/config.toml" || fail "write"
+    # What was made is a config, for the program as installed, found without an option.
+    said=$(inside s1-coralogix check --offline 2>&1) || fail "$said"
+    says "$said" "valid"
+
+    echo "  a config that can't be used is not started, and said"
+    # The last section of the file takes it.
+    printf '\toption no_such_setting 1\n' >>"$root/etc/config/s1-coralogix"
+    said=$(inside /etc/init.d/s1-coralogix reload 2>&1) && fail "started with a wrong setting"
+    says "$said" "no_such_setting"
+    sed -i '/no_such_setting/d' "$root/etc/config/s1-coralogix"
+
+    echo "  an interface comes up"
+    inside /etc/init.d/s1-coralogix start >/dev/null
+    says "$(inside /etc/init.d/s1-coralogix online)" "procd_send_signal [s1-coralogix] [*] [USR1]"
+    echo nameserver 192.0.2.1 >"$root/etc/resolv.conf"
+    says "$(inside /etc/init.d/s1-coralogix online)" "procd_open_instance"
+}
+
+# What sysupgrade keeps: these paths, whole.
+keeps() {
+    while read -r kept; do
+        [ -e "$root$kept" ] || fail "keep.d names $kept, which is not there"
+    done <"$root/lib/upgrade/keep.d/s1-coralogix"
+}
+
+echo "ipk"
+new_root ipk
+mkdir "$scratch/control"
+tar -xzOf "$ipk" ./control.tar.gz | tar -xz -C "$scratch/control"
+cp "$scratch/control/control" "$root/usr/lib/opkg/info/s1-coralogix.control"
+for script in preinst postinst prerm; do
+    cp "$scratch/control/$script" "$root/usr/lib/opkg/info/s1-coralogix.$script"
+done
+want preinst inside /usr/lib/opkg/info/s1-coralogix.preinst
+tar -xzOf "$ipk" ./data.tar.gz | tar -xz -C "$root"
+said=$(inside /usr/lib/opkg/info/s1-coralogix.postinst configure 2>&1) || true
+says "$said" "enable 95 10"
+serve
+keeps
+says "$(inside /usr/lib/opkg/info/s1-coralogix.prerm remove)" disable
+sed "s/uname -m/echo mips/" "$scratch/control/preinst" >"$root/preinst"
+chmod +x "$root/preinst"
+! inside /preinst 2>/dev/null || fail "installs on another processor"
+
+echo "apk"
+want "its reader" python3 packaging/openwrt/apk.py test
+new_root apk
+python3 packaging/openwrt/apk.py extract "$apk" "$root"
+chown -R 0:0 "$root/etc" "$root/usr" "$root/lib"
+python3 packaging/openwrt/apk.py read "$apk" >"$scratch/apk.json"
+for script in pre-install post-install; do
+    python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["scripts"][sys.argv[2]], end="")' \
+        "$scratch/apk.json" $script >"$root/$script"
+    chmod +x "$root/$script"
+done
+want pre-install inside /pre-install
+said=$(inside /post-install 2>&1) || true
+says "$said" "enable 95 10"
+grep -q '^/etc/init.d/s1-coralogix$' "$root/lib/apk/packages/s1-coralogix.list" || fail list
+serve
+keeps
+
+# One tree, two packages: the same files but for what each manager wants beside them.
+diff <(cd "$scratch/ipk" && find etc usr/bin lib/upgrade -name '*s1-coralogix*' | sort) \
+    <(cd "$scratch/apk" && find etc usr/bin lib/upgrade -name '*s1-coralogix*' | sort) ||
+    fail "the two packages differ"
+echo "openwrt: ipk and apk unpacked, configured, refused, asked of procd"

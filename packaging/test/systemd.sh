@@ -1,0 +1,164 @@
+#!/bin/bash
+# systemd.sh SERVERS: the service started for real, by a systemd of its own, from the .deb as it is
+# installed, between the test servers (the example `servers`, whose binary is named).
+#
+# The root is a layer in memory over this machine's own, so that nothing has to be fetched; it has a
+# network of its own with nothing in it but loopback.
+# shellcheck source=packaging/test/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+servers=$(realpath "${1:?the binary of the example servers}")
+deb=$packages/s1-coralogix_$version-1_$(dpkg --print-architecture).deb
+[ -f "$deb" ] || skip "there is no ${deb##*/}"
+for tool in systemd-nspawn nsenter; do
+    command -v "$tool" >/dev/null || skip "$tool is not installed"
+done
+[ -x /lib/systemd/systemd ] || skip "this machine has no systemd to start"
+
+layer /
+# This machine's own rule that no service starts has no place in there.
+rm -f "$root/usr/sbin/policy-rc.d"
+mkdir -p "$root/srv/stage"
+cp "$deb" "$root/new.deb"
+cp "$servers" "$root/usr/bin/stage-servers"
+
+setsid systemd-nspawn --directory="$root" --machine="s1c-$$" --register=no --keep-unit --boot \
+    --console=pipe --private-network </dev/null >"$scratch/boot.log" 2>&1 &
+nspawn=$!
+leader=""
+find_leader() {
+    leader=$(pgrep -P "$nspawn" | head -n 1)
+    [ -n "$leader" ]
+}
+inside() {
+    nsenter --target "$leader" --all env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C "$@"
+}
+power_off() {
+    [ -z "$leader" ] || inside systemctl poweroff --force >/dev/null 2>&1
+    for _ in $(seq 50); do
+        kill -0 "$nspawn" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    kill -KILL "$leader" "$nspawn"
+}
+ends+=(power_off)
+booted() {
+    kill -0 "$nspawn" 2>/dev/null || { cat "$scratch/boot.log" >&2 && fail "nspawn ended"; }
+    find_leader && case $(inside systemctl is-system-running 2>/dev/null) in
+        running | degraded) true ;;
+        *) false ;;
+    esac
+}
+wait_for "systemd did not start" 60 booted
+
+unit=s1-coralogix.service
+show() { inside systemctl show --value --property="$1" $unit; }
+is() { [ "$(show "$1")" = "$2" ]; }
+status() { inside s1-coralogix status --json; }
+delivered() { [ "$(status | python3 -c "$count" 2>/dev/null)" -gt "$1" ]; }
+count='import json, sys; print(json.load(sys.stdin)["coralogix"]["delivered"])'
+drop_in() {
+    mkdir -p "$root/etc/systemd/system/$unit.d"
+    printf '%s\n' "$@" >"$root/etc/systemd/system/$unit.d/test.conf"
+    inside systemctl daemon-reload
+}
+problem() {
+    inside journalctl --no-pager -n 40 -u $unit >&2 || true
+    fail "$*"
+}
+
+echo "installed: enabled, not started"
+said=$(inside dpkg -i /new.deb 2>&1) || fail "$said"
+inside systemctl is-enabled --quiet $unit || fail "not enabled"
+is ActiveState inactive || fail "a fresh install started: $(show ActiveState)"
+
+echo "the config as it is shipped: it starts, waits, and says what is missing"
+want "start" inside systemctl start $unit
+is ActiveState active || problem "not active with the shipped config"
+names_secret() { ! inside s1-coralogix status >"$scratch/status" 2>&1 && grep -q acme.token "$scratch/status"; }
+wait_for "status does not name the missing secret" 20 names_secret
+
+echo "no network, secrets in place: it starts, and waits for the network"
+for secret in coralogix.key acme.token; do
+    install -m 0600 /dev/null "$root/etc/s1-coralogix/$secret"
+    echo made-up >"$root/etc/s1-coralogix/$secret"
+    inside chown s1-coralogix: /etc/s1-coralogix/$secret
+done
+want "restart" inside systemctl restart $unit
+is ActiveState active || problem "not active without a network"
+
+echo "a config that can't be used: it ends with 78 and is not started again"
+cp "$root/etc/s1-coralogix/config.toml" "$scratch/shipped.toml"
+echo "[no_such_section]" >>"$root/etc/s1-coralogix/config.toml"
+inside systemctl restart $unit >/dev/null 2>&1 || true
+failed_for_good() { is ActiveState failed && is ExecMainStatus 78; }
+wait_for "a wrong config does not end with 78" 20 failed_for_good
+is NRestarts 0 || problem "it was started again: $(show NRestarts)"
+
+echo "between the test servers, with the secrets as systemd credentials"
+inside stage-servers /srv/stage >"$scratch/servers.log" 2>&1 &
+stage=$!
+wait_for "the servers did not start" 30 grep -q ready "$scratch/servers.log"
+# shellcheck disable=SC2016 # the program reads the variable
+sed 's#/srv/stage/\(coralogix.key\|acme.token\)#$CREDENTIALS_DIRECTORY/\1#' \
+    "$root/srv/stage/config.toml" >"$root/etc/s1-coralogix/config.toml"
+drop_in "[Service]" "LoadCredential=coralogix.key:/srv/stage/coralogix.key" \
+    "LoadCredential=acme.token:/srv/stage/acme.token"
+want "start" inside systemctl reset-failed $unit
+want "start" inside systemctl start $unit
+is ActiveState active || problem "not active"
+wait_for "nothing is delivered" 30 delivered 100
+want "status is not healthy" inside s1-coralogix status
+pid=$(show MainPID)
+[ "$(inside stat -c %U "/proc/$pid")" = s1-coralogix ] || problem "not its own user"
+
+echo "the config is read again"
+want "reload" inside systemctl reload $unit
+is_read() { inside journalctl --no-pager -u $unit -o cat | grep -q "config was read again"; }
+wait_for "a reload is not said" 15 is_read
+is MainPID "$pid" || problem "a reload started another process"
+
+echo "restarted under load, three times"
+for _ in 1 2 3; do
+    at=$(status | python3 -c "$count")
+    want "restart" inside systemctl restart $unit
+    wait_for "nothing is delivered after a restart" 30 delivered 0
+done
+echo "  (the last one had delivered $at)"
+
+echo "the watchdog is fed"
+drop_in "[Service]" "LoadCredential=coralogix.key:/srv/stage/coralogix.key" \
+    "LoadCredential=acme.token:/srv/stage/acme.token" "WatchdogSec=2" "RestartSec=1"
+want "restart" inside systemctl restart $unit
+pid=$(show MainPID)
+fed=$(show WatchdogTimestampMonotonic)
+for _ in 1 2 3 4; do
+    last=$fed
+    later() { fed=$(show WatchdogTimestampMonotonic) && [ "$fed" -gt "$last" ]; }
+    wait_for "the watchdog is not fed" 10 later
+done
+is MainPID "$pid" || problem "the watchdog ended it"
+
+echo "killed, it is started again; hung, too"
+want "kill" inside systemctl kill --signal=KILL $unit
+anew() { is ActiveState active && ! is MainPID "$pid" && ! is MainPID 0; }
+wait_for "not started again after SIGKILL" 30 anew
+pid=$(show MainPID)
+inside kill -STOP "$pid"
+wait_for "not started again after a hang" 60 anew
+
+echo "reinstalled while it runs: restarted, and nothing is lost"
+pid=$(show MainPID)
+said=$(inside dpkg -i --force-confold /new.deb 2>&1 </dev/null) || fail "$said"
+wait_for "not restarted by the upgrade" 30 anew
+: >"$root/srv/stage/quiet"
+: >"$root/srv/stage/stop"
+wait "$stage" || { cat "$scratch/servers.log" >&2 && problem "the ledger does not balance"; }
+tail -n 1 "$scratch/servers.log"
+
+echo "stopped, removed, purged"
+want "stop" inside systemctl stop $unit
+is Result success || problem "the end was not clean: $(show Result)"
+want "purge" inside dpkg -P s1-coralogix
+[ ! -e "$root/var/lib/s1-coralogix" ] || fail "the queue is still there"
+echo "systemd: started, reloaded, restarted, killed, hung, upgraded, stopped"
