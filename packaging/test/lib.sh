@@ -66,6 +66,14 @@ layer() {
         -o "lowerdir=$1,upperdir=$scratch/upper,workdir=$scratch/work" "$root"
 }
 
+# readme NAME: the lines of README.md that a reader is told to type, word for word.
+readme() {
+    local lines
+    lines=$(sed -n "/^<!-- tried by .*: $1 -->\$/,/^\`\`\`\$/p" README.md | sed '1,2d;$d')
+    [ -n "$lines" ] || fail "README.md has no lines called $1"
+    echo "$lines"
+}
+
 # A package of an older version, made from the same tree.
 older() {
     local older_dir=$cache/older/$1

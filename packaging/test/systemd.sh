@@ -68,7 +68,7 @@ problem() {
 }
 
 echo "installed: enabled, not started"
-said=$(inside dpkg -i /new.deb 2>&1) || fail "$said"
+want "install" inside dpkg -i /new.deb
 inside systemctl is-enabled --quiet $unit || fail "not enabled"
 is ActiveState inactive || fail "a fresh install started: $(show ActiveState)"
 
@@ -95,22 +95,39 @@ failed_for_good() { is ActiveState failed && is ExecMainStatus 78; }
 wait_for "a wrong config does not end with 78" 20 failed_for_good
 is NRestarts 0 || problem "it was started again: $(show NRestarts)"
 
-echo "between the test servers, with the secrets as systemd credentials"
+echo "purged, and installed by the README's lines, between the test servers"
+want "purge" inside dpkg -P s1-coralogix
 inside stage-servers /srv/stage >"$scratch/servers.log" 2>&1 &
 stage=$!
 wait_for "the servers did not start" 30 grep -q ready "$scratch/servers.log"
-# shellcheck disable=SC2016 # the program reads the variable
-sed 's#/srv/stage/\(coralogix.key\|acme.token\)#$CREDENTIALS_DIRECTORY/\1#' \
-    "$root/srv/stage/config.toml" >"$root/etc/s1-coralogix/config.toml"
-drop_in "[Service]" "LoadCredential=coralogix.key:/srv/stage/coralogix.key" \
-    "LoadCredential=acme.token:/srv/stage/acme.token"
-want "start" inside systemctl reset-failed $unit
-want "start" inside systemctl start $unit
+mkdir "$root/srv/reader"
+cp "$deb" "$root/srv/stage/coralogix.key" "$root/srv/stage/acme.token" "$root/srv/reader/"
+sed 's#/srv/stage/\(coralogix.key\|acme.token\)#/etc/s1-coralogix/\1#' \
+    "$root/srv/stage/config.toml" >"$root/srv/reader/edited.toml"
+# What the reader has: root by sudo, and an editor.
+printf '#!/bin/sh\nexec "$@"\n' >"$root/usr/bin/sudo"
+# shellcheck disable=SC2016 # for that script's own shell
+printf '#!/bin/sh\ncat /srv/reader/edited.toml >"$1"\n' >"$root/usr/bin/sudoedit"
+chmod +x "$root/usr/bin/sudo" "$root/usr/bin/sudoedit"
+typed=$(readme debian)
+inside sh -exc "cd /srv/reader; $typed" >"$scratch/said" 2>&1 ||
+    { cat "$scratch/said" >&2 && problem "the README's lines do not work"; }
 is ActiveState active || problem "not active"
 wait_for "nothing is delivered" 30 delivered 100
 want "status is not healthy" inside s1-coralogix status
 pid=$(show MainPID)
 [ "$(inside stat -c %U "/proc/$pid")" = s1-coralogix ] || problem "not its own user"
+
+echo "with the secrets as systemd credentials"
+# shellcheck disable=SC2016 # the program reads the variable
+sed -i 's#/etc/s1-coralogix/\(coralogix.key\|acme.token\)#$CREDENTIALS_DIRECTORY/\1#' \
+    "$root/etc/s1-coralogix/config.toml"
+rm "$root/etc/s1-coralogix/coralogix.key" "$root/etc/s1-coralogix/acme.token"
+drop_in "[Service]" "LoadCredential=coralogix.key:/srv/stage/coralogix.key" \
+    "LoadCredential=acme.token:/srv/stage/acme.token"
+want "restart" inside systemctl restart $unit
+wait_for "nothing is delivered" 30 delivered 0
+pid=$(show MainPID)
 
 echo "the config is read again"
 want "reload" inside systemctl reload $unit
