@@ -77,7 +77,7 @@ pub enum Command {
     /// Collect and deliver until told to stop; `once`: until everything there is is delivered.
     Run { once: bool },
     /// Say what works and what does not; `offline`: only what can be seen without the network.
-    Check { offline: bool },
+    Check { offline: bool, json: bool, strict: bool },
     /// Say what the daemon is doing; `json`: as it stands in the status file; `watch`: again and
     /// again.
     Status { json: bool, watch: bool },

@@ -132,8 +132,18 @@ pub const CA_FILE_BYTES_MAX: u64 = 4 << 20;
 pub const PROBE_BACK_HOURS: u64 = 24;
 /// `check` asks for a new token when less than this is left, as the first warning of `run` does.
 pub const TOKEN_END_WARN_DAYS: u64 = 30;
-/// A clock that is off by less agrees with its server: a `Date` has whole seconds.
-pub const CLOCK_AGREES_SECONDS: u64 = 5;
+/// A clock that is off by more is told: what it would harm (certificates' first and last minutes,
+/// the retention of logs) begins about there, and no NTP client ever lets it come so far.
+pub const CLOCK_OFF_MINUTES: u64 = 5;
+/// The time kept over a power cut may be this old: one small write a day spares the flash, and
+/// certificates are issued for weeks.
+pub const CLOCK_KEPT_HOURS: u64 = 24;
+/// A time as text has 20 bytes.
+pub const CLOCK_FILE_BYTES_MAX: u64 = 64;
+/// A server whose certificate does not fit this machine's clock is asked for its time no more often.
+pub const CLOCK_DOUBT_MINUTES: u64 = 10;
+/// The answer of which only the `Date` is wanted: a page of any console is shorter.
+pub const DATE_ANSWER_BYTES_MAX: u64 = 1 << 20;
 
 const _: () = assert!(FRAME_RAW_BYTES_MAX as u64 * 2 <= BODY_RAW_BYTES_MAX);
 const _: () = assert!(KNOWN_IDS_CHUNK_MAX * 16 <= INDEX_VALUE_BYTES_MAX);

@@ -127,21 +127,40 @@ const CHECK: Declared = Declared {
              It is quick and fits ExecStartPre= of a systemd unit.",
         ),
         Paragraph(
+            "With --json the same is printed as one document with a stable code for each step and \
+             cause; docs/CHECK.md describes it. With --strict a warning, such as a token that ends \
+             within 30 days, makes the exit status 1.",
+        ),
+        Paragraph(
             "Where several steps fail, the exit status is that of the failure to act on first: \
              78, then 77, then 75.",
         ),
         Lines("Examples", &["s1-coralogix check", "sudo -u s1-coralogix s1-coralogix check"]),
     ],
     arguments: NO_ARGUMENTS,
-    options: &[Choice::flag("--offline", "test only what needs no network")],
+    options: &[
+        Choice::flag("--offline", "test only what needs no network"),
+        Choice::flag("--json", "print one JSON document at the end, for scripts"),
+        Choice::flag("--strict", "end with 1 where there is only a warning"),
+    ],
     exits: &[
         (Exit::Done, "everything that was tested works"),
-        (Exit::Failed, "a step failed for a reason that none of the others tells"),
+        (
+            Exit::Failed,
+            "a step failed for a reason that none of the others tells; with --strict: there is a \
+             warning",
+        ),
         (Exit::TryLater, "a service can't be reached"),
         (Exit::Refused, "a credential or permission is refused"),
         (Exit::Config, "the config, a directory or a secret file can't be used"),
     ],
-    leads: Leads::To(|given: &Given| Ok(Command::Check { offline: given.has("--offline") })),
+    leads: Leads::To(|given: &Given| {
+        Ok(Command::Check {
+            offline: given.has("--offline"),
+            json: given.has("--json"),
+            strict: given.has("--strict"),
+        })
+    }),
 };
 
 const STATUS: Declared = Declared {

@@ -1,30 +1,44 @@
 //! `check`: tries every step to each service and says what to do about the one that fails.
 //!
-//! Promises: changes nothing, delivers nothing; tells each step as it is done. The exit code is
-//! that of the failure a person has to act on first: config, then a refused secret or
-//! permission, then what may pass. Never: shows a secret.
+//! Promises: changes nothing, delivers nothing; tells each step as it is done; never says that
+//! something works that was not tried. The exit code is that of the failure a person has to act on
+//! first: config, then a refused secret or permission, then what may pass. Never: shows a secret.
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use log::Level;
+use serde::Serialize;
 
+use super::paint::Paint;
 use super::wrapped;
 use crate::cli::Exit;
 use crate::config::Config;
-use crate::edge::probe::{self, Fault, Outcome, Step};
+use crate::edge::cause::{Cause, Fault};
+use crate::edge::judge::Judge;
+use crate::edge::probe;
 use crate::edge::proxy::ProxyEnvironment;
 use crate::edge::real::Doors;
+use crate::edge::step::{Name, Outcome, Step, what_and_remedy};
 use crate::edge::{ground, logging};
+
+/// The shape of `--json`; raised when a member changes its meaning or goes away.
+pub const SCHEMA: u32 = 1;
 
 /// What is asked for.
 #[derive(Clone, Copy)]
 pub struct How<'a> {
     /// Only what can be told without sending anything.
     pub offline: bool,
+    /// A warning is a failure.
+    pub strict: bool,
+    /// One JSON document at the end instead of lines.
+    pub json: bool,
     /// Check marks; plain words where the terminal has none.
     pub utf8: bool,
+    /// Marks in colour.
+    pub colour: bool,
     /// Where lines are broken; `None` where nobody looks at them on a terminal.
     pub columns: Option<usize>,
     /// Lines begin with systemd's priorities.
@@ -33,8 +47,9 @@ pub struct How<'a> {
 }
 
 /// The exit code a failing step asks for.
-fn after(fault: Fault) -> Exit {
-    match fault {
+fn after(cause: Cause) -> Exit {
+    match cause.fault() {
+        Fault::Warning => Exit::Done,
         Fault::Unknown => Exit::Failed,
         Fault::Unreachable => Exit::TryLater,
         Fault::Refused => Exit::Refused,
@@ -49,40 +64,52 @@ pub fn check(
     how: How,
     out: &mut dyn Write,
 ) -> io::Result<Exit> {
-    let mut page = Page { out, how, ended: Exit::Done, has_notes: false, error: None };
-    page.head(&format!("config {}", config_file.display()));
-    let doors = Doors::new(config, how.proxies, &Arc::default());
-    let mut doors = match doors {
+    let mut page = Page::new(how, config_file, out);
+    page.head("config", None, &config_file.display().to_string());
+    let judge = Arc::new(Judge::of_queue(&config.queue.dir, false));
+    let mut doors = match Doors::new(config, how.proxies, &Arc::default(), &judge) {
         Ok(doors) => {
-            page.step(Step::at_once("config", Outcome::Passed("valid".to_owned())));
+            page.step(Step::at_once(Name::Config, Outcome::Passed("valid".to_owned())));
             doors
         }
         Err(error) => {
-            let text = error.to_string();
-            let (what, remedy) = match text.split_once(". ") {
-                Some((what, remedy)) => (what.to_owned(), remedy.to_owned()),
-                None => (text, "Correct this setting".to_owned()),
-            };
-            let fault = Fault::Config;
-            page.step(Step::at_once("config", Outcome::Failed { what, remedy, fault }));
+            let (what, remedy) = what_and_remedy(&error.to_string());
+            let outcome = Outcome::failed(Cause::ConfigInvalid, what, remedy);
+            page.step(Step::at_once(Name::Config, outcome));
             return page.close();
         }
     };
     let is_in_use = crate::queue::real::is_in_use(&config.queue.dir) == Some(true);
-    page.step(Step::at_once("queue", ground::queue(&config.queue, is_in_use)));
-    page.step(Step::at_once("status file", ground::status_file(&config.status_file)));
+    page.step(Step::at_once(Name::Queue, ground::queue(&config.queue, is_in_use)));
+    page.step(Step::at_once(Name::StatusFile, ground::status_file(&config.status_file)));
+    if let Some(outcome) = probe::own_clock() {
+        page.step(Step::at_once(Name::Clock, outcome));
+    }
     for (door, integration) in doors.tenants.iter_mut().zip(&config.integrations) {
-        page.head(&format!("integration {} ({})", integration.name, integration.tenant));
+        page.head("integration", Some(&integration.name), &integration.tenant);
         match how.offline {
             true => drop(probe::secret(door, &mut |step| page.step(step))),
             false => probe::tenant(door, integration, &mut |step| page.step(step)),
         }
     }
-    page.head(&format!("Coralogix ({})", config.coralogix.url));
+    page.head("coralogix", None, &config.coralogix.url);
     match how.offline {
         true => drop(probe::secret(&mut doors.sink, &mut |step| page.step(step))),
         false => probe::team(&mut doors.sink, &mut |step| page.step(step)),
     }
+    page.close()
+}
+
+/// Tells, as JSON, of a config that can't be used; `why` is what people are told of it.
+pub fn unusable(config_file: &Path, how: How, why: &str, out: &mut dyn Write) -> io::Result<Exit> {
+    let mut page = Page::new(how, config_file, out);
+    page.head("config", None, &config_file.display().to_string());
+    let outcome = Outcome::failed(
+        Cause::ConfigInvalid,
+        why,
+        "Correct the config at the places that are named",
+    );
+    page.step(Step::at_once(Name::Config, outcome));
     page.close()
 }
 
@@ -91,36 +118,122 @@ fn worse(a: Exit, b: Exit) -> Exit {
     if a.code() >= b.code() { a } else { b }
 }
 
+/// The document of `--json`.
+#[derive(Serialize)]
+struct Document {
+    schema: u32,
+    version: &'static str,
+    config: String,
+    offline: bool,
+    strict: bool,
+    /// `passed`, `warnings` or `failed`.
+    result: &'static str,
+    exit_code: u8,
+    summary: String,
+    sections: Vec<Section>,
+}
+
+#[derive(Serialize)]
+struct Section {
+    /// `config`, `integration` or `coralogix`.
+    about: &'static str,
+    /// The integration's.
+    name: Option<String>,
+    /// The file or address.
+    place: String,
+    steps: Vec<StepTold>,
+}
+
+#[derive(Serialize)]
+struct StepTold {
+    step: &'static str,
+    /// `passed`, `warning`, `failed` or `skipped`.
+    outcome: &'static str,
+    /// Stable code, of a warning or failure.
+    cause: Option<&'static str>,
+    text: String,
+    remedy: Option<String>,
+    took_ms: u64,
+}
+
+impl StepTold {
+    fn of(step: Step) -> StepTold {
+        let (outcome, text, told) = match step.outcome {
+            Outcome::Passed(text) => ("passed", text, None),
+            Outcome::Skipped(why) => ("skipped", why.to_owned(), None),
+            Outcome::Noted(told) => ("warning", told.what, Some((told.cause, told.remedy))),
+            Outcome::Failed(told) => ("failed", told.what, Some((told.cause, told.remedy))),
+        };
+        let (cause, remedy) = told.unzip();
+        StepTold {
+            step: step.name.code(),
+            outcome,
+            cause: cause.map(Cause::code),
+            text,
+            remedy,
+            took_ms: step.took.as_ms(),
+        }
+    }
+}
+
 /// What is written, and how it stands so far.
 struct Page<'a> {
     out: &'a mut dyn Write,
     how: How<'a>,
+    config: String,
+    sections: Vec<Section>,
     ended: Exit,
-    has_notes: bool,
+    warnings: usize,
     error: Option<io::Error>,
 }
 
-impl Page<'_> {
-    fn head(&mut self, title: &str) {
-        self.write(Level::Info, title);
+impl<'a> Page<'a> {
+    fn new(how: How<'a>, config_file: &Path, out: &'a mut dyn Write) -> Page<'a> {
+        let config = config_file.display().to_string();
+        let (sections, ended) = (vec![], Exit::Done);
+        Page { out, how, config, sections, ended, warnings: 0, error: None }
+    }
+
+    fn head(&mut self, about: &'static str, name: Option<&str>, place: &str) {
+        let title = match (about, name) {
+            ("coralogix", _) => format!("Coralogix ({place})"),
+            (about, Some(name)) => format!("{about} {name} ({place})"),
+            (about, None) => format!("{about} {place}"),
+        };
+        let (name, place) = (name.map(str::to_owned), place.to_owned());
+        self.sections.push(Section { about, name, place, steps: vec![] });
+        self.write(Level::Info, &title);
     }
 
     fn step(&mut self, step: Step) {
+        match &step.outcome {
+            Outcome::Passed(_) | Outcome::Skipped(_) => {}
+            Outcome::Noted(_) => self.warnings += 1,
+            Outcome::Failed(told) => self.ended = worse(self.ended, after(told.cause)),
+        }
+        match self.how.json {
+            true => {
+                let section = self.sections.last_mut().expect("a head comes before its steps");
+                section.steps.push(StepTold::of(step));
+            }
+            false => self.line(step),
+        }
+    }
+
+    fn line(&mut self, step: Step) {
         let [good, note, bad, skip] = match self.how.utf8 {
             true => ["\u{2713}", "!", "\u{2717}", "-"],
             false => ["ok  ", "note", "FAIL", "skip"],
         };
-        let (mark, level, text, remedy) = match step.outcome {
-            Outcome::Passed(text) => (good, Level::Info, text, None),
-            Outcome::Noted(text) => {
-                self.has_notes = true;
-                (note, Level::Warn, text, None)
+        let (mark, paint, level, text, remedy) = match step.outcome {
+            Outcome::Passed(text) => (good, Paint::Good, Level::Info, text, None),
+            Outcome::Skipped(why) => {
+                (skip, Paint::Dim, Level::Info, format!("skipped: {why}"), None)
             }
-            Outcome::Skipped(why) => (skip, Level::Info, format!("skipped: {why}"), None),
-            Outcome::Failed { what, remedy, fault } => {
-                self.ended = worse(self.ended, after(fault));
-                (bad, Level::Error, what, Some(remedy))
+            Outcome::Noted(told) => {
+                (note, Paint::Minding, Level::Warn, told.what, Some(told.remedy))
             }
+            Outcome::Failed(told) => (bad, Paint::Bad, Level::Error, told.what, Some(told.remedy)),
         };
         let took = match step.took.as_ms() {
             0 => String::new(),
@@ -129,8 +242,9 @@ impl Page<'_> {
         let indent = 2 + mark.chars().count() + 1 + 11 + 1 + 8 + 2;
         let columns = self.how.columns.unwrap_or(usize::MAX);
         let text = wrapped(&text, indent, columns);
-        self.write(level, &format!("  {mark} {:<11} {took:>8}  {text}", step.name));
-        if let Some(remedy) = remedy {
+        let mark = paint.on(mark, self.how.colour);
+        self.write(level, &format!("  {mark} {:<11} {took:>8}  {text}", step.name.shown()));
+        if let Some(remedy) = remedy.filter(|remedy| !remedy.is_empty()) {
             let remedy = wrapped(&format!("{remedy}."), indent, columns);
             self.write(level, &format!("{:indent$}{remedy}", ""));
         }
@@ -138,15 +252,23 @@ impl Page<'_> {
 
     /// The probe goes on when the reader is gone; the error is kept for the end.
     fn write(&mut self, level: Level, text: &str) {
+        if self.how.json {
+            return;
+        }
         let priority = if self.how.journal { logging::priority(level) } else { "" };
+        let text: String = text.lines().map(|line| format!("{priority}{line}\n")).collect();
+        self.put(&text);
+    }
+
+    fn put(&mut self, text: &str) {
         if self.error.is_none() {
-            let text: String = text.lines().map(|line| format!("{priority}{line}\n")).collect();
             let result = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
             self.error = result.err();
         }
     }
 
     fn close(mut self) -> io::Result<Exit> {
+        let failed = self.ended != Exit::Done;
         let line = match self.ended {
             Exit::Done if self.how.offline => {
                 "nothing is wrong here; the services were not asked (--offline)"
@@ -157,10 +279,42 @@ impl Page<'_> {
             Exit::Refused => "a secret or a permission is refused, see above",
             Exit::Config => "the config does not fit, see above",
         };
-        let level = if self.ended == Exit::Done { Level::Info } else { Level::Error };
-        match self.has_notes {
-            true => self.write(level, &format!("{line}; mind the notes")),
-            false => self.write(level, line),
+        let summary = match self.warnings {
+            0 => line.to_owned(),
+            1 => format!("{line}; mind the note"),
+            notes => format!("{line}; mind the {notes} notes"),
+        };
+        let is_too_much = self.how.strict && self.warnings > 0 && !failed;
+        let summary = if is_too_much { format!("{summary} (--strict)") } else { summary };
+        if is_too_much {
+            self.ended = Exit::Failed;
+        }
+        if self.how.json {
+            let document = Document {
+                schema: SCHEMA,
+                version: env!("CARGO_PKG_VERSION"),
+                config: std::mem::take(&mut self.config),
+                offline: self.how.offline,
+                strict: self.how.strict,
+                result: match (failed, self.warnings) {
+                    (true, _) => "failed",
+                    (false, 0) => "passed",
+                    (false, _) => "warnings",
+                },
+                exit_code: self.ended.code(),
+                summary,
+                sections: std::mem::take(&mut self.sections),
+            };
+            let text = serde_json::to_string_pretty(&document)?;
+            self.put(&format!("{text}\n"));
+        } else {
+            let paint = match (failed, self.warnings) {
+                (true, _) => Paint::Bad,
+                (false, 0) => Paint::Good,
+                (false, _) => Paint::Minding,
+            };
+            let level = if self.ended == Exit::Done { Level::Info } else { Level::Error };
+            self.write(level, &paint.on(&summary, self.how.colour));
         }
         match self.error {
             Some(error) => Err(error),
@@ -175,19 +329,26 @@ mod tests {
     use crate::config::SecretSource;
     use crate::edge::loopback::{Server, answer, config, inline, receive};
 
+    fn plain(proxies: &ProxyEnvironment) -> How<'_> {
+        How {
+            offline: false,
+            strict: false,
+            json: false,
+            utf8: false,
+            colour: false,
+            columns: None,
+            journal: false,
+            proxies,
+        }
+    }
+
     fn run(config: &Config, offline: bool, utf8: bool) -> (String, Exit) {
         let mut out = Vec::new();
         let file = Path::new("/etc/s1-coralogix/config.toml");
         let ended = check(
             config,
             file,
-            How {
-                offline,
-                utf8,
-                columns: None,
-                journal: false,
-                proxies: &ProxyEnvironment::default(),
-            },
+            How { offline, utf8, ..plain(&ProxyEnvironment::default()) },
             &mut out,
         )
         .unwrap();
@@ -233,7 +394,7 @@ mod tests {
         assert_eq!(ended, Exit::Refused);
         assert_eq!(ended as u8, 77);
         assert!(text.contains("\n  \u{2717} token "), "{text}");
-        assert!(text.contains("Generate a new API token"), "{text}");
+        assert!(text.contains("generate a new API token"), "{text}");
         assert!(text.contains("- threats "), "{text}");
         assert!(text.ends_with("a secret or a permission is refused, see above\n"), "{text}");
 
@@ -248,13 +409,9 @@ mod tests {
         // No directory, which not even root can change.
         config.queue.dir = "/dev/null/queue".into();
         let mut out = Vec::new();
-        let how = How {
-            offline: true,
-            utf8: true,
-            columns: Some(80),
-            journal: true,
-            proxies: &ProxyEnvironment::default(),
-        };
+        let proxies = ProxyEnvironment::default();
+        let how =
+            How { offline: true, utf8: true, columns: Some(80), journal: true, ..plain(&proxies) };
         let ended = check(&config, Path::new("/etc/c.toml"), how, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert_eq!(ended, Exit::Config);
@@ -282,5 +439,19 @@ mod tests {
         assert_eq!(ended, Exit::Config);
         assert!(text.contains("FAIL config "), "{text}");
         assert!(text.contains("/nonexistent/ca.pem: No such file"), "{text}");
+    }
+
+    #[test]
+    fn a_mark_is_coloured_and_nothing_else_of_a_step() {
+        let config = config("http://127.0.0.1:9", inline("t"), inline("k"));
+        let proxies = ProxyEnvironment::default();
+        let [coloured, bare] = [true, false].map(|colour| {
+            let how = How { offline: true, colour, ..plain(&proxies) };
+            let mut out = Vec::new();
+            check(&config, Path::new("/etc/c.toml"), how, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        });
+        assert!(coloured.contains("  \x1b[32mok  \x1b[0m secret "), "{coloured}");
+        assert!(!bare.contains('\x1b'), "{bare}");
     }
 }

@@ -50,18 +50,25 @@ pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
     let config = cli::config_path(invocation.config, config_file::path_from_environment());
     match invocation.command {
         Command::Run { once } => run::run(&config, if once { Mode::Once } else { Mode::Daemon }),
-        Command::Check { offline } => {
-            let settings = settings::load(&config)?;
+        Command::Check { offline, json, strict } => {
             let proxies = ProxyEnvironment::read();
             let how = check::How {
                 offline,
+                strict,
+                json,
                 utf8: host::speaks_utf8(),
+                colour: host::shows_colour(),
                 columns: io::stdout().is_terminal().then_some(COLUMNS),
                 journal: logging::is_journal(io::stdout()),
                 proxies: &proxies,
             };
             let mut out = io::stdout().lock();
-            match check::check(&settings, &config, how, &mut out) {
+            let ended = match settings::load(&config) {
+                Ok(settings) => check::check(&settings, &config, how, &mut out),
+                Err(why) if json => check::unusable(&config, how, &why.text, &mut out),
+                Err(why) => return Err(why),
+            };
+            match ended {
                 Ok(ended) => Ok(ended),
                 Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
                 Err(why) => Err(Failure::new(Exit::Failed, format!("Failed to print: {why}"))),

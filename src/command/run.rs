@@ -127,6 +127,8 @@ impl World for Daemon<'_> {
 
     fn observe(&mut self, core: &Core, now: Mono, next: &Action) {
         let wall = self.worker.edge().wall();
+        let clock = self.worker.edge().clock_verdict();
+        self.report.hear_clock(clock, now);
         let counters = self.worker.counters();
         let resting = matches!(next, Action::Sleep { .. });
         let mood = self.report.observe(core, (now, wall), counters, resting);

@@ -11,7 +11,20 @@ use crate::time::Stamp;
 pub struct Summary {
     pub subject: String,
     pub issuer: String,
-    pub not_after: Option<Stamp>,
+    pub life: Option<Life>,
+}
+
+/// From when until when a certificate is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    pub begins: Stamp,
+    pub ends: Stamp,
+}
+
+impl Life {
+    pub fn holds(self, at: Stamp) -> bool {
+        self.begins <= at && at <= self.ends
+    }
 }
 
 const INTEGER: u8 = 0x02;
@@ -38,9 +51,14 @@ pub fn summary(der: &[u8]) -> Option<Summary> {
     let (issuer, body) = expect(body, SEQUENCE)?;
     let (validity, body) = expect(body, SEQUENCE)?;
     let (subject, _) = expect(body, SEQUENCE)?;
-    let (_, _, after) = element(validity)?;
-    let not_after = element(after).and_then(|(tag, text, _)| time(tag, text));
-    Some(Summary { subject: name(subject), issuer: name(issuer), not_after })
+    Some(Summary { subject: name(subject), issuer: name(issuer), life: life(validity) })
+}
+
+fn life(validity: &[u8]) -> Option<Life> {
+    let (tag, text, after) = element(validity)?;
+    let begins = time(tag, text)?;
+    let (tag, text, _) = element(after)?;
+    Some(Life { begins, ends: time(tag, text)? })
 }
 
 /// One element: its tag, its content, and what follows it.
@@ -137,7 +155,11 @@ mod tests {
         let summary = summary(&certificate()).unwrap();
         assert_eq!(summary.issuer, "R11 (Let's Test)");
         assert_eq!(summary.subject, summary.issuer);
-        assert_eq!(summary.not_after, Stamp::parse("2031-02-03T00:00:00Z"));
+        let life = summary.life.unwrap();
+        assert_eq!(life.begins, Stamp::parse("1975-01-01T00:00:00Z").unwrap());
+        assert_eq!(life.ends, Stamp::parse("2031-02-03T00:00:00Z").unwrap());
+        assert!(life.holds(life.begins) && life.holds(life.ends));
+        assert!(!life.holds(life.ends + crate::time::Span::seconds(1)));
     }
 
     #[test]

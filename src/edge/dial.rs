@@ -19,9 +19,11 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout};
 
+use super::cause::Cause;
 use super::clock::mono;
+use super::proxy;
 use super::secret::plain;
-use super::tls::{HandshakeFailed, Tls, cut_short};
+use super::tls::{Flaw, HandshakeFailed, Tls, cut_short};
 use crate::limits::{ADDRESSES_MAX, NETWORK_WAIT_PIECE_MS};
 use crate::record::NetTrouble;
 use crate::time::Mono;
@@ -54,6 +56,10 @@ pub struct Steps {
     pub secured: Option<(Mono, &'static str)>,
     /// The addresses of the name that was looked up.
     pub addresses: Vec<String>,
+    /// Why there is no connection.
+    pub cause: Option<Cause>,
+    /// What TLS does not like.
+    pub flaw: Option<Flaw>,
 }
 
 /// What is noticed of the one exchange that is under way. Shared with ureq's transports.
@@ -85,6 +91,11 @@ impl Wire {
         self.made.load(Ordering::Relaxed)
     }
 
+    /// For a second peer that ends as this one does.
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
     pub fn connections_made(&self) -> u64 {
         self.made.load(Ordering::Relaxed)
     }
@@ -103,6 +114,10 @@ impl Wire {
 
     fn note(&self, change: impl FnOnce(&mut Steps)) {
         change(&mut self.lock());
+    }
+
+    fn blame(&self, cause: Cause) {
+        self.note(|steps| steps.cause = Some(cause));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Steps> {
@@ -125,7 +140,10 @@ impl Resolver for Names {
         _timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
         let (host, port) = host_and_port(uri)?;
-        let failed = |why: String| trouble(NetTrouble::Dns(format!("{host}: {why}")));
+        let failed = |why: String| {
+            self.wire.blame(Cause::NameNotResolved);
+            trouble(NetTrouble::Dns(format!("{host}: {why}")))
+        };
         let found = (host.as_str(), port).to_socket_addrs().map_err(|error| {
             let text = plain(&error);
             let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
@@ -177,7 +195,10 @@ impl Connector<()> for Dialer {
             None => {
                 let tcp = TcpConnector::default()
                     .connect(details, None::<()>)
-                    .map_err(|error| not_connected(&host, port, error))?
+                    .map_err(|error| {
+                        self.wire.blame(cause_of(&error));
+                        not_connected(&host, port, error)
+                    })?
                     .ok_or(Error::ConnectionFailed)?;
                 self.wire.note(|steps| steps.connected = Some(mono()));
                 Box::new(tcp) as Box<dyn Transport>
@@ -198,12 +219,29 @@ impl Dialer {
     /// A tunnel through the proxy; `None` where there is no proxy.
     fn tunnel(&self, details: &ConnectionDetails) -> Result<Option<Box<dyn Transport>>, Error> {
         let Some(proxy) = details.config.proxy() else { return Ok(None) };
-        let address = super::proxy::address(proxy);
-        let tunnel = ConnectProxyConnector::default()
-            .connect(details, None::<()>)
-            .map_err(|error| not_tunnelled(&address, error))?;
+        let address = proxy::address(proxy);
+        let tunnel =
+            ConnectProxyConnector::default().connect(details, None::<()>).map_err(|error| {
+                self.blame_proxy(&error);
+                not_tunnelled(&address, error)
+            })?;
         self.wire.note(|steps| steps.tunnelled = Some(mono()));
         Ok(tunnel.map(|tunnel| Box::new(tunnel) as Box<dyn Transport>))
+    }
+
+    fn blame_proxy(&self, error: &Error) {
+        let cause = match error {
+            Error::ConnectProxyFailed(text) => match proxy::status_told(text) {
+                Some("407") => Cause::ProxyAuthentication,
+                Some("403") => Cause::ProxyForbids,
+                _ => Cause::ProxyRefuses,
+            },
+            // TLS to the proxy itself has been blamed where it failed.
+            _ if self.wire.steps().flaw.is_some() => return,
+            _ if self.wire.steps().connected.is_some() => Cause::ProxyRefuses,
+            _ => Cause::ProxyUnreachable,
+        };
+        self.wire.blame(cause);
     }
 
     fn secure(
@@ -223,14 +261,50 @@ impl Dialer {
                 self.wire.note(|steps| steps.secured = Some((mono(), version)));
                 Ok(Box::new(transport))
             }
-            Err(HandshakeFailed::Refused(why)) => Err(trouble(NetTrouble::Tls(why))),
+            Err(HandshakeFailed::Refused(refusal)) => {
+                self.wire.note(|steps| {
+                    steps.cause = Some(match refusal.flaw {
+                        Flaw::Untrusted => Cause::TlsUntrusted,
+                        Flaw::Ended(_) => Cause::CertificateExpired,
+                        Flaw::NotBegun(_) => Cause::CertificateNotYetValid,
+                        Flaw::OtherName => Cause::CertificateOtherName,
+                        Flaw::Other => Cause::TlsFailed,
+                    });
+                    steps.flaw = Some(refusal.flaw);
+                });
+                Err(trouble(NetTrouble::Tls(sentence(&refusal.what, &refusal.remedy))))
+            }
             Err(HandshakeFailed::Transport(Error::Timeout(Timeout::Connect))) => {
+                self.wire.blame(Cause::TlsFailed);
                 Err(trouble(NetTrouble::Tls(format!(
                     "the handshake with {host} was not done within network.connect_timeout"
                 ))))
             }
             Err(HandshakeFailed::Transport(error)) => Err(error),
         }
+    }
+}
+
+/// "What is wrong. What to do".
+pub fn sentence(what: &str, remedy: &str) -> String {
+    match remedy {
+        "" => what.to_owned(),
+        remedy => format!("{what}. {remedy}"),
+    }
+}
+
+/// Why there is no TCP connection.
+fn cause_of(error: &Error) -> Cause {
+    use std::io::ErrorKind;
+    match error {
+        Error::Timeout(_) => Cause::ConnectTimeout,
+        Error::Io(error) => match error.kind() {
+            ErrorKind::ConnectionRefused => Cause::ConnectionRefused,
+            ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => Cause::NoRoute,
+            ErrorKind::TimedOut => Cause::ConnectTimeout,
+            _ => Cause::ConnectFailed,
+        },
+        _ => Cause::ConnectFailed,
     }
 }
 
@@ -259,37 +333,23 @@ fn not_connected(host: &str, port: u16, error: Error) -> Error {
     }
 }
 
-fn not_tunnelled(proxy: &str, error: Error) -> Error {
+fn not_tunnelled(address: &str, error: Error) -> Error {
     trouble(match error {
-        Error::ConnectProxyFailed(text) => NetTrouble::Proxy(proxy_words(proxy, &text)),
+        Error::ConnectProxyFailed(text) => NetTrouble::Proxy(proxy::refusal(address, &text)),
         Error::Other(other) => match other.downcast::<Dialing>() {
             Ok(dialing) => match dialing.0 {
                 NetTrouble::Dns(why) => NetTrouble::Dns(format!("the proxy {why}")),
                 NetTrouble::Connect(why) => NetTrouble::Connect(format!("the proxy {why}")),
-                NetTrouble::Tls(why) => NetTrouble::Tls(format!("the proxy {proxy}: {why}")),
+                NetTrouble::Tls(why) => NetTrouble::Tls(format!("the proxy {address}: {why}")),
                 other => other,
             },
-            Err(other) => NetTrouble::Proxy(format!("{proxy}: {other}")),
+            Err(other) => NetTrouble::Proxy(format!("{address}: {other}")),
         },
         Error::Timeout(_) => {
-            NetTrouble::Proxy(format!("{proxy}: no answer within network.connect_timeout"))
+            NetTrouble::Proxy(format!("{address}: no answer within network.connect_timeout"))
         }
-        other => NetTrouble::Proxy(format!("{proxy}: {other}")),
+        other => NetTrouble::Proxy(format!("{address}: {other}")),
     })
-}
-
-/// ureq says "proxy server responded 407/407". People need what it means.
-fn proxy_words(proxy: &str, text: &str) -> String {
-    let status = text.split(|c: char| !c.is_ascii_digit()).find(|digits| digits.len() == 3);
-    match status {
-        Some("407") => format!(
-            "{proxy} answered 407: it wants a user name and password, or does not take the ones \
-             it got. Give them as http://USER:PASSWORD@{proxy} in network.proxy"
-        ),
-        Some("403") => format!("{proxy} answered 403: its rules don't allow this destination"),
-        Some(status) => format!("{proxy} answered {status} to CONNECT"),
-        None => format!("{proxy} did not answer as a proxy does"),
-    }
 }
 
 /// Waits in pieces, so that a request to stop is heard within one.
@@ -417,19 +477,6 @@ pub fn is_cut(kind: std::io::ErrorKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_proxys_refusal_is_told_in_words() {
-        for (text, words) in [
-            ("proxy server responded 407/407", "user name and password"),
-            ("proxy server responded 403/403", "rules"),
-            ("proxy server responded 502/502", "answered 502"),
-            ("proxy server did not respond", "did not answer"),
-        ] {
-            let told = proxy_words("proxy:3128", text);
-            assert!(told.contains(words) && told.contains("proxy:3128"), "{told}");
-        }
-    }
 
     #[test]
     fn an_address_has_the_port_of_its_scheme() {

@@ -10,8 +10,9 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, CWD, accessat, statvfs};
 use rustix::process::geteuid;
 
-use super::probe::{Fault, Outcome};
+use super::cause::Cause;
 use super::secret::plain;
+use super::step::Outcome;
 use crate::config::Queue;
 
 /// What of the queue's directory has to be open to this program.
@@ -66,10 +67,15 @@ pub fn queue(queue: &Queue, is_in_use: bool) -> Outcome {
     let text = format!("{shown} {verb}{owner}, {} free", size(free));
     match free < queue.min_free_bytes {
         false => Outcome::Passed(text),
-        true => Outcome::Noted(format!(
-            "{text}: less than queue.min_free ({}), so nothing is collected before there is room",
-            size(queue.min_free_bytes)
-        )),
+        true => Outcome::noted(
+            Cause::QueueLowRoom,
+            format!(
+                "{text}: less than queue.min_free ({}), so nothing is collected before there is \
+                 room",
+                size(queue.min_free_bytes)
+            ),
+            "Make room on this file system, or set queue.min_free lower",
+        ),
     }
 }
 
@@ -81,11 +87,11 @@ pub fn status_file(file: &Path) -> Outcome {
     let looked = if dir.exists() { dir } else { dir.parent().unwrap_or(dir) };
     match closed_dir(looked) {
         None => Outcome::Passed(format!("{shown} can be written")),
-        Some(why) => Outcome::Noted(format!(
-            "{why}, so the command `status` will have nothing to show. Let uid {} write there, or \
-             set status.file",
-            geteuid().as_raw()
-        )),
+        Some(why) => Outcome::noted(
+            Cause::StatusUnwritable,
+            format!("{why}, so the command `status` will have nothing to show"),
+            format!("Let uid {} write there, or set status.file", geteuid().as_raw()),
+        ),
     }
 }
 
@@ -128,7 +134,7 @@ fn size(bytes: u64) -> String {
 }
 
 fn failed(what: String, remedy: String) -> Outcome {
-    Outcome::Failed { what, remedy, fault: Fault::Config }
+    Outcome::failed(Cause::QueueUnusable, what, remedy)
 }
 
 #[cfg(test)]
@@ -162,24 +168,25 @@ mod tests {
         let dir = scratch_dir("ground-bad");
         let file = dir.path().join("file");
         std::fs::write(&file, "x").unwrap();
-        let Outcome::Failed { what, remedy, fault } = told(&file, 0) else { panic!("a file") };
-        assert_eq!(fault, Fault::Config);
-        assert!(what.contains("is not a directory") && remedy.contains("queue.dir"), "{what}");
+        let Outcome::Failed(found) = told(&file, 0) else { panic!("a file") };
+        assert_eq!(found.cause, Cause::QueueUnusable);
+        assert!(found.what.contains("is not a directory"), "{found:?}");
+        assert!(found.remedy.contains("queue.dir"), "{found:?}");
         // Permissions can't be taken from root, who may run this test.
-        let Outcome::Failed { what, remedy, .. } = told(&file.join("queue"), 0) else {
+        let Outcome::Failed(found) = told(&file.join("queue"), 0) else {
             panic!("a file is no place for a directory");
         };
-        assert!(what.ends_with("/file is not a directory"), "{what}");
-        assert!(remedy.contains("chown -R "), "{remedy}");
+        assert!(found.what.ends_with("/file is not a directory"), "{found:?}");
+        assert!(found.remedy.contains("chown -R "), "{found:?}");
         assert!(matches!(status_file(&file.join("status.json")), Outcome::Noted(_)));
     }
 
     #[test]
     fn a_disk_without_room_is_noted() {
         let dir = scratch_dir("ground-full");
-        let Outcome::Noted(text) = told(dir.path(), u64::MAX) else {
+        let Outcome::Noted(found) = told(dir.path(), u64::MAX) else {
             panic!("no disk is this big")
         };
-        assert!(text.contains("less than queue.min_free"), "{text}");
+        assert!(found.what.contains("less than queue.min_free"), "{found:?}");
     }
 }

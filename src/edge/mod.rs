@@ -4,12 +4,15 @@
 //! Promises: one request in flight at a time (keeps P6); a secret leaves only in the header or
 //! body that carries it (keeps P7); no redirect is followed. Never: decides what to do next.
 
+pub mod cause;
 pub mod certificate;
 pub mod clock;
 pub mod config_file;
 pub mod dial;
+pub mod doubt;
 pub mod ground;
 pub mod host;
+pub mod judge;
 pub mod keeper;
 pub mod logging;
 pub mod net;
@@ -20,7 +23,9 @@ pub mod proxy;
 pub mod real;
 pub mod secret;
 pub mod signal;
+pub mod step;
 pub mod tls;
+pub mod verdicts;
 
 #[cfg(test)]
 pub mod loopback;
@@ -40,7 +45,8 @@ pub trait Edge {
     fn mono(&mut self) -> Mono;
 
     /// Calendar time: the newest `Date` of the sink, else of a tenant, plus what has passed
-    /// since; before the first answer the local clock. Only ever a hint (keeps P8).
+    /// since; before the first answer the local clock, or the build's date if that is later. Only
+    /// ever a hint (keeps P8).
     fn wall(&mut self) -> Stamp;
 
     /// Whether a service told the time since the start. Until then `wall` is the box's own clock,

@@ -6,8 +6,8 @@
 
 use std::fmt;
 use std::io::Read;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::http::header::{
@@ -16,13 +16,19 @@ use ureq::http::header::{
 use ureq::http::{self, HeaderMap, HeaderValue, Method};
 use ureq::{Agent, Body, Error, Timeout};
 
-use super::dial::{Dialer, Dialing, Names, Wire, is_cut};
+use super::clock::{Source, mono};
+use super::dial::{Dialer, Dialing, Names, Wire, is_cut, sentence};
+use super::doubt::{self, Finding};
 use super::proxy::{self, BadProxy, ProxyEnvironment};
 use super::secret::plain;
 use super::tls::{CutShort, Tls};
 use crate::config::Network;
-use crate::limits::{CONNECTION_BUFFER_BYTES, IDLE_CONNECTION_SECONDS_MAX};
+use crate::limits::{
+    CLOCK_DOUBT_MINUTES, CONNECTION_BUFFER_BYTES, DATE_ANSWER_BYTES_MAX,
+    IDLE_CONNECTION_SECONDS_MAX,
+};
 use crate::record::{Answer, NetTrouble};
+use crate::time::{Mono, Span, Stamp};
 
 const USER_AGENT: &str = concat!("s1-coralogix/", env!("CARGO_PKG_VERSION"));
 
@@ -35,6 +41,10 @@ pub struct Peer {
     tls: Tls,
     /// Host and port of the proxy on the way.
     pub proxied: Option<String>,
+    /// What the server said of its clock when its certificate did not fit, and when it was asked.
+    doubted: Mutex<Option<(Mono, Option<Stamp>)>>,
+    /// What was found out of the last exchange that failed so.
+    finding: Mutex<Option<Finding>>,
 }
 
 /// The agent is left out, for it knows the proxy's password.
@@ -94,11 +104,22 @@ impl Peer {
             .max_idle_connections_per_host(1)
             .max_idle_age(Duration::from_secs(IDLE_CONNECTION_SECONDS_MAX))
             .build();
+        Ok(Peer::over(config, base, tls.for_a_peer(), proxied, stop))
+    }
+
+    fn over(
+        config: ureq::config::Config,
+        base: &str,
+        tls: Tls,
+        proxied: Option<String>,
+        stop: Arc<AtomicBool>,
+    ) -> Peer {
         let wire = Arc::new(Wire::new(stop));
         let dialer = Dialer { tls: tls.clone(), wire: Arc::clone(&wire) };
         let names = Names { wire: Arc::clone(&wire) };
         let agent = Agent::with_parts(config, dialer, names);
-        Ok(Peer { agent, base: base.to_owned(), wire, tls: tls.clone(), proxied })
+        let (doubted, finding) = (Mutex::default(), Mutex::default());
+        Peer { agent, base: base.to_owned(), wire, tls, proxied, doubted, finding }
     }
 
     pub fn base(&self) -> &str {
@@ -118,6 +139,7 @@ impl Peer {
     /// dead: a GET is sent again at once. A POST only if it was not sent whole, for the service
     /// may have taken it (keeps P2).
     pub fn exchange(&self, request: &Request) -> Result<Answer, NetTrouble> {
+        *lock(&self.finding) = None;
         let made = self.wire.begin(request.grace);
         let mut result = self.once(request);
         if result.as_ref().is_err_and(|error| self.was_dead(error, made, request)) {
@@ -125,7 +147,7 @@ impl Peer {
             self.wire.begin(request.grace);
             result = self.once(request);
         }
-        match result.map_err(explain)? {
+        match result.map_err(|error| self.doubt(explain(error)))? {
             // Whatever it means, it can't be a promise to keep what was not sent (keeps P1).
             answer if answer.status < 300 && self.wire.is_unsent() => {
                 Err(NetTrouble::Broken("it was closed before the request was sent".to_owned()))
@@ -139,6 +161,62 @@ impl Peer {
         let was_idle = self.wire.connections_made() == made && !self.wire.is_answered();
         let is_safe = request.post.is_none() || self.wire.is_unsent();
         was_idle && is_safe && hung_up(error)
+    }
+
+    /// Finds out more of a certificate that did not fit the time.
+    fn doubt(&self, trouble: NetTrouble) -> NetTrouble {
+        let flaw = self.wire.steps().flaw;
+        let (NetTrouble::Tls(text), Some(flaw)) = (&trouble, flaw) else { return trouble };
+        let Some((life, valid_at)) = doubt::time_flaw(Some(flaw)) else { return trouble };
+        let now = mono();
+        let asked = *lock(&self.doubted);
+        let date = match asked {
+            Some((at, date)) if now.since(at) < Span::minutes(CLOCK_DOUBT_MINUTES) => {
+                date.map(|date| date + now.since(at))
+            }
+            _ => {
+                let date = self.date_at(valid_at);
+                *lock(&self.doubted) = Some((now, date));
+                date
+            }
+        };
+        let host = self.base.split_once("://").map_or(self.base.as_str(), |(_, host)| host);
+        let finding = doubt::find(host, flaw, life, date, self.tls.judge().now());
+        let what = text.rsplit_once(". ").map_or(text.as_str(), |(what, _)| what);
+        let text = sentence(&format!("{what}; {}", finding.what), &finding.remedy);
+        *lock(&self.finding) = Some(finding);
+        NetTrouble::Tls(text)
+    }
+
+    /// What the server's clock says, asked over a connection that is verified as always but at
+    /// another time. No secret goes over it, and it is closed with this function.
+    fn date_at(&self, time: Stamp) -> Option<Stamp> {
+        let (config, stop) = (self.agent.config().clone(), self.wire.stop_flag());
+        let peer = Peer::over(config, &self.base, self.tls.at(time), self.proxied.clone(), stop);
+        peer.wire.begin(Duration::ZERO);
+        let request = Request {
+            path: "/",
+            authorization: None,
+            post: None,
+            answer_bytes_max: DATE_ANSWER_BYTES_MAX,
+            grace: Duration::ZERO,
+        };
+        Stamp::parse_http_date(&peer.once(&request).ok()?.date?)
+    }
+
+    /// Lets the `Date` of an answer count for what certificates are judged at, if it came over a
+    /// verified connection.
+    pub fn vouch(&self, source: Source, answer: &Answer) {
+        let date = answer.date.as_deref().and_then(Stamp::parse_http_date);
+        let life = self.tls.last_shown().and_then(|shown| shown.life);
+        if let (true, Some(date), Some(life)) = (self.base.starts_with("https://"), date, life) {
+            self.tls.judge().hear(source, date, life, mono());
+        }
+    }
+
+    /// What was found out of the last exchange, if its certificate did not fit the time.
+    pub fn finding(&self) -> Option<Finding> {
+        lock(&self.finding).clone()
     }
 
     fn once(&self, request: &Request) -> Result<Answer, Error> {
@@ -176,6 +254,10 @@ impl Peer {
             _ => Ok(bytes),
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A header value that does not show in any debug output.

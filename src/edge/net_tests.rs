@@ -19,11 +19,11 @@ fn peer_with(base: &str, network: &Network, tls: &Tls, stop: &Arc<AtomicBool>) -
 }
 
 fn peer(base: &str) -> Peer {
-    peer_with(base, &network(), &Tls::new(None).unwrap(), &Arc::default())
+    peer_with(base, &network(), &Tls::new(None, &Arc::default()).unwrap(), &Arc::default())
 }
 
 fn trusting(authority: &Authority) -> Tls {
-    Tls::new(Some(authority.pem.as_bytes())).unwrap()
+    Tls::new(Some(authority.pem.as_bytes()), &Arc::default()).unwrap()
 }
 
 fn get(path: &str) -> Request<'_> {
@@ -234,7 +234,8 @@ fn each_way_to_have_no_connection_is_told_apart() {
 
     let strict = Network { allow_http: false, ..network() };
     let base = format!("http://127.0.0.1:{port}");
-    let peer = peer_with(&base, &strict, &Tls::new(None).unwrap(), &Arc::default());
+    let peer =
+        peer_with(&base, &strict, &Tls::new(None, &Arc::default()).unwrap(), &Arc::default());
     let error = peer.exchange(&get("/")).unwrap_err();
     assert!(error.to_string().contains("network.allow_http"), "{error}");
 }
@@ -249,7 +250,7 @@ fn a_silent_server_is_a_timeout_and_a_talkative_stranger_is_broken() {
     });
     let hasty = Network { timeout: Span::ms(200), ..network() };
     let base = format!("http://127.0.0.1:{}", server.port);
-    let peer = peer_with(&base, &hasty, &Tls::new(None).unwrap(), &Arc::default());
+    let peer = peer_with(&base, &hasty, &Tls::new(None, &Arc::default()).unwrap(), &Arc::default());
     assert_eq!(peer.exchange(&get("/")), Err(NetTrouble::Timeout));
     drop(release);
 
@@ -273,7 +274,7 @@ fn a_request_to_stop_ends_a_wait_that_has_no_grace() {
         let _ = hold.lock().unwrap().recv();
     });
     let base = format!("http://127.0.0.1:{}", server.port);
-    let peer = peer_with(&base, &network(), &Tls::new(None).unwrap(), &stop);
+    let peer = peer_with(&base, &network(), &Tls::new(None, &Arc::default()).unwrap(), &stop);
     let error = peer.exchange(&get("/")).unwrap_err();
     assert!(error.to_string().contains("told to stop"), "{error}");
     drop(release);
@@ -290,7 +291,7 @@ fn a_delivery_in_flight_is_still_answered_after_a_request_to_stop() {
         }
     });
     let base = format!("http://127.0.0.1:{}", server.port);
-    let peer = peer_with(&base, &network(), &Tls::new(None).unwrap(), &stop);
+    let peer = peer_with(&base, &network(), &Tls::new(None, &Arc::default()).unwrap(), &stop);
     let patient = || Request { grace: Duration::from_secs(10), ..post(b"[]") };
     assert_eq!(body(peer.exchange(&patient())), "ok");
     assert_eq!(body(peer.exchange(&patient())), "ok");
@@ -311,7 +312,7 @@ fn a_known_authority_is_trusted_and_the_connection_says_who_signed() {
         assert_eq!(body(peer.exchange(&get("/"))), "ok");
     }
     assert_eq!(server.accepted(), 1);
-    assert_eq!(tls.last_shown().unwrap().issuer, "Test CA");
+    assert_eq!(peer.tls().last_shown().unwrap().issuer, "Test CA");
 }
 
 fn refused_by_tls(config: Arc<rustls::ServerConfig>, tls: &Tls) -> String {
@@ -330,12 +331,44 @@ fn a_refused_certificate_says_why_and_what_to_do() {
     let tls = trusting(&ours);
     for (config, words) in [
         (theirs.server("localhost", 2090), ["Inspecting Firewall CA", "network.ca_file"]),
-        (ours.server("localhost", 2001), ["ended at 2001-01-01", "clock says"]),
+        (ours.server("localhost", 2001), ["ended at 2001-01-01", "clock is right"]),
         (ours.server("other.test", 2090), ["not for localhost", "other.test"]),
     ] {
         let why = refused_by_tls(config, &tls);
         assert!(words.iter().all(|word| why.contains(word)), "{why}");
     }
+}
+
+/// What is asked of a server whose certificate does not fit the clock: its time, once, without a
+/// secret, and never again for a while.
+#[test]
+fn a_server_whose_certificate_ended_is_asked_for_its_time_and_learns_no_secret() {
+    let authority = Authority::new("Our CA");
+    let heads = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&heads);
+    let server = Server::start(Some(authority.server("localhost", 2001)), move |wire, _| {
+        while let Some(request) = receive(wire) {
+            seen.lock().unwrap().push(request.head);
+            answer(wire, "200 OK", "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", b"");
+        }
+    });
+    let base = format!("https://localhost:{}", server.port);
+    let peer = peer_with(&base, &network(), &trusting(&authority), &Arc::default());
+    for _ in 0..3 {
+        let error = peer.exchange(&get("/web/api"));
+        let Err(NetTrouble::Tls(why)) = error else { panic!("{error:?}") };
+        assert!(why.contains("ahead, for localhost"), "{why}");
+        assert!(why.contains(" says 1994-11-06T08:49:"), "{why}");
+        assert!(why.contains(". Set this machine's clock (NTP)"), "{why}");
+        let finding = peer.finding().unwrap();
+        assert_eq!(finding.cause, super::cause::Cause::ClockAhead);
+    }
+    let heads = heads.lock().unwrap();
+    assert_eq!(heads.len(), 1, "{heads:?}");
+    assert!(heads[0].starts_with("GET / HTTP/1.1\r\n"), "{heads:?}");
+    assert!(!heads[0].to_lowercase().contains("authorization"), "{heads:?}");
+    // Real traffic is judged as ever, and what was told moved nothing.
+    assert!(peer.tls().judge().now() >= super::clock::local());
 }
 
 #[test]

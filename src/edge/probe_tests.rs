@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::cause::Cause;
 use super::loopback::{
     Authority, Scratch, Server, Wired, answer, config, inline, proxy, receive, scratch_dir,
 };
-use super::probe::{self, Fault, Outcome, Step};
+use super::probe;
 use super::proxy::ProxyEnvironment;
 use super::real::Doors;
+use super::step::{Outcome, Step};
 use crate::config::{Config, SecretSource};
 use crate::secret::Secret;
 
@@ -49,7 +51,7 @@ fn plain(table: Table) -> (Server, Config) {
 }
 
 fn doors(config: &Config) -> Doors {
-    Doors::new(config, &ProxyEnvironment::default(), &Arc::default()).unwrap()
+    Doors::new(config, &ProxyEnvironment::default(), &Arc::default(), &Arc::default()).unwrap()
 }
 
 fn tenant(config: &Config) -> Vec<Step> {
@@ -72,16 +74,16 @@ fn outline(steps: &[Step]) -> String {
             Outcome::Passed(_) => '+',
             Outcome::Noted(_) => '!',
             Outcome::Skipped(_) => '-',
-            Outcome::Failed { .. } => ':',
+            Outcome::Failed(_) => ':',
         };
-        format!("{}{mark}", step.name)
+        format!("{}{mark}", step.name.shown())
     });
     marks.collect::<Vec<_>>().join(" ")
 }
 
-fn failure(steps: &[Step]) -> (String, String, Fault) {
+fn failure(steps: &[Step]) -> (String, String, Cause) {
     let mut failed = steps.iter().filter_map(|step| match &step.outcome {
-        Outcome::Failed { what, remedy, fault } => Some((what.clone(), remedy.clone(), *fault)),
+        Outcome::Failed(told) => Some((told.what.clone(), told.remedy.clone(), told.cause)),
         _ => None,
     });
     let first = failed.next().expect("a step failed");
@@ -90,9 +92,10 @@ fn failure(steps: &[Step]) -> (String, String, Fault) {
 }
 
 fn passed(steps: &[Step], name: &str) -> String {
-    let step = steps.iter().find(|step| step.name == name).unwrap();
+    let step = steps.iter().find(|step| step.name.shown() == name).unwrap();
     match &step.outcome {
-        Outcome::Passed(text) | Outcome::Noted(text) => text.clone(),
+        Outcome::Passed(text) => text.clone(),
+        Outcome::Noted(told) => told.what.clone(),
         other => panic!("{name}: {other:?}"),
     }
 }
@@ -136,18 +139,18 @@ fn a_missing_permission_is_named_and_the_other_stream_goes_on() {
     let (what, remedy, fault) = failure(&steps);
     assert!(what.contains("\"Endpoint Threats: View\" is missing"), "{what}");
     assert!(remedy.contains("role of the service user"), "{remedy}");
-    assert_eq!(fault, Fault::Refused);
+    assert_eq!(fault, Cause::PermissionMissing);
 }
 
 #[test]
 fn what_the_console_says_to_the_token_decides_what_to_do() {
     const INFO: &str = "GET /web/api/v2.1/system/info";
-    let cases: [(Table, &str, &str, Fault); 5] = [
-        (&[(INFO, "401 Unauthorized", "")], "(HTTP 401)", "new API token", Fault::Refused),
-        (&[(INFO, "302 Found", "")], "as a SentinelOne console", "Set tenant", Fault::Config),
-        (&[(INFO, "200 OK", "<html>hi")], "HTTP 200: <html>hi", "Set tenant", Fault::Config),
-        (&[(INFO, "404 Not Found", "")], "HTTP 404", "Set tenant", Fault::Config),
-        (&[(INFO, "503 Gone\u{fc}", "\x1b[2J x")], "503: [2J x", "Try again", Fault::Unreachable),
+    let cases: [(Table, &str, &str, Cause); 5] = [
+        (&[(INFO, "401 Unauthorized", "")], "(HTTP 401)", "new API token", Cause::TokenRefused),
+        (&[(INFO, "302 Found", "")], "as a SentinelOne console", "Set tenant", Cause::NotAConsole),
+        (&[(INFO, "200 OK", "<html>hi")], "HTTP 200: <html>hi", "Set tenant", Cause::LoginPage),
+        (&[(INFO, "404 Not Found", "")], "HTTP 404", "Set tenant", Cause::NotAConsole),
+        (&[(INFO, "503 Gone\u{fc}", "\x1b[2J x")], "503: [2J x", "Try again", Cause::Busy),
     ];
     for (table, what, remedy, fault) in cases {
         let (_server, config) = plain(table);
@@ -163,16 +166,16 @@ fn what_the_console_says_to_the_token_decides_what_to_do() {
 #[test]
 fn what_coralogix_says_to_an_empty_array_decides_what_to_do() {
     const POST: &str = "POST /logs/v1/singles";
-    let cases: [(Table, &str, Option<Fault>); 9] = [
+    let cases: [(Table, &str, Option<Cause>); 9] = [
         (&[(POST, "200 OK", "")], "an empty array was taken", None),
         (&[(POST, "204 No Content", "")], "an empty array was taken", None),
         (&[(POST, "400 Bad Request", "")], "the key was taken", None),
-        (&[(POST, "401 Unauthorized", "")], "Send-Your-Data", Some(Fault::Refused)),
-        (&[(POST, "403 Forbidden", "")], "Send-Your-Data", Some(Fault::Refused)),
-        (&[(POST, "404 Not Found", "")], "coralogix.domain", Some(Fault::Config)),
-        (&[(POST, "301 Moved", "")], "coralogix.domain", Some(Fault::Config)),
-        (&[(POST, "429 Too Many", "")], "waits and goes on", Some(Fault::Unreachable)),
-        (&[(POST, "418 Teapot", "")], "what this answer means", Some(Fault::Unknown)),
+        (&[(POST, "401 Unauthorized", "")], "Send-Your-Data", Some(Cause::KeyUnknown)),
+        (&[(POST, "403 Forbidden", "")], "Send-Your-Data", Some(Cause::KeyWrongKind)),
+        (&[(POST, "404 Not Found", "")], "coralogix.domain", Some(Cause::NotAnIngress)),
+        (&[(POST, "301 Moved", "")], "coralogix.domain", Some(Cause::NotAnIngress)),
+        (&[(POST, "429 Too Many", "")], "waits and goes on", Some(Cause::Busy)),
+        (&[(POST, "418 Teapot", "")], "what this answer means", Some(Cause::UnknownAnswer)),
     ];
     for (table, words, fault) in cases {
         let (_server, config) = plain(table);
@@ -201,7 +204,7 @@ fn a_closed_port_and_an_unknown_name_fail_at_their_own_step() {
     let (what, remedy, fault) = failure(&steps);
     assert!(what.ends_with("Connection refused"), "{what}");
     assert!(remedy.contains("firewall"), "{remedy}");
-    assert_eq!(fault, Fault::Unreachable);
+    assert_eq!(fault, Cause::ConnectionRefused);
 
     let steps = team(&config("https://ingress.invalid", inline("t"), inline("k")));
     assert_eq!(outline(&steps), "secret+ DNS: TCP- TLS- answer- clock- domain- key-");
@@ -212,8 +215,14 @@ fn a_closed_port_and_an_unknown_name_fail_at_their_own_step() {
 fn a_refused_certificate_fails_at_tls_with_its_remedy() {
     let (ours, theirs) = (Authority::new("Our CA"), Authority::new("Inspecting Firewall CA"));
     for (tls, what, remedy) in [
+        (
+            theirs.server("localhost", 2090),
+            "Inspecting Firewall CA",
+            "by CN=Inspecting Firewall CA",
+        ),
         (theirs.server("localhost", 2090), "Inspecting Firewall CA", "network.ca_file"),
-        (ours.server("localhost", 2001), "ended at 2001-01-01", "clock"),
+        // The server's own clock stands in 1994.
+        (ours.server("localhost", 2001), "ended at 2001-01-01", "Set this machine's clock"),
     ] {
         let server = Server::start(Some(tls), service([GOOD, &[]]));
         let (_dir, config) = trusting(&ours, server.port);
@@ -246,7 +255,7 @@ fn a_proxy_has_a_step_of_its_own() {
             let (what, remedy, fault) = failure(&steps);
             assert!(what.contains("answered 407"), "{what}");
             assert!(remedy.contains("network.proxy"), "{remedy}");
-            assert_eq!(fault, Fault::Refused);
+            assert_eq!(fault, Cause::ProxyAuthentication);
         }
     }
 }
@@ -269,5 +278,5 @@ fn a_missing_secret_still_lets_the_network_be_tried() {
         "{what}"
     );
     assert!(remedy.starts_with("Create it"), "{remedy}");
-    assert_eq!(fault, Fault::Config);
+    assert_eq!(fault, Cause::SecretUnreadable);
 }

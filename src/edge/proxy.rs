@@ -72,6 +72,24 @@ pub fn address(proxy: &Proxy) -> String {
     format!("{}:{}", proxy.host(), proxy.port())
 }
 
+/// The status in the words with which ureq tells that a proxy opened no tunnel.
+pub fn status_told(text: &str) -> Option<&str> {
+    text.split(|c: char| !c.is_ascii_digit()).find(|digits| digits.len() == 3)
+}
+
+/// ureq says "proxy server responded 407/407". People need what it means.
+pub fn refusal(proxy: &str, text: &str) -> String {
+    match status_told(text) {
+        Some("407") => format!(
+            "{proxy} answered 407: it wants a user name and password, or does not take the ones \
+             it got. Give them as http://USER:PASSWORD@{proxy} in network.proxy"
+        ),
+        Some("403") => format!("{proxy} answered 403: its rules don't allow this destination"),
+        Some(status) => format!("{proxy} answered {status} to CONNECT"),
+        None => format!("{proxy} did not answer as a proxy does"),
+    }
+}
+
 fn parse(setting: &'static str, text: &str) -> Result<Proxy, BadProxy> {
     let bad = |why| BadProxy { setting, why };
     let proxy = Proxy::new(text.trim())
@@ -140,6 +158,19 @@ fn matches_address(entry: &str, address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxys_refusal_is_told_in_words() {
+        for (text, words) in [
+            ("proxy server responded 407/407", "user name and password"),
+            ("proxy server responded 403/403", "rules"),
+            ("proxy server responded 502/502", "answered 502"),
+            ("proxy server did not respond", "did not answer"),
+        ] {
+            let told = refusal("proxy:3128", text);
+            assert!(told.contains(words) && told.contains("proxy:3128"), "{told}");
+        }
+    }
 
     #[test]
     fn no_proxy_exempts_what_people_expect() {

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::clock::{self, Clock, Source};
+use super::clock::{self, Clock, Source, Verdict};
+use super::judge::Judge;
 use super::keeper::Keeper;
 use super::net::{Peer, Post, Request, hidden};
 use super::proxy::{BadProxy, ProxyEnvironment};
@@ -80,8 +81,9 @@ impl Doors {
         config: &Config,
         environment: &ProxyEnvironment,
         stop: &Arc<AtomicBool>,
+        judge: &Arc<Judge>,
     ) -> Result<Doors, SetupError> {
-        let tls = trust(config.network.ca_file.as_deref())?;
+        let tls = trust(config.network.ca_file.as_deref(), judge)?;
         let door = |url: &str, what, source: &crate::config::SecretSource| {
             let peer = Peer::new(url, &config.network, &tls, environment, Arc::clone(stop))
                 .map_err(SetupError::Proxy)?;
@@ -96,15 +98,15 @@ impl Doors {
     }
 }
 
-fn trust(ca_file: Option<&Path>) -> Result<Tls, SetupError> {
+fn trust(ca_file: Option<&Path>, judge: &Arc<Judge>) -> Result<Tls, SetupError> {
     let Some(path) = ca_file else {
-        return Tls::new(None).map_err(|why| bad_ca(Path::new("(none)"), why));
+        return Tls::new(None, judge).map_err(|why| bad_ca(Path::new("(none)"), why));
     };
     let mut pem = Vec::new();
     File::open(path)
         .and_then(|file| file.take(CA_FILE_BYTES_MAX).read_to_end(&mut pem))
         .map_err(|error| bad_ca(path, plain(&error)))?;
-    Tls::new(Some(&pem)).map_err(|why| bad_ca(path, why))
+    Tls::new(Some(&pem), judge).map_err(|why| bad_ca(path, why))
 }
 
 fn bad_ca(path: &Path, why: String) -> SetupError {
@@ -116,6 +118,7 @@ fn bad_ca(path: &Path, why: String) -> SetupError {
 pub struct Real {
     doors: Doors,
     clock: Clock,
+    judge: Arc<Judge>,
     inbox: Inbox,
 }
 
@@ -123,14 +126,41 @@ impl Real {
     /// Opens the edge. Signals are caught from here on.
     pub fn open(config: &Config) -> Result<Real, SetupError> {
         let inbox = Inbox::open().map_err(|error| SetupError::Signals(plain(&error)))?;
-        let doors = Doors::new(config, &ProxyEnvironment::read(), &inbox.stop_flag())?;
-        Ok(Real { doors, clock: Clock::default(), inbox })
+        let judge = Arc::new(Judge::of_queue(&config.queue.dir, true));
+        let doors = Doors::new(config, &ProxyEnvironment::read(), &inbox.stop_flag(), &judge)?;
+        Ok(Real { doors, clock: Clock::default(), judge, inbox })
     }
 
     /// Takes a new config. On an error the old one stays in force.
     pub fn reconfigure(&mut self, config: &Config) -> Result<(), SetupError> {
-        self.doors = Doors::new(config, &ProxyEnvironment::read(), &self.inbox.stop_flag())?;
+        let stop = self.inbox.stop_flag();
+        self.doors = Doors::new(config, &ProxyEnvironment::read(), &stop, &self.judge)?;
         Ok(())
+    }
+
+    /// How this machine's clock stands to the services'.
+    pub fn clock_verdict(&self) -> Verdict {
+        self.clock.verdict(clock::mono())
+    }
+
+    /// Takes what an exchange tells of the time.
+    fn hear(&mut self, source: Source, tenant: usize, result: &Result<Answer, NetTrouble>) {
+        let now = clock::mono();
+        let peer = match source {
+            Source::Tenant => &self.doors.tenants[tenant].peer,
+            Source::Sink => &self.doors.sink.peer,
+        };
+        match result {
+            Ok(answer) => {
+                self.clock.note(source, answer.date.as_deref(), now);
+                peer.vouch(source, answer);
+            }
+            Err(_) => {
+                if let Some(date) = peer.finding().and_then(|finding| finding.date) {
+                    self.clock.doubt(date, now);
+                }
+            }
+        }
     }
 
     /// Warnings about secrets that everybody on the machine can read.
@@ -165,16 +195,15 @@ impl Edge for Real {
     }
 
     fn ask(&mut self, tenant: usize, request: &Ask) -> Result<Answer, NetTrouble> {
-        let door = &mut self.doors.tenants[tenant];
-        let answer = ask(door, request)?;
-        self.clock.note(Source::Tenant, answer.date.as_deref(), clock::mono());
-        Ok(answer)
+        let result = ask(&mut self.doors.tenants[tenant], request);
+        self.hear(Source::Tenant, tenant, &result);
+        result
     }
 
     fn deliver(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble> {
-        let answer = deliver(&mut self.doors.sink, gzip)?;
-        self.clock.note(Source::Sink, answer.date.as_deref(), clock::mono());
-        Ok(answer)
+        let result = deliver(&mut self.doors.sink, gzip);
+        self.hear(Source::Sink, 0, &result);
+        result
     }
 
     fn sleep(&mut self, until: Mono) -> Woke {
@@ -274,8 +303,9 @@ mod tests {
     fn edge(config: &Config) -> Real {
         let inbox = Inbox::deaf().unwrap();
         let stop = inbox.stop_flag();
-        let doors = Doors::new(config, &ProxyEnvironment::default(), &stop).unwrap();
-        Real { doors, clock: Clock::default(), inbox }
+        let judge = Arc::default();
+        let doors = Doors::new(config, &ProxyEnvironment::default(), &stop, &judge).unwrap();
+        Real { doors, clock: Clock::default(), judge, inbox }
     }
 
     fn recording(status: &'static str) -> (Server, mpsc::Receiver<Received>) {

@@ -1,8 +1,8 @@
 //! TLS over any transport: which roots are trusted, how a refusal is told, and the transport.
 //!
-//! Promises: always verified, with the built-in roots and those of `network.ca_file`; a refusal
-//! arrives as `NetTrouble::Tls` with its reason; a connection cut without a proper end is an
-//! error (keeps P1). Never: a way to switch verification off.
+//! Promises: always verified, with the built-in roots and those of `network.ca_file`, at the time
+//! of `judge`; a refusal arrives with its flaw, reason and remedy; a connection cut without a proper
+//! end is an error (keeps P1). Never: a way to switch verification off.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -13,6 +13,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
 use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore,
     SignatureScheme,
@@ -22,7 +23,8 @@ use ureq::unversioned::transport::{
     Buffers, LazyBuffers, NextTimeout, Transport, TransportAdapter,
 };
 
-use super::certificate::{self, Summary};
+use super::certificate::{self, Life, Summary};
+use super::judge::{Fixed, Judge};
 use crate::limits::CONNECTION_BUFFER_BYTES;
 use crate::time::Stamp;
 
@@ -47,28 +49,53 @@ pub fn cut_short() -> Error {
 pub struct Tls {
     config: Arc<ClientConfig>,
     witness: Arc<Witness>,
+    judge: Arc<Judge>,
 }
 
 impl Tls {
     /// The built-in roots and those of `ca_pem`. The error says what is wrong with the file.
-    pub fn new(ca_pem: Option<&[u8]>) -> Result<Tls, String> {
+    pub fn new(ca_pem: Option<&[u8]>, judge: &Arc<Judge>) -> Result<Tls, String> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         if let Some(pem) = ca_pem {
             add_pem(&mut roots, pem)?;
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-            .build()
-            .map_err(|error| error.to_string())?;
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), crypto()).build();
+        Tls::with(verifier.map_err(|error| error.to_string())?, judge, judge.clone())
+    }
+
+    /// The same trust for another peer, with a memory of its own of what was shown.
+    pub fn for_a_peer(&self) -> Tls {
+        Tls::with(self.witness.inner.clone(), &self.judge, self.judge.clone())
+            .expect("it was possible with the same parts")
+    }
+
+    /// The same trust at another time: for asking a server what time it has, never for a secret.
+    pub fn at(&self, time: Stamp) -> Tls {
+        Tls::with(self.witness.inner.clone(), &self.judge, Arc::new(Fixed(time)))
+            .expect("it was possible with the same parts")
+    }
+
+    fn with(
+        inner: Arc<WebPkiServerVerifier>,
+        judge: &Arc<Judge>,
+        time: Arc<dyn TimeProvider>,
+    ) -> Result<Tls, String> {
         let witness = Arc::new(Witness { inner, shown: Mutex::default() });
-        let mut config = builder(provider)?
+        let mut config = ClientConfig::builder_with_details(crypto(), time)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
             .dangerous()
             .with_custom_certificate_verifier(witness.clone())
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // A handful of hosts; the default keeps tickets for 256.
-        config.resumption = rustls::client::Resumption::in_memory_sessions(8);
-        Ok(Tls { config: Arc::new(config), witness })
+        // A peer is one host; the default keeps tickets for 256.
+        config.resumption = rustls::client::Resumption::in_memory_sessions(2);
+        Ok(Tls { config: Arc::new(config), witness, judge: judge.clone() })
+    }
+
+    pub fn judge(&self) -> &Judge {
+        &self.judge
     }
 
     /// The certificate that the last handshake was shown, whether it was trusted or not.
@@ -83,10 +110,10 @@ impl Tls {
         mut sock: TransportAdapter,
     ) -> Result<TlsTransport, HandshakeFailed> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
-            HandshakeFailed::Refused(format!("{host} is not a name that a certificate can have"))
+            Refusal::other(format!("{host} is not a name that a certificate can have"))
         })?;
         let mut connection = ClientConnection::new(self.config.clone(), name)
-            .map_err(|error| HandshakeFailed::Refused(error.to_string()))?;
+            .map_err(|error| Refusal::other(error.to_string()))?;
         self.witness.note(None);
         while connection.is_handshaking() {
             connection.complete_io(&mut sock).map_err(|error| self.explain(host, error))?;
@@ -104,10 +131,11 @@ impl Tls {
 
     fn explain(&self, host: &str, error: io::Error) -> HandshakeFailed {
         if let Some(reason) = tls_reason(&error) {
-            return HandshakeFailed::Refused(refusal(host, reason, self.last_shown().as_ref()));
+            let shown = self.last_shown();
+            return HandshakeFailed::Refused(refusal(host, reason, shown.as_ref()));
         }
         match Error::from(error) {
-            Error::Io(error) => HandshakeFailed::Refused(match error.kind() {
+            Error::Io(error) => Refusal::other(match error.kind() {
                 io::ErrorKind::UnexpectedEof
                 | io::ErrorKind::ConnectionReset
                 | io::ErrorKind::BrokenPipe => {
@@ -124,17 +152,42 @@ impl Tls {
 #[derive(Debug)]
 pub enum HandshakeFailed {
     /// TLS itself: trust, names, clock, protocol, or a peer that hung up on it.
-    Refused(String),
+    Refused(Refusal),
     /// What lies below: a time limit, a request to stop.
     Transport(Error),
 }
 
-fn builder(
-    provider: Arc<CryptoProvider>,
-) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, String> {
-    ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())
+/// A refusal for people, and what it is.
+#[derive(Debug)]
+pub struct Refusal {
+    pub flaw: Flaw,
+    pub what: String,
+    /// Empty where nothing is known to help.
+    pub remedy: String,
+}
+
+impl Refusal {
+    fn other(what: String) -> HandshakeFailed {
+        HandshakeFailed::Refused(Refusal { flaw: Flaw::Other, what, remedy: String::new() })
+    }
+}
+
+/// What is wrong with a certificate, or with the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// Nobody who is trusted signed it.
+    Untrusted,
+    /// It, or one that it hangs on, had ended at the time it was judged at. Its own life is told.
+    Ended(Life),
+    /// It had not begun.
+    NotBegun(Life),
+    /// It is for another host.
+    OtherName,
+    Other,
+}
+
+fn crypto() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }
 
 fn add_pem(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), String> {
@@ -206,42 +259,68 @@ fn tls_reason(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref::<rustls::Error>()
 }
 
-/// A refusal in words that say what to do.
-fn refusal(host: &str, reason: &rustls::Error, shown: Option<&Summary>) -> String {
+/// A refusal in words, with what to do.
+fn refusal(host: &str, reason: &rustls::Error, shown: Option<&Summary>) -> Refusal {
     let signer = shown.map_or_else(String::new, |shown| format!(", signed by {}", shown.issuer));
+    let life = shown.and_then(|shown| shown.life);
+    let of_time = |flaw: fn(Life) -> Flaw| life.map_or(Flaw::Other, flaw);
     let rustls::Error::InvalidCertificate(reason) = reason else {
-        return format!("{host}: {reason}");
+        let what = format!("{host}: {reason}");
+        return Refusal { flaw: Flaw::Other, what, remedy: String::new() };
     };
-    match reason {
-        CertificateError::UnknownIssuer => format!(
-            "the certificate of {host}{signer}, is not trusted: that authority is not known here. \
-             If your network opens TLS, give its authority's certificate as network.ca_file"
+    let (flaw, what, remedy) = match reason {
+        CertificateError::UnknownIssuer => {
+            let authority = shown.map_or("its authority".to_owned(), |shown| shown.issuer.clone());
+            (
+                Flaw::Untrusted,
+                format!(
+                    "the certificate of {host} is not trusted: {authority}, who signed it, is not \
+                     known here"
+                ),
+                format!(
+                    "This looks like TLS inspection by CN={authority}: give that authority's \
+                     certificate as network.ca_file, or have {host} exempted from inspection"
+                ),
+            )
+        }
+        CertificateError::ExpiredContext { time, not_after } => (
+            of_time(Flaw::Ended),
+            format!(
+                "the certificate of {host}{signer}, ended at {}, and it is judged at {}",
+                calendar(*not_after),
+                calendar(*time)
+            ),
+            "If this machine's clock is right the server has to renew it".to_owned(),
         ),
-        CertificateError::ExpiredContext { time, not_after } => format!(
-            "the certificate of {host}{signer}, ended at {}, and this machine's clock says {}. \
-             If the clock is right the server has to renew it",
-            calendar(*not_after),
-            calendar(*time)
-        ),
-        CertificateError::NotValidYetContext { time, not_before } => format!(
-            "the certificate of {host}{signer}, begins at {}, but this machine's clock says {}. \
-             Set the clock (NTP)",
-            calendar(*not_before),
-            calendar(*time)
+        CertificateError::NotValidYetContext { time, not_before } => (
+            of_time(Flaw::NotBegun),
+            format!(
+                "the certificate of {host}{signer}, begins at {}, and it is judged at {}",
+                calendar(*not_before),
+                calendar(*time)
+            ),
+            "Set this machine's clock (NTP)".to_owned(),
         ),
         CertificateError::NotValidForNameContext { presented, .. } => {
             // rustls tells them as `DnsName("host")`.
             let bare = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
             let names = presented.iter().map(bare).collect::<Vec<_>>().join(", ");
             let names = crate::answer::one_line(&names);
-            format!(
-                "the server shows a certificate{signer}, for {names} and not for {host}. Look for \
-                 a typing error in this address, or for a proxy or firewall that answers in the \
-                 service's place"
+            (
+                Flaw::OtherName,
+                format!("the server shows a certificate{signer}, for {names} and not for {host}"),
+                "Look for a typing error in this address, or for a proxy or firewall that answers \
+                 in the service's place"
+                    .to_owned(),
             )
         }
-        other => format!("the certificate of {host}{signer}, is not valid: {other}"),
-    }
+        other => (
+            Flaw::Other,
+            format!("the certificate of {host}{signer}, is not valid: {other}"),
+            String::new(),
+        ),
+    };
+    Refusal { flaw, what, remedy }
 }
 
 fn calendar(time: UnixTime) -> String {
@@ -329,12 +408,14 @@ mod tests {
 
     #[test]
     fn a_ca_file_without_a_certificate_is_refused() {
-        assert!(Tls::new(None).is_ok());
-        let empty = Tls::new(Some(b"")).unwrap_err();
+        let judge = Arc::default();
+        assert!(Tls::new(None, &judge).is_ok());
+        let empty = Tls::new(Some(b""), &judge).unwrap_err();
         assert!(empty.contains("no certificate"), "{empty}");
-        let key = Tls::new(Some(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"));
+        let pem = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
+        let key = Tls::new(Some(pem), &judge);
         assert!(key.unwrap_err().contains("certificate 1"));
-        let torn = Tls::new(Some(b"-----BEGIN CERTIFICATE-----\nAAAA"));
+        let torn = Tls::new(Some(b"-----BEGIN CERTIFICATE-----\nAAAA"), &judge);
         assert!(torn.unwrap_err().contains("not a PEM file"));
     }
 }

@@ -3,6 +3,7 @@
 //! Promises: says a change once (P10), never a secret (P7). Never: decides anything.
 
 mod changes;
+mod clock;
 pub mod metrics;
 mod rate;
 mod status;
@@ -12,9 +13,12 @@ use std::path::PathBuf;
 use log::{Level, log};
 
 pub use changes::{Changes, Names};
-pub use status::{Disk, Integration, Lane, LastTrouble, Queue, Sink, Status, Stream, overall};
+pub use status::{
+    Clock, Disk, Integration, Lane, LastTrouble, Queue, Sink, Status, Stream, overall,
+};
 
 use crate::core::{Core, Mood, View, Why};
+use crate::edge::clock::Verdict;
 use crate::edge::{host, logging};
 use crate::record::Held;
 use crate::time::{Mono, Span, Stamp};
@@ -49,6 +53,7 @@ pub struct Report {
     max_bytes: u64,
     written: Option<(Mono, Gist)>,
     rates: rate::Rates,
+    clock: clock::Told,
     /// What was last complained about, and when that was first seen here.
     trouble: Option<(Stamp, logging::Trouble)>,
 }
@@ -89,7 +94,17 @@ impl Report {
             max_bytes,
             written: None,
             rates: rate::Rates::default(),
+            clock: clock::Told::default(),
             trouble: None,
+        }
+    }
+
+    /// Takes how this machine's clock stands, and says when a person should set it.
+    pub fn hear_clock(&mut self, verdict: Verdict, now: Mono) {
+        if let Some((level, line)) = self.clock.hear(verdict, now) {
+            log!(target: "s1_coralogix", level, "{line}");
+            // The status shows it at once.
+            self.written = None;
         }
     }
 
@@ -143,6 +158,7 @@ impl Report {
             rates: self.rates.per_minute(now, &counted(view)),
             disk_written_bytes: host::disk_written_bytes(),
             trouble: self.trouble.as_ref(),
+            clock: self.clock.now(),
         };
         let status = Status::of(view, &self.names, counters, &beside);
         self.write_metrics(&status, now);

@@ -10,6 +10,7 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 
 use crate::core::{LaneView, Mood, View};
+use crate::edge::clock::Verdict;
 use crate::edge::logging;
 use crate::time::{Span, Stamp};
 
@@ -34,7 +35,36 @@ pub struct Status {
     pub coralogix: Sink,
     pub queue: Queue,
     pub disk: Disk,
+    #[serde(default)]
+    pub clock: Clock,
     pub last_trouble: Option<LastTrouble>,
+}
+
+/// How this machine's clock stands to the services'.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Clock {
+    /// `unknown`, `right`, `ahead`, `behind`, or `before_build`: no service told the time yet, but it
+    /// is before the program's own date.
+    pub state: String,
+    /// How far it is ahead; negative when behind; null unless one of these.
+    pub ahead_seconds: Option<i64>,
+}
+
+impl Clock {
+    fn of(verdict: Verdict) -> Clock {
+        Clock { state: verdict.code().to_owned(), ahead_seconds: verdict.ahead_seconds() }
+    }
+
+    /// How it is off, if it is: "2h behind".
+    pub fn off(&self) -> Option<String> {
+        let by = Span::seconds(self.ahead_seconds.unwrap_or_default().unsigned_abs());
+        match self.state.as_str() {
+            "ahead" => Some(format!("{by} ahead")),
+            "behind" => Some(format!("{by} behind")),
+            "before_build" => Some("before the date of this program".to_owned()),
+            _ => None,
+        }
+    }
 }
 
 /// What the flash memory bears.
@@ -152,6 +182,7 @@ pub(super) struct Beside<'a> {
     pub rates: Vec<u64>,
     pub disk_written_bytes: Option<u64>,
     pub trouble: Option<&'a (Stamp, logging::Trouble)>,
+    pub clock: Verdict,
 }
 
 impl Disk {
@@ -233,6 +264,7 @@ impl Status {
             },
             queue: Queue::of(view, max_bytes, wall),
             disk: Disk::of(beside.disk_written_bytes, view.uptime),
+            clock: Clock::of(beside.clock),
             last_trouble: beside.trouble.map(|(at, trouble)| LastTrouble {
                 at: at.to_string(),
                 level: trouble.level.to_string(),

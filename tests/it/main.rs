@@ -16,9 +16,11 @@ mod support;
 
 mod appliance;
 mod campaign;
+mod clock;
 mod commands;
 mod credentials;
 mod delivery;
+mod doctor;
 mod ground;
 mod judge;
 mod lifecycle;

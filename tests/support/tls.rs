@@ -43,25 +43,43 @@ impl Authority {
         path
     }
 
+    /// TLS of a server on `localhost` with a certificate of this life, in seconds since 1970.
+    pub fn server_valid(&self, begins: i64, ends: i64) -> Arc<ServerConfig> {
+        let at = |seconds| time::OffsetDateTime::from_unix_timestamp(seconds).unwrap();
+        let names = vec!["localhost".to_string(), "127.0.0.1".to_string()];
+        self.server_with(names, |params| {
+            params.not_before = at(begins);
+            params.not_after = at(ends);
+        })
+    }
+
     /// TLS of a server on `localhost` and 127.0.0.1.
     pub fn server(&self, flaw: Flaw) -> Arc<ServerConfig> {
         let names = match flaw {
             Flaw::OtherName => vec!["elsewhere.example".to_string()],
             _ => vec!["localhost".to_string(), "127.0.0.1".to_string()],
         };
-        let mut params = CertificateParams::new(names).unwrap();
-        params.distinguished_name.push(DnType::CommonName, "test server");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.use_authority_key_identifier_extension = true;
-        match flaw {
+        self.server_with(names, |params| match flaw {
             Flaw::Expired => {
                 params.not_before = date_time_ymd(2019, 1, 1);
                 params.not_after = date_time_ymd(2020, 1, 1);
             }
             Flaw::NotYetValid => params.not_before = date_time_ymd(2095, 1, 1),
             Flaw::None | Flaw::OtherName => {}
-        }
+        })
+    }
+
+    fn server_with(
+        &self,
+        names: Vec<String>,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Arc<ServerConfig> {
+        let mut params = CertificateParams::new(names).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "test server");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.use_authority_key_identifier_extension = true;
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());

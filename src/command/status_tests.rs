@@ -1,0 +1,136 @@
+//! Tests of the table that `status` shows.
+
+use super::*;
+use crate::report::{Clock, Disk, Integration, LastTrouble, Queue, Sink, Stream};
+
+fn lane(mood: &str, reason: &str, text: &str, detail: &str) -> Lane {
+    Lane {
+        mood: mood.into(),
+        reason: reason.into(),
+        text: text.into(),
+        detail: detail.into(),
+        for_seconds: 75,
+        next_in_seconds: Some(12),
+        failures: 1,
+    }
+}
+
+fn status() -> Status {
+    let stamp = || Some("2026-01-31T00:00:00.000001Z".to_owned());
+    let fine = || lane("healthy", "poll_interval", "", "");
+    let stream = |name: &str, lane| Stream {
+        name: name.into(),
+        lane,
+        position: stamp(),
+        lag_seconds: Some(200),
+        collected: 12_345,
+        collected_per_minute: 60,
+        caught_up: true,
+    };
+    Status {
+        schema: 1,
+        version: "0.1.0".into(),
+        pid: 4711,
+        updated: "2026-01-31T00:00:00.000000Z".into(),
+        uptime_seconds: 60,
+        state: "stuck".into(),
+        integrations: vec![Integration {
+            name: "acme".into(),
+            lane: lane("stuck", "token_refused", "the API token is refused", "HTTP 401: no"),
+            token_ends: stamp(),
+            token_days_left: Some(1),
+        }],
+        streams: vec![
+            stream("acme/threats", lane("stuck", "token_refused", "the API token", "")),
+            stream(&format!("{}/activities", "n".repeat(64)), fine()),
+        ],
+        coralogix: Sink {
+            lane: lane("degraded", "unreachable", "can't be reached", &"why ".repeat(50)),
+            delivered: 7,
+            delivered_per_minute: 3,
+            remarks: 0,
+            long_records: 0,
+            unstamped: 0,
+        },
+        queue: Queue {
+            waiting: 12_338,
+            bytes: 3 << 19,
+            max_bytes: 1 << 30,
+            oldest: stamp(),
+            oldest_age_seconds: Some(4_000),
+            head_frame: 17,
+            head_entry: 3,
+            parked: 1,
+            room: "queue_full".into(),
+        },
+        disk: Disk { written_bytes: Some(3 << 20), day_bytes: Some(1 << 30) },
+        clock: Clock { state: "behind".into(), ahead_seconds: Some(-7_200) },
+        last_trouble: Some(LastTrouble {
+            at: "2026-01-31T00:00:00.000000Z".into(),
+            level: "WARN".into(),
+            text: "Coralogix: asked to come back later".into(),
+            count: 3,
+        }),
+    }
+}
+
+fn shown(status: &Status, running: bool) -> String {
+    let age = Some(Span::seconds(3));
+    Table { status, running, age, colour: false, out: String::new() }.written()
+}
+
+#[test]
+fn the_table_fits_80_columns_whatever_is_in_it() {
+    let text = shown(&status(), true);
+    for line in text.lines() {
+        assert!(line.chars().count() <= COLUMNS, "{line}\n{text}");
+    }
+    assert!(text.contains("stuck (a person has to act)"), "{text}");
+    assert!(text.contains("as of 2026-01-31T00:00:00Z (3s ago)"), "{text}");
+    assert!(text.contains("up to date "), "{text}");
+    assert!(text.contains("takes 1.5 MiB of 1.0 GiB; it is full"), "{text}");
+    assert!(text.contains("refused 1 record, kept in parked/"), "{text}");
+    assert!(text.contains("2026-01-31T00:00:00Z, 1h 6m ago."), "{text}");
+    assert!(text.contains("clock is 2h behind; set it (NTP)"), "{text}");
+    assert!(text.contains("120 records a minute came and 3 went"), "{text}");
+    assert!(text.contains("since the start: 3.0 MiB, 1.0 GiB a day"), "{text}");
+    assert!(
+        text.contains("Last WARN of 3, at 2026-01-31T00:00:00Z:\n  Coralogix: asked"),
+        "{text}"
+    );
+}
+
+#[test]
+fn colours_change_nothing_but_the_colour() {
+    let status = status();
+    let age = Some(Span::seconds(3));
+    let table = Table { status: &status, running: true, age, colour: true, out: String::new() };
+    let mut plain = table.written();
+    assert!(plain.contains("\x1b[31m") && plain.contains("\x1b[32m"), "{plain}");
+    for code in ["\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"] {
+        plain = plain.replace(code, "");
+    }
+    assert_eq!(plain, shown(&status, true));
+}
+
+#[test]
+fn a_trouble_of_an_integration_is_told_once() {
+    let mut status = status();
+    status.integrations.push(status.integrations[0].clone());
+    status.integrations[1].lane = lane("healthy", "poll_interval", "", "");
+    status.integrations[1].name = "beta".to_owned();
+    let text = shown(&status, true);
+    assert_eq!(text.matches("ends in").count(), 1, "a refused token has ended\n{text}");
+    assert!(text.contains("beta: the API token ends in 1 day, at 2026-01-31T00"), "{text}");
+    let line = "  acme: the API token is refused (HTTP 401: no), for 1m 18s; next try in 9s\n";
+    assert_eq!(text.matches("is refused").count(), 1, "{text}");
+    assert!(text.contains(line), "{text}");
+}
+
+#[test]
+fn a_daemon_that_is_gone_promises_nothing() {
+    let text = shown(&status(), false);
+    assert!(text.starts_with("s1-coralogix 0.1.0: not running\n"), "{text}");
+    assert!(text.contains("what it last said, at 2026-01-31T00:00:00Z (3s ago)"), "{text}");
+    assert!(!text.contains("next try") && !text.contains("4711"), "{text}");
+}
