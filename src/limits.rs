@@ -182,9 +182,14 @@ pub const INDEX_BYTES_MAX: u64 = 4 << 20;
 pub const RESERVE_PAUSE_ASKED_MAX: u32 = 240;
 /// A process that lived this long has settled: what follows is no crash loop.
 pub const SETTLED_SECONDS: u64 = 60;
+/// Starts in a row that did not settle are counted up to this: with the shortest `retry.min` the wait
+/// before the next one is then the longest `retry.max`.
+pub const UNSETTLED_STARTS_MAX: u32 = 21;
 /// Gaps kept one by one. Beyond it the oldest that were told are folded to a number; where none was
 /// told yet, neighbours of one stream and reason become one. 256 of them are 40 KB of memory.
 pub const GAPS_MAX: usize = 256;
+/// The latest gaps in the status file: enough to see what goes on; all of them are records.
+pub const GAPS_SHOWN_MAX: usize = 10;
 /// Gaps told in one page of the queue: their entries stay far below one frame.
 pub const GAPS_TOLD_AT_ONCE: usize = 64;
 /// How far behind SentinelOne's clock a walk begins before it is asked what the oldest record is

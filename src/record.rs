@@ -251,6 +251,8 @@ pub struct Held {
 pub struct Opened {
     pub held: Held,
     pub streams: Vec<StreamHeld>,
+    /// Starts in a row before this one that ended before they had settled.
+    pub unsettled: u32,
 }
 
 /// How much to take from the queue for one request. One entry is always taken, however long.

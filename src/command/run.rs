@@ -33,6 +33,13 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     let (mut queue, mut opened) = open_queue(&config)?;
     let mut notify = Notify::from_environment();
     notify.ready();
+    if opened.unsettled > 0 {
+        let starts = opened.unsettled;
+        log::warn!(
+            "{starts} starts in a row ended within a minute of their beginning, so the first \
+             requests wait longer than usual. Why they ended is told above, or in dmesg"
+        );
+    }
     log::info!("{} records wait in {}", opened.held.records, config.queue.dir.display());
     loop {
         let seed = host::seed();
@@ -40,8 +47,15 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
         let worker = Worker::new(edge, queue, stream_works(&config));
         let report = report(&config);
         let (notify, config_now) = (&mut notify, &config);
-        let mut daemon =
-            Daemon { worker, report, notify, config_file, config: config_now, next: None };
+        let mut daemon = Daemon {
+            worker,
+            report,
+            notify,
+            config_file,
+            config: config_now,
+            next: None,
+            gaps_shown: None,
+        };
         let mut core = Core::new(plan(&config, mode), seed, now, opened);
         let end = core::run(&mut core, &mut daemon).expect("only a simulated world is ever cut");
         daemon.close(&core);
@@ -49,6 +63,9 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
         (edge, queue) = daemon.worker.into_parts();
         let Some(new) = next else {
             let waiting = core.held().records;
+            if end != End::Broken {
+                queue.settle();
+            }
             queue.close(edge.mono());
             return Ok(farewell(end, waiting));
         };
@@ -61,6 +78,7 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
             }
             Err(why) => log::error!("The new config can't be used, the old one stays: {why}"),
         }
+        queue.settle();
         // Streams and limits may have changed: the queue is opened anew for them.
         queue.close(edge.mono());
         (queue, opened) = open_queue(&config)?;
@@ -97,6 +115,8 @@ struct Daemon<'a> {
     config: &'a Config,
     /// A new config that is good and different; the loop ends and begins again with it.
     next: Option<Config>,
+    /// How many gaps there were, and how many untold, when the report last learned of them.
+    gaps_shown: Option<(u64, u64)>,
 }
 
 impl World for Daemon<'_> {
@@ -129,6 +149,11 @@ impl World for Daemon<'_> {
         let wall = self.worker.edge().wall();
         let clock = self.worker.edge().clock_verdict();
         self.report.hear_clock(clock, now);
+        let gaps = (core.held().gaps, core.held().untold);
+        if self.gaps_shown != Some(gaps) {
+            self.gaps_shown = Some(gaps);
+            self.report.know_gaps(self.worker.latest_gaps());
+        }
         let counters = self.worker.counters();
         let resting = matches!(next, Action::Sleep { .. });
         let mood = self.report.observe(core, (now, wall), counters, resting);

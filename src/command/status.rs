@@ -215,6 +215,7 @@ impl Table<'_> {
             let age = age.map_or(String::new(), |age| format!(", {} ago", Span::seconds(age)));
             self.line(0, &format!("The oldest record in it is of {}{age}.", seconds(oldest)));
         }
+        self.gaps();
         if queue.parked > 0 {
             let records = count(i64::try_from(queue.parked).unwrap_or(i64::MAX), "record");
             self.line(
@@ -252,6 +253,22 @@ impl Table<'_> {
             self.line(0, &format!("Last {level} of {}, at {at}:", trouble.count));
             self.line(2, &trouble.text);
         }
+    }
+
+    fn gaps(&mut self) {
+        let gaps = &self.status.gaps;
+        if gaps.count == 0 {
+            return;
+        }
+        let many = count(i64::try_from(gaps.count).unwrap_or(i64::MAX), "gap");
+        self.line(0, &format!("{many} noted: records may be missing at Coralogix."));
+        let Some(last) = gaps.latest.iter().rev().find(|gap| !gap.closed) else { return };
+        let at = |stamp: &Option<String>| stamp.as_deref().map_or("?".to_owned(), seconds);
+        let range = match last.from == last.to {
+            true => at(&last.from),
+            false => format!("{} to {}", at(&last.from), at(&last.to)),
+        };
+        self.line(2, &format!("{}, {range}: {}", last.stream, last.text));
     }
 
     /// A name that is too long for its column has a line of its own.

@@ -1,7 +1,7 @@
 //! Tests of the table that `status` shows.
 
 use super::*;
-use crate::report::{Clock, Disk, Integration, LastTrouble, Queue, Sink, Stream};
+use crate::report::{Clock, Disk, GapLine, Gaps, Integration, LastTrouble, Queue, Sink, Stream};
 
 fn lane(mood: &str, reason: &str, text: &str, detail: &str) -> Lane {
     Lane {
@@ -63,6 +63,18 @@ fn status() -> Status {
             parked: 1,
             room: "queue_full".into(),
         },
+        gaps: Gaps {
+            count: 3,
+            untold: 0,
+            latest: vec![GapLine {
+                stream: "acme/threats".into(),
+                from: stamp(),
+                to: Some("2026-01-31T01:00:00.000000Z".into()),
+                reason: "retention".into(),
+                text: crate::record::GapReason::Retention.explain().into(),
+                ..GapLine::default()
+            }],
+        },
         disk: Disk { written_bytes: Some(3 << 20), day_bytes: Some(1 << 30) },
         clock: Clock { state: "behind".into(), ahead_seconds: Some(-7_200) },
         last_trouble: Some(LastTrouble {
@@ -89,6 +101,8 @@ fn the_table_fits_80_columns_whatever_is_in_it() {
     assert!(text.contains("as of 2026-01-31T00:00:00Z (3s ago)"), "{text}");
     assert!(text.contains("up to date "), "{text}");
     assert!(text.contains("takes 1.5 MiB of 1.0 GiB; it is full"), "{text}");
+    assert!(text.contains("3 gaps noted: records may be missing"), "{text}");
+    assert!(text.contains("  acme/threats, 2026-01-31T00:00:00Z to 2026-01-31T01:00:00Z: Sen"));
     assert!(text.contains("refused 1 record, kept in parked/"), "{text}");
     assert!(text.contains("2026-01-31T00:00:00Z, 1h 6m ago."), "{text}");
     assert!(text.contains("clock is 2h behind; set it (NTP)"), "{text}");

@@ -256,7 +256,7 @@ mod tests {
             };
             let progress = Some(Progress { position: date(), from: date() });
             let streams = vec![StreamHeld { progress, known: vec![] }; 2];
-            let core = Core::new(plan, 7, BEGIN, Opened { held, streams });
+            let core = Core::new(plan, 7, BEGIN, Opened { held, streams, unsettled: 0 });
             Driven { core, now: BEGIN }
         }
 

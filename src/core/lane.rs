@@ -166,9 +166,9 @@ pub struct Lane {
 }
 
 impl Lane {
-    pub fn new(now: Mono, retry_min: Span) -> Lane {
+    pub fn new(now: Mono, first: Span) -> Lane {
         Lane {
-            due: Due::At(now + retry_min),
+            due: Due::At(now + first),
             why: Why::Starting,
             since: now,
             failures: 0,
@@ -246,6 +246,14 @@ impl Backoff {
         wait
     }
 
+    /// Before the first use after a start. Each start before it that did not live long doubles the
+    /// wait, up to `max`, so that a crash loop asks ever less; after a good one it is `min`.
+    pub fn at_start(&mut self, unsettled: u32) -> Span {
+        let ceiling = self.min.0.saturating_mul(1 << unsettled.min(32)).min(self.max.0);
+        let least = (ceiling / 2).max(self.min.0);
+        Span(least + self.prng.below(ceiling - least + 1))
+    }
+
     /// For what only a person can mend: near the longest wait, jittered so that a fleet of boxes
     /// does not come back in step.
     pub fn long(&mut self) -> Span {
@@ -277,6 +285,20 @@ mod tests {
         }
         assert!(backoff.after(0, Some(Span::hours(3))) == Span::hours(3));
         assert!(backoff.after(0, Some(Span::hours(300))) == Span::hours(24));
+    }
+
+    #[test]
+    fn each_start_that_did_not_settle_doubles_the_first_wait() {
+        let mut backoff = backoff();
+        assert_eq!(backoff.at_start(0), Span::seconds(1));
+        for (unsettled, least, most) in
+            [(1, 1_000, 2_000), (4, 8_000, 16_000), (40, 150_000, 300_000)]
+        {
+            for _ in 0..500 {
+                let wait = backoff.at_start(unsettled).0;
+                assert!((least..=most).contains(&wait), "{unsettled}: {wait}");
+            }
+        }
     }
 
     #[test]

@@ -191,15 +191,17 @@ impl Core {
     pub fn new(plan: Plan, seed: u64, now: Mono, opened: Opened) -> Core {
         plan.check();
         assert_eq!(plan.streams.len(), opened.streams.len());
-        let min = plan.retry_min;
+        let mut backoff =
+            Backoff { min: plan.retry_min, max: plan.retry_max, prng: Prng::new(seed) };
+        let first = backoff.at_start(opened.unsettled);
         let streams = plan.streams.iter().zip(opened.streams);
-        let streams = streams.map(|(plan, held)| Stream::new(plan.clone(), held, now, min));
+        let streams = streams.map(|(plan, held)| Stream::new(plan.clone(), held, now, first));
         Core {
-            backoff: Backoff { min, max: plan.retry_max, prng: Prng::new(seed) },
+            backoff,
             held: opened.held,
-            tenants: (0..plan.tenants).map(|_| Tenant::new(now, min)).collect(),
+            tenants: (0..plan.tenants).map(|_| Tenant::new(now, first)).collect(),
             streams: streams.collect(),
-            sink: Sink::new(Lane::new(now, min)),
+            sink: Sink::new(Lane::new(now, first)),
             notes: Notes::new(&plan, now),
             pending: None,
             turn: 0,

@@ -70,9 +70,9 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    pub fn new(now: Mono, retry_min: Span) -> Tenant {
+    pub fn new(now: Mono, first: Span) -> Tenant {
         Tenant {
-            lane: Lane::new(now, retry_min),
+            lane: Lane::new(now, first),
             token: Token::Good,
             doubted_by: None,
             clock: None,
@@ -112,10 +112,10 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub fn new(plan: StreamPlan, held: StreamHeld, now: Mono, retry_min: Span) -> Stream {
+    pub fn new(plan: StreamPlan, held: StreamHeld, now: Mono, first: Span) -> Stream {
         Stream {
             plan,
-            lane: Lane::new(now, retry_min),
+            lane: Lane::new(now, first),
             progress: held.progress,
             known: Known::new(held.known),
             walk: None,

@@ -62,7 +62,7 @@ fn held(records: u64, room: Room) -> Held {
 
 fn opened(progress: Option<Progress>, records: u64) -> Opened {
     let stream = StreamHeld { progress, known: vec![] };
-    Opened { held: held(records, Room::Free), streams: vec![stream; 2] }
+    Opened { held: held(records, Room::Free), streams: vec![stream; 2], unsettled: 0 }
 }
 
 fn page(keys: Vec<RowKey>, next: Option<&str>) -> Result<PageFacts, SourceTrouble> {

@@ -38,6 +38,7 @@ mod rebuild;
 mod replay;
 mod room;
 pub mod sled;
+mod starts;
 mod streams;
 
 #[cfg(test)]
@@ -196,6 +197,8 @@ pub struct Queue<D: Disk, O: Opener> {
     room: room::Books,
     checkpointed: ack::Checkpointed,
     findings: Vec<Finding>,
+    /// Starts in a row before this one that ended before they had settled.
+    unsettled: u32,
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
@@ -222,6 +225,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             room: room::Books::new(limits),
             checkpointed: ack::Checkpointed::default(),
             findings: Vec::new(),
+            unsettled: 0,
         };
         queue.lock()?;
         queue.start()?;
@@ -286,7 +290,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 StreamHeld { progress, known: stream.known(from) }
             }
         });
-        Opened { held, streams: streams.collect() }
+        Opened { held, streams: streams.collect(), unsettled: self.unsettled }
     }
 
     fn lock(&mut self) -> Result<(), OpenError> {

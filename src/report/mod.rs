@@ -14,13 +14,13 @@ use log::{Level, log};
 
 pub use changes::{Changes, Names};
 pub use status::{
-    Clock, Disk, Integration, Lane, LastTrouble, Queue, Sink, Status, Stream, overall,
+    Clock, Disk, GapLine, Gaps, Integration, Lane, LastTrouble, Queue, Sink, Status, Stream, overall,
 };
 
 use crate::core::{Core, Mood, View, Why};
 use crate::edge::clock::Verdict;
 use crate::edge::{host, logging};
-use crate::record::Held;
+use crate::record::{Gap, Held};
 use crate::time::{Mono, Span, Stamp};
 use crate::work::Counters;
 
@@ -56,6 +56,7 @@ pub struct Report {
     clock: clock::Told,
     /// What was last complained about, and when that was first seen here.
     trouble: Option<(Stamp, logging::Trouble)>,
+    gaps: Vec<Gap>,
 }
 
 /// What of a view makes the status file worth writing again.
@@ -96,6 +97,7 @@ impl Report {
             rates: rate::Rates::default(),
             clock: clock::Told::default(),
             trouble: None,
+            gaps: vec![],
         }
     }
 
@@ -106,6 +108,11 @@ impl Report {
             // The status shows it at once.
             self.written = None;
         }
+    }
+
+    /// The latest gaps, the newest last.
+    pub fn know_gaps(&mut self, gaps: Vec<Gap>) {
+        self.gaps = gaps;
     }
 
     /// Looks at the core after a step. `resting`: nothing will happen for a while, so what is
@@ -159,6 +166,7 @@ impl Report {
             disk_written_bytes: host::disk_written_bytes(),
             trouble: self.trouble.as_ref(),
             clock: self.clock.now(),
+            gaps: &self.gaps,
         };
         let status = Status::of(view, &self.names, counters, &beside);
         self.write_metrics(&status, now);

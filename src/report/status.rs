@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::{LaneView, Mood, View};
 use crate::edge::clock::Verdict;
 use crate::edge::logging;
+use crate::record::{Gap, Held};
 use crate::time::{Span, Stamp};
 
 use crate::work::Counters;
@@ -34,6 +35,8 @@ pub struct Status {
     pub streams: Vec<Stream>,
     pub coralogix: Sink,
     pub queue: Queue,
+    #[serde(default)]
+    pub gaps: Gaps,
     pub disk: Disk,
     #[serde(default)]
     pub clock: Clock,
@@ -64,6 +67,48 @@ impl Clock {
             "before_build" => Some("before the date of this program".to_owned()),
             _ => None,
         }
+    }
+}
+
+/// What P1 allows to be skipped, and was.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Gaps {
+    /// Noted and not closed since.
+    pub count: u64,
+    /// Of which no record in the queue or at Coralogix tells yet.
+    pub untold: u64,
+    /// The newest last.
+    pub latest: Vec<GapLine>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GapLine {
+    pub gap: u64,
+    pub stream: String,
+    pub from: Option<String>,
+    pub to: Option<String>,
+    /// `refused`, `retention` or `purged`.
+    pub reason: String,
+    pub text: String,
+    pub records: Option<u64>,
+    pub closed: bool,
+}
+
+impl Gaps {
+    fn of(held: &Held, latest: &[Gap]) -> Gaps {
+        let known = |at: Stamp| (at != Stamp::UNREADABLE).then(|| at.to_string());
+        let line = |gap: &Gap| GapLine {
+            gap: gap.number,
+            stream: gap.stream.to_string(),
+            from: known(gap.from),
+            to: known(gap.to),
+            reason: gap.reason.code().to_owned(),
+            text: gap.reason.explain().to_owned(),
+            records: gap.count,
+            closed: gap.closed,
+        };
+        let latest = latest.iter().map(line).collect();
+        Gaps { count: held.gaps, untold: held.untold, latest }
     }
 }
 
@@ -183,6 +228,7 @@ pub(super) struct Beside<'a> {
     pub disk_written_bytes: Option<u64>,
     pub trouble: Option<&'a (Stamp, logging::Trouble)>,
     pub clock: Verdict,
+    pub gaps: &'a [Gap],
 }
 
 impl Disk {
@@ -263,6 +309,7 @@ impl Status {
                 unstamped: counters.unstamped,
             },
             queue: Queue::of(view, max_bytes, wall),
+            gaps: Gaps::of(&view.held, beside.gaps),
             disk: Disk::of(beside.disk_written_bytes, view.uptime),
             clock: Clock::of(beside.clock),
             last_trouble: beside.trouble.map(|(at, trouble)| LastTrouble {

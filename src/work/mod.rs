@@ -23,10 +23,10 @@ use crate::queue::disk::Disk;
 use crate::queue::index::Opener;
 use crate::queue::{Queue, QueueError};
 use crate::record::{
-    Answer, Held, Kind, NetTrouble, Place, SinkVerdict, SourceTrouble, StreamName, Take,
+    Answer, Gap, Held, Kind, NetTrouble, Place, SinkVerdict, SourceTrouble, StreamName, Take,
 };
 use crate::s1;
-use crate::time::{Span, Stamp};
+use crate::time::{Mono, Span, Stamp};
 
 use hand::Hand;
 
@@ -70,6 +70,8 @@ pub struct Worker<E: Edge, D: Disk, O: Opener> {
     remark_told: bool,
     /// Set by SIGHUP until someone looks.
     reload: bool,
+    /// When this process has settled; `MAX` once that is noted.
+    settles: Option<Mono>,
 }
 
 impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
@@ -84,6 +86,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             counters,
             remark_told: false,
             reload: false,
+            settles: None,
         }
     }
 
@@ -94,6 +97,14 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
 
     pub fn edge(&mut self) -> &mut E {
         &mut self.edge
+    }
+
+    /// The latest gaps, the newest last.
+    pub fn latest_gaps(&self) -> Vec<Gap> {
+        let mut gaps = self.queue.gaps();
+        let more = gaps.len().saturating_sub(limits::GAPS_SHOWN_MAX);
+        gaps.drain(..more);
+        gaps
     }
 
     pub fn counters(&self) -> Counters {
@@ -345,8 +356,14 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
     fn tick(&mut self) -> Tick {
         let signals = self.edge.signals();
         self.reload |= signals.reload;
+        let now = self.edge.mono();
+        let settles = *self.settles.get_or_insert(now + Span::seconds(limits::SETTLED_SECONDS));
+        if settles <= now {
+            self.queue.settle();
+            self.settles = Some(Mono(u64::MAX));
+        }
         Tick {
-            now: self.edge.mono(),
+            now,
             stop: signals.stop,
             hurry: signals.poll_now,
             changed: self.edge.fresh_credentials(),

@@ -26,6 +26,7 @@ mod judge;
 mod lifecycle;
 mod metrics;
 mod network;
+mod notes;
 mod openwrt;
 mod polling;
 mod power;

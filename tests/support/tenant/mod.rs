@@ -311,6 +311,13 @@ impl Tenant {
         ids
     }
 
+    /// The console deletes what it created before this, whoever has read it.
+    pub fn expire(&self, before_us: i64) {
+        self.inner
+            .state
+            .change(|state| state.tables.iter_mut().for_each(|table| table.expire(before_us)));
+    }
+
     fn write_down(&self, draft: &Draft) -> Arc<[u8]> {
         let bytes: Arc<[u8]> = draft.render().into();
         let stream = StreamId { tenant: self.inner.name.clone(), kind: draft.kind };

@@ -77,6 +77,13 @@ impl Table {
         self.rows.push(row);
     }
 
+    /// What was created before this is deleted, as by a retention.
+    pub fn expire(&mut self, before_us: i64) {
+        let old = std::mem::replace(self, Table::new(self.kind));
+        let kept = old.rows.into_iter().filter(|row| row.draft.created_us >= before_us);
+        kept.for_each(|row| self.insert(row));
+    }
+
     pub fn row_of(&self, id: u64) -> Option<&Row> {
         self.by_id.get(&id).map(|index| &self.rows[*index])
     }
