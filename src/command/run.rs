@@ -63,10 +63,10 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
         (edge, queue) = daemon.worker.into_parts();
         let Some(new) = next else {
             let waiting = core.held().records;
-            if end != End::Broken {
-                queue.settle();
+            match end {
+                End::Broken => queue.close_unsettled(edge.mono()),
+                End::Done | End::TryLater | End::Refused => queue.close(edge.mono()),
             }
-            queue.close(edge.mono());
             return Ok(farewell(end, waiting));
         };
         match edge.reconfigure(&new) {
@@ -78,7 +78,6 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
             }
             Err(why) => log::error!("The new config can't be used, the old one stays: {why}"),
         }
-        queue.settle();
         // Streams and limits may have changed: the queue is opened anew for them.
         queue.close(edge.mono());
         (queue, opened) = open_queue(&config)?;

@@ -54,6 +54,8 @@ fn another_box_goes_on_exactly_where_this_one_stopped() {
             .map(|(opened, _)| opened)
             .map(|mut opened| {
                 opened.held = other.held();
+                // Nobody ended either queue in order.
+                opened.unsettled = 1;
                 opened
             })
             .unwrap()

@@ -274,6 +274,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// Writes the checkpoint and ends the index properly. What is not called before the program
     /// ends costs nothing but time at the next start.
     pub fn close(mut self, now: Mono) {
+        self.settle();
+        self.close_unsettled(now);
+    }
+
+    /// The same for a process that ends because it can't go on: the next start counts it.
+    pub fn close_unsettled(mut self, now: Mono) {
         self.write_checkpoint(now);
         if let Some(index) = self.index.take() {
             index.close();

@@ -37,6 +37,7 @@ mod tests {
     use super::*;
     use crate::queue::mem::MemDisk;
     use crate::queue::testing::Ground;
+    use crate::time::Mono;
 
     #[test]
     fn starts_are_counted_until_one_settles() {
@@ -48,7 +49,9 @@ mod tests {
             drop(queue);
             disk.power_cut(&mut prng);
         }
-        disk.open().0.settle();
+        disk.open().0.close_unsettled(Mono(1));
+        assert_eq!(disk.open().1.unsettled, UNSETTLED_STARTS_MAX);
+        disk.open().0.close(Mono(1));
         disk.power_cut(&mut prng);
         assert_eq!(disk.open().1.unsettled, 0);
         assert!(disk.files().iter().any(|name| name == "starts.1"));

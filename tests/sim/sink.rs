@@ -27,6 +27,11 @@ pub struct Received {
     pub text: String,
 }
 
+#[derive(Deserialize)]
+struct Said {
+    collector: Word,
+}
+
 /// What the collector said of itself.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Word {
@@ -83,7 +88,8 @@ impl Sink {
             if !stamp.is_none_or(fits) {
                 self.dropped_for_age += 1;
             } else if entry.category == OWN_CATEGORY {
-                self.words.push(serde_json::from_str(&entry.text).expect("a JSON object"));
+                let said: Said = serde_json::from_str(&entry.text).expect("a JSON object");
+                self.words.push(said.collector);
             } else {
                 self.received.push(Received { category: entry.category, text: entry.text });
             }
