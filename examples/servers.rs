@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use support::data::Kind;
+use support::program::Program;
 use support::watched::Watched;
 use support::world::{Settings, World};
 
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     // The program is started by others: this name is never used.
-    let world = World::new(Path::new("s1-coralogix"), Settings::default());
+    let world = World::new(Program::under_test("s1-coralogix"), Settings::default());
     write_files(&world, &directory);
     println!("ready");
     let never = Watched::new(());

@@ -14,7 +14,8 @@ use log::{Level, log};
 
 pub use changes::{Changes, Names};
 pub use status::{
-    Clock, Disk, GapLine, Gaps, Integration, Lane, LastTrouble, Queue, Sink, Status, Stream, overall,
+    Clock, Disk, GapLine, Gaps, Integration, Lane, LastTrouble, Queue, Sink, Status, Stream,
+    overall,
 };
 
 use crate::core::{Core, Mood, View, Why};
