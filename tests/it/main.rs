@@ -36,5 +36,6 @@ mod relay;
 mod scene;
 mod servers;
 mod status_schema;
+mod syscalls;
 mod tidy;
 mod trail;
