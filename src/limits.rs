@@ -56,6 +56,10 @@ pub const SLED_CACHE_BYTES: u64 = 2 << 20;
 /// unsynced blob files or come back empty after a power cut (measured, docs/QUEUE.md).
 pub const INDEX_VALUE_BYTES_MAX: usize = 4 << 10;
 pub const INDEX_COMMIT_BYTES_MAX: usize = 128 << 10;
+/// The index is given up when one question to it takes longer: over some damaged files sled spins for
+/// ever. Opening takes 23 ms with a million records waiting (docs/QUEUE.md), but a flush may take many
+/// seconds on a card that is busy with itself.
+pub const INDEX_ANSWER_SECONDS_MAX: u64 = 20;
 /// Broken indexes replaced within one process before it gives up and lets the supervisor start a
 /// fresh one: each leaves a leaked handle behind.
 pub const INDEX_REPLACED_MAX: u32 = 3;

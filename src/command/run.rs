@@ -178,7 +178,7 @@ pub(super) fn take_queue(config: &Config) -> Result<(RealQueue, Opened, Vec<Find
 fn open_queue(config: &Config) -> Result<(RealQueue, Opened), Failure> {
     let (queue, opened, findings) =
         take_queue(config).map_err(|why| Failure::new(Exit::Failed, why))?;
-    findings.iter().for_each(|finding| log::warn!("{}", finding.text));
+    findings.iter().for_each(|finding| log::warn!("{finding}"));
     Ok((queue, opened))
 }
 

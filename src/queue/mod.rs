@@ -24,6 +24,7 @@ mod checkpoint;
 mod condemn;
 pub mod disk;
 pub mod gaps;
+mod helper;
 pub mod index;
 pub mod inspect;
 mod keys;
@@ -106,6 +107,12 @@ pub enum QueueError {
     Broken(String),
     /// This frame can't be read: `condemn` it.
     Damaged { seq: Seq, why: String },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason, self.text)
+    }
 }
 
 impl fmt::Display for QueueError {

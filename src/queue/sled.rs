@@ -1,22 +1,26 @@
 //! The index in sled 0.34, with what was measured about it built in (docs/QUEUE.md).
 //!
 //! Promises: `commit` returns after an fdatasync of our own, because sled's `flush` is not one;
-//! a panic of sled is an error here; a handle that failed is leaked, because dropping it can hang.
-//! Never: asks sled for a length, a size, or a scan to the end.
+//! a panic of sled is an error here, and so is silence: over a damaged file sled can spin for ever, in
+//! opening as in reading. A handle that failed is leaked, because dropping it can hang. Never: asks
+//! sled for a length, a size, or a scan to the end.
 //!
-//! sled starts seven threads for its IO on the first write. They are the only threads of the
-//! program besides the main one, and none of our code runs on them.
+//! Everything is asked of sled on one thread, which is given up when it does not answer. sled starts
+//! seven more for its IO on the first write. These eight are the only threads of the program besides
+//! the main one.
 
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::helper::{Helper, Silence};
 use super::index::{Batch, Index, IndexError, IndexFault, Opener, Pair};
 use super::real::tree_bytes;
 use crate::answer::one_line;
-use crate::limits::SLED_CACHE_BYTES;
+use crate::limits::{INDEX_ANSWER_SECONDS_MAX, SLED_CACHE_BYTES};
 
 thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
@@ -32,11 +36,12 @@ pub fn is_inside() -> bool {
 #[derive(Clone, Debug)]
 pub struct SledOpener {
     root: PathBuf,
+    patience: Duration,
 }
 
 impl SledOpener {
     pub fn new(root: impl Into<PathBuf>) -> SledOpener {
-        SledOpener { root: root.into() }
+        SledOpener { root: root.into(), patience: Duration::from_secs(INDEX_ANSWER_SECONDS_MAX) }
     }
 
     fn path(&self, number: u32) -> PathBuf {
@@ -62,24 +67,29 @@ impl Opener for SledOpener {
     }
 
     fn open(&mut self, number: u32) -> Result<SledIndex, IndexError> {
-        // sled waits for ever for a thread that could not be started, so try one first.
-        let thread = std::thread::Builder::new().spawn(|| ());
-        if let Err(error) = thread.map(std::thread::JoinHandle::join) {
+        // sled waits for ever for a thread that could not be started; where this one can, those can.
+        let helper = Helper::start("index", self.patience, || None).map_err(|error| {
             let why = format!("no thread could be started: {error}");
-            return Err(IndexError { fault: IndexFault::NoThread, why });
-        }
-        let path = self.path(number);
-        let config =
-            sled::Config::new().path(&path).cache_capacity(SLED_CACHE_BYTES).flush_every_ms(None);
-        let db = guarded(|| config.open())?;
-        let file = make_durable(&path, &self.root);
-        match file {
-            Ok(file) => Ok(SledIndex { path, open: Some((db, file)) }),
-            Err(error) => {
-                std::mem::forget(db);
-                Err(told(&error))
+            IndexError { fault: IndexFault::NoThread, why }
+        })?;
+        let (path, root) = (self.path(number), self.root.clone());
+        let mut index = SledIndex { path: path.clone(), helper: Some(helper) };
+        index.ask(move |open| {
+            let config = sled::Config::new()
+                .path(&path)
+                .cache_capacity(SLED_CACHE_BYTES)
+                .flush_every_ms(None);
+            let db = guarded(|| config.open())?;
+            match make_durable(&path, &root) {
+                Ok(file) => *open = Some((db, file)),
+                Err(error) => {
+                    std::mem::forget(db);
+                    return Err(told(&error));
+                }
             }
-        }
+            Ok(())
+        })?;
+        Ok(index)
     }
 
     fn set_aside(&mut self, number: u32, name: &str) -> io::Result<()> {
@@ -111,44 +121,86 @@ fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// sled's handle with our own of its file, for fdatasync. `None` once anything failed.
+type Open = Option<(sled::Db, File)>;
+
 /// An open sled database.
 #[derive(Debug)]
 pub struct SledIndex {
     path: PathBuf,
-    /// With our own handle of its file, for fdatasync. `None` once anything failed.
-    open: Option<(sled::Db, File)>,
+    /// `None` once anything failed.
+    helper: Option<Helper<Open>>,
 }
 
 impl SledIndex {
-    /// Does one thing with the database. When it fails or panics, the handle is leaked: sled is
-    /// poisoned by a single error, and its drop then waits for what never comes.
-    fn with<T>(
+    /// Does one thing on the thread. After an error, a panic or silence nothing is asked any more:
+    /// sled is poisoned by a single error, and its drop then waits for what never comes.
+    fn ask<T: Send + 'static>(
         &mut self,
-        action: impl FnOnce(&sled::Db) -> Result<T, sled::Error>,
+        job: impl FnOnce(&mut Open) -> Result<T, IndexError> + Send + 'static,
     ) -> Result<T, IndexError> {
-        let Some((db, _)) = &self.open else {
+        let Some(helper) = &self.helper else {
             let why = "the index failed before and is not asked again".to_owned();
             return Err(IndexError { fault: IndexFault::Broken, why });
         };
-        let outcome = guarded(|| action(db));
+        let answer = helper.ask(|open| {
+            let outcome = job(open);
+            if outcome.is_err() {
+                std::mem::forget(open.take());
+            }
+            outcome
+        });
+        let outcome = answer.unwrap_or_else(|silence| {
+            let why = match silence {
+                Silence::TooLong => format!(
+                    "sled did not answer within {INDEX_ANSWER_SECONDS_MAX} s; until the next start \
+                     its thread may keep a processor busy"
+                ),
+                Silence::Gone => "the thread of the index ended".to_owned(),
+            };
+            Err(IndexError { fault: IndexFault::Broken, why })
+        });
         if outcome.is_err() {
-            std::mem::forget(self.open.take());
+            self.give_up();
         }
         outcome
+    }
+
+    /// Does one thing with the database.
+    fn with<T: Send + 'static>(
+        &mut self,
+        action: impl FnOnce(&sled::Db) -> Result<T, sled::Error> + Send + 'static,
+    ) -> Result<T, IndexError> {
+        self.ask(|open| {
+            let (db, _) = open.as_ref().ok_or_else(|| IndexError {
+                fault: IndexFault::Broken,
+                why: "the index is not open".to_owned(),
+            })?;
+            guarded(|| action(db))
+        })
+    }
+
+    /// The thread ends once it is idle, and leaks the handle. One that never gets idle stays.
+    fn give_up(&mut self) {
+        if let Some(helper) = self.helper.take() {
+            helper.leave(|open| std::mem::forget(open.take()));
+        }
     }
 }
 
 impl Index for SledIndex {
     fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
-        self.with(|db| Ok(db.get(key)?.map(|value| value.to_vec())))
+        let key = key.to_vec();
+        self.with(move |db| Ok(db.get(key)?.map(|value| value.to_vec())))
     }
 
     fn range(&mut self, prefix: &[u8], from: &[u8], max: usize) -> Result<Vec<Pair>, IndexError> {
-        self.with(|db| {
+        let (prefix, from) = (prefix.to_vec(), from.to_vec());
+        self.with(move |db| {
             let mut pairs = Vec::new();
             for pair in db.range(from..).take(max) {
                 let (key, value) = pair?;
-                if !key.starts_with(prefix) {
+                if !key.starts_with(&prefix) {
                     break;
                 }
                 pairs.push((key.to_vec(), value.to_vec()));
@@ -159,21 +211,19 @@ impl Index for SledIndex {
 
     fn commit(&mut self, batch: &Batch) -> Result<(), IndexError> {
         batch.check();
-        self.with(|db| {
-            let mut changes = sled::Batch::default();
-            for (key, value) in &batch.changes {
-                match value {
-                    Some(value) => changes.insert(key.as_slice(), value.as_slice()),
-                    None => changes.remove(key.as_slice()),
-                }
+        let mut changes = sled::Batch::default();
+        for (key, value) in &batch.changes {
+            match value {
+                Some(value) => changes.insert(key.as_slice(), value.as_slice()),
+                None => changes.remove(key.as_slice()),
             }
+        }
+        self.with(|db| {
             db.apply_batch(changes)?;
             db.flush().map(|_| ())
         })?;
-        let synced = self.open.as_ref().map_or(Ok(()), |(_, file)| file.sync_data());
-        synced.map_err(|error| {
-            std::mem::forget(self.open.take());
-            told(&error)
+        self.ask(|open| {
+            open.as_ref().map_or(Ok(()), |(_, file)| file.sync_data().map_err(|e| told(&e)))
         })
     }
 
@@ -183,12 +233,16 @@ impl Index for SledIndex {
     }
 
     fn close(mut self) {
-        let closed = self.open.take();
-        let _ = inside(|| drop(closed));
+        // Whatever comes of it: what counts is on the disk.
+        let _ = self.ask(|open| {
+            let closed = open.take();
+            let _ = inside(|| drop(closed));
+            Ok(())
+        });
     }
 
     fn forget(mut self) {
-        std::mem::forget(self.open.take());
+        self.give_up();
     }
 }
 
@@ -253,10 +307,14 @@ mod tests {
         let dir = TempDir::new();
         let mut index = created(&dir).open(0).unwrap();
         index.commit(&one_change()).unwrap();
-        let (_, file) = index.open.as_mut().unwrap();
-        *file = OpenOptions::new().write(true).open(NOT_SYNCED).unwrap();
+        index
+            .ask(|open| {
+                open.as_mut().unwrap().1 = OpenOptions::new().write(true).open(NOT_SYNCED).unwrap();
+                Ok(())
+            })
+            .unwrap();
         assert!(index.commit(&one_change()).is_err());
-        assert!(index.open.is_none() && index.get(b"c").is_err());
+        assert!(index.helper.is_none() && index.get(b"c").is_err());
     }
 
     #[test]
@@ -265,10 +323,10 @@ mod tests {
         let mut index = created(&dir).open(0).unwrap();
         let error = index.with::<()>(|_| panic!("on purpose")).unwrap_err();
         assert!(error.why.contains("on purpose"));
-        assert!(index.open.is_none() && index.commit(&one_change()).is_err());
+        assert!(index.helper.is_none() && index.commit(&one_change()).is_err());
         let mut index = created(&dir).open(1).unwrap();
         index.with::<()>(|_| Err(sled::Error::Unsupported("on purpose".into()))).unwrap_err();
-        assert!(index.open.is_none() && index.get(b"c").is_err());
+        assert!(index.helper.is_none() && index.get(b"c").is_err());
     }
 
     #[test]
@@ -295,5 +353,24 @@ mod tests {
         });
         assert_eq!(error.unwrap_err().why, "sled panicked: first line second line");
         assert!(!is_inside());
+    }
+
+    #[test]
+    fn an_index_that_does_not_answer_is_given_up() {
+        let dir = TempDir::new();
+        let mut opener = created(&dir);
+        opener.patience = Duration::ZERO;
+        let error = opener.open(0).unwrap_err();
+        assert!(error.why.contains("did not answer"), "{error}");
+        assert_eq!(error.fault, IndexFault::Broken);
+        // It is out of the way, whatever its thread may still be doing.
+        opener.patience = Duration::from_secs(60);
+        let mut index = opener.open(1).unwrap();
+        index.commit(&one_change()).unwrap();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        index.helper.as_mut().unwrap().set_patience(Duration::from_millis(1));
+        let error = index.with(move |_| Ok(held.recv().is_ok())).unwrap_err();
+        assert!(error.why.contains("did not answer") && index.get(b"c").is_err());
+        drop(release);
     }
 }

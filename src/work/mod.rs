@@ -229,7 +229,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             }
             QueueError::Damaged { seq, why } => {
                 log::error!(
-                    "The queue holds a damaged frame ({why}). It is set aside in quarantine/, and \
+                    "frame-damaged: The queue holds a damaged frame ({why}). It is set aside in quarantine/, and \
                      SentinelOne is asked for its records again"
                 );
                 match self.queue.condemn(seq, &why) {
@@ -242,7 +242,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         log::error!("{trouble}. The queue's index is rebuilt from its log; nothing queued is lost");
         match self.queue.reopen() {
             Ok((opened, findings)) => {
-                findings.iter().for_each(|finding| log::warn!("{}", finding.text));
+                findings.iter().for_each(|finding| log::warn!("{finding}"));
                 Event::Opened(opened)
             }
             Err(why) => {

@@ -19,6 +19,7 @@ mod campaign;
 mod clock;
 mod commands;
 mod credentials;
+mod damage;
 mod delivery;
 mod doctor;
 mod ground;

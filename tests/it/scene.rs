@@ -13,6 +13,7 @@ use crate::support::data::Kind;
 use crate::support::process::{Ended, Process};
 use crate::support::program::Program;
 use crate::support::tenant::{Seen, Tenant};
+use crate::support::watched::Watched;
 use crate::support::world::{Settings, World};
 
 /// Longer than anything takes on a slow machine with every core busy.
@@ -156,6 +157,18 @@ impl Scene {
             assert!(alive, "the daemon has ended before {what}\n{}", self.story());
         }
         panic!("{what}: not within {PATIENCE:?}\n{}", self.story());
+    }
+
+    /// Waits until there is a file of this name; it is looked for every few milliseconds.
+    pub fn wait_file(&self, path: &Path) {
+        self.wait_while_alive(&format!("{} is there", path.display()), |within| {
+            let never = Watched::new(());
+            let every = Duration::from_millis(5);
+            (0..within.as_millis() / every.as_millis()).find_map(|_| {
+                never.wait(every, |()| None::<()>);
+                path.exists().then_some(())
+            })
+        });
     }
 
     /// Waits until everything published is delivered.

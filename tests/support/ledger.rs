@@ -34,7 +34,7 @@ pub struct Published {
     pub first_request: Option<u32>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Book {
     pub entries: Vec<Published>,
     by_bytes: HashMap<u64, usize>,
@@ -142,6 +142,24 @@ impl Book {
         }
         *highest = entry.position_us.max(*highest);
         Some(index)
+    }
+
+    /// From here on only what was not delivered yet is asked for. What was may come again, and then
+    /// counts as a duplicate from `again`.
+    pub fn begin_again(&mut self) {
+        for entry in &mut self.entries {
+            entry.superseded |= entry.deliveries > 0;
+            (entry.deliveries, entry.first_request) = (0, None);
+        }
+        self.required = self.entries.iter().filter(|entry| !entry.superseded).count();
+        (self.delivered, self.duplicates) = (0, 0);
+        self.highest_delivered.clear();
+        self.out_of_order.clear();
+    }
+
+    /// How many came that were not asked for any more.
+    pub fn again(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.superseded && entry.deliveries > 0).count()
     }
 
     pub fn balance(&self) -> Balance {
