@@ -52,11 +52,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     if let Some(stream) = self.streams.numbered(entry.stream) {
                         // Never beyond the stream's own progress: after damage that one is set
                         // back, and what is to be polled again is not delivered.
-                        let reached = stream
-                            .row
-                            .progress
-                            .map_or(entry.progress, |progress| earlier(entry.progress, progress));
-                        stream.row.delivered = Some(reached);
+                        // A stream that begins anew has delivered nothing for certain.
+                        if let Some(progress) = stream.row.progress {
+                            stream.row.delivered = Some(earlier(entry.progress, progress));
+                        }
                     }
                 } else if entry.seq == reached.seq {
                     let gone = u64::from(reached.skip.saturating_sub(before));

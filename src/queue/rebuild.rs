@@ -16,7 +16,7 @@ use super::room::PARKED;
 use super::streams::{Stream, Streams, chunked, earlier};
 use super::{Queue, QueueError, put_state, put_stream};
 use crate::record::{Category, Place, Progress, Seq};
-use crate::time::Mono;
+use crate::time::{Mono, Stamp};
 
 /// What a new index is built on.
 pub(super) struct Base {
@@ -47,6 +47,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let files: Vec<(u64, u64)> = self.log.lens.iter().map(|(a, b)| (*a, *b)).collect();
         let first = files.first().map(|(first, _)| Seq(*first).max(head.seq));
         let mut replay = Replay::new(head.seq, first, Partial::Keep);
+        // Files before the first one were given back, or are lost. Nothing tells which, where the
+        // checkpoint is gone too, or says that frames waited there.
+        let is_blind = base.next_seq == Seq::default();
+        if first.is_some_and(|first| first > head.seq) && (is_blind || base.next_seq > head.seq) {
+            replay.missing_before();
+        }
         let mut damaged = 0;
         let mut told_in_log = BTreeSet::new();
         let (mut batch, mut none) = (Batch::default(), Batch::default());
@@ -176,10 +182,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 /// What a page that counts makes of its stream.
 pub(super) fn take_in(stream: &mut Stream, page: &Page) {
     let oldest = Progress { position: page.oldest, from: page.oldest };
+    // Behind a hole a stream stays where it is known to have been: at its very beginning, where
+    // nothing is known of it, for its first pages may be what is missing.
     if let Some(progress) = page.progress {
         stream.row.progress = Some(progress);
-    } else if stream.row.progress.is_none() {
-        stream.row.progress = Some(oldest);
     }
     if stream.row.delivered.is_none() {
         stream.row.delivered = stream.row.progress.map(|progress| earlier(progress, oldest));
@@ -204,9 +210,9 @@ fn learn(stream: &mut Stream, page: &Page, next_chunk: &mut u64) {
     for (chunk, ids) in chunked(&page.ids, next_chunk) {
         stream.learn(chunk, ids);
     }
-    if let Some(progress) = stream.row.progress {
-        forget_stale(stream, progress);
-    }
+    // Of a stream that begins anew all ids are of use, as many as may be kept.
+    let begins = Progress { position: Stamp::MIN, from: Stamp::MIN };
+    forget_stale(stream, stream.row.progress.unwrap_or(begins));
 }
 
 fn forget_stale(stream: &mut Stream, progress: Progress) {

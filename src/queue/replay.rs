@@ -68,6 +68,11 @@ impl Replay {
         }
     }
 
+    /// Frames may be missing before the very first one.
+    pub fn missing_before(&mut self) {
+        self.broken = true;
+    }
+
     /// The number after the last frame that counts.
     pub fn next_seq(&self) -> Seq {
         self.counted

@@ -160,7 +160,8 @@ fn prepare(scene: &mut Scene, ground: Ground) -> u64 {
     scene.ingress.server.bring_back();
     publish(scene, 20, 10);
     let waiting = scene.status().and_then(|status| status.pointer("/queue/waiting")?.as_u64());
-    assert_eq!(waiting, Some(2 * RECORDS as u64), "{}", scene.story());
+    // The collector's own words may wait beside them.
+    assert!(waiting >= Some(2 * RECORDS as u64), "{}", scene.story());
     2 * RECORDS as u64
 }
 

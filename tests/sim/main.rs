@@ -7,6 +7,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test is told what to live by its environment")]
 
+mod disk;
 mod oracle;
 mod sink;
 mod tenant;
@@ -56,8 +57,9 @@ fn every_record_is_delivered_or_parked_whatever_breaks() {
         }
     }
     println!("{lives} lives; faults met: {met:?}");
-    for fault in ["cut", "reply lost", "disk failed", "source outage", "token refused", "poison"] {
-        assert!(met.contains_key(fault), "no life met \"{fault}\": the simulation lost its teeth");
+    let teeth = ["cut", "reply lost", "source outage", "token refused", "poison"];
+    for fault in teeth.iter().chain(&disk::FAULTS) {
+        assert!(met.contains_key(*fault), "no life met \"{fault}\": the simulation lost its teeth");
     }
 }
 
@@ -90,11 +92,18 @@ fn faults(prng: &mut Prng) -> Faults {
     let token_refused = window(20 * HOUR, 30);
     let key_refused = window(20 * HOUR, 30);
     let threats_forbidden = window(10 * HOUR, 30);
+    let disk_full = window(HOUR / 3, 40);
+    let log_rots = prng.chance(50);
+    let rot_percent = [0, 0, 5, 30][prng.below(4) as usize];
+    let disk_fails = !log_rots || rot_percent == 0;
     Faults {
         end,
         percent: [0, 0, 2, 10, 25][prng.below(5) as usize],
         cut_permille: [0, 1, 5, 30][prng.below(4) as usize],
-        disk_permille: [0, 0, 2, 10][prng.below(4) as usize],
+        disk_permille: [0, 0, 2, 10][prng.below(4) as usize] * u64::from(disk_fails),
+        rot_percent,
+        log_rots,
+        disk_full,
         source_outage,
         sink_outage,
         token_refused,
@@ -126,7 +135,8 @@ fn live(seed: u64) -> BTreeMap<&'static str, u64> {
     let tenant = Tenant::publish(&mut prng, BIRTH, lasting, OVERLAP);
     let poison_every = if prng.chance(30) { 37 } else { 0 };
     let plan = plan(&mut prng);
-    let disk = MemDisk::new(64 << 20);
+    let disk = MemDisk::new(disk::CAPACITY);
+    let mut rot = disk::Rot::default();
     let shared = Rc::new(RefCell::new(Shared::new(prng.clone(), faults, tenant, poison_every)));
     loop {
         let begun = shared.borrow().true_time();
@@ -154,7 +164,7 @@ fn live(seed: u64) -> BTreeMap<&'static str, u64> {
         } else {
             disk.kill();
         }
-        disk.heal();
+        disk::boot(&disk, &mut state, &mut prng, &mut rot);
         // The supervisor waits before it starts the next process.
         state.now += 1_000 + prng.below(5_000);
         state.boot();
@@ -171,12 +181,18 @@ fn boot(plan: &Plan, disk: &MemDisk, shared: &Rc<RefCell<Shared>>, seed: u64) ->
         plan.streams.iter().map(|stream| stream_work(stream.kind)).collect();
     let names: Vec<StreamName> = streams.iter().map(|stream| stream.name.clone()).collect();
     let limits = QueueLimits { max_size_bytes: 16 << 20, min_free_bytes: 1 << 20 };
-    let Ok((queue, opened, _)) = Queue::open(disk.clone(), disk.opener(), limits, &names) else {
+    let Ok((queue, opened, found)) = Queue::open(disk.clone(), disk.opener(), limits, &names)
+    else {
         return None;
     };
     let edge = SimEdge(Rc::clone(shared));
     let worker = Worker::new(edge, queue, streams);
     let trace = std::env::var("S1C_TRACE").is_ok();
+    if trace {
+        let held: Vec<_> = opened.streams.iter().map(|stream| stream.progress).collect();
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        eprintln!("{} opened: {held:?} {:?} {found:?}", shared.borrow().true_time(), opened.held);
+    }
     let mut life = Life { worker, shared: Rc::clone(shared), disk: disk.clone(), trace };
     let now = life.worker.tick().now;
     let mut core = Core::new(plan.clone(), seed, now, opened);
@@ -219,9 +235,10 @@ impl World for Life {
         if before {
             return None;
         }
+        disk::fill(&self.disk, &mut self.shared.borrow_mut());
         match within {
             Some(n) => self.disk.fail_after(n, Fault::PowerOff),
-            None => self.fail_the_disk(),
+            None => disk::fail(&self.disk, &mut self.shared.borrow_mut()),
         }
         let rests = matches!(action, Action::Sleep { .. });
         let told = self.trace.then(|| format!("{action:?}"));
@@ -232,7 +249,7 @@ impl World for Life {
         if within.is_some() && self.disk.has_failed() {
             return None;
         }
-        self.disk.heal();
+        disk::heal(&self.disk, &mut self.shared.borrow_mut());
         if rests && self.is_over() {
             self.shared.borrow_mut().stop = true;
         }
@@ -248,18 +265,6 @@ impl World for Life {
 }
 
 impl Life {
-    /// A single operation of the disk fails now and then.
-    fn fail_the_disk(&self) {
-        let mut shared = self.shared.borrow_mut();
-        let permille = shared.faults.disk_permille;
-        if shared.hit("disk failed", permille) {
-            let n = 1 + shared.prng.below(12);
-            let kinds = [std::io::ErrorKind::StorageFull, std::io::ErrorKind::Other];
-            let fault = Fault::Once(kinds[shared.prng.below(2) as usize]);
-            self.disk.fail_after(n, fault);
-        }
-    }
-
     /// After the faults, once everything published is received or parked.
     fn is_over(&self) -> bool {
         let shared = self.shared.borrow();

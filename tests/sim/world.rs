@@ -29,6 +29,13 @@ pub struct Faults {
     pub percent: u64,
     pub cut_permille: u64,
     pub disk_permille: u64,
+    /// How often something has rotted when the box comes up again.
+    pub rot_percent: u64,
+    /// Whether it is the log that rots. Then the disk makes no errors: a frame that was given up
+    /// is only known to the index until SentinelOne was asked again (docs/RELIABILITY.md).
+    pub log_rots: bool,
+    /// Something else fills the disk and frees it again.
+    pub disk_full: Range<u64>,
     pub source_outage: Range<u64>,
     pub sink_outage: Range<u64>,
     pub token_refused: Range<u64>,
@@ -57,6 +64,8 @@ pub struct Shared {
     changed: Vec<(u64, Credential)>,
     /// Every this many-th record is one the sink can't take; 0: none.
     pub poison_every: u64,
+    /// For so many more actions every operation of the disk fails.
+    pub disk_dead_for: u64,
 }
 
 #[derive(Clone)]
@@ -87,6 +96,7 @@ impl Shared {
             server_date: None,
             changed,
             poison_every,
+            disk_dead_for: 0,
         }
     }
 
@@ -110,7 +120,7 @@ impl Shared {
         hit
     }
 
-    fn meet(&mut self, fault: &'static str) {
+    pub fn meet(&mut self, fault: &'static str) {
         *self.met.entry(fault).or_default() += 1;
     }
 
