@@ -9,6 +9,7 @@
 //! test says so, and with CI set it fails.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -193,7 +194,6 @@ fn good_day(ground: Ground) -> (Ground, BTreeSet<String>, BTreeMap<&'static str,
 /// Runs the program once under strace. With paths, only calls on these count.
 fn traced(scene: &Scene, paths: &BTreeSet<String>, more: &[&str]) -> (Ended, String) {
     let output = scene.path("trace");
-    let config = scene.config_file();
     let text = |path: &Path| path.to_str().expect("a test's path is text").to_owned();
     let mut args: Vec<String> = ["-f", "-qq", "-y", "-s", "0", "-o"].map(str::to_owned).into();
     args.push(text(&output));
@@ -205,11 +205,11 @@ fn traced(scene: &Scene, paths: &BTreeSet<String>, more: &[&str]) -> (Ended, Str
         ]);
     }
     args.extend(more.iter().map(ToString::to_string));
-    args.push(env!("CARGO_BIN_EXE_s1-coralogix").to_owned());
-    args.extend(["--config".to_owned(), text(&config), "run".to_owned(), "--once".to_owned()]);
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let strace = strace().expect("it was there before");
-    let process = Process::start(&strace, &args, &[]);
+    let strace = strace().expect("it was there before").into_os_string();
+    let runner = [strace].into_iter().chain(args.into_iter().map(OsString::from));
+    let program = scene.program.under(runner);
+    let config = text(&scene.config_file());
+    let process = Process::start(&program, &["--config", &config, "run", "--once"], &[]);
     let ended = process.wait(PATIENCE);
     let trace = fs::read_to_string(&output).unwrap_or_default();
     let Some(ended) = ended else {

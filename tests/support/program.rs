@@ -37,6 +37,11 @@ impl Program {
         Program { words: words.into_iter().map(OsString::from).collect() }
     }
 
+    /// The same run by another, which takes it for its last arguments.
+    pub fn under(&self, runner: impl IntoIterator<Item = OsString>) -> Program {
+        Program { words: runner.into_iter().chain(self.words.iter().cloned()).collect() }
+    }
+
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.words[0]);
         command.args(&self.words[1..]);

@@ -100,7 +100,7 @@ fn take(config: &Config, what: &str) -> Result<RealQueue, Failure> {
         }
         why => Failure::new(Exit::Failed, why),
     })?;
-    findings.iter().for_each(|finding| complain(Level::Warn, &finding.text));
+    findings.iter().for_each(|finding| complain(Level::Warn, &finding.to_string()));
     Ok(queue)
 }
 
