@@ -135,13 +135,22 @@ is_read() { inside journalctl --no-pager -u $unit -o cat | grep -q "config was r
 wait_for "a reload is not said" 15 is_read
 is MainPID "$pid" || problem "a reload started another process"
 
-echo "restarted under load, three times"
+echo "restarted under load, three times, as on an appliance: 64 MiB, no /dev/shm, no resolver, and"
+echo "  nothing that may be executed but the program itself"
+rm -f "$root/etc/resolv.conf"
+drop_in "[Service]" "LoadCredential=coralogix.key:/srv/stage/coralogix.key" \
+    "LoadCredential=acme.token:/srv/stage/acme.token" "MemoryMax=64M" "MemorySwapMax=0" \
+    "InaccessiblePaths=/dev/shm" "NoExecPaths=/" "ExecPaths=/usr/bin/s1-coralogix"
 for _ in 1 2 3; do
     at=$(status | python3 -c "$count")
     want "restart" inside systemctl restart $unit
     wait_for "nothing is delivered after a restart" 30 delivered 0
 done
 echo "  (the last one had delivered $at)"
+pid=$(show MainPID)
+peak=$(inside sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB$/\1/p' "/proc/$pid/status")
+echo "  peak memory $peak KiB"
+[ "$peak" -lt 65536 ] || problem "it took $peak KiB"
 
 echo "the watchdog is fed"
 drop_in "[Service]" "LoadCredential=coralogix.key:/srv/stage/coralogix.key" \
