@@ -104,7 +104,7 @@ build_with_zig() {
         export "CARGO_TARGET_${upper}_RUSTFLAGS=-Clink-self-contained=no $(steady "$library")"
         export "CFLAGS_${target//-/_}=-ffile-prefix-map=${CARGO_HOME:-$HOME/.cargo}/registry/src=/cargo -ffile-prefix-map=$out/static=/target"
         cargo-zigbuild zigbuild --quiet --locked --release --target "$target" --target-dir "$out/static" \
-            -Zbuild-std=std,panic_unwind -Zbuild-std-features=panic-unwind
+            -Zbuild-std=std,panic_unwind -Zbuild-std-features=panic-unwind,optimize_for_size
     )
 }
 
