@@ -8,6 +8,8 @@ pub const PAGE_ROWS_MAX: u32 = 1_000;
 /// Rows taken from one answer, whatever was asked for: twelve million `1`s would fit into
 /// `PAGE_BYTES_MAX`, and each row costs memory beside its bytes.
 pub const PAGE_ROWS_TAKEN_MAX: usize = 10 * PAGE_ROWS_MAX as usize;
+/// The highest `totalItems` that was ever told for activities, on tenants that have more.
+pub const TOTAL_CAP: u64 = 50_000;
 /// Real cursors have 300 bytes; a request line above 8 KiB is refused by common servers.
 pub const CURSOR_BYTES_MAX: usize = 4 << 10;
 /// The longest answer of SentinelOne that is taken, inflated. A page of the largest threats seen
@@ -73,6 +75,33 @@ pub const KNOWN_IDS_MAX: usize = 65_536;
 pub const STORED_IDS_MAX: usize = KNOWN_IDS_MAX + PAGE_ROWS_MAX as usize + KNOWN_IDS_CHUNK_MAX;
 /// Ids in one index value: 16 bytes each.
 pub const KNOWN_IDS_CHUNK_MAX: usize = 240;
+
+/// Ids remembered for reconciliation, of all streams together: 2 MiB of index and memory. Each
+/// stream has an equal share, within these bounds; a stream that has more records than its share
+/// is compared sooner and no further back.
+pub const TALLY_IDS_MAX: usize = 65_536;
+pub const TALLY_IDS_OF_A_STREAM_MAX: usize = 32_768;
+pub const TALLY_IDS_OF_A_STREAM_MIN: usize = 1_024;
+/// Records created further apart than this are not in one chunk of those ids: chunks are forgotten as
+/// a whole.
+pub const TALLY_CHUNK_HOURS_MAX: u64 = 24;
+/// Stale chunks of those ids removed in one commit.
+pub const TALLY_CHUNKS_PER_COMMIT_MAX: usize = 256;
+/// How far back SentinelOne is asked to count again: a record that becomes visible later than this
+/// after its creation is not found.
+pub const RECONCILE_BACK_HOURS: u64 = 7 * 24;
+
+/// What was created less than this ago, by SentinelOne's own clock, is not compared yet.
+pub const RECONCILE_MARGIN_MINUTES: u64 = 5;
+/// Requests of one round of one stream. A round that agrees takes two; finding one record among
+/// 32,768 takes about twelve.
+pub const RECONCILE_REQUESTS_MAX: u32 = 64;
+/// Requests of a round that follow each other at once, and the pace of the others.
+pub const RECONCILE_REQUESTS_AT_ONCE: u32 = 4;
+pub const RECONCILE_PACE_SECONDS: u64 = 15;
+/// Differences that are remembered as explained, for one stream; without one a range is listed
+/// once more and nothing is found.
+pub const RECONCILE_SETTLED_MAX: usize = 1_024;
 
 /// JSON in one request to Coralogix. Documented limit: 2 MB (MB or MiB, compressed or not: not
 /// said), official SDKs: 1.5 MiB. A single larger record travels alone.
@@ -177,6 +206,7 @@ pub const INDEX_OPEN_ATTEMPTS_MAX: u32 = 2;
 pub const PARKED_WHY_BYTES_MAX: usize = 1 << 10;
 
 const _: () = assert!(TAKE_FRAMES_MAX * 64 <= INDEX_COMMIT_BYTES_MAX);
+const _: () = assert!(TALLY_CHUNKS_PER_COMMIT_MAX * 64 <= INDEX_COMMIT_BYTES_MAX / 4);
 const _: () = assert!(STALE_CHUNKS_PER_COMMIT_MAX * 64 <= INDEX_COMMIT_BYTES_MAX / 2);
 /// An index longer than this is written anew once the queue is empty: sled gives nothing back by
 /// itself (measured: 12 MiB after a million records, 2.5 MiB in steady state, docs/QUEUE.md).

@@ -156,6 +156,8 @@ pub struct StreamHeld {
     pub progress: Option<Progress>,
     /// The records at or after `from` that are already in the queue or delivered.
     pub known: Vec<RowKey>,
+    /// When SentinelOne's count was last compared, by its own clock.
+    pub compared: Option<Stamp>,
 }
 
 /// Why records may be missing in Coralogix. The number is on disk; never reuse one.
@@ -359,6 +361,16 @@ pub enum SinkVerdict {
     Misdirected(String),
     /// No answer at all. The batch may have been accepted (P2).
     Unreachable(NetTrouble),
+}
+
+/// How many records SentinelOne says that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Total {
+    Is(u64),
+    /// As many as are ever told, which stands for any higher number too.
+    Capped,
+    /// None was told, or one that can't be.
+    Untold,
 }
 
 /// Where a stream begins that has no progress yet.

@@ -16,7 +16,7 @@ use crate::queue::sled::SledOpener;
 use crate::queue::{Finding, OpenError, Queue, QueueLimits, RealQueue};
 use crate::record::{Opened, StreamName};
 use crate::report::{Files, Names, Report};
-use crate::time::Mono;
+use crate::time::{Mono, Span};
 use crate::work::{StreamWork, Worker};
 
 use super::{Failure, panics, settings};
@@ -172,7 +172,14 @@ impl Daemon<'_> {
 pub(super) fn take_queue(config: &Config) -> Result<(RealQueue, Opened, Vec<Finding>), OpenError> {
     let dir = &config.queue.dir;
     let (disk, opener) = (RealDisk::new(dir), SledOpener::new(dir));
-    Queue::open(disk, opener, queue_limits(config), &stream_names(config))
+    let names = stream_names(config);
+    let (mut queue, opened, findings) = Queue::open(disk, opener, queue_limits(config), &names)?;
+    let plan = plan(config, Mode::Daemon);
+    for (stream, name) in plan.streams.iter().zip(&names) {
+        let is_on = stream.reconcile > Span::ZERO;
+        queue.tally(name, if is_on { plan.tally_ids_max() } else { 0 });
+    }
+    Ok((queue, opened, findings))
 }
 
 fn open_queue(config: &Config) -> Result<(RealQueue, Opened), Failure> {
@@ -229,6 +236,7 @@ fn plan(config: &Config, mode: Mode) -> Plan {
             poll_interval: integration.poll_interval,
             start: integration.start,
             overlap: integration.overlap,
+            reconcile: integration.reconcile,
         }));
     }
     Plan {

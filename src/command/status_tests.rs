@@ -26,6 +26,7 @@ fn status() -> Status {
         collected: 12_345,
         collected_per_minute: 60,
         caught_up: true,
+        reconciliation: Default::default(),
     };
     Status {
         schema: 1,

@@ -129,6 +129,7 @@ impl Check<'_> {
         let poll_interval = self.span(scope, "poll_interval");
         let start = self.start(scope);
         let overlap = self.span(scope, "overlap");
+        let reconcile = self.span(scope, "reconcile");
         Some(Integration {
             name: name?,
             tenant: tenant?,
@@ -139,6 +140,7 @@ impl Check<'_> {
             poll_interval,
             start,
             overlap,
+            reconcile,
         })
     }
 

@@ -70,6 +70,8 @@ pub struct Integration {
     pub poll_interval: Span,
     pub start: Start,
     pub overlap: Span,
+    /// Zero: never.
+    pub reconcile: Span,
 }
 
 #[derive(Clone, Debug, PartialEq)]

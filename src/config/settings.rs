@@ -288,6 +288,15 @@ pub const SETTINGS: &[Setting] = &[
          duplicates.",
     ),
     setting(
+        "integration",
+        "reconcile",
+        Shape::Span { min: Span::ZERO, max: Span::hours(24) },
+        Fallback::Value("\"1h\""),
+        "\"1h\"",
+        "How often SentinelOne is asked to count what it has, up to seven days back, so that a \
+         record that became visible after every poll had passed it is found. \"0s\" turns it off.",
+    ),
+    setting(
         "queue",
         "dir",
         Shape::Path,

@@ -15,6 +15,7 @@ enum LaneId {
     Tenant(usize),
     Stream(usize),
     Sink,
+    Reconcile(usize),
 }
 
 impl Core {
@@ -25,14 +26,14 @@ impl Core {
         if let Some(action) = self.say(tick) {
             return action;
         }
-        if let Some(end) = self.once_ended() {
+        if let Some(end) = self.once_ended(tick.now) {
             return Action::Exit(end);
         }
         let now = tick.now;
         if self.held.room != Room::Free && self.room_due <= now {
             return Action::Measure;
         }
-        let lanes = self.tenants.len() + self.streams.len() + 1;
+        let lanes = self.tenants.len() + 2 * self.streams.len() + 1;
         for step in 0..lanes {
             let at = (self.turn + step) % lanes;
             if let Some(action) = self.use_lane(self.lane_at(at), now) {
@@ -40,17 +41,22 @@ impl Core {
                 return action;
             }
         }
+        // A round of reconciliation may just have ended, and with it all there was to do.
+        if let Some(end) = self.once_ended(now) {
+            return Action::Exit(end);
+        }
         let (until, why) = self.next_due(now);
         assert!(until > now, "a sleep that is already over would spin: {why:?}");
         Action::Sleep { until, why }
     }
 
     fn lane_at(&self, at: usize) -> LaneId {
-        let tenants = self.tenants.len();
+        let (tenants, streams) = (self.tenants.len(), self.streams.len());
         match at {
             _ if at < tenants => LaneId::Tenant(at),
-            _ if at < tenants + self.streams.len() => LaneId::Stream(at - tenants),
-            _ => LaneId::Sink,
+            _ if at < tenants + streams => LaneId::Stream(at - tenants),
+            _ if at == tenants + streams => LaneId::Sink,
+            _ => LaneId::Reconcile(at - tenants - streams - 1),
         }
     }
 
@@ -65,6 +71,7 @@ impl Core {
                     && !self.gave_up(&self.sink.lane);
                 can.then(|| Action::Send(self.sink.take()))
             }
+            LaneId::Reconcile(stream) => self.use_reconcile(stream, now),
         }
     }
 
@@ -104,7 +111,8 @@ impl Core {
             let progress = self.streams[stream].first_progress(source_now)?;
             // Where a stream begins is stored before its first page, so that a box that stays
             // off for days goes on from here, not from `start` before it came back.
-            let keep = Keep { stream, fresh: vec![], progress, known: vec![], gone: None };
+            let (fresh, known) = (vec![], vec![]);
+            let keep = Keep { stream, fresh, progress, known, compared: None, gone: None };
             let first = self.streams[stream].begin(keep.clone());
             self.pending = Some(first);
             return Some(Action::Store(keep));
@@ -148,6 +156,9 @@ impl Core {
             if !self.stream_is_blocked(at, now) {
                 sooner(stream.lane.due, stream.lane.why);
             }
+            if self.may_reconcile(at, now) {
+                sooner(stream.reconcile.lane.due, Why::PollInterval);
+            }
         }
         if self.held.records > 0 && !self.gave_up(&self.sink.lane) {
             sooner(self.sink.lane.due, self.sink.lane.why);
@@ -162,7 +173,7 @@ impl Core {
     }
 
     /// In `--once` a lane is given up after a few failures, at once when a person is needed.
-    fn gave_up(&self, lane: &Lane) -> bool {
+    pub(super) fn gave_up(&self, lane: &Lane) -> bool {
         let long_wait = match lane.due {
             Due::At(due) => due.since(lane.since) > Span::minutes(1),
             Due::Never => true,
@@ -186,7 +197,7 @@ impl Core {
     }
 
     /// How `--once` ends, once nothing more can be done.
-    fn once_ended(&self) -> Option<End> {
+    fn once_ended(&self, now: Mono) -> Option<End> {
         if self.plan.mode == Mode::Daemon {
             return None;
         }
@@ -194,7 +205,9 @@ impl Core {
             return Some(End::TryLater);
         }
         let sink_over = self.held.records == 0 || self.gave_up(&self.sink.lane);
-        if !(sink_over && self.streams_over()) {
+        // What is over is not looked at again, but a count that is due may find more.
+        let compares = (0..self.streams.len()).any(|at| self.may_reconcile(at, now));
+        if !(sink_over && self.streams_over()) || compares {
             return None;
         }
         let mut lanes = vec![];
@@ -244,7 +257,9 @@ mod tests {
         fn new(held: Held) -> Driven {
             let (poll_interval, overlap) = (MINUTE, MINUTE);
             let start = Start::Now;
-            let stream = |kind| StreamPlan { tenant: 0, kind, poll_interval, start, overlap };
+            let reconcile = Span::ZERO;
+            let stream =
+                |kind| StreamPlan { tenant: 0, kind, poll_interval, start, overlap, reconcile };
             let plan = Plan {
                 tenants: 1,
                 streams: vec![stream(Kind::Threats), stream(Kind::Activities)],
@@ -255,7 +270,7 @@ mod tests {
                 heartbeat: None,
             };
             let progress = Some(Progress { position: date(), from: date() });
-            let streams = vec![StreamHeld { progress, known: vec![] }; 2];
+            let streams = vec![StreamHeld { progress, ..StreamHeld::default() }; 2];
             let core = Core::new(plan, 7, BEGIN, Opened { held, streams, unsettled: 0 });
             Driven { core, now: BEGIN }
         }

@@ -82,7 +82,8 @@ impl Core {
         };
         let progress = Progress { position: state.progress?.position, from: to };
         let gone = Some((from, to));
-        let keep = Keep { stream, fresh: vec![], progress, known: vec![], gone };
+        let (fresh, known) = (vec![], vec![]);
+        let keep = Keep { stream, fresh, progress, known, compared: None, gone };
         self.pending = Some(state.begin(keep.clone()));
         Some(Action::Store(keep))
     }

@@ -28,6 +28,8 @@ mod doubt;
 mod lane;
 mod note;
 mod plan;
+mod reconcile;
+mod reconciling;
 mod sink;
 mod source;
 mod store;
@@ -43,10 +45,11 @@ pub use lane::{Mood, Why};
 pub use note::Note;
 use note::Notes;
 pub use plan::{Mode, Plan, StreamPlan};
+pub use reconcile::{Count, Counted, Difference, List, Listed, Tale};
 use sink::{Sink, Then};
 pub use source::{Fetch, Keep, PageFacts};
 use source::{Pending, Stream, Tenant, Token};
-pub use view::{LaneView, StreamView, TenantView, View};
+pub use view::{LaneView, ReconcileView, StreamView, TenantView, View};
 
 use crate::limits;
 use crate::prng::Prng;
@@ -79,6 +82,10 @@ pub enum Action {
         tenant: usize,
     },
     Fetch(Fetch),
+    /// Compare SentinelOne's count with what was collected.
+    Count(Count),
+    /// List what was created in a range, to find what was not collected.
+    List(List),
     /// Records and progress in one durable write: neither is ever on disk without the other.
     Store(Keep),
     /// Deliver the page in hand from memory; the queue is empty. `Store` always follows.
@@ -139,6 +146,15 @@ pub enum Event {
     Fetched {
         stream: usize,
         page: Result<PageFacts, SourceTrouble>,
+    },
+    /// `None`: nothing that was collected in the range is remembered, so nothing was asked.
+    Counted {
+        stream: usize,
+        counted: Result<Option<Counted>, SourceTrouble>,
+    },
+    Listed {
+        stream: usize,
+        listed: Result<Listed, SourceTrouble>,
     },
     /// `None`: the page does not fit into one request.
     PageSent(Option<SinkVerdict>),
@@ -231,6 +247,11 @@ impl Core {
                 None
             }
             Event::Fetched { stream, page } => self.fetched(tick, stream, page),
+            Event::Counted { stream, counted } => {
+                self.counted(now, stream, counted);
+                None
+            }
+            Event::Listed { stream, listed } => self.listed(tick, stream, listed),
             Event::PageSent(verdict) => self.page_sent(now, verdict),
             Event::Stored(result) => {
                 self.stored(now, result);
@@ -315,18 +336,7 @@ impl Core {
                     state.token_end_due = Due::At(tick.now);
                 }
                 let pending = self.streams[stream].page(stream, &page);
-                if pending.keep.fresh.is_empty() {
-                    // Nothing new: nothing to write (an empty poll commits nothing).
-                    self.streams[stream].stored(tick.now, pending);
-                    return None;
-                }
-                let keep = pending.keep.clone();
-                self.pending = Some(pending);
-                Some(if self.may_send_from_memory(tick) {
-                    Action::SendPage(keep)
-                } else {
-                    Action::Store(keep)
-                })
+                self.take_in(tick, pending)
             }
             Err(trouble) => {
                 self.fetch_failed(tick.now, stream, trouble);

@@ -2,6 +2,7 @@
 //!
 //! Promises: a plan is complete and in range; the core checks it once, by assertion, when made.
 
+use crate::limits;
 use crate::record::{Kind, Start, WriteMode};
 use crate::time::Span;
 
@@ -24,6 +25,8 @@ pub struct StreamPlan {
     pub poll_interval: Span,
     pub start: Start,
     pub overlap: Span,
+    /// How often SentinelOne's count is compared with what was collected; zero: never.
+    pub reconcile: Span,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,13 @@ pub enum Mode {
 }
 
 impl Plan {
+    /// How many ids of each stream the queue is to remember for reconciliation.
+    pub fn tally_ids_max(&self) -> usize {
+        let streams = self.streams.iter().filter(|stream| stream.reconcile > Span::ZERO).count();
+        let share = limits::TALLY_IDS_MAX / streams.max(1);
+        share.clamp(limits::TALLY_IDS_OF_A_STREAM_MIN, limits::TALLY_IDS_OF_A_STREAM_MAX)
+    }
+
     pub(super) fn check(&self) {
         assert!(!self.streams.is_empty(), "a plan has a stream");
         assert!(self.streams.iter().all(|stream| stream.tenant < self.tenants));

@@ -17,6 +17,7 @@ use crate::time::{Due, Mono, Span, Stamp};
 use super::doubt::Doubt;
 use super::lane::{Backoff, Lane, Why};
 use super::plan::StreamPlan;
+use super::reconcile::{Listed, Reconcile};
 use super::walk::{Known, Walk};
 
 /// What a page holds, as far as the core cares: the rows' keys, not their bytes.
@@ -48,6 +49,8 @@ pub struct Keep {
     pub known: Vec<RowKey>,
     /// A range that SentinelOne does not have any more: to be noted as a gap in the same write.
     pub gone: Option<(Stamp, Stamp)>,
+    /// When SentinelOne's count was last compared.
+    pub compared: Option<Stamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,9 +94,17 @@ impl Tenant {
 #[derive(Clone, Debug)]
 pub struct Pending {
     pub keep: Keep,
-    walk: Option<Walk>,
+    then: Then,
     /// SentinelOne's time of the answer.
     date: Option<Stamp>,
+}
+
+#[derive(Clone, Debug)]
+enum Then {
+    /// The walk goes on here, or is at its end.
+    Walk(Option<Walk>),
+    /// The page was no walk's but listed to find late records.
+    Listed(PageFacts),
 }
 
 #[derive(Clone, Debug)]
@@ -109,11 +120,14 @@ pub struct Stream {
     /// Records taken in since the start.
     pub collected: u64,
     pub doubt: Doubt,
+    pub reconcile: Reconcile,
 }
 
 impl Stream {
     pub fn new(plan: StreamPlan, held: StreamHeld, now: Mono, first: Span) -> Stream {
+        let reconcile = Reconcile::new(plan.reconcile, held.compared, now);
         Stream {
+            reconcile,
             plan,
             lane: Lane::new(now, first),
             progress: held.progress,
@@ -140,6 +154,7 @@ impl Stream {
         self.progress = held.progress;
         self.known = Known::new(held.known);
         self.walk = None;
+        self.reconcile.abandon();
     }
 
     pub fn kind(&self) -> Kind {
@@ -159,7 +174,7 @@ impl Stream {
     /// The stream's first progress, to be stored before its first page.
     pub fn begin(&mut self, keep: Keep) -> Pending {
         let walk = Walk::starting(keep.progress.from);
-        Pending { keep, walk: Some(walk), date: None }
+        Pending { keep, then: Then::Walk(Some(walk)), date: None }
     }
 
     /// Whether what comes first on a page makes it doubtful that SentinelOne still has all there
@@ -207,15 +222,32 @@ impl Stream {
         let after = after.counting(&fresh, page.keys.len());
         let goes_on = page.next.is_some() && !page.keys.is_empty() && !after.goes_in_circles();
         self.walk = Some(walk);
-        let keep = Keep { stream, fresh, progress, known, gone: None };
-        Pending { keep, walk: goes_on.then_some(after), date: page.date }
+        let compared = self.reconcile.tale.compared;
+        let keep = Keep { stream, fresh, progress, known, compared, gone: None };
+        Pending { keep, then: Then::Walk(goes_on.then_some(after)), date: page.date }
+    }
+
+    /// What is to be stored of a page that was listed to find late records. The position stays.
+    pub fn listed_page(&mut self, stream: usize, listed: Listed) -> Pending {
+        let progress = self.progress.expect("only a stream that has begun is reconciled");
+        let fresh = self.reconcile.fresh(&listed, |key| self.known.has(key));
+        let keys = fresh.iter().map(|at| listed.page.keys[*at as usize]);
+        // A walk may meet those again that changed lately.
+        let known = keys.filter(|key| key.stamp >= progress.from).collect();
+        let compared = self.reconcile.tale.compared;
+        let keep = Keep { stream, fresh, progress, known, compared, gone: None };
+        Pending { keep, date: listed.page.date, then: Then::Listed(listed.page) }
     }
 
     /// The page is in the queue, or had nothing new: go on after it.
-    pub fn stored(&mut self, now: Mono, pending: Pending) {
-        self.collected += pending.keep.fresh.len() as u64;
+    pub fn stored(&mut self, now: Mono, pace: Span, pending: Pending) {
+        let taken = pending.keep.fresh.len() as u64;
+        self.collected += taken;
         self.progress = Some(self.known.remember(&pending.keep.known, pending.keep.progress));
-        self.walk = pending.walk;
+        match pending.then {
+            Then::Walk(walk) => self.walk = walk,
+            Then::Listed(page) => return self.reconcile.listed(now, pace, &page, taken),
+        }
         if self.walk.is_some() {
             self.lane.succeed(now, Due::At(now), Why::Working);
         } else {
@@ -227,9 +259,15 @@ impl Stream {
         self.rows_max = self.rows_max.saturating_mul(2).min(limits::PAGE_ROWS_MAX);
     }
 
+    /// Whether everything that a walk sees was seen, up to where the next one begins.
+    pub fn is_between_walks(&self) -> bool {
+        self.caught_up && self.walk.is_none()
+    }
+
     /// The page could not be stored: it is forgotten and will be asked for again by time.
     pub fn not_stored(&mut self) {
         self.walk = None;
+        self.reconcile.restart_listing();
     }
 
     /// The page has no room although nothing waits that could make some: fewer rows may have.

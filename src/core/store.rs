@@ -7,9 +7,31 @@ use crate::limits;
 use crate::record::{Held, Room, SinkVerdict, WriteMode};
 use crate::time::{Mono, Span};
 
+use super::source::Pending;
 use super::{Action, Core, Keep, Mood, StoreTrouble, Tick, Why};
 
 impl Core {
+    /// What is done with a page: its new records are stored, or sent first and stored then.
+    pub(super) fn take_in(&mut self, tick: &Tick, pending: Pending) -> Option<Action> {
+        if pending.keep.fresh.is_empty() {
+            // Nothing new: nothing to write (an empty poll commits nothing).
+            self.stream_stored(tick.now, pending);
+            return None;
+        }
+        let keep = pending.keep.clone();
+        self.pending = Some(pending);
+        Some(if self.may_send_from_memory(tick) {
+            Action::SendPage(keep)
+        } else {
+            Action::Store(keep)
+        })
+    }
+
+    fn stream_stored(&mut self, now: Mono, pending: Pending) {
+        let pace = self.reconcile_pace();
+        self.streams[pending.keep.stream].stored(now, pace, pending);
+    }
+
     pub(super) fn may_send_from_memory(&self, tick: &Tick) -> bool {
         self.plan.write == WriteMode::OnFailure
             && self.held.records == 0
@@ -43,7 +65,7 @@ impl Core {
             Ok(held) => {
                 self.hold(held);
                 match pending {
-                    Some(pending) => self.streams[pending.keep.stream].stored(now, pending),
+                    Some(pending) => self.stream_stored(now, pending),
                     None => self.mended = 0,
                 }
             }

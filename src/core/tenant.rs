@@ -38,8 +38,10 @@ impl Core {
         let due = Due::At(now.max(state.lane.not_before));
         state.lane.succeed(now, due, Why::Working);
         for stream in self.streams.iter_mut().filter(|stream| stream.plan.tenant == tenant) {
-            if stream.lane.why.is_refusal() {
-                stream.lane.hurry(now);
+            for lane in [&mut stream.lane, &mut stream.reconcile.lane] {
+                if lane.why.is_refusal() {
+                    lane.hurry(now);
+                }
             }
         }
     }
@@ -106,6 +108,7 @@ impl Core {
     pub(super) fn rest_tenant(&mut self, now: Mono, tenant: usize, until: Due, not_before: Mono) {
         for stream in self.streams.iter_mut().filter(|stream| stream.plan.tenant == tenant) {
             stream.lane.wait_with(now, until, not_before);
+            stream.reconcile.lane.wait_with(now, until, not_before);
         }
         let lane = &mut self.tenants[tenant].lane;
         lane.due = lane.due.max(until);

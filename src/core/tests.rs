@@ -25,6 +25,7 @@ impl Driver {
             poll_interval: Span::hours(1),
             start,
             overlap: Span::minutes(2),
+            reconcile: Span::ZERO,
         };
         let plan = Plan {
             tenants: 1,
@@ -61,7 +62,7 @@ fn held(records: u64, room: Room) -> Held {
 }
 
 fn opened(progress: Option<Progress>, records: u64) -> Opened {
-    let stream = StreamHeld { progress, known: vec![] };
+    let stream = StreamHeld { progress, ..StreamHeld::default() };
     Opened { held: held(records, Room::Free), streams: vec![stream; 2], unsettled: 0 }
 }
 
@@ -248,4 +249,78 @@ fn a_page_too_long_for_an_empty_queue_is_asked_for_in_parts() {
     }
     assert_eq!(asked.iter().min(), Some(&1));
     assert!(driver.now.since(begun) > Span::minutes(5), "nor is that a loop");
+}
+
+/// A stream in good order whose counts are answered so, for an hour; answers with the fetches and
+/// counts of the first stream.
+fn reconciling(counted: &Result<Option<Counted>, SourceTrouble>, mode: Mode) -> (u32, u32, Driver) {
+    let mut driver = Driver::new(mode, Start::Now, Some(DONE));
+    for stream in &mut driver.core.streams {
+        stream.plan.poll_interval = Span::minutes(1);
+        stream.reconcile = reconcile::Reconcile::new(Span::hours(1), None, driver.now);
+    }
+    let (begun, mut fetched, mut counts) = (driver.now, 0, 0);
+    let mut action = driver.go(Event::Woke);
+    while driver.now.since(begun) < Span::hours(1) {
+        action = match action {
+            Action::Fetch(Fetch { stream, .. }) => {
+                fetched += u32::from(stream == 0);
+                driver.go(Event::Fetched { stream, page: page(vec![], None) })
+            }
+            Action::Count(Count { stream, .. }) => {
+                counts += u32::from(stream == 0);
+                driver.go(Event::Counted { stream, counted: counted.clone() })
+            }
+            Action::Info { tenant } => {
+                driver.go(Event::Informed { tenant, result: Ok(Some(AT + Span::hours(1))) })
+            }
+            Action::TokenEnd { tenant } => driver.go(Event::TokenEnds { tenant, end: None }),
+            Action::Exit(_) => break,
+            other => panic!("{other:?}"),
+        };
+    }
+    (fetched, counts, driver)
+}
+
+#[test]
+fn counts_that_fail_stand_in_no_polls_way() {
+    for trouble in [
+        SourceTrouble::BrokenAnswer("500".into()),
+        SourceTrouble::Unreachable(NetTrouble::Timeout),
+        SourceTrouble::TokenDoubted,
+        SourceTrouble::Forbidden,
+        SourceTrouble::Misdirected("404".into()),
+        SourceTrouble::TooLong,
+    ] {
+        let (fetched, counts, driver) = reconciling(&Err(trouble.clone()), Mode::Daemon);
+        assert!(fetched > 50, "{trouble:?}: {fetched} polls in an hour");
+        assert!((1..40).contains(&counts), "{trouble:?}: {counts} counts in an hour");
+        assert!(driver.core.view(driver.now).streams[0].lane.failures == 0, "{trouble:?}");
+    }
+}
+
+#[test]
+fn a_console_that_refuses_to_count_is_not_asked_again() {
+    let refused = Err(SourceTrouble::QueryRefused("Unknown field".into()));
+    let (fetched, counts, driver) = reconciling(&refused, Mode::Daemon);
+    assert!(fetched > 50 && counts == 1, "{fetched} {counts}");
+    let view = driver.core.view(driver.now);
+    assert_eq!(view.streams[0].reconcile.tale.refused.as_deref(), Some("Unknown field"));
+    assert!(!view.streams[0].reconcile.on);
+}
+
+#[test]
+fn once_compares_before_it_ends_and_does_not_wait_for_a_count_that_fails() {
+    for counted in [Ok(None), Err(SourceTrouble::BrokenAnswer("500".into()))] {
+        let (fetched, counts, driver) = reconciling(&counted, Mode::Once);
+        assert_eq!((fetched, counts), (1, 1), "{counted:?}");
+        assert!(driver.longest < Span::minutes(1));
+    }
+}
+
+#[test]
+fn patience_asked_for_by_a_count_is_the_whole_tenants() {
+    let busy = Err(SourceTrouble::Busy { retry_after: Some(Span::minutes(50)) });
+    let (fetched, counts, _) = reconciling(&busy, Mode::Daemon);
+    assert!(fetched <= 12 && counts <= 2, "{fetched} polls, {counts} counts");
 }

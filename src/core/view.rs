@@ -6,7 +6,7 @@
 use crate::record::{Held, Kind, Progress};
 use crate::time::{Due, Mono, Span, Stamp};
 
-use super::{Core, Lane, Mood, Stream, Why};
+use super::{Core, Lane, Mood, Stream, Tale, Why};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
@@ -47,6 +47,16 @@ pub struct StreamView {
     pub collected: u64,
     pub caught_up: bool,
     pub known: usize,
+    pub reconcile: ReconcileView,
+}
+
+/// What came of comparing counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReconcileView {
+    pub on: bool,
+    /// Whether a round is under way, so that its numbers still move.
+    pub in_round: bool,
+    pub tale: Tale,
 }
 
 impl View {
@@ -90,6 +100,11 @@ impl Core {
             collected: stream.collected,
             caught_up: stream.caught_up,
             known: self.streams[at].known.count(),
+            reconcile: ReconcileView {
+                on: stream.reconcile.is_on(),
+                in_round: stream.reconcile.in_round(),
+                tale: stream.reconcile.tale.clone(),
+            },
         });
         let idle = self.held.records == 0 && self.sink.lane.failures == 0;
         let sink = LaneView::of(&self.sink.lane, now);

@@ -242,6 +242,7 @@ pub fn config(base: &str, token: SecretSource, key: SecretSource) -> Config {
         poll_interval: Span::seconds(60),
         start: Start::Now,
         overlap: Span::seconds(120),
+        reconcile: Span::ZERO,
     };
     Config {
         coralogix: config::Coralogix { url: base.to_owned(), api_key: key },

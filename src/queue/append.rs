@@ -2,10 +2,11 @@
 
 use super::disk::{Disk, is_full};
 use super::gaps::{self, HEARTBEAT_ID};
-use super::index::{Batch, Opener};
+use super::index::{Batch, Opener, Pair};
 use super::keys::{self, ChunkId, Entry, StreamRow, Tail};
 use super::log::{self, DIR};
 use super::streams::{chunked, earlier};
+use super::tally::Change;
 use super::{Queue, QueueError, put_state, put_stream};
 use crate::frame::{self, FILE_HEADER_BYTES, Frame, Slot};
 use crate::limits::LOG_FILE_BYTES_MAX;
@@ -16,6 +17,8 @@ use crate::time::Stamp;
 pub(super) struct Taking<'a> {
     pub progress: Progress,
     pub known: &'a [RowKey],
+    /// The ids of the page's records, with when each was created.
+    pub births: &'a [RowKey],
     pub gap: Option<Gap>,
 }
 
@@ -38,6 +41,36 @@ struct Before {
     files: Vec<u64>,
 }
 
+/// Chunks of the overlap's ids as the index holds them.
+pub(super) fn chunk_pairs(
+    stream: u16,
+    chunks: &[(ChunkId, Vec<RowKey>)],
+) -> impl Iterator<Item = Pair> + '_ {
+    chunks.iter().map(move |(chunk, ids)| (keys::chunk_key(stream, *chunk), ids_value(ids)))
+}
+
+/// What a page changes of a tally: the small part goes into the batch at once.
+pub(super) fn tally_pairs<'a>(
+    batch: &mut Batch,
+    stream: u16,
+    tallied: &'a Change,
+) -> impl Iterator<Item = Pair> + use<'a> {
+    tallied.forget.iter().for_each(|chunk| batch.remove(keys::birth_key(stream, *chunk)));
+    match tallied.row {
+        Some(row) => batch.put(keys::tally_key(stream), row.encode()),
+        None if tallied.forget.is_empty() => {}
+        None => batch.remove(keys::tally_key(stream)),
+    }
+    let learn = tallied.learn.iter();
+    learn.map(move |(chunk, ids)| (keys::birth_key(stream, *chunk), ids_value(ids)))
+}
+
+fn ids_value(ids: &[RowKey]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(ids.len() * 16);
+    keys::encode_ids(&mut value, ids);
+    value
+}
+
 impl<D: Disk, O: Opener> Queue<D, O> {
     /// Takes a page of a stream in. When this returns Ok, the frames, the stream's progress and
     /// the ids survive a power cut, together. `known`: the page's ids at or after
@@ -49,7 +82,20 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         progress: Progress,
         known: &[RowKey],
     ) -> Result<Held, QueueError> {
-        self.take_in(stream, frames, Taking { progress, known, gap: None })
+        self.append_tallied(stream, frames, progress, known, &[])
+    }
+
+    /// The same, with the ids of the page's records and when each was created, for
+    /// reconciliation. They are kept in the same commit.
+    pub fn append_tallied(
+        &mut self,
+        stream: &StreamName,
+        frames: &[Frame],
+        progress: Progress,
+        known: &[RowKey],
+        births: &[RowKey],
+    ) -> Result<Held, QueueError> {
+        self.take_in(stream, frames, Taking { progress, known, births, gap: None })
     }
 
     /// Moves a stream on over what SentinelOne does not have any more, and notes the gap, in one
@@ -70,7 +116,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             parked: None,
             closed: false,
         };
-        self.take_in(stream, &[], Taking { progress, known: &[], gap: Some(gap) })
+        self.take_in(stream, &[], Taking { progress, known: &[], births: &[], gap: Some(gap) })
     }
 
     /// Takes in what belongs together.
@@ -80,8 +126,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         frames: &[Frame],
         taking: Taking<'_>,
     ) -> Result<Held, QueueError> {
-        let Taking { progress, known, gap } = taking;
+        let Taking { progress, known, births, gap } = taking;
         self.index()?;
+        let tally_ids_max = self.tally_ids_max_of(stream);
         let number = self.streams.named(stream).number;
         let (mut state, mut entries) = (self.state, Vec::new());
         if !frames.is_empty() {
@@ -99,6 +146,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let after = row_after(&known_stream.row, progress, &entries);
         let is_new = known_stream.row.delivered.is_none();
         let stale = known_stream.stale(progress.from);
+        let before = known_stream.row.progress;
+        let ids = (tally_ids_max, &mut state.next_chunk);
+        let tallied = known_stream.tally.take(births, before, progress, ids);
         let row_before = std::mem::replace(&mut known_stream.row, after);
 
         let mut batch = Batch::default();
@@ -111,11 +161,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             batch.remove(keys::chunk_key(number, *chunk));
         }
         let ledger_changes = self.note_in_ledger(stream, frames, &entries, gap, &mut batch);
-        if let Err(error) = self.commit_with_chunks(batch, number, &chunks) {
+        let pairs = chunk_pairs(number, &chunks).chain(tally_pairs(&mut batch, number, &tallied));
+        if let Err(error) = self.commit_with(batch, pairs) {
             self.streams.named(stream).row = row_before;
             return Err(error);
         }
         let known_stream = self.streams.named(stream);
+        known_stream.tally.apply(tallied);
         for chunk in stale {
             known_stream.unlearn(chunk);
         }
@@ -153,21 +205,23 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         is_gap || told.iter().any(|id| *id != HEARTBEAT_ID)
     }
 
-    /// Commits a batch together with as many chunks as fit, the others after it: ids without
+    fn tally_ids_max_of(&self, stream: &StreamName) -> usize {
+        let found = self.tally_ids_max.iter().find(|(name, _)| name == stream);
+        found.map_or(0, |(_, ids_max)| *ids_max)
+    }
+
+    /// Commits a batch together with as many chunks of ids as fit, the others after it: ids without
     /// their records would be a loss, records without their ids are only delivered twice.
-    pub(super) fn commit_with_chunks(
+    pub(super) fn commit_with(
         &mut self,
         mut batch: Batch,
-        number: u16,
-        chunks: &[(ChunkId, Vec<RowKey>)],
+        chunks: impl Iterator<Item = Pair>,
     ) -> Result<(), QueueError> {
-        for (chunk, ids) in chunks {
+        for (key, value) in chunks {
             if batch.is_half_full() {
                 self.commit(&std::mem::take(&mut batch))?;
             }
-            let mut value = Vec::with_capacity(ids.len() * 16);
-            keys::encode_ids(&mut value, ids);
-            batch.put(keys::chunk_key(number, *chunk), value);
+            batch.put(key, value);
         }
         self.commit(&batch)
     }

@@ -1,5 +1,6 @@
 //! Giving a damaged frame up: its stream goes back to before it, and SentinelOne is asked again.
 
+use super::append::chunk_pairs;
 use super::disk::Disk;
 use super::index::{Batch, Opener};
 use super::keys::{self, Entry};
@@ -7,7 +8,7 @@ use super::streams::{chunked, earlier};
 use super::{Queue, QueueError, log, put_state, put_stream};
 use crate::frame::{EntryMeta, FRAME_HEADER_BYTES_MAX, Header};
 use crate::limits::{KNOWN_IDS_MAX, STALE_CHUNKS_PER_COMMIT_MAX, TAKE_FRAMES_MAX};
-use crate::record::{Opened, Place, Progress, RowKey, Seq};
+use crate::record::{Category, Kind, Opened, Place, Progress, RowKey, Seq};
 
 impl<D: Disk, O: Opener> Queue<D, O> {
     /// Takes a frame that can't be read out of the queue and sets its stream back, so that its
@@ -53,7 +54,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 stream.learn(*chunk, ids.clone());
             }
         }
-        self.commit_with_chunks(batch, entry.stream, &chunks)?;
+        self.commit_with(batch, chunk_pairs(entry.stream, &chunks))?;
         self.log.damaged.insert(entry.file, why.to_owned());
         self.note_oldest()?;
         self.give_back_files();
@@ -67,8 +68,16 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         lost: Option<&[EntryMeta]>,
         delivered: u32,
     ) -> Result<Vec<RowKey>, QueueError> {
-        let before = self.streams.numbered(damaged.stream);
-        let mut known = before.map_or(Vec::new(), |stream| stream.known(damaged.oldest));
+        let mut known = Vec::new();
+        if let Some(before) = self.streams.numbered(damaged.stream) {
+            known = before.known(damaged.oldest);
+            // A late record sends its stream far back; what was collected since then is remembered
+            // where the creation is the stamp that the stream goes by.
+            if before.row.name.category != Category::Polled(Kind::Threats) {
+                let ids = before.tally.chunks().flat_map(|(_, ids)| ids);
+                known.extend(ids.filter(|key| key.stamp >= damaged.oldest));
+            }
+        }
         match lost {
             Some(lost) => {
                 let (gone, lost) = lost.split_at((delivered as usize).min(lost.len()));

@@ -6,8 +6,8 @@ use super::testing::*;
 use super::{OpenError, Queue, QueueError};
 use crate::limits::{LOG_FILE_BYTES_MAX, RESERVE_BYTES};
 use crate::prng::Prng;
-use crate::record::{Kind, Place, Room, Seq, StreamName, Take};
-use crate::time::Mono;
+use crate::record::{Kind, Place, Room, RowKey, Seq, StreamName, Take};
+use crate::time::{Mono, Stamp};
 
 const NOW: Mono = Mono(1);
 
@@ -105,6 +105,87 @@ fn ids_before_the_overlap_are_forgotten<G: Ground>(ground: &G) {
     assert_eq!(opened.streams[0].known, (2_900..3_000).map(key).collect::<Vec<_>>());
     let chunks = queue.streams.find(&threats()).unwrap().chunks().count();
     assert!(chunks <= 2, "{chunks} chunks are kept");
+}
+
+fn append_tallied<G: Ground>(queue: &mut Queue<G::D, G::O>, range: std::ops::Range<u64>) {
+    let numbers: Vec<u64> = range.collect();
+    let last = *numbers.last().unwrap();
+    let births: Vec<_> = numbers.iter().map(|n| birth(*n)).collect();
+    let (at, frames) = (progress(last, last), page(&threats(), &numbers, 50));
+    queue.append_tallied(&threats(), &frames, at, &[], &births).unwrap();
+}
+
+/// Created a second apart, whatever the stamp that the stream goes by.
+fn birth(number: u64) -> RowKey {
+    RowKey { stamp: Stamp::from_seconds(number as i64), ..key(number) }
+}
+
+fn collected<G: Ground>(queue: &Queue<G::D, G::O>) -> Option<(i64, u64)> {
+    let collected = queue.collected(&threats(), None, Stamp::from_seconds(1_000_000));
+    collected.map(|(since, count)| (since.0 / 1_000_000, count))
+}
+
+fn what_was_collected_is_counted_over_starts_and_broken_indexes<G: Ground>(ground: &G) {
+    let (mut queue, _, _) = ground.open();
+    queue.tally(&threats(), 1_000);
+    for at in (10..310).step_by(50) {
+        append_tallied::<G>(&mut queue, at..at + 50);
+    }
+    queue.compared(&threats(), Stamp(77));
+    append_tallied::<G>(&mut queue, 310..320);
+    assert_eq!(collected::<G>(&queue), Some((1, 310)));
+    drain::<G>(&mut queue, ALL);
+    // The index fails and is built anew within the process.
+    queue.drop_index();
+    queue.reopen().unwrap();
+    assert_eq!(collected::<G>(&queue), Some((1, 310)));
+    drop(queue);
+    let (mut queue, opened, _) = ground.open();
+    assert_eq!(collected::<G>(&queue), Some((1, 310)));
+    assert_eq!(opened.streams[0].compared, Some(Stamp(77)));
+    assert_eq!(queue.unseen(&threats(), &[key(9).id, key(12).id]), [true, false]);
+    // A smaller share moves the beginning up.
+    queue.tally(&threats(), 100);
+    append_tallied::<G>(&mut queue, 320..330);
+    let (since, count) = collected::<G>(&queue).unwrap();
+    assert!(since > 200 && count == 330 - since as u64, "{count} since {since}");
+    // None forgets all, in the index too.
+    queue.tally(&threats(), 0);
+    append_tallied::<G>(&mut queue, 330..340);
+    assert_eq!(collected::<G>(&queue), None);
+    drop(queue);
+    let (queue, _, _) = ground.open();
+    assert_eq!(collected::<G>(&queue), None);
+    assert!(queue.streams.find(&threats()).unwrap().tally.is_empty());
+}
+
+fn a_count_whose_index_is_lost_begins_anew<G: Ground>(ground: &G) {
+    let (mut queue, _, _) = ground.open();
+    queue.tally(&threats(), 1_000);
+    append_tallied::<G>(&mut queue, 10..60);
+    queue.close(NOW);
+    ground.lose_index();
+    let (mut queue, _, _) = ground.open();
+    assert_eq!(collected::<G>(&queue), None, "nothing is claimed that is not known");
+    queue.tally(&threats(), 1_000);
+    append_tallied::<G>(&mut queue, 60..70);
+    let (since, count) = collected::<G>(&queue).unwrap();
+    assert_eq!(count, 70 - (since as u64).max(60));
+}
+
+fn a_page_kept_by_who_tallies_nothing_ends_the_count<G: Ground>(ground: &G) {
+    let (mut queue, _, _) = ground.open();
+    queue.tally(&threats(), 1_000);
+    append_tallied::<G>(&mut queue, 10..60);
+    let row = queue.streams.named(&threats()).tally.row;
+    append_tallied::<G>(&mut queue, 60..70);
+    // As an older program would have left it: the stream moved, the count did not.
+    let mut batch = super::index::Batch::default();
+    batch.put(super::keys::tally_key(0), row.unwrap().encode());
+    queue.commit(&batch).unwrap();
+    drop(queue);
+    let (queue, _, _) = ground.open();
+    assert_eq!(collected::<G>(&queue), None);
 }
 
 fn an_index_that_is_lost_is_built_anew_from_the_log<G: Ground>(ground: &G) {
@@ -341,6 +422,9 @@ on_both!(
     a_refused_batch_can_be_halved_down_to_one_record,
     a_reopened_queue_knows_all_it_was_told,
     ids_before_the_overlap_are_forgotten,
+    what_was_collected_is_counted_over_starts_and_broken_indexes,
+    a_count_whose_index_is_lost_begins_anew,
+    a_page_kept_by_who_tallies_nothing_ends_the_count,
     an_index_that_is_lost_is_built_anew_from_the_log,
     an_index_lost_with_an_empty_queue_costs_no_duplicate,
     a_damaged_frame_is_polled_again_and_nothing_else_is,

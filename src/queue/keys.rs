@@ -11,6 +11,8 @@
 //! | `s` number | a stream's name, its progress, its delivered progress |
 //! | `k` number, newest stamp, chunk | ids of the overlap, 16 bytes each |
 //! | `h`, `g` number | the ledger of gaps: `gaps::Head`, and a `gaps::Row` for each |
+//! | `b` number, newest creation, chunk | ids collected, with when they were created, 16 bytes each |
+//! | `t` number | `TallyRow`: since when the ids in `b` are all there |
 
 use crate::frame::Fields;
 use crate::record::{Category, Place, Progress, RowKey, Seq, StreamName};
@@ -20,6 +22,7 @@ pub(super) const STATE: &[u8] = b"c";
 /// What is one of a kind in the ledger of gaps. Not there in an index that never knew one.
 pub(super) const GAPS: &[u8] = b"h";
 const STATE_VERSION: u8 = 1;
+const TALLY_VERSION: u8 = 1;
 
 /// What is one of a kind in the index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,8 +148,55 @@ pub(super) fn stream_key(number: u16) -> Vec<u8> {
     key
 }
 
+/// What reconciliation may rely on of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TallyRow {
+    /// Every record created from here on that was collected is in the tally.
+    pub since: Stamp,
+    /// The stream's position with it. Another one was written by who keeps no tally, which is then
+    /// worth nothing.
+    pub position: Stamp,
+    /// When SentinelOne's count was last compared, by its own clock.
+    pub compared: Option<Stamp>,
+}
+
+impl TallyRow {
+    pub fn encode(self) -> Vec<u8> {
+        let mut out = vec![TALLY_VERSION];
+        for stamp in [self.since, self.position, self.compared.unwrap_or(Stamp::MIN)] {
+            out.extend_from_slice(&stamp.0.to_le_bytes());
+        }
+        out
+    }
+
+    /// `None` also for a version that is not known: a tally begins anew, it is never guessed.
+    pub fn decode(value: &[u8]) -> Option<TallyRow> {
+        let mut fields = Fields(value);
+        if fields.u8()? != TALLY_VERSION {
+            return None;
+        }
+        let [since, position] = [Stamp(fields.i64()?), Stamp(fields.i64()?)];
+        let compared = Some(Stamp(fields.i64()?)).filter(|stamp| *stamp != Stamp::MIN);
+        Some(TallyRow { since, position, compared })
+    }
+}
+
+pub(super) fn tally_key(stream: u16) -> Vec<u8> {
+    let mut key = b"t".to_vec();
+    key.extend_from_slice(&stream.to_be_bytes());
+    key
+}
+
 pub(super) fn chunk_key(stream: u16, chunk: ChunkId) -> Vec<u8> {
-    let mut key = b"k".to_vec();
+    lettered_chunk_key(b'k', stream, chunk)
+}
+
+pub(super) fn birth_key(stream: u16, chunk: ChunkId) -> Vec<u8> {
+    lettered_chunk_key(b'b', stream, chunk)
+}
+
+fn lettered_chunk_key(letter: u8, stream: u16, chunk: ChunkId) -> Vec<u8> {
+    let mut key = vec![letter];
     key.extend_from_slice(&stream.to_be_bytes());
     // With the sign bit turned over, negative stamps sort before positive ones.
     key.extend_from_slice(&(chunk.newest.0 ^ i64::MIN).to_be_bytes());
@@ -236,6 +286,11 @@ mod tests {
         };
         assert_eq!(State::decode(&state.encode()), Some(state));
         assert_eq!(State::decode(&state.encode()[..20]), None);
+        for compared in [None, Some(Stamp(3))] {
+            let row = TallyRow { since: Stamp(-1), position: Stamp(2), compared };
+            assert_eq!(TallyRow::decode(&row.encode()), Some(row));
+            assert_eq!(TallyRow::decode(&row.encode()[..24]), None);
+        }
         let name = StreamName::polled("acme", Kind::Alerts);
         let row = StreamRow { name, progress: Some(progress), delivered: None };
         let mut bytes = Vec::new();

@@ -41,6 +41,7 @@ mod room;
 pub mod sled;
 mod starts;
 mod streams;
+mod tally;
 
 #[cfg(test)]
 mod broken;
@@ -206,6 +207,8 @@ pub struct Queue<D: Disk, O: Opener> {
     findings: Vec<Finding>,
     /// Starts in a row before this one that ended before they had settled.
     unsettled: u32,
+    /// Ids of each stream that are kept for reconciliation; 0: it is off.
+    tally_ids_max: Vec<(StreamName, usize)>,
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
@@ -233,6 +236,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             checkpointed: ack::Checkpointed::default(),
             findings: Vec::new(),
             unsettled: 0,
+            tally_ids_max: Vec::new(),
         };
         queue.lock()?;
         queue.start()?;
@@ -278,6 +282,38 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.ledger.to_tell()
     }
 
+    /// How many ids of a stream to keep for reconciliation; 0, as without this call: none.
+    pub fn tally(&mut self, stream: &StreamName, ids_max: usize) {
+        self.tally_ids_max.retain(|(name, _)| name != stream);
+        self.tally_ids_max.push((stream.clone(), ids_max));
+    }
+
+    /// How many records of a stream were collected that were created in `from..to`, and from when
+    /// on that is known; `None` when nothing of it is.
+    pub fn collected(
+        &self,
+        stream: &StreamName,
+        from: Option<Stamp>,
+        to: Stamp,
+    ) -> Option<(Stamp, u64)> {
+        let tally = &self.streams.find(stream)?.tally;
+        let from = tally.row?.since.max(from.unwrap_or(Stamp::MIN));
+        (from < to).then(|| (from, tally.count(from, to)))
+    }
+
+    /// Which of these ids of a stream were never collected, as far back as it is known.
+    pub fn unseen(&self, stream: &StreamName, ids: &[u64]) -> Vec<bool> {
+        let stream = self.streams.find(stream);
+        stream.map_or_else(|| vec![true; ids.len()], |stream| stream.tally.unseen(ids))
+    }
+
+    /// Notes when a stream was compared; written with its next page, never alone.
+    pub fn compared(&mut self, stream: &StreamName, at: Stamp) {
+        if let Some(row) = &mut self.streams.named(stream).tally.row {
+            row.compared = Some(at);
+        }
+    }
+
     /// Writes the checkpoint and ends the index properly. What is not called before the program
     /// ends costs nothing but time at the next start.
     pub fn close(mut self, now: Mono) {
@@ -300,7 +336,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             Some(stream) => {
                 let progress = stream.row.progress;
                 let from = progress.map_or(Stamp::MIN, |progress| progress.from);
-                StreamHeld { progress, known: stream.known(from) }
+                let compared = stream.tally.row.and_then(|row| row.compared);
+                StreamHeld { progress, known: stream.known(from), compared }
             }
         });
         Opened { held, streams: streams.collect(), unsettled: self.unsettled }

@@ -6,16 +6,18 @@
 
 use std::io;
 
+use super::append::{chunk_pairs, tally_pairs};
 use super::checkpoint::{self, Checkpoint};
 use super::disk::{Disk, is_full};
 use super::gaps::{self, Ledger};
 use super::index::{Batch, Index, IndexError, IndexFault, Opener};
-use super::keys::{self, State, StreamRow, Tail};
+use super::keys::{self, State, StreamRow, Tail, TallyRow};
 use super::log::{DIR, Found, LogFiles, Scan};
 use super::rebuild::{Base, take_in, tell};
 use super::replay::{Page, Partial, Replay};
 use super::room::{PARKED, QUARANTINE};
 use super::streams::{Streams, chunked};
+use super::tally::Tally;
 use super::{OpenError, Queue, QueueError, put_state, put_stream};
 use crate::frame::Fields;
 use crate::limits::{INDEX_OPEN_ATTEMPTS_MAX, INDEX_REPLACED_MAX};
@@ -131,6 +133,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         for stream in streams.iter_mut() {
             stream.row.progress = stream.row.delivered;
             stream.unlearn_all();
+            stream.tally = Tally::default();
         }
         let state = self.state;
         let State { head, next_seq, .. } = state;
@@ -240,6 +243,20 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             streams.numbered(number)?.learn(chunk, ids.collect::<Option<_>>()?);
             Some(())
         })?;
+        each(index, b"b", |key, value| {
+            let (number, chunk) = keys::decode_chunk_key(key)?;
+            let mut fields = Fields(value);
+            let ids = (0..value.len() / 16).map(|_| keys::decode_id(&mut fields));
+            streams.numbered(number)?.tally.learn(chunk, ids.collect::<Option<_>>()?);
+            Some(())
+        })?;
+        each(index, b"t", |key, value| {
+            let stream = streams.numbered(u16::from_be_bytes(*key.get(1..)?.first_chunk()?))?;
+            let position = stream.row.progress.map(|progress| progress.position);
+            let row = TallyRow::decode(value);
+            stream.tally.row = row.filter(|row| Some(row.position) == position);
+            Some(())
+        })?;
         if checkpoint.head > state.head || checkpoint.next_seq > state.next_seq {
             return Err(broken("it came back older than it was"));
         }
@@ -303,7 +320,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.find("page-adopted", text);
         let chunks = chunked(&page.ids, &mut self.state.next_chunk);
         let stream = self.streams.named(&page.stream);
-        take_in(stream, &page);
+        let tallied = take_in(stream, &page, &mut self.state.next_chunk);
         let number = stream.number;
         let mut batch = Batch::default();
         put_stream(&mut batch, stream);
@@ -319,7 +336,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.state.records += records;
         tell(&mut self.ledger, &page, &mut batch);
         put_state(&mut batch, &self.state);
-        self.commit_with_chunks(batch, number, &chunks)
+        let births = tally_pairs(&mut batch, number, &tallied);
+        self.commit_with(batch, chunk_pairs(number, &chunks).chain(births))
     }
 
     /// Sets where the log goes on, and says what was found in it.

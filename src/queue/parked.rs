@@ -86,7 +86,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let frame = Frame { progress, ..frame };
         let stream = frame.stream.clone();
         let is_own = stream.category == Category::Collector;
-        let taking = Taking { progress, known: &[], gap: (!is_own).then_some(gap) };
+        let taking = Taking { progress, known: &[], births: &[], gap: (!is_own).then_some(gap) };
         self.take_in(&stream, std::slice::from_ref(&frame), taking)?;
         self.forget_parked(at)
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use super::append::{chunk_pairs, tally_pairs};
 use super::disk::{Disk, is_full};
 use super::gaps::{self, Ledger};
 use super::index::{Batch, Index, IndexError, IndexFault, Opener};
@@ -14,6 +15,7 @@ use super::log::{Found, LogFiles, Scan};
 use super::replay::{Page, Partial, Replay};
 use super::room::PARKED;
 use super::streams::{Stream, Streams, chunked, earlier};
+use super::tally::Change;
 use super::{Queue, QueueError, put_state, put_stream};
 use crate::record::{Category, Place, Progress, Seq};
 use crate::time::{Mono, Stamp};
@@ -70,7 +72,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                             self.put_page(&mut batch, page.clone()).map_err(told)?;
                             if let Some(memory) = memory.as_mut().filter(|_| is_new) {
                                 let stream = memory.named(&page.stream);
-                                take_in(stream, &page);
+                                take_in(stream, &page, &mut self.state.next_chunk);
                                 learn(stream, &page, &mut self.state.next_chunk);
                             }
                         }
@@ -143,7 +145,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     fn put_page(&mut self, batch: &mut Batch, mut page: Page) -> Result<(), QueueError> {
         let stream = self.streams.named(&page.stream);
-        take_in(stream, &page);
+        take_in(stream, &page, &mut self.state.next_chunk);
         learn(stream, &page, &mut self.state.next_chunk);
         let number = stream.number;
         let head = self.state.head;
@@ -168,7 +170,11 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             }
             put_stream(&mut batch, stream);
             let chunks: Vec<_> = stream.chunks().map(|(id, ids)| (id, ids.clone())).collect();
-            let made = self.commit_with_chunks(std::mem::take(&mut batch), stream.number, &chunks);
+            let learn = stream.tally.chunks().map(|(id, ids)| (id, ids.clone())).collect();
+            let tallied = Change { row: stream.tally.row, learn, forget: vec![] };
+            let mut batch = std::mem::take(&mut batch);
+            let births = tally_pairs(&mut batch, stream.number, &tallied);
+            let made = self.commit_with(batch, chunk_pairs(stream.number, &chunks).chain(births));
             outcome = outcome.and(made);
         }
         self.streams = streams;
@@ -179,8 +185,11 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 }
 
-/// What a page that counts makes of its stream.
-pub(super) fn take_in(stream: &mut Stream, page: &Page) {
+/// What a page that counts makes of its stream; answers with what it makes of a tally that was
+/// begun. When a threat was created is not in the log: its stamp is taken for it, which only makes
+/// a count differ once, while its id is known.
+pub(super) fn take_in(stream: &mut Stream, page: &Page, next_chunk: &mut u64) -> Change {
+    let before = stream.row.progress;
     let oldest = Progress { position: page.oldest, from: page.oldest };
     // Behind a hole a stream stays where it is known to have been: at its very beginning, where
     // nothing is known of it, for its first pages may be what is missing.
@@ -190,6 +199,12 @@ pub(super) fn take_in(stream: &mut Stream, page: &Page) {
     if stream.row.delivered.is_none() {
         stream.row.delivered = stream.row.progress.map(|progress| earlier(progress, oldest));
     }
+    let Some(after) = stream.row.progress.filter(|_| stream.tally.row.is_some()) else {
+        return Change::default();
+    };
+    let change = stream.tally.take(&page.ids, before, after, (usize::MAX, next_chunk));
+    stream.tally.apply(change.clone());
+    change
 }
 
 /// Marks what a page of the collector's own words tells; answers with the frame that counts as its

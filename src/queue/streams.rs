@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::keys::{ChunkId, StreamRow};
+use super::tally::Tally;
 use crate::limits::{KNOWN_IDS_CHUNK_MAX, STALE_CHUNKS_PER_COMMIT_MAX, STORED_IDS_MAX};
 use crate::record::{Progress, RowKey, StreamName};
 use crate::time::Stamp;
@@ -18,6 +19,7 @@ pub(super) struct Stream {
     pub row: StreamRow,
     chunks: BTreeMap<ChunkId, Vec<RowKey>>,
     ids: usize,
+    pub tally: Tally,
 }
 
 impl Stream {
@@ -90,7 +92,8 @@ pub(super) struct Streams {
 
 impl Streams {
     pub fn add(&mut self, number: u16, row: StreamRow) {
-        self.all.push(Stream { number, row, chunks: BTreeMap::new(), ids: 0 });
+        let (chunks, tally) = (BTreeMap::new(), Tally::default());
+        self.all.push(Stream { number, row, chunks, ids: 0, tally });
     }
 
     /// The stream of this name; a new one gets the next number.

@@ -9,6 +9,8 @@ use log::Level;
 use crate::core::{LaneView, Mood, View, Why};
 use crate::time::{Mono, Span, Stamp};
 
+use super::reconciled;
+
 const QUIET_MIN: Span = Span::seconds(10);
 const QUIET_MAX: Span = Span::hours(1);
 /// Days before a token's end at which it is told.
@@ -27,6 +29,7 @@ pub struct Changes {
     streams: Vec<Told>,
     sink: Told,
     caught_up: Vec<bool>,
+    reconciled: Vec<reconciled::Told>,
     /// For each tenant the threshold of its token's end that was told last.
     token_days: Vec<Option<u64>>,
 }
@@ -54,6 +57,7 @@ impl Changes {
             streams: vec![told.clone(); names.streams.len()],
             sink: told,
             caught_up: vec![false; names.streams.len()],
+            reconciled: vec![reconciled::Told::default(); names.streams.len()],
             token_days: vec![None; names.tenants.len()],
             names,
         }
@@ -73,6 +77,8 @@ impl Changes {
             if of_its_own {
                 lines.extend(self.streams[at].tell(&self.names.streams[at], &stream.lane, now));
             }
+            let name = &self.names.streams[at];
+            lines.extend(self.reconciled[at].tell(name, &stream.reconcile));
             if stream.caught_up && !self.caught_up[at] {
                 self.caught_up[at] = true;
                 let (name, n) = (&self.names.streams[at], stream.collected);

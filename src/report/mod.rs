@@ -6,6 +6,7 @@ mod changes;
 mod clock;
 pub mod metrics;
 mod rate;
+mod reconciled;
 mod status;
 
 use std::path::PathBuf;

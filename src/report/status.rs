@@ -18,6 +18,7 @@ use crate::time::{Span, Stamp};
 use crate::work::Counters;
 
 use super::changes::Names;
+use super::reconciled::Reconciled;
 
 pub const SCHEMA: u32 = 1;
 
@@ -154,6 +155,8 @@ pub struct Stream {
     /// Records a minute, over the last five.
     pub collected_per_minute: u64,
     pub caught_up: bool,
+    #[serde(default)]
+    pub reconciliation: Reconciled,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -289,6 +292,7 @@ impl Status {
                     collected: stream.collected,
                     collected_per_minute: rate,
                     caught_up: stream.caught_up,
+                    reconciliation: Reconciled::of(&stream.reconcile),
                 }
             });
         Status {

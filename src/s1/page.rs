@@ -2,14 +2,14 @@
 //!
 //! Promises: a record is a range of the body, so its bytes and numbers stay as they were; a member
 //! of an unexpected type, or none, never fails a record. Only a body that is no page at all, or is
-//! cut, is `Broken`. Never: follows `totalItems`, which is wrong more often than not.
+//! cut, is `Broken`. Never: ends a walk by `totalItems`, which is wrong more often than not.
 
 use std::fmt;
 use std::ops::Range;
 
 use crate::answer;
 use crate::limits;
-use crate::record::{Cursor, Kind, RowKey};
+use crate::record::{Cursor, Kind, RowKey, Total};
 use crate::s1::json::{self, Walker};
 use crate::s1::severity::{self, ThreatWords};
 use crate::time::Stamp;
@@ -39,6 +39,8 @@ pub struct Row {
     pub key: RowKey,
     /// Whether the stamp is the record's own; else it is the one of the row before.
     pub stamped: bool,
+    /// When SentinelOne created it, where that is not the stamp: a threat's never changes.
+    pub created: Option<Stamp>,
     pub severity: u8,
     /// The endpoint's name: a JSON string with its quotes, known to be well-formed.
     pub computer: Option<Range<usize>>,
@@ -110,6 +112,33 @@ fn scan_text(body: &[u8], kind: Kind) -> Result<Page, Broken> {
     }
 }
 
+/// What an answer says there is in all. It is no count where it is missing, or less than the rows
+/// beside it, or the highest number that is ever told.
+pub fn total(body: &[u8], kind: Kind) -> Result<Total, Broken> {
+    let page = scan(body, kind)?;
+    let mut walker = Walker::new(body);
+    if body.starts_with("\u{feff}".as_bytes()) {
+        walker.at = 3;
+    }
+    let mut total: Option<u64> = None;
+    let walked = walker.members(|walker, name| match name {
+        b"pagination" => walker.members(|walker, name| {
+            let value = walker.value()?;
+            if name == b"totalItems" {
+                total = number(&walker.bytes[value]);
+            }
+            Some(())
+        }),
+        _ => walker.value().map(drop),
+    });
+    debug_assert!(walked.is_some(), "what was scanned can be walked");
+    Ok(match total {
+        Some(limits::TOTAL_CAP) => Total::Capped,
+        Some(total) if total >= page.rows.len() as u64 => Total::Is(total),
+        _ => Total::Untold,
+    })
+}
+
 enum Data {
     /// A list, or `null` for an empty one.
     List,
@@ -171,6 +200,7 @@ struct Found {
     /// The id's copy inside the record, for lists whose records have it there.
     inner_id: Option<Range<usize>>,
     stamp: Option<Range<usize>>,
+    created: Option<Range<usize>>,
     computer: Option<Range<usize>>,
     /// A second place for the endpoint's name.
     inner_computer: Option<Range<usize>>,
@@ -212,8 +242,10 @@ fn walk_record(walker: &mut Walker<'_>, kind: Kind, before: Stamp) -> Option<Opt
         }
         Kind::Alerts => severity::of_alert(word(0)),
     };
-    let stamp =
-        found.stamp.as_ref().and_then(|token| json::plain(body, token)).and_then(Stamp::parse);
+    let time = |token: &Option<Range<usize>>| {
+        token.as_ref().and_then(|token| json::plain(body, token)).and_then(Stamp::parse)
+    };
+    let stamp = time(&found.stamp);
     let id = [&found.id, &found.inner_id]
         .into_iter()
         .flatten()
@@ -226,6 +258,7 @@ fn walk_record(walker: &mut Walker<'_>, kind: Kind, before: Stamp) -> Option<Opt
     Some(Some(Row {
         key: RowKey { stamp: stamp.unwrap_or(before), id },
         stamped: stamp.is_some(),
+        created: time(&found.created),
         severity,
         computer,
         long: range.len() > limits::LONG_RECORD_BYTES,
@@ -238,6 +271,7 @@ fn walk_threat(walker: &mut Walker<'_>, found: &mut Found) -> Option<()> {
         b"id" => keep(walker, &mut found.id),
         b"threatInfo" => walker.members(|walker, name| match name {
             b"updatedAt" => keep(walker, &mut found.stamp),
+            b"createdAt" => keep(walker, &mut found.created),
             b"threatId" => keep(walker, &mut found.inner_id),
             b"confidenceLevel" => keep(walker, &mut found.words[0]),
             b"mitigationStatus" => keep(walker, &mut found.words[1]),

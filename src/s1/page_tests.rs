@@ -264,3 +264,34 @@ fn an_id_tells_when_it_was_made() {
         assert_eq!(id_made_at(none), None, "{none}");
     }
 }
+
+#[test]
+fn a_total_is_a_count_only_where_it_can_be_one() {
+    let told = |text: &str| total(text.as_bytes(), Kind::Activities).map_err(|_| ());
+    let pagination = |members: &str| format!(r#"{{"data":[],"pagination":{{{members}}}}}"#);
+    for (members, count) in [
+        (r#""nextCursor":null,"totalItems":17"#, Total::Is(17)),
+        (r#""totalItems":0"#, Total::Is(0)),
+        (r#""totalItems":"17""#, Total::Is(17)),
+        (r#""totalItems":49999"#, Total::Is(49_999)),
+        (r#""totalItems":50000"#, Total::Capped),
+        (r#""totalItems":62330"#, Total::Is(62_330)),
+        (r#""totalItems":null"#, Total::Untold),
+        (r#""totalItems":-1"#, Total::Untold),
+        (r#""nextCursor":null"#, Total::Untold),
+    ] {
+        assert_eq!(told(&pagination(members)), Ok(count), "{members}");
+    }
+    assert_eq!(told(r#"{"data":[]}"#), Ok(Total::Untold));
+    assert_eq!(told(r#"{"data":[{"id":"1"}],"pagination":{"totalItems":0}}"#), Ok(Total::Untold));
+    assert_eq!(told(r#"{"errors":[]}"#), Err(()));
+    assert_eq!(told(r#"{"data":[],"pagination":{"totalItems":17"#), Err(()));
+}
+
+#[test]
+fn a_threat_tells_when_it_was_created_beside_when_it_changed() {
+    let body = br#"{"data":[{"threatInfo":{"createdAt":"2022-04-05T09:06:38Z","updatedAt":"2022-05-05T09:06:38Z","threatId":"7"}}]}"#;
+    let page = scan(body, Kind::Threats).unwrap();
+    assert_eq!(page.rows[0].created, Stamp::parse("2022-04-05T09:06:38Z"));
+    assert_eq!(Some(page.rows[0].key.stamp), Stamp::parse("2022-05-05T09:06:38Z"));
+}

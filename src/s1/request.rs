@@ -44,11 +44,53 @@ pub fn page_path(query: &Query<'_>) -> String {
         utf8_percent_encode(&from, QUERY),
         query.rows_max.clamp(1, limits::PAGE_ROWS_MAX),
     );
-    if let Some(Cursor(cursor)) = query.cursor {
+    push_cursor(&mut path, query.cursor);
+    path
+}
+
+/// A list by when SentinelOne created its records, which no later change moves.
+#[derive(Clone, Copy, Debug)]
+pub struct Created {
+    pub kind: Kind,
+    pub from: Stamp,
+    /// Exclusive.
+    pub to: Stamp,
+}
+
+/// Path and query that ask how many there are. The answer is in `pagination.totalItems`.
+pub fn count_path(created: &Created) -> String {
+    format!("{}&limit=1&countOnly=true", created_path(created))
+}
+
+/// Path and query of a page of them, in the order of their creation.
+pub fn created_page_path(created: &Created, cursor: Option<&Cursor>, rows_max: u32) -> String {
+    let sort = match created.kind {
+        Kind::Threats | Kind::Activities => "createdAt",
+        Kind::Alerts => "alertInfoReportedAt",
+    };
+    let rows_max = rows_max.clamp(1, limits::PAGE_ROWS_MAX);
+    let list = created_path(created);
+    let mut path = format!("{list}&sortBy={sort}&sortOrder=asc&limit={rows_max}&skipCount=true");
+    push_cursor(&mut path, cursor);
+    path
+}
+
+fn created_path(created: &Created) -> String {
+    let (list, field) = match created.kind {
+        Kind::Threats => ("threats", "createdAt"),
+        Kind::Activities => ("activities", "createdAt"),
+        Kind::Alerts => ("cloud-detection/alerts", "reportedAt"),
+    };
+    let [from, to] = [created.from, created.to].map(|stamp| stamp.max(Stamp::EPOCH).to_string());
+    let [from, to] = [&from, &to].map(|text| utf8_percent_encode(text, QUERY));
+    format!("/web/api/v2.1/{list}?{field}__gte={from}&{field}__lt={to}")
+}
+
+fn push_cursor(path: &mut String, cursor: Option<&Cursor>) {
+    if let Some(Cursor(cursor)) = cursor {
         path.push_str("&cursor=");
         path.extend(utf8_percent_encode(cursor, QUERY));
     }
-    path
 }
 
 /// Path and query of any one record that was created before a time. By creation, for a threat that
@@ -122,6 +164,30 @@ mod tests {
             let whole = older_path(kind, than);
             assert!(whole.starts_with(&format!("/web/api/v2.1/{path}")), "{whole}");
             assert!(whole.ends_with("&sortOrder=asc&limit=1&skipCount=true"), "{whole}");
+        }
+    }
+
+    #[test]
+    fn what_was_created_in_a_range_is_counted_and_listed_by_the_same_filter() {
+        let (from, to) = (Stamp::from_seconds(1_649_149_598), Stamp::from_seconds(1_649_153_198));
+        for (kind, list, field, sort) in [
+            (Kind::Threats, "threats", "createdAt", "createdAt"),
+            (Kind::Activities, "activities", "createdAt", "createdAt"),
+            (Kind::Alerts, "cloud-detection/alerts", "reportedAt", "alertInfoReportedAt"),
+        ] {
+            let created = Created { kind, from, to };
+            let filter = format!(
+                "/web/api/v2.1/{list}?{field}__gte=2022-04-05T09%3A06%3A38.000000Z\
+                 &{field}__lt=2022-04-05T10%3A06%3A38.000000Z"
+            );
+            assert_eq!(count_path(&created), format!("{filter}&limit=1&countOnly=true"));
+            let cursor = Cursor("a=".to_owned());
+            assert_eq!(
+                created_page_path(&created, Some(&cursor), 9_000),
+                format!(
+                    "{filter}&sortBy={sort}&sortOrder=asc&limit=1000&skipCount=true&cursor=a%3D"
+                )
+            );
         }
     }
 

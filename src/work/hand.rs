@@ -7,7 +7,9 @@ use crate::coralogix::entry;
 use crate::core::Keep;
 use crate::frame::Frame;
 use crate::pack::Packer;
+use crate::record::RowKey;
 use crate::s1::page::Page;
+use crate::time::Stamp;
 
 use super::{Counters, StreamWork};
 
@@ -15,11 +17,28 @@ pub struct Hand {
     body: Vec<u8>,
     page: Page,
     packed: Option<Vec<Frame>>,
+    born: Option<Vec<RowKey>>,
 }
 
 impl Hand {
     pub fn new(body: Vec<u8>, page: Page) -> Hand {
-        Hand { body, page, packed: None }
+        Hand { body, page, packed: None, born: None }
+    }
+
+    /// The ids of the rows that are kept, with when each was created. Once asked for, they stay, for
+    /// a page that was sent from memory is stored without its rows.
+    pub fn births(&mut self, keep: &Keep) -> Vec<RowKey> {
+        let born = self.born.get_or_insert_with(|| {
+            let rows = keep.fresh.iter().map(|at| &self.page.rows[*at as usize]);
+            let births = rows.map(|row| {
+                let stamp = row.created.unwrap_or(row.key.stamp);
+                // Where it can't be read, it is most likely what is being read now.
+                let stamp = if stamp == Stamp::UNREADABLE { keep.progress.position } else { stamp };
+                RowKey { stamp, ..row.key }
+            });
+            births.collect()
+        });
+        born.clone()
     }
 
     /// The frames of the rows to keep.

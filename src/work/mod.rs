@@ -12,6 +12,7 @@
 
 mod hand;
 mod note;
+mod reconcile;
 
 use crate::coralogix::entry::Labels;
 use crate::coralogix::{body, verdict};
@@ -159,13 +160,23 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         fetch: &Fetch,
     ) -> Result<PageFacts, SourceTrouble> {
         s1::verdict::page_verdict(&answer, fetch.cursor.is_some())?;
+        self.scan_page(kind, answer, fetch.from)
+    }
+
+    /// A page in hand, and what the core has to know of it.
+    fn scan_page(
+        &mut self,
+        kind: Kind,
+        answer: Answer,
+        from: Stamp,
+    ) -> Result<PageFacts, SourceTrouble> {
         let date = date(&answer);
         let mut page = s1::page::scan(&answer.body, kind)
             .map_err(|broken| SourceTrouble::BrokenAnswer(broken.to_string()))?;
         self.counters.repaired_pages += u64::from(page.repaired.is_some());
         // A stamp before the time asked for (a null date reads 1970) is not what the record was
         // found by, so it says nothing about its place.
-        let earliest = fetch.from - Span::seconds(limits::SOURCE_COARSENESS_SECONDS);
+        let earliest = from - Span::seconds(limits::SOURCE_COARSENESS_SECONDS);
         for row in page.rows.iter_mut() {
             row.stamped &= row.key.stamp >= earliest;
             if !row.stamped {
@@ -197,14 +208,19 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
 
     fn store(&mut self, keep: &Keep) -> Event {
         let stream = &self.streams[keep.stream];
-        let mut hand = self.hand.take().filter(|_| !keep.fresh.is_empty());
+        let mut hand = self.hand.take();
+        let births = hand.as_mut().map_or(vec![], |hand| hand.births(keep));
         let frames = match &mut hand {
-            Some(hand) => hand.frames(stream, keep, &mut self.counters),
-            None => &[],
+            Some(hand) if !keep.fresh.is_empty() => hand.frames(stream, keep, &mut self.counters),
+            _ => &[],
         };
+        if let Some(at) = keep.compared {
+            self.queue.compared(&stream.name, at);
+        }
+        let (name, progress) = (&stream.name, keep.progress);
         let stored = match keep.gone {
-            Some(gone) => self.queue.skip(&stream.name, gone, keep.progress),
-            None => self.queue.append(&stream.name, frames, keep.progress, &keep.known),
+            Some(gone) => self.queue.skip(name, gone, progress),
+            None => self.queue.append_tallied(name, frames, progress, &keep.known, &births),
         };
         self.stored(stored)
     }
@@ -256,6 +272,8 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     fn send_page(&mut self, keep: &Keep) -> Event {
         let stream = &self.streams[keep.stream];
         let hand = self.hand.as_mut().expect("a page is in hand until it is stored");
+        // The page is stored as delivered afterwards, and what was collected is noted then.
+        hand.births(keep);
         let frames = hand.frames(stream, keep, &mut self.counters);
         let raw_bytes: u64 = frames.iter().map(|frame| u64::from(frame.raw_len) + 1).sum();
         if raw_bytes > limits::BODY_RAW_BYTES_MAX {
@@ -376,6 +394,8 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
             Action::Info { tenant } => self.info(tenant),
             Action::TokenEnd { tenant } => self.token_end(tenant),
             Action::Fetch(fetch) => self.fetch(&fetch),
+            Action::Count(count) => self.count(&count),
+            Action::List(list) => self.list(&list),
             Action::Store(keep) => self.store(&keep),
             Action::SendPage(keep) => self.send_page(&keep),
             Action::Send(take) => self.send(take),

@@ -33,6 +33,7 @@ mod polling;
 mod power;
 mod queue;
 mod queue_commands;
+mod reconcile;
 mod relay;
 mod scene;
 mod servers;

@@ -188,7 +188,7 @@ impl Scene {
     pub fn poll_again_without_settling(&self) {
         for tenant in &self.world.tenants {
             for kind in Kind::ALL {
-                let polls = |seen: &[Seen]| seen.iter().filter(|s| s.kind == Some(kind)).count();
+                let polls = |seen: &[Seen]| seen.iter().filter(|s| s.polls(kind)).count();
                 let before = tenant.wait(Duration::ZERO, |seen| Some(polls(seen))).unwrap_or(0);
                 if before > 0 {
                     self.wait_while_alive(&format!("{} are polled again", kind.name()), |within| {

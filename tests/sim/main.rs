@@ -57,6 +57,7 @@ fn every_record_is_delivered_or_parked_whatever_breaks() {
         }
     }
     println!("{lives} lives; faults met: {met:?}");
+    assert!(met["very late"] > 0, "no life met a record that only a count finds");
     let teeth = ["cut", "reply lost", "source outage", "token refused", "poison"];
     for fault in teeth.iter().chain(&disk::FAULTS) {
         assert!(met.contains_key(*fault), "no life met \"{fault}\": the simulation lost its teeth");
@@ -112,10 +113,11 @@ fn faults(prng: &mut Prng) -> Faults {
     }
 }
 
-fn plan(prng: &mut Prng) -> Plan {
+fn plan(prng: &mut Prng, reconcile: Span) -> Plan {
     let start = if prng.chance(50) { Start::At(BIRTH) } else { Start::Ago(Span::hours(24 * 365)) };
     let poll_interval = Span::minutes(1 + prng.below(20));
-    let stream = |kind| StreamPlan { tenant: 0, kind, poll_interval, start, overlap: OVERLAP };
+    let stream =
+        |kind| StreamPlan { tenant: 0, kind, poll_interval, start, overlap: OVERLAP, reconcile };
     Plan {
         tenants: 1,
         streams: vec![stream(Kind::Threats), stream(Kind::Activities)],
@@ -132,9 +134,12 @@ fn live(seed: u64) -> BTreeMap<&'static str, u64> {
     let mut prng = Prng::new(seed);
     let faults = faults(&mut prng);
     let lasting = Span(faults.end + HOUR);
-    let tenant = Tenant::publish(&mut prng, BIRTH, lasting, OVERLAP);
+    // A box that counts finds what no poll would; one that does not has a tenant without such.
+    let reconcile = [Span::ZERO, Span::minutes(10), Span::hours(1)][prng.below(3) as usize];
+    let very_late = reconcile > Span::ZERO;
+    let tenant = Tenant::publish(&mut prng, BIRTH, lasting, OVERLAP, very_late);
     let poison_every = if prng.chance(30) { 37 } else { 0 };
-    let plan = plan(&mut prng);
+    let plan = plan(&mut prng, reconcile);
     let disk = MemDisk::new(disk::CAPACITY);
     let mut rot = disk::Rot::default();
     let shared = Rc::new(RefCell::new(Shared::new(prng.clone(), faults, tenant, poison_every)));
@@ -172,7 +177,9 @@ fn live(seed: u64) -> BTreeMap<&'static str, u64> {
     }
     let state = shared.borrow();
     oracle::judge(&state, plan.retry_max.as_ms());
-    state.met.clone()
+    let mut met = state.met.clone();
+    met.insert("very late", state.very_late_received());
+    met
 }
 
 /// One process: from opening the queue to its end, or to a cut.
@@ -181,10 +188,15 @@ fn boot(plan: &Plan, disk: &MemDisk, shared: &Rc<RefCell<Shared>>, seed: u64) ->
         plan.streams.iter().map(|stream| stream_work(stream.kind)).collect();
     let names: Vec<StreamName> = streams.iter().map(|stream| stream.name.clone()).collect();
     let limits = QueueLimits { max_size_bytes: 16 << 20, min_free_bytes: 1 << 20 };
-    let Ok((queue, opened, found)) = Queue::open(disk.clone(), disk.opener(), limits, &names)
-    else {
-        return None;
-    };
+    let opened = Queue::open(disk.clone(), disk.opener(), limits, &names);
+    let Ok((mut queue, opened, found)) = opened else { return None };
+    if found.iter().any(|found| ["index-replaced", "log-damaged"].contains(&found.reason)) {
+        shared.borrow_mut().meet("count begun anew");
+    }
+    for (stream, name) in plan.streams.iter().zip(&names) {
+        let is_on = stream.reconcile > Span::ZERO;
+        queue.tally(name, if is_on { plan.tally_ids_max() } else { 0 });
+    }
     let edge = SimEdge(Rc::clone(shared));
     let worker = Worker::new(edge, queue, streams);
     let trace = std::env::var("S1C_TRACE").is_ok();

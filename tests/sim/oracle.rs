@@ -37,7 +37,7 @@ pub fn judge(shared: &Shared, retry_max_ms: u64) {
         assert!(stamp >= newest || *late || mended, "{kind:?} {stamp} arrived after {newest}");
         *newest = (*newest).max(*stamp);
     }
-    for row in shared.tenant.rows.iter().filter(|row| row.hidden_from.is_none()) {
+    for row in shared.tenant.rows.iter().filter(|row| shared.is_wanted(row)) {
         let there = seen.contains(row.json.as_str());
         let poison = is_poison(&row.json, shared.poison_every);
         assert!(there || poison, "{:?} {} of {} was lost", row.kind, row.id, row.stamp);
@@ -74,7 +74,7 @@ fn judge_words(shared: &Shared, excused: bool) {
 }
 
 /// Into an outage goes one request each half of the longest backoff, on average, and a few more
-/// after each boot while the backoff grows. Three lanes ask the source.
+/// after each boot while the backoff grows. Five lanes ask the source.
 fn check_rate(
     shared: &Shared,
     side: &str,
@@ -82,7 +82,7 @@ fn check_rate(
     outage: &std::ops::Range<u64>,
     retry_max_ms: u64,
 ) {
-    let lanes = if side == "source" { 3 } else { 1 };
+    let lanes = if side == "source" { 5 } else { 1 };
     let steady = (outage.end - outage.start) / (retry_max_ms / 4);
     let allowed = lanes * (steady + 30 * (shared.boots + 1));
     assert!(

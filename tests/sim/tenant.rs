@@ -14,6 +14,8 @@ pub struct Published {
     pub kind: Kind,
     pub stamp: Stamp,
     pub id: u64,
+    /// The stamp of its first version.
+    pub created: Stamp,
     pub visible: Stamp,
     pub json: String,
     /// For threats: a later version hides this one from then on.
@@ -22,14 +24,30 @@ pub struct Published {
 
 pub struct Tenant {
     pub rows: Vec<Published>,
+    pub overlap: Span,
+}
+
+/// What a tenant tells instead of a count.
+#[derive(Clone, Copy, Debug)]
+pub enum Lie {
+    Cap,
+    Zero,
+    Nothing,
 }
 
 /// Queries end here at the latest; far more than any page of these lives.
 const ROWS_MAX: usize = 1_000;
 
 impl Tenant {
-    /// Everything this tenant will ever publish, from `start` for `lasting`.
-    pub fn publish(prng: &mut Prng, start: Stamp, lasting: Span, overlap: Span) -> Tenant {
+    /// Everything this tenant will ever publish, from `start` for `lasting`. `very_late`: whether some
+    /// records become visible hours after every poll has passed them.
+    pub fn publish(
+        prng: &mut Prng,
+        start: Stamp,
+        lasting: Span,
+        overlap: Span,
+        very_late: bool,
+    ) -> Tenant {
         let mut rows = vec![];
         let mut number = 0;
         for kind in [Kind::Activities, Kind::Threats] {
@@ -39,7 +57,12 @@ impl Tenant {
                 let bulk = if prng.chance(5) { 2 + prng.below(30) } else { 1 };
                 for _ in 0..bulk {
                     number += 1;
-                    rows.push(Published::new(prng, kind, at, number, overlap));
+                    let mut row = Published::new(prng, kind, at, number, overlap);
+                    // What is created in a stream's first second is not compared.
+                    if very_late && at > start + Span::seconds(2) && prng.chance(8) {
+                        row.visible = at + overlap + Span(prng.below(20 * 3_600_000));
+                    }
+                    rows.push(row);
                 }
             }
         }
@@ -55,16 +78,16 @@ impl Tenant {
             rows.push(change);
         }
         rows.sort_by_key(|row| (row.kind, row.stamp, row.id));
-        Tenant { rows }
+        Tenant { rows, overlap }
     }
 
-    pub fn answer(&self, ask: &Ask, now: Stamp, cut_at: Option<usize>) -> Answer {
+    pub fn answer(&self, ask: &Ask, now: Stamp, cut_at: Option<usize>, lie: Option<Lie>) -> Answer {
         let body = match ask {
             Ask::Info => r#"{"data":{"build":"1","release":"sim"}}"#.to_owned(),
             Ask::TokenDetails => {
                 format!(r#"{{"data":{{"expiresAt":"{}"}}}}"#, now + Span::hours(900))
             }
-            Ask::Page(path) => self.page(path, now),
+            Ask::Page(path) => self.page(path, now, lie),
         };
         let mut body = body.into_bytes();
         if let Some(at) = cut_at {
@@ -92,7 +115,7 @@ impl Tenant {
         format!(r#"{{"data":[{json}],"pagination":{{"nextCursor":null,"totalItems":0}}}}"#)
     }
 
-    fn page(&self, path: &str, now: Stamp) -> String {
+    fn page(&self, path: &str, now: Stamp, lie: Option<Lie>) -> String {
         let (list, query) = path.split_once('?').expect("a page has a query");
         let kind = match list.rsplit('/').next() {
             Some("threats") => Kind::Threats,
@@ -104,32 +127,51 @@ impl Tenant {
             let found = pairs.into_iter().find(|(key, _)| *key == name);
             found.map(|(_, value)| value.replace("%3A", ":").replace("%2E", "."))
         };
-        if let Some(than) = value("createdAt__lt") {
-            return self.older(kind, Stamp::parse(&than).expect("a time"), now);
-        }
-        let filter = if kind == Kind::Threats { "updatedAt__gte" } else { "createdAt__gte" };
-        let from = Stamp::parse(&value(filter).expect("the filter is sent on every page"));
-        let from = from.expect("the filter is a time");
+        let time = |name: &str| {
+            value(name).map(|text| Stamp::parse(&text).expect("a filter of ours is a time"))
+        };
+        let (updated, created) = (time("updatedAt__gte"), time("createdAt__gte"));
+        let to = time("createdAt__lt");
+        let Some(from) = updated.or(created) else {
+            return self.older(kind, to.expect("a filter"), now);
+        };
+        assert!(updated.is_none() || kind == Kind::Threats, "activities have no such filter");
+        assert_eq!(value("sortBy").is_none(), value("countOnly").is_some());
+        let by_update = updated.is_some();
+        let stamp = |row: &Published| if by_update { row.stamp } else { row.created };
         let limit: usize = value("limit").expect("limit is sent").parse().expect("a number");
         let after = value("cursor").map(|cursor| {
             let (stamp, id) = cursor.split_once('-').expect("a cursor of ours");
             (Stamp(stamp.parse().expect("a stamp")), id.parse::<u64>().expect("an id"))
         });
-        let visible = self.rows.iter().filter(|row| {
-            row.kind == kind
-                && row.stamp >= from
-                && row.visible <= now
-                && row.hidden_from.is_none_or(|hidden| now < hidden)
-                && after.is_none_or(|after| (row.stamp, row.id) > after)
-        });
-        let mut visible: Vec<&Published> = visible.take(limit.min(ROWS_MAX) + 1).collect();
-        let more = visible.len() > limit;
-        visible.truncate(limit);
-        let next = match visible.last() {
-            Some(last) if more => format!("\"{}-{}\"", last.stamp.0, last.id),
+        let mut rows: Vec<&Published> = (self.rows.iter())
+            .filter(|row| {
+                row.kind == kind
+                    && stamp(row) >= from
+                    && to.is_none_or(|to| row.created < to)
+                    && row.visible <= now
+                    && row.hidden_from.is_none_or(|hidden| now < hidden)
+                    && after.is_none_or(|after| (stamp(row), row.id) > after)
+            })
+            .collect();
+        if value("countOnly").is_some() {
+            let total = match lie {
+                None => format!(r#","totalItems":{}"#, rows.len()),
+                Some(Lie::Cap) => r#","totalItems":50000"#.to_owned(),
+                Some(Lie::Zero) => r#","totalItems":0"#.to_owned(),
+                Some(Lie::Nothing) => String::new(),
+            };
+            return format!(r#"{{"data":[],"pagination":{{"nextCursor":null{total}}}}}"#);
+        }
+        rows.sort_by_key(|row| (stamp(row), row.id));
+        let limit = limit.min(ROWS_MAX);
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = match rows.last() {
+            Some(last) if more => format!("\"{}-{}\"", stamp(last).0, last.id),
             _ => "null".to_owned(),
         };
-        let rows: Vec<&str> = visible.iter().map(|row| row.json.as_str()).collect();
+        let rows: Vec<&str> = rows.iter().map(|row| row.json.as_str()).collect();
         format!(
             r#"{{"data":[{}],"pagination":{{"nextCursor":{next},"totalItems":0}}}}"#,
             rows.join(",")
@@ -146,8 +188,9 @@ impl Published {
             kind,
             stamp: at,
             id,
+            created: at,
             visible: at + Span(late),
-            json: json(prng, kind, id, at),
+            json: json(prng, kind, id, at, at),
             hidden_from: None,
         }
     }
@@ -160,10 +203,16 @@ impl Published {
         let at = self.stamp + Span(1 + prng.below(end.since(self.stamp).0.max(1)));
         Some(Published {
             stamp: at,
-            visible: at,
-            json: json(prng, self.kind, self.id, at),
+            // A threat that can't be seen yet is not seen changed either.
+            visible: at.max(self.visible),
+            json: json(prng, self.kind, self.id, at, self.created),
             ..self.clone()
         })
+    }
+
+    /// So late that no poll finds it.
+    pub fn is_very_late(&self, overlap: Span) -> bool {
+        self.visible.since(self.stamp) >= overlap
     }
 
     pub fn is_late(&self) -> bool {
@@ -171,12 +220,12 @@ impl Published {
     }
 }
 
-fn json(prng: &mut Prng, kind: Kind, id: u64, at: Stamp) -> String {
+fn json(prng: &mut Prng, kind: Kind, id: u64, at: Stamp, created: Stamp) -> String {
     let filler = "x\\u00e9\\\"y".repeat(prng.below(40) as usize);
     let big = 9_007_199_254_740_993 + prng.below(1_000_000);
     match kind {
         Kind::Threats => format!(
-            r#"{{"agentRealtimeInfo":{{"agentComputerName":"pc-{}"}},"id":"{id}","threatInfo":{{"confidenceLevel":"malicious","mitigationStatus":"mitigated","threatId":"{id}","updatedAt":"{at}"}},"n":{big},"f":"{filler}"}}"#,
+            r#"{{"agentRealtimeInfo":{{"agentComputerName":"pc-{}"}},"id":"{id}","threatInfo":{{"confidenceLevel":"malicious","createdAt":"{created}","mitigationStatus":"mitigated","threatId":"{id}","updatedAt":"{at}"}},"n":{big},"f":"{filler}"}}"#,
             id % 7
         ),
         _ => format!(

@@ -13,8 +13,9 @@ use s1_coralogix::prng::Prng;
 use s1_coralogix::record::{Answer, Credential, NetTrouble};
 use s1_coralogix::time::{Mono, Span, Stamp};
 
+use crate::disk;
 use crate::sink::Sink;
-use crate::tenant::{Tenant, http_date};
+use crate::tenant::{Lie, Published, Tenant, http_date};
 
 /// A life begins here, by everybody's clock but perhaps the box's own.
 pub const BIRTH: Stamp = Stamp(1_790_000_000_000_000);
@@ -196,7 +197,10 @@ impl Shared {
             return Ok(Self::refusal(400, None, false, date));
         }
         let cut_at = self.hit("source cut short", permille).then(|| self.prng.next_u64() as usize);
-        Ok(self.tenant.answer(ask, date, cut_at))
+        let counts = matches!(ask, Ask::Page(path) if path.contains("countOnly"));
+        let lie = (counts && self.hit("no count", permille))
+            .then(|| [Lie::Cap, Lie::Zero, Lie::Nothing][self.prng.below(3) as usize]);
+        Ok(self.tenant.answer(ask, date, cut_at, lie))
     }
 
     fn deliver(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble> {
@@ -325,15 +329,38 @@ impl Shared {
 
     /// Of what was visible at a time, what has not arrived.
     pub fn missing_of(&self, time: Stamp) -> Vec<&str> {
-        let visible = self.tenant.rows.iter().filter(|row| row.visible <= time);
+        let overlap = self.tenant.overlap;
+        let visible = self.tenant.rows.iter().filter(|row| {
+            // When that one is found is up to reconciliation.
+            row.visible <= time && !row.is_very_late(overlap)
+        });
         let visible: std::collections::BTreeSet<&str> =
             visible.map(|row| row.json.as_str()).collect();
         self.missing().into_iter().filter(|text| visible.contains(text)).collect()
     }
 
+    /// Whether a row has to be found in the end. What was counted does not survive its index, nor a
+    /// hole in the log.
+    pub fn is_wanted(&self, row: &Published) -> bool {
+        let damage = disk::MENDED.iter().filter(|fault| **fault != "disk failed");
+        let uncounted =
+            damage.chain(&["count begun anew"]).any(|fault| self.met.contains_key(fault));
+        row.hidden_from.is_none() && !(uncounted && row.is_very_late(self.tenant.overlap))
+    }
+
+    /// How many records arrived that no poll could have found.
+    pub fn very_late_received(&self) -> u64 {
+        let received = self.sink.received.iter().map(|received| received.text.as_str());
+        let received: std::collections::BTreeSet<&str> = received.collect();
+        let very_late = self.tenant.rows.iter().filter(|row| {
+            row.is_very_late(self.tenant.overlap) && received.contains(row.json.as_str())
+        });
+        very_late.count() as u64
+    }
+
     pub fn missing(&self) -> std::collections::BTreeSet<&str> {
         let mut wanted: std::collections::BTreeSet<&str> = (self.tenant.rows.iter())
-            .filter(|row| row.hidden_from.is_none() && !is_poison(&row.json, self.poison_every))
+            .filter(|row| self.is_wanted(row) && !is_poison(&row.json, self.poison_every))
             .map(|row| row.json.as_str())
             .collect();
         for received in &self.sink.received {

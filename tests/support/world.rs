@@ -51,6 +51,7 @@ pub struct Integration {
     pub poll_interval: String,
     pub start: String,
     pub overlap: String,
+    pub reconcile: String,
 }
 
 impl Integration {
@@ -61,6 +62,7 @@ impl Integration {
             poll_interval: "1s".to_string(),
             start: "24h".to_string(),
             overlap: "120s".to_string(),
+            reconcile: "1h".to_string(),
         }
     }
 }
@@ -194,12 +196,13 @@ impl World {
             text += &format!(
                 "[[integration]]\nname = \"{name}\"\ntenant = \"{}\"\n{token_file}\
                  application_name = \"{name}-app\"\nstreams = {:?}\npoll_interval = \"{}\"\n\
-                 start = \"{}\"\noverlap = \"{}\"\n\n",
+                 start = \"{}\"\noverlap = \"{}\"\nreconcile = \"{}\"\n\n",
                 tenant.url(),
                 integration.streams,
                 integration.poll_interval,
                 integration.start,
-                integration.overlap
+                integration.overlap,
+                integration.reconcile
             );
         }
         text += "[network]\n";

@@ -97,6 +97,13 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Whether it asks for what is new: neither counts nor looks back into a range.
+    pub fn polls(&self, kind: Kind) -> bool {
+        let looks_back =
+            |(name, _): &(String, String)| name == "countOnly" || name.ends_with("__lt");
+        self.kind == Some(kind) && !self.query.iter().any(looks_back)
+    }
+
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }

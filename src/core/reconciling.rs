@@ -1,0 +1,161 @@
+//! The rounds of reconciliation among the other lanes: when one may go on, and what its troubles
+//! mean.
+//!
+//! Promises: nothing is compared while a walk is under way that may still bring what is missing,
+//! nor without a token, room and a stream in good order; one stream's refusal stops no other. Never:
+//! a stream's own lane fails for it.
+
+use crate::limits;
+use crate::record::{Kind, Room, SourceTrouble};
+use crate::time::{Due, Mono, Span, Stamp};
+
+use super::lane::Why;
+use super::reconcile::{Counted, Listed, Step};
+use super::source::Token;
+use super::{Action, Core, Mode, Tick};
+
+impl Core {
+    /// Whether a stream's reconciliation has something to do once its lane is due.
+    pub(super) fn may_reconcile(&self, stream: usize, now: Mono) -> bool {
+        let state = &self.streams[stream];
+        let tenant = &self.tenants[state.plan.tenant];
+        let Some(source_now) = tenant.now(now) else { return false };
+        let in_order = state.reconcile.is_on()
+            && self.held.room == Room::Free
+            && tenant.token == Token::Good
+            && tenant.lane.failures == 0
+            && state.progress.is_some()
+            && state.lane.failures == 0
+            && state.lane.not_before <= now
+            // Who is online for a moment does not try twice.
+            && (self.plan.mode == Mode::Daemon || state.reconcile.lane.failures == 0)
+            && !self.gave_up(&state.reconcile.lane);
+        if !in_order {
+            return false;
+        }
+        // A threat is met by a walk when it changed last, so one created long ago may still come. What
+        // goes by its creation does not.
+        let pressed = self.is_pressed(stream);
+        let may_still_come = !state.is_between_walks();
+        if may_still_come && (state.kind() == Kind::Threats || !pressed) {
+            return false;
+        }
+        state.reconcile.in_round() || pressed || state.reconcile.is_due(source_now)
+    }
+
+    fn is_pressed(&self, stream: usize) -> bool {
+        let state = &self.streams[stream];
+        state.reconcile.is_pressed(state.collected, self.plan.tally_ids_max())
+    }
+
+    pub(super) fn use_reconcile(&mut self, stream: usize, now: Mono) -> Option<Action> {
+        if !self.may_reconcile(stream, now) {
+            return None;
+        }
+        let pressed = self.is_pressed(stream);
+        let tenant = self.streams[stream].plan.tenant;
+        let source_now = self.tenants[tenant].now(now)?;
+        let state = &mut self.streams[stream];
+        if !state.reconcile.lane.due.is_over(now) {
+            return None;
+        }
+        if !state.reconcile.in_round() {
+            let closed = state.reconcile.closed(state.progress?.from, source_now, pressed);
+            state.reconcile.begin(closed, state.collected);
+        }
+        let step = state.reconcile.next(stream, state.rows_max, source_now)?;
+        Some(match step {
+            Step::Count(count) => Action::Count(count),
+            Step::List(list) => Action::List(list),
+        })
+    }
+
+    pub(super) fn reconcile_pace(&self) -> Span {
+        match self.plan.mode {
+            Mode::Daemon => Span::seconds(limits::RECONCILE_PACE_SECONDS),
+            Mode::Once => self.plan.retry_min,
+        }
+    }
+
+    pub(super) fn counted(
+        &mut self,
+        now: Mono,
+        stream: usize,
+        counted: Result<Option<Counted>, SourceTrouble>,
+    ) {
+        match counted {
+            Ok(counted) => {
+                let date = counted.as_ref().and_then(|counted| counted.date);
+                self.told_time(now, stream, date);
+                let pace = self.reconcile_pace();
+                self.streams[stream].reconcile.counted(now, pace, counted);
+            }
+            Err(trouble) => self.reconcile_failed(now, stream, trouble),
+        }
+    }
+
+    pub(super) fn listed(
+        &mut self,
+        tick: &Tick,
+        stream: usize,
+        listed: Result<Listed, SourceTrouble>,
+    ) -> Option<Action> {
+        match listed {
+            Ok(listed) => {
+                self.told_time(tick.now, stream, listed.page.date);
+                let pending = self.streams[stream].listed_page(stream, listed);
+                self.take_in(tick, pending)
+            }
+            Err(trouble) => {
+                self.reconcile_failed(tick.now, stream, trouble);
+                None
+            }
+        }
+    }
+
+    fn told_time(&mut self, now: Mono, stream: usize, date: Option<Stamp>) {
+        let tenant = &mut self.tenants[self.streams[stream].plan.tenant];
+        tenant.clock = date.map(|date| (date, now)).or(tenant.clock);
+    }
+
+    fn reconcile_failed(&mut self, now: Mono, stream: usize, trouble: SourceTrouble) {
+        let tenant = self.streams[stream].plan.tenant;
+        let failures = self.streams[stream].reconcile.lane.failures;
+        let (long, wait) = (self.backoff.long(), self.backoff.after(failures, None));
+        let state = &mut self.streams[stream];
+        state.reconcile.failed();
+        let (wait, why, detail) = match trouble {
+            SourceTrouble::Busy { retry_after } => {
+                state.reconcile.lane.heed(now, retry_after);
+                (self.backoff.after(failures, retry_after), Why::Busy, String::new())
+            }
+            SourceTrouble::Unreachable(net) => (wait, Why::of(&net), net.to_string()),
+            SourceTrouble::BrokenAnswer(text) => (wait, Why::BrokenAnswer, text),
+            SourceTrouble::TooLong => {
+                state.shrink();
+                (wait, Why::BrokenAnswer, String::new())
+            }
+            SourceTrouble::QueryRefused(text) if state.reconcile.restart_listing() => {
+                (wait, Why::BrokenAnswer, text)
+            }
+            SourceTrouble::QueryRefused(text) => {
+                state.reconcile.refuse(text.clone());
+                (long, Why::QueryRefused, text)
+            }
+            SourceTrouble::Misdirected(text) => (long, Why::Misdirected, text),
+            SourceTrouble::Forbidden => (long, Why::PermissionMissing, String::new()),
+            SourceTrouble::TokenDoubted | SourceTrouble::TokenRefused => {
+                // Either the token is dead, which `/system/info` tells, or it may list but not count.
+                self.tenants[tenant].token = Token::Doubted;
+                self.tenants[tenant].lane.hurry(now);
+                (long, Why::PermissionMissing, String::new())
+            }
+        };
+        let lane = &mut self.streams[stream].reconcile.lane;
+        lane.fail(now, wait, why, detail);
+        if why == Why::Busy {
+            let (due, not_before): (Due, Mono) = (lane.due, lane.not_before);
+            self.rest_tenant(now, tenant, due, not_before);
+        }
+    }
+}

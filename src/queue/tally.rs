@@ -1,0 +1,236 @@
+//! What was collected of a stream, by when SentinelOne created it: the ids that reconciliation
+//! compares and tells late records by.
+//!
+//! Promises: from `TallyRow::since` on every id taken in is here, so that a count of them is exact
+//! and what is not among them was never collected; at most as many as the queue was told to
+//! remember, the oldest going first while `since` moves up (keeps P5). Never: decides what is
+//! fetched, or holds an id without its record being in the queue or delivered.
+
+use std::collections::BTreeMap;
+
+use super::keys::{ChunkId, TallyRow};
+use super::streams::chunked;
+use crate::limits::{
+    KNOWN_IDS_CHUNK_MAX, RECONCILE_BACK_HOURS, TALLY_CHUNK_HOURS_MAX, TALLY_CHUNKS_PER_COMMIT_MAX,
+};
+use crate::record::{Progress, RowKey};
+use crate::time::{Span, Stamp};
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    /// `None` until the first page that is tallied.
+    pub row: Option<TallyRow>,
+    chunks: BTreeMap<ChunkId, Vec<RowKey>>,
+    ids: usize,
+}
+
+/// What a page makes of a tally; written in the page's commit, then applied.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Change {
+    pub row: Option<TallyRow>,
+    pub learn: Vec<(ChunkId, Vec<RowKey>)>,
+    pub forget: Vec<ChunkId>,
+}
+
+impl Tally {
+    pub fn learn(&mut self, chunk: ChunkId, keys: Vec<RowKey>) {
+        self.ids += keys.len();
+        if let Some(before) = self.chunks.insert(chunk, keys) {
+            self.ids -= before.len();
+        }
+    }
+
+    fn unlearn(&mut self, chunk: ChunkId) {
+        if let Some(before) = self.chunks.remove(&chunk) {
+            self.ids -= before.len();
+        }
+    }
+
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.row.is_none() && self.chunks.is_empty()
+    }
+
+    pub fn chunks(&self) -> impl Iterator<Item = (ChunkId, &Vec<RowKey>)> {
+        self.chunks.iter().map(|(chunk, keys)| (*chunk, keys))
+    }
+
+    /// How many were created in `from..to`.
+    pub fn count(&self, from: Stamp, to: Stamp) -> u64 {
+        let in_range = |key: &&RowKey| key.stamp >= from && key.stamp < to;
+        // A chunk's name is its newest stamp, so older ones need no look.
+        let first = ChunkId { newest: from, number: 0 };
+        self.chunks.range(first..).flat_map(|(_, keys)| keys).filter(in_range).count() as u64
+    }
+
+    /// Which of these ids are not here. By the id alone: a threat is here once, whatever its
+    /// versions.
+    pub fn unseen(&self, ids: &[u64]) -> Vec<bool> {
+        let mut wanted: Vec<(u64, usize)> = ids.iter().copied().zip(0..).collect();
+        wanted.sort_unstable();
+        let mut unseen = vec![true; ids.len()];
+        let (Some(low), Some(high)) = (wanted.first(), wanted.last()) else { return unseen };
+        let range = low.0..=high.0;
+        for key in self.chunks.values().flatten().filter(|key| range.contains(&key.id)) {
+            let first = wanted.partition_point(|(id, _)| *id < key.id);
+            wanted[first..].iter().take_while(|(id, _)| *id == key.id).for_each(|(_, at)| {
+                unseen[*at] = false;
+            });
+        }
+        unseen
+    }
+
+    /// What a page with these births does, when at most `ids_max` are to be remembered; 0: none.
+    /// `before` is where the stream stood: a tally begun in the middle speaks of what comes after.
+    pub fn take(
+        &self,
+        births: &[RowKey],
+        before: Option<Progress>,
+        after: Progress,
+        (ids_max, next_chunk): (usize, &mut u64),
+    ) -> Change {
+        let mut change = Change::default();
+        if ids_max == 0 {
+            change.forget = self.chunks.keys().take(TALLY_CHUNKS_PER_COMMIT_MAX).copied().collect();
+            return change;
+        }
+        let begin = before.map_or(after.from, |before| before.position);
+        let mut row = self.row.unwrap_or(TallyRow {
+            since: whole_second_after(begin),
+            position: after.position,
+            compared: None,
+        });
+        row.position = after.position;
+        let ids: Vec<u64> = births.iter().map(|key| key.id).collect();
+        let unseen = self.unseen(&ids);
+        let fresh =
+            births.iter().zip(unseen).filter(|(key, unseen)| *unseen && key.stamp >= row.since);
+        let mut fresh: Vec<RowKey> = fresh.map(|(key, _)| *key).collect();
+        let taken = fresh.len();
+        // Small chunks are joined when they are as many as the last one holds, so that a stream of
+        // single records makes few of them and each id is written a few times only.
+        if let Some(newest) = fresh.iter().map(|key| key.stamp).max() {
+            for (chunk, keys) in self.chunks.iter().rev() {
+                let oldest = keys.first().map_or(newest, |key| key.stamp);
+                let spans_long = newest.since(oldest) > Span::hours(TALLY_CHUNK_HOURS_MAX);
+                let is_long = keys.len() + fresh.len() > KNOWN_IDS_CHUNK_MAX;
+                if keys.len() > fresh.len() || is_long || spans_long {
+                    break;
+                }
+                fresh.extend(keys);
+                change.forget.push(*chunk);
+            }
+        }
+        change.learn = chunked(&fresh, next_chunk);
+        let horizon = after.position - Span::hours(RECONCILE_BACK_HOURS);
+        let mut too_many = (self.ids + taken).saturating_sub(ids_max);
+        for (chunk, keys) in self.chunks.iter().take(TALLY_CHUNKS_PER_COMMIT_MAX) {
+            if chunk.newest >= horizon && too_many == 0 || change.forget.contains(chunk) {
+                break;
+            }
+            too_many = too_many.saturating_sub(keys.len());
+            row.since = row.since.max(whole_second_after(chunk.newest));
+            change.forget.push(*chunk);
+        }
+        change.row = Some(row);
+        change
+    }
+
+    pub fn apply(&mut self, change: Change) {
+        change.forget.into_iter().for_each(|chunk| self.unlearn(chunk));
+        change.learn.into_iter().for_each(|(chunk, keys)| self.learn(chunk, keys));
+        if change.row.is_some() || self.chunks.is_empty() {
+            self.row = change.row;
+        }
+    }
+}
+
+/// Ranges begin at whole seconds, for SentinelOne may compare no more finely.
+fn whole_second_after(stamp: Stamp) -> Stamp {
+    const SECOND: i64 = 1_000_000;
+    Stamp(stamp.0.saturating_add(SECOND).div_euclid(SECOND).saturating_mul(SECOND))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Stamp {
+        Stamp::from_seconds(1_800_000_000 + seconds)
+    }
+
+    fn born(seconds: i64) -> RowKey {
+        RowKey { stamp: at(seconds), id: 7_000 + seconds as u64 }
+    }
+
+    fn progress(seconds: i64) -> Progress {
+        Progress { position: at(seconds), from: at(seconds - 120) }
+    }
+
+    /// A tally that took these pages in, remembering so many.
+    fn tallied(pages: impl Iterator<Item = Vec<RowKey>>, ids_max: usize) -> Tally {
+        let (mut tally, mut next_chunk, mut before) = (Tally::default(), 0, None);
+        for page in pages {
+            let newest = page.iter().map(|key| key.stamp).max().unwrap();
+            let after = Progress { position: newest, from: at(0) };
+            let change = tally.take(&page, before, after, (ids_max, &mut next_chunk));
+            tally.apply(change);
+            before = Some(after);
+        }
+        tally
+    }
+
+    #[test]
+    fn what_is_remembered_is_counted_by_its_creation_and_found_by_its_id() {
+        let tally = tallied((1..1_000).map(|n| vec![born(n)]), 5_000);
+        assert_eq!(tally.count(at(1), at(1_000)), 999);
+        assert_eq!(tally.count(at(10), at(20)), 10);
+        assert_eq!(
+            tally.unseen(&[7_005, 9, 7_005, 7_999, 8_000]),
+            [false, true, false, false, true]
+        );
+        assert!(tally.chunks.len() < 30, "{} chunks for 999 single records", tally.chunks.len());
+    }
+
+    #[test]
+    fn an_id_counts_once_whatever_its_versions() {
+        let pages = [vec![born(5), born(6)], vec![born(6), born(7)]];
+        assert_eq!(tallied(pages.into_iter(), 100).count(at(0), at(100)), 3);
+    }
+
+    #[test]
+    fn too_many_ids_move_the_beginning_up_and_all_after_it_are_there() {
+        let tally = tallied((1..1_000).map(|n| vec![born(2 * n), born(2 * n + 1)]), 500);
+        let since = tally.row.unwrap().since;
+        assert!(tally.ids <= 500 && since > at(1_000), "{} ids since {since}", tally.ids);
+        let expected = at(2_000).since(since).as_ms() / 1_000;
+        assert_eq!(tally.count(since, at(2_000)), expected);
+    }
+
+    #[test]
+    fn what_is_older_than_the_horizon_is_forgotten() {
+        let hour = 3_600;
+        let far = (RECONCILE_BACK_HOURS + 2 * TALLY_CHUNK_HOURS_MAX) as i64;
+        let tally = tallied((0..far).map(|n| vec![born(n * hour + 1)]), 5_000);
+        assert!(tally.row.unwrap().since > at(hour), "{:?}", tally.row);
+    }
+
+    #[test]
+    fn a_tally_begun_in_the_middle_speaks_of_what_comes_after() {
+        let mut next_chunk = 0;
+        let page = [born(99), born(101)];
+        let ids = (100, &mut next_chunk);
+        let change = Tally::default().take(&page, Some(progress(100)), progress(101), ids);
+        assert_eq!(change.row.unwrap().since, at(101));
+        assert_eq!(change.learn[0].1, [born(101)]);
+    }
+
+    #[test]
+    fn told_to_remember_nothing_it_forgets() {
+        let mut tally = tallied((1..100).map(|n| vec![born(n)]), 5_000);
+        let mut next_chunk = 999;
+        let change = tally.take(&[born(100)], None, progress(100), (0, &mut next_chunk));
+        tally.apply(change);
+        assert!(tally.is_empty());
+    }
+}

@@ -1,0 +1,50 @@
+//! Comparing and listing: SentinelOne's side from its answer, the collector's from the queue.
+
+use super::{Ask, Disk, Edge, Event, NetTrouble, Opener, SourceTrouble, Worker, date};
+use crate::core::{Count, Counted, List, Listed};
+use crate::record::Answer;
+use crate::s1;
+use crate::s1::request::{Created, count_path, created_page_path};
+
+impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
+    pub(super) fn count(&mut self, count: &Count) -> Event {
+        let stream = &self.streams[count.stream];
+        let (kind, to) = (stream.kind, count.to);
+        let counted = match self.queue.collected(&stream.name, count.from, to) {
+            None => Ok(None),
+            Some((from, collected)) => {
+                let answer = self.ask_stream(count.stream, count_path(&Created { kind, from, to }));
+                answer.and_then(|answer| {
+                    s1::verdict::page_verdict(&answer, false)?;
+                    let there = s1::page::total(&answer.body, kind)
+                        .map_err(|broken| SourceTrouble::BrokenAnswer(broken.to_string()))?;
+                    Ok(Some(Counted { from, collected, there, date: date(&answer) }))
+                })
+            }
+        };
+        Event::Counted { stream: count.stream, counted }
+    }
+
+    pub(super) fn list(&mut self, list: &List) -> Event {
+        self.hand = None;
+        let kind = self.streams[list.stream].kind;
+        let created = Created { kind, from: list.from, to: list.to };
+        let path = created_page_path(&created, list.cursor.as_ref(), list.rows_max);
+        let listed = self.ask_stream(list.stream, path).and_then(|answer| {
+            s1::verdict::page_verdict(&answer, list.cursor.is_some())?;
+            let page = self.scan_page(kind, answer, list.from)?;
+            let ids: Vec<u64> = page.keys.iter().map(|key| key.id).collect();
+            let unseen = self.queue.unseen(&self.streams[list.stream].name, &ids);
+            Ok(Listed { page, unseen })
+        });
+        Event::Listed { stream: list.stream, listed }
+    }
+
+    fn ask_stream(&mut self, stream: usize, path: String) -> Result<Answer, SourceTrouble> {
+        let tenant = self.streams[stream].tenant;
+        self.edge.ask(tenant, &Ask::Page(path)).map_err(|net| match net {
+            NetTrouble::TooLong => SourceTrouble::TooLong,
+            net => SourceTrouble::Unreachable(net),
+        })
+    }
+}

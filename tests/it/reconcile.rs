@@ -1,0 +1,77 @@
+//! Reconciliation: what became visible hours after every poll had passed it is found by SentinelOne's
+//! count, and sent once (P1, P2).
+
+use crate::scene::Scene;
+use crate::support::clock::HOUR;
+use crate::support::data::Kind;
+
+/// A day of records, collected and compared; then some of hours ago, which no poll looks for.
+fn with_late_records(scene: &mut Scene) {
+    publish(scene, 400, 60, (20, 2));
+    scene.run();
+    scene.settle();
+    scene.wait_status_is("/streams/0/reconciliation/comparisons", "1");
+    scene.wait_status_is("/streams/1/reconciliation/comparisons", "1");
+    publish(scene, 3, 2, (9, 5));
+    scene.poll_again_without_settling();
+    assert_eq!(scene.ledger.balance().delivered, 460, "no poll finds them");
+}
+
+fn publish(scene: &Scene, activities: usize, threats: usize, (from, to): (i64, i64)) {
+    let tenant = scene.tenant();
+    // A little apart from the others, for no two records have one id.
+    let now = tenant.clock().now_us() + i64::try_from(activities).unwrap();
+    let (from, to) = (now - from * HOUR, now - to * HOUR);
+    tenant.publish_between(Kind::Activities, activities, from, to, |_| {});
+    tenant.publish_between(Kind::Threats, threats, from, to, |_| {});
+}
+
+fn counts(scene: &Scene) -> usize {
+    let seen = scene.tenant().seen();
+    seen.iter().filter(|seen| seen.parameter("countOnly").is_some()).count()
+}
+
+#[test]
+fn records_of_hours_ago_are_found_by_the_next_count_and_sent_once() {
+    let mut scene = Scene::new();
+    with_late_records(&mut scene);
+    assert_eq!(counts(&scene), 2, "one count a stream an hour when all agrees");
+    scene.tenant().set_clock_ahead(2 * HOUR);
+    scene.settle();
+    scene.wait_status_is("/streams/0/reconciliation/late_records", "2");
+    scene.wait_status_is("/streams/1/reconciliation/late_records", "3");
+    scene.wait_log("acme/activities: 3 records had become visible after every poll");
+    scene.tenant().set_clock_ahead(4 * HOUR);
+    scene.poll_again();
+    scene.stop();
+    scene.assert_exactly_once();
+    assert_eq!(scene.log().matches("had become visible").count(), 2, "told once a stream");
+}
+
+#[test]
+fn what_was_collected_is_still_known_after_a_kill_and_found_by_once_too() {
+    let mut scene = Scene::new();
+    with_late_records(&mut scene);
+    scene.wait_waiting(0);
+    scene.kill();
+    scene.tenant().set_clock_ahead(2 * HOUR);
+    scene.once_with_code(0);
+    assert_eq!(scene.ledger.balance().delivered, 465);
+    // Two hours later everything is compared again, and nothing is sent again.
+    scene.tenant().set_clock_ahead(4 * HOUR);
+    scene.once_with_code(0);
+    scene.assert_exactly_once();
+}
+
+#[test]
+fn turned_off_it_asks_nothing() {
+    let mut scene = Scene::with(|settings| settings.integrations[0].reconcile = "0s".to_string());
+    publish(&scene, 400, 60, (20, 2));
+    scene.run();
+    scene.settle();
+    scene.tenant().set_clock_ahead(2 * HOUR);
+    scene.poll_again();
+    scene.wait_status_is("/streams/0/reconciliation/on", "false");
+    assert_eq!(counts(&scene), 0);
+    scene.assert_exactly_once();
+}
