@@ -24,6 +24,7 @@ mod delivery;
 mod doctor;
 mod ground;
 mod judge;
+mod kill;
 mod lifecycle;
 mod metrics;
 mod network;

@@ -31,6 +31,8 @@ const CUTS: u64 = 20;
 const LONGEST_BOOT: Duration = Duration::from_secs(3);
 /// Longer than a drain takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The tenant's clock goes on by so much before each cut.
+const FIVE_MINUTES_US: i64 = 300_000_000;
 /// XFS makes nothing smaller than 300 MiB.
 const DISK_BYTES: u64 = 320 << 20;
 /// Where cuts must have landed, by what the program had done to its files and asked for.
@@ -113,11 +115,15 @@ fn one_queue(campaign: &mut Campaign, kind: FileSystem, aims: fn(&mut Prng) -> V
     let mut scene = Scene::with(|settings| {
         settings.tls = false;
         settings.retry_max = "100ms".into();
+        // What was lost shall not be found again by looking twice.
+        settings.integrations[0].overlap = "0s".into();
     });
     let ground = Ground::new(scene.queue_dir(), kind, DISK_BYTES, &[]);
     let mut judge = Judge::default();
     let mut all_well = true;
-    for aim in aims(&mut campaign.prng) {
+    for (nth, aim) in aims(&mut campaign.prng).into_iter().enumerate() {
+        let ahead = FIVE_MINUTES_US * i64::try_from(nth + 1).expect("small");
+        scene.tenant().set_clock_ahead(ahead);
         let cut = || one_cut(campaign, &mut scene, &ground, &mut judge, aim);
         let outcome = caught(cut);
         campaign.met(format!("on {}", kind.name()));
@@ -267,13 +273,16 @@ fn prepare(
         Aim::Rotate => (6_000, 2_600, true),
         Aim::Drain | Aim::Start | Aim::Rebuild => (few + 600, 1_200, false),
     };
-    scene.tenant().publish_with(Kind::Activities, count, |draft| {
+    // Spread over the five minutes that the tenant's clock went on since the last cut.
+    let now_us = scene.tenant().clock().now_us();
+    let (from_us, to_us) = (now_us - FIVE_MINUTES_US + 20_000_000, now_us - 1_000_000);
+    scene.tenant().publish_between(Kind::Activities, count, from_us, to_us, |draft| {
         draft.size = size;
         draft.noise = noise;
     });
-    scene.tenant().publish(Kind::Threats, few / 10);
+    scene.tenant().publish_between(Kind::Threats, few / 10, from_us, to_us, |_| {});
     // A small limit makes many batches, each with an acknowledgement of its own.
-    let limit = if aim == Aim::Drain { 100_000 } else { 2_000_000 };
+    let limit = if aim == Aim::Drain { 25_000 } else { 2_000_000 };
     scene.ingress.turn(|knobs| knobs.size_limit = Some((limit, Measured::Inflated)));
     let is_fed = aim != Aim::New || prng.chance(50);
     if is_fed {
@@ -338,9 +347,9 @@ fn trip(aim: Aim, prng: &mut Prng) -> Trip {
         Aim::Poll if prng.chance(50) => Trip::File(What::Written, "log/", nth(prng, 8)),
         Aim::Poll => Trip::File(What::Written, "index.", nth(prng, 5)),
         Aim::Rotate => Trip::File(What::Made, "log/", 1 + nth(prng, 2)),
-        // The first few are refused for their size.
-        Aim::Drain if prng.chance(75) => Trip::Batches(6 + count(prng, 9)),
-        Aim::Drain => Trip::File(What::Written, "index.", 6 + nth(prng, 14)),
+        // The first few are refused for their size; some fifty follow.
+        Aim::Drain if prng.chance(75) => Trip::Batches(8 + count(prng, 40)),
+        Aim::Drain => Trip::File(What::Written, "index.", 6 + nth(prng, 40)),
         Aim::Start => Trip::File(What::Made, "opening.", 1),
         Aim::Rebuild if prng.chance(50) => Trip::File(What::Made, "index.", nth(prng, 3)),
         Aim::Rebuild => Trip::File(What::Written, "index.", nth(prng, 4)),
