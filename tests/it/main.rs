@@ -22,6 +22,7 @@ mod credentials;
 mod damage;
 mod delivery;
 mod doctor;
+mod full;
 mod ground;
 mod judge;
 mod kill;
