@@ -145,9 +145,6 @@ fn polling(campaign: &mut Campaign, scene: &mut Scene, trouble: Trouble) -> Resu
     wait_settled(scene, campaign)?;
     scene.ingress.server.bring_back();
     drains(scene)?;
-    if campaign.prng.chance(50) {
-        drains(scene)?;
-    }
     empty(&scene.queue_dir());
     Ok(())
 }
@@ -237,6 +234,9 @@ fn wait_settled(scene: &Scene, campaign: &mut Campaign) -> Result<(), String> {
     };
     wait_until(scene, "it takes no more in", asked)?;
     campaign.at_stake += waiting(scene).unwrap_or(0);
+    if waiting(scene) < Some(scene.ledger.balance().published as u64) {
+        campaign.note("rounds in which pages were refused for want of room", 1);
+    }
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use crate::campaign::Campaign;
 use crate::judge::Judge;
 use crate::scene::Scene;
 use crate::support::data::Kind;
+use crate::support::fault::{Fault, On};
 use crate::support::watched::Watched;
 use crate::trail::{Trail, What};
 
@@ -23,6 +24,8 @@ const KILLS: u64 = 300;
 const KILLS_PER_QUEUE: u64 = 30;
 /// A boot that never comes to where it was to be killed is killed when this is over.
 const LONGEST_BOOT: Duration = Duration::from_millis(1_500);
+/// The tenant's clock goes on by so much before each kill.
+const MINUTE_US: i64 = 60_000_000;
 /// Longer than a drain takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -63,12 +66,15 @@ fn one_queue(campaign: &mut Campaign) {
     let mut scene = Scene::with(|settings| {
         settings.tls = false;
         settings.retry_max = "100ms".into();
+        // What was lost shall not be found again by looking twice.
+        settings.integrations[0].overlap = "0s".into();
     });
     std::fs::create_dir_all(scene.queue_dir()).expect("a folder in the scene's own");
     let mut judge = Judge::default();
     let mut died_young = false;
     let mut all_well = true;
-    for _ in 0..KILLS_PER_QUEUE.min(campaign.wanted - campaign.rounds) {
+    for nth in 1..=KILLS_PER_QUEUE.min(campaign.wanted - campaign.rounds) {
+        scene.tenant().set_clock_ahead(MINUTE_US * i64::try_from(nth).expect("small"));
         // Rarely twice in a row: the index would be given up, and nothing be held against it.
         let wants_work = died_young && campaign.prng.chance(95);
         let trip = if wants_work { Trip::Pages(3) } else { trip(&mut campaign.prng) };
@@ -128,8 +134,14 @@ fn one_kill(
     trip: Trip,
 ) -> Result<bool, String> {
     let few = 20 + usize::try_from(campaign.prng.below(180)).expect("small");
-    scene.tenant().publish(Kind::Activities, few);
-    scene.tenant().publish(Kind::Threats, few / 5);
+    // Spread over the minute that the tenant's clock went on since the last kill.
+    let now_us = scene.tenant().clock().now_us();
+    let (from_us, to_us) = (now_us - MINUTE_US + 10_000_000, now_us - 1_000_000);
+    scene.tenant().publish_between(Kind::Activities, few, from_us, to_us, |_| {});
+    scene.tenant().publish_between(Kind::Threats, few / 5, from_us, to_us, |_| {});
+    if campaign.prng.chance(30) {
+        scene.ingress.fail(On::Singles, 1, Fault::status(503));
+    }
     let delay = Duration::from_micros(campaign.prng.below(2_000));
     let slow = if matches!(trip, Trip::InAnswer) { 30 } else { 0 };
     scene.ingress.turn(|knobs| knobs.slow = Duration::from_millis(slow));

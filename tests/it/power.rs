@@ -36,14 +36,23 @@ const FIVE_MINUTES_US: i64 = 300_000_000;
 /// XFS makes nothing smaller than 300 MiB.
 const DISK_BYTES: u64 = 320 << 20;
 /// Where cuts must have landed, by what the program had done to its files and asked for.
-const MUST_BE_MET: [&str; 5] =
-    ["a new queue's index", "file rotation", "the drain", "the rebuild", "taking a page in"];
+const MUST_BE_MET: [&str; 6] = [
+    "a new queue's index",
+    "a new queue's first drain",
+    "taking a page in",
+    "file rotation",
+    "the drain",
+    "the rebuild",
+];
 
 /// What a boot is meant to be doing when it is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Aim {
     /// The queue is being made, its index too, or gets its first page.
     New,
+    /// The same boot that made the queue delivers many small batches: the index is not yet as long
+    /// as its file will be, so that what it appends is lost unless its own sync is made.
+    Young,
     /// Pages are taken in.
     Poll,
     /// One log file after the other is filled.
@@ -83,7 +92,8 @@ fn power_cuts_lose_nothing_that_was_stored() {
             break;
         }
         let kind = kinds[life % kinds.len()];
-        one_queue(&mut campaign, kind, usual_aims);
+        let is_young = matches!(life % 4, 0 | 3);
+        one_queue(&mut campaign, kind, is_young);
     }
     // A machine may be too busy for a cut to land where it was aimed.
     for again in 0..4 {
@@ -93,25 +103,25 @@ fn power_cuts_lose_nothing_that_was_stored() {
             break;
         }
         assert!(again < 3, "no cut landed in {missed:?}\n{campaign}");
-        one_queue(&mut campaign, kinds[0], usual_aims);
+        one_queue(&mut campaign, kinds[0], again == 1);
     }
     campaign.end();
 }
 
 /// From the first second of a queue to the loss of its index.
-fn usual_aims(prng: &mut Prng) -> Vec<Aim> {
+fn aims(prng: &mut Prng, is_young: bool) -> Vec<Aim> {
     let mut middle = [Aim::Poll, Aim::Drain, Aim::Rotate, Aim::Start, Aim::Drain, Aim::Poll];
     for at in (1..middle.len()).rev() {
         middle.swap(at, usize::try_from(prng.below(at as u64 + 1)).expect("small"));
     }
-    let mut aims = vec![Aim::New; 2];
+    let mut aims = if is_young { vec![Aim::Young, Aim::Drain] } else { vec![Aim::New; 2] };
     aims.extend(middle);
     aims.extend([Aim::Rebuild, Aim::Rebuild]);
     aims
 }
 
 /// One queue's life of cuts. A round that fails ends it.
-fn one_queue(campaign: &mut Campaign, kind: FileSystem, aims: fn(&mut Prng) -> Vec<Aim>) {
+fn one_queue(campaign: &mut Campaign, kind: FileSystem, is_young: bool) {
     let mut scene = Scene::with(|settings| {
         settings.tls = false;
         settings.retry_max = "100ms".into();
@@ -121,7 +131,7 @@ fn one_queue(campaign: &mut Campaign, kind: FileSystem, aims: fn(&mut Prng) -> V
     let ground = Ground::new(scene.queue_dir(), kind, DISK_BYTES, &[]);
     let mut judge = Judge::default();
     let mut all_well = true;
-    for (nth, aim) in aims(&mut campaign.prng).into_iter().enumerate() {
+    for (nth, aim) in aims(&mut campaign.prng, is_young).into_iter().enumerate() {
         let ahead = FIVE_MINUTES_US * i64::try_from(nth + 1).expect("small");
         scene.tenant().set_clock_ahead(ahead);
         let cut = || one_cut(campaign, &mut scene, &ground, &mut judge, aim);
@@ -269,6 +279,7 @@ fn prepare(
     let few = 100 + usize::try_from(prng.below(900)).expect("small");
     let (count, size, noise) = match aim {
         Aim::New => (few, 600, false),
+        Aim::Young => (1_900, 1_200, false),
         Aim::Poll => (few + 1_000, 1_200, false),
         Aim::Rotate => (6_000, 2_600, true),
         Aim::Drain | Aim::Start | Aim::Rebuild => (few + 600, 1_200, false),
@@ -282,10 +293,10 @@ fn prepare(
     });
     scene.tenant().publish_between(Kind::Threats, few / 10, from_us, to_us, |_| {});
     // A small limit makes many batches, each with an acknowledgement of its own.
-    let limit = if aim == Aim::Drain { 25_000 } else { 2_000_000 };
+    let limit = if matches!(aim, Aim::Drain | Aim::Young) { 25_000 } else { 2_000_000 };
     scene.ingress.turn(|knobs| knobs.size_limit = Some((limit, Measured::Inflated)));
-    let is_fed = aim != Aim::New || prng.chance(50);
-    if is_fed {
+    let is_away = aim != Aim::Young && (aim != Aim::New || prng.chance(50));
+    if is_away {
         scene.ingress.server.take_away();
     }
     if matches!(aim, Aim::Drain | Aim::Start | Aim::Rebuild) {
@@ -343,6 +354,7 @@ fn trip(aim: Aim, prng: &mut Prng) -> Trip {
         // Lock, directories, index and what is in it, reserve, checkpoint, log.
         Aim::New if prng.chance(50) => Trip::File(What::Made, "", nth(prng, 12)),
         Aim::New => Trip::File(What::Written, "index.0/", nth(prng, 4)),
+        Aim::Young => Trip::Batches(30 + count(prng, 60)),
         Aim::Poll if prng.chance(50) => Trip::Pages(count(prng, 5)),
         Aim::Poll if prng.chance(50) => Trip::File(What::Written, "log/", nth(prng, 8)),
         Aim::Poll => Trip::File(What::Written, "index.", nth(prng, 5)),
@@ -395,7 +407,7 @@ fn moment(steps: &[Step], doings: Doings, is_new: bool, aim: Aim) -> &'static st
         return "taking a page in";
     }
     if doings.batches > 0 {
-        return "the drain";
+        return if is_new { "a new queue's first drain" } else { "the drain" };
     }
     "between two polls"
 }
