@@ -12,7 +12,7 @@ use super::status::{self, Lane, Status};
 use crate::time::Stamp;
 
 /// Every metric there is: name, type, help. docs/METRICS.md lists the same.
-pub const METRICS: [(&str, &str, &str); 24] = [
+pub const METRICS: [(&str, &str, &str); 28] = [
     ("s1_coralogix_info", "gauge", "The version that runs; always 1."),
     ("s1_coralogix_uptime_seconds", "gauge", "Since the process started."),
     ("s1_coralogix_updated_timestamp_seconds", "gauge", "When this was written."),
@@ -35,6 +35,10 @@ pub const METRICS: [(&str, &str, &str); 24] = [
     ("s1_coralogix_queue_bytes", "gauge", "What the queue takes on disk."),
     ("s1_coralogix_queue_max_bytes", "gauge", "What it may take."),
     ("s1_coralogix_queue_parked_records", "gauge", "Records that Coralogix refused."),
+    ("s1_coralogix_gaps", "gauge", "Gaps noted and not closed."),
+    ("s1_coralogix_untold_gaps", "gauge", "Of these, what Coralogix was not yet told."),
+    ("s1_coralogix_clock_ahead_seconds", "gauge", "This machine's clock against the services'."),
+    ("s1_coralogix_stream_late_records_total", "counter", "Records that reconciliation found."),
     ("s1_coralogix_disk_written_bytes_total", "counter", "Written to disk by this process."),
     ("s1_coralogix_log_complaints_total", "counter", "Lines at WARN or ERROR in the log."),
 ];
@@ -72,7 +76,7 @@ pub fn render(status: &Status) -> String {
 
 fn streams(page: &mut Page, status: &Status) {
     type Of = fn(&mut Page, &[(&str, &str)], &status::Stream);
-    let metrics: [Of; 4] = [
+    let metrics: [Of; 5] = [
         |page, labels, stream| {
             let name = "s1_coralogix_stream_collected_records_total";
             page.put(name, labels, stream.collected as f64);
@@ -88,6 +92,10 @@ fn streams(page: &mut Page, status: &Status) {
         },
         |page, labels, stream| {
             page.put("s1_coralogix_stream_failures", labels, failures(&stream.lane));
+        },
+        |page, labels, stream| {
+            let late = stream.reconciliation.late_records;
+            page.put("s1_coralogix_stream_late_records_total", labels, late as f64);
         },
     ];
     // All samples of a metric stand together.
@@ -120,6 +128,11 @@ fn sink(page: &mut Page, status: &Status) {
         if let Some(value) = value {
             page.put(name, &[], value as f64);
         }
+    }
+    page.put("s1_coralogix_gaps", &[], status.gaps.count as f64);
+    page.put("s1_coralogix_untold_gaps", &[], status.gaps.untold as f64);
+    if let Some(ahead) = status.clock.ahead_seconds {
+        page.put("s1_coralogix_clock_ahead_seconds", &[], ahead as f64);
     }
     let complaints = status.last_trouble.as_ref().map_or(0, |trouble| trouble.count);
     page.put("s1_coralogix_log_complaints_total", &[], complaints as f64);
