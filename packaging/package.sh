@@ -46,6 +46,7 @@ done
 case " $kinds " in
     *" offline "*)
         for target; do
+            binary=$dist/$target/s1-coralogix
             names "$target"
             . packaging/offline/make.sh
         done
