@@ -224,3 +224,25 @@ fn a_power_cut_at_any_operation_of_a_park_loses_neither_record_nor_gap() {
     }
     panic!("parking never ends");
 }
+
+#[test]
+fn a_power_cut_at_any_operation_of_a_skip_moves_the_stream_with_its_gap_or_not_at_all() {
+    for n in 1..40 {
+        let disk = MemDisk::new(128 << 20);
+        let mut queue = started(&disk);
+        disk.fail_after(n, super::mem::Fault::PowerOff);
+        let skipped = queue.skip(&threats(), (Stamp(5), Stamp(90)), progress(3, 90));
+        let is_over = skipped.is_ok() && !disk.has_failed();
+        drop(queue);
+        disk.power_cut(&mut crate::prng::Prng::new(n));
+        disk.heal();
+        let (_, opened, _) = disk.open();
+        let is_there = opened.streams[0].progress == Some(progress(3, 90));
+        assert_eq!(opened.held.gaps, u64::from(is_there), "operation {n}");
+        assert!(is_there || skipped.is_err(), "operation {n}");
+        if is_over {
+            return;
+        }
+    }
+    panic!("skipping never ends");
+}
