@@ -67,6 +67,25 @@ fn what_sentinelone_deleted_unread_is_a_gap_told_once() {
 }
 
 #[test]
+fn a_threat_that_changed_during_a_long_silence_is_no_gap() {
+    let mut scene = Scene::with(|s| s.integrations[0].streams = vec!["threats"]);
+    let ids = scene.tenant().publish(Kind::Threats, 1);
+    scene.once_with_code(0);
+    // Its change leaves nothing of what was read, but it was created long ago.
+    scene.tenant().set_clock_ahead(4 * DAY);
+    scene.tenant().change_threats(&ids, |draft| draft.incident = "resolved");
+    scene.once_with_code(0);
+    assert_eq!(said(&scene, "gap"), Vec::<Value>::new());
+    let asked = scene
+        .tenant()
+        .seen()
+        .iter()
+        .any(|seen| seen.query.iter().any(|(name, _)| name == "createdAt__lt"));
+    assert!(asked, "there was a doubt\n{}", scene.story());
+    scene.assert_exactly_once();
+}
+
+#[test]
 fn a_refused_record_is_a_gap_told_once() {
     let mut scene = Scene::new();
     let ids = scene.tenant().publish(Kind::Activities, 200);
