@@ -133,11 +133,9 @@ fn one(campaign: &mut Campaign, trial: &Trial, paths: &BTreeSet<String>) {
     campaign.round(told);
 }
 
-/// No TLS, quick retries, and next to no overlap: what the queue took is never asked for again.
+/// Quick retries, and next to no overlap: what the queue took is never asked for again.
 pub fn stage() -> Scene {
     Scene::with(|settings| {
-        settings.tls = false;
-        settings.ca_file = false;
         (settings.retry_min, settings.retry_max) = ("50ms".into(), "50ms".into());
         settings.integrations[0].overlap = OVERLAP.into();
     })
