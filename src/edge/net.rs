@@ -16,6 +16,7 @@ use ureq::http::header::{
 use ureq::http::{self, HeaderMap, HeaderValue, Method};
 use ureq::{Agent, Body, Error, Timeout};
 
+use super::cause::Cause;
 use super::clock::{Source, mono};
 use super::dial::{Dialer, Dialing, Names, Wire, is_cut, sentence};
 use super::doubt::{self, Finding};
@@ -183,7 +184,12 @@ impl Peer {
         let host = self.base.split_once("://").map_or(self.base.as_str(), |(_, host)| host);
         let finding = doubt::find(host, flaw, life, date, self.tls.judge().now());
         let what = text.rsplit_once(". ").map_or(text.as_str(), |(what, _)| what);
-        let text = sentence(&format!("{what}; {}", finding.what), &finding.remedy);
+        let what = match finding.cause {
+            // What a person has to know first stands first.
+            Cause::ClockAhead | Cause::ClockBehind => format!("{}; so {what}", finding.what),
+            _ => format!("{what}; {}", finding.what),
+        };
+        let text = sentence(&what, &finding.remedy);
         *lock(&self.finding) = Some(finding);
         NetTrouble::Tls(text)
     }
