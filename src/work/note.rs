@@ -168,7 +168,7 @@ fn gap_word(gap: &Gap) -> Word {
         "from": known(gap.from),
         "to": known(gap.to),
         "reason": gap.reason.code(),
-        "words": if gap.closed { "the record was put back and is delivered" } else { gap.reason.explain() },
+        "words": if gap.closed { "the record was put back into the queue" } else { gap.reason.explain() },
         "records": gap.count,
         "parked": gap.parked.map(|at| at.to_string()),
         "closed": gap.closed,
