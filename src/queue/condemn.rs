@@ -8,7 +8,7 @@ use super::streams::{chunked, earlier};
 use super::{Queue, QueueError, log, put_state, put_stream};
 use crate::frame::{EntryMeta, FRAME_HEADER_BYTES_MAX, Header};
 use crate::limits::{KNOWN_IDS_MAX, STALE_CHUNKS_PER_COMMIT_MAX, TAKE_FRAMES_MAX};
-use crate::record::{Category, Kind, Opened, Place, Progress, RowKey, Seq};
+use crate::record::{Opened, Place, Progress, RowKey, Seq};
 
 impl<D: Disk, O: Opener> Queue<D, O> {
     /// Takes a frame that can't be read out of the queue and sets its stream back, so that its
@@ -68,16 +68,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         lost: Option<&[EntryMeta]>,
         delivered: u32,
     ) -> Result<Vec<RowKey>, QueueError> {
-        let mut known = Vec::new();
-        if let Some(before) = self.streams.numbered(damaged.stream) {
-            known = before.known(damaged.oldest);
-            // A late record sends its stream far back; what was collected since then is remembered
-            // where the creation is the stamp that the stream goes by.
-            if before.row.name.category != Category::Polled(Kind::Threats) {
-                let ids = before.tally.chunks().flat_map(|(_, ids)| ids);
-                known.extend(ids.filter(|key| key.stamp >= damaged.oldest));
-            }
-        }
+        // Not from the tally: it still has what an earlier damage took, and that is polled again.
+        let before = self.streams.numbered(damaged.stream);
+        let mut known = before.map_or(Vec::new(), |stream| stream.known(damaged.oldest));
         match lost {
             Some(lost) => {
                 let (gone, lost) = lost.split_at((delivered as usize).min(lost.len()));
