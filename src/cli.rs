@@ -12,7 +12,7 @@ mod parse;
 pub mod queue;
 pub mod table;
 
-pub use help::{help, wrapped};
+pub use help::{help, shape, wrapped};
 pub use parse::{Given, Usage, parse, usage};
 pub use table::CONFIG_DEFAULT;
 

@@ -216,12 +216,19 @@ pub const FILES: &[(&str, &str)] = &[
 pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("S1_CORALOGIX_CONFIG", "the config, where --config names none"),
     ("S1_CORALOGIX_LOG", "overrides log.level: error, warn, info, debug, trace"),
-    ("S1_CORALOGIX_LOG_STYLE", "terminal, journal, bare (no time) or timed; else as stderr needs"),
+    (
+        "S1_CORALOGIX_LOG_STYLE",
+        "one of terminal, journal, bare (no time) or timed; else as stderr needs",
+    ),
     ("CORALOGIX_API_KEY", "the API key, where the config names none"),
     ("S1_API_TOKEN", "the API token, where the config names none and has a single integration"),
     ("CREDENTIALS_DIRECTORY", "set by systemd; the config may name files in it"),
-    (
-        "HTTPS_PROXY, ALL_PROXY, NO_PROXY",
-        "the proxy, where network.proxy names none; in lower case too",
-    ),
+    ("HTTPS_PROXY, ALL_PROXY", "the proxy, where network.proxy names none; lower case goes first"),
+    ("http_proxy", "the same for plain HTTP; in capitals it is not read"),
+    ("NO_PROXY", "names that are reached without a proxy"),
+    ("LC_ALL, LC_CTYPE, LANG", "whether check may write more than ASCII"),
+    ("NO_COLOR, TERM", "whether a log on a terminal has colours"),
+    ("NOTIFY_SOCKET", "set by systemd: where to say that all is ready"),
+    ("WATCHDOG_USEC, WATCHDOG_PID", "set by systemd: how often to say that all is alive"),
+    ("JOURNAL_STREAM", "set by systemd: whether stderr leads to the journal"),
 ];
