@@ -6,6 +6,7 @@ pub mod prng;
 pub mod record;
 pub mod secret;
 pub mod time;
+pub mod window;
 
 pub mod answer;
 pub mod config;

@@ -17,11 +17,11 @@ _s1_coralogix() {
             continue
         fi
         case $word in
-            --config | -c) skip=yes ;;
+            --config | --limit | --stream | -c) skip=yes ;;
             -*) ;;
             *)
                 case $at/$word in
-                    /run | /check | /status) at=$at/$word ;;
+                    /run | /check | /status | /queue | /queue/stats | /queue/list | /queue/show | /queue/verify | /queue/parked | /queue/parked/list | /queue/parked/show | /queue/parked/retry | /queue/parked/drop | /queue/export | /queue/import) at=$at/$word ;;
                     *) ((++place)) ;;
                 esac
                 ;;
@@ -31,17 +31,43 @@ _s1_coralogix() {
         -c | --config)
             words="FILES" at=value
             ;;
+        --stream)
+            words="" at=value
+            ;;
+        --limit)
+            words="" at=value
+            ;;
     esac
     if [[ $cur == -* ]]; then
         case $at in
             '') words="--config --help --version" ;;
             /run) words="--once --config --help --version" ;;
-            /check) words="--offline --config --help --version" ;;
-            /status) words="--json --config --help --version" ;;
+            /check) words="--offline --json --strict --config --help --version" ;;
+            /status) words="--json --watch --config --help --version" ;;
+            /queue) words="--config --help --version" ;;
+            /queue/stats) words="--json --config --help --version" ;;
+            /queue/list) words="--stream --limit --json --config --help --version" ;;
+            /queue/show) words="--config --help --version" ;;
+            /queue/verify) words="--config --help --version" ;;
+            /queue/parked) words="--config --help --version" ;;
+            /queue/parked/list) words="--json --config --help --version" ;;
+            /queue/parked/show) words="--config --help --version" ;;
+            /queue/parked/retry) words="--all --config --help --version" ;;
+            /queue/parked/drop) words="--all --config --help --version" ;;
+            /queue/export) words="--config --help --version" ;;
+            /queue/import) words="--config --help --version" ;;
         esac
     else
         case $at:$place in
-            :*) words="run check status" ;;
+            :*) words="run check status queue" ;;
+            /queue:*) words="stats list show verify parked export import" ;;
+            /queue/show:0) words="" ;;
+            /queue/parked:*) words="list show retry drop" ;;
+            /queue/parked/show:0) words="" ;;
+            /queue/parked/retry:0) words="" ;;
+            /queue/parked/drop:0) words="" ;;
+            /queue/export:0) words="FILES" ;;
+            /queue/import:0) words="FILES" ;;
         esac
     fi
 if [[ $words == FILES ]]; then

@@ -11,12 +11,12 @@ function __s1_coralogix_at
             continue
         end
         switch $word
-            case --config -c
+            case --config --limit --stream -c
                 set skip yes
             case '-*'
             case '*'
                 switch $at/$word
-                    case /run /check /status
+                    case /run /check /status /queue /queue/stats /queue/list /queue/show /queue/verify /queue/parked /queue/parked/list /queue/parked/show /queue/parked/retry /queue/parked/drop /queue/export /queue/import
                         set at $at/$word
                     case '*'
                         set place (math $place + 1)
@@ -33,6 +33,30 @@ complete -c s1-coralogix -s V -l version -d 'the version, and the commit it was 
 complete -c s1-coralogix -n "__s1_coralogix_at ''" -a run -d 'collect from SentinelOne and deliver to Coralogix'
 complete -c s1-coralogix -n "__s1_coralogix_at ''" -a check -d 'test the config and each step to both services'
 complete -c s1-coralogix -n "__s1_coralogix_at ''" -a status -d 'show what the daemon is doing'
+complete -c s1-coralogix -n "__s1_coralogix_at ''" -a queue -d 'look at what waits, or move it'
 complete -c s1-coralogix -n "__s1_coralogix_at '/run'" -l once -d 'catch up, deliver everything, and exit'
 complete -c s1-coralogix -n "__s1_coralogix_at '/check'" -l offline -d 'test only what needs no network'
+complete -c s1-coralogix -n "__s1_coralogix_at '/check'" -l json -d 'print one JSON document at the end, for scripts'
+complete -c s1-coralogix -n "__s1_coralogix_at '/check'" -l strict -d 'end with 1 where there is only a warning'
 complete -c s1-coralogix -n "__s1_coralogix_at '/status'" -l json -d 'print it as JSON, for monitoring'
+complete -c s1-coralogix -n "__s1_coralogix_at '/status'" -l watch -d 'draw it anew every two seconds, until interrupted'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a stats -d 'how much waits, by stream'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a list -d 'the records that wait, in order of delivery'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a show -d 'the life of one record, by its SentinelOne id'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a verify -d 'read every frame and check every checksum'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a parked -d 'the records that Coralogix refused'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a export -d 'write the whole queue to one file, for another box'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a import -d 'take over a file that export wrote'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/stats'" -l json -d 'print it as JSON'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/list'" -l stream -x -d 'only those of this stream, such as acme/threats'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/list'" -l limit -x -d 'at most so many, 50 by default; 0 for all'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/list'" -l json -d 'print it as JSON'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/parked'" -a list -d 'which there are, and why'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/parked'" -a show -d 'one of them, whole'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/parked'" -a retry -d 'send one again, or all'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/parked'" -a drop -d 'give one up for good, or all'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/parked/list'" -l json -d 'print it as JSON'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/parked/retry'" -l all -d 'all of them'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/parked/drop'" -l all -d 'all of them'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/export' 0" -F
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/import' 0" -F

@@ -226,6 +226,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("HTTPS_PROXY, ALL_PROXY", "the proxy, where network.proxy names none; lower case goes first"),
     ("http_proxy", "the same for plain HTTP; in capitals it is not read"),
     ("NO_PROXY", "names that are reached without a proxy"),
+    ("TZ", "the time zone of windows; else /etc/localtime, else /etc/TZ"),
     ("LC_ALL, LC_CTYPE, LANG", "whether check may write more than ASCII"),
     ("NO_COLOR, TERM", "whether a log on a terminal has colours"),
     ("NOTIFY_SOCKET", "set by systemd: where to say that all is ready"),

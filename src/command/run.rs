@@ -11,12 +11,14 @@ use crate::coralogix::entry::Labels;
 use crate::core::{self, Action, Core, End, Event, Mode, Plan, StreamPlan, Tick, World};
 use crate::edge::notify::Notify;
 use crate::edge::{Edge, Real, host};
+use crate::limits;
 use crate::queue::real::RealDisk;
 use crate::queue::sled::SledOpener;
 use crate::queue::{Finding, OpenError, Queue, QueueLimits, RealQueue};
 use crate::record::{Opened, StreamName};
 use crate::report::{Files, Names, Report};
 use crate::time::{Mono, Span};
+use crate::window::{Bounds, Windows};
 use crate::work::{StreamWork, Worker};
 
 use super::{Failure, panics, settings};
@@ -44,7 +46,8 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     loop {
         let seed = host::seed();
         let now = edge.mono();
-        let worker = Worker::new(edge, queue, stream_works(&config));
+        let (delivery, polling) = windows(&config, mode);
+        let worker = Worker::new(edge, queue, stream_works(&config)).within(delivery, polling);
         let report = report(&config);
         let (notify, config_now) = (&mut notify, &config);
         let mut daemon = Daemon {
@@ -247,5 +250,27 @@ fn plan(config: &Config, mode: Mode) -> Plan {
         mode,
         write: config.queue.write,
         heartbeat: config.heartbeat,
+        bounds: bounds(config),
+    }
+}
+
+/// A batch at the rate given takes half of the time a request may take, so that a link of that
+/// rate carries it.
+fn bounds(config: &Config) -> Bounds {
+    let rate = config.delivery.max_rate;
+    let body = rate.map(|rate| rate.saturating_mul(config.network.timeout.as_ms()) / 2_000);
+    Bounds {
+        delivery_rate: rate,
+        polling_rate: config.polling.max_rate,
+        body_raw_bytes: body.filter(|bytes| *bytes < limits::BODY_RAW_BYTES_MAX),
+        order: config.delivery.order.clone(),
+    }
+}
+
+/// Whoever calls `run --once` says when, so the windows are the daemon's alone.
+fn windows(config: &Config, mode: Mode) -> (Windows, Windows) {
+    match mode {
+        Mode::Daemon => (config.delivery.windows.clone(), config.polling.windows.clone()),
+        Mode::Once => Default::default(),
     }
 }

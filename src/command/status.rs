@@ -353,6 +353,8 @@ fn state(lane: &Lane) -> &str {
         "broken_answer" => "broken answers",
         "query_refused" => "query refused",
         "refuses_everything" => "refuses everything",
+        "window" => "outside window",
+        "max_rate" => "at max_rate",
         "queue_full" => "queue full",
         "disk_low" => "disk full",
         "store_trouble" => "queue not writable",

@@ -11,7 +11,6 @@ use crate::config::leaf::{self, Check, Scope};
 use crate::config::raw::{Given, Raw, Table, Value};
 use crate::config::secrets::SecretNames;
 use crate::config::settings::{Fallback, Setting};
-use crate::config::suggest;
 use crate::config::{Config, Coralogix, Environment, Integration, Network, Queue, Retry};
 use crate::record::{Kind, WriteMode};
 use crate::time::Span;
@@ -38,6 +37,8 @@ impl Check<'_> {
         let queue = self.queue(scope("queue"));
         let retry = self.retry(scope("retry"));
         let heartbeat = Some(self.span(scope("heartbeat"), "interval"));
+        let delivery = self.delivery(scope("delivery"));
+        let polling = self.polling(scope("polling"));
         let log_level = self.text(scope("log"), "level").parse().unwrap_or(log::LevelFilter::Info);
         let status_file = PathBuf::from(self.text(scope("status"), "file"));
         let metrics = scope("metrics");
@@ -48,6 +49,8 @@ impl Check<'_> {
             coralogix,
             queue,
             integrations,
+            delivery,
+            polling,
             network,
             retry,
             heartbeat: heartbeat.filter(|every| *every > Span::ZERO),
@@ -125,7 +128,7 @@ impl Check<'_> {
             None => name.clone().unwrap_or_default(),
         };
         let subsystem_name = self.text(scope, "subsystem_name");
-        let streams = self.streams(scope);
+        let streams = self.kinds(scope, "streams", &[Kind::Threats, Kind::Activities]);
         let poll_interval = self.span(scope, "poll_interval");
         let start = self.start(scope);
         let overlap = self.span(scope, "overlap");
@@ -165,35 +168,6 @@ impl Check<'_> {
                 self.warn(span_of("tenant"), "integration.tenant", problem, hint);
             }
         }
-    }
-
-    fn streams(&mut self, scope: Scope<'_>) -> Vec<Kind> {
-        const HINT: &str = "the streams are \"threats\", \"activities\" and \"alerts\"";
-        let key = "integration.streams";
-        let Some(given) = scope.get("streams") else {
-            return vec![Kind::Threats, Kind::Activities];
-        };
-        let Value::List(names) = &given.value else { return Vec::new() };
-        if names.is_empty() {
-            self.error(Some(given.span.clone()), key, "there is no stream in it", HINT);
-        }
-        let mut kinds = Vec::new();
-        for (name, span) in names {
-            match Kind::from_name(name) {
-                Some(kind) if kinds.contains(&kind) => {
-                    let problem = format!("{name:?} stands twice");
-                    self.error(Some(span.clone()), key, problem, "remove one of them");
-                }
-                Some(kind) => kinds.push(kind),
-                None => {
-                    let hint = suggest::nearest(name, Kind::ALL.map(Kind::name))
-                        .map(|known| format!("did you mean {known:?}?"));
-                    let problem = format!("{name:?} is not a stream");
-                    self.error(Some(span.clone()), key, problem, hint.as_deref().unwrap_or(HINT));
-                }
-            }
-        }
-        kinds
     }
 
     fn queue(&mut self, scope: Scope<'_>) -> Queue {

@@ -124,6 +124,8 @@ mod tests {
         closed.network.proxy = open.network.proxy.clone();
         closed.network.ca_file = open.network.ca_file.clone();
         closed.metrics_file = open.metrics_file.clone();
+        closed.delivery = open.delivery.clone();
+        closed.polling = open.polling.clone();
         assert_eq!(open, closed);
     }
 

@@ -10,8 +10,10 @@ mod check;
 mod cite;
 pub mod example;
 mod leaf;
+mod link;
 mod raw;
 mod secrets;
+mod sections;
 pub mod settings;
 pub mod suggest;
 #[cfg(test)]
@@ -25,6 +27,7 @@ pub use cite::{Finding, Findings, Severity};
 use crate::record::{Kind, Start, WriteMode};
 use crate::secret::{NotASecret, Secret};
 use crate::time::Span;
+use crate::window::Windows;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -32,6 +35,8 @@ pub struct Config {
     pub queue: Queue,
     /// At least one; names are unique.
     pub integrations: Vec<Integration>,
+    pub delivery: Delivery,
+    pub polling: Polling,
     pub network: Network,
     pub retry: Retry,
     /// How often the collector tells how it fares; `None`: never.
@@ -72,6 +77,24 @@ pub struct Integration {
     pub overlap: Span,
     /// Zero: never.
     pub reconcile: Span,
+}
+
+/// How Coralogix is sent to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Delivery {
+    /// Bytes a second.
+    pub max_rate: Option<u64>,
+    pub windows: Windows,
+    /// What is collected first while there is a backlog.
+    pub order: Vec<Kind>,
+}
+
+/// How SentinelOne is asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Polling {
+    /// Bytes a second.
+    pub max_rate: Option<u64>,
+    pub windows: Windows,
 }
 
 #[derive(Clone, Debug, PartialEq)]

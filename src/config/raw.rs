@@ -187,11 +187,11 @@ fn read_value(raw: &mut Raw, setting: &Setting, value: &Spanned<DeValue<'_>>) ->
     let (wanted, example) = match (setting.shape, value.get_ref()) {
         (Shape::Flag, DeValue::Boolean(flag)) => return Value::Flag(*flag),
         (Shape::Flag, _) => ("true or false, without quotes", setting.example),
-        (Shape::Streams, DeValue::Array(array)) => match read_list(array) {
+        (Shape::Streams | Shape::Windows, DeValue::Array(array)) => match read_list(array) {
             Some(list) => return Value::List(list),
-            None => ("a list of names in quotes", setting.example),
+            None => ("a list of texts in quotes", setting.example),
         },
-        (Shape::Streams, _) => ("a list of names in quotes", setting.example),
+        (Shape::Streams | Shape::Windows, _) => ("a list of texts in quotes", setting.example),
         (_, DeValue::String(text)) => return Value::Text(text.clone().into_owned()),
         (Shape::Start, DeValue::Datetime(time)) => return Value::Text(time.to_string()),
         (Shape::Size { min: 0, .. }, DeValue::Integer(n)) if n.as_str() == "0" => {

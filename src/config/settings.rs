@@ -3,6 +3,7 @@
 //!
 //! Promises: what is not in this table is not a setting. Never: holds a value of anyone's config.
 
+pub use crate::config::sections::{SECTIONS, Section};
 use crate::limits;
 use crate::time::Span;
 
@@ -43,9 +44,16 @@ pub enum Shape {
         min: u64,
         max: u64,
     },
+    /// Bytes a second.
+    Rate {
+        min: u64,
+        max: u64,
+    },
     Start,
     Flag,
     Streams,
+    /// Parts of the local day.
+    Windows,
     Choice(&'static [&'static str]),
 }
 
@@ -58,46 +66,6 @@ pub enum Fallback {
     Value(&'static str),
     /// Nothing, or what the words say.
     Words(&'static str),
-}
-
-/// The sections, in the order in which people should read them.
-pub const SECTIONS: [Section; 9] = [
-    Section { name: "coralogix", repeated: false, doc: "Where the records go." },
-    Section {
-        name: "integration",
-        repeated: true,
-        doc: "Where the records come from. Repeat this section for each SentinelOne tenant.",
-    },
-    Section {
-        name: "queue",
-        repeated: false,
-        doc: "What waits on disk. Nothing is dropped: a full queue stops the polling, and \
-              SentinelOne keeps the records until there is room.",
-    },
-    Section { name: "network", repeated: false, doc: "How both services are reached." },
-    Section {
-        name: "retry",
-        repeated: false,
-        doc: "How long to wait after a failure. The wait doubles from min to max, at random \
-              points below, and is never shorter than a service's Retry-After.",
-    },
-    Section {
-        name: "heartbeat",
-        repeated: false,
-        doc: "A small record of category \"collector\" that tells Coralogix how the collector \
-              fares, for alerts and dashboards.",
-    },
-    Section { name: "log", repeated: false, doc: "What is written to stderr." },
-    Section { name: "status", repeated: false, doc: "What `s1-coralogix status` reads." },
-    Section { name: "metrics", repeated: false, doc: "The status for Prometheus." },
-];
-
-/// A table of the config.
-pub struct Section {
-    pub name: &'static str,
-    /// Whether it is written `[[name]]`, any number of times.
-    pub repeated: bool,
-    pub doc: &'static str,
 }
 
 impl Setting {
@@ -157,6 +125,8 @@ const fn setting(
 ) -> Setting {
     Setting { section, key, shape, fallback, doc, example }
 }
+
+const RATE: Shape = Shape::Rate { min: 1 << 10, max: 1 << 40 };
 
 const KEY_FROM_ENVIRONMENT: Fallback =
     Fallback::Words("one of api_key_file, api_key or the environment variable CORALOGIX_API_KEY");
@@ -329,6 +299,53 @@ pub const SETTINGS: &[Setting] = &[
         "\"always\" stores every record before it is sent. \"on-failure\" spares flash memory: \
          while the queue is empty, records are sent first and stored only if that fails. Nothing \
          is lost either way.",
+    ),
+    setting(
+        "delivery",
+        "max_rate",
+        RATE,
+        Fallback::Words("as fast as the link goes"),
+        "\"256KiB/s\"",
+        "The average rate of the compressed batches. A batch is sent without a brake and followed by \
+         a pause; batches shrink so that one takes at most half of network.timeout at this rate.",
+    ),
+    setting(
+        "delivery",
+        "windows",
+        Shape::Windows,
+        Fallback::Words("always"),
+        "[\"02:00-04:00\", \"22:00-23:30\"]",
+        "The only times of the day at which batches are begun, by the zone of this machine; \
+         \"22:00-06:00\" goes over midnight. Neither SIGUSR1 nor a new key opens a window; `run \
+         --once` takes no notice of them. As long as no service has told the time since the start, \
+         windows are open, for the clock of this machine may be wrong: the first answer tells it.",
+    ),
+    setting(
+        "delivery",
+        "order",
+        Shape::Streams,
+        Fallback::Words("the streams take turns"),
+        "[\"threats\", \"activities\"]",
+        "Which streams of a tenant come first while there is a backlog at SentinelOne: one that is \
+         named earlier is read to its end before the next one is read on. What is in the queue \
+         already is delivered in the order in which it was collected.",
+    ),
+    setting(
+        "polling",
+        "max_rate",
+        RATE,
+        Fallback::Words("as fast as the link goes"),
+        "\"256KiB/s\"",
+        "The average rate of the answers, compressed as they come. A page is read without a brake \
+         and followed by a pause.",
+    ),
+    setting(
+        "polling",
+        "windows",
+        Shape::Windows,
+        Fallback::Words("always"),
+        "[\"02:00-04:00\"]",
+        "The only times of the day at which SentinelOne is asked; as for delivery.",
     ),
     setting(
         "network",

@@ -5,6 +5,7 @@
 
 use crate::record::Start;
 use crate::time::{Span, Stamp};
+use crate::window::Window;
 
 /// Why a text is not the value it should be, and how it should look.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +65,35 @@ pub fn size(text: &str) -> Result<u64, Misread> {
         Some(bytes) => Ok(bytes),
         None => Err(Misread::new(format!("{text:?} is too large"), SIZE_HINT)),
     }
+}
+
+/// Reads `256KiB/s`: bytes a second.
+pub fn rate(text: &str) -> Result<u64, Misread> {
+    const HINT: &str = "write a size for each second, such as \"256KiB/s\"";
+    match text.trim().strip_suffix("/s") {
+        Some(bytes) => size(bytes).map_err(|misread| Misread::new(misread.problem, HINT)),
+        None => Err(Misread::new(format!("{text:?} is not a size for each second"), HINT)),
+    }
+}
+
+/// Reads `02:00-04:00`.
+pub fn window(text: &str) -> Result<Window, Misread> {
+    const HINT: &str = "write two times of the day, such as \"22:00-06:00\"";
+    let minutes = |text: &str| {
+        let (hours, minutes) = text.trim().split_once(':')?;
+        let is_two = |digits: &str| digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit());
+        if !is_two(hours) || !is_two(minutes) {
+            return None;
+        }
+        let (hours, minutes): (u32, u32) = (hours.parse().ok()?, minutes.parse().ok()?);
+        (minutes < 60).then_some(hours * 60 + minutes)
+    };
+    let read = |text: &str| {
+        let (from, to) = text.split_once('-')?;
+        Window::new(minutes(from)?, minutes(to)?)
+    };
+    read(text)
+        .ok_or_else(|| Misread::new(format!("{text:?} is not a window from hh:mm to hh:mm"), HINT))
 }
 
 /// Reads `now`, a length of time before now, or an RFC 3339 time.
@@ -184,6 +214,25 @@ mod tests {
         assert_eq!(size("1G").unwrap_err().problem, "\"G\" is not a unit of size");
         assert_eq!(size("1024").unwrap_err().problem, "\"1024\" has no unit");
         assert_eq!(size("99999999TiB").unwrap_err().problem, "\"99999999TiB\" is too large");
+    }
+
+    #[test]
+    fn a_rate_is_a_size_for_each_second() {
+        assert_eq!(rate("256KiB/s"), Ok(256 << 10));
+        assert_eq!(rate(" 1 MB/s "), Ok(1_000_000));
+        for text in ["256KiB", "1/s", "KiB/s", "10Mbit/s"] {
+            assert!(rate(text).unwrap_err().hint.contains("256KiB/s"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_window_is_two_times_of_the_day() {
+        assert_eq!(window("02:00-04:30").ok(), Window::new(120, 270));
+        assert_eq!(window(" 22:00 - 06:00 ").ok(), Window::new(22 * 60, 360));
+        assert_eq!(window("00:00-24:00").ok(), Window::new(0, 24 * 60));
+        for text in ["2:00-4:00", "02:00", "02:00-02:00", "24:00-02:00", "02:60-03:00", "a-b", ""] {
+            assert!(window(text).is_err(), "{text}");
+        }
     }
 
     #[test]

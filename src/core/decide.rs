@@ -67,6 +67,7 @@ impl Core {
             LaneId::Stream(stream) => self.use_stream(stream, now),
             LaneId::Sink => {
                 let can = self.held.records > 0
+                    && self.delivery.wait(now).is_none()
                     && self.sink.lane.due.is_over(now)
                     && !self.gave_up(&self.sink.lane);
                 can.then(|| Action::Send(self.sink.take()))
@@ -77,7 +78,8 @@ impl Core {
 
     fn use_tenant(&self, tenant: usize, now: Mono) -> Option<Action> {
         let state = &self.tenants[tenant];
-        if !state.lane.due.is_over(now) || self.gave_up(&state.lane) {
+        let waits = self.polling.wait(now).is_some() || !state.lane.due.is_over(now);
+        if waits || self.gave_up(&state.lane) {
             return None;
         }
         if self.tenant_is_asked(tenant, now) {
@@ -103,7 +105,8 @@ impl Core {
     }
 
     fn use_stream(&mut self, stream: usize, now: Mono) -> Option<Action> {
-        if self.stream_is_blocked(stream, now) || !self.streams[stream].lane.due.is_over(now) {
+        let is_due = self.polling.wait(now).is_none() && self.streams[stream].lane.due.is_over(now);
+        if !is_due || self.stream_is_blocked(stream, now) || self.stream_yields(stream, now) {
             return None;
         }
         if self.streams[stream].progress.is_none() {
@@ -132,6 +135,21 @@ impl Core {
             || self.gave_up(&stream.lane)
     }
 
+    /// Whether a stream of the same tenant goes first: it is named before this one, has a backlog,
+    /// and may be fetched this moment. One that waits for whatever reason holds up no other.
+    fn stream_yields(&self, stream: usize, now: Mono) -> bool {
+        let order = &self.plan.bounds.order;
+        let rank = |kind| order.iter().position(|first| *first == kind).unwrap_or(order.len());
+        let own = &self.streams[stream].plan;
+        self.streams.iter().enumerate().any(|(at, other)| {
+            other.plan.tenant == own.tenant
+                && rank(other.plan.kind) < rank(own.kind)
+                && !other.caught_up
+                && other.lane.due.is_over(now)
+                && !self.stream_is_blocked(at, now)
+        })
+    }
+
     /// When the next lane becomes due, and what it waits for.
     fn next_due(&self, now: Mono) -> (Mono, Why) {
         let mut next = (now + Span::seconds(limits::SLEEP_SECONDS_MAX), Why::NothingToSend);
@@ -142,32 +160,41 @@ impl Core {
                 next = (at, why);
             }
         };
+        let (polling, delivery) = (self.polling.wait(now), self.delivery.wait(now));
+        let held_up = |due: Due, why: Why, wait: Option<(Mono, Why)>| match (due, wait) {
+            (Due::At(at), Some((until, reason))) if until > at => (Due::At(until), reason),
+            _ => (due, why),
+        };
+        let mut sooner = |due: Due, why: Why, wait| {
+            let (due, why) = held_up(due, why, wait);
+            sooner(due, why);
+        };
         for (tenant, state) in self.tenants.iter().enumerate() {
             if self.gave_up(&state.lane) {
                 continue;
             }
             if self.tenant_is_asked(tenant, now) {
-                sooner(state.lane.due, state.lane.why);
+                sooner(state.lane.due, state.lane.why, polling);
             } else if let (Due::At(lane), Due::At(end)) = (state.lane.due, state.token_end_due) {
-                sooner(Due::At(lane.max(end)), Why::PollInterval);
+                sooner(Due::At(lane.max(end)), Why::PollInterval, polling);
             }
         }
         for (at, stream) in self.streams.iter().enumerate() {
             if !self.stream_is_blocked(at, now) {
-                sooner(stream.lane.due, stream.lane.why);
+                sooner(stream.lane.due, stream.lane.why, polling);
             }
             if self.may_reconcile(at, now) {
-                sooner(stream.reconcile.lane.due, Why::PollInterval);
+                sooner(stream.reconcile.lane.due, Why::PollInterval, polling);
             }
         }
         if self.held.records > 0 && !self.gave_up(&self.sink.lane) {
-            sooner(self.sink.lane.due, self.sink.lane.why);
+            sooner(self.sink.lane.due, self.sink.lane.why, delivery);
         }
-        sooner(self.say_due(), Why::PollInterval);
+        sooner(self.say_due(), Why::PollInterval, None);
         match self.held.room {
             Room::Free => {}
-            Room::QueueFull => sooner(Due::At(self.room_due), Why::QueueFull),
-            Room::DiskLow => sooner(Due::At(self.room_due), Why::DiskLow),
+            Room::QueueFull => sooner(Due::At(self.room_due), Why::QueueFull, None),
+            Room::DiskLow => sooner(Due::At(self.room_due), Why::DiskLow, None),
         }
         next
     }
@@ -268,6 +295,7 @@ mod tests {
                 mode: Mode::Daemon,
                 write: WriteMode::Always,
                 heartbeat: None,
+                bounds: crate::window::Bounds::default(),
             };
             let progress = Some(Progress { position: date(), from: date() });
             let streams = vec![StreamHeld { progress, ..StreamHeld::default() }; 2];

@@ -19,6 +19,10 @@ pub enum Why {
     PollInterval,
     /// All was delivered.
     NothingToSend,
+    /// Outside of the windows that the config leaves open.
+    Window,
+    /// What was carried takes its time, by max_rate.
+    MaxRate,
     /// The other side asked for patience (429, 503, Retry-After).
     Busy,
     /// No answer: name, route, proxy, TLS, time.
@@ -84,6 +88,8 @@ impl Why {
             Why::Working => "working",
             Why::PollInterval => "poll_interval",
             Why::NothingToSend => "nothing_to_send",
+            Why::Window => "window",
+            Why::MaxRate => "max_rate",
             Why::Busy => "busy",
             Why::Unreachable => "unreachable",
             Why::BrokenAnswer => "broken_answer",
@@ -106,6 +112,8 @@ impl Why {
             Why::Working => "working",
             Why::PollInterval => "up to date; waiting for the next poll",
             Why::NothingToSend => "everything is delivered",
+            Why::Window => "waits for the next of its windows",
+            Why::MaxRate => "keeps to max_rate",
             Why::Busy => "asked to come back later",
             Why::Unreachable => "can't be reached",
             Why::BrokenAnswer => "answers with errors",
@@ -126,7 +134,12 @@ impl Why {
 
     pub fn mood(self) -> Mood {
         match self {
-            Why::Starting | Why::Working | Why::PollInterval | Why::NothingToSend => Mood::Fine,
+            Why::Starting
+            | Why::Working
+            | Why::PollInterval
+            | Why::NothingToSend
+            | Why::Window
+            | Why::MaxRate => Mood::Fine,
             Why::Busy | Why::Unreachable | Why::BrokenAnswer | Why::QueueFull | Why::DiskLow => {
                 Mood::Troubled
             }

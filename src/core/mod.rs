@@ -27,6 +27,7 @@ mod decide;
 mod doubt;
 mod lane;
 mod note;
+mod pace;
 mod plan;
 mod reconcile;
 mod reconciling;
@@ -38,12 +39,15 @@ mod view;
 mod walk;
 
 #[cfg(test)]
+mod link_tests;
+#[cfg(test)]
 mod tests;
 
 use lane::{Backoff, Lane};
 pub use lane::{Mood, Why};
 pub use note::Note;
 use note::Notes;
+use pace::Direction;
 pub use plan::{Mode, Plan, StreamPlan};
 pub use reconcile::{Count, Counted, Difference, List, Listed, Tale};
 use sink::{Sink, Then};
@@ -57,6 +61,7 @@ use crate::record::{
     Credential, Held, Opened, Place, Room, Sent, SinkVerdict, SourceTrouble, Take,
 };
 use crate::time::{Due, Mono, Span, Stamp};
+use crate::window::{Carried, Gate};
 
 /// The ambient input, sampled at the edge before every step.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +73,11 @@ pub struct Tick {
     pub hurry: bool,
     /// Secrets that changed since they were last used.
     pub changed: Vec<Credential>,
+    /// Whether the windows of the local day are open.
+    pub delivery: Gate,
+    pub polling: Gate,
+    pub sent: Carried,
+    pub received: Carried,
 }
 
 /// What the world is asked to do.
@@ -193,6 +203,10 @@ pub struct Core {
     streams: Vec<Stream>,
     sink: Sink,
     notes: Notes,
+    delivery: Direction,
+    polling: Direction,
+    /// When the last action was given.
+    acted: Mono,
     pending: Option<Pending>,
     /// Which lane goes next: a number of streams and tenants, or the sink.
     turn: usize,
@@ -217,8 +231,11 @@ impl Core {
             held: opened.held,
             tenants: (0..plan.tenants).map(|_| Tenant::new(now, first)).collect(),
             streams: streams.collect(),
-            sink: Sink::new(Lane::new(now, first)),
             notes: Notes::new(&plan, now),
+            sink: Sink::new(Lane::new(now, first)).with_bodies_of(plan.bounds.body_raw_bytes),
+            delivery: Direction::new(plan.bounds.delivery_rate),
+            polling: Direction::new(plan.bounds.polling_rate),
+            acted: now,
             pending: None,
             turn: 0,
             room_due: now,
@@ -284,6 +301,9 @@ impl Core {
 
     /// Changed credentials and a person's wish end the waits they concern, at once.
     fn notice(&mut self, tick: &Tick) {
+        let (now, begun) = (tick.now, std::mem::replace(&mut self.acted, tick.now));
+        self.delivery.notice(now, begun, tick.delivery, tick.sent);
+        self.polling.notice(now, begun, tick.polling, tick.received);
         for credential in &tick.changed {
             match *credential {
                 Credential::Token(tenant) => self.token_changed(tick.now, tenant),

@@ -5,6 +5,7 @@
 use crate::limits;
 use crate::record::{Kind, Start, WriteMode};
 use crate::time::Span;
+use crate::window::Bounds;
 
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -16,6 +17,7 @@ pub struct Plan {
     pub write: WriteMode,
     /// How often the collector tells how it fares; `None`: never.
     pub heartbeat: Option<Span>,
+    pub bounds: Bounds,
 }
 
 #[derive(Clone, Debug)]

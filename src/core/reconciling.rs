@@ -49,7 +49,7 @@ impl Core {
     }
 
     pub(super) fn use_reconcile(&mut self, stream: usize, now: Mono) -> Option<Action> {
-        if !self.may_reconcile(stream, now) {
+        if self.polling.wait(now).is_some() || !self.may_reconcile(stream, now) {
             return None;
         }
         let pressed = self.is_pressed(stream);

@@ -33,6 +33,8 @@ pub enum Then {
 pub struct Sink {
     pub lane: Lane,
     raw_bytes_max: u64,
+    /// What `raw_bytes_max` is raised to at most.
+    raw_bytes_most: u64,
     accepted_in_a_row: u32,
     /// Entries from the head on, one of which is to blame for a refusal.
     suspects: u32,
@@ -49,6 +51,7 @@ impl Sink {
         Sink {
             lane,
             raw_bytes_max: limits::BODY_RAW_BYTES_MAX,
+            raw_bytes_most: limits::BODY_RAW_BYTES_MAX,
             accepted_in_a_row: 0,
             suspects: 0,
             parked_in_a_row: 0,
@@ -57,6 +60,16 @@ impl Sink {
             delivered: 0,
             remarks: 0,
         }
+    }
+
+    /// Bodies are to be no longer than this, if it is less than what the protocol allows.
+    pub fn with_bodies_of(mut self, raw_bytes: Option<u64>) -> Sink {
+        if let Some(raw_bytes) = raw_bytes {
+            let least = limits::BODY_RAW_BYTES_MIN;
+            self.raw_bytes_most = raw_bytes.clamp(least, limits::BODY_RAW_BYTES_MAX);
+            self.raw_bytes_max = self.raw_bytes_most;
+        }
+        self
     }
 
     pub fn take(&self) -> Take {
@@ -123,7 +136,7 @@ impl Sink {
         self.accepted_in_a_row = self.accepted_in_a_row.saturating_add(1);
         if self.accepted_in_a_row.is_multiple_of(limits::BODY_RAISE_AFTER) {
             let raised = self.raw_bytes_max.saturating_mul(2);
-            self.raw_bytes_max = raised.min(limits::BODY_RAW_BYTES_MAX);
+            self.raw_bytes_max = raised.min(self.raw_bytes_most);
         }
         self.lane.succeed(now, Due::At(now), Why::Working);
     }

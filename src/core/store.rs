@@ -37,6 +37,9 @@ impl Core {
             && self.held.records == 0
             && self.sink.lane.why.mood() == Mood::Fine
             && self.sink.lane.due.is_over(tick.now)
+            && self.delivery.wait(tick.now).is_none()
+            // A whole page may be more than the rate lets through within network.timeout.
+            && self.plan.bounds.body_raw_bytes.is_none()
             && !tick.stop
     }
 

@@ -35,6 +35,7 @@ impl Driver {
             mode,
             write: WriteMode::Always,
             heartbeat: None,
+            bounds: crate::window::Bounds::default(),
         };
         let now = Mono(1_000_000);
         let core = Core::new(plan, 7, now, opened(progress, 0));

@@ -6,6 +6,7 @@
 use crate::record::{Held, Kind, Progress};
 use crate::time::{Due, Mono, Span, Stamp};
 
+use super::pace::Direction;
 use super::{Core, Lane, Mood, Stream, Tale, Why};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -95,7 +96,7 @@ impl Core {
         let streams = self.streams.iter().enumerate().map(|(at, stream)| StreamView {
             tenant: stream.plan.tenant,
             kind: stream.kind(),
-            lane: LaneView { why: self.stream_why(stream), ..LaneView::of(&stream.lane, now) },
+            lane: self.stream_lane(stream, now),
             progress: stream.progress,
             collected: stream.collected,
             caught_up: stream.caught_up,
@@ -107,7 +108,7 @@ impl Core {
             },
         });
         let idle = self.held.records == 0 && self.sink.lane.failures == 0;
-        let sink = LaneView::of(&self.sink.lane, now);
+        let sink = LaneView::of(&self.sink.lane, now).held_up(&self.delivery, now);
         View {
             held: self.held,
             tenants: tenants.collect(),
@@ -117,6 +118,11 @@ impl Core {
             remarks: self.sink.remarks,
             uptime: now.since(self.started),
         }
+    }
+
+    fn stream_lane(&self, stream: &Stream, now: Mono) -> LaneView {
+        let lane = LaneView { why: self.stream_why(stream), ..LaneView::of(&stream.lane, now) };
+        lane.held_up(&self.polling, now)
     }
 
     /// What keeps a stream waiting: its tenant's token, the queue's room, or its own lane.
@@ -133,6 +139,20 @@ impl Core {
 }
 
 impl LaneView {
+    /// A lane that is well and waits longer for its window or its pace than for anything else.
+    fn held_up(self, direction: &Direction, now: Mono) -> LaneView {
+        let Some((until, why)) = direction.wait(now) else { return self };
+        let wait = until.since(now);
+        if self.why.mood() != Mood::Fine || self.next_in.is_some_and(|next| next >= wait) {
+            return self;
+        }
+        let for_span = match why {
+            Why::Window => now.since(direction.closed_since()),
+            _ => self.for_span,
+        };
+        LaneView { why, for_span, next_in: Some(wait), ..self }
+    }
+
     fn of(lane: &Lane, now: Mono) -> LaneView {
         LaneView {
             why: lane.why,

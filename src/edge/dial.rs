@@ -75,6 +75,8 @@ pub struct Wire {
     /// Sending failed, so the peer can't have the whole request.
     unsent: AtomicBool,
     steps: Mutex<Steps>,
+    /// Bytes of all answers so far, as they came: compressed.
+    pub received: AtomicU64,
 }
 
 impl Wire {
@@ -447,8 +449,11 @@ impl Transport for Meter {
     /// A reset is told apart from an end: ureq takes either for the end of a body that has no
     /// stated length, and such a body would pass for whole (keeps P1).
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let held = self.inner.buffers().input().len();
         match self.inner.await_input(timeout) {
             Ok(true) => {
+                let came = self.inner.buffers().input().len().saturating_sub(held);
+                self.wire.received.fetch_add(came as u64, Ordering::Relaxed);
                 self.wire.answered.store(true, Ordering::Relaxed);
                 Ok(true)
             }

@@ -13,7 +13,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::config::{self, Config, Integration, Network, SecretSource};
+use crate::config::{self, Config, Delivery, Integration, Network, Polling, SecretSource};
 use crate::record::{Kind, Start, WriteMode};
 use crate::secret::Secret;
 use crate::time::Span;
@@ -245,6 +245,8 @@ pub fn config(base: &str, token: SecretSource, key: SecretSource) -> Config {
         reconcile: Span::ZERO,
     };
     Config {
+        delivery: Delivery::default(),
+        polling: Polling::default(),
         coralogix: config::Coralogix { url: base.to_owned(), api_key: key },
         queue: config::Queue {
             // `check` looks whether it could be made; no test makes it.

@@ -26,6 +26,7 @@ pub mod signal;
 pub mod step;
 pub mod tls;
 pub mod verdicts;
+pub mod zone;
 
 #[cfg(test)]
 pub mod loopback;
@@ -52,6 +53,13 @@ pub trait Edge {
     /// Whether a service told the time since the start. Until then `wall` is the box's own clock,
     /// which may stand where the box was switched off.
     fn wall_is_told(&mut self) -> bool;
+
+    /// Seconds since midnight by the box's time zone, at the time that `wall` tells.
+    fn second_of_day(&mut self) -> u32;
+
+    /// Bytes of HTTP that all tenants answered with since the edge was made, as they came:
+    /// compressed.
+    fn received_bytes(&mut self) -> u64;
 
     /// Asks a tenant, by its place in the config.
     fn ask(&mut self, tenant: usize, request: &Ask) -> Result<Answer, NetTrouble>;

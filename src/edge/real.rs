@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::clock::{self, Clock, Source, Verdict};
@@ -19,6 +19,7 @@ use super::proxy::{BadProxy, ProxyEnvironment};
 use super::secret::plain;
 use super::signal::Inbox;
 use super::tls::Tls;
+use super::zone::Zone;
 use super::{Ask, Credential, Edge, Signals, Woke, host};
 use crate::config::{Config, Integration};
 use crate::limits::{
@@ -119,6 +120,7 @@ pub struct Real {
     doors: Doors,
     clock: Clock,
     judge: Arc<Judge>,
+    zone: Zone,
     inbox: Inbox,
 }
 
@@ -128,13 +130,14 @@ impl Real {
         let inbox = Inbox::open().map_err(|error| SetupError::Signals(plain(&error)))?;
         let judge = Arc::new(Judge::of_queue(&config.queue.dir, true));
         let doors = Doors::new(config, &ProxyEnvironment::read(), &inbox.stop_flag(), &judge)?;
-        Ok(Real { doors, clock: Clock::default(), judge, inbox })
+        Ok(Real { doors, clock: Clock::default(), judge, zone: zone(config), inbox })
     }
 
     /// Takes a new config. On an error the old one stays in force.
     pub fn reconfigure(&mut self, config: &Config) -> Result<(), SetupError> {
         let stop = self.inbox.stop_flag();
         self.doors = Doors::new(config, &ProxyEnvironment::read(), &stop, &self.judge)?;
+        self.zone = zone(config);
         Ok(())
     }
 
@@ -181,6 +184,18 @@ impl Real {
     }
 }
 
+/// The zone is looked up where a window needs it.
+fn zone(config: &Config) -> Zone {
+    if config.delivery.windows.0.is_empty() && config.polling.windows.0.is_empty() {
+        return Zone::utc();
+    }
+    let (zone, problem) = Zone::find();
+    if let Some(problem) = problem {
+        log::warn!("{problem}");
+    }
+    zone
+}
+
 impl Edge for Real {
     fn mono(&mut self) -> Mono {
         clock::mono()
@@ -192,6 +207,15 @@ impl Edge for Real {
 
     fn wall_is_told(&mut self) -> bool {
         self.clock.is_told()
+    }
+
+    fn second_of_day(&mut self) -> u32 {
+        self.zone.second_of_day(self.clock.wall(clock::mono()))
+    }
+
+    fn received_bytes(&mut self) -> u64 {
+        let wires = self.doors.tenants.iter().map(|door| door.peer.wire());
+        wires.map(|wire| wire.received.load(Ordering::Relaxed)).sum()
     }
 
     fn ask(&mut self, tenant: usize, request: &Ask) -> Result<Answer, NetTrouble> {
@@ -305,7 +329,7 @@ mod tests {
         let stop = inbox.stop_flag();
         let judge = Arc::default();
         let doors = Doors::new(config, &ProxyEnvironment::default(), &stop, &judge).unwrap();
-        Real { doors, clock: Clock::default(), judge, inbox }
+        Real { doors, clock: Clock::default(), judge, zone: Zone::utc(), inbox }
     }
 
     fn recording(status: &'static str) -> (Server, mpsc::Receiver<Received>) {

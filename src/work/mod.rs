@@ -28,6 +28,7 @@ use crate::record::{
 };
 use crate::s1;
 use crate::time::{Mono, Span, Stamp};
+use crate::window::{Carried, Gate, Windows};
 
 use hand::Hand;
 
@@ -73,6 +74,11 @@ pub struct Worker<E: Edge, D: Disk, O: Opener> {
     reload: bool,
     /// When this process has settled; `MAX` once that is noted.
     settles: Option<Mono>,
+    /// When the sink and the tenants may be used, by local time.
+    delivery: Windows,
+    polling: Windows,
+    /// Bytes of the bodies posted to the sink.
+    sent: Carried,
 }
 
 impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
@@ -88,6 +94,27 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             remark_told: false,
             reload: false,
             settles: None,
+            delivery: Windows::default(),
+            polling: Windows::default(),
+            sent: 0,
+        }
+    }
+
+    /// Delivers and polls within these windows of the local day only.
+    pub fn within(self, delivery: Windows, polling: Windows) -> Self {
+        Worker { delivery, polling, ..self }
+    }
+
+    /// Until a service has told the time nobody knows what time of day it is; the first answer
+    /// tells it, and one record or one page is what that costs (keeps P8).
+    fn gate(&mut self, windows: fn(&Self) -> &Windows, now: Mono) -> Gate {
+        if windows(self).0.is_empty() || !self.edge.wall_is_told() {
+            return Gate::Open;
+        }
+        let second = self.edge.second_of_day();
+        match windows(self).wait(second) {
+            None => Gate::Open,
+            Some(wait) => Gate::Closed { opens: now + wait },
         }
     }
 
@@ -329,6 +356,8 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     }
 
     fn deliver(&mut self, gzip: &[u8]) -> SinkVerdict {
+        // Whether or not it arrives whole: a link that fails is not to be filled with retries.
+        self.sent += gzip.len() as u64;
         let verdict = match self.edge.deliver(gzip) {
             Ok(answer) => verdict::verdict(&answer),
             Err(net) => SinkVerdict::Unreachable(net),
@@ -385,6 +414,10 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
             stop: signals.stop,
             hurry: signals.poll_now,
             changed: self.edge.fresh_credentials(),
+            delivery: self.gate(|worker| &worker.delivery, now),
+            polling: self.gate(|worker| &worker.polling, now),
+            sent: self.sent,
+            received: self.edge.received_bytes(),
         }
     }
 

@@ -43,3 +43,4 @@ mod status_schema;
 mod syscalls;
 mod tidy;
 mod trail;
+mod windows;

@@ -73,7 +73,7 @@ fn every_system_call_may_fail_once() {
     }
     let mut campaign = Campaign::new("syscalls", "S1C_SYSCALLS", SHORT);
     let paths: Vec<(Ground, BTreeSet<String>, BTreeMap<&str, usize>)> =
-        [Ground::Fresh, Ground::Backlog].map(|ground| good_day(ground)).into();
+        [Ground::Fresh, Ground::Backlog].map(good_day).into();
     let mut trials = Vec::new();
     for (ground, _, counts) in &paths {
         for (call, count) in counts {

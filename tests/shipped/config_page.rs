@@ -78,6 +78,10 @@ fn shape(setting: &Setting) -> String {
             format!("A size from {} to {}.", units::of_size(min), units::of_size(max))
         }
         Shape::Start => "A length of time, a time in RFC 3339, or now.".to_owned(),
+        Shape::Rate { min, max } => {
+            format!("A size a second from {}/s to {}/s.", units::of_size(min), units::of_size(max))
+        }
+        Shape::Windows => "A list of times of the day, hh:mm-hh:mm.".to_owned(),
         Shape::Flag => "Either true or false.".to_owned(),
         Shape::Streams => "A list of threats, activities and alerts.".to_owned(),
         Shape::Choice(words) => format!("One of {}.", list(words)),

@@ -8,7 +8,8 @@ use s1_coralogix::cli::wrapped;
 
 /// Written into the pages, which are to be the same bytes whenever they are made.
 const DATE: &str = "2026-11-24";
-const LINE_CHARS: usize = 76;
+/// Room for what stands for a hyphen or a bold word.
+const LINE_CHARS: usize = 66;
 
 pub struct Page {
     out: String,

@@ -47,7 +47,9 @@ fn function(out: &mut String, path: &[&'static Declared]) {
         rows.extend(["'1:command:->command'".to_owned(), "'*::argument:->argument'".to_owned()]);
     }
     *out += if commands.is_empty() { "    _arguments -s -S" } else { "    _arguments -C -s -S" };
-    rows.iter().for_each(|row| drop(write!(out, " \\\n        {row}").is_ok()));
+    for row in rows {
+        let _ = write!(out, " \\\n        {row}");
+    }
     out.push('\n');
     if !commands.is_empty() {
         *out += "    case $state in\n    command)\n        local -a commands=(\n";

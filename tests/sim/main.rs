@@ -8,6 +8,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test is told what to live by its environment")]
 
 mod disk;
+mod link;
 mod oracle;
 mod sink;
 mod tenant;
@@ -26,6 +27,7 @@ use s1_coralogix::record::{Kind, Start, StreamName, WriteMode};
 use s1_coralogix::time::Span;
 use s1_coralogix::work::{StreamWork, Worker};
 
+use link::Link;
 use tenant::Tenant;
 use world::{BIRTH, Faults, Shared, SimEdge};
 
@@ -58,7 +60,7 @@ fn every_record_is_delivered_or_parked_whatever_breaks() {
     }
     println!("{lives} lives; faults met: {met:?}");
     assert!(met["very late"] > 0, "no life met a record that only a count finds");
-    let teeth = ["cut", "reply lost", "source outage", "token refused", "poison"];
+    let teeth = ["cut", "reply lost", "source outage", "token refused", "poison", "windows"];
     for fault in teeth.iter().chain(&disk::FAULTS) {
         assert!(met.contains_key(*fault), "no life met \"{fault}\": the simulation lost its teeth");
     }
@@ -113,7 +115,7 @@ fn faults(prng: &mut Prng) -> Faults {
     }
 }
 
-fn plan(prng: &mut Prng, reconcile: Span) -> Plan {
+fn plan(prng: &mut Prng, reconcile: Span, link: &Link) -> Plan {
     let start = if prng.chance(50) { Start::At(BIRTH) } else { Start::Ago(Span::hours(24 * 365)) };
     let poll_interval = Span::minutes(1 + prng.below(20));
     let stream =
@@ -126,6 +128,7 @@ fn plan(prng: &mut Prng, reconcile: Span) -> Plan {
         mode: if prng.chance(25) { Mode::Once } else { Mode::Daemon },
         write: if prng.chance(50) { WriteMode::Always } else { WriteMode::OnFailure },
         heartbeat: prng.chance(50).then(|| Span::minutes(1 + prng.below(60))),
+        bounds: link.bounds(),
     }
 }
 
@@ -139,10 +142,20 @@ fn live(seed: u64) -> BTreeMap<&'static str, u64> {
     let very_late = reconcile > Span::ZERO;
     let tenant = Tenant::publish(&mut prng, BIRTH, lasting, OVERLAP, very_late);
     let poison_every = if prng.chance(30) { 37 } else { 0 };
-    let plan = plan(&mut prng, reconcile);
+    // What counts find in a box with a limited link is not judged here: a life has one of the two.
+    let link = if very_late { Link::default() } else { Link::draw(seed) };
+    let plan = plan(&mut prng, reconcile, &link);
     let disk = MemDisk::new(disk::CAPACITY);
     let mut rot = disk::Rot::default();
     let shared = Rc::new(RefCell::new(Shared::new(prng.clone(), faults, tenant, poison_every)));
+    {
+        let mut shared = shared.borrow_mut();
+        shared.windows_bind = plan.mode == Mode::Daemon;
+        if !link.delivery.windows.0.is_empty() && shared.windows_bind {
+            shared.met.insert("windows", 1);
+        }
+        shared.link = link;
+    }
     loop {
         let begun = shared.borrow().true_time();
         let ended = boot(&plan, &disk, &shared, prng.next_u64());
@@ -198,7 +211,11 @@ fn boot(plan: &Plan, disk: &MemDisk, shared: &Rc<RefCell<Shared>>, seed: u64) ->
         queue.tally(name, if is_on { plan.tally_ids_max() } else { 0 });
     }
     let edge = SimEdge(Rc::clone(shared));
-    let worker = Worker::new(edge, queue, streams);
+    let mut worker = Worker::new(edge, queue, streams);
+    if plan.mode == Mode::Daemon {
+        let link = &shared.borrow().link;
+        worker = worker.within(link.delivery.windows.clone(), link.polling.windows.clone());
+    }
     let trace = std::env::var("S1C_TRACE").is_ok();
     if trace {
         let held: Vec<_> = opened.streams.iter().map(|stream| stream.progress).collect();
@@ -271,7 +288,7 @@ impl World for Life {
     fn observe(&mut self, core: &Core, now: s1_coralogix::time::Mono, _: &Action) {
         let shared = self.shared.borrow();
         assert!(core.held().bytes < 20 << 20, "the queue outgrows its bound");
-        let late = shared.now >= shared.faults.end + 30 * HOUR;
+        let late = shared.now >= shared.faults.end + 30 * HOUR + shared.link.patience();
         assert!(!late, "stuck without {:?}: {:?}", shared.missing(), core.view(now));
     }
 }

@@ -14,6 +14,7 @@ use s1_coralogix::record::{Answer, Credential, NetTrouble};
 use s1_coralogix::time::{Mono, Span, Stamp};
 
 use crate::disk;
+use crate::link::Link;
 use crate::sink::Sink;
 use crate::tenant::{Lie, Published, Tenant, http_date};
 
@@ -63,6 +64,10 @@ pub struct Shared {
     clock_error: i64,
     server_date: Option<(Stamp, u64)>,
     changed: Vec<(u64, Credential)>,
+    pub link: Link,
+    /// In a life of `--once` windows bind nobody.
+    pub windows_bind: bool,
+    received: u64,
     /// Every this many-th record is one the sink can't take; 0: none.
     pub poison_every: u64,
     /// For so many more actions every operation of the disk fails.
@@ -96,6 +101,9 @@ impl Shared {
             clock_error,
             server_date: None,
             changed,
+            link: Link::default(),
+            windows_bind: true,
+            received: 0,
             poison_every,
             disk_dead_for: 0,
         }
@@ -109,6 +117,7 @@ impl Shared {
         self.booted = self.now;
         self.boots += 1;
         self.server_date = None;
+        self.link.boot();
         self.clock_error = CLOCK_ERRORS_SECONDS[self.prng.below(6) as usize];
     }
 
@@ -159,6 +168,19 @@ impl Shared {
     }
 
     fn ask(&mut self, ask: &Ask) -> Result<Answer, NetTrouble> {
+        let (begun, told) = (self.now, self.windows_bind && self.server_date.is_some());
+        // Whether there is anything older is asked at once, as part of the page that raised it.
+        if !matches!(ask, Ask::Page(path) if path.contains("__lt=")) {
+            self.link.begin(&self.link.polling, "asked", self.true_time(), begun, told);
+        }
+        let answer = self.ask_at_last(ask);
+        let bytes = answer.as_ref().map_or(0, |answer| answer.body.len() as u64);
+        self.received += bytes;
+        self.link.polling.carry(begun, bytes);
+        answer
+    }
+
+    fn ask_at_last(&mut self, ask: &Ask) -> Result<Answer, NetTrouble> {
         self.now += self.prng.below(300);
         self.asked += 1;
         let faults = self.faults.clone();
@@ -204,6 +226,9 @@ impl Shared {
     }
 
     fn deliver(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble> {
+        let (begun, told) = (self.now, self.windows_bind && self.server_date.is_some());
+        self.link.begin(&self.link.delivery, "sent", self.true_time(), begun, told);
+        self.link.delivery.carry(begun, gzip.len() as u64);
         self.now += self.prng.below(300);
         let faults = self.faults.clone();
         let date = self.true_time();
@@ -266,6 +291,15 @@ impl Edge for SimEdge {
 
     fn wall_is_told(&mut self) -> bool {
         self.0.borrow().server_date.is_some()
+    }
+
+    fn second_of_day(&mut self) -> u32 {
+        let wall = self.wall();
+        self.0.borrow().link.second_of_day(wall)
+    }
+
+    fn received_bytes(&mut self) -> u64 {
+        self.0.borrow().received
     }
 
     fn ask(&mut self, tenant: usize, ask: &Ask) -> Result<Answer, NetTrouble> {
