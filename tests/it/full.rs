@@ -72,7 +72,6 @@ fn a_full_disk_stops_the_polling_only_and_only_while_it_is_full() {
 
 fn one_disk(campaign: &mut Campaign, trouble: Trouble) -> Result<(), String> {
     let mut scene = Scene::with(|settings| {
-        settings.tls = false;
         settings.retry_max = "100ms".into();
         if trouble == Trouble::MaxSize {
             settings.max_size = "16MiB".into();

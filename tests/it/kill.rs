@@ -64,7 +64,6 @@ fn kills_lose_nothing_and_repeat_at_most_a_request() {
 
 fn one_queue(campaign: &mut Campaign) {
     let mut scene = Scene::with(|settings| {
-        settings.tls = false;
         settings.retry_max = "100ms".into();
         // What was lost shall not be found again by looking twice.
         settings.integrations[0].overlap = "0s".into();

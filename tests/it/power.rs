@@ -123,7 +123,6 @@ fn aims(prng: &mut Prng, is_young: bool) -> Vec<Aim> {
 /// One queue's life of cuts. A round that fails ends it.
 fn one_queue(campaign: &mut Campaign, kind: FileSystem, is_young: bool) {
     let mut scene = Scene::with(|settings| {
-        settings.tls = false;
         settings.retry_max = "100ms".into();
         // What was lost shall not be found again by looking twice.
         settings.integrations[0].overlap = "0s".into();
