@@ -78,12 +78,16 @@ fn status() -> Status {
         },
         disk: Disk { written_bytes: Some(3 << 20), day_bytes: Some(1 << 30) },
         clock: Clock { state: "behind".into(), ahead_seconds: Some(-7_200) },
-        last_trouble: Some(LastTrouble {
-            at: "2026-01-31T00:00:00.000000Z".into(),
-            level: "WARN".into(),
-            text: "Coralogix: asked to come back later".into(),
-            count: 3,
-        }),
+        last_trouble: Some(trouble()),
+    }
+}
+
+fn trouble() -> LastTrouble {
+    LastTrouble {
+        at: "2026-01-31T00:00:00.000000Z".into(),
+        level: "WARN".into(),
+        text: "Coralogix: asked to come back later".into(),
+        count: 3,
     }
 }
 
