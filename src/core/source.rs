@@ -143,8 +143,10 @@ impl Stream {
     /// The queue was opened anew: what it says of this stream holds, what was in hand is gone.
     /// Not before `soon`: a disk that damages what it is given must not make a loop of it (P6).
     pub fn reset(&mut self, held: StreamHeld, now: Mono, soon: Mono) {
-        if self.progress != held.progress {
-            // It went back, so there is something to catch up with again.
+        let known = Known::new(held.known);
+        if self.progress != held.progress || known.lacks_some_of(&self.known) {
+            // It went back, or what lay at its very position was lost: there is something to catch
+            // up with again.
             self.caught_up = false;
             if self.lane.why == Why::PollInterval {
                 self.lane.rest(now, Due::At(soon), Why::Working);
@@ -152,7 +154,7 @@ impl Stream {
         }
         self.lane.due = self.lane.due.max(Due::At(soon));
         self.progress = held.progress;
-        self.known = Known::new(held.known);
+        self.known = known;
         self.walk = None;
         self.reconcile.abandon();
     }

@@ -120,6 +120,11 @@ impl Known {
         self.keys.contains(key)
     }
 
+    /// Whether anything that was known before is not known any more.
+    pub fn lacks_some_of(&self, before: &Known) -> bool {
+        before.keys.iter().any(|key| !self.keys.contains(key))
+    }
+
     pub fn count(&self) -> usize {
         self.keys.len()
     }
