@@ -374,11 +374,10 @@ impl Shared {
     }
 
     /// Whether a row has to be found in the end. What was counted does not survive its index, nor a
-    /// hole in the log.
+    /// hole in the log, and either may follow from a disk that fails.
     pub fn is_wanted(&self, row: &Published) -> bool {
-        let damage = disk::MENDED.iter().filter(|fault| **fault != "disk failed");
-        let uncounted =
-            damage.chain(&["count begun anew"]).any(|fault| self.met.contains_key(fault));
+        let damage = disk::MENDED.iter().chain(&["count begun anew"]);
+        let uncounted = damage.into_iter().any(|fault| self.met.contains_key(fault));
         row.hidden_from.is_none() && !(uncounted && row.is_very_late(self.tenant.overlap))
     }
 
