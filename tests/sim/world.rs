@@ -376,7 +376,7 @@ impl Shared {
     /// Whether a row has to be found in the end. What was counted does not survive its index, nor a
     /// hole in the log, and either may follow from a disk that fails.
     pub fn is_wanted(&self, row: &Published) -> bool {
-        let damage = disk::MENDED.iter().chain(&["count begun anew"]);
+        let damage = disk::FAULTS.iter().chain(&["count begun anew"]);
         let uncounted = damage.into_iter().any(|fault| self.met.contains_key(fault));
         row.hidden_from.is_none() && !(uncounted && row.is_very_late(self.tenant.overlap))
     }
@@ -409,7 +409,7 @@ impl Shared {
             .tenant
             .rows
             .iter()
-            .filter(|row| row.hidden_from.is_none() && is_poison(&row.json, self.poison_every));
+            .filter(|row| self.is_wanted(row) && is_poison(&row.json, self.poison_every));
         let untold = refused.filter(|row| {
             let stream = format!("acme/{}", row.kind.name());
             !self.sink.words.iter().any(|word| word.tells_of(&stream, row.stamp))
