@@ -325,3 +325,28 @@ fn patience_asked_for_by_a_count_is_the_whole_tenants() {
     let (fetched, counts, _) = reconciling(&busy, Mode::Daemon);
     assert!(fetched <= 12 && counts <= 2, "{fetched} polls, {counts} counts");
 }
+
+#[test]
+fn threats_are_not_compared_while_a_walk_may_still_bring_them() {
+    let mut driver = Driver::new(Mode::Daemon, Start::Now, Some(DONE));
+    driver.core.tenants[0].clock = Some((AT + Span::hours(9), driver.now));
+    for stream in &mut driver.core.streams {
+        stream.reconcile = reconcile::Reconcile::new(Span::hours(1), None, driver.now);
+        stream.collected = 1_000_000;
+    }
+    let may = |driver: &Driver| [0, 1].map(|at| driver.core.may_reconcile(at, driver.now));
+    assert_eq!(may(&driver), [false, true], "what goes by its creation may when pressed");
+    driver.core.streams[0].caught_up = true;
+    assert_eq!(may(&driver), [true, true]);
+}
+
+#[test]
+fn a_late_record_that_changed_lately_is_known_to_the_walks() {
+    let mut driver = Driver::new(Mode::Daemon, Start::Now, Some(DONE));
+    let keys = vec![RowKey { stamp: AT - Span::hours(5), id: 1 }, RowKey { stamp: AT, id: 2 }];
+    let page = PageFacts { keys: keys.clone(), next: None, date: None };
+    let listed = Listed { page, unseen: vec![true; 2] };
+    let pending = driver.core.streams[0].listed_page(0, listed);
+    assert_eq!((pending.keep.fresh, pending.keep.known), (vec![0, 1], vec![keys[1]]));
+    assert_eq!(pending.keep.progress, DONE, "the position stays");
+}
