@@ -223,6 +223,11 @@ impl Core {
         })
     }
 
+    /// Whether a count that is due may still find more.
+    pub(super) fn compares(&self, now: Mono) -> bool {
+        (0..self.streams.len()).any(|at| self.may_reconcile(at, now))
+    }
+
     /// How `--once` ends, once nothing more can be done.
     fn once_ended(&self, now: Mono) -> Option<End> {
         if self.plan.mode == Mode::Daemon {
@@ -232,9 +237,7 @@ impl Core {
             return Some(End::TryLater);
         }
         let sink_over = self.held.records == 0 || self.gave_up(&self.sink.lane);
-        // What is over is not looked at again, but a count that is due may find more.
-        let compares = (0..self.streams.len()).any(|at| self.may_reconcile(at, now));
-        if !(sink_over && self.streams_over()) || compares {
+        if !(sink_over && self.streams_over()) || self.compares(now) {
             return None;
         }
         let mut lanes = vec![];
