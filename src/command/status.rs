@@ -168,7 +168,10 @@ impl Table<'_> {
         let status = self.status;
         self.columns("\nSentinelOne", Cell::plain("state"), "collected", "position");
         for stream in &status.streams {
-            let behind = |s| format!("{} ago", Span::seconds(s));
+            let behind = |s| match s {
+                0 => "now".to_owned(),
+                s => format!("{} ago", Span::seconds(s)),
+            };
             let position = stream.lag_seconds.map_or("-".to_owned(), behind);
             let collected = stream.collected.to_string();
             let state = Cell::of(&stream.lane, self.running);
@@ -250,7 +253,7 @@ impl Table<'_> {
         }
         if let Some(trouble) = &status.last_trouble {
             let (level, at) = (&trouble.level, seconds(&trouble.at));
-            self.line(0, &format!("Last {level} of {}, at {at}:", trouble.count));
+            self.line(0, &format!("Last {level}, at {at} ({} since the start):", trouble.count));
             self.line(2, &trouble.text);
         }
     }

@@ -114,7 +114,9 @@ fn the_table_fits_80_columns_whatever_is_in_it() {
     assert!(text.contains("120 records a minute came and 3 went"), "{text}");
     assert!(text.contains("since the start: 3.0 MiB, 1.0 GiB a day"), "{text}");
     assert!(
-        text.contains("Last WARN of 3, at 2026-01-31T00:00:00Z:\n  Coralogix: asked"),
+        text.contains(
+            "Last WARN, at 2026-01-31T00:00:00Z (3 since the start):\n  Coralogix: asked"
+        ),
         "{text}"
     );
 }
