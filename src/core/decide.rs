@@ -41,7 +41,11 @@ impl Core {
                 return action;
             }
         }
-        // A round of reconciliation may just have ended, and with it all there was to do.
+        // A round of reconciliation may just have ended, and with it all there was to do: then the last
+        // word is due.
+        if let Some(action) = self.say(tick) {
+            return action;
+        }
         if let Some(end) = self.once_ended(now) {
             return Action::Exit(end);
         }

@@ -143,7 +143,7 @@ fn live(seed: u64) -> BTreeMap<&'static str, u64> {
     let tenant = Tenant::publish(&mut prng, BIRTH, lasting, OVERLAP, very_late);
     let poison_every = if prng.chance(30) { 37 } else { 0 };
     // What counts find in a box with a limited link is not judged here: a life has one of the two.
-    let link = if very_late { Link::default() } else { Link::draw(seed) };
+    let link = Link::draw(seed);
     let plan = plan(&mut prng, reconcile, &link);
     let disk = MemDisk::new(disk::CAPACITY);
     let mut rot = disk::Rot::default();
