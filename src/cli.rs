@@ -83,6 +83,8 @@ pub enum Command {
     Status { json: bool, watch: bool },
     /// Look at the queue, or change it.
     Queue(queue::Ask),
+    /// Say what a message means and what to do; `None`: all messages.
+    Explain { code: Option<String> },
     /// Print `help` of the command that these words name; none name the program.
     Help(Vec<&'static str>),
     /// Print `version`.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod limits;
+pub mod message;
 pub mod prng;
 pub mod record;
 pub mod secret;
@@ -45,7 +46,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match command::execute(invocation) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            command::complain(log::Level::Error, &failure.text);
+            command::put(log::Level::Error, &failure.text);
             failure.exit.into()
         }
     }

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::message::{self, Code};
 use crate::time::{Span, Stamp};
 
 /// Which of SentinelOne's lists is polled. The number is on disk; never reuse one.
@@ -181,6 +182,15 @@ impl GapReason {
             GapReason::Refused => "refused",
             GapReason::Retention => "retention",
             GapReason::Purged => "purged",
+        }
+    }
+
+    /// What it is looked up by.
+    pub fn message(self) -> Code {
+        match self {
+            GapReason::Refused => message::PARKED,
+            GapReason::Retention => message::GAP_RETENTION,
+            GapReason::Purged => message::GAP_PURGED,
         }
     }
 

@@ -16,7 +16,7 @@ function __s1_coralogix_at
             case '-*'
             case '*'
                 switch $at/$word
-                    case /run /check /status /queue /queue/stats /queue/list /queue/show /queue/verify /queue/parked /queue/parked/list /queue/parked/show /queue/parked/retry /queue/parked/drop /queue/export /queue/import
+                    case /run /check /status /queue /queue/stats /queue/list /queue/show /queue/verify /queue/parked /queue/parked/list /queue/parked/show /queue/parked/retry /queue/parked/drop /queue/export /queue/import /explain
                         set at $at/$word
                     case '*'
                         set place (math $place + 1)
@@ -34,6 +34,7 @@ complete -c s1-coralogix -n "__s1_coralogix_at ''" -a run -d 'collect from Senti
 complete -c s1-coralogix -n "__s1_coralogix_at ''" -a check -d 'test the config and each step to both services'
 complete -c s1-coralogix -n "__s1_coralogix_at ''" -a status -d 'show what the daemon is doing'
 complete -c s1-coralogix -n "__s1_coralogix_at ''" -a queue -d 'look at what waits, or move it'
+complete -c s1-coralogix -n "__s1_coralogix_at ''" -a explain -d 'say what a message means, by its code'
 complete -c s1-coralogix -n "__s1_coralogix_at '/run'" -l once -d 'catch up, deliver everything, and exit'
 complete -c s1-coralogix -n "__s1_coralogix_at '/check'" -l offline -d 'test only what needs no network'
 complete -c s1-coralogix -n "__s1_coralogix_at '/check'" -l json -d 'print one JSON document at the end, for scripts'

@@ -12,25 +12,31 @@ use super::declare::{Choice, Declared, Is, Leads, Value};
 use super::table::{COMMANDS, EVERYWHERE};
 use super::{Command, Invocation};
 use crate::config::suggest;
+use crate::message::{self, Code};
 
 /// Arguments that make no sense. Its text goes to stderr, the exit code is `Exit::Usage`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Usage {
+    code: Code,
     problem: String,
     hint: String,
 }
 
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "s1-coralogix: {}\nhint: {}", self.problem, self.hint)
+        write!(f, "s1-coralogix: {} {}\nhint: {}", self.code, self.problem, self.hint)
     }
 }
 
 impl std::error::Error for Usage {}
 
 /// Refuses a command line.
-pub fn usage<T>(problem: impl Into<String>, hint: impl Into<String>) -> Result<T, Usage> {
-    Err(Usage { problem: problem.into(), hint: hint.into() })
+pub fn usage<T>(
+    code: Code,
+    problem: impl Into<String>,
+    hint: impl Into<String>,
+) -> Result<T, Usage> {
+    Err(Usage { code, problem: problem.into(), hint: hint.into() })
 }
 
 /// What was given to a command: its options and arguments, all of which it has.
@@ -116,7 +122,11 @@ impl Typed {
             .then(|| OsStr::from_bytes(&arg.as_bytes()[typed_name.len() + 1..]).to_owned());
         let value = match option.value {
             None if joined.is_some() => {
-                return usage(format!("{name} takes no value"), format!("write {name} alone"));
+                return usage(
+                    message::OPTION_VALUE,
+                    format!("{name} takes no value"),
+                    format!("write {name} alone"),
+                );
             }
             None => None,
             Some(value) => {
@@ -124,6 +134,7 @@ impl Typed {
                 let Some(given) = given else {
                     let kind = if value.name == "FILE" { "file" } else { value.name };
                     return usage(
+                        message::OPTION_VALUE,
                         format!("{name} names no {kind}"),
                         format!("write {name} {}", value.name),
                     );
@@ -133,7 +144,7 @@ impl Typed {
             }
         };
         if value.is_some() && self.given.has(name) {
-            return usage(format!("{name} stands twice"), "give it once");
+            return usage(message::OPTION_TWICE, format!("{name} stands twice"), "give it once");
         }
         self.given.options.push((name, value));
         Ok(())
@@ -158,9 +169,10 @@ impl Typed {
             }
             None if COMMANDS.iter().any(|other| other.name == text) => {
                 let problem = format!("two commands: {} and {text}", self.names());
-                usage(problem, "give one command")
+                usage(message::COMMAND_TWICE, problem, "give one command")
             }
             None => usage(
+                message::ARGUMENT_SPARE,
                 format!("{text:?} is too much for {}", self.names()),
                 format!("see s1-coralogix {} --help", self.names()),
             ),
@@ -185,7 +197,11 @@ impl Typed {
             true => String::new(),
             false => format!("{} ", self.names()),
         };
-        usage(format!("there is no command \"{place}{}\"", name.escape_debug()), hint)
+        usage(
+            message::COMMAND_UNKNOWN,
+            format!("there is no command \"{place}{}\"", name.escape_debug()),
+            hint,
+        )
     }
 
     /// `queue parked list`
@@ -199,7 +215,13 @@ impl Typed {
         let command = match self.path.last() {
             _ if self.wants_help || self.given.has("--help") => Command::Help(path()),
             _ if self.given.has("--version") => Command::Version,
-            None => return usage("no command is given", "try run, or see --help"),
+            None => {
+                return usage(
+                    message::COMMAND_MISSING,
+                    "no command is given",
+                    "try run, or see --help",
+                );
+            }
             Some(last) => match last.leads {
                 Leads::To(meaning) => {
                     self.options_belong(last)?;
@@ -209,7 +231,11 @@ impl Typed {
                 Leads::Below(commands) => {
                     let names: Vec<&str> = commands.iter().map(|command| command.name).collect();
                     let problem = format!("{} needs a command after it", self.names());
-                    return usage(problem, format!("one of {}; see --help", names.join(", ")));
+                    return usage(
+                        message::COMMAND_MISSING,
+                        problem,
+                        format!("one of {}; see --help", names.join(", ")),
+                    );
                 }
             },
         };
@@ -229,7 +255,11 @@ impl Typed {
                     }
                 });
                 let problem = format!("{name} is no option of {}", self.names());
-                usage(problem, format!("it is one of {}", others.join(", ")))
+                usage(
+                    message::OPTION_ELSEWHERE,
+                    problem,
+                    format!("it is one of {}", others.join(", ")),
+                )
             }
         }
     }
@@ -239,7 +269,11 @@ impl Typed {
             Some(argument) if argument.needed => {
                 let (names, value) = (self.names(), argument.value.name);
                 let problem = format!("{names} needs {value}: {}", argument.line);
-                usage(problem, format!("write s1-coralogix {names} {value}"))
+                usage(
+                    message::ARGUMENT_MISSING,
+                    problem,
+                    format!("write s1-coralogix {names} {value}"),
+                )
             }
             _ => Ok(()),
         }
@@ -284,14 +318,14 @@ fn known(typed: &str) -> Result<&'static Choice, Usage> {
         Some(near) => format!("did you mean {near}?"),
         None => "see --help".to_owned(),
     };
-    usage(format!("there is no option {typed:?}"), hint)
+    usage(message::OPTION_UNKNOWN, format!("there is no option {typed:?}"), hint)
 }
 
 fn is_one_of(of: &str, value: Value, given: &OsStr) -> Result<(), Usage> {
     match value.is {
         Is::OneOf(words) if !words.iter().any(|word| *word == given) => {
             let problem = format!("{:?} is no {} of {of}", given.to_string_lossy(), value.name);
-            usage(problem, format!("it is one of {}", words.join(", ")))
+            usage(message::WORD_UNKNOWN, problem, format!("it is one of {}", words.join(", ")))
         }
         _ => Ok(()),
     }
@@ -379,7 +413,11 @@ mod tests {
             exits: &[],
             leads: Leads::To(|given| {
                 let path = given.file(0).map_or(String::new(), |file| file.display().to_string());
-                usage(format!("took {path}"), given.argument(1).unwrap_or_default())
+                usage(
+                    message::WORD_UNKNOWN,
+                    format!("took {path}"),
+                    given.argument(1).unwrap_or_default(),
+                )
             }),
         };
         const FORMS: Value = Value { name: "FORM", is: Is::OneOf(&["old", "new"]) };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::declare::Text::{Lines, Paragraph};
 use super::declare::{Argument, Choice, Declared, Is, Leads, Value};
 use super::{Command, Exit, Given, Usage, usage};
+use crate::message;
 
 /// What is asked of the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +133,9 @@ const LIST: Declared = Declared {
         let limit = match given.value("--limit").map(|text| text.parse()) {
             None => LIST_RECORDS,
             Some(Ok(limit)) => limit,
-            Some(Err(_)) => return usage("--limit is no number", "write --limit 100"),
+            Some(Err(_)) => {
+                return usage(message::WORD_UNKNOWN, "--limit is no number", "write --limit 100");
+            }
         };
         let (stream, json) = (given.value("--stream"), given.has("--json"));
         queue(Ask::List { stream, limit, json })
@@ -298,7 +301,11 @@ fn which(given: &Given) -> Result<Which, Usage> {
     match (given.argument(0), given.has("--all")) {
         (Some(name), false) => Ok(Which::One(name)),
         (None, true) => Ok(Which::All),
-        (Some(_), true) => usage("both a name and --all are given", "give one of them"),
-        (None, false) => usage("no parked record is named", "give its NAME, or --all"),
+        (Some(_), true) => {
+            usage(message::OPTIONS_EXCLUDE, "both a name and --all are given", "give one of them")
+        }
+        (None, false) => {
+            usage(message::OPTIONS_EXCLUDE, "no parked record is named", "give its NAME, or --all")
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::Exit;
 use super::declare::Text::{Lines, Paragraph, Rows};
 use super::declare::{Argument, Choice, Declared, Is, Leads, Text, Value};
 use super::{Command, Given, usage};
+use crate::message;
 
 /// Taken when nothing else names a config.
 pub const CONFIG_DEFAULT: &str = "/etc/s1-coralogix/config.toml";
@@ -61,7 +62,7 @@ pub const EVERYWHERE: &[Choice] = &[
 ];
 
 /// The commands.
-pub const COMMANDS: &[Declared] = &[RUN, CHECK, STATUS, super::queue::QUEUE];
+pub const COMMANDS: &[Declared] = &[RUN, CHECK, STATUS, super::queue::QUEUE, EXPLAIN];
 
 const RUN: Declared = Declared {
     name: "run",
@@ -193,9 +194,34 @@ const STATUS: Declared = Declared {
         (Exit::NotRunning, "the daemon is not running"),
     ],
     leads: Leads::To(|given: &Given| match (given.has("--json"), given.has("--watch")) {
-        (true, true) => usage("--json and --watch do not go together", "give one of them"),
+        (true, true) => usage(
+            message::OPTIONS_EXCLUDE,
+            "--json and --watch do not go together",
+            "give one of them",
+        ),
         (json, watch) => Ok(Command::Status { json, watch }),
     }),
+};
+
+const EXPLAIN: Declared = Declared {
+    name: "explain",
+    line: "say what a message means, by its code",
+    about: &[Paragraph(
+        "Every message of this program has a code that never changes, such as S1C-E107. This says \
+         what it means and what to do. Without a code all messages are listed.",
+    )],
+    more: &[
+        Paragraph("The letter tells how bad it is: E needs a person, W may, I is good to know."),
+        Lines("Examples", &["s1-coralogix explain S1C-E107", "s1-coralogix explain"]),
+    ],
+    arguments: &[Argument {
+        value: Value { name: "CODE", is: Is::Word },
+        line: "the code, with or without S1C-",
+        needed: false,
+    }],
+    options: &[],
+    exits: &[(Exit::Done, "it is explained")],
+    leads: Leads::To(|given: &Given| Ok(Command::Explain { code: given.argument(0) })),
 };
 
 /// What the daemon does on a signal.

@@ -20,7 +20,7 @@ use crate::edge::judge::Judge;
 use crate::edge::probe;
 use crate::edge::proxy::ProxyEnvironment;
 use crate::edge::real::Doors;
-use crate::edge::step::{Name, Outcome, Step, what_and_remedy};
+use crate::edge::step::{Name, Outcome, Step, Told, what_and_remedy};
 use crate::edge::{ground, logging};
 
 /// The shape of `--json`; raised when a member changes its meaning or goes away.
@@ -149,8 +149,10 @@ struct StepTold {
     step: &'static str,
     /// `passed`, `warning`, `failed` or `skipped`.
     outcome: &'static str,
-    /// Stable code, of a warning or failure.
+    /// Stable name, of a warning or failure.
     cause: Option<&'static str>,
+    /// What it is looked up by.
+    code: Option<String>,
     text: String,
     remedy: Option<String>,
     took_ms: u64,
@@ -169,10 +171,20 @@ impl StepTold {
             step: step.name.code(),
             outcome,
             cause: cause.map(Cause::code),
+            code: cause.map(|cause| cause.message().to_string()),
             text,
             remedy,
             took_ms: step.took.as_ms(),
         }
+    }
+}
+
+/// What to do, and where more is said of it.
+fn advice(told: &Told) -> String {
+    let code = told.cause.message();
+    match told.remedy.as_str() {
+        "" => format!("[{code}]"),
+        remedy => format!("{remedy}. [{code}]"),
     }
 }
 
@@ -231,9 +243,13 @@ impl<'a> Page<'a> {
                 (skip, Paint::Dim, Level::Info, format!("skipped: {why}"), None)
             }
             Outcome::Noted(told) => {
-                (note, Paint::Minding, Level::Warn, told.what, Some(told.remedy))
+                let advice = advice(&told);
+                (note, Paint::Minding, Level::Warn, told.what, Some(advice))
             }
-            Outcome::Failed(told) => (bad, Paint::Bad, Level::Error, told.what, Some(told.remedy)),
+            Outcome::Failed(told) => {
+                let advice = advice(&told);
+                (bad, Paint::Bad, Level::Error, told.what, Some(advice))
+            }
         };
         let took = match step.took.as_ms() {
             0 => String::new(),
@@ -244,8 +260,8 @@ impl<'a> Page<'a> {
         let text = wrapped(&text, indent, columns);
         let mark = paint.on(mark, self.how.colour);
         self.write(level, &format!("  {mark} {:<11} {took:>8}  {text}", step.name.shown()));
-        if let Some(remedy) = remedy.filter(|remedy| !remedy.is_empty()) {
-            let remedy = wrapped(&format!("{remedy}."), indent, columns);
+        if let Some(remedy) = remedy {
+            let remedy = wrapped(&remedy, indent, columns);
             self.write(level, &format!("{:indent$}{remedy}", ""));
         }
     }

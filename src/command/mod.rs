@@ -3,6 +3,7 @@
 //! Promises: a failure is told with its remedy and its exit code; a closed pipe is no failure.
 
 pub mod check;
+pub mod explain;
 pub mod paint;
 pub mod panics;
 pub mod queue;
@@ -20,22 +21,29 @@ use crate::cli::{self, Command, Exit, Invocation};
 use crate::core::Mode;
 use crate::edge::proxy::ProxyEnvironment;
 use crate::edge::{config_file, host, logging};
+use crate::message::{self, Code};
 
 /// A failure for people, with the exit code for scripts.
 #[derive(Debug)]
 pub struct Failure {
     pub exit: Exit,
+    /// Begins with its code; findings in the config have theirs behind the place.
     pub text: String,
 }
 
 impl Failure {
-    pub fn new(exit: Exit, text: impl Display) -> Failure {
-        Failure { exit, text: text.to_string() }
+    pub fn new(code: Code, exit: Exit, text: impl Display) -> Failure {
+        Failure { exit, text: format!("{code} {text}") }
     }
 }
 
-/// Says on stderr what went wrong where there is no log. Under systemd each line has its priority.
-pub fn complain(level: Level, text: &str) {
+/// Says on stderr what went wrong where there is no log.
+pub fn complain(code: Code, text: impl Display) {
+    put(code.level(), &format!("{code} {text}"));
+}
+
+/// Puts what has its code already on stderr. Under systemd each line has its priority.
+pub fn put(level: Level, text: &str) {
     let priority = match logging::Style::detect() {
         logging::Style::Journal => logging::priority(level),
         _ => "",
@@ -71,7 +79,7 @@ pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
             match ended {
                 Ok(ended) => Ok(ended),
                 Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
-                Err(why) => Err(Failure::new(Exit::Failed, format!("Failed to print: {why}"))),
+                Err(why) => Err(print_failed(&why)),
             }
         }
         Command::Status { json, watch } => {
@@ -83,6 +91,7 @@ pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
             status::status(&config, how)
         }
         Command::Queue(ask) => queue::execute(&config, &ask),
+        Command::Explain { code } => explain::explain(code.as_deref()),
         Command::Help(path) => print(&cli::help(&path)),
         Command::Version => print(&format!("{}\n", cli::version())),
     }
@@ -93,8 +102,13 @@ pub fn print(text: &str) -> Result<Exit, Failure> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => Ok(Exit::Done),
         Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
-        Err(why) => Err(Failure::new(Exit::Failed, format!("Failed to print: {why}"))),
+        Err(why) => Err(print_failed(&why)),
     }
+}
+
+/// The output could not be written, and not for want of a reader.
+fn print_failed(why: &io::Error) -> Failure {
+    Failure::new(message::PRINT_FAILED, Exit::Failed, format!("Failed to print: {why}"))
 }
 
 /// What every terminal has.

@@ -6,13 +6,14 @@
 use std::panic::{self, PanicHookInfo};
 
 use crate::answer::one_line;
+use crate::message::tell;
 use crate::queue::sled;
 
 /// From now on panics are told in the log instead of over many lines of stderr.
 pub fn tell_in_one_line() {
     panic::set_hook(Box::new(|info| {
         if !sled::is_inside() {
-            log::error!("{}", told(info));
+            tell!(PANICKED, "{}", told(info));
         }
     }));
 }

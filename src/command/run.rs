@@ -12,6 +12,7 @@ use crate::core::{self, Action, Core, End, Event, Mode, Plan, StreamPlan, Tick, 
 use crate::edge::notify::Notify;
 use crate::edge::{Edge, Real, host};
 use crate::limits;
+use crate::message::{self, tell};
 use crate::queue::real::RealDisk;
 use crate::queue::sled::SledOpener;
 use crate::queue::{Finding, OpenError, Queue, QueueLimits, RealQueue};
@@ -28,21 +29,22 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     let mut config = settings::load(config_file)?;
     settings::start_log(&config);
     panics::tell_in_one_line();
-    log::info!("{} starts, config {}", cli::version(), config_file.display());
-    let mut edge =
-        Real::open(&config).map_err(|why| Failure::new(Exit::Config, why.to_string()))?;
-    edge.exposures().iter().for_each(|warning| log::warn!("{warning}"));
+    tell!(STARTS, "{} starts, config {}", cli::version(), config_file.display());
+    let mut edge = Real::open(&config)
+        .map_err(|why| Failure::new(message::SETUP_FAILED, Exit::Config, why))?;
+    tell_exposures(&edge);
     let (mut queue, mut opened) = open_queue(&config)?;
     let mut notify = Notify::from_environment();
     notify.ready();
     if opened.unsettled > 0 {
         let starts = opened.unsettled;
-        log::warn!(
+        tell!(
+            CRASH_LOOP,
             "{starts} starts in a row ended within a minute of their beginning, so the first \
              requests wait longer than usual. Why they ended is told above, or in dmesg"
         );
     }
-    log::info!("{} records wait in {}", opened.held.records, config.queue.dir.display());
+    tell!(WAITING, "{} records wait in {}", opened.held.records, config.queue.dir.display());
     loop {
         let seed = host::seed();
         let now = edge.mono();
@@ -76,10 +78,12 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
             Ok(()) => {
                 config = new;
                 settings::restart_log(&config);
-                log::info!("The new config is in use");
-                edge.exposures().iter().for_each(|warning| log::warn!("{warning}"));
+                tell!(CONFIG_TAKEN, "The new config is in use");
+                tell_exposures(&edge);
             }
-            Err(why) => log::error!("The new config can't be used, the old one stays: {why}"),
+            Err(why) => {
+                tell!(CONFIG_KEPT, "The new config can't be used, the old one stays: {why}");
+            }
         }
         // Streams and limits may have changed: the queue is opened anew for them.
         queue.close(edge.mono());
@@ -87,22 +91,35 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     }
 }
 
+fn tell_exposures(edge: &Real) {
+    edge.exposures().iter().for_each(|warning| tell!(SECRET_EXPOSED, "{warning}"));
+}
+
 fn farewell(end: End, waiting: u64) -> Exit {
     match end {
         End::Done => {
-            log::info!("Stopped; {waiting} records wait in the queue");
+            tell!(STOPPED, "Stopped; {waiting} records wait in the queue");
             Exit::Done
         }
         End::TryLater => {
-            log::error!("A side could not be reached; {waiting} records wait in the queue");
+            tell!(
+                ENDED_UNREACHED,
+                "A side could not be reached; {waiting} records wait in the queue"
+            );
             Exit::TryLater
         }
         End::Refused => {
-            log::error!("A credential is refused or missing; {waiting} records wait in the queue");
+            tell!(
+                ENDED_REFUSED,
+                "A credential is refused or missing; {waiting} records wait in the queue"
+            );
             Exit::Refused
         }
         End::Broken => {
-            log::error!("The queue broke too often in this process; a fresh start mends it");
+            tell!(
+                ENDED_BROKEN,
+                "The queue broke too often in this process; a fresh start mends it"
+            );
             Exit::Failed
         }
     }
@@ -187,8 +204,8 @@ pub(super) fn take_queue(config: &Config) -> Result<(RealQueue, Opened, Vec<Find
 
 fn open_queue(config: &Config) -> Result<(RealQueue, Opened), Failure> {
     let (queue, opened, findings) =
-        take_queue(config).map_err(|why| Failure::new(Exit::Failed, why))?;
-    findings.iter().for_each(|finding| log::warn!("{finding}"));
+        take_queue(config).map_err(|why| Failure::new(why.message(), Exit::Failed, why))?;
+    findings.iter().for_each(|finding| message::write(finding.code, format_args!("{finding}")));
     Ok((queue, opened))
 }
 

@@ -3,23 +3,24 @@
 use std::path::Path;
 
 use crate::cli::Exit;
-use crate::config::{Config, Finding};
-use crate::edge::{config_file, logging};
+use crate::config::{Config, Finding, Findings};
+use crate::edge::config_file::{self, ConfigError};
+use crate::edge::logging;
+use crate::message::{self, tell};
 
 use log::Level;
 
-use super::{Failure, complain};
+use super::{Failure, put};
 
 /// Loads the config. Warnings go to stderr, for there is no log yet.
 pub fn load(file: &Path) -> Result<Config, Failure> {
     match config_file::load(file) {
         Ok((config, warnings)) => {
-            for warning in warnings {
-                complain(Level::Warn, &warning.to_string());
-            }
+            warnings.iter().for_each(|warning| put(Level::Warn, &warning.to_string()));
             Ok(config)
         }
-        Err(why) => Err(Failure::new(Exit::Config, why)),
+        // Each of its lines has its code.
+        Err(why) => Err(Failure { exit: Exit::Config, text: why.to_string() }),
     }
 }
 
@@ -28,7 +29,7 @@ pub fn start_log(config: &Config) {
     let level = logging::level(config.log_level);
     logging::init(*level.as_ref().unwrap_or(&config.log_level), logging::Style::detect());
     if let Err(why) = level {
-        log::warn!("{why}");
+        tell!(LOG_LEVEL_UNKNOWN, "{why}");
     }
 }
 
@@ -46,14 +47,18 @@ pub fn reload(file: &Path, current: &Config) -> Option<Config> {
     let (new, warnings) = match config_file::load(file) {
         Ok(loaded) => loaded,
         Err(why) => {
-            log::error!("The new config is wrong, the old one stays:");
-            why.to_string().lines().for_each(|line| log::error!("{line}"));
+            tell!(CONFIG_KEPT, "The new config is wrong, the old one stays");
+            match why {
+                ConfigError::Unreadable(why) => tell!(CONFIG_UNREADABLE, "{why}"),
+                ConfigError::Wrong(Findings(findings)) => tell_all(&findings),
+            }
             return None;
         }
     };
-    tell(&warnings);
+    tell_all(&warnings);
     if new.queue.dir != current.queue.dir {
-        log::error!(
+        tell!(
+            QUEUE_DIR_MOVED,
             "The new config moves queue.dir, the old config stays: a running queue can't move. \
              Stop the service, move {} to {}, and start it",
             current.queue.dir.display(),
@@ -62,14 +67,15 @@ pub fn reload(file: &Path, current: &Config) -> Option<Config> {
         return None;
     }
     if new == *current {
-        log::info!("The config was read again; nothing in it has changed");
+        tell!(CONFIG_UNCHANGED, "The config was read again; nothing in it has changed");
         return None;
     }
     Some(new)
 }
 
-fn tell(warnings: &[Finding]) {
-    for warning in warnings {
-        warning.to_string().lines().for_each(|line| log::warn!("{line}"));
+/// In the log a finding is one line, without the line of the file.
+fn tell_all(findings: &[Finding]) {
+    for finding in findings {
+        message::write(finding.code, format_args!("{}", finding.brief()));
     }
 }

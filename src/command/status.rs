@@ -9,7 +9,8 @@ use std::path::Path;
 
 use crate::cli::Exit;
 use crate::edge::{clock, config_file, host};
-use crate::report::{Lane, Status};
+use crate::message;
+use crate::report::{Lane, Status, token_end_code};
 use crate::time::{Span, Stamp};
 
 use super::paint::Paint;
@@ -46,7 +47,7 @@ pub fn status(config_file: &Path, how: How) -> Result<Exit, Failure> {
 fn watch(config_file: &Path) -> Result<Exit, Failure> {
     if !std::io::stdout().is_terminal() {
         let text = "--watch draws on a terminal, and stdout is none. Leave it out, or take --json";
-        return Err(Failure::new(Exit::Usage, text));
+        return Err(Failure::new(message::NO_TERMINAL, Exit::Usage, text));
     }
     print("\x1b[H\x1b[2J")?;
     loop {
@@ -70,6 +71,7 @@ fn look(config_file: &Path, json: bool) -> Result<(String, Exit), Failure> {
         Ok(status) => status,
         Err(why) if why.kind() == std::io::ErrorKind::NotFound => {
             return Err(Failure::new(
+                message::NOT_RUNNING,
                 Exit::NotRunning,
                 format!(
                     "The daemon is not running, or writes another status.file: there is no {}. \
@@ -81,6 +83,7 @@ fn look(config_file: &Path, json: bool) -> Result<(String, Exit), Failure> {
         }
         Err(why) => {
             return Err(Failure::new(
+                message::STATUS_UNREADABLE,
                 Exit::Failed,
                 format!("Failed to read the status file {}: {why}", file.display()),
             ));
@@ -88,8 +91,8 @@ fn look(config_file: &Path, json: bool) -> Result<(String, Exit), Failure> {
     };
     let running = is_running(&status, queue_dir);
     let text = if json {
-        let mut value =
-            serde_json::to_value(&status).map_err(|why| Failure::new(Exit::Failed, why))?;
+        let mut value = serde_json::to_value(&status)
+            .map_err(|why| Failure::new(message::PRINT_FAILED, Exit::Failed, why))?;
         value["running"] = running.into();
         format!("{value:#}\n")
     } else {
@@ -193,8 +196,10 @@ impl Table<'_> {
                 && integration.lane.reason != "token_refused"
             {
                 let name = &integration.name;
+                let code = token_end_code(u64::try_from(days).unwrap_or(0));
+                let code = code.map_or(String::new(), |code| format!("{code} "));
                 let (end, days) = (seconds(end), count(days, "day"));
-                self.line(2, &format!("{name}: the API token ends in {days}, at {end}"));
+                self.line(2, &format!("{name}: {code}the API token ends in {days}, at {end}"));
             }
         }
     }
@@ -224,7 +229,8 @@ impl Table<'_> {
             self.line(
                 0,
                 &format!(
-                    "Coralogix refused {records}, kept in parked/: s1-coralogix queue parked list."
+                    "{} Coralogix refused {records}: s1-coralogix queue parked list",
+                    message::PARKED
                 ),
             );
         }
@@ -249,7 +255,8 @@ impl Table<'_> {
             self.line(0, &format!("Written to disk since the start: {}{day}.", size(written)));
         }
         if let Some(clock) = status.clock.off() {
-            self.line(0, &format!("This machine's clock is {clock}; set it (NTP)."));
+            let (code, how) = clock;
+            self.line(0, &format!("{code} This machine's clock is {how}; set it (NTP)."));
         }
         if let Some(trouble) = &status.last_trouble {
             let (level, at) = (&trouble.level, seconds(&trouble.at));
@@ -271,7 +278,7 @@ impl Table<'_> {
             true => at(&last.from),
             false => format!("{} to {}", at(&last.from), at(&last.to)),
         };
-        self.line(2, &format!("{}, {range}: {}", last.stream, last.text));
+        self.line(2, &format!("{}, {range}: {} {}", last.stream, last.code, last.text));
     }
 
     /// A name that is too long for its column has a line of its own.
@@ -293,7 +300,8 @@ impl Table<'_> {
         if lane.mood == "healthy" {
             return;
         }
-        let mut text = format!("{whose}{}", lane.text);
+        let code = lane.code.as_deref().map_or(String::new(), |code| format!("{code} "));
+        let mut text = format!("{whose}{code}{}", lane.text);
         if !lane.detail.is_empty() {
             let _ = write!(text, " ({})", lane.detail);
         }

@@ -7,6 +7,7 @@ fn lane(mood: &str, reason: &str, text: &str, detail: &str) -> Lane {
     Lane {
         mood: mood.into(),
         reason: reason.into(),
+        code: (mood != "healthy").then(|| "S1C-E107".into()),
         text: text.into(),
         detail: detail.into(),
         for_seconds: 75,
@@ -72,6 +73,7 @@ fn status() -> Status {
                 from: stamp(),
                 to: Some("2026-01-31T01:00:00.000000Z".into()),
                 reason: "retention".into(),
+                code: "S1C-E122".into(),
                 text: crate::record::GapReason::Retention.explain().into(),
                 ..GapLine::default()
             }],
@@ -107,8 +109,10 @@ fn the_table_fits_80_columns_whatever_is_in_it() {
     assert!(text.contains("up to date "), "{text}");
     assert!(text.contains("takes 1.5 MiB of 1.0 GiB; it is full"), "{text}");
     assert!(text.contains("3 gaps noted: records may be missing"), "{text}");
-    assert!(text.contains("  acme/threats, 2026-01-31T00:00:00Z to 2026-01-31T01:00:00Z: Sen"));
-    assert!(text.contains("refused 1 record, kept in parked/"), "{text}");
+    assert!(
+        text.contains("  acme/threats, 2026-01-31T00:00:00Z to 2026-01-31T01:00:00Z: S1C-E122")
+    );
+    assert!(text.contains("refused 1 record: s1-coralogix queue parked list\n"), "{text}");
     assert!(text.contains("2026-01-31T00:00:00Z, 1h 6m ago."), "{text}");
     assert!(text.contains("clock is 2h behind; set it (NTP)"), "{text}");
     assert!(text.contains("120 records a minute came and 3 went"), "{text}");
@@ -142,8 +146,11 @@ fn a_trouble_of_an_integration_is_told_once() {
     status.integrations[1].name = "beta".to_owned();
     let text = shown(&status, true);
     assert_eq!(text.matches("ends in").count(), 1, "a refused token has ended\n{text}");
-    assert!(text.contains("beta: the API token ends in 1 day, at 2026-01-31T00"), "{text}");
-    let line = "  acme: the API token is refused (HTTP 401: no), for 1m 18s; next try in 9s\n";
+    assert!(
+        text.contains("beta: S1C-E117 the API token ends in 1 day, at 2026-01-31T00"),
+        "{text}"
+    );
+    let line = "  acme: S1C-E107 the API token is refused (HTTP 401: no), for 1m 18s; next try\n";
     assert_eq!(text.matches("is refused").count(), 1, "{text}");
     assert!(text.contains(line), "{text}");
 }

@@ -4,6 +4,7 @@
 //! Never: echoes a text that may hold a password; looks a name up.
 
 use crate::config::units::Misread;
+use crate::message;
 use crate::secret::Secret;
 
 /// Coralogix's regions: the domain and the end of the host name that the browser shows.
@@ -38,11 +39,15 @@ pub fn tenant(text: &str, plain: Plain) -> Result<String, Misread> {
     let address = Address::read(text, HINT)?;
     address.refuse_plain(plain)?;
     if address.host.contains("coralogix") {
-        return Err(Misread::new("this is an address of Coralogix, not of SentinelOne", HINT));
+        return Err(Misread::new(
+            message::TENANT_IS_CORALOGIX,
+            "this is an address of Coralogix, not of SentinelOne",
+            HINT,
+        ));
     }
     if address.scheme.is_none() && !address.host.contains(['.', '[']) {
         let hint = format!("the whole name may be {}.sentinelone.net", address.host);
-        return Err(Misread::new("this is not a whole host name", hint));
+        return Err(Misread::new(message::ADDRESS_MISREAD, "this is not a whole host name", hint));
     }
     Ok(address.origin())
 }
@@ -56,12 +61,13 @@ pub fn coralogix_url(text: &str, plain: Plain) -> Result<String, Misread> {
     let path = address.path.trim_end_matches('/');
     if !INGEST_PATHS.contains(&path) || address.has_query {
         return Err(Misread::new(
+            message::ADDRESS_MISREAD,
             "this address has a path",
             "write scheme and host only; the path of the API is added",
         ));
     }
     if address.scheme.is_none() && !address.host.contains(['.', '[']) {
-        return Err(Misread::new("this is not a whole host name", HINT));
+        return Err(Misread::new(message::ADDRESS_MISREAD, "this is not a whole host name", HINT));
     }
     Ok(address.origin())
 }
@@ -75,18 +81,26 @@ pub fn coralogix_domain(text: &str) -> Result<String, Misread> {
         REGIONS.iter().find(|(domain, _)| domain.split('.').next() == Some(host))
     {
         let hint = format!("write \"{domain}\"");
-        return Err(Misread::new(format!("{host:?} is a region, not a domain"), hint));
+        return Err(Misread::new(
+            message::DOMAIN_MISREAD,
+            format!("{host:?} is a region, not a domain"),
+            hint,
+        ));
     }
     refuse_other_hosts(host)?;
     if address.port.is_some() {
         let hint = "write the whole address as coralogix.url instead";
-        return Err(Misread::new("a domain has no port", hint));
+        return Err(Misread::new(message::DOMAIN_MISREAD, "a domain has no port", hint));
     }
     if !host.contains('.') || host.contains('[') {
-        return Err(Misread::new(format!("{host:?} is not a domain"), HINT));
+        return Err(Misread::new(
+            message::DOMAIN_MISREAD,
+            format!("{host:?} is not a domain"),
+            HINT,
+        ));
     }
     if !INGEST_PATHS.contains(&address.path.trim_end_matches('/')) || address.has_query {
-        return Err(Misread::new("a domain has no path", HINT));
+        return Err(Misread::new(message::DOMAIN_MISREAD, "a domain has no path", HINT));
     }
     Ok(format!("https://ingress.{host}"))
 }
@@ -99,7 +113,11 @@ pub fn proxy(text: &str) -> Result<Secret, Misread> {
     let text = text.trim();
     let (scheme, rest) = split_scheme(text);
     if !scheme.is_none_or(|scheme| scheme.eq_ignore_ascii_case("http")) {
-        return Err(Misread::new("only proxies with an http:// address are supported", HINT));
+        return Err(Misread::new(
+            message::PROXY_MISREAD,
+            "only proxies with an http:// address are supported",
+            HINT,
+        ));
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
     let (user, place) = match authority.rsplit_once('@') {
@@ -107,12 +125,17 @@ pub fn proxy(text: &str) -> Result<Secret, Misread> {
         None => (None, authority),
     };
     // The texts of the inner errors may hold the place, which may be part of a password.
-    let told = |_| Misread::new("this is not the address of a proxy", HINT);
+    let told = |_| Misread::new(message::PROXY_MISREAD, "this is not the address of a proxy", HINT);
     let (host, port) = host_and_port(place, HINT).map_err(told)?;
     let user = user.map(|user| format!("{user}@")).unwrap_or_default();
     let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-    Secret::new(&format!("http://{user}{host}{port}"))
-        .map_err(|_| Misread::new("the address of the proxy has a character no URL has", HINT))
+    Secret::new(&format!("http://{user}{host}{port}")).map_err(|_| {
+        Misread::new(
+            message::PROXY_MISREAD,
+            "the address of the proxy has a character no URL has",
+            HINT,
+        )
+    })
 }
 
 /// Whether a proxy's address holds a password.
@@ -136,15 +159,27 @@ impl<'t> Address<'t> {
         let scheme = scheme.map(str::to_ascii_lowercase);
         if let Some(scheme) = scheme.as_deref().filter(|scheme| !["http", "https"].contains(scheme))
         {
-            return Err(Misread::new(format!("{scheme:?} is not a scheme of the web"), hint));
+            return Err(Misread::new(
+                message::ADDRESS_MISREAD,
+                format!("{scheme:?} is not a scheme of the web"),
+                hint,
+            ));
         }
         let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
         if scheme.is_none() && ["http:", "https:"].contains(&&rest[..end]) {
-            return Err(Misread::new("the scheme must be followed by two slashes", hint));
+            return Err(Misread::new(
+                message::ADDRESS_MISREAD,
+                "the scheme must be followed by two slashes",
+                hint,
+            ));
         }
         let (authority, tail) = rest.split_at(end);
         if text.contains('@') && authority.contains('@') {
-            return Err(Misread::new("a user name or password has no place in this address", hint));
+            return Err(Misread::new(
+                message::ADDRESS_WITH_USER,
+                "a user name or password has no place in this address",
+                hint,
+            ));
         }
         let path = tail.split(['?', '#']).next().unwrap_or("");
         let has_query = path.len() < tail.len();
@@ -157,6 +192,7 @@ impl<'t> Address<'t> {
     fn refuse_plain(&self, plain: Plain) -> Result<(), Misread> {
         if self.scheme.as_deref() == Some("http") && plain == Plain::Refused {
             return Err(Misread::new(
+                message::ADDRESS_PLAIN,
                 "http:// would send the credential unencrypted",
                 "write https://; for tests alone, network.allow_http = true allows it",
             ));
@@ -189,9 +225,15 @@ fn host_and_port(authority: &str, hint: &str) -> Result<(String, Option<u16>), M
         Some("") => None,
         Some(digits) => match digits.parse::<u16>() {
             Ok(port) if port > 0 => Some(port),
-            _ => return Err(Misread::new("the port is not a number from 1 to 65535", hint)),
+            _ => {
+                return Err(Misread::new(
+                    message::ADDRESS_MISREAD,
+                    "the port is not a number from 1 to 65535",
+                    hint,
+                ));
+            }
         },
-        None => return Err(Misread::new("this is not an address", hint)),
+        None => return Err(Misread::new(message::ADDRESS_MISREAD, "this is not an address", hint)),
     };
     if is_host(&host) {
         return Ok((host, port));
@@ -201,7 +243,7 @@ fn host_and_port(authority: &str, hint: &str) -> Result<(String, Option<u16>), M
         true => "the host has a character that no host name has",
         false => "the host has letters beyond ASCII; write it in its xn-- form",
     };
-    Err(Misread::new(problem, hint))
+    Err(Misread::new(message::ADDRESS_MISREAD, problem, hint))
 }
 
 fn is_host(host: &str) -> bool {
@@ -224,17 +266,26 @@ fn refuse_other_hosts(host: &str) -> Result<(), Misread> {
     };
     if let Some((domain, _)) = REGIONS.iter().find(|(_, page)| below(page)) {
         let hint = format!("this team's domain is \"{domain}\"");
-        return Err(Misread::new("this is a page of Coralogix that takes no records", hint));
+        return Err(Misread::new(
+            message::DOMAIN_IS_PAGE,
+            "this is a page of Coralogix that takes no records",
+            hint,
+        ));
     }
     if is_eu1_page(host) {
         return Err(Misread::new(
+            message::DOMAIN_IS_PAGE,
             "this is a page of Coralogix that takes no records",
             "a team at https://TEAM.coralogix.com has the domain \"eu1.coralogix.com\"",
         ));
     }
     if let Some(domain) = host.strip_prefix("api.").filter(|rest| rest.contains("coralogix")) {
         let hint = format!("write coralogix.domain = \"{domain}\"");
-        return Err(Misread::new("this host of Coralogix takes no records", hint));
+        return Err(Misread::new(
+            message::DOMAIN_IS_PAGE,
+            "this host of Coralogix takes no records",
+            hint,
+        ));
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::config::raw::{Given, Raw, Table, Value};
 use crate::config::secrets::SecretNames;
 use crate::config::settings::{Fallback, Setting};
 use crate::config::{Config, Coralogix, Environment, Integration, Network, Queue, Retry};
+use crate::message;
 use crate::record::{Kind, WriteMode};
 use crate::time::Span;
 
@@ -19,7 +20,7 @@ use crate::time::Span;
 pub fn check(raw: &Raw, environment: &Environment) -> (Option<Config>, Vec<Note>) {
     let mut check = Check { notes: raw.notes.clone(), environment };
     let config = check.config(raw);
-    let has_errors = check.notes.iter().any(|note| note.severity == Severity::Error);
+    let has_errors = check.notes.iter().any(|note| note.severity() == Severity::Error);
     assert!(config.is_some() || has_errors, "a config is missing only where an error says why");
     (config.filter(|_| !has_errors), check.notes)
 }
@@ -65,7 +66,13 @@ impl Check<'_> {
             (Some(_), Some(url)) => {
                 let hint = "remove one of them";
                 let problem = "coralogix.domain is given too";
-                self.error(Some(url.key_span.clone()), "coralogix.url", problem, hint);
+                self.note(
+                    message::SETTINGS_EXCLUDE,
+                    Some(url.key_span.clone()),
+                    "coralogix.url",
+                    problem,
+                    hint,
+                );
                 None
             }
             (Some(domain), None) => self.read(domain, address::coralogix_domain),
@@ -73,7 +80,13 @@ impl Check<'_> {
             (None, None) => {
                 let hint = "add your team's domain, such as domain = \"eu2.coralogix.com\"";
                 let problem = "neither domain nor url is given";
-                self.error(scope.span(), "coralogix.domain", problem, hint);
+                self.note(
+                    message::SETTING_MISSING,
+                    scope.span(),
+                    "coralogix.domain",
+                    problem,
+                    hint,
+                );
                 None
             }
         };
@@ -91,7 +104,13 @@ impl Check<'_> {
         let tables: Vec<&Table> = raw.sections("integration").collect();
         if tables.is_empty() {
             let hint = "add [[integration]] with name, tenant and api_token_file";
-            self.error(None, "integration", "there is no integration", hint);
+            self.note(
+                message::INTEGRATION_MISSING,
+                None,
+                "integration",
+                "there is no integration",
+                hint,
+            );
             return None;
         }
         let is_single = tables.len() == 1;
@@ -157,7 +176,13 @@ impl Check<'_> {
             if earlier().any(|other| other.name == one.name) {
                 let problem = format!("another integration is called {:?} too", one.name);
                 let hint = "give each its own name: progress is kept under it";
-                self.error(span_of("name"), "integration.name", problem, hint);
+                self.note(
+                    message::INTEGRATION_TWICE,
+                    span_of("name"),
+                    "integration.name",
+                    problem,
+                    hint,
+                );
             }
             let twin = earlier().find(|other| {
                 other.tenant == one.tenant && other.streams.iter().any(|s| one.streams.contains(s))
@@ -165,7 +190,13 @@ impl Check<'_> {
             if let Some(twin) = twin {
                 let problem = format!("integration {:?} collects from this tenant too", twin.name);
                 let hint = "streams that both have are delivered twice";
-                self.warn(span_of("tenant"), "integration.tenant", problem, hint);
+                self.note(
+                    message::TENANT_TWICE,
+                    span_of("tenant"),
+                    "integration.tenant",
+                    problem,
+                    hint,
+                );
             }
         }
     }
@@ -227,6 +258,12 @@ impl Check<'_> {
             _ => String::new(),
         };
         let hint = format!("raise {}{}{}", high.key, default(low), default(high));
-        self.error(given.map(|given| given.span.clone()), &told.full_name(), problem, &hint);
+        self.note(
+            message::ORDER_WRONG,
+            given.map(|given| given.span.clone()),
+            &told.full_name(),
+            problem,
+            &hint,
+        );
     }
 }

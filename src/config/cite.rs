@@ -8,6 +8,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::message::Code;
+
 /// Cut here, so that a file without line ends can't fill the screen.
 const LINE_CHARS_MAX: usize = 120;
 const MASK: &str = "***";
@@ -24,7 +26,7 @@ pub enum Severity {
 /// Something to be told about one place in the config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    pub severity: Severity,
+    pub code: Code,
     pub file: String,
     /// Both count from 1. A finding about something that is not there stands at 1:1.
     pub line: usize,
@@ -51,7 +53,7 @@ pub(super) struct Cited {
 /// A finding before its place is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Note {
-    pub severity: Severity,
+    pub code: Code,
     pub span: Option<Range<usize>>,
     pub key: String,
     pub problem: String,
@@ -91,11 +93,11 @@ pub(super) enum Hide {
 impl Text<'_> {
     /// Looks up where a note's place is and what its line looks like.
     pub fn cite(&self, note: Note, hide: Hide) -> Finding {
-        let Note { severity, span, key, problem, hint } = note;
+        let Note { code, span, key, problem, hint } = note;
         let file = self.name.to_owned();
         let Some(span) = span else {
             let (line, column, cited) = (1, 1, None);
-            return Finding { severity, file, line, column, key, problem, hint, cited };
+            return Finding { code, file, line, column, key, problem, hint, cited };
         };
         let at = floor_char(self.text, span.start);
         let start = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
@@ -109,7 +111,7 @@ impl Text<'_> {
         };
         let marked = at..span.end.clamp(at, end.max(at));
         let cited = Some(show(self.text, start..end, &marked, &hidden));
-        Finding { severity, file, line, column, key, problem, hint, cited }
+        Finding { code, file, line, column, key, problem, hint, cited }
     }
 
     /// What of a line nobody can vouch for, where the file could not be read.
@@ -184,22 +186,40 @@ fn ceil_char(text: &str, at: usize) -> usize {
     (at..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())
 }
 
+/// The letter of a code says how bad it is.
+fn severity(code: Code) -> Severity {
+    match code.level() {
+        log::Level::Error => Severity::Error,
+        _ => Severity::Warning,
+    }
+}
+
+impl Note {
+    pub fn severity(&self) -> Severity {
+        severity(self.code)
+    }
+}
+
 impl Finding {
+    pub fn severity(&self) -> Severity {
+        severity(self.code)
+    }
+
     /// On one line, for the log.
     pub fn brief(&self) -> String {
-        let Finding { file, line, column, key, problem, .. } = self;
+        let Finding { code, file, line, column, key, problem, .. } = self;
         let hint = self.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!("{file}:{line}:{column}: {key}: {problem}{hint}")
+        format!("{file}:{line}:{column}: {code} {key}: {problem}{hint}")
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
-        if self.severity == Severity::Warning {
+        if self.severity() == Severity::Warning {
             write!(f, "warning: ")?;
         }
-        write!(f, "{}: {}", self.key, self.problem)?;
+        write!(f, "{} {}: {}", self.code, self.key, self.problem)?;
         if let Some(Cited { shown, from, chars }) = &self.cited {
             let number = self.line.to_string();
             let gutter = " ".repeat(number.len());
@@ -251,7 +271,7 @@ mod tests {
             trust,
         };
         let note = Note {
-            severity: Severity::Error,
+            code: crate::message::SETTING_UNKNOWN,
             span: Some(range(marked)),
             key: "k".to_owned(),
             problem: "p".to_owned(),
@@ -267,7 +287,7 @@ mod tests {
             "\"zwölf\"",
             &[],
             Hide::Masks,
-            "c.toml:2:6: k: p\n  2 |  b = \"zwölf\" # x\n    |      ^~~~~~~\n  hint: h",
+            "c.toml:2:6: S1C-E304 k: p\n  2 |  b = \"zwölf\" # x\n    |      ^~~~~~~\n  hint: h",
         );
     }
 
@@ -278,14 +298,14 @@ mod tests {
             "y = 1",
             &["\"abcdefgh\""],
             Hide::Masks,
-            "c.toml:1:29: k: p\n  1 | x = { api_key = ***, y = 1 }\n    |                      ^~~~~\n  hint: h",
+            "c.toml:1:29: S1C-E304 k: p\n  1 | x = { api_key = ***, y = 1 }\n    |                      ^~~~~\n  hint: h",
         );
         check(
             "api_key = \"abcdefgh\"",
             "\"abcdefgh\"",
             &["\"abcdefgh\""],
             Hide::Masks,
-            "c.toml:1:11: k: p\n  1 | api_key = ***\n    |           ^~~\n  hint: h",
+            "c.toml:1:11: S1C-E304 k: p\n  1 | api_key = ***\n    |           ^~~\n  hint: h",
         );
     }
 
@@ -294,7 +314,7 @@ mod tests {
         let cite = |text: &str| {
             let source = Text { name: "c", text, masks: vec![], trust };
             let note = Note {
-                severity: Severity::Error,
+                code: crate::message::SETTING_UNKNOWN,
                 span: Some(text.len()..text.len()),
                 key: "syntax".to_owned(),
                 problem: "p".to_owned(),
@@ -322,7 +342,7 @@ mod tests {
         let text = format!("a = \"{}\" @", "x".repeat(500));
         let source = Text { name: "c", text: &text, masks: vec![], trust };
         let note = Note {
-            severity: Severity::Warning,
+            code: crate::message::TENANT_TWICE,
             span: Some(text.len() - 1..text.len()),
             key: "k".to_owned(),
             problem: "p".to_owned(),
@@ -330,6 +350,6 @@ mod tests {
         };
         let shown = source.cite(note, Hide::Masks).to_string();
         assert!(shown.lines().all(|line| line.chars().count() < 140), "{shown}");
-        assert!(shown.starts_with("c:1:508: warning: k: p"), "{shown}");
+        assert!(shown.starts_with("c:1:508: warning: S1C-W311 k: p"), "{shown}");
     }
 }

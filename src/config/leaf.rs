@@ -6,11 +6,12 @@
 use std::ops::Range;
 
 use crate::config::Environment;
-use crate::config::cite::{Note, Severity};
+use crate::config::cite::Note;
 use crate::config::raw::{Given, Table, Value};
 use crate::config::settings::{self, Fallback, Setting, Shape};
 use crate::config::units::{self, Misread};
 use crate::limits;
+use crate::message::{self, Code};
 use crate::record::Start;
 use crate::time::{Span, Stamp};
 
@@ -50,7 +51,13 @@ impl Check<'_> {
         if given.is_none() {
             let setting = scope.setting(key);
             let hint = format!("add {key} = {}", setting.example);
-            self.error(scope.span(), &setting.full_name(), "it is not given", &hint);
+            self.note(
+                message::SETTING_MISSING,
+                scope.span(),
+                &setting.full_name(),
+                "it is not given",
+                &hint,
+            );
         }
         given
     }
@@ -113,40 +120,21 @@ impl Check<'_> {
             Err(misread) => misread,
         };
         let key = given.setting.full_name();
-        self.error(Some(given.span.clone()), &key, misread.problem, &misread.hint);
+        self.note(misread.code, Some(given.span.clone()), &key, misread.problem, &misread.hint);
         None
     }
 
-    pub fn error(
+    /// Notes what is wrong; by its code it is an error or a warning.
+    pub fn note(
         &mut self,
+        code: Code,
         span: Option<Range<usize>>,
         key: &str,
         problem: impl Into<String>,
         hint: &str,
     ) {
-        self.note(Severity::Error, span, key, problem.into(), hint);
-    }
-
-    pub fn warn(
-        &mut self,
-        span: Option<Range<usize>>,
-        key: &str,
-        problem: impl Into<String>,
-        hint: &str,
-    ) {
-        self.note(Severity::Warning, span, key, problem.into(), hint);
-    }
-
-    fn note(
-        &mut self,
-        severity: Severity,
-        span: Option<Range<usize>>,
-        key: &str,
-        problem: String,
-        hint: &str,
-    ) {
-        let (key, hint) = (key.to_owned(), Some(hint.to_owned()));
-        self.notes.push(Note { severity, span, key, problem, hint });
+        let (key, problem, hint) = (key.to_owned(), problem.into(), Some(hint.to_owned()));
+        self.notes.push(Note { code, span, key, problem, hint });
     }
 }
 
@@ -157,15 +145,23 @@ pub fn name(text: &str) -> Result<String, Misread> {
                         digit, such as \"acme\"";
     let text = text.trim();
     if text.is_empty() {
-        return Err(Misread::new("it is empty", HINT));
+        return Err(Misread::new(message::NAME_MISREAD, "it is empty", HINT));
     }
     if text.len() > limits::INTEGRATION_NAME_BYTES_MAX {
         let max = limits::INTEGRATION_NAME_BYTES_MAX;
-        return Err(Misread::new(format!("it is longer than {max} characters"), HINT));
+        return Err(Misread::new(
+            message::NAME_MISREAD,
+            format!("it is longer than {max} characters"),
+            HINT,
+        ));
     }
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     if !text.bytes().all(is_plain) || !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        return Err(Misread::new(format!("{text:?} is not a plain name"), HINT));
+        return Err(Misread::new(
+            message::NAME_MISREAD,
+            format!("{text:?} is not a plain name"),
+            HINT,
+        ));
     }
     Ok(text.to_owned())
 }
@@ -173,13 +169,25 @@ pub fn name(text: &str) -> Result<String, Misread> {
 fn label(text: &str, bytes_max: usize) -> Result<String, Misread> {
     let text = text.trim();
     if text.is_empty() {
-        return Err(Misread::new("it is empty", "Coralogix refuses records without it"));
+        return Err(Misread::new(
+            message::LABEL_MISREAD,
+            "it is empty",
+            "Coralogix refuses records without it",
+        ));
     }
     if text.len() > bytes_max {
-        return Err(Misread::new(format!("it is longer than {bytes_max} bytes"), "shorten it"));
+        return Err(Misread::new(
+            message::LABEL_MISREAD,
+            format!("it is longer than {bytes_max} bytes"),
+            "shorten it",
+        ));
     }
     if text.chars().any(char::is_control) {
-        return Err(Misread::new("it has a control character", "write plain text"));
+        return Err(Misread::new(
+            message::LABEL_MISREAD,
+            "it has a control character",
+            "write plain text",
+        ));
     }
     Ok(text.to_owned())
 }
@@ -187,11 +195,15 @@ fn label(text: &str, bytes_max: usize) -> Result<String, Misread> {
 fn path(text: &str) -> Result<String, Misread> {
     const HINT: &str = "write the whole path, beginning with /";
     if text.contains('\0') {
-        return Err(Misread::new("a path has no NUL character", HINT));
+        return Err(Misread::new(message::PATH_MISREAD, "a path has no NUL character", HINT));
     }
     match text.starts_with('/') {
         true => Ok(text.to_owned()),
-        false => Err(Misread::new(format!("{text:?} is not an absolute path"), HINT)),
+        false => Err(Misread::new(
+            message::PATH_MISREAD,
+            format!("{text:?} is not an absolute path"),
+            HINT,
+        )),
     }
 }
 
@@ -202,6 +214,7 @@ fn choice(text: &str, words: &[&str]) -> Result<String, Misread> {
     }
     let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
     Err(Misread::new(
+        message::CHOICE_MISREAD,
         format!("{text:?} is none of its words"),
         format!("write one of {}", quoted.join(", ")),
     ))
@@ -220,6 +233,7 @@ fn start(text: &str) -> Result<Start, Misread> {
     };
     match is_odd {
         true => Err(Misread::new(
+            message::START_MISREAD,
             format!("{text:?} can't be where the records of a tenant begin"),
             "write a time from 2013 on, or how long ago, such as \"24h\"",
         )),
@@ -229,7 +243,7 @@ fn start(text: &str) -> Result<Start, Misread> {
 
 fn too(what: &str, bound: String) -> Misread {
     let side = if ["short", "small"].contains(&what) { "least" } else { "most" };
-    Misread::new(format!("it is too {what}"), format!("at {side} {bound:?}"))
+    Misread::new(message::OUT_OF_RANGE, format!("it is too {what}"), format!("at {side} {bound:?}"))
 }
 
 fn default_text(setting: &Setting) -> &'static str {

@@ -7,6 +7,7 @@ use crate::config::raw::Value;
 use crate::config::settings::Shape;
 use crate::config::units::{self, Misread};
 use crate::config::{Delivery, Polling, suggest};
+use crate::message;
 use crate::record::Kind;
 use crate::window::Windows;
 
@@ -29,12 +30,16 @@ impl Check<'_> {
             let rate = units::rate(text)?;
             let bound = |bytes| format!("\"{}/s\"", units::of_size(bytes));
             match setting.shape {
-                Shape::Rate { min, .. } if rate < min => {
-                    Err(Misread::new("it is too slow", format!("at least {}", bound(min))))
-                }
-                Shape::Rate { max, .. } if rate > max => {
-                    Err(Misread::new("it is too fast", format!("at most {}", bound(max))))
-                }
+                Shape::Rate { min, .. } if rate < min => Err(Misread::new(
+                    message::OUT_OF_RANGE,
+                    "it is too slow",
+                    format!("at least {}", bound(min)),
+                )),
+                Shape::Rate { max, .. } if rate > max => Err(Misread::new(
+                    message::OUT_OF_RANGE,
+                    "it is too fast",
+                    format!("at most {}", bound(max)),
+                )),
                 _ => Ok(rate),
             }
         };
@@ -47,13 +52,19 @@ impl Check<'_> {
         let key = given.setting.full_name();
         if texts.is_empty() {
             let hint = "remove the line if it is to be always, or write [\"22:00-06:00\"]";
-            self.error(Some(given.span.clone()), &key, "there is no window in it", hint);
+            self.note(
+                message::WINDOW_MISREAD,
+                Some(given.span.clone()),
+                &key,
+                "there is no window in it",
+                hint,
+            );
         }
         let mut windows = vec![];
         for (text, span) in texts {
             match units::window(text) {
                 Ok(window) => windows.push(window),
-                Err(why) => self.error(Some(span.clone()), &key, why.problem, &why.hint),
+                Err(why) => self.note(why.code, Some(span.clone()), &key, why.problem, &why.hint),
             }
         }
         Windows(windows)
@@ -66,21 +77,39 @@ impl Check<'_> {
         let key = given.setting.full_name();
         let Value::List(names) = &given.value else { return Vec::new() };
         if names.is_empty() {
-            self.error(Some(given.span.clone()), &key, "there is no stream in it", HINT);
+            self.note(
+                message::STREAM_MISREAD,
+                Some(given.span.clone()),
+                &key,
+                "there is no stream in it",
+                HINT,
+            );
         }
         let mut kinds = Vec::new();
         for (name, span) in names {
             match Kind::from_name(name) {
                 Some(kind) if kinds.contains(&kind) => {
                     let problem = format!("{name:?} stands twice");
-                    self.error(Some(span.clone()), &key, problem, "remove one of them");
+                    self.note(
+                        message::STREAM_MISREAD,
+                        Some(span.clone()),
+                        &key,
+                        problem,
+                        "remove one of them",
+                    );
                 }
                 Some(kind) => kinds.push(kind),
                 None => {
                     let hint = suggest::nearest(name, Kind::ALL.map(Kind::name))
                         .map(|known| format!("did you mean {known:?}?"));
                     let problem = format!("{name:?} is not a stream");
-                    self.error(Some(span.clone()), &key, problem, hint.as_deref().unwrap_or(HINT));
+                    self.note(
+                        message::STREAM_MISREAD,
+                        Some(span.clone()),
+                        &key,
+                        problem,
+                        hint.as_deref().unwrap_or(HINT),
+                    );
                 }
             }
         }

@@ -9,9 +9,10 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::config::cite::{Note, Severity};
+use crate::config::cite::Note;
 use crate::config::settings::{self, SECTIONS, Section, Setting, Shape};
 use crate::config::suggest;
+use crate::message::{self, Code};
 
 /// What was typed, section by section.
 pub struct Raw {
@@ -61,9 +62,16 @@ impl Raw {
         self.tables.iter().filter(move |table| table.section.name == name)
     }
 
-    fn note(&mut self, span: Range<usize>, key: &str, problem: String, hint: Option<String>) {
-        let (severity, span, key) = (Severity::Error, Some(span), key.to_owned());
-        self.notes.push(Note { severity, span, key, problem, hint });
+    fn note(
+        &mut self,
+        code: Code,
+        span: Range<usize>,
+        key: &str,
+        problem: String,
+        hint: Option<String>,
+    ) {
+        let (span, key) = (Some(span), key.to_owned());
+        self.notes.push(Note { code, span, key, problem, hint });
     }
 }
 
@@ -84,7 +92,13 @@ pub fn read(text: &str) -> Result<Raw, Vec<Note>> {
                     true => "there is no such section",
                     false => "no setting stands outside a section",
                 };
-                raw.note(key.span(), key.get_ref(), problem.to_owned(), hint);
+                raw.note(
+                    message::SECTION_UNKNOWN,
+                    key.span(),
+                    key.get_ref(),
+                    problem.to_owned(),
+                    hint,
+                );
             }
         }
     }
@@ -101,7 +115,7 @@ fn syntax(text: &str, error: toml::de::Error) -> Note {
     let key = line.split(|c: char| c == '=' || c.is_whitespace()).next().unwrap_or("");
     let setting = settings::SETTINGS.iter().find(|setting| setting.key == key);
     Note {
-        severity: Severity::Error,
+        code: message::CONFIG_SYNTAX,
         span: Some(span),
         key: "syntax".to_owned(),
         problem: error.message().to_owned(),
@@ -125,20 +139,32 @@ fn read_section(
                     None => {
                         mask_all(raw, element);
                         let problem = format!("each must be a section [[{name}]]");
-                        raw.note(element.span(), name, problem, None);
+                        raw.note(message::SECTION_SHAPE, element.span(), name, problem, None);
                     }
                 }
             }
         }
         (DeValue::Table(table), true) => {
             let hint = Some(format!("write [[{name}]], with two brackets on each side"));
-            raw.note(span.clone(), name, "this section can be repeated".to_owned(), hint);
+            raw.note(
+                message::SECTION_SHAPE,
+                span.clone(),
+                name,
+                "this section can be repeated".to_owned(),
+                hint,
+            );
             read_table(raw, section, span, table);
         }
         _ => {
             mask_all(raw, value);
             let hint = Some(format!("write [{name}], with one bracket on each side"));
-            raw.note(span, name, "this is a section that stands once".to_owned(), hint);
+            raw.note(
+                message::SECTION_SHAPE,
+                span,
+                name,
+                "this is a section that stands once".to_owned(),
+                hint,
+            );
         }
     }
 }
@@ -151,7 +177,13 @@ fn read_table(raw: &mut Raw, section: &'static Section, span: Range<usize>, tabl
             mask_all(raw, value);
             let full = format!("{}.{name}", section.name);
             let hint = hint_for_key(section.name, name);
-            raw.note(key.span(), &full, "there is no such setting".to_owned(), hint);
+            raw.note(
+                message::SETTING_UNKNOWN,
+                key.span(),
+                &full,
+                "there is no such setting".to_owned(),
+                hint,
+            );
             continue;
         };
         if is_secret(setting, value.get_ref()) {
@@ -201,7 +233,7 @@ fn read_value(raw: &mut Raw, setting: &Setting, value: &Spanned<DeValue<'_>>) ->
     };
     let problem = format!("this must be {wanted}, and is {}", kind_of(value.get_ref()));
     let hint = format!("for example: {} = {example}", setting.key);
-    raw.note(value.span(), &setting.full_name(), problem, Some(hint));
+    raw.note(message::VALUE_TYPE, value.span(), &setting.full_name(), problem, Some(hint));
     Value::Unusable
 }
 

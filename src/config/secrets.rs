@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::config::SecretSource;
 use crate::config::leaf::{Check, Scope};
 use crate::config::raw::{Given, Value};
+use crate::message;
 use crate::secret::{NotASecret, Secret};
 
 /// Where systemd puts a unit's credentials; taken when the variable is not set, as it is not for
@@ -30,7 +31,13 @@ impl Check<'_> {
             (Some(_), Some(inline)) => {
                 let key = inline.setting.full_name();
                 let problem = format!("{full} is given too");
-                self.error(Some(inline.key_span.clone()), &key, problem, "remove one of them");
+                self.note(
+                    message::SETTINGS_EXCLUDE,
+                    Some(inline.key_span.clone()),
+                    &key,
+                    problem,
+                    "remove one of them",
+                );
                 return None;
             }
             (Some(file), None) => self.secret_file(file, names),
@@ -39,7 +46,13 @@ impl Check<'_> {
         };
         if names.from_environment.is_some() {
             let problem = format!("{} is set in the environment and not used", names.variable);
-            self.warn(scope.span(), &full, problem, "the config comes first; unset one of them");
+            self.note(
+                message::SECRET_UNUSED,
+                scope.span(),
+                &full,
+                problem,
+                "the config comes first; unset one of them",
+            );
         }
         source
     }
@@ -57,10 +70,11 @@ impl Check<'_> {
             if directory.is_none() {
                 let problem = "CREDENTIALS_DIRECTORY is not set";
                 let hint = format!("only systemd sets it; {SYSTEMD_CREDENTIALS} is taken instead");
-                self.warn(span(), &key, problem, &hint);
+                self.note(message::CREDENTIALS_UNSET, span(), &key, problem, &hint);
             }
             if name.is_empty() || name.contains(['/', '\0']) {
-                self.error(
+                self.note(
+                    message::SECRET_PATH_MISREAD,
                     span(),
                     &key,
                     "this is not the name of a credential",
@@ -78,7 +92,13 @@ impl Check<'_> {
             "write a path that begins with / or $CREDENTIALS_DIRECTORY/; the secret itself is {}",
             names.inline
         );
-        self.error(span(), &key, "this is not an absolute path", &hint);
+        self.note(
+            message::SECRET_PATH_MISREAD,
+            span(),
+            &key,
+            "this is not an absolute path",
+            &hint,
+        );
         None
     }
 
@@ -90,7 +110,8 @@ impl Check<'_> {
             Ok(secret) => Some(SecretSource::Inline(secret)),
             Err(why) => {
                 let hint = "it must be the key or token alone, without a name before it";
-                self.error(
+                self.note(
+                    message::SECRET_MISREAD,
                     Some(given.span.clone()),
                     &given.setting.full_name(),
                     why.to_string(),
@@ -114,7 +135,13 @@ impl Check<'_> {
             }
             Some(Err(why)) => {
                 let problem = format!("{} in the environment is no secret: {why}", names.variable);
-                self.error(scope.span(), &full, problem, "set it to the key or token alone");
+                self.note(
+                    message::SECRET_MISREAD,
+                    scope.span(),
+                    &full,
+                    problem,
+                    "set it to the key or token alone",
+                );
                 None
             }
             None => {
@@ -124,7 +151,7 @@ impl Check<'_> {
                     true => "S1_API_TOKEN counts only where there is a single integration".into(),
                     false => format!("add {} = {}", names.file, scope.setting(names.file).example),
                 };
-                self.error(scope.span(), &full, "it is not given", &hint);
+                self.note(message::SETTING_MISSING, scope.span(), &full, "it is not given", &hint);
                 None
             }
         }
@@ -139,11 +166,11 @@ impl Check<'_> {
         if mode & 0o007 != 0 {
             let problem =
                 format!("{what} stands in a file that everyone can read (mode {mode:04o})");
-            self.error(span, &key, problem, hint.trim_end());
+            self.note(message::SECRET_IN_OPEN_FILE, span, &key, problem, hint.trim_end());
         } else if mode & 0o070 != 0 {
             let problem =
                 format!("{what} stands in a file that its group can read (mode {mode:04o})");
-            self.warn(span, &key, problem, hint.trim_end());
+            self.note(message::SECRET_IN_GROUP_FILE, span, &key, problem, hint.trim_end());
         }
     }
 }

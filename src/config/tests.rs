@@ -142,23 +142,23 @@ api_token_file = "/t"
 poll_interval = "60"
 streams = ["threats", "threat"]
 "#;
-    let expected = r#"c.toml:1:2: coralogix.domain: neither domain nor url is given
+    let expected = r#"c.toml:1:2: S1C-E307 coralogix.domain: neither domain nor url is given
   1 | [coralogix]
     |  ^~~~~~~~~
   hint: add your team's domain, such as domain = "eu2.coralogix.com"
-c.toml:2:1: coralogix.domian: there is no such setting
+c.toml:2:1: S1C-E304 coralogix.domian: there is no such setting
   2 | domian = ***
     | ^~~~~~
   hint: did you mean domain?
-c.toml:7:12: queue.min_free: this must be a text in quotes, and is a number without a unit
+c.toml:7:12: S1C-E306 queue.min_free: this must be a text in quotes, and is a number without a unit
   7 | min_free = 64
     |            ^~
   hint: for example: min_free = "64MiB"
-c.toml:13:17: integration.poll_interval: "60" has no unit
+c.toml:13:17: S1C-E312 integration.poll_interval: "60" has no unit
   13 | poll_interval = "60"
      |                 ^~~~
   hint: write a whole number and one unit of ms, s, m, h or d, such as "60s" or "5m"
-c.toml:14:23: integration.streams: "threat" is not a stream
+c.toml:14:23: S1C-E318 integration.streams: "threat" is not a stream
   14 | streams = ["threats", "threat"]
      |                       ^~~~~~~~
   hint: did you mean "threats"?"#;
@@ -169,9 +169,9 @@ c.toml:14:23: integration.streams: "threat" is not a stream
 fn an_empty_config_says_what_is_missing() {
     let told = told("", &Environment::default());
     for part in [
-        "c.toml:1:1: coralogix.domain: neither domain nor url is given",
-        "c.toml:1:1: coralogix.api_key_file: it is not given",
-        "c.toml:1:1: integration: there is no integration",
+        "c.toml:1:1: S1C-E307 coralogix.domain: neither domain nor url is given",
+        "c.toml:1:1: S1C-E307 coralogix.api_key_file: it is not given",
+        "c.toml:1:1: S1C-E309 integration: there is no integration",
     ] {
         assert!(told.contains(part), "{told}");
     }
@@ -234,10 +234,13 @@ fn names_are_plain_and_differ() {
     let other = TEN_LINES.split_once("[[").map(|(_, rest)| format!("[[{rest}")).unwrap();
     let told = told(&format!("{TEN_LINES}{other}"), &Environment::default());
     assert!(
-        told.contains("c.toml:11:8: integration.name: another integration is called"),
+        told.contains("c.toml:11:8: S1C-E310 integration.name: another integration is called"),
         "{told}"
     );
-    assert!(told.contains("warning: integration.tenant: integration \"acme\" collects"), "{told}");
+    assert!(
+        told.contains("warning: S1C-W311 integration.tenant: integration \"acme\" collects"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -258,12 +261,14 @@ fn an_inline_secret_wants_a_private_file() {
     };
     assert_eq!(with(0o100_600), "");
     assert!(
-        with(0o100_640)
-            .contains("warning: coralogix.api_key: a secret stands in a file that its group")
+        with(0o100_640).contains(
+            "warning: S1C-W334 coralogix.api_key: a secret stands in a file that its group"
+        )
     );
     assert!(
-        with(0o100_644)
-            .contains("4:11: coralogix.api_key: a secret stands in a file that everyone can")
+        with(0o100_644).contains(
+            "4:11: S1C-E333 coralogix.api_key: a secret stands in a file that everyone can"
+        )
     );
     assert!(!with(0o100_644).contains("s3cret"));
 }

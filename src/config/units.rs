@@ -3,6 +3,7 @@
 //! Promises: what is read is exact and what is written by `of_span` and `of_size` reads back as
 //! the same value. Never: guesses a missing unit.
 
+use crate::message::{self, Code};
 use crate::record::Start;
 use crate::time::{Span, Stamp};
 use crate::window::Window;
@@ -10,13 +11,14 @@ use crate::window::Window;
 /// Why a text is not the value it should be, and how it should look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misread {
+    pub code: Code,
     pub problem: String,
     pub hint: String,
 }
 
 impl Misread {
-    pub fn new(problem: impl Into<String>, hint: impl Into<String>) -> Misread {
-        Misread { problem: problem.into(), hint: hint.into() }
+    pub fn new(code: Code, problem: impl Into<String>, hint: impl Into<String>) -> Misread {
+        Misread { code, problem: problem.into(), hint: hint.into() }
     }
 }
 
@@ -41,13 +43,20 @@ const SIZE_HINT: &str = "write a whole number and a unit, such as \"1GiB\", \"64
 
 /// Reads `200ms`, `60s`, `5m`, `24h`, `7d`.
 pub fn span(text: &str) -> Result<Span, Misread> {
-    let (number, unit) = number_and_unit(text, "a length of time", SPAN_HINT)?;
+    let (number, unit) =
+        number_and_unit(message::SPAN_MISREAD, text, "a length of time", SPAN_HINT)?;
     let Some((_, ms)) = SPAN_UNITS.iter().find(|(name, _)| *name == unit) else {
-        return Err(Misread::new(format!("{unit:?} is not a unit of time"), SPAN_HINT));
+        return Err(Misread::new(
+            message::SPAN_MISREAD,
+            format!("{unit:?} is not a unit of time"),
+            SPAN_HINT,
+        ));
     };
     match number.checked_mul(*ms) {
         Some(ms) => Ok(Span::ms(ms)),
-        None => Err(Misread::new(format!("{text:?} is too long"), SPAN_HINT)),
+        None => {
+            Err(Misread::new(message::SPAN_MISREAD, format!("{text:?} is too long"), SPAN_HINT))
+        }
     }
 }
 
@@ -56,14 +65,20 @@ pub fn size(text: &str) -> Result<u64, Misread> {
     if text.trim() == "0" {
         return Ok(0);
     }
-    let (number, unit) = number_and_unit(text, "a size", SIZE_HINT)?;
+    let (number, unit) = number_and_unit(message::SIZE_MISREAD, text, "a size", SIZE_HINT)?;
     let Some((_, bytes)) = SIZE_UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))
     else {
-        return Err(Misread::new(format!("{unit:?} is not a unit of size"), SIZE_HINT));
+        return Err(Misread::new(
+            message::SIZE_MISREAD,
+            format!("{unit:?} is not a unit of size"),
+            SIZE_HINT,
+        ));
     };
     match number.checked_mul(*bytes) {
         Some(bytes) => Ok(bytes),
-        None => Err(Misread::new(format!("{text:?} is too large"), SIZE_HINT)),
+        None => {
+            Err(Misread::new(message::SIZE_MISREAD, format!("{text:?} is too large"), SIZE_HINT))
+        }
     }
 }
 
@@ -71,8 +86,13 @@ pub fn size(text: &str) -> Result<u64, Misread> {
 pub fn rate(text: &str) -> Result<u64, Misread> {
     const HINT: &str = "write a size for each second, such as \"256KiB/s\"";
     match text.trim().strip_suffix("/s") {
-        Some(bytes) => size(bytes).map_err(|misread| Misread::new(misread.problem, HINT)),
-        None => Err(Misread::new(format!("{text:?} is not a size for each second"), HINT)),
+        Some(bytes) => size(bytes)
+            .map_err(|misread| Misread::new(message::RATE_MISREAD, misread.problem, HINT)),
+        None => Err(Misread::new(
+            message::RATE_MISREAD,
+            format!("{text:?} is not a size for each second"),
+            HINT,
+        )),
     }
 }
 
@@ -92,8 +112,13 @@ pub fn window(text: &str) -> Result<Window, Misread> {
         let (from, to) = text.split_once('-')?;
         Window::new(minutes(from)?, minutes(to)?)
     };
-    read(text)
-        .ok_or_else(|| Misread::new(format!("{text:?} is not a window from hh:mm to hh:mm"), HINT))
+    read(text).ok_or_else(|| {
+        Misread::new(
+            message::WINDOW_MISREAD,
+            format!("{text:?} is not a window from hh:mm to hh:mm"),
+            HINT,
+        )
+    })
 }
 
 /// Reads `now`, a length of time before now, or an RFC 3339 time.
@@ -108,11 +133,14 @@ pub fn start(text: &str) -> Result<Start, Misread> {
     }
     if text.contains(['-', ':']) {
         return Err(Misread::new(
+            message::START_MISREAD,
             format!("{text:?} is not an RFC 3339 time with date, time of day and zone"),
             HINT,
         ));
     }
-    span(text).map(Start::Ago).map_err(|misread| Misread::new(misread.problem, HINT))
+    span(text)
+        .map(Start::Ago)
+        .map_err(|misread| Misread::new(message::START_MISREAD, misread.problem, HINT))
 }
 
 /// A span as the config would have it: the largest unit that divides it.
@@ -136,22 +164,27 @@ pub fn of_size(bytes: u64) -> String {
     format!("{}{name}", bytes / unit)
 }
 
-fn number_and_unit<'t>(text: &'t str, what: &str, hint: &str) -> Result<(u64, &'t str), Misread> {
+fn number_and_unit<'t>(
+    code: Code,
+    text: &'t str,
+    what: &str,
+    hint: &str,
+) -> Result<(u64, &'t str), Misread> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = (&text[..end], text[end..].trim_start());
     if digits.is_empty() {
-        return Err(Misread::new(format!("{text:?} is not {what}"), hint));
+        return Err(Misread::new(code, format!("{text:?} is not {what}"), hint));
     }
     if unit.is_empty() {
-        return Err(Misread::new(format!("{text:?} has no unit"), hint));
+        return Err(Misread::new(code, format!("{text:?} has no unit"), hint));
     }
     if unit.starts_with(['.', ',']) {
-        return Err(Misread::new(format!("{text:?} is not a whole number"), hint));
+        return Err(Misread::new(code, format!("{text:?} is not a whole number"), hint));
     }
     match digits.parse() {
         Ok(number) => Ok((number, unit)),
-        Err(_) => Err(Misread::new(format!("{text:?} is too large"), hint)),
+        Err(_) => Err(Misread::new(code, format!("{text:?} is too large"), hint)),
     }
 }
 

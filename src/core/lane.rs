@@ -4,6 +4,7 @@
 //! `retry.min`, and Retry-After is never undercut (keeps P6).
 
 use crate::limits;
+use crate::message::{self, Code};
 use crate::prng::Prng;
 use crate::record::NetTrouble;
 use crate::time::{Due, Mono, Span};
@@ -130,6 +131,31 @@ impl Why {
             Why::DiskLow => "the disk is full; polling waits for space",
             Why::StoreTrouble => "the queue can't be written",
         }
+    }
+
+    /// What it is looked up by; `None` where all is well.
+    pub fn message(self) -> Option<Code> {
+        Some(match self {
+            Why::Starting
+            | Why::Working
+            | Why::PollInterval
+            | Why::NothingToSend
+            | Why::Window
+            | Why::MaxRate => return None,
+            Why::Busy => message::BUSY,
+            Why::Unreachable => message::UNREACHABLE,
+            Why::BrokenAnswer => message::BROKEN_ANSWER,
+            Why::QueryRefused => message::QUERY_REFUSED,
+            Why::Misdirected => message::MISDIRECTED,
+            Why::SecretUnreadable => message::SECRET_UNREADABLE,
+            Why::TokenRefused => message::TOKEN_REFUSED,
+            Why::PermissionMissing => message::PERMISSION_MISSING,
+            Why::KeyRefused => message::KEY_REFUSED,
+            Why::RefusesEverything => message::REFUSES_EVERYTHING,
+            Why::QueueFull => message::QUEUE_FULL,
+            Why::DiskLow => message::DISK_LOW,
+            Why::StoreTrouble => message::STORE_TROUBLE,
+        })
     }
 
     pub fn mood(self) -> Mood {

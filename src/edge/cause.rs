@@ -1,7 +1,9 @@
-//! Why a step of `check` failed or wants a look: a stable code each, whose turn it is, and what it
-//! means. docs/CHECK.md lists them; a test compares.
+//! Why a step of `check` failed or wants a look: a stable word each, whose turn it is, and its message.
+//! docs/CHECK.md lists them; a test compares.
 //!
 //! Promises: a code never changes its meaning. Never: words for one case; those are the step's.
+
+use crate::message::{self, Code};
 
 /// Whose turn it is after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +21,11 @@ pub enum Fault {
 }
 
 macro_rules! causes {
-    ($($name:ident $code:literal $fault:ident $meaning:literal,)*) => {
+    ($($name:ident $code:literal $fault:ident $message:ident,)*) => {
         /// Why a step failed, or why it passed with a warning.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Cause {
-            $(#[doc = $meaning] $name,)*
+            $($name,)*
         }
 
         impl Cause {
@@ -38,52 +40,52 @@ macro_rules! causes {
                 match self { $(Cause::$name => Fault::$fault,)* }
             }
 
-            /// In a few words, for the table of causes.
-            pub fn meaning(self) -> &'static str {
-                match self { $(Cause::$name => $meaning,)* }
+            /// What it is looked up by; there it says what it means.
+            pub fn message(self) -> Code {
+                match self { $(Cause::$name => message::$message,)* }
             }
         }
     };
 }
 
 causes! {
-    ConfigInvalid "config_invalid" Config "the config can't be read or does not make sense",
-    QueueUnusable "queue_unusable" Config "the queue's directory can't be used",
-    QueueLowRoom "queue_low_room" Warning "less is free than queue.min_free",
-    StatusUnwritable "status_unwritable" Warning "the status file can't be written",
-    ClockBeforeBuild "clock_before_build" Warning "the clock is before the program's own date",
-    SecretUnreadable "secret_unreadable" Config "a token or key can't be read",
-    SecretExposed "secret_exposed" Warning "everyone on the machine can read a secret",
-    NameNotResolved "name_not_resolved" Unreachable "the host name has no address",
-    NoRoute "no_route" Unreachable "the network has no way to the host",
-    ConnectionRefused "connection_refused" Unreachable "nothing listens at this address",
-    ConnectTimeout "connect_timeout" Unreachable "connecting got no answer",
-    ConnectFailed "connect_failed" Unreachable "connecting failed in another way",
-    ProxyUnreachable "proxy_unreachable" Unreachable "the proxy can't be reached",
-    ProxyAuthentication "proxy_authentication" Refused "the proxy wants a name and password (407)",
-    ProxyForbids "proxy_forbids" Unreachable "the proxy does not allow this host (403)",
-    ProxyRefuses "proxy_refuses" Unreachable "the proxy opens no tunnel",
-    TlsUntrusted "tls_untrusted" Unreachable "an authority that is not known signed the certificate",
-    CertificateExpired "certificate_expired" Unreachable "the certificate has ended",
-    CertificateNotYetValid "certificate_not_yet_valid" Unreachable "the certificate has not begun",
-    ClockAhead "clock_ahead" Unreachable "the clock is ahead, so a good certificate looks ended",
-    ClockBehind "clock_behind" Unreachable "the clock is behind, so a good certificate looks too new",
-    CertificateOtherName "certificate_other_name" Unreachable "the certificate is for another host",
-    TlsFailed "tls_failed" Unreachable "TLS failed in another way",
-    NoAnswer "no_answer" Unreachable "connected, but no answer came in time",
-    ConnectionBroken "connection_broken" Unreachable "the connection ended within the answer",
-    ClockOff "clock_off" Warning "the clock is minutes off",
-    LoginPage "login_page" Config "the tenant's address answers with a web page",
-    NotAConsole "not_a_console" Config "the tenant's address is not that of a console",
-    TokenRefused "token_refused" Refused "SentinelOne does not accept the token",
-    PermissionMissing "permission_missing" Refused "the token may not read this stream",
-    QueryRefused "query_refused" Unknown "SentinelOne refuses the query",
-    TokenEndsSoon "token_ends_soon" Warning "the token ends within 30 days",
-    NotAnIngress "not_an_ingress" Config "the Coralogix address takes no logs",
-    KeyUnknown "key_unknown" Refused "Coralogix does not know the key (401): mistyped, or of another region",
-    KeyWrongKind "key_wrong_kind" Refused "Coralogix knows the key, but it may not send data (403)",
-    Busy "busy" Unreachable "the service asks to come back later",
-    UnknownAnswer "unknown_answer" Unknown "an answer that says nothing known",
+    ConfigInvalid "config_invalid" Config CHECK_CONFIG_INVALID,
+    QueueUnusable "queue_unusable" Config CHECK_QUEUE_UNUSABLE,
+    QueueLowRoom "queue_low_room" Warning CHECK_QUEUE_LOW_ROOM,
+    StatusUnwritable "status_unwritable" Warning CHECK_STATUS_UNWRITABLE,
+    ClockBeforeBuild "clock_before_build" Warning CHECK_CLOCK_BEFORE_BUILD,
+    SecretUnreadable "secret_unreadable" Config CHECK_SECRET_UNREADABLE,
+    SecretExposed "secret_exposed" Warning CHECK_SECRET_EXPOSED,
+    NameNotResolved "name_not_resolved" Unreachable CHECK_NAME_NOT_RESOLVED,
+    NoRoute "no_route" Unreachable CHECK_NO_ROUTE,
+    ConnectionRefused "connection_refused" Unreachable CHECK_CONNECTION_REFUSED,
+    ConnectTimeout "connect_timeout" Unreachable CHECK_CONNECT_TIMEOUT,
+    ConnectFailed "connect_failed" Unreachable CHECK_CONNECT_FAILED,
+    ProxyUnreachable "proxy_unreachable" Unreachable CHECK_PROXY_UNREACHABLE,
+    ProxyAuthentication "proxy_authentication" Refused CHECK_PROXY_AUTHENTICATION,
+    ProxyForbids "proxy_forbids" Unreachable CHECK_PROXY_FORBIDS,
+    ProxyRefuses "proxy_refuses" Unreachable CHECK_PROXY_REFUSES,
+    TlsUntrusted "tls_untrusted" Unreachable CHECK_TLS_UNTRUSTED,
+    CertificateExpired "certificate_expired" Unreachable CHECK_CERTIFICATE_EXPIRED,
+    CertificateNotYetValid "certificate_not_yet_valid" Unreachable CHECK_CERTIFICATE_NOT_YET_VALID,
+    ClockAhead "clock_ahead" Unreachable CHECK_CLOCK_AHEAD,
+    ClockBehind "clock_behind" Unreachable CHECK_CLOCK_BEHIND,
+    CertificateOtherName "certificate_other_name" Unreachable CHECK_CERTIFICATE_OTHER_NAME,
+    TlsFailed "tls_failed" Unreachable CHECK_TLS_FAILED,
+    NoAnswer "no_answer" Unreachable CHECK_NO_ANSWER,
+    ConnectionBroken "connection_broken" Unreachable CHECK_CONNECTION_BROKEN,
+    ClockOff "clock_off" Warning CHECK_CLOCK_OFF,
+    LoginPage "login_page" Config CHECK_LOGIN_PAGE,
+    NotAConsole "not_a_console" Config CHECK_NOT_A_CONSOLE,
+    TokenRefused "token_refused" Refused CHECK_TOKEN_REFUSED,
+    PermissionMissing "permission_missing" Refused CHECK_PERMISSION_MISSING,
+    QueryRefused "query_refused" Unknown CHECK_QUERY_REFUSED,
+    TokenEndsSoon "token_ends_soon" Warning CHECK_TOKEN_ENDS_SOON,
+    NotAnIngress "not_an_ingress" Config CHECK_NOT_AN_INGRESS,
+    KeyUnknown "key_unknown" Refused CHECK_KEY_UNKNOWN,
+    KeyWrongKind "key_wrong_kind" Refused CHECK_KEY_WRONG_KIND,
+    Busy "busy" Unreachable CHECK_BUSY,
+    UnknownAnswer "unknown_answer" Unknown CHECK_UNKNOWN_ANSWER,
 }
 
 #[cfg(test)]
@@ -95,7 +97,16 @@ mod tests {
         for (nth, cause) in Cause::ALL.iter().enumerate() {
             let code = cause.code();
             assert!(code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{code}");
-            assert!(!Cause::ALL[..nth].iter().any(|other| other.code() == code), "{code}");
+            let same = |other: &Cause| other.code() == code || other.message() == cause.message();
+            assert!(!Cause::ALL[..nth].iter().any(same), "{code}");
+        }
+    }
+
+    #[test]
+    fn the_letter_of_a_cause_tells_a_warning_from_a_failure() {
+        for cause in Cause::ALL {
+            let is_warning = cause.message().level() == log::Level::Warn;
+            assert_eq!(is_warning, cause.fault() == Fault::Warning, "{}", cause.code());
         }
     }
 }

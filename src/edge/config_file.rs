@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{self, Config, Environment, Finding, Findings};
 use crate::limits;
+use crate::message;
 use crate::secret::{NotASecret, Secret};
 
 /// Why there is no config. All of them end with `Exit::Config`.
@@ -25,7 +26,7 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConfigError::Unreadable(text) => f.write_str(text),
+            ConfigError::Unreadable(text) => write!(f, "{} {text}", message::CONFIG_UNREADABLE),
             ConfigError::Wrong(findings) => findings.fmt(f),
         }
     }
@@ -111,7 +112,10 @@ mod tests {
         assert!(told("missing", None).contains("it does not exist. Write it after"));
         assert!(told("latin", Some(b"# \xE9\n")).contains("it is not UTF-8"));
         assert!(told("long", Some(&[b' '; (1 << 20) + 1])).contains("longer than 1 MiB"));
-        assert!(told("empty", Some(b"")).contains(":1:1: integration: there is no integration"));
+        assert!(
+            told("empty", Some(b""))
+                .contains(":1:1: S1C-E309 integration: there is no integration")
+        );
         let directory = load(&std::env::temp_dir()).unwrap_err().to_string();
         assert!(directory.contains("it is a directory"), "{directory}");
     }

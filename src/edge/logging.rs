@@ -14,6 +14,8 @@ use simplelog::{
     WriteLogger, format_description,
 };
 
+use crate::message;
+
 /// The last line at WARN or ERROR, and how many there were.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
@@ -184,7 +186,10 @@ impl Log for Logger {
         }
         let origin = match record.target().split("::").next() {
             Some(OUR_TARGET) | None => String::new(),
-            Some(other) => format!("{other}: "),
+            Some(other) if record.level() == Level::Error => {
+                format!("{} {other}: ", message::LIBRARY_FAILED)
+            }
+            Some(other) => format!("{} {other}: ", message::LIBRARY_WARNED),
         };
         let priority = match self.style {
             Style::Journal => priority(record.level()),
@@ -317,7 +322,7 @@ mod tests {
         assert_eq!(said(Level::Info, "s1_coralogix::queue"), "<6>x\n");
         assert_eq!(said(Level::Debug, "s1_coralogix::queue"), "");
         assert_eq!(said(Level::Info, "sled::pagecache"), "");
-        assert_eq!(said(Level::Error, "sled::pagecache"), "<3>sled: x\n");
+        assert_eq!(said(Level::Error, "sled::pagecache"), "<3>S1C-E023 sled: x\n");
         assert_eq!(said(Level::Info, "s1_coralogix_like"), "");
     }
 

@@ -28,6 +28,7 @@ use crate::limits::{
     CLOCK_DOUBT_MINUTES, CONNECTION_BUFFER_BYTES, DATE_ANSWER_BYTES_MAX,
     IDLE_CONNECTION_SECONDS_MAX,
 };
+use crate::message::tell;
 use crate::record::{Answer, NetTrouble};
 use crate::time::{Mono, Span, Stamp};
 
@@ -144,7 +145,11 @@ impl Peer {
         let made = self.wire.begin(request.grace);
         let mut result = self.once(request);
         if result.as_ref().is_err_and(|error| self.was_dead(error, made, request)) {
-            log::debug!("{}: an idle connection was dead, asking again on a new one", self.base);
+            tell!(
+                CONNECTION_RENEWED,
+                "{}: an idle connection was dead, asking again on a new one",
+                self.base
+            );
             self.wire.begin(request.grace);
             result = self.once(request);
         }

@@ -26,6 +26,7 @@ use crate::limits::{
     CA_FILE_BYTES_MAX, CREDENTIAL_LOOK_MS, PAGE_BYTES_MAX, SINK_ANSWER_BYTES_MAX,
     SLEEP_SECONDS_MAX, STOP_GRACE_SECONDS,
 };
+use crate::message::tell;
 use crate::record::{Answer, NetTrouble};
 use crate::s1::request::{SYSTEM_INFO_PATH, TOKEN_DETAILS_PATH, token_details_body};
 use crate::s1::token::jwt_end;
@@ -191,7 +192,7 @@ fn zone(config: &Config) -> Zone {
     }
     let (zone, problem) = Zone::find();
     if let Some(problem) = problem {
-        log::warn!("{problem}");
+        tell!(ZONE_UNREADABLE, "{problem}");
     }
     zone
 }

@@ -62,6 +62,7 @@ use std::fmt;
 
 use crate::frame::Piece;
 use crate::limits::INDEX_REPLACED_MAX;
+use crate::message::{self, Code};
 use crate::record::{Gap, Held, Opened, Sent, Seq, StreamHeld, StreamName};
 use crate::time::{Mono, Stamp};
 use disk::{Disk, LockRefused};
@@ -85,6 +86,7 @@ pub struct QueueLimits {
 /// What was found and repaired, for the log. The reason is stable; the text is for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
+    pub code: Code,
     pub reason: &'static str,
     pub text: String,
 }
@@ -143,6 +145,20 @@ pub enum OpenError {
     Failed { place: String, why: String },
     /// The index was replaced too often in this process; a fresh process may do better.
     ReplacedTooOften { why: String },
+}
+
+impl OpenError {
+    /// What it is looked up by.
+    pub fn message(&self) -> Code {
+        match self {
+            OpenError::Locked { .. } => message::QUEUE_LOCKED,
+            OpenError::Denied { .. } => message::QUEUE_DENIED,
+            OpenError::Full { .. } => message::QUEUE_DISK_FULL,
+            OpenError::NoThread { .. } => message::QUEUE_NO_THREAD,
+            OpenError::Failed { .. } => message::QUEUE_FAILED,
+            OpenError::ReplacedTooOften { .. } => message::QUEUE_GIVEN_UP,
+        }
+    }
 }
 
 impl fmt::Display for OpenError {
@@ -390,8 +406,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         QueueError::Broken(format!("{what}: {error}"))
     }
 
-    fn find(&mut self, reason: &'static str, text: String) {
-        self.findings.push(Finding { reason, text });
+    fn find(&mut self, code: Code, reason: &'static str, text: String) {
+        self.findings.push(Finding { code, reason, text });
     }
 
     /// Notes the stamp of the oldest frame waiting.

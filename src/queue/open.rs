@@ -21,6 +21,7 @@ use super::tally::Tally;
 use super::{OpenError, Queue, QueueError, put_state, put_stream};
 use crate::frame::Fields;
 use crate::limits::{INDEX_OPEN_ATTEMPTS_MAX, INDEX_REPLACED_MAX};
+use crate::message;
 use crate::record::{Place, Seq};
 
 /// A file `opening.<n>` is there while the index is being opened for the n-th time in a row.
@@ -78,7 +79,11 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if read.is_none() {
             let why = "The checksum of this checkpoint does not match.";
             self.set_aside(checkpoint::FILE, checkpoint::FILE, why)?;
-            self.find("checkpoint-damaged", format!("{why} It was set aside in {QUARANTINE}/."));
+            self.find(
+                message::CHECKPOINT_DAMAGED,
+                "checkpoint-damaged",
+                format!("{why} It was set aside in {QUARANTINE}/."),
+            );
         }
         Ok((read.unwrap_or_default(), attempts))
     }
@@ -94,7 +99,11 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 Ok(()) => match self.adopt(checkpoint.next_seq) {
                     Ok(()) => return Ok(()),
                     Err(error) => {
-                        self.find("index-replaced", format!("The index failed: {error}."));
+                        self.find(
+                            message::INDEX_REPLACED,
+                            "index-replaced",
+                            format!("The index failed: {error}."),
+                        );
                         return self.restart();
                     }
                 },
@@ -111,7 +120,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             newest.is_none() && self.log.lens.is_empty() && *checkpoint == Checkpoint::default();
         if !is_fresh {
             let text = format!("The index is not usable: {why}. A new one was built from the log.");
-            self.find("index-replaced", text);
+            self.find(message::INDEX_REPLACED, "index-replaced", text);
         }
         let mut streams = Streams::default();
         for (row, ids) in &checkpoint.streams {
@@ -317,7 +326,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             "{records} records of {} were in the log but not in the index; adopted.",
             page.stream
         );
-        self.find("page-adopted", text);
+        self.find(message::PAGE_ADOPTED, "page-adopted", text);
         let chunks = chunked(&page.ids, &mut self.state.next_chunk);
         let stream = self.streams.named(&page.stream);
         let tallied = take_in(stream, &page, &mut self.state.next_chunk);
@@ -363,14 +372,14 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 "Frames are missing in the log ({damaged} bytes are damaged). Every stream goes \
                  back to before them, and SentinelOne is asked again."
             );
-            self.find("log-damaged", text);
+            self.find(message::LOG_DAMAGED, "log-damaged", text);
         } else if replay.dropped > 0 || damaged > 0 {
             let text = format!(
                 "The end of the log was cut off ({} frames, {damaged} bytes); it was never \
                  counted, and SentinelOne is asked for it again.",
                 replay.dropped
             );
-            self.find("log-tail-dropped", text);
+            self.find(message::LOG_TAIL_DROPPED, "log-tail-dropped", text);
         }
     }
 

@@ -4,9 +4,8 @@
 //! a side that comes and goes every second is told ever more rarely, so that no remote party can
 //! fill the log (keeps P10). Never: touches the core.
 
-use log::Level;
-
 use crate::core::{LaneView, Mood, View, Why};
+use crate::message::{self, Code};
 use crate::time::{Mono, Span, Stamp};
 
 use super::reconciled;
@@ -15,6 +14,15 @@ const QUIET_MIN: Span = Span::seconds(10);
 const QUIET_MAX: Span = Span::hours(1);
 /// Days before a token's end at which it is told.
 const TOKEN_END_DAYS: [u64; 5] = [30, 14, 7, 3, 1];
+
+/// How urgent the end of a token is; `None`: not at all.
+pub fn token_end_code(days_left: u64) -> Option<Code> {
+    match days_left {
+        0..=3 => Some(message::TOKEN_ENDS_NOW),
+        4..=30 => Some(message::TOKEN_ENDS_SOON),
+        _ => None,
+    }
+}
 
 /// Who is who, in the order of the config.
 #[derive(Clone, Debug)]
@@ -47,7 +55,7 @@ struct Told {
 const NOTHING_TOLD: Told =
     Told { why: None, at: Mono::ZERO, quiet: Span::ZERO, seen: (None, Mono::ZERO) };
 
-pub type Line = (Level, String);
+pub type Line = (Code, String);
 
 impl Changes {
     pub fn new(names: Names) -> Changes {
@@ -82,7 +90,10 @@ impl Changes {
             if stream.caught_up && !self.caught_up[at] {
                 self.caught_up[at] = true;
                 let (name, n) = (&self.names.streams[at], stream.collected);
-                lines.push((Level::Info, format!("{name}: caught up; {n} records collected")));
+                lines.push((
+                    message::CAUGHT_UP,
+                    format!("{name}: caught up; {n} records collected"),
+                ));
             }
         }
         lines.extend(self.sink.tell("Coralogix", &view.sink, now));
@@ -99,10 +110,10 @@ impl Changes {
             return None;
         }
         self.token_days[tenant] = threshold;
-        let level = if days <= 3 { Level::Error } else { Level::Warn };
+        let code = token_end_code(days)?;
         let name = &self.names.tenants[tenant];
         Some((
-            level,
+            code,
             format!(
                 "SentinelOne {name}: the API token ends in {left}, at {}. Create a new one and put \
                  it into the token file; no restart is needed",
@@ -136,16 +147,16 @@ impl Told {
         self.at = now;
         let before = std::mem::replace(&mut self.why, current);
         Some(match current {
-            None => (Level::Info, format!("{name}: works again")),
+            None => (message::WORKS_AGAIN, format!("{name}: works again")),
             Some(why) => {
-                let level = if stuck { Level::Error } else { Level::Warn };
+                let code = why.message().expect("what is not fine has a message");
                 let next = lane.next_in.unwrap_or_default();
                 let detail = match lane.detail.as_str() {
                     "" => String::new(),
                     detail => format!(" ({detail})"),
                 };
                 let still = if before.is_some() { "now " } else { "" };
-                (level, format!("{name}: {still}{}{detail}; next try in {next}", why.explain()))
+                (code, format!("{name}: {still}{}{detail}; next try in {next}", why.explain()))
             }
         })
     }
@@ -175,8 +186,8 @@ mod tests {
             lines.extend(told.tell("Coralogix", &lane(why), now));
         }
         assert_eq!(lines.len(), 2, "{lines:?}");
-        assert_eq!(lines[0].0, Level::Warn);
-        assert_eq!(lines[1], (Level::Info, "Coralogix: works again".into()));
+        assert_eq!(lines[0].0, message::BUSY);
+        assert_eq!(lines[1], (message::WORKS_AGAIN, "Coralogix: works again".into()));
     }
 
     #[test]

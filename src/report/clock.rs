@@ -3,10 +3,9 @@
 //! Promises: a clock that is off is told once, however its offset moves; services whose clocks come
 //! and go can't fill the log (keeps P10). Never: reads a clock.
 
-use log::Level;
-
 use super::changes::Line;
 use crate::edge::clock::Verdict;
+use crate::message;
 use crate::time::{Mono, Span};
 
 /// Between two lines, so that a service whose `Date` jumps is not repeated.
@@ -45,13 +44,13 @@ impl Told {
                       it, so set it (NTP)";
         Some(match verdict {
             Verdict::Ahead(span) => {
-                (Level::Warn, format!("This machine's clock is {span} ahead. {advice}"))
+                (message::CLOCK_OFF, format!("This machine's clock is {span} ahead. {advice}"))
             }
             Verdict::Behind(span) => {
-                (Level::Warn, format!("This machine's clock is {span} behind. {advice}"))
+                (message::CLOCK_OFF, format!("This machine's clock is {span} behind. {advice}"))
             }
             Verdict::BeforeBuild => (
-                Level::Warn,
+                message::CLOCK_BEFORE_BUILD,
                 format!(
                     "This machine's clock is before the date of this program, so it is wrong. Until \
                      it is set, certificates are judged at the program's date or the last time a \
@@ -59,7 +58,7 @@ impl Told {
                 ),
             ),
             Verdict::Right | Verdict::Unknown => {
-                (Level::Info, "This machine's clock agrees with the services'".to_owned())
+                (message::CLOCK_RIGHT, "This machine's clock agrees with the services'".to_owned())
             }
         })
     }
@@ -74,13 +73,13 @@ mod tests {
         let mut told = Told::default();
         let at = |minute: u64| Mono(minute * 60_000);
         assert_eq!(told.hear(Verdict::Unknown, at(0)), None);
-        let (level, line) = told.hear(Verdict::BeforeBuild, at(1)).unwrap();
-        assert_eq!(level, Level::Warn);
+        let (code, line) = told.hear(Verdict::BeforeBuild, at(1)).unwrap();
+        assert_eq!(code, message::CLOCK_BEFORE_BUILD);
         assert!(line.contains("before the date of this program"), "{line}");
         for minute in 2..500 {
             assert_eq!(told.hear(Verdict::Behind(Span::hours(minute)), at(minute)), None);
         }
-        assert_eq!(told.hear(Verdict::Right, at(501)).unwrap().0, Level::Info);
+        assert_eq!(told.hear(Verdict::Right, at(501)).unwrap().0, message::CLOCK_RIGHT);
         assert_eq!(told.hear(Verdict::Right, at(502)), None);
     }
 

@@ -11,9 +11,7 @@ mod status;
 
 use std::path::PathBuf;
 
-use log::{Level, log};
-
-pub use changes::{Changes, Names};
+pub use changes::{Changes, Names, token_end_code};
 pub use status::{
     Clock, Disk, GapLine, Gaps, Integration, Lane, LastTrouble, Queue, Sink, Status, Stream,
     overall,
@@ -22,6 +20,7 @@ pub use status::{
 use crate::core::{Core, Mood, View, Why};
 use crate::edge::clock::Verdict;
 use crate::edge::{host, logging};
+use crate::message::{self, tell};
 use crate::record::{Gap, Held};
 use crate::time::{Mono, Span, Stamp};
 use crate::work::Counters;
@@ -105,8 +104,8 @@ impl Report {
 
     /// Takes how this machine's clock stands, and says when a person should set it.
     pub fn hear_clock(&mut self, verdict: Verdict, now: Mono) {
-        if let Some((level, line)) = self.clock.hear(verdict, now) {
-            log!(target: "s1_coralogix", level, "{line}");
+        if let Some((code, line)) = self.clock.hear(verdict, now) {
+            message::write(code, format_args!("{line}"));
             // The status shows it at once.
             self.written = None;
         }
@@ -127,8 +126,8 @@ impl Report {
         resting: bool,
     ) -> Mood {
         let view = core.view(now);
-        for (level, line) in self.changes.lines(&view, now) {
-            log!(target: "s1_coralogix", level, "{line}");
+        for (code, line) in self.changes.lines(&view, now) {
+            message::write(code, format_args!("{line}"));
         }
         self.rates.note(now, &counted(&view));
         let gist = Gist::of(&view);
@@ -177,9 +176,8 @@ impl Report {
             Err(why) if self.status_works => {
                 self.status_works = false;
                 let file = self.status_file.display();
-                log!(
-                    target: "s1_coralogix",
-                    Level::Warn,
+                tell!(
+                    STATUS_UNWRITABLE,
                     "Failed to write the status file {file}: {why}. `status` will not work; let \
                      the user of this process write there, or set status.file"
                 );
@@ -201,9 +199,8 @@ impl Report {
             Ok(()) => metrics.works = true,
             Err(why) if metrics.works => {
                 metrics.works = false;
-                log!(
-                    target: "s1_coralogix",
-                    Level::Warn,
+                tell!(
+                    METRICS_UNWRITABLE,
                     "Failed to write metrics to {}: {why}. Let the user of this process write \
                      there (with systemd: ReadWritePaths=), or remove metrics.file",
                     file.display()

@@ -2,10 +2,11 @@
 //!
 //! Promises: late records and an end of reconciliation are told once, after the round that met them.
 
-use log::Level;
 use serde::{Deserialize, Serialize};
 
+use super::changes::Line;
 use crate::core::ReconcileView;
+use crate::message;
 
 /// One stream's reconciliation since the start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -71,7 +72,7 @@ pub struct Told {
 }
 
 impl Told {
-    pub fn tell(&mut self, name: &str, view: &ReconcileView) -> Option<(Level, String)> {
+    pub fn tell(&mut self, name: &str, view: &ReconcileView) -> Option<Line> {
         let tale = &view.tale;
         if tale.late > self.late && !view.in_round {
             let found = tale.late - self.late;
@@ -80,7 +81,7 @@ impl Told {
                 format!(", the last created from {} on", last.from.to_the_second())
             });
             return Some((
-                Level::Warn,
+                message::LATE_RECORDS,
                 format!(
                     "{name}: {found} records had become visible after every poll had passed \
                      them{spot}; SentinelOne's count told, and they are collected now"
@@ -90,7 +91,7 @@ impl Told {
         let why = tale.refused.as_ref().filter(|_| !self.refused)?;
         self.refused = true;
         Some((
-            Level::Warn,
+            message::COUNT_REFUSED,
             format!(
                 "{name}: SentinelOne refuses to count ({why}), so reconciliation is off until the \
                  next start; polling goes on"
@@ -112,8 +113,8 @@ mod tests {
         view.tale.late = 3;
         assert_eq!(told.tell("acme/threats", &view), None);
         view.in_round = false;
-        let (level, text) = told.tell("acme/threats", &view).unwrap();
-        assert_eq!(level, Level::Warn);
+        let (code, text) = told.tell("acme/threats", &view).unwrap();
+        assert_eq!(code, message::LATE_RECORDS);
         assert!(text.starts_with("acme/threats: 3 records had become visible"), "{text}");
         assert_eq!(told.tell("acme/threats", &view), None);
         view.tale.refused = Some("HTTP 400".to_owned());

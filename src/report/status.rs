@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::{LaneView, Mood, View};
 use crate::edge::clock::Verdict;
 use crate::edge::logging;
+use crate::message::{self, Code};
 use crate::record::{Gap, Held};
 use crate::time::{Span, Stamp};
 
@@ -60,12 +61,15 @@ impl Clock {
     }
 
     /// How it is off, if it is: "2h behind".
-    pub fn off(&self) -> Option<String> {
+    pub fn off(&self) -> Option<(Code, String)> {
         let by = Span::seconds(self.ahead_seconds.unwrap_or_default().unsigned_abs());
         match self.state.as_str() {
-            "ahead" => Some(format!("{by} ahead")),
-            "behind" => Some(format!("{by} behind")),
-            "before_build" => Some("before the date of this program".to_owned()),
+            "ahead" => Some((message::CLOCK_OFF, format!("{by} ahead"))),
+            "behind" => Some((message::CLOCK_OFF, format!("{by} behind"))),
+            "before_build" => {
+                let text = "before the date of this program".to_owned();
+                Some((message::CLOCK_BEFORE_BUILD, text))
+            }
             _ => None,
         }
     }
@@ -90,6 +94,9 @@ pub struct GapLine {
     pub to: Option<String>,
     /// `refused`, `retention` or `purged`.
     pub reason: String,
+    /// What it is looked up by.
+    #[serde(default)]
+    pub code: String,
     pub text: String,
     pub records: Option<u64>,
     pub closed: bool,
@@ -104,6 +111,7 @@ impl Gaps {
             from: known(gap.from),
             to: known(gap.to),
             reason: gap.reason.code().to_owned(),
+            code: gap.reason.message().to_string(),
             text: gap.reason.explain().to_owned(),
             records: gap.count,
             closed: gap.closed,
@@ -194,8 +202,11 @@ pub struct Queue {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lane {
     pub mood: String,
-    /// Stable code.
+    /// Stable name.
     pub reason: String,
+    /// What it is looked up by; null where all is well.
+    #[serde(default)]
+    pub code: Option<String>,
     pub text: String,
     pub detail: String,
     pub for_seconds: u64,
@@ -208,6 +219,7 @@ impl Lane {
         Lane {
             mood: lane.why.mood().name().to_owned(),
             reason: lane.why.code().to_owned(),
+            code: lane.why.message().map(|code| code.to_string()),
             text: lane.why.explain().to_owned(),
             detail: lane.detail.clone(),
             for_seconds: lane.for_span.as_ms() / 1_000,

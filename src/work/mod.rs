@@ -20,6 +20,7 @@ use crate::core::{Action, Event, Fetch, Keep, PageFacts, StoreTrouble, Tick, Wor
 use crate::edge::{Ask, Edge};
 use crate::frame::Piece;
 use crate::limits;
+use crate::message::{self, tell};
 use crate::queue::disk::Disk;
 use crate::queue::index::Opener;
 use crate::queue::{Queue, QueueError};
@@ -271,7 +272,8 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
                 return Event::Stored(Err(StoreTrouble::Full(self.queue.held())));
             }
             QueueError::Damaged { seq, why } => {
-                log::error!(
+                tell!(
+                    FRAME_DAMAGED,
                     "frame-damaged: The queue holds a damaged frame ({why}). It is set aside in quarantine/, and \
                      SentinelOne is asked for its records again"
                 );
@@ -282,14 +284,19 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             }
             broken @ QueueError::Broken(_) => broken,
         };
-        log::error!("{trouble}. The queue's index is rebuilt from its log; nothing queued is lost");
+        tell!(
+            INDEX_FAILED,
+            "{trouble}. The queue's index is rebuilt from its log; nothing queued is lost"
+        );
         match self.queue.reopen() {
             Ok((opened, findings)) => {
-                findings.iter().for_each(|finding| log::warn!("{finding}"));
+                for finding in findings {
+                    message::write(finding.code, format_args!("{finding}"));
+                }
                 Event::Opened(opened)
             }
             Err(why) => {
-                log::error!("{why}");
+                message::write(why.message(), format_args!("{why}"));
                 Event::Dead
             }
         }
@@ -364,7 +371,8 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         };
         if let SinkVerdict::Accepted { remark: Some(remark) } = &verdict {
             if !self.remark_told {
-                log::warn!(
+                tell!(
+                    REMARK,
                     "Coralogix accepted a batch with a remark: {remark}. Further ones are counted in `status`"
                 );
             }
@@ -378,7 +386,8 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         self.counters.parked += 1;
         let count = self.counters.parked;
         if count <= u64::from(limits::PARKED_IN_A_ROW_MAX) || count.is_power_of_two() {
-            log::error!(
+            tell!(
+                PARKED,
                 "Coralogix refused a record of {} ({why}). It is parked in parked/ of the queue, \
                  the answer beside it; {count} so far",
                 piece.frame.stream
@@ -422,7 +431,7 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
     }
 
     fn perform(&mut self, action: Action) -> Option<Event> {
-        log::trace!("{action:?}");
+        tell!(STEP, "{action:?}");
         Some(match action {
             Action::Info { tenant } => self.info(tenant),
             Action::TokenEnd { tenant } => self.token_end(tenant),

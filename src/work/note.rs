@@ -10,6 +10,7 @@ use crate::coralogix::{body, entry};
 use crate::core::{Event, Mood, Note, View};
 use crate::edge::Edge;
 use crate::frame::{Frame, Piece};
+use crate::message::tell;
 use crate::pack::Packer;
 use crate::queue::disk::Disk;
 use crate::queue::gaps::HEARTBEAT_ID;
@@ -168,6 +169,7 @@ fn gap_word(gap: &Gap) -> Word {
         "from": known(gap.from),
         "to": known(gap.to),
         "reason": gap.reason.code(),
+        "code": gap.reason.message().to_string(),
         "words": if gap.closed { "the record was put back into the queue" } else { gap.reason.explain() },
         "records": gap.count,
         "parked": gap.parked.map(|at| at.to_string()),
@@ -180,7 +182,8 @@ fn gap_word(gap: &Gap) -> Word {
 /// What is lost at the source is told in the log too; a refused record was told when it was parked.
 fn tell_gap(gap: &Gap) {
     if gap.reason == crate::record::GapReason::Retention {
-        log::error!(
+        tell!(
+            GAP_RETENTION,
             "A gap in {}: from {} to {} {}",
             gap.stream,
             gap.from.to_the_second(),

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 /// A module may use what stands on a lower floor, and its own floor as long as that makes no
 /// circle. docs/ARCHITECTURE.md draws the same table.
-const FLOORS: [(&str, u8); 21] = [
+const FLOORS: [(&str, u8); 22] = [
     ("time", 0),
+    ("message", 0),
     ("prng", 0),
     ("limits", 0),
     ("record", 0),
@@ -42,15 +43,24 @@ const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// Never in the program, whatever the floor. Tests may.
-const BANNED: [(&str, &str); 7] = [
+const BANNED: [(&str, &str); 13] = [
     (".unwrap()", "use `expect` and say the invariant, or handle the case"),
     ("unsafe ", "nothing here is worth it"),
     ("todo!(", "finish it"),
     ("unimplemented!(", "finish it"),
     ("dbg!(", "remove it"),
+    ("error!(", TELL),
+    ("warn!(", TELL),
+    ("info!(", TELL),
+    ("debug!(", TELL),
+    ("trace!(", TELL),
+    ("log!(", TELL),
     ("#[allow(", "use #[expect(..., reason = \"...\")], which goes away with its cause"),
     ("#![allow(", "use #[expect(..., reason = \"...\")], which goes away with its cause"),
 ];
+
+/// A message without a code can't be looked up.
+const TELL: &str = "take tell!, with a code of src/message";
 
 /// Never outside src/edge: the rest runs in simulation.
 const AMBIENT: [&str; 5] =
@@ -75,6 +85,8 @@ const UNORDERED: [&str; 2] = ["HashMap", "HashSet"];
 /// For people, so only where people are spoken to.
 const PRINTING: [&str; 4] = ["println!(", "eprintln!(", "print!(", "eprint!("];
 const MAY_PRINT: [&str; 3] = ["command", "lib", "main"];
+/// The two places where what goes to stderr has its code already.
+const TOLD_IN: [&str; 2] = ["src/lib.rs", "src/command/mod.rs"];
 
 /// Never in any file: places of one machine, hosts of registries. Cut in two, so that this file
 /// keeps its own rule.
@@ -178,11 +190,46 @@ fn the_program_makes_no_banned_call() {
             if source.module == "core" {
                 UNORDERED.iter().for_each(|word| ban(word, "take the BTree one"));
             }
+            if !TOLD_IN.iter().any(|file| source.path.ends_with(file)) {
+                ban("eprint", "take command::complain, with a code");
+            }
             if !MAY_PRINT.contains(&source.module.as_str()) {
                 PRINTING.iter().for_each(|word| ban(word, "log it, or return it to a command"));
             }
         }
     }
+    report(broken);
+}
+
+/// A code in the list that nothing tells would send people looking for what can't happen.
+#[test]
+fn every_message_that_is_declared_is_told() {
+    let all = program();
+    let (declaring, telling): (Vec<&Source>, Vec<&Source>) =
+        all.iter().partition(|source| source.module == "message");
+    let told: String = telling
+        .iter()
+        .flat_map(|source| source.code())
+        .map(|(_, line)| format!("{line}\n"))
+        .collect();
+    let words: BTreeSet<&str> =
+        told.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    let mut declared = 0;
+    let mut broken = Vec::new();
+    for source in declaring {
+        for (number, line) in source.code() {
+            let mut parts = line.trim_start().split(' ');
+            let (name, level) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+            if !["Error", "Warn", "Info", "Debug", "Trace"].contains(&level) {
+                continue;
+            }
+            declared += 1;
+            if !words.contains(name) {
+                broken.push(source.at(number, &format!("{name} is told nowhere")));
+            }
+        }
+    }
+    assert_eq!(declared, s1_coralogix::message::all().count(), "they are found as text");
     report(broken);
 }
 

@@ -10,6 +10,7 @@ mod bash;
 mod command_page;
 mod config_page;
 mod fish;
+mod messages;
 mod roff;
 mod shells;
 mod tree;
@@ -53,6 +54,11 @@ fn the_manual_pages_are_those_of_the_declarations() {
 #[test]
 fn the_example_config_is_that_of_the_declaration() {
     hold("packaging/config.example.toml", &s1_coralogix::config::example::render());
+}
+
+#[test]
+fn the_list_of_messages_is_that_of_the_declarations() {
+    hold("docs/MESSAGES.md", &messages::render());
 }
 
 #[test]

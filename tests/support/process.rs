@@ -108,6 +108,7 @@ impl Process {
     /// Waits for the child's end by itself.
     pub fn wait(&self, within: Duration) -> Option<Ended> {
         let (status, cpu) = self.ended.wait(within, |ended| *ended)?;
+        messages_have_codes(&self.err(), status.code());
         Some(Ended {
             cpu,
             code: status.code(),
@@ -143,6 +144,28 @@ impl Process {
         let line = status.lines().find(|line| line.starts_with(name))?;
         line.split_whitespace().nth(1)?.parse().ok()
     }
+}
+
+/// Every message that this project's tests ever meet can be looked up (docs/MESSAGES.md): each line of
+/// the log, and whatever a failing command says first.
+fn messages_have_codes(err: &str, code: Option<i32>) {
+    // What was killed may have been killed within a line.
+    let whole = &err[..err.rfind('\n').map_or(0, |end| end + 1)];
+    for line in whole.lines() {
+        let levels = ["[ERROR] ", "[WARN ] ", "[INFO ] ", "[DEBUG] ", "[TRACE] "];
+        let text = levels.iter().find_map(|level| line.split_once(level)).map(|(_, text)| text);
+        assert!(text.is_none_or(begins_with_code), "a line of the log without a code: {line}");
+    }
+    let is_failure = code.is_some_and(|code| code != 0 && code != 101);
+    let first = whole.lines().next().filter(|_| is_failure);
+    assert!(first.is_none_or(|line| line.contains("S1C-")), "a failure without a code: {err}");
+}
+
+/// `S1C-E107 ...`; a finding in the config has its place first.
+fn begins_with_code(text: &str) -> bool {
+    let digits = text.get(5..8).unwrap_or("");
+    let is_code = text.starts_with("S1C-") && digits.bytes().all(|b| b.is_ascii_digit());
+    is_code && digits.len() == 3 || text.contains(".toml:") && text.contains(": S1C-")
 }
 
 impl Drop for Process {

@@ -12,12 +12,14 @@ use crate::config::Config;
 use crate::edge::clock;
 use crate::edge::progress::Progress;
 use crate::frame::Frame;
+use crate::message;
 use crate::queue::bundle::{self, BundleError, Tally};
 
 pub fn export(config: &Config, file: &Path) -> Result<Exit, Failure> {
     let shown = file.display();
     if file.exists() {
         return Err(Failure::new(
+            message::EXPORT_IN_THE_WAY,
             Exit::Failed,
             format!("Failed to export the queue: {shown} is there already. Name another file"),
         ));
@@ -25,7 +27,7 @@ pub fn export(config: &Config, file: &Path) -> Result<Exit, Failure> {
     let mut queue = take(config, "export the queue")?;
     let failed = |why: &dyn std::fmt::Display| {
         let text = format!("Failed to export the queue to {shown}: {why}");
-        Failure::new(Exit::Failed, text)
+        Failure::new(message::EXPORT_FAILED, Exit::Failed, text)
     };
     let parked = parked_frames(config)?;
     let mut part = file.as_os_str().to_owned();
@@ -57,13 +59,14 @@ pub fn import(config: &Config, file: &Path) -> Result<Exit, Failure> {
     let shown = file.display();
     let failed = |why: &BundleError| {
         let text = format!("Failed to import {shown}: {}", with_remedy(why));
-        Failure::new(Exit::Failed, text)
+        Failure::new(message::IMPORT_FAILED, Exit::Failed, text)
     };
     let mut opened = File::open(file).map_err(|why| failed(&why.into()))?;
     let tally = bundle::verify(&mut BufReader::new(&opened)).map_err(|why| failed(&why))?;
     let bytes = opened.metadata().map_or(0, |meta| meta.len());
     if bytes > config.queue.max_size_bytes {
         return Err(Failure::new(
+            message::IMPORT_TOO_LARGE,
             Exit::Failed,
             format!(
                 "Failed to import {shown}: its {bytes} bytes are more than queue.max_size. Raise \
@@ -86,7 +89,7 @@ fn parked_frames(config: &Config) -> Result<Vec<Frame>, Failure> {
     let mut looked = look(config)?;
     let unreadable = |why: io::Error| {
         let text = format!("Failed to export a parked record: {why}. Drop it, or read it by hand");
-        Failure::new(Exit::Failed, text)
+        Failure::new(message::EXPORT_FAILED, Exit::Failed, text)
     };
     let parked = looked.inspector.parked().map_err(unreadable)?;
     let frames = parked.iter().map(|one| looked.inspector.parked_frame(&one.name));

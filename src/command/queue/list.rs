@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::{Looked, contents, look, text_of};
 use crate::cli::Exit;
-use crate::command::{Failure, print};
+use crate::command::{Failure, print, print_failed};
 use crate::config::Config;
+use crate::message;
 use crate::queue::inspect::{self, Contents, Waiting};
 use crate::record::RowKey;
 use crate::s1::page::{id_made_at, id_number};
@@ -50,9 +51,7 @@ pub fn list(
         printed = writeln!(out, "... and {unseen} more; --limit 0 shows all");
     }
     match printed {
-        Err(why) if why.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::Failed, format!("Failed to print: {why}")))
-        }
+        Err(why) if why.kind() != io::ErrorKind::BrokenPipe => Err(print_failed(&why)),
         _ => Ok(Exit::Done),
     }
 }
@@ -85,6 +84,7 @@ fn row(frame: &Waiting, at: usize, key: RowKey, bytes: u32, json: bool) -> Strin
 pub fn show(config: &Config, id: &str) -> Result<Exit, Failure> {
     let Some(number) = id_number(id) else {
         return Err(Failure::new(
+            message::ID_EMPTY,
             Exit::Usage,
             "The id is empty. Copy it from the console or a log",
         ));

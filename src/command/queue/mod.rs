@@ -12,14 +12,13 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
-use log::Level;
-
 use super::run::take_queue;
 use super::{Failure, complain, settings};
 use crate::cli::Exit;
 use crate::cli::queue::{Ask, Which};
 use crate::config::Config;
 use crate::edge::progress::Progress;
+use crate::message;
 use crate::queue::inspect::Inspector;
 use crate::queue::real::{RealDisk, is_in_use};
 use crate::queue::{OpenError, RealQueue, inspect};
@@ -77,6 +76,7 @@ fn look(config: &Config) -> Result<Looked, Failure> {
             _ => "Check the disk (dmesg)".to_owned(),
         };
         Failure::new(
+            message::QUEUE_UNSEEN,
             Exit::Failed,
             format!("Failed to look into the queue {place}: {why}. {remedy}"),
         )
@@ -90,6 +90,7 @@ fn take(config: &Config, what: &str) -> Result<RealQueue, Failure> {
         OpenError::Locked { place, holder } => {
             let holder = holder.map_or(String::new(), |pid| format!(" (process {pid})"));
             Failure::new(
+                message::QUEUE_IN_USE,
                 Exit::Failed,
                 format!(
                     "Failed to {what}: the daemon{holder} is using the queue {place}. Stop it \
@@ -98,9 +99,9 @@ fn take(config: &Config, what: &str) -> Result<RealQueue, Failure> {
                 ),
             )
         }
-        why => Failure::new(Exit::Failed, why),
+        why => Failure::new(why.message(), Exit::Failed, why),
     })?;
-    findings.iter().for_each(|finding| complain(Level::Warn, &finding.to_string()));
+    findings.iter().for_each(|finding| complain(finding.code, finding));
     Ok(queue)
 }
 

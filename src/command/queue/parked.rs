@@ -7,6 +7,7 @@ use crate::answer;
 use crate::cli::Exit;
 use crate::command::{Failure, print};
 use crate::config::Config;
+use crate::message;
 use crate::queue::inspect;
 use crate::record::Place;
 
@@ -119,7 +120,7 @@ fn each(
         None => Ok(records),
         Some(why) => {
             let text = format!("Failed to {what}: {why}. {records} were done before");
-            Err(Failure::new(Exit::Failed, text))
+            Err(Failure::new(message::PARKED_STAYS, Exit::Failed, text))
         }
     }
 }
@@ -127,6 +128,7 @@ fn each(
 fn unreadable(what: &str, why: &std::io::Error) -> Failure {
     let what = answer::one_line(what);
     Failure::new(
+        message::PARKED_UNREADABLE,
         Exit::Failed,
         format!(
             "Failed to read the parked record {what}: {why}. `queue parked list` names those there are"

@@ -7,6 +7,7 @@ use crate::cli::Exit;
 use crate::command::{Failure, print};
 use crate::config::Config;
 use crate::edge::progress::Progress;
+use crate::message;
 
 pub fn verify(config: &Config) -> Result<Exit, Failure> {
     let mut looked = look(config).map_err(|failure| Failure { exit: Exit::Usage, ..failure })?;
@@ -43,8 +44,9 @@ pub fn verify(config: &Config) -> Result<Exit, Failure> {
         _ => "The next start sets them aside",
     };
     out += &format!(
-        "; {damaged} places are damaged.\n{running} in quarantine/, and asks SentinelOne for their \
-         records again. Check the disk (dmesg, smartctl).\n"
+        "; {damaged} places are damaged.\n{} {running} in quarantine/, and asks SentinelOne for their \
+         records again. Check the disk (dmesg, smartctl).\n",
+        message::QUEUE_DAMAGED
     );
     print(&out)?;
     Ok(Exit::Failed)

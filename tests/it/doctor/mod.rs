@@ -316,6 +316,7 @@ fn offline_claims_nothing_of_the_services() {
 #[test]
 fn the_document_lists_every_cause() {
     use s1_coralogix::edge::cause::{Cause, Fault};
+    use s1_coralogix::message;
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CHECK.md");
     let text = std::fs::read_to_string(path).unwrap();
     let mut missing = Vec::new();
@@ -327,7 +328,10 @@ fn the_document_lists_every_cause() {
             Fault::Refused => "77",
             Fault::Config => "78",
         };
-        let row = format!("| `{}` | {exit} | {} |", cause.code(), cause.meaning());
+        let code = cause.message();
+        let told = message::all().find(|entry| entry.code == code).unwrap();
+        let (meaning, remedy) = (told.meaning, told.remedy);
+        let row = format!("| `{}` | {code} | {exit} | {meaning} | {remedy} |", cause.code());
         if !text.contains(&row) {
             missing.push(row);
         }
@@ -336,7 +340,7 @@ fn the_document_lists_every_cause() {
     let rows = text.lines().filter(|line| line.starts_with("| `") && line.contains("` | "));
     let rows = rows.filter(|line| {
         let code = line.split('`').nth(1).unwrap();
-        line.split(" | ").nth(1).is_some_and(|exit| exit.parse::<u8>().is_ok())
+        line.split(" | ").nth(2).is_some_and(|exit| exit.parse::<u8>().is_ok())
             && !Cause::ALL.iter().any(|cause| cause.code() == code)
     });
     assert_eq!(rows.collect::<Vec<_>>(), Vec::<&str>::new(), "causes that there are not");

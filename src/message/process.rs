@@ -1,0 +1,82 @@
+//! 0xx: the program itself, from its start to its end.
+
+super::codes! {
+    STARTS Info 1
+        "The daemon, or `run --once`, starts; its version and config are named."
+        "Nothing is to be done.";
+    WAITING Info 2
+        "How many records the queue holds at the start."
+        "Nothing is to be done: they are delivered first.";
+    STOPPED Info 3
+        "The program was told to stop, or `run --once` is done. The queue is closed."
+        "Nothing is to be done: what waits is kept for the next start.";
+    ENDED_UNREACHED Error 4
+        "`run --once` ended with 75: a service could not be reached or asked to come back later."
+        "The lines before it name the service and why. What waits is kept; run it again later.";
+    ENDED_REFUSED Error 5
+        "`run --once` ended with 77: a token or key is refused or missing, or lacks a permission."
+        "The lines before it name which and why; `s1-coralogix check` says what to do. What waits is kept.";
+    ENDED_BROKEN Error 6
+        "The queue's index broke again and again in one process, which therefore ended with 1."
+        "The supervisor starts it again, which rebuilds the index from the log. If it comes back, check the disk (dmesg, smartctl) and memory.";
+    CRASH_LOOP Warn 7
+        "Several starts in a row ended within a minute of their beginning, so the first requests wait longer than usual."
+        "Find out why they ended: the log before this line, dmesg (out of memory), `systemctl status s1-coralogix`.";
+    CONFIG_TAKEN Info 8
+        "After SIGHUP the changed config is in use."
+        "Nothing is to be done.";
+    CONFIG_UNCHANGED Info 9
+        "After SIGHUP the config was read again and says the same as before."
+        "If a change was expected: look whether the right file was edited (the first line of the log names it).";
+    CONFIG_KEPT Error 10
+        "After SIGHUP the new config is wrong or can't be used; the program goes on with the old one."
+        "Correct what the following lines name, check with `s1-coralogix check`, and send SIGHUP again.";
+    QUEUE_DIR_MOVED Error 11
+        "After SIGHUP the new config names another queue.dir; a running queue can't move, so the old config stays."
+        "Stop the service, move the directory, start the service.";
+    LOG_LEVEL_UNKNOWN Warn 12
+        "S1_CORALOGIX_LOG names no level; log.level of the config holds."
+        "Set the variable to error, warn, info, debug or trace, or unset it.";
+    PANICKED Error 13
+        "An assertion of the program failed: that is a fault of it. The supervisor starts it again; nothing queued is lost."
+        "Report it with this line and the lines before it.";
+    STATUS_UNWRITABLE Warn 14
+        "The status file can't be written, so `status` shows nothing or what is old. Collecting goes on."
+        "Let the user of the process write there, or set status.file.";
+    METRICS_UNWRITABLE Warn 15
+        "The file for Prometheus can't be written. Collecting goes on."
+        "Let the user of the process write there (with systemd: ReadWritePaths=), or remove metrics.file.";
+    ZONE_UNREADABLE Warn 16
+        "The local time zone that windows go by can't be read, so they go by UTC."
+        "Set TZ or /etc/localtime to a zone that is installed (package tzdata, or OpenWrt's zoneinfo packages).";
+    CLOCK_NOT_KEPT Warn 17
+        "The time that a service told can't be written into the queue's directory."
+        "Let the user of the process write there and see that the disk has room. Until then, set the clock (NTP) after a power cut.";
+    CLOCK_OFF Warn 18
+        "This machine's clock differs from the services' by more than five minutes. Records keep their own times and nothing is lost."
+        "Set the clock (NTP): certificates are judged by it.";
+    CLOCK_BEFORE_BUILD Warn 19
+        "This machine's clock is before the date of the program, so it is wrong; certificates are judged at the program's date or the last time a service told."
+        "Set the clock (NTP), or give the box a battery for it.";
+    CLOCK_RIGHT Info 20
+        "This machine's clock agrees with the services' again."
+        "Nothing is to be done.";
+    STEP Trace 21
+        "At log.level trace: the next step of the loop, for whoever works on the program."
+        "Nothing is to be done; set log.level to info for fewer lines.";
+    CONNECTION_RENEWED Debug 22
+        "At log.level debug: a connection kept open was closed by the other side, so the request is made again on a new one."
+        "Nothing is to be done.";
+    LIBRARY_FAILED Error 23
+        "A library in the program, named in the line, reports an error; most often the index' (sled)."
+        "If a line of this program follows, go by that one. If it comes alone, report it.";
+    LIBRARY_WARNED Warn 24
+        "A library in the program, named in the line, warns."
+        "If a line of this program follows, go by that one. If it comes alone and often, report it.";
+    SECRET_EXPOSED Warn 25
+        "Everyone on this machine can read, or change, a file with a token or key."
+        "Close it: chmod o= FILE.";
+    SETUP_FAILED Error 26
+        "The proxy or the file of network.ca_file can't be used, or the system grants no signal handler. The program ends with 78."
+        "Correct the setting that is named; `s1-coralogix check` tries it.";
+}

@@ -1,0 +1,43 @@
+//! 2xx: the queue's directory, its log and its index.
+
+super::codes! {
+    QUEUE_LOCKED Error 201
+        "Another process has the queue open."
+        "Stop that one first, or set another queue.dir.";
+    QUEUE_DENIED Error 202
+        "The queue's directory can't be created or written."
+        "Let the user that runs s1-coralogix own the directory (chown), on a file system that is mounted for writing.";
+    QUEUE_DISK_FULL Error 203
+        "The disk is so full that the queue can't even be opened."
+        "Free about 8 MiB on that file system and start again; nothing queued is lost.";
+    QUEUE_NO_THREAD Error 204
+        "The system grants the process no thread."
+        "Raise the limit on processes or threads (ulimit -u, TasksMax) to at least 16.";
+    QUEUE_FAILED Error 205
+        "Neither the old index nor a new one works."
+        "Check the disk (dmesg, smartctl). The records in log/ are kept as they are; a start on a sound disk adopts them.";
+    QUEUE_GIVEN_UP Error 206
+        "The index was replaced too often in one process."
+        "Start again. If it comes back, check the disk (dmesg, smartctl) and memory.";
+    CHECKPOINT_DAMAGED Warn 207
+        "The checkpoint, a copy for the worst day, is damaged. It was set aside in quarantine/; index and log are used."
+        "Nothing is to be done. If it comes back, check the disk (dmesg, smartctl).";
+    INDEX_REPLACED Warn 208
+        "The index could not be used, most often after a power cut. A new one was built from the log; the old one lies in quarantine/."
+        "Nothing is to be done; some records may be delivered a second time. If it comes back, check the disk (dmesg, smartctl).";
+    PAGE_ADOPTED Warn 209
+        "Records were in the log and not yet in the index when the last run was cut off. They were taken in."
+        "Nothing is to be done.";
+    LOG_DAMAGED Warn 210
+        "Frames are missing or damaged in the middle of the log. Every stream goes back to before them, and SentinelOne is asked again."
+        "Check the disk (dmesg, smartctl). Some records will be delivered a second time.";
+    LOG_TAIL_DROPPED Warn 211
+        "The end of the log was cut off, most often by a power cut within a write. It was never counted, and SentinelOne is asked for it again."
+        "Nothing is to be done.";
+    FRAME_DAMAGED Error 212
+        "A frame of the queue fails its checksum. It is set aside in quarantine/, and SentinelOne is asked for its records again."
+        "Check the disk (dmesg, smartctl): it returns other bytes than were written.";
+    INDEX_FAILED Error 213
+        "The index failed in the middle of the work. It is rebuilt from the log; nothing queued is lost."
+        "If it comes back, check the disk (dmesg, smartctl) and whether it is full.";
+}
