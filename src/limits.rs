@@ -62,6 +62,12 @@ pub const INDEX_COMMIT_BYTES_MAX: usize = 128 << 10;
 /// ever. Opening takes 23 ms with a million records waiting (docs/QUEUE.md), but a flush may take many
 /// seconds on a card that is busy with itself.
 pub const INDEX_ANSWER_SECONDS_MAX: u64 = 20;
+/// How often an index that is locked is tried again, and the pause between: sled's threads let go of
+/// the file some milliseconds after its handle is gone, seconds on a box with more to do than it can.
+pub const INDEX_LOCKED_TRIES_MAX: u32 = 200;
+pub const INDEX_LOCKED_PAUSE_MS: u64 = 20;
+const _: () =
+    assert!(INDEX_LOCKED_TRIES_MAX as u64 * INDEX_LOCKED_PAUSE_MS < INDEX_ANSWER_SECONDS_MAX * 500);
 /// Broken indexes replaced within one process before it gives up and lets the supervisor start a
 /// fresh one: each leaves a leaked handle behind.
 pub const INDEX_REPLACED_MAX: u32 = 3;

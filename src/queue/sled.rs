@@ -20,7 +20,9 @@ use super::helper::{Helper, Silence};
 use super::index::{Batch, Index, IndexError, IndexFault, Opener, Pair};
 use super::real::tree_bytes;
 use crate::answer::one_line;
-use crate::limits::{INDEX_ANSWER_SECONDS_MAX, SLED_CACHE_BYTES};
+use crate::limits::{
+    INDEX_ANSWER_SECONDS_MAX, INDEX_LOCKED_PAUSE_MS, INDEX_LOCKED_TRIES_MAX, SLED_CACHE_BYTES,
+};
 
 thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
@@ -79,7 +81,7 @@ impl Opener for SledOpener {
                 .path(&path)
                 .cache_capacity(SLED_CACHE_BYTES)
                 .flush_every_ms(None);
-            let db = guarded(|| config.open())?;
+            let db = unlocked(|| guarded(|| config.open()))?;
             match make_durable(&path, &root) {
                 Ok(file) => *open = Some((db, file)),
                 Err(error) => {
@@ -105,6 +107,21 @@ impl Opener for SledOpener {
         }
         Ok(())
     }
+}
+
+/// Tries again while the index is locked. The queue's own lock is held by then, so no other process
+/// has it: it is an earlier handle of this one, whose threads have yet to let go of the file.
+fn unlocked<T>(mut open: impl FnMut() -> Result<T, IndexError>) -> Result<T, IndexError> {
+    for _ in 1..INDEX_LOCKED_TRIES_MAX {
+        match open() {
+            Err(error) if error.fault == IndexFault::Locked => {
+                // Nobody unparks this thread; should it wake early all the same, it only asks sooner.
+                std::thread::park_timeout(Duration::from_millis(INDEX_LOCKED_PAUSE_MS));
+            }
+            outcome => return outcome,
+        }
+    }
+    open()
 }
 
 /// sled creates its files without an fsync of them or of their names.
@@ -353,6 +370,28 @@ mod tests {
         });
         assert_eq!(error.unwrap_err().why, "sled panicked: first line second line");
         assert!(!is_inside());
+    }
+
+    #[test]
+    fn a_handle_that_lets_go_late_is_waited_for_and_one_that_never_does_is_told() {
+        let locked = || Err(IndexError { fault: IndexFault::Locked, why: "locked".into() });
+        let mut tries = 0;
+        let outcome = unlocked(|| {
+            tries += 1;
+            if tries < 3 { locked() } else { Ok(tries) }
+        });
+        assert_eq!(outcome.map_err(|error| error.fault), Ok(3));
+        let mut tries = 0;
+        let outcome = unlocked(|| -> Result<(), IndexError> {
+            tries += 1;
+            Err(IndexError { fault: IndexFault::Broken, why: "broken".into() })
+        });
+        assert_eq!((outcome.unwrap_err().fault, tries), (IndexFault::Broken, 1));
+        let dir = TempDir::new();
+        created(&dir).open(0).unwrap().close();
+        let holder = File::open(dir.0.join("index.0/db")).unwrap();
+        holder.lock().unwrap();
+        assert_eq!(created(&dir).open(0).unwrap_err().fault, IndexFault::Locked);
     }
 
     #[test]
