@@ -118,8 +118,8 @@ const CHECK: Declared = Declared {
         Paragraph(
             "Nothing is changed and no record is sent: each stream is asked for one row, which is \
              thrown away, and Coralogix is posted an empty list. It may be used while the daemon \
-             runs. Use it as the user the daemon runs as, who may not be allowed to read what you \
-             are.",
+             runs. Called by root, it becomes the user who owns the queue, so that it sees what \
+             the daemon sees.",
         ),
     ],
     more: &[
@@ -136,7 +136,10 @@ const CHECK: Declared = Declared {
             "Where several steps fail, the exit status is that of the failure to act on first: \
              78, then 77, then 75.",
         ),
-        Lines("Examples", &["s1-coralogix check", "sudo -u s1-coralogix s1-coralogix check"]),
+        Lines(
+            "Examples",
+            &["sudo s1-coralogix check", "s1-coralogix check --config ./config.toml"],
+        ),
     ],
     arguments: NO_ARGUMENTS,
     options: &[

@@ -21,7 +21,7 @@ use crate::edge::probe;
 use crate::edge::proxy::ProxyEnvironment;
 use crate::edge::real::Doors;
 use crate::edge::step::{Name, Outcome, Step, Told, what_and_remedy};
-use crate::edge::{ground, logging};
+use crate::edge::{ground, logging, owner};
 
 /// The shape of `--json`; raised when a member changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -66,10 +66,20 @@ pub fn check(
 ) -> io::Result<Exit> {
     let mut page = Page::new(how, config_file, out);
     page.head("config", None, &config_file.display().to_string());
+    // The service manager makes its directory, so this is seen before rights are given up.
+    let status_file = ground::status_file(&config.status_file);
+    let seen_as = owner::act_as_owner(&config.queue.dir);
+    let valid = match ground::config(config_file, seen_as.as_deref()) {
+        Ok(text) => text,
+        Err(outcome) => {
+            page.step(Step::at_once(Name::Config, outcome));
+            return page.close();
+        }
+    };
     let judge = Arc::new(Judge::of_queue(&config.queue.dir, false));
     let mut doors = match Doors::new(config, how.proxies, &Arc::default(), &judge) {
         Ok(doors) => {
-            page.step(Step::at_once(Name::Config, Outcome::Passed("valid".to_owned())));
+            page.step(Step::at_once(Name::Config, Outcome::Passed(valid)));
             doors
         }
         Err(error) => {
@@ -81,7 +91,7 @@ pub fn check(
     };
     let is_in_use = crate::queue::real::is_in_use(&config.queue.dir) == Some(true);
     page.step(Step::at_once(Name::Queue, ground::queue(&config.queue, is_in_use)));
-    page.step(Step::at_once(Name::StatusFile, ground::status_file(&config.status_file)));
+    page.step(Step::at_once(Name::StatusFile, status_file));
     if let Some(outcome) = probe::own_clock() {
         page.step(Step::at_once(Name::Clock, outcome));
     }

@@ -18,6 +18,22 @@ use crate::config::Queue;
 /// What of the queue's directory has to be open to this program.
 const PARTS: [&str; 4] = ["log", "parked", "lock", "checkpoint"];
 
+/// What is said of a valid config; a failure where the user it is seen as can't read it.
+pub fn config(file: &Path, seen_as: Option<&str>) -> Result<String, Outcome> {
+    let Some(user) = seen_as else { return Ok("valid".to_owned()) };
+    match std::fs::File::open(file) {
+        Ok(_) => Ok(format!("valid; what follows is seen as {user}, who owns the queue")),
+        Err(why) => {
+            let shown = file.display();
+            let why = plain(&why).to_ascii_lowercase();
+            let what = format!("{user}, who owns the queue, can't read {shown}: {why}");
+            let remedy =
+                format!("Let that user read it: chgrp {user} {shown} && chmod g+r {shown}");
+            Err(Outcome::failed(Cause::ConfigInvalid, what, remedy))
+        }
+    }
+}
+
 /// Whether the queue can be kept where the config says.
 pub fn queue(queue: &Queue, is_in_use: bool) -> Outcome {
     let dir = &queue.dir;
@@ -56,7 +72,7 @@ pub fn queue(queue: &Queue, is_in_use: bool) -> Outcome {
         (true, true) => "is in use by the running daemon",
         (true, false) => "can be written",
     };
-    // Root may write everywhere; the daemon is somebody else more often than not.
+    // Where a sandbox let root not become the owner: root may write everywhere.
     let owner = match dir.exists() && geteuid().is_root() && found.uid() != 0 {
         true => format!(" (seen as root; it belongs to uid {})", found.uid()),
         false => String::new(),

@@ -17,6 +17,7 @@ pub mod keeper;
 pub mod logging;
 pub mod net;
 pub mod notify;
+pub mod owner;
 pub mod probe;
 pub mod progress;
 pub mod proxy;

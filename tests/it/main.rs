@@ -31,6 +31,7 @@ mod metrics;
 mod network;
 mod notes;
 mod openwrt;
+mod owner;
 mod polling;
 mod power;
 mod queue;

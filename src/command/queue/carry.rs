@@ -9,8 +9,8 @@ use super::{look, progressing, take};
 use crate::cli::Exit;
 use crate::command::{Failure, print};
 use crate::config::Config;
-use crate::edge::clock;
 use crate::edge::progress::Progress;
+use crate::edge::{clock, owner};
 use crate::frame::Frame;
 use crate::message;
 use crate::queue::bundle::{self, BundleError, Tally};
@@ -24,7 +24,6 @@ pub fn export(config: &Config, file: &Path) -> Result<Exit, Failure> {
             format!("Failed to export the queue: {shown} is there already. Name another file"),
         ));
     }
-    let mut queue = take(config, "export the queue")?;
     let failed = |why: &dyn std::fmt::Display| {
         let text = format!("Failed to export the queue to {shown}: {why}");
         Failure::new(message::EXPORT_FAILED, Exit::Failed, text)
@@ -33,19 +32,29 @@ pub fn export(config: &Config, file: &Path) -> Result<Exit, Failure> {
     let mut part = file.as_os_str().to_owned();
     part.push(".part");
     let part = Path::new(&part);
-    let written = write_part(part, |out| {
-        let mut progress = Progress::new("Exporting");
-        queue.export(out, &parked, &mut progressing(&mut progress))
+    // While it is still the caller who names it.
+    let mut options = OpenOptions::new();
+    let out = options.write(true).create(true).truncate(true).mode(0o600).open(part);
+    let out = out.map_err(|why| failed(&why))?;
+    let taken = take(config, "export the queue");
+    let written = taken.map(|mut queue| {
+        let written = write_whole(out, |out| {
+            let mut progress = Progress::new("Exporting");
+            queue.export(out, &parked, &mut progressing(&mut progress))
+        });
+        queue.close(clock::mono());
+        written
     });
-    queue.close(clock::mono());
-    let tally = match written.and_then(|tally| Ok(fs::rename(part, file).map(|()| tally)?)) {
-        Ok(tally) => tally,
-        Err(why) => {
-            // Half a file helps nobody, and the error matters more than a failure to remove it.
-            let _ = fs::remove_file(part);
-            return Err(failed(&with_remedy(&why)));
-        }
-    };
+    owner::act_as_root_again();
+    let done = written.and_then(|written| {
+        let tally = written.and_then(|tally| Ok(fs::rename(part, file).map(|()| tally)?));
+        tally.map_err(|why| failed(&with_remedy(&why)))
+    });
+    if done.is_err() {
+        // Half a file helps nobody, and the error matters more than a failure to remove it.
+        let _ = fs::remove_file(part);
+    }
+    let tally = done?;
     print(&format!(
         "{} written to {shown}.\nThe queue in {} still holds the same records: do not start this \
          daemon again once the other box has imported them, or they are delivered twice. Remove \
@@ -96,13 +105,11 @@ fn parked_frames(config: &Config) -> Result<Vec<Frame>, Failure> {
     frames.collect::<io::Result<Vec<Frame>>>().map_err(unreadable)
 }
 
-/// Writes a file whole and synced, readable by its owner only.
-fn write_part(
-    part: &Path,
+/// Writes a file whole and synced.
+fn write_whole(
+    file: File,
     write: impl FnOnce(&mut dyn Write) -> Result<Tally, BundleError>,
 ) -> Result<Tally, BundleError> {
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(part)?;
     let mut out = BufWriter::new(file);
     let tally = write(&mut out)?;
     out.into_inner().map_err(|why| BundleError::File(why.into_error()))?.sync_all()?;

@@ -17,6 +17,7 @@ use super::{Failure, complain, settings};
 use crate::cli::Exit;
 use crate::cli::queue::{Ask, Which};
 use crate::config::Config;
+use crate::edge::owner;
 use crate::edge::progress::Progress;
 use crate::message;
 use crate::queue::inspect::Inspector;
@@ -84,8 +85,10 @@ fn look(config: &Config) -> Result<Looked, Failure> {
     Ok(Looked { inspector, dir, in_use })
 }
 
-/// The queue for this process alone.
+/// The queue for this process alone, which is the owner's from then on, if it was root: what it
+/// writes is for the daemon to read.
 fn take(config: &Config, what: &str) -> Result<RealQueue, Failure> {
+    owner::act_as_owner(&config.queue.dir);
     let (queue, _, findings) = take_queue(config).map_err(|why| match why {
         OpenError::Locked { place, holder } => {
             let holder = holder.map_or(String::new(), |pid| format!(" (process {pid})"));

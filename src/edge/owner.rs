@@ -1,0 +1,103 @@
+//! Root acting as the user who owns the queue.
+//!
+//! Root can read every file and write everywhere, so its `check` would call good what the daemon can't
+//! use, and what its `queue` commands write would be closed to the daemon. Promises: rights are only
+//! given up, and only those of this program's own start are taken back. Never: done by `run`.
+//!
+//! The kernel keeps these rights by thread. The program has one thread when this is called, and those
+//! that it starts later have the same.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::process::{Gid, Uid, geteuid, getuid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+/// Becomes the owner of the queue's directory, with the groups that a service of that user has, and
+/// tells the name. `None`: this is not root, or the queue is root's own or not there yet, or a sandbox
+/// forbids it.
+pub fn act_as_owner(dir: &Path) -> Option<String> {
+    let found = std::fs::metadata(dir).ok()?;
+    let uid = found.uid();
+    if !geteuid().is_root() || uid == 0 {
+        return None;
+    }
+    let text = |file| std::fs::read_to_string(file).unwrap_or_default();
+    let user = User::find(&text("/etc/passwd"), uid);
+    let gid = user.as_ref().map_or(found.gid(), |user| user.gid);
+    let name = user.map(|user| user.name);
+    let mut groups: Vec<Gid> = name
+        .as_deref()
+        .map_or(vec![], |name| groups_of(&text("/etc/group"), name))
+        .into_iter()
+        .map(Gid::from_raw)
+        .collect();
+    groups.push(Gid::from_raw(gid));
+    set_thread_groups(&groups).ok()?;
+    // Real and saved stay, so that `act_as_root_again` can.
+    set_thread_res_gid(None, Gid::from_raw(gid), None).ok()?;
+    set_thread_res_uid(None, Uid::from_raw(uid), None).ok()?;
+    Some(name.unwrap_or_else(|| format!("uid {uid}")))
+}
+
+/// Takes back what `act_as_owner` gave up: for a file that only the caller may name.
+pub fn act_as_root_again() {
+    if getuid().is_root() && !geteuid().is_root() {
+        // What fails is told by the call that needs it.
+        let _ = set_thread_res_uid(None, getuid(), None);
+        let _ = set_thread_res_gid(None, rustix::process::getgid(), None);
+    }
+}
+
+/// A line of /etc/passwd. Source: passwd(5).
+#[derive(Debug, PartialEq)]
+struct User {
+    name: String,
+    gid: u32,
+}
+
+impl User {
+    fn find(passwd: &str, uid: u32) -> Option<User> {
+        passwd.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            let is_it = fields.nth(1)?.parse() == Ok(uid);
+            let gid = fields.next()?.parse().ok()?;
+            is_it.then(|| User { name: name.to_owned(), gid })
+        })
+    }
+}
+
+/// The numbers of the groups that name a user. Source: group(5).
+fn groups_of(group: &str, user: &str) -> Vec<u32> {
+    let number = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let is_member = fields.get(3)?.split(',').any(|member| member.trim() == user);
+        fields.get(2)?.parse().ok().filter(|_| is_member)
+    };
+    group.lines().filter_map(number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_found_by_number_and_its_groups_by_name() {
+        let passwd =
+            "root:x:0:0:root:/root:/bin/sh\nodd line\ns1:x:102:105::/var/lib/s1:/bin/false\n";
+        assert_eq!(User::find(passwd, 102), Some(User { name: "s1".to_owned(), gid: 105 }));
+        assert_eq!(User::find(passwd, 105), None);
+        let group = "root:x:0:\nadm:x:4:daemon,s1\ns1:x:105:\nbad:x:nine:s1\nssl:x:9:s11, s1\n";
+        assert_eq!(groups_of(group, "s1"), [4, 9]);
+        assert_eq!(groups_of(group, "s"), [0; 0]);
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_or_ones_own_changes_nothing() {
+        let before = geteuid();
+        assert_eq!(act_as_owner(Path::new("/nonexistent")), None);
+        assert_eq!(act_as_owner(Path::new("/proc/self")), None);
+        assert_eq!(geteuid(), before);
+    }
+}

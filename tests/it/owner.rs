@@ -1,0 +1,110 @@
+//! Root at the prompt, and a queue that belongs to the daemon's user: what `check` calls good must be
+//! good for the daemon, and what `queue` writes must be the daemon's.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use crate::scene::Scene;
+use crate::support::data::Kind;
+
+/// Debian's nobody; whether it has a name here does not matter.
+const SOMEBODY: u32 = 65_534;
+
+/// Everything below a directory, and the directory.
+fn tree(dir: &Path) -> Vec<PathBuf> {
+    let mut found = vec![dir.to_owned()];
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(tree(&path)),
+            false => found.push(path),
+        }
+    }
+    found
+}
+
+fn give(path: &Path) {
+    chown(path, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+}
+
+fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped: only root can give files away");
+    }
+    is_root
+}
+
+#[test]
+fn a_check_by_root_sees_what_the_owner_of_the_queue_sees() {
+    if !is_root() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::create_dir(scene.queue_dir()).unwrap();
+    give(&scene.queue_dir());
+    let check = || {
+        let ended = scene.command(&["check"]);
+        (ended.code, ended.out)
+    };
+    let (code, out) = check();
+    assert_eq!(code, Some(78), "{out}");
+    assert!(out.contains("config.toml: permission denied"), "{out}");
+    assert!(out.contains("S1C-E501") && !out.contains("secret"), "nothing is claimed\n{out}");
+
+    for file in ["config.toml", "coralogix.key"] {
+        give(&scene.path(file));
+    }
+    fs::set_permissions(scene.path("ca.pem"), PermissionsExt::from_mode(0o644)).unwrap();
+    let (code, out) = check();
+    assert_eq!(code, Some(78), "{out}");
+    assert!(out.contains("who owns the queue"), "{out}");
+    assert!(out.contains("acme.token") && out.contains("permission denied"), "{out}");
+    assert!(out.contains(&format!("chown {SOMEBODY} ")), "the remedy is the owner's\n{out}");
+    assert_eq!(out.matches("read from ").count(), 1, "the key can be read\n{out}");
+
+    give(&scene.path("acme.token"));
+    let (code, out) = check();
+    assert_eq!(code, Some(0), "{out}");
+}
+
+#[test]
+fn what_root_does_to_a_queue_is_its_owners() {
+    if !is_root() {
+        return;
+    }
+    let mut scene = Scene::new();
+    scene.ingress.server.take_away();
+    scene.tenant().publish(Kind::Activities, 40);
+    scene.run();
+    scene.wait_waiting(40);
+    scene.stop();
+    tree(&scene.queue_dir()).iter().for_each(|path| give(path));
+    // Where only root may write.
+    let closed = scene.path("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, PermissionsExt::from_mode(0o700)).unwrap();
+    let file = closed.join("queue.s1c").display().to_string();
+    let ended = scene.command(&["queue", "export", &file]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let all = |dir: &Path| tree(dir).iter().map(|path| path.metadata().unwrap().uid()).collect();
+    let owners: Vec<u32> = all(&scene.queue_dir());
+    assert!(owners.iter().all(|uid| *uid == SOMEBODY), "{owners:?}");
+    assert_eq!(fs::metadata(&file).unwrap().uid(), 0);
+
+    fs::remove_dir_all(scene.queue_dir()).unwrap();
+    fs::create_dir(scene.queue_dir()).unwrap();
+    give(&scene.queue_dir());
+    let ended = scene.command(&["queue", "import", &file]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let owners: Vec<u32> = all(&scene.queue_dir());
+    assert!(owners.len() > 5 && owners.iter().all(|uid| *uid == SOMEBODY), "{owners:?}");
+    let file = fs::metadata(scene.path("closed/queue.s1c")).unwrap();
+    assert_eq!(file.permissions().mode() & 0o777, 0o600);
+
+    scene.ingress.server.bring_back();
+    scene.run();
+    scene.settle();
+    scene.stop();
+}
