@@ -117,6 +117,7 @@ wait_for "nothing is delivered" 30 delivered 100
 want "status is not healthy" inside s1-coralogix status
 pid=$(show MainPID)
 [ "$(inside stat -c %U "/proc/$pid")" = s1-coralogix ] || problem "not its own user"
+status | grep -q '"written_bytes": [0-9]' || problem "what is written to disk is not told"
 
 echo "with the secrets as systemd credentials"
 # shellcheck disable=SC2016 # the program reads the variable

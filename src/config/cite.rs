@@ -205,11 +205,11 @@ impl Finding {
         severity(self.code)
     }
 
-    /// On one line, for the log.
+    /// On one line, for the log, which puts the code before it.
     pub fn brief(&self) -> String {
-        let Finding { code, file, line, column, key, problem, .. } = self;
+        let Finding { file, line, column, key, problem, .. } = self;
         let hint = self.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!("{file}:{line}:{column}: {code} {key}: {problem}{hint}")
+        format!("{file}:{line}:{column}: {key}: {problem}{hint}")
     }
 }
 

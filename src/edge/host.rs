@@ -3,6 +3,10 @@
 //!
 //! Never: prints a value of the environment.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
+
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
 /// A variable of the environment, if it is set, readable and not empty.
@@ -27,9 +31,21 @@ pub fn host_name() -> String {
 /// not counted. Source: proc(5), `write_bytes` of /proc/self/io. `None` where the kernel does not
 /// count or a sandbox hides it.
 pub fn disk_written_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/io").ok()?;
+    let mut text = [0; IO_BYTES_MAX];
+    let len = io_file()?.read_at(&mut text, 0).ok()?;
+    let text = std::str::from_utf8(&text[..len]).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("write_bytes: "))?;
     line.trim().parse().ok()
+}
+
+/// Seven counters of at most 20 digits with their names.
+const IO_BYTES_MAX: usize = 512;
+
+/// Opened once, before `keep_memory_private`: from then on the file belongs to root, and a daemon of
+/// its own user could not open it any more. Reading goes on.
+fn io_file() -> Option<&'static File> {
+    static IO: OnceLock<Option<File>> = OnceLock::new();
+    IO.get_or_init(|| File::open("/proc/self/io").ok()).as_ref()
 }
 
 /// Whether stdout is a terminal that shows colours, and its owner wants them (no-color.org).
@@ -51,6 +67,7 @@ pub fn speaks_utf8() -> bool {
 /// No core dump, and no other process of this user may look into memory (keeps P7). A kernel
 /// that refuses is told by `false`; the program works without.
 pub fn keep_memory_private() -> bool {
+    io_file();
     let no_core = Rlimit { current: Some(0), maximum: Some(0) };
     let limited = rustix::process::setrlimit(Resource::Core, no_core).is_ok();
     let hidden = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok();

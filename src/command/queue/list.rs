@@ -15,7 +15,7 @@ use crate::record::RowKey;
 use crate::s1::page::{id_made_at, id_number};
 
 /// What stands in the first column.
-const HEAD: &str = "place             time                         stream, id and bytes\n";
+const HEAD: &str = "place         time                  stream, id and bytes\n";
 
 pub fn list(
     config: &Config,
@@ -74,8 +74,8 @@ fn row(frame: &Waiting, at: usize, key: RowKey, bytes: u32, json: bool) -> Strin
             format!("{value}\n")
         }
         false => {
-            let (time, id) = (key.stamp.to_string(), key.id);
-            format!("{place:<16}  {time:<27}  {} {id} {bytes}\n", frame.stream)
+            let (time, id) = (key.stamp.to_the_second(), key.id);
+            format!("{place:<12}  {time:<20}  {} {id} {bytes}\n", frame.stream)
         }
     }
 }

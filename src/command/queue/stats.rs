@@ -69,12 +69,17 @@ pub fn stats(config: &Config, json: bool) -> Result<Exit, Failure> {
     let bytes = quarantined.iter().map(|(_, bytes)| bytes).sum::<u64>();
     out += &format!("  quarantine   {} things, {}\n", quarantined.len(), size(bytes));
     if !streams.is_empty() {
-        out += &format!("\n{:<30} {:>9}  {:<20}  {}\n", "stream", "waiting", "oldest", "newest");
+        out += &format!("\n{:<24} {:>10}  {:<20}  {}\n", "stream", "waiting", "oldest", "newest");
     }
     let at = |stamp: Option<Stamp>| stamp.map_or("-".into(), |at| seconds(&at.to_string()));
     for (name, sum) in &streams {
         let (oldest, newest) = (at(sum.oldest), at(sum.newest));
-        out += &format!("{name:<30} {:>9}  {oldest:<20}  {newest}\n", sum.records);
+        // A name that is too long for its column has a line of its own.
+        let (name, above) = if name.len() > 24 { ("", name.as_str()) } else { (name.as_str(), "") };
+        if !above.is_empty() {
+            out += &format!("{above}\n");
+        }
+        out += &format!("{name:<24} {:>10}  {oldest:<20}  {newest}\n", sum.records);
     }
     print(&out)
 }
