@@ -222,6 +222,9 @@ pub const INDEX_BYTES_MAX: u64 = 4 << 20;
 pub const RESERVE_PAUSE_ASKED_MAX: u32 = 240;
 /// A process that lived this long has settled: what follows is no crash loop.
 pub const SETTLED_SECONDS: u64 = 60;
+/// The pause where the loop finds something due that it can't do, which no test has seen: long enough
+/// to spare the processor, short enough to delay nothing that matters.
+pub const STALL_SECONDS: u64 = 1;
 /// Starts in a row that did not settle are counted up to this: with the shortest `retry.min` the wait
 /// before the next one is then the longest `retry.max`.
 pub const UNSETTLED_STARTS_MAX: u32 = 21;

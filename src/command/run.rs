@@ -268,6 +268,7 @@ fn plan(config: &Config, mode: Mode) -> Plan {
         write: config.queue.write,
         heartbeat: config.heartbeat,
         bounds: bounds(config),
+        tally_ids: None,
     }
 }
 

@@ -30,6 +30,7 @@ fn core(records: u64, bounds: Bounds) -> Core {
         write: WriteMode::Always,
         heartbeat: None,
         bounds,
+        tally_ids: None,
     };
     let progress = Some(Progress { position: date(), from: date() });
     let streams = vec![StreamHeld { progress, ..StreamHeld::default() }; 2];

@@ -215,6 +215,8 @@ pub struct Core {
     started: Mono,
     /// How often the queue had to be mended since the last batch that was let go of.
     mended: u32,
+    /// How often what was due could not be done, which is a fault of the program.
+    stalls: u64,
 }
 
 impl Core {
@@ -242,6 +244,7 @@ impl Core {
             room_checks: 0,
             started: now,
             mended: 0,
+            stalls: 0,
             plan,
         }
     }
@@ -367,6 +370,10 @@ impl Core {
 
     pub fn held(&self) -> &Held {
         &self.held
+    }
+
+    pub fn stalls(&self) -> u64 {
+        self.stalls
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Plan {
     /// How often the collector tells how it fares; `None`: never.
     pub heartbeat: Option<Span>,
     pub bounds: Bounds,
+    /// Ids of each stream that are remembered for reconciliation; `None`: its share of what may be.
+    pub tally_ids: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -43,8 +45,9 @@ impl Plan {
     /// How many ids of each stream the queue is to remember for reconciliation.
     pub fn tally_ids_max(&self) -> usize {
         let streams = self.streams.iter().filter(|stream| stream.reconcile > Span::ZERO).count();
-        let share = limits::TALLY_IDS_MAX / streams.max(1);
-        share.clamp(limits::TALLY_IDS_OF_A_STREAM_MIN, limits::TALLY_IDS_OF_A_STREAM_MAX)
+        let share = (limits::TALLY_IDS_MAX / streams.max(1))
+            .clamp(limits::TALLY_IDS_OF_A_STREAM_MIN, limits::TALLY_IDS_OF_A_STREAM_MAX);
+        self.tally_ids.unwrap_or(share)
     }
 
     pub(super) fn check(&self) {

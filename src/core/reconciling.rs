@@ -63,11 +63,17 @@ impl Core {
             let closed = state.reconcile.closed(state.progress?.from, source_now, pressed);
             state.reconcile.begin(closed, state.collected);
         }
-        let step = state.reconcile.next(stream, state.rows_max, source_now)?;
-        Some(match step {
-            Step::Count(count) => Action::Count(count),
-            Step::List(list) => Action::List(list),
-        })
+        match state.reconcile.next(stream, state.rows_max, source_now) {
+            Some(Step::Count(count)) => Some(Action::Count(count)),
+            Some(Step::List(list)) => Some(Action::List(list)),
+            None => {
+                // A tenant so busy that the next round is due already is asked at the pace all the
+                // same, and what is due is never in the past of a lane that was passed over.
+                let due = Due::At(now + self.reconcile_pace());
+                self.streams[stream].reconcile.lane.rest(now, due, Why::PollInterval);
+                None
+            }
+        }
     }
 
     pub(super) fn reconcile_pace(&self) -> Span {

@@ -36,6 +36,7 @@ impl Driver {
             write: WriteMode::Always,
             heartbeat: None,
             bounds: crate::window::Bounds::default(),
+            tally_ids: None,
         };
         let now = Mono(1_000_000);
         let core = Core::new(plan, 7, now, opened(progress, 0));
@@ -324,6 +325,40 @@ fn patience_asked_for_by_a_count_is_the_whole_tenants() {
     let busy = Err(SourceTrouble::Busy { retry_after: Some(Span::minutes(50)) });
     let (fetched, counts, _) = reconciling(&busy, Mode::Daemon);
     assert!(fetched <= 12 && counts <= 2, "{fetched} polls, {counts} counts");
+}
+
+/// A busy tenant: by the end of each round so much was collected that the next one is due at once.
+#[test]
+fn rounds_that_press_each_other_keep_the_pace() {
+    let mut driver = Driver::new(Mode::Daemon, Start::Now, Some(DONE));
+    for stream in &mut driver.core.streams {
+        stream.plan.poll_interval = Span::minutes(1);
+        stream.reconcile = reconcile::Reconcile::new(Span::hours(1), None, driver.now);
+    }
+    let (begun, mut counts) = (driver.now, 0);
+    let mut action = driver.go(Event::Woke);
+    while driver.now.since(begun) < Span::hours(1) {
+        action = match action {
+            Action::Fetch(Fetch { stream, .. }) => {
+                driver.go(Event::Fetched { stream, page: page(vec![], None) })
+            }
+            Action::Count(Count { stream, .. }) => {
+                counts += 1;
+                driver.core.streams[stream].collected += 100_000;
+                let there = crate::record::Total::Is(7);
+                let counted =
+                    Counted { from: AT - Span::hours(1), collected: 7, there, date: None };
+                driver.go(Event::Counted { stream, counted: Ok(Some(counted)) })
+            }
+            Action::Info { tenant } => {
+                driver.go(Event::Informed { tenant, result: Ok(Some(AT + Span::hours(1))) })
+            }
+            Action::TokenEnd { tenant } => driver.go(Event::TokenEnds { tenant, end: None }),
+            other => panic!("{other:?}"),
+        };
+    }
+    let most = 2 * 3_600 / limits::RECONCILE_PACE_SECONDS;
+    assert!(counts > 20 && counts <= most, "{counts} counts in an hour, {most} at most");
 }
 
 #[test]

@@ -79,4 +79,7 @@ super::codes! {
     SETUP_FAILED Error 26
         "The proxy or the file of network.ca_file can't be used, or the system grants no signal handler. The program ends with 78."
         "Correct the setting that is named; `s1-coralogix check` tries it.";
+    STALLED Warn 27
+        "The loop found something due that it could not do, waited a second, and went on. That is a fault of the program; nothing is lost."
+        "Report it with the lines before it and the output of `s1-coralogix status --json`.";
 }

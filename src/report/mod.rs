@@ -58,6 +58,7 @@ pub struct Report {
     /// What was last complained about, and when that was first seen here.
     trouble: Option<(Stamp, logging::Trouble)>,
     gaps: Vec<Gap>,
+    stall_told: bool,
 }
 
 /// What of a view makes the status file worth writing again.
@@ -99,6 +100,7 @@ impl Report {
             clock: clock::Told::default(),
             trouble: None,
             gaps: vec![],
+            stall_told: false,
         }
     }
 
@@ -128,6 +130,10 @@ impl Report {
         let view = core.view(now);
         for (code, line) in self.changes.lines(&view, now) {
             message::write(code, format_args!("{line}"));
+        }
+        if core.stalls() > 0 && !self.stall_told {
+            self.stall_told = true;
+            tell!(STALLED, "The loop found something due that it could not do. Please report this");
         }
         self.rates.note(now, &counted(&view));
         let gist = Gist::of(&view);
