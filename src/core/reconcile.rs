@@ -100,6 +100,16 @@ struct Range {
     to: Stamp,
     /// Whether it was never compared before.
     is_new: bool,
+    /// How often it was listed in this round, and what of it can't be explained by records that were
+    /// collected since.
+    lists: u32,
+    unmatched: u64,
+}
+
+impl Range {
+    fn new(from: Option<Stamp>, to: Stamp, is_new: bool) -> Range {
+        Range { from, to, is_new, lists: 0, unmatched: 0 }
+    }
 }
 
 /// A range that is being listed.
@@ -107,7 +117,8 @@ struct Range {
 struct Listing {
     difference: Difference,
     cursor: Option<Cursor>,
-    listed: u64,
+    /// Rows that the walks know and the count of what was collected does not.
+    unmatched: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -191,12 +202,12 @@ impl Reconcile {
         self.collected = collected;
         match self.tale.until {
             Some(until) => {
-                self.ranges.push(Range { from: None, to: until, is_new: false });
+                self.ranges.push(Range::new(None, until, false));
                 if until < closed {
-                    self.ranges.push(Range { from: Some(until), to: closed, is_new: true });
+                    self.ranges.push(Range::new(Some(until), closed, true));
                 }
             }
-            None => self.ranges.push(Range { from: None, to: closed, is_new: true }),
+            None => self.ranges.push(Range::new(None, closed, true)),
         }
     }
 
@@ -273,6 +284,9 @@ impl Reconcile {
         let length = range.to.since(from);
         let few = u64::from(limits::PAGE_ROWS_MAX);
         let is_short = length < Span::seconds(2);
+        if range.lists > 0 {
+            return self.counted_again(&range, from, there, expected);
+        }
         match there {
             Total::Is(there) if there == expected => drop(self.ranges.pop()),
             Total::Is(there) if there < expected => {
@@ -298,17 +312,34 @@ impl Reconcile {
         }
     }
 
+    /// A range that was listed is counted once more, for a poll may have taken in some of it between the
+    /// count and the list. What is different now, and what the list could not match, stays different;
+    /// anything beyond that has come since, and is listed too.
+    fn counted_again(&mut self, range: &Range, from: Stamp, there: Total, expected: u64) {
+        let excess = match there {
+            Total::Is(there) => there as i64 - expected as i64,
+            Total::Capped | Total::Untold => range.unmatched as i64,
+        };
+        if excess > range.unmatched as i64 && range.lists < limits::RECONCILE_LISTS_MAX {
+            let there = expected.saturating_add_signed(excess);
+            return self.list(from, range.to, Some(there), expected);
+        }
+        self.tale.fewer += excess.min(0).unsigned_abs();
+        self.settle(from, excess);
+        self.ranges.pop();
+    }
+
     fn halve(&mut self, from: Stamp) {
         let Some(Range { to, is_new, .. }) = self.ranges.pop() else { return };
         let middle = from + Span(to.since(from).0 / 2 / 1_000 * 1_000);
         assert!(from < middle && middle < to, "only what has two seconds is halved");
-        self.ranges.push(Range { from: Some(from), to: middle, is_new });
-        self.ranges.push(Range { from: Some(middle), to, is_new });
+        self.ranges.push(Range::new(Some(from), middle, is_new));
+        self.ranges.push(Range::new(Some(middle), to, is_new));
     }
 
     fn list(&mut self, from: Stamp, to: Stamp, there: Option<u64>, collected: u64) {
         let difference = Difference { from, to, there, collected, late: 0 };
-        self.listing = Some(Listing { difference, cursor: None, listed: 0 });
+        self.listing = Some(Listing { difference, cursor: None, unmatched: 0 });
     }
 
     fn settle(&mut self, at: Stamp, delta: i64) {
@@ -332,34 +363,42 @@ impl Reconcile {
             .collect()
     }
 
-    /// A page is done: what was fresh in it is stored.
-    pub fn listed(&mut self, now: Mono, pace: Span, page: &PageFacts, late: u64) {
+    /// A page is done: what was fresh in it is stored. `unmatched`: rows that were collected and yet are
+    /// not counted as such.
+    pub fn listed(&mut self, now: Mono, pace: Span, page: &PageFacts, late: u64, unmatched: u64) {
         self.made(now, pace);
         let Some(listing) = &mut self.listing else { return };
-        listing.listed += page.keys.len() as u64;
+        listing.unmatched += unmatched;
         listing.difference.late += late;
         self.tale.late += late;
         listing.cursor = page.next.clone().filter(|_| !page.keys.is_empty());
         if listing.cursor.is_some() {
             return;
         }
-        let Some(Listing { difference, listed, .. }) = self.listing.take() else { return };
-        // What was told and what is there need not agree; what can't be found is not looked for
-        // again and again.
-        let there = difference.there.unwrap_or(0).max(listed);
-        let collected = difference.collected + difference.late;
-        self.settle(difference.from, there as i64 - collected as i64);
+        let Some(Listing { difference, unmatched, .. }) = self.listing.take() else { return };
+        match (difference.there, self.ranges.last_mut()) {
+            (Some(_), Some(range)) => {
+                range.lists += 1;
+                range.unmatched = unmatched;
+            }
+            // Where there is no count, there is none to take again.
+            _ => {
+                self.settle(difference.from, unmatched as i64);
+                self.ranges.pop();
+            }
+        }
         if difference.late > 0 || difference.there.is_some() {
             self.tale.last = Some(difference);
         }
-        self.ranges.pop();
     }
 
     /// The list is begun anew, by its range: a cursor was refused, or a page could not be stored.
     /// Answers whether there was a cursor.
     pub fn restart_listing(&mut self) -> bool {
-        let listing = self.listing.as_mut();
-        listing.is_some_and(|listing| listing.cursor.take().is_some())
+        self.listing.as_mut().is_some_and(|listing| {
+            listing.unmatched = 0;
+            listing.cursor.take().is_some()
+        })
     }
 
     /// SentinelOne refuses the question itself: it is not put again before the next start.

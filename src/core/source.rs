@@ -103,8 +103,9 @@ pub struct Pending {
 enum Then {
     /// The walk goes on here, or is at its end.
     Walk(Option<Walk>),
-    /// The page was no walk's but listed to find late records.
-    Listed(PageFacts),
+    /// The page was no walk's but listed to find late records; so many of its rows were collected
+    /// without being counted as such.
+    Listed(PageFacts, u64),
 }
 
 #[derive(Clone, Debug)]
@@ -238,7 +239,9 @@ impl Stream {
         let known = keys.filter(|key| key.stamp >= progress.from).collect();
         let compared = self.reconcile.tale.compared;
         let keep = Keep { stream, fresh, progress, known, compared, gone: None };
-        Pending { keep, date: listed.page.date, then: Then::Listed(listed.page) }
+        let unseen = listed.unseen.iter().filter(|unseen| **unseen).count();
+        let unmatched = (unseen - keep.fresh.len()) as u64;
+        Pending { keep, date: listed.page.date, then: Then::Listed(listed.page, unmatched) }
     }
 
     /// The page is in the queue, or had nothing new: go on after it.
@@ -248,7 +251,9 @@ impl Stream {
         self.progress = Some(self.known.remember(&pending.keep.known, pending.keep.progress));
         match pending.then {
             Then::Walk(walk) => self.walk = walk,
-            Then::Listed(page) => return self.reconcile.listed(now, pace, &page, taken),
+            Then::Listed(page, unmatched) => {
+                return self.reconcile.listed(now, pace, &page, taken, unmatched);
+            }
         }
         if self.walk.is_some() {
             self.lane.succeed(now, Due::At(now), Why::Working);

@@ -40,6 +40,7 @@ mod reconcile;
 mod relay;
 mod scene;
 mod servers;
+mod soak;
 mod status_schema;
 mod syscalls;
 mod tidy;
