@@ -350,6 +350,7 @@ impl Core {
             Ok(mut page) => {
                 let state = &mut self.tenants[tenant];
                 state.clock = page.date.map(|date| (date, tick.now)).or(state.clock);
+                state.answers(tick.now);
                 // A single answer without a Date is not without a time.
                 page.date = state.now(tick.now);
                 if let Some(than) = self.streams[stream].doubts(&page) {

@@ -88,6 +88,15 @@ impl Tenant {
     pub fn now(&self, now: Mono) -> Option<Stamp> {
         self.clock.map(|(said, at)| said + now.since(at))
     }
+
+    /// One of its streams was answered with the token that counts, so whatever an earlier question of
+    /// its own met is over; nobody may ever ask that question again.
+    pub fn answers(&mut self, now: Mono) {
+        if self.token == Token::Good && self.lane.failures > 0 {
+            let due = Due::At(now.max(self.lane.not_before));
+            self.lane.succeed(now, due, Why::Working);
+        }
+    }
 }
 
 /// What follows from a page, done once the page is stored.

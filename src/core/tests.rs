@@ -216,6 +216,36 @@ fn patience_asked_for_by_one_answer_is_the_whole_tenants_and_no_hurry_ends_it() 
     assert!(driver.now.since(begun) >= wait, "{}", driver.now.since(begun));
 }
 
+/// Found by the simulation: the failure of a question that a new token had made needless was never
+/// followed by a success, so the tenant seemed out of reach for ever, and nothing was compared.
+#[test]
+fn a_tenant_that_answers_a_stream_is_no_longer_out_of_reach() {
+    let mut driver = Driver::new(Mode::Daemon, Start::Now, Some(DONE));
+    let Action::Fetch(Fetch { stream, .. }) = driver.go(Event::Woke) else { panic!("a poll") };
+    let page = Err(SourceTrouble::TokenDoubted);
+    let asked = driver.go(Event::Fetched { stream, page });
+    assert_eq!(asked, Action::Info { tenant: 0 });
+    let changed = vec![Credential::Token(0)];
+    let tick = Tick { now: driver.now, changed, ..Tick::default() };
+    let result = Err(SourceTrouble::Unreachable(NetTrouble::Timeout));
+    let mut action = driver.core.step(&tick, Event::Informed { tenant: 0, result });
+    for _ in 0..8 {
+        action = match action {
+            Action::Fetch(Fetch { stream, .. }) => {
+                driver.go(Event::Fetched { stream, page: self::page(vec![], None) })
+            }
+            Action::TokenEnd { tenant } => driver.go(Event::TokenEnds { tenant, end: None }),
+            Action::Sleep { until, .. } => {
+                driver.now = until;
+                driver.go(Event::Woke)
+            }
+            other => panic!("{other:?}"),
+        };
+    }
+    let lane = &driver.core.view(driver.now).tenants[0].lane;
+    assert_eq!((lane.failures, lane.why.mood()), (0, Mood::Fine), "{lane:?}");
+}
+
 #[test]
 fn a_changed_key_does_not_undercut_the_sinks_retry_after() {
     let mut driver = Driver::new(Mode::Daemon, Start::Now, Some(DONE));

@@ -57,7 +57,7 @@ super::codes! {
         "`s1-coralogix queue parked list` names those there are; the text says what failed.";
     PARKED_UNREADABLE Error 419
         "A parked record can't be read."
-        "`s1-coralogix queue parked list` names those there are; a damaged file can be read by hand in parked/.";
+        "`s1-coralogix queue parked list` names those there are; one whose file is damaged can be given up with `queue parked drop`.";
     EXPORT_IN_THE_WAY Error 420
         "The file to export to is there already."
         "Name another file, or remove that one.";

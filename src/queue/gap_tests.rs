@@ -160,6 +160,19 @@ fn a_purged_record_stays_in_the_ledger<G: Ground>(ground: &G) {
     assert_eq!(what(&gap), (GapReason::Purged, Stamp(1), Stamp(1), Some(1), false));
 }
 
+fn a_damaged_parked_record_can_be_given_up_and_its_gap_stays<G: Ground>(ground: &G) {
+    let mut queue = started(ground);
+    let at = park_first::<G>(&mut queue);
+    ground.change(&format!("parked/{at}.log"), &|bytes| bytes[60] ^= 1);
+    assert!(matches!(queue.retry_parked(at), Err(QueueError::Damaged { .. })));
+    let held = queue.drop_parked(at).unwrap().unwrap();
+    assert_eq!((held.gaps, held.parked), (1, 0));
+    assert_eq!(ground.files("parked"), [""; 0]);
+    assert!(ground.files("quarantine").iter().any(|name| name.ends_with(&format!("parked-{at}"))));
+    assert_eq!(queue.drop_parked(at).unwrap(), None);
+    assert_eq!(what(&queue.gaps()[0]).0, GapReason::Refused);
+}
+
 fn the_collectors_own_words_make_no_gap<G: Ground>(ground: &G) {
     let mut queue = started(ground);
     park_first::<G>(&mut queue);
@@ -196,6 +209,7 @@ on_both!(
     a_frame_that_told_and_is_damaged_is_told_anew,
     a_retried_record_is_in_the_queue_again_and_its_gap_is_closed,
     a_purged_record_stays_in_the_ledger,
+    a_damaged_parked_record_can_be_given_up_and_its_gap_stays,
     the_collectors_own_words_make_no_gap,
 );
 

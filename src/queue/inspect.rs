@@ -122,7 +122,8 @@ impl<D: Disk> Inspector<D> {
 
     /// The same with every byte read and every checksum checked.
     pub fn verify(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Contents {
-        let mut contents = self.scan(Depth::Whole, progress);
+        // Heads and tables first; then each frame is read once, whole.
+        let mut contents = self.scan(Depth::Table, progress);
         let frames = contents.waiting.iter().chain(&contents.delivered);
         let bad: Vec<Damage> = frames
             .filter(|waiting| !self.read(waiting).is_ok_and(|frame| pack::inflate(&frame).is_ok()))

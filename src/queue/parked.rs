@@ -92,9 +92,19 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 
     /// Throws a parked record away; that it is gone stays in the ledger. `Ok(None)`: there is no
-    /// such record.
+    /// such record. What can't be read any more is set aside instead: the gap that was noted when it
+    /// was refused stays as it is.
     pub fn drop_parked(&mut self, at: Place) -> Result<Option<Held>, QueueError> {
-        let Some(frame) = self.read_parked(at)? else { return Ok(None) };
+        let frame = match self.read_parked(at) {
+            Err(QueueError::Damaged { why, .. }) => {
+                let (path, _) = paths(at);
+                let set_aside = self.set_aside(&path, &format!("parked-{at}"), &why);
+                set_aside.map_err(|error| QueueError::Broken(format!("{path} stays: {error}")))?;
+                return self.let_parked_go(at);
+            }
+            read => read?,
+        };
+        let Some(frame) = frame else { return Ok(None) };
         let mut batch = Batch::default();
         if frame.stream.category != Category::Collector {
             self.ledger.note(gap_of(at, &frame, GapReason::Purged), &mut batch);
@@ -106,9 +116,15 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// Removes the files of a parked record that is in the queue again, or given up.
     fn forget_parked(&mut self, at: Place) -> Result<Option<Held>, QueueError> {
-        let (path, note) = paths(at);
+        let (path, _) = paths(at);
         let removed = self.disk.remove(&path).and_then(|()| self.disk.sync_dir(PARKED));
         removed.map_err(|error| QueueError::Broken(format!("{path} stays: {error}")))?;
+        self.let_parked_go(at)
+    }
+
+    /// The file is gone; so are its note and its place in the books.
+    fn let_parked_go(&mut self, at: Place) -> Result<Option<Held>, QueueError> {
+        let (_, note) = paths(at);
         // Without its record the note means nothing to anybody.
         let _ = self.disk.remove(&note);
         self.state.parked = self.state.parked.saturating_sub(1);
