@@ -225,8 +225,8 @@ pub const SETTLED_SECONDS: u64 = 60;
 /// The pause where the loop finds something due that it can't do, which no test has seen: long enough
 /// to spare the processor, short enough to delay nothing that matters.
 pub const STALL_SECONDS: u64 = 1;
-/// A range is listed so often in one round, as far as each list finds less than was counted after it.
-pub const RECONCILE_LISTS_MAX: u32 = 2;
+/// A range is listed so often in one round, as long as more is counted after a list than it brought.
+pub const RECONCILE_LISTS_MAX: u32 = 3;
 /// Starts in a row that did not settle are counted up to this: with the shortest `retry.min` the wait
 /// before the next one is then the longest `retry.max`.
 pub const UNSETTLED_STARTS_MAX: u32 = 21;

@@ -104,11 +104,13 @@ struct Range {
     /// collected since.
     lists: u32,
     unmatched: u64,
+    /// The least that SentinelOne counted more than was collected, after a list.
+    least: i64,
 }
 
 impl Range {
     fn new(from: Option<Stamp>, to: Stamp, is_new: bool) -> Range {
-        Range { from, to, is_new, lists: 0, unmatched: 0 }
+        Range { from, to, is_new, lists: 0, unmatched: 0, least: i64::MAX }
     }
 }
 
@@ -285,7 +287,7 @@ impl Reconcile {
         let few = u64::from(limits::PAGE_ROWS_MAX);
         let is_short = length < Span::seconds(2);
         if range.lists > 0 {
-            return self.counted_again(&range, from, there, expected);
+            return self.counted_again(range, from, there, collected);
         }
         match there {
             Total::Is(there) if there == expected => drop(self.ranges.pop()),
@@ -313,19 +315,28 @@ impl Reconcile {
     }
 
     /// A range that was listed is counted once more, for a poll may have taken in some of it between the
-    /// count and the list. What is different now, and what the list could not match, stays different;
-    /// anything beyond that has come since, and is listed too.
-    fn counted_again(&mut self, range: &Range, from: Stamp, there: Total, expected: u64) {
+    /// count and the list. What the list could not match stays different; anything beyond that has come
+    /// since and is listed too, unless it is what was counted after every list.
+    fn counted_again(&mut self, mut range: Range, from: Stamp, there: Total, collected: u64) {
+        let unmatched = range.unmatched as i64;
         let excess = match there {
-            Total::Is(there) => there as i64 - expected as i64,
-            Total::Capped | Total::Untold => range.unmatched as i64,
+            Total::Is(there) => there as i64 - collected as i64,
+            Total::Capped | Total::Untold => unmatched,
         };
-        if excess > range.unmatched as i64 && range.lists < limits::RECONCILE_LISTS_MAX {
-            let there = expected.saturating_add_signed(excess);
-            return self.list(from, range.to, Some(there), expected);
+        range.least = range.least.min(excess);
+        if excess > unmatched && range.lists < limits::RECONCILE_LISTS_MAX {
+            let to = range.to;
+            self.ranges.pop();
+            self.ranges.push(range);
+            let there = collected.saturating_add_signed(excess);
+            return self.list(from, to, Some(there), collected);
         }
-        self.tale.fewer += excess.min(0).unsigned_abs();
-        self.settle(from, excess);
+        // What was taken for explained before the list is explained by it now.
+        let within = from..range.to;
+        let before: i64 = self.settled.range(within.clone()).map(|(_, delta)| delta).sum();
+        self.settled.retain(|at, _| !within.contains(at));
+        self.tale.fewer += before.min(0).saturating_sub(range.least).max(0).unsigned_abs();
+        self.settle(from, range.least);
         self.ranges.pop();
     }
 

@@ -246,6 +246,25 @@ fn what_appears_while_a_range_is_listed_is_listed_too() {
     assert_eq!(source.round(), 2);
 }
 
+/// Found by the simulation: a count of 0 is a lie, the truth after it is listed, and a record appears
+/// before it is counted again.
+#[test]
+fn a_record_that_appears_while_a_lie_is_put_right_is_found() {
+    let mut source = Source::with(week());
+    source.round();
+    source.tells = |_| Total::Is(0);
+    source.round();
+    source.tells = honest;
+    let late = key(50 * HOUR, 9);
+    source.appears = vec![late];
+    source.there.insert(key(99, 9));
+    for _ in 0..4 {
+        source.round();
+    }
+    source.late.sort_unstable();
+    assert_eq!(source.late, [key(99, 9), late]);
+}
+
 #[test]
 fn an_hour_is_closed_when_it_is_past_by_a_margin_and_settled() {
     let reconcile = Reconcile::new(Span::hours(1), None, Mono::ZERO);
