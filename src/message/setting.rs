@@ -14,7 +14,7 @@ super::codes! {
         "There is no setting of this name in the section."
         "See s1-coralogix.toml(5) for the settings; a typing error is guessed in the hint.";
     SECTION_SHAPE Error 305
-        "A section has the wrong brackets: [[integration]] can be repeated, all others stand once."
+        "A section has the wrong brackets: `[[integration]]` can be repeated, all others stand once."
         "Write the header as the hint says.";
     VALUE_TYPE Error 306
         "The value is of another type than the setting's: a number without a unit, a text where a list belongs."
@@ -26,7 +26,7 @@ super::codes! {
         "Two settings are given of which only one may be."
         "Remove one of them.";
     INTEGRATION_MISSING Error 309
-        "There is no [[integration]], so there is nothing to collect."
+        "There is no `[[integration]]`, so there is nothing to collect."
         "Add one with name, tenant and api_token_file.";
     INTEGRATION_TWICE Error 310
         "Two integrations have one name; their progress is kept under it."
