@@ -111,5 +111,13 @@ fn print_failed(why: &io::Error) -> Failure {
     Failure::new(message::PRINT_FAILED, Exit::Failed, format!("Failed to print: {why}"))
 }
 
+/// A name in the first column of a table; one that is too long has a line of its own.
+pub fn first_column(name: &str, chars: usize) -> String {
+    match name.chars().count() > chars {
+        true => format!("{name}\n{:chars$}", ""),
+        false => format!("{name:<chars$}"),
+    }
+}
+
 /// What every terminal has.
 pub const COLUMNS: usize = 80;

@@ -14,7 +14,7 @@ use crate::report::{Lane, Status, token_end_code};
 use crate::time::{Span, Stamp};
 
 use super::paint::Paint;
-use super::{COLUMNS, Failure, print, wrapped};
+use super::{COLUMNS, Failure, first_column, print, wrapped};
 
 /// Where the status file is when the config can't be read: it may be readable for root alone, and
 /// anybody may look at the status.
@@ -169,7 +169,8 @@ impl Table<'_> {
 
     fn sources(&mut self) {
         let status = self.status;
-        self.columns("\nSentinelOne", Cell::plain("state"), "collected", "position");
+        self.out.push('\n');
+        self.columns("SentinelOne", Cell::plain("state"), "collected", "position");
         for stream in &status.streams {
             let behind = |s| match s {
                 0 => "now".to_owned(),
@@ -206,7 +207,8 @@ impl Table<'_> {
 
     fn sink(&mut self) {
         let (sink, queue) = (&self.status.coralogix, &self.status.queue);
-        self.columns("\nCoralogix", Cell::plain("state"), "delivered", "waiting");
+        self.out.push('\n');
+        self.columns("Coralogix", Cell::plain("state"), "delivered", "waiting");
         let (delivered, waiting) = (sink.delivered.to_string(), queue.waiting.to_string());
         self.columns("delivery", Cell::of(&sink.lane, self.running), &delivered, &waiting);
         self.explain("", &sink.lane);
@@ -281,19 +283,14 @@ impl Table<'_> {
         self.line(2, &format!("{}, {range}: {} {}", last.stream, last.code, last.text));
     }
 
-    /// A name that is too long for its column has a line of its own.
     fn columns(&mut self, name: &str, state: Cell<'_>, left: &str, right: &str) {
-        let name = match name.trim_start().chars().count() > NAME_CHARS {
-            true => format!("{name}\n{:NAME_CHARS$}", ""),
-            false => name.to_owned(),
-        };
-        let width = NAME_CHARS + usize::from(name.starts_with('\n'));
+        let name = first_column(name, NAME_CHARS);
         let padded = format!("{:<18}", state.text);
         let state = match state.paint {
             Some(paint) => paint.on(&padded, self.colour),
             None => padded,
         };
-        let _ = writeln!(self.out, "{name:<width$} {state} {left:>12} {right:>12}");
+        let _ = writeln!(self.out, "{name} {state} {left:>12} {right:>12}");
     }
 
     fn explain(&mut self, whose: &str, lane: &Lane) {

@@ -158,25 +158,12 @@ impl Why {
         })
     }
 
+    /// The level of its message says how bad it is.
     pub fn mood(self) -> Mood {
-        match self {
-            Why::Starting
-            | Why::Working
-            | Why::PollInterval
-            | Why::NothingToSend
-            | Why::Window
-            | Why::MaxRate => Mood::Fine,
-            Why::Busy | Why::Unreachable | Why::BrokenAnswer | Why::QueueFull | Why::DiskLow => {
-                Mood::Troubled
-            }
-            Why::QueryRefused
-            | Why::Misdirected
-            | Why::SecretUnreadable
-            | Why::TokenRefused
-            | Why::PermissionMissing
-            | Why::KeyRefused
-            | Why::RefusesEverything
-            | Why::StoreTrouble => Mood::Stuck,
+        match self.message().map(Code::level) {
+            None => Mood::Fine,
+            Some(log::Level::Error) => Mood::Stuck,
+            Some(_) => Mood::Troubled,
         }
     }
 

@@ -27,8 +27,8 @@ pub fn config(file: &Path, seen_as: Option<&str>) -> Result<String, Outcome> {
             let shown = file.display();
             let why = plain(&why).to_ascii_lowercase();
             let what = format!("{user}, who owns the queue, can't read {shown}: {why}");
-            let remedy =
-                format!("Let that user read it: chgrp {user} {shown} && chmod g+r {shown}");
+            let uid = geteuid().as_raw();
+            let remedy = format!("Let that user read it: chown {uid} {shown}");
             Err(Outcome::failed(Cause::ConfigInvalid, what, remedy))
         }
     }

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::super::status::{seconds, size};
-use super::super::{Failure, print};
+use super::super::{Failure, first_column, print};
 use super::{contents, look};
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::queue::inspect::{Contents, Waiting};
 use crate::time::Stamp;
+
+const NAME_CHARS: usize = 24;
 
 #[derive(Default)]
 struct Sum {
@@ -69,17 +71,14 @@ pub fn stats(config: &Config, json: bool) -> Result<Exit, Failure> {
     let bytes = quarantined.iter().map(|(_, bytes)| bytes).sum::<u64>();
     out += &format!("  quarantine   {} things, {}\n", quarantined.len(), size(bytes));
     if !streams.is_empty() {
-        out += &format!("\n{:<24} {:>10}  {:<20}  {}\n", "stream", "waiting", "oldest", "newest");
+        let name = first_column("stream", NAME_CHARS);
+        out += &format!("\n{name} {:>10}  {:<20}  {}\n", "waiting", "oldest", "newest");
     }
     let at = |stamp: Option<Stamp>| stamp.map_or("-".into(), |at| seconds(&at.to_string()));
     for (name, sum) in &streams {
         let (oldest, newest) = (at(sum.oldest), at(sum.newest));
-        // A name that is too long for its column has a line of its own.
-        let (name, above) = if name.len() > 24 { ("", name.as_str()) } else { (name.as_str(), "") };
-        if !above.is_empty() {
-            out += &format!("{above}\n");
-        }
-        out += &format!("{name:<24} {:>10}  {oldest:<20}  {newest}\n", sum.records);
+        let name = first_column(name, NAME_CHARS);
+        out += &format!("{name} {:>10}  {oldest:<20}  {newest}\n", sum.records);
     }
     print(&out)
 }
