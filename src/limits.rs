@@ -134,6 +134,16 @@ pub const RETRY_AFTER_HOURS_MAX: u64 = 24;
 /// A stamp further ahead of SentinelOne's own clock than this moves no position: a record dated
 /// 2185 (one was seen) must not end the stream.
 pub const STAMP_AHEAD_OF_SOURCE_MINUTES_MAX: u64 = 10;
+/// No record is older: SentinelOne was founded in 2013. In seconds since 1970.
+pub const RECORD_SECONDS_MIN: i64 = 1_356_998_400;
+/// Answers of a tenant after which a stream begins at the earliest time they told, though no two in
+/// a row agreed.
+pub const CLOCK_ANSWERS_MAX: u32 = 4;
+/// Pages without a record in a row that are followed in one walk: a console may thin its pages after
+/// it has cut them, but not for ever.
+pub const EMPTY_PAGES_MAX: u32 = 100;
+/// Cursors refused in one walk before it goes on by time without trying them.
+pub const CURSORS_REFUSED_MAX: u32 = 2;
 /// A record this far before the time asked for was not found by that stamp: SentinelOne's filter may
 /// compare in whole seconds, but no more coarsely.
 pub const SOURCE_COARSENESS_SECONDS: u64 = 1;

@@ -171,10 +171,13 @@ pub enum GapReason {
     Retention = 2,
     /// A person threw parked records away.
     Purged = 3,
+    /// The stream stood ahead of SentinelOne's clock, and nobody knows since when.
+    PositionAhead = 5,
 }
 
 impl GapReason {
-    pub const ALL: [GapReason; 3] = [GapReason::Refused, GapReason::Retention, GapReason::Purged];
+    pub const ALL: [GapReason; 4] =
+        [GapReason::Refused, GapReason::Retention, GapReason::Purged, GapReason::PositionAhead];
 
     /// The stable name in status and records.
     pub fn code(self) -> &'static str {
@@ -182,6 +185,7 @@ impl GapReason {
             GapReason::Refused => "refused",
             GapReason::Retention => "retention",
             GapReason::Purged => "purged",
+            GapReason::PositionAhead => "position_ahead",
         }
     }
 
@@ -191,6 +195,7 @@ impl GapReason {
             GapReason::Refused => message::PARKED,
             GapReason::Retention => message::GAP_RETENTION,
             GapReason::Purged => message::GAP_PURGED,
+            GapReason::PositionAhead => message::GAP_POSITION,
         }
     }
 
@@ -204,6 +209,10 @@ impl GapReason {
                  were not collected before it deleted them"
             }
             GapReason::Purged => "a person threw parked records away",
+            GapReason::PositionAhead => {
+                "the stream stood ahead of SentinelOne's clock; what was created before may not have \
+                 been collected"
+            }
         }
     }
 }

@@ -70,7 +70,7 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
             let waiting = core.held().records;
             match end {
                 End::Broken => queue.close_unsettled(edge.mono()),
-                End::Done | End::TryLater | End::Refused => queue.close(edge.mono()),
+                End::Done | End::TryLater | End::Refused | End::Misconfigured => queue.close(edge.mono()),
             }
             return Ok(farewell(end, waiting));
         };
@@ -114,6 +114,13 @@ fn farewell(end: End, waiting: u64) -> Exit {
                 "A credential is refused or missing; {waiting} records wait in the queue"
             );
             Exit::Refused
+        }
+        End::Misconfigured => {
+            tell!(
+                ENDED_MISCONFIGURED,
+                "The config asks for what can't be; {waiting} records wait in the queue"
+            );
+            Exit::Config
         }
         End::Broken => {
             tell!(

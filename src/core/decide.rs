@@ -7,7 +7,9 @@ use crate::limits;
 use crate::record::Room;
 use crate::time::{Due, Mono, Span};
 
-use super::{Action, Core, End, Keep, Lane, Mode, Mood, Tick, Token, Why};
+use super::source::Beginning;
+use super::source_clock::Present;
+use super::{Action, Core, End, Lane, Mode, Mood, Tick, Token, Why};
 
 /// A lane by its place in the round.
 #[derive(Clone, Copy)]
@@ -100,34 +102,29 @@ impl Core {
     /// Whether `/system/info` has to be asked before the tenant's streams can go on.
     fn tenant_is_asked(&self, tenant: usize, now: Mono) -> bool {
         let state = &self.tenants[tenant];
-        let mut streams = self.streams.iter().filter(|stream| stream.plan.tenant == tenant);
-        state.token != Token::Good
-            || streams.any(|stream| {
-                stream.progress.is_none() && stream.first_progress(state.now(now)).is_none()
-            })
+        // On a box without a clock the first page alone would be the only word of the time.
+        let is_alone = !state.was_informed && state.clock.present(now, self.clocks) == Present::Untold;
+        state.token != Token::Good || is_alone || self.tenant_needs_clock(tenant, now)
     }
 
     /// Whether a stream can't begin before SentinelOne's time is known.
-    pub(super) fn tenant_needs_clock(&self, tenant: usize) -> bool {
+    pub(super) fn tenant_needs_clock(&self, tenant: usize, now: Mono) -> bool {
         let mut streams = self.streams.iter().filter(|stream| stream.plan.tenant == tenant);
-        streams.any(|stream| stream.progress.is_none() && stream.first_progress(None).is_none())
+        streams.any(|stream| {
+            stream.progress.is_none() && self.beginning(stream, now) == Beginning::Untimed
+        })
     }
 
     fn use_stream(&mut self, stream: usize, now: Mono) -> Option<Action> {
+        if let Some(action) = self.set_back(stream, now) {
+            return Some(action);
+        }
         let is_due = self.polling.wait(now).is_none() && self.streams[stream].lane.due.is_over(now);
         if !is_due || self.stream_is_blocked(stream, now) || self.stream_yields(stream, now) {
             return None;
         }
         if self.streams[stream].progress.is_none() {
-            let source_now = self.tenants[self.streams[stream].plan.tenant].now(now);
-            let progress = self.streams[stream].first_progress(source_now)?;
-            // Where a stream begins is stored before its first page, so that a box that stays
-            // off for days goes on from here, not from `start` before it came back.
-            let (fresh, known) = (vec![], vec![]);
-            let keep = Keep { stream, fresh, progress, known, compared: None, gone: None };
-            let first = self.streams[stream].begin(keep.clone());
-            self.pending = Some(first);
-            return Some(Action::Store(keep));
+            return self.begin_stream(stream, now);
         }
         let fetch = self.streams[stream].fetch(stream);
         Some(Action::Fetch(fetch))
@@ -140,6 +137,7 @@ impl Core {
         self.held.room != Room::Free
             || self.tenants[tenant].token != Token::Good
             || (stream.progress.is_none() && self.tenant_is_asked(tenant, now))
+            || self.start_is_ahead(stream, now)
             || (self.plan.mode == Mode::Once && stream.caught_up)
             || self.gave_up(&stream.lane)
     }
@@ -223,12 +221,13 @@ impl Core {
     }
 
     /// In `--once`: whether nothing more is to be fetched.
-    pub(super) fn streams_over(&self) -> bool {
+    pub(super) fn streams_over(&self, now: Mono) -> bool {
         let no_room = self.held.room != Room::Free
             && (self.room_checks > limits::ONCE_FAILURES_MAX || self.gave_up(&self.sink.lane));
         self.streams.iter().all(|stream| {
             let tenant = &self.tenants[stream.plan.tenant];
-            stream.caught_up || no_room || self.gave_up(&stream.lane) || self.gave_up(&tenant.lane)
+            let is_over = stream.caught_up || self.start_is_ahead(stream, now);
+            is_over || no_room || self.gave_up(&stream.lane) || self.gave_up(&tenant.lane)
         })
     }
 
@@ -246,7 +245,7 @@ impl Core {
             return Some(End::TryLater);
         }
         let sink_over = self.held.records == 0 || self.gave_up(&self.sink.lane);
-        if !(sink_over && self.streams_over()) || self.compares(now) {
+        if !(sink_over && self.streams_over(now)) || self.compares(now) {
             return None;
         }
         let mut lanes = vec![];
@@ -257,7 +256,9 @@ impl Core {
             lanes.push(&stream.lane);
             lanes.push(&self.tenants[stream.plan.tenant].lane);
         }
+        let is_ahead = self.streams.iter().any(|stream| self.start_is_ahead(stream, now));
         Some(match () {
+            () if is_ahead => End::Misconfigured,
             () if lanes.is_empty() => End::Done,
             () if lanes.iter().any(|lane| lane.why.is_refusal()) => End::Refused,
             () => End::TryLater,
@@ -268,7 +269,7 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{Event, Fetch, Keep, PageFacts, Plan, StreamPlan};
+    use crate::core::{Clocks, Event, Fetch, Keep, PageFacts, Plan, StreamPlan};
     use crate::record::{
         Held, Kind, NetTrouble, Opened, Place, Progress, RowKey, Sent, Seq, SinkVerdict,
         SourceTrouble, Start, StreamHeld, WriteMode,
@@ -320,7 +321,8 @@ mod tests {
         fn after(&mut self, event: Event) -> Action {
             let mut event = event;
             loop {
-                let tick = Tick { now: self.now, ..Tick::default() };
+                let clocks = Clocks { local: Some(date()), sink: None };
+                let tick = Tick { now: self.now, clocks, ..Tick::default() };
                 match self.core.step(&tick, event) {
                     Action::Sleep { until, .. } => (self.now, event) = (until, Event::Woke),
                     action => return action,

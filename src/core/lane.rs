@@ -50,6 +50,23 @@ pub enum Why {
     DiskLow,
     /// A page could not be written.
     StoreTrouble,
+    /// The stream's position lies ahead of SentinelOne's clock; it is set back, or would be if all
+    /// clocks agreed.
+    PositionAhead,
+    /// `start` lies in the future.
+    StartAhead,
+    /// SentinelOne's clock and others disagree.
+    ClocksDisagree,
+    /// Cursors lead back to pages that were read before.
+    PagesLeadBack,
+    /// One page without a record after the other, and each says that more follow.
+    EmptyPages,
+    /// Rows do not come in the order that was asked for.
+    OrderIgnored,
+    /// Rows come that are outside of the range that was asked for.
+    FilterIgnored,
+    /// Cursors are refused, and there is no other way past the page.
+    CursorsRefused,
 }
 
 /// How a reason is to be told.
@@ -104,6 +121,14 @@ impl Why {
             Why::QueueFull => "queue_full",
             Why::DiskLow => "disk_low",
             Why::StoreTrouble => "store_trouble",
+            Why::PositionAhead => "position_ahead",
+            Why::StartAhead => "start_ahead",
+            Why::ClocksDisagree => "clocks_disagree",
+            Why::PagesLeadBack => "pages_lead_back",
+            Why::EmptyPages => "empty_pages",
+            Why::OrderIgnored => "order_ignored",
+            Why::FilterIgnored => "filter_ignored",
+            Why::CursorsRefused => "cursors_refused",
         }
     }
 
@@ -130,6 +155,14 @@ impl Why {
             Why::QueueFull => "queue.max_size is reached; polling waits for delivery",
             Why::DiskLow => "the disk is full; polling waits for space",
             Why::StoreTrouble => "the queue can't be written",
+            Why::PositionAhead => "its position is ahead of SentinelOne's clock",
+            Why::StartAhead => "`start` is in the future; correct it in the config",
+            Why::ClocksDisagree => "its clock disagrees with others",
+            Why::PagesLeadBack => "its pages lead back to earlier ones",
+            Why::EmptyPages => "answers with empty pages that never end",
+            Why::OrderIgnored => "does not keep the order that was asked for",
+            Why::FilterIgnored => "does not keep to the range that was asked for",
+            Why::CursorsRefused => "refuses its own cursors, and there is no other way past this page",
         }
     }
 
@@ -155,6 +188,14 @@ impl Why {
             Why::QueueFull => message::QUEUE_FULL,
             Why::DiskLow => message::DISK_LOW,
             Why::StoreTrouble => message::STORE_TROUBLE,
+            Why::PositionAhead => message::POSITION_AHEAD,
+            Why::StartAhead => message::START_AHEAD,
+            Why::ClocksDisagree => message::CLOCKS_DISAGREE,
+            Why::PagesLeadBack => message::PAGES_LEAD_BACK,
+            Why::EmptyPages => message::EMPTY_PAGES,
+            Why::OrderIgnored => message::ORDER_IGNORED,
+            Why::FilterIgnored => message::FILTER_IGNORED,
+            Why::CursorsRefused => message::CURSORS_REFUSED,
         })
     }
 

@@ -38,6 +38,11 @@ fn core(records: u64, bounds: Bounds) -> Core {
     Core::new(plan, 7, BEGIN, Opened { held, streams, unsettled: 0 })
 }
 
+/// All clocks tell the same time.
+fn base() -> Tick {
+    Tick { clocks: Clocks { local: Some(date()), sink: None }, ..Tick::default() }
+}
+
 fn sent() -> Event {
     let end = Place { seq: Seq(1), skip: 0 };
     let sent = Sent { first: Place::default(), end, entries: 5, own: 0, raw_bytes: 9 };
@@ -52,7 +57,7 @@ fn outside_of_its_windows_a_direction_rests_and_the_other_does_not() {
     let mut event = Event::Woke;
     let (mut fetched, mut done) = (0, 0);
     while now < opens {
-        let tick = Tick { now, delivery: Gate::Closed { opens }, ..Tick::default() };
+        let tick = Tick { now, delivery: Gate::Closed { opens }, ..base() };
         event = match core.step(&tick, event) {
             Action::Sleep { until, .. } => {
                 assert!(until > now && until <= opens, "{until:?}");
@@ -74,7 +79,7 @@ fn outside_of_its_windows_a_direction_rests_and_the_other_does_not() {
     let view = core.view(BEGIN + Span::hours(4));
     assert_eq!((view.sink.why, view.sink.next_in), (Why::Window, Some(Span::hours(1))));
     assert_eq!(view.sink.for_span, Span::hours(4));
-    let tick = Tick { now: opens, hurry: true, ..Tick::default() };
+    let tick = Tick { now: opens, hurry: true, ..base() };
     assert!(matches!(core.step(&tick, Event::Woke), Action::Send(_)));
 }
 
@@ -86,7 +91,7 @@ fn nobodys_hurry_opens_a_window() {
     let changed = vec![Credential::Key, Credential::Token(0)];
     let now = BEGIN + Span::hours(1);
     let tick =
-        Tick { now, hurry: true, changed, delivery: closed, polling: closed, ..Tick::default() };
+        Tick { now, hurry: true, changed, delivery: closed, polling: closed, ..base() };
     let action = core.step(&tick, Event::Woke);
     let Action::Sleep { until, why } = action else { panic!("{action:?}") };
     assert!(until <= now + Span::seconds(limits::SLEEP_SECONDS_MAX), "it looks again: {why:?}");
@@ -99,7 +104,7 @@ fn a_batch_is_followed_by_the_pause_that_its_bytes_cost() {
     let mut core = core(5, bounds);
     let begun = BEGIN + Span::seconds(1);
     let polling = Gate::Closed { opens: BEGIN + Span::hours(9) };
-    let tick = |now, sent| Tick { now, sent, polling, ..Tick::default() };
+    let tick = |now, sent| Tick { now, sent, polling, ..base() };
     core.step(&tick(BEGIN, 77), Event::Woke);
     let Action::Send(take) = core.step(&tick(begun, 77), Event::Woke) else { panic!("due") };
     assert_eq!(take.raw_bytes_max, 30_000);
@@ -120,7 +125,7 @@ fn fetched(bounds: Bounds, fail_first: bool) -> Vec<Kind> {
     let (mut now, mut event, mut pages) = (BEGIN, Event::Woke, vec![]);
     let kinds = [Kind::Activities, Kind::Threats];
     while pages.len() < 6 {
-        let tick = Tick { now, ..Tick::default() };
+        let tick = Tick { now, ..base() };
         event = match core.step(&tick, event) {
             Action::Sleep { until, .. } => {
                 now = until;

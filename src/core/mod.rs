@@ -28,11 +28,13 @@ mod doubt;
 mod lane;
 mod note;
 mod pace;
+mod place;
 mod plan;
 mod reconcile;
 mod reconciling;
 mod sink;
 mod source;
+mod source_clock;
 mod store;
 mod tenant;
 mod view;
@@ -48,6 +50,7 @@ pub use lane::{Mood, Why};
 pub use note::Note;
 use note::Notes;
 use pace::Direction;
+pub use place::SetBack;
 pub use plan::{Mode, Plan, StreamPlan};
 pub use reconcile::{Count, Counted, Difference, List, Listed, Tale};
 use sink::{Sink, Then};
@@ -58,10 +61,19 @@ pub use view::{LaneView, ReconcileView, StreamView, TenantView, View};
 use crate::limits;
 use crate::prng::Prng;
 use crate::record::{
-    Credential, Held, Opened, Place, Room, Sent, SinkVerdict, SourceTrouble, Take,
+    Credential, Held, Opened, Place, Room, Sent, SinkVerdict, SourceTrouble, StreamHeld, Take,
 };
 use crate::time::{Due, Mono, Span, Stamp};
 use crate::window::{Carried, Gate};
+
+/// What other clocks say than the tenants' own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clocks {
+    /// This machine's, where it can be right: not before the program was made.
+    pub local: Option<Stamp>,
+    /// What Coralogix told last in this process, carried forward, unless it was contradicted since.
+    pub sink: Option<Stamp>,
+}
 
 /// The ambient input, sampled at the edge before every step.
 #[derive(Clone, Debug, Default)]
@@ -78,6 +90,7 @@ pub struct Tick {
     pub polling: Gate,
     pub sent: Carried,
     pub received: Carried,
+    pub clocks: Clocks,
 }
 
 /// What the world is asked to do.
@@ -114,6 +127,8 @@ pub enum Action {
     Note(Note),
     /// Deliver it from memory; the queue is empty.
     SendNote(Note),
+    /// Take a stream back whose position can't be true.
+    SetBack(SetBack),
     /// Find out whether SentinelOne still has any record of a stream from before this.
     Older {
         stream: usize,
@@ -137,6 +152,8 @@ pub enum End {
     TryLater,
     /// A credential or permission was refused; everything is kept.
     Refused,
+    /// The config asks for what can't be; everything is kept.
+    Misconfigured,
     /// The queue can't be used any more; the supervisor starts a fresh process.
     Broken,
 }
@@ -173,6 +190,11 @@ pub enum Event {
         sent: Sent,
         verdict: SinkVerdict,
     },
+    /// Where the stream stands then.
+    SetBack {
+        stream: usize,
+        result: Result<(Held, StreamHeld), StoreTrouble>,
+    },
     Noted(Result<Held, StoreTrouble>),
     NoteSent(SinkVerdict),
     /// Whether there is such a record.
@@ -205,6 +227,8 @@ pub struct Core {
     notes: Notes,
     delivery: Direction,
     polling: Direction,
+    /// What other clocks than the tenants' say.
+    clocks: Clocks,
     /// When the last action was given.
     acted: Mono,
     pending: Option<Pending>,
@@ -237,6 +261,7 @@ impl Core {
             sink: Sink::new(Lane::new(now, first)).with_bodies_of(plan.bounds.body_raw_bytes),
             delivery: Direction::new(plan.bounds.delivery_rate),
             polling: Direction::new(plan.bounds.polling_rate),
+            clocks: Clocks::default(),
             acted: now,
             pending: None,
             turn: 0,
@@ -290,6 +315,10 @@ impl Core {
             }
             Event::NoteSent(verdict) => self.note_sent(now, &verdict),
             Event::Older { stream, result } => self.older(tick, stream, result),
+            Event::SetBack { stream, result } => {
+                self.was_set_back(now, stream, result);
+                None
+            }
             Event::Measured(held) => {
                 self.hold(held);
                 self.room_due = now + Span::seconds(limits::ROOM_CHECK_SECONDS);
@@ -305,6 +334,7 @@ impl Core {
     /// Changed credentials and a person's wish end the waits they concern, at once.
     fn notice(&mut self, tick: &Tick) {
         let (now, begun) = (tick.now, std::mem::replace(&mut self.acted, tick.now));
+        self.clocks = tick.clocks;
         self.delivery.notice(now, begun, tick.delivery, tick.sent);
         self.polling.notice(now, begun, tick.polling, tick.received);
         for credential in &tick.changed {
@@ -347,19 +377,18 @@ impl Core {
     ) -> Option<Action> {
         let tenant = self.streams[stream].plan.tenant;
         match page {
-            Ok(mut page) => {
+            Ok(page) => {
                 let state = &mut self.tenants[tenant];
-                state.clock = page.date.map(|date| (date, tick.now)).or(state.clock);
+                state.clock.hear(page.date, tick.now, self.clocks);
                 state.answers(tick.now);
-                // A single answer without a Date is not without a time.
-                page.date = state.now(tick.now);
-                if let Some(than) = self.streams[stream].doubts(&page) {
+                let present = state.clock.present(tick.now, self.clocks);
+                if let Some(than) = self.streams[stream].doubts(&page, present.earliest()) {
                     return Some(Action::Older { stream, than });
                 }
                 if state.token_end_due == Due::Never && self.plan.mode == Mode::Daemon {
                     state.token_end_due = Due::At(tick.now);
                 }
-                let pending = self.streams[stream].page(stream, &page);
+                let pending = self.streams[stream].page(stream, &page, present);
                 self.take_in(tick, pending)
             }
             Err(trouble) => {

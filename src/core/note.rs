@@ -65,7 +65,7 @@ impl Core {
             self.notes.gaps_due = now + self.backoff.after(self.notes.failures, None);
             return Some(Action::Note(Note::Gaps));
         }
-        let is_last = self.notes.last_word && self.streams_over() && !self.compares(tick.now);
+        let is_last = self.notes.last_word && self.streams_over(now) && !self.compares(tick.now);
         if self.held.heartbeat_waits || !(is_last || self.notes.heartbeat_due.is_over(now)) {
             return None;
         }

@@ -61,6 +61,8 @@ pub struct Listed {
     pub page: PageFacts,
     /// Which rows were never collected, as far as is remembered.
     pub unseen: Vec<bool>,
+    /// Rows that were not created in the range that was asked for.
+    pub outside: usize,
 }
 
 /// A difference that was met, for people.

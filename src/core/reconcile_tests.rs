@@ -90,7 +90,7 @@ impl Source {
         let more = keys.len() == list.rows_max as usize;
         let next = more.then(|| Cursor((skip + keys.len()).to_string()));
         let unseen = keys.iter().map(|key| !self.collected.contains(key)).collect();
-        let listed = Listed { page: PageFacts { keys, next, date: None }, unseen };
+        let listed = Listed { page: PageFacts { keys, next, date: None }, unseen, outside: 0 };
         let fresh = self.reconcile.fresh(&listed, |_| false);
         for row in &fresh {
             let key = listed.page.keys[*row as usize];

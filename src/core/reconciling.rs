@@ -19,7 +19,8 @@ impl Core {
     pub(super) fn may_reconcile(&self, stream: usize, now: Mono) -> bool {
         let state = &self.streams[stream];
         let tenant = &self.tenants[state.plan.tenant];
-        let Some(source_now) = tenant.now(now) else { return false };
+        let present = tenant.clock.present(now, self.clocks);
+        let Some(source_now) = present.earliest() else { return false };
         let in_order = state.reconcile.is_on()
             && self.held.room == Room::Free
             && tenant.token == Token::Good
@@ -54,7 +55,7 @@ impl Core {
         }
         let pressed = self.is_pressed(stream);
         let tenant = self.streams[stream].plan.tenant;
-        let source_now = self.tenants[tenant].now(now)?;
+        let source_now = self.tenants[tenant].clock.present(now, self.clocks).earliest()?;
         let state = &mut self.streams[stream];
         if !state.reconcile.lane.due.is_over(now) {
             return None;
@@ -109,6 +110,10 @@ impl Core {
         match listed {
             Ok(listed) => {
                 self.told_time(tick.now, stream, listed.page.date);
+                if listed.outside > 0 {
+                    self.streams[stream].listed_outside(&listed);
+                    return None;
+                }
                 let pending = self.streams[stream].listed_page(stream, listed);
                 self.take_in(tick, pending)
             }
@@ -120,8 +125,7 @@ impl Core {
     }
 
     fn told_time(&mut self, now: Mono, stream: usize, date: Option<Stamp>) {
-        let tenant = &mut self.tenants[self.streams[stream].plan.tenant];
-        tenant.clock = date.map(|date| (date, now)).or(tenant.clock);
+        self.tenants[self.streams[stream].plan.tenant].clock.hear(date, now, self.clocks);
     }
 
     fn reconcile_failed(&mut self, now: Mono, stream: usize, trouble: SourceTrouble) {

@@ -8,17 +8,20 @@
 //! ```
 //!
 //! Promises: one stream's refusal never stops another; a position moves only together with the
-//! records it speaks of; nothing but SentinelOne's own clock says where a stream starts (P8).
+//! records it speaks of, and only as far as the time is confirmed; what a page claims and does not
+//! keep (order, range, cursors) is shown for as long as it lasts (P1, P8).
 
 use crate::limits;
 use crate::record::{Cursor, Kind, Progress, RowKey, SourceTrouble, Start, StreamHeld};
 use crate::time::{Due, Mono, Span, Stamp};
 
+use super::Clocks;
 use super::doubt::Doubt;
 use super::lane::{Backoff, Lane, Why};
 use super::plan::StreamPlan;
 use super::reconcile::{Listed, Reconcile};
-use super::walk::{Known, Walk};
+use super::source_clock::{Present, SourceClock};
+use super::walk::{Known, Next, Passed, Walk};
 
 /// What a page holds, as far as the core cares: the rows' keys, not their bytes.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,8 +69,9 @@ pub struct Tenant {
     pub token: Token,
     /// The stream whose 401 put the token in doubt.
     pub doubted_by: Option<usize>,
-    /// SentinelOne's clock, and when it said so.
-    pub clock: Option<(Stamp, Mono)>,
+    pub clock: SourceClock,
+    /// `/system/info` was answered since the start.
+    pub was_informed: bool,
     pub token_end: Option<Stamp>,
     pub token_end_due: Due,
 }
@@ -78,15 +82,11 @@ impl Tenant {
             lane: Lane::new(now, first),
             token: Token::Good,
             doubted_by: None,
-            clock: None,
+            clock: SourceClock::default(),
+            was_informed: false,
             token_end: None,
             token_end_due: Due::Never,
         }
-    }
-
-    /// SentinelOne's time now, by its own last word and the monotonic clock.
-    pub fn now(&self, now: Mono) -> Option<Stamp> {
-        self.clock.map(|(said, at)| said + now.since(at))
     }
 
     /// One of its streams was answered with the token that counts, so whatever an earlier question of
@@ -104,14 +104,24 @@ impl Tenant {
 pub struct Pending {
     pub keep: Keep,
     then: Then,
-    /// SentinelOne's time of the answer.
+    /// The earliest that SentinelOne's time of the answer can be.
     date: Option<Stamp>,
+}
+
+/// Where a stream without progress begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Beginning {
+    Known(Progress),
+    /// More answers are needed to know the time.
+    Untimed,
+    /// `start` lies ahead of every clock.
+    Ahead,
 }
 
 #[derive(Clone, Debug)]
 enum Then {
-    /// The walk goes on here, or is at its end.
-    Walk(Option<Walk>),
+    /// How the walk goes on.
+    Walk(Next),
     /// The page was no walk's but listed to find late records; so many of its rows were collected
     /// without being counted as such.
     Listed(PageFacts, u64),
@@ -131,6 +141,15 @@ pub struct Stream {
     pub collected: u64,
     pub doubt: Doubt,
     pub reconcile: Reconcile,
+    /// What its last walk met that leaves it doubtful whether all was seen, in words; shown until a
+    /// walk comes to its end without.
+    pub condition: Option<(Why, String)>,
+    /// Whether the walk under way met such a thing.
+    flawed: bool,
+    /// When the stream's beginning was stored, if that was in this process.
+    pub began: Option<Mono>,
+    /// A position that is ruled out is set back no sooner.
+    pub set_back_due: Mono,
 }
 
 impl Stream {
@@ -147,6 +166,10 @@ impl Stream {
             caught_up: false,
             collected: 0,
             doubt: Doubt::default(),
+            condition: None,
+            flawed: false,
+            began: None,
+            set_back_due: now,
         }
     }
 
@@ -173,33 +196,66 @@ impl Stream {
         self.plan.kind
     }
 
-    /// Where a stream without progress begins; `None` while SentinelOne's clock is not known.
-    pub fn first_progress(&self, source_now: Option<Stamp>) -> Option<Progress> {
-        let from = match self.plan.start {
-            Start::At(stamp) => stamp,
-            Start::Now => source_now?,
-            Start::Ago(span) => source_now? - span,
+    /// Where a stream without progress begins.
+    pub fn beginning(&self, tenant: &Tenant, now: Mono, clocks: Clocks) -> Beginning {
+        let known = |from| Beginning::Known(Progress { position: from, from });
+        let timed = tenant.clock.for_beginning(now, clocks);
+        match self.plan.start {
+            Start::At(stamp) => {
+                let present = tenant.clock.present(now, clocks);
+                // A tenant that tells no time can't be asked for more of it.
+                let is_mute = tenant.was_informed && !tenant.clock.was_told();
+                match present {
+                    _ if present.allows(stamp) => known(stamp),
+                    _ if timed.is_none() && !is_mute => Beginning::Untimed,
+                    _ if present.rules_out(stamp) => Beginning::Ahead,
+                    _ => known(stamp),
+                }
+            }
+            Start::Now => timed.map_or(Beginning::Untimed, known),
+            Start::Ago(span) => timed.map_or(Beginning::Untimed, |time| known(time - span)),
+        }
+    }
+
+    /// Where a stream begins that was found to stand where it can't, and of which nothing is known
+    /// that was collected; and whether something may lie before that. `None`: its `start` lies
+    /// ahead too.
+    pub fn begins_anew(&self, earliest: Stamp, now: Mono) -> Option<(Progress, bool)> {
+        let (from, is_open) = match self.plan.start {
+            Start::At(stamp) => (stamp, false),
+            Start::Now => self.first_contact(earliest, now),
+            Start::Ago(span) => {
+                let (contact, is_open) = self.first_contact(earliest, now);
+                (contact - span, is_open)
+            }
         };
-        Some(Progress { position: from, from })
+        (from <= earliest).then_some((Progress { position: from, from }, is_open))
+    }
+
+    /// When the tenant was first asked, and whether that may have been earlier.
+    fn first_contact(&self, earliest: Stamp, now: Mono) -> (Stamp, bool) {
+        match self.began {
+            Some(began) => (earliest - now.since(began), false),
+            None => (earliest, true),
+        }
     }
 
     /// The stream's first progress, to be stored before its first page.
     pub fn begin(&mut self, keep: Keep) -> Pending {
         let walk = Walk::starting(keep.progress.from);
-        Pending { keep, then: Then::Walk(Some(walk)), date: None }
+        Pending { keep, then: Then::Walk(Next::Page(walk)), date: None }
     }
 
     /// Whether what comes first on a page makes it doubtful that SentinelOne still has all there
     /// was since the last walk. Answers with a time that the newest record read was created
     /// before: if there is any such record still, nothing after it was deleted for its age.
-    pub fn doubts(&mut self, page: &PageFacts) -> Option<Stamp> {
+    pub fn doubts(&mut self, page: &PageFacts, date: Option<Stamp>) -> Option<Stamp> {
         let (progress, walk) = (self.progress?, self.walk.as_ref()?);
         let began = progress.position != progress.from || self.known.count() > 0;
         let first = page.keys.first().filter(|key| !self.known.has(key));
-        match (first, page.date, &walk.cursor) {
-            (Some(first), Some(date), None) if began => {
-                let coarseness = Span::seconds(limits::SOURCE_COARSENESS_SECONDS);
-                let read = progress.position.max(walk.from) + coarseness;
+        match (first, date) {
+            (Some(first), Some(date)) if began && walk.is_new() => {
+                let read = progress.position.max(walk.from) + coarseness();
                 self.doubt.rises(walk.from, first.stamp, date).then_some(read)
             }
             _ => None,
@@ -208,35 +264,70 @@ impl Stream {
 
     pub fn fetch(&mut self, stream: usize) -> Fetch {
         let progress = self.progress.expect("a stream is fetched once it knows where from");
+        if self.walk.is_none() {
+            self.flawed = false;
+        }
         let walk = self.walk.get_or_insert_with(|| Walk::starting(progress.from));
         Fetch { stream, from: walk.from, cursor: walk.cursor.clone(), rows_max: self.rows_max }
     }
 
     /// What is to be stored of a page.
-    pub fn page(&mut self, stream: usize, page: &PageFacts) -> Pending {
+    pub fn page(&mut self, stream: usize, page: &PageFacts, present: Present) -> Pending {
         let progress = self.progress.expect("a page follows a fetch");
-        let walk = self.walk.take().unwrap_or_else(|| Walk::starting(progress.from));
-        // A record dated far ahead of SentinelOne's own clock moves no position, else it would
-        // hide everything until that day (P1).
-        let ahead = Span::minutes(limits::STAMP_AHEAD_OF_SOURCE_MINUTES_MAX);
-        let believable = |stamp: Stamp| {
-            stamp != Stamp::UNREADABLE && page.date.is_none_or(|date| stamp <= date + ahead)
-        };
-        let stamps = page.keys.iter().map(|key| key.stamp).filter(|stamp| believable(*stamp));
-        let last = stamps.max().unwrap_or(progress.position);
-        let position = progress.position.max(last);
-        let after = walk.after_page(last, page.date, page.next.clone(), self.plan.overlap);
-        let from = after.next_from(position, self.plan.overlap).max(progress.from);
-        let progress = Progress { position, from };
+        let overlap = self.plan.overlap;
+        let mut walk = self.walk.take().unwrap_or_else(|| Walk::starting(progress.from));
+        let outside = page.keys.iter().filter(|key| key.stamp < walk.from - coarseness()).count();
+        if outside > 0 {
+            let text = format!(
+                "{outside} of {} records were outside of the range that was asked for; they are                  passed over",
+                page.keys.len()
+            );
+            self.reconcile.refuse(text.clone());
+            self.flaw(Why::FilterIgnored, text);
+        }
+        let was_in_order = !walk.disordered;
+        walk.pass(&page.keys, present, overlap);
+        if walk.disordered && was_in_order {
+            let text = "the position stands still until all pages were read".to_owned();
+            self.flaw(Why::OrderIgnored, text);
+        }
         let fresh = self.known.fresh(&page.keys, walk.from);
+        let (next, known) = (page.next.as_ref(), self.known.count());
+        let passed = Passed { keys: &page.keys, fresh: fresh.len(), next, known };
+        let then = walk.clone().after(passed);
+        let is_whole = then == Next::Whole;
+        if is_whole {
+            walk.end(overlap);
+        }
+        // A record dated far ahead moves no position, else it would hide everything until that day;
+        // nor do rows that came before others that are owed (keeps P1).
+        let stands_still = walk.disordered && !is_whole;
+        let position = if stands_still { progress.position } else { progress.position.max(walk.reached()) };
+        let from = walk.next_from(position, overlap).max(progress.from);
+        let progress = Progress { position, from };
         let keys = fresh.iter().map(|at| page.keys[*at as usize]);
         let known = keys.filter(|key| key.stamp >= from).collect();
-        let after = after.counting(&fresh, page.keys.len());
-        let goes_on = page.next.is_some() && !page.keys.is_empty() && !after.goes_in_circles();
-        self.walk = Some(walk);
         let compared = self.reconcile.tale.compared;
         let keep = Keep { stream, fresh, progress, known, compared, gone: None };
-        Pending { keep, then: Then::Walk(goes_on.then_some(after)), date: page.date }
+        self.walk = Some(walk);
+        Pending { keep, then: Then::Walk(then), date: present.earliest() }
+    }
+
+    /// The walk under way met what leaves it doubtful whether all is seen.
+    fn flaw(&mut self, why: Why, text: String) {
+        self.flawed = true;
+        self.condition = Some((why, text));
+    }
+
+    /// A list holds rows of other times than asked for: it is no answer, nor is any count.
+    pub fn listed_outside(&mut self, listed: &Listed) {
+        let text = format!(
+            "{} of {} records listed were outside of the range that was asked for",
+            listed.outside,
+            listed.page.keys.len()
+        );
+        self.reconcile.refuse(text.clone());
+        self.condition = Some((Why::FilterIgnored, text));
     }
 
     /// What is to be stored of a page that was listed to find late records. The position stays.
@@ -254,25 +345,52 @@ impl Stream {
     }
 
     /// The page is in the queue, or had nothing new: go on after it.
-    pub fn stored(&mut self, now: Mono, pace: Span, pending: Pending) {
+    pub fn stored(&mut self, now: Mono, pace: Span, pending: Pending, backoff: &mut Backoff) {
         let taken = pending.keep.fresh.len() as u64;
         self.collected += taken;
         self.progress = Some(self.known.remember(&pending.keep.known, pending.keep.progress));
-        match pending.then {
-            Then::Walk(walk) => self.walk = walk,
+        let next = match pending.then {
+            Then::Walk(next) => next,
             Then::Listed(page, unmatched) => {
                 return self.reconcile.listed(now, pace, &page, taken, unmatched);
             }
-        }
-        if self.walk.is_some() {
-            self.lane.succeed(now, Due::At(now), Why::Working);
-        } else {
-            self.caught_up = true;
-            self.doubt.walk_ended(pending.date);
-            self.lane.succeed(now, Due::At(now + self.plan.poll_interval), Why::PollInterval);
-        }
+        };
         // A page that was too long is the exception; go back to full pages step by step.
         self.rows_max = self.rows_max.saturating_mul(2).min(limits::PAGE_ROWS_MAX);
+        let passed = self.walk.take();
+        let (why, text) = match next {
+            Next::Page(walk) => {
+                self.walk = Some(walk);
+                // Pages that bring nothing new may be the same ones again: no failure is over yet.
+                match taken == 0 && self.lane.failures > 0 {
+                    true => self.lane.due = Due::At(now),
+                    false => self.lane.succeed(now, Due::At(now), Why::Working),
+                }
+                return;
+            }
+            Next::Whole => {
+                self.caught_up = true;
+                self.progress = self.progress.map(|progress| self.known.after_whole_walk(progress));
+                self.doubt.walk_ended(pending.date);
+                // Order shows only where a walk has rows that rise.
+                let is_order = matches!(self.condition, Some((Why::OrderIgnored, _)));
+                let shows_order = passed.is_some_and(|walk| walk.rose);
+                if !self.flawed && (!is_order || shows_order) {
+                    self.condition = None;
+                }
+                let due = Due::At(now + self.plan.poll_interval);
+                return self.lane.succeed(now, due, Why::PollInterval);
+            }
+            Next::Circle => (Why::PagesLeadBack, "the walk ends there".to_owned()),
+            Next::NothingButEmptyPages => {
+                let text = format!("{} in a row, each with another cursor", limits::EMPTY_PAGES_MAX);
+                (Why::EmptyPages, text)
+            }
+            Next::Stuck => (Why::CursorsRefused, self.lane.detail.clone()),
+        };
+        self.flaw(why, text.clone());
+        let wait = backoff.after(self.lane.failures, None).max(self.plan.poll_interval);
+        self.lane.fail(now, wait, why, text);
     }
 
     /// Whether everything that a walk sees was seen, up to where the next one begins.
@@ -314,9 +432,15 @@ impl Stream {
             }
             SourceTrouble::QueryRefused(text) => {
                 // A cursor that is refused is given up at once: the walk goes on by time.
-                match self.walk.take().is_some_and(|walk| walk.cursor.is_some()) {
-                    true => (backoff.after(failures, None), Why::BrokenAnswer, text),
-                    false => (backoff.long(), Why::QueryRefused, text),
+                match self.walk.take().filter(|walk| walk.cursor.is_some()) {
+                    None => (backoff.long(), Why::QueryRefused, text),
+                    Some(walk) => {
+                        self.walk = walk.after_refused_cursor();
+                        if self.walk.is_none() {
+                            self.flaw(Why::CursorsRefused, text.clone());
+                        }
+                        (backoff.after(failures, None), Why::BrokenAnswer, text)
+                    }
                 }
             }
             SourceTrouble::Misdirected(text) => (backoff.long(), Why::Misdirected, text),
@@ -330,4 +454,8 @@ impl Stream {
         };
         self.lane.fail(now, wait, why, detail);
     }
+}
+
+fn coarseness() -> Span {
+    Span::seconds(limits::SOURCE_COARSENESS_SECONDS)
 }

@@ -29,7 +29,8 @@ impl Core {
 
     fn stream_stored(&mut self, now: Mono, pending: Pending) {
         let pace = self.reconcile_pace();
-        self.streams[pending.keep.stream].stored(now, pace, pending);
+        let stream = &mut self.streams[pending.keep.stream];
+        stream.stored(now, pace, pending, &mut self.backoff);
     }
 
     pub(super) fn may_send_from_memory(&self, tick: &Tick) -> bool {

@@ -52,16 +52,18 @@ impl Core {
         tenant: usize,
         result: Result<Option<Stamp>, SourceTrouble>,
     ) {
-        let needs_clock = self.tenant_needs_clock(tenant);
+        let needs_clock = self.tenant_needs_clock(tenant, now);
         let state = &mut self.tenants[tenant];
         let doubted_by = state.doubted_by.take();
         match result {
             Ok(date) => {
-                state.clock = date.map(|date| (date, now)).or(state.clock);
+                state.clock.hear(date, now, self.clocks);
+                state.was_informed = true;
                 state.token = Token::Good;
-                if needs_clock && state.clock.is_none() {
+                if needs_clock && !state.clock.was_told() {
                     let wait = self.backoff.after(state.lane.failures, None);
-                    let text = "its answer has no Date header; set `start` to a point in time";
+                    let text = "its answers have no Date header, or one from before this program was \
+                                made; set `start` to a point in time";
                     state.lane.fail(now, wait, Why::BrokenAnswer, text.to_owned());
                 } else {
                     state.lane.succeed(now, Due::At(now), Why::Working);

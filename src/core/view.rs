@@ -7,7 +7,8 @@ use crate::record::{Held, Kind, Progress};
 use crate::time::{Due, Mono, Span, Stamp};
 
 use super::pace::Direction;
-use super::{Core, Lane, Mood, Stream, Tale, Why};
+use super::source_clock::Dispute;
+use super::{Core, Lane, Mood, Stream, Tale, Tenant, Why};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
@@ -89,9 +90,9 @@ impl StreamView {
 impl Core {
     pub fn view(&self, now: Mono) -> View {
         let tenants = self.tenants.iter().map(|tenant| TenantView {
-            lane: LaneView::of(&tenant.lane, now),
+            lane: self.tenant_lane(tenant, now),
             token_end: tenant.token_end,
-            source_now: tenant.now(now),
+            source_now: tenant.clock.shown(now),
         });
         let streams = self.streams.iter().enumerate().map(|(at, stream)| StreamView {
             tenant: stream.plan.tenant,
@@ -120,9 +121,29 @@ impl Core {
         }
     }
 
+    fn tenant_lane(&self, tenant: &Tenant, now: Mono) -> LaneView {
+        let lane = LaneView::of(&tenant.lane, now);
+        match tenant.clock.dispute() {
+            Some(Dispute { by, is_ahead, with_sink }) if lane.why.mood() == Mood::Fine => {
+                let way = if is_ahead { "ahead of" } else { "behind" };
+                let other = if with_sink { "Coralogix'" } else { "this machine's" };
+                let detail = format!("it is {by} {way} {other}");
+                LaneView { why: Why::ClocksDisagree, detail, ..lane }
+            }
+            _ => lane,
+        }
+    }
+
     fn stream_lane(&self, stream: &Stream, now: Mono) -> LaneView {
-        let lane = LaneView { why: self.stream_why(stream), ..LaneView::of(&stream.lane, now) };
-        lane.held_up(&self.polling, now)
+        let lane = LaneView::of(&stream.lane, now);
+        let why = self.stream_why(stream);
+        if why.mood() != Mood::Fine {
+            return LaneView { why, ..lane };
+        }
+        match self.stream_condition(stream, now) {
+            Some((why, detail)) => LaneView { why, detail, ..lane },
+            None => LaneView { why, ..lane }.held_up(&self.polling, now),
+        }
     }
 
     /// What keeps a stream waiting: its tenant's token, the queue's room, or its own lane.
@@ -135,6 +156,17 @@ impl Core {
             Room::DiskLow => Why::DiskLow,
             Room::Free => stream.lane.why,
         }
+    }
+
+    /// What leaves it doubtful that a stream sees all there is, though it is polled.
+    fn stream_condition(&self, stream: &Stream, now: Mono) -> Option<(Why, String)> {
+        if self.start_is_ahead(stream, now) {
+            return Some((Why::StartAhead, String::new()));
+        }
+        if let Some(by) = self.position_ahead(stream, now) {
+            return Some((Why::PositionAhead, format!("by {by}")));
+        }
+        stream.condition.clone()
     }
 }
 

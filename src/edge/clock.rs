@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::core::Clocks;
 use crate::limits::CLOCK_OFF_MINUTES;
 use crate::time::{Mono, Span, Stamp};
 
@@ -119,6 +120,12 @@ impl Clock {
             (None, ours) if ours < BUILT_AT => Verdict::BeforeBuild,
             (None, _) => Verdict::Unknown,
         }
+    }
+
+    /// The witnesses of the time beside the tenants.
+    pub fn clocks(&self, now: Mono) -> Clocks {
+        let sink = self.sink.map(|anchor| anchor.carried_to(now));
+        Clocks { local: Some(local()).filter(|local| *local >= BUILT_AT), sink }
     }
 
     /// Whether a service has told the time.

@@ -36,6 +36,7 @@ mod net_tests;
 #[cfg(test)]
 mod probe_tests;
 
+use crate::core::Clocks;
 use crate::record::{Answer, Credential, NetTrouble};
 use crate::time::{Mono, Stamp};
 
@@ -54,6 +55,9 @@ pub trait Edge {
     /// Whether a service told the time since the start. Until then `wall` is the box's own clock,
     /// which may stand where the box was switched off.
     fn wall_is_told(&mut self) -> bool;
+
+    /// What this machine's clock and Coralogix say, as witnesses of the time.
+    fn clocks(&mut self) -> Clocks;
 
     /// Seconds since midnight by the box's time zone, at the time that `wall` tells.
     fn second_of_day(&mut self) -> u32;

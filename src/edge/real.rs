@@ -26,6 +26,7 @@ use crate::limits::{
     CA_FILE_BYTES_MAX, CREDENTIAL_LOOK_MS, PAGE_BYTES_MAX, SINK_ANSWER_BYTES_MAX,
     SLEEP_SECONDS_MAX, STOP_GRACE_SECONDS,
 };
+use crate::core::Clocks;
 use crate::message::tell;
 use crate::record::{Answer, NetTrouble};
 use crate::s1::request::{SYSTEM_INFO_PATH, TOKEN_DETAILS_PATH, token_details_body};
@@ -208,6 +209,10 @@ impl Edge for Real {
 
     fn wall_is_told(&mut self) -> bool {
         self.clock.is_told()
+    }
+
+    fn clocks(&mut self) -> Clocks {
+        self.clock.clocks(clock::mono())
     }
 
     fn second_of_day(&mut self) -> u32 {

@@ -82,4 +82,7 @@ super::codes! {
     STALLED Warn 27
         "The loop found something due that it could not do, waited a second, and went on. That is a fault of the program; nothing is lost."
         "Report it with the lines before it and the output of `s1-coralogix status --json`.";
+    ENDED_MISCONFIGURED Error 30
+        "`run --once` ends because the config asks for what can't be, such as a `start` in the future. Nothing is lost; it ends with 78."
+        "Correct what the lines before name.";
 }

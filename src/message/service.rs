@@ -70,4 +70,31 @@ super::codes! {
     GAP_PURGED Warn 123
         "A person dropped parked records. The gap is written down and delivered as a record."
         "Nothing is to be done.";
+    POSITION_AHEAD Warn 140
+        "A stream's position was ahead of SentinelOne's clock, which hides every record until then: a wrong time was told when the stream began, or a queue was restored. It is set back as soon as every clock says so, and what may have been passed over is a gap."
+        "Nothing is to be done unless it lasts: then the clocks disagree, and the one that is wrong has to be set.";
+    PAGES_LEAD_BACK Warn 141
+        "SentinelOne's cursors lead back to pages that were read before, so what lies behind them can't be reached by this walk. The next poll tries again."
+        "If it lasts, tell whoever runs the console, or the proxy in front of it; reconciliation may find what is missing.";
+    ORDER_IGNORED Warn 142
+        "Rows come in another order than was asked for. The position stands still until each walk is whole, so nothing is passed over, but an interrupted walk begins anew."
+        "Tell whoever runs the console, or the proxy in front of it, that sortBy and sortOrder are ignored.";
+    FILTER_IGNORED Warn 143
+        "Rows come from outside of the range that was asked for. They are passed over, and reconciliation is off until the next start, for counts can't be trusted either."
+        "Tell whoever runs the console, or the proxy in front of it, that the time filter is ignored.";
+    START_AHEAD Error 144
+        "`start` lies in the future, so nothing would be collected. The stream does not begin."
+        "Correct `start` in the config. A wrong clock of this machine looks the same: then set it (NTP).";
+    EMPTY_PAGES Warn 145
+        "SentinelOne answers with one empty page after the other, each with another cursor. The walk was ended after 100; the next poll tries again."
+        "If it lasts, tell whoever runs the console, or the proxy in front of it.";
+    CURSORS_REFUSED Warn 146
+        "SentinelOne refuses its own cursors, and one page holds records of a single time only, so that there is no way past it. What lies behind waits at SentinelOne."
+        "If it lasts, tell whoever runs the console, or the proxy in front of it: something shortens or changes the cursor.";
+    CLOCKS_DISAGREE Warn 147
+        "SentinelOne's clock disagrees with this machine's and Coralogix'. Positions go by the earliest that is plausible, so nothing is passed over."
+        "Set the clock that is wrong: this machine's by NTP; the console's is up to whoever runs it, or runs the proxy in front of it.";
+    GAP_POSITION Warn 148
+        "A stream stood ahead of SentinelOne's clock and was set back. What was created before the time that is named may not have been collected."
+        "Look in the console for the time before; `start` reaches further back under a new integration name.";
 }

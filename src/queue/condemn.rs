@@ -9,6 +9,7 @@ use super::{Queue, QueueError, log, put_state, put_stream};
 use crate::frame::{EntryMeta, FRAME_HEADER_BYTES_MAX, Header};
 use crate::limits::{KNOWN_IDS_MAX, STALE_CHUNKS_PER_COMMIT_MAX, TAKE_FRAMES_MAX};
 use crate::record::{Opened, Place, Progress, RowKey, Seq};
+use crate::time::Stamp;
 
 impl<D: Disk, O: Opener> Queue<D, O> {
     /// Takes a frame that can't be read out of the queue and sets its stream back, so that its
@@ -82,29 +83,37 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             // Its ids can't be told from the others, but none of them is newer than this.
             None => known.retain(|key| key.stamp > damaged.newest),
         }
+        self.add_waiting(damaged.stream, damaged.oldest, Some(damaged.seq), &mut known)?;
+        Ok(known)
+    }
+
+    /// Adds the keys at or after `oldest` of what waits of a stream, but for one frame; sorted, and
+    /// each once.
+    pub(super) fn add_waiting(
+        &mut self,
+        stream: u16,
+        oldest: Stamp,
+        but: Option<Seq>,
+        known: &mut Vec<RowKey>,
+    ) -> Result<(), QueueError> {
         let mut from = self.state.head.seq;
-        loop {
+        while known.len() < KNOWN_IDS_MAX {
             let entries = self.entries(from, TAKE_FRAMES_MAX)?;
             let Some(last) = entries.last() else { break };
             from = last.seq.next();
             let others = entries.iter().filter(|entry| {
-                entry.stream == damaged.stream
-                    && entry.seq != damaged.seq
-                    && entry.newest >= damaged.oldest
+                entry.stream == stream && Some(entry.seq) != but && entry.newest >= oldest
             });
             for entry in others {
                 // A table that can't be read belongs to a frame that is condemned in its turn.
                 let table = self.read_table(entry).unwrap_or_default();
                 let keys = table.iter().map(|entry| entry.key);
-                known.extend(keys.filter(|key| key.stamp >= damaged.oldest));
-            }
-            if known.len() >= KNOWN_IDS_MAX {
-                break;
+                known.extend(keys.filter(|key| key.stamp >= oldest));
             }
         }
         known.sort_unstable();
         known.dedup();
-        Ok(known)
+        Ok(())
     }
 
     /// Reads only what a frame says of its entries.

@@ -38,6 +38,7 @@ pub mod real;
 mod rebuild;
 mod replay;
 mod room;
+mod set_back;
 pub mod sled;
 mod starts;
 mod streams;
@@ -65,6 +66,8 @@ use crate::limits::INDEX_REPLACED_MAX;
 use crate::message::{self, Code};
 use crate::record::{Gap, Held, Opened, Sent, Seq, StreamHeld, StreamName};
 use crate::time::{Mono, Stamp};
+pub use set_back::Back;
+
 use disk::{Disk, LockRefused};
 use index::{Batch, Index, IndexFault, Opener};
 
@@ -347,16 +350,16 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     fn opened(&mut self) -> Opened {
         let held = self.held();
-        let streams = self.configured.iter().map(|name| match self.streams.find(name) {
-            None => StreamHeld::default(),
-            Some(stream) => {
-                let progress = stream.row.progress;
-                let from = progress.map_or(Stamp::MIN, |progress| progress.from);
-                let compared = stream.tally.row.and_then(|row| row.compared);
-                StreamHeld { progress, known: stream.known(from), compared }
-            }
-        });
+        let streams = self.configured.iter().map(|name| self.stream_held(name));
         Opened { held, streams: streams.collect(), unsettled: self.unsettled }
+    }
+
+    fn stream_held(&self, name: &StreamName) -> StreamHeld {
+        let Some(stream) = self.streams.find(name) else { return StreamHeld::default() };
+        let progress = stream.row.progress;
+        let from = progress.map_or(Stamp::MIN, |progress| progress.from);
+        let compared = stream.tally.row.and_then(|row| row.compared);
+        StreamHeld { progress, known: stream.known(from), compared }
     }
 
     fn lock(&mut self) -> Result<(), OpenError> {

@@ -8,7 +8,7 @@ use crate::core::Keep;
 use crate::frame::Frame;
 use crate::pack::Packer;
 use crate::record::RowKey;
-use crate::s1::page::Page;
+use crate::s1::page::{Page, Row};
 use crate::time::Stamp;
 
 use super::{Counters, StreamWork};
@@ -23,6 +23,10 @@ pub struct Hand {
 impl Hand {
     pub fn new(body: Vec<u8>, page: Page) -> Hand {
         Hand { body, page, packed: None, born: None }
+    }
+
+    pub fn rows(&self) -> &[Row] {
+        &self.page.rows
     }
 
     /// The ids of the rows that are kept, with when each was created. Once asked for, they stay, for

@@ -16,14 +16,14 @@ mod reconcile;
 
 use crate::coralogix::entry::Labels;
 use crate::coralogix::{body, verdict};
-use crate::core::{Action, Event, Fetch, Keep, PageFacts, StoreTrouble, Tick, World};
+use crate::core::{Action, Event, Fetch, Keep, PageFacts, SetBack, StoreTrouble, Tick, World};
 use crate::edge::{Ask, Edge};
 use crate::frame::Piece;
 use crate::limits;
 use crate::message::{self, tell};
 use crate::queue::disk::Disk;
 use crate::queue::index::Opener;
-use crate::queue::{Queue, QueueError};
+use crate::queue::{Back, Queue, QueueError};
 use crate::record::{
     Answer, Gap, Held, Kind, NetTrouble, Place, SinkVerdict, SourceTrouble, StreamName, Take,
 };
@@ -202,9 +202,10 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         let mut page = s1::page::scan(&answer.body, kind)
             .map_err(|broken| SourceTrouble::BrokenAnswer(broken.to_string()))?;
         self.counters.repaired_pages += u64::from(page.repaired.is_some());
-        // A stamp before the time asked for (a null date reads 1970) is not what the record was
-        // found by, so it says nothing about its place.
-        let earliest = from - Span::seconds(limits::SOURCE_COARSENESS_SECONDS);
+        // A stamp before there was any record (a null date reads 1970) is not what the record was
+        // found by, so it says nothing about its place. Another one before the time that was asked
+        // for is for the core to judge.
+        let earliest = Stamp::from_seconds(limits::RECORD_SECONDS_MIN).min(from);
         for row in page.rows.iter_mut() {
             row.stamped &= row.key.stamp >= earliest;
             if !row.stamped {
@@ -232,6 +233,18 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             }),
         };
         Event::Older { stream, result }
+    }
+
+    fn set_back(&mut self, back: &SetBack) -> Event {
+        let name = &self.streams[back.stream].name;
+        let SetBack { latest, overlap, begin, is_open, .. } = *back;
+        match self.queue.set_back(name, Back { latest, overlap, begin, is_open }) {
+            Ok(stands) => Event::SetBack { stream: back.stream, result: Ok(stands) },
+            Err(trouble) => match self.stored(Err(trouble)) {
+                Event::Stored(Err(why)) => Event::SetBack { stream: back.stream, result: Err(why) },
+                mended => mended,
+            },
+        }
     }
 
     fn store(&mut self, keep: &Keep) -> Event {
@@ -427,6 +440,7 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
             polling: self.gate(|worker| &worker.polling, now),
             sent: self.sent,
             received: self.edge.received_bytes(),
+            clocks: self.edge.clocks(),
         }
     }
 
@@ -449,6 +463,7 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
             Action::Park { at } => self.park(at),
             Action::Note(note) => self.note(&note),
             Action::SendNote(note) => self.send_note(&note),
+            Action::SetBack(back) => self.set_back(&back),
             Action::Older { stream, than } => self.older(stream, than),
             Action::Measure => Event::Measured(self.queue.held()),
             Action::Sleep { until, .. } => {

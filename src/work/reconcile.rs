@@ -2,9 +2,11 @@
 
 use super::{Ask, Disk, Edge, Event, NetTrouble, Opener, SourceTrouble, Worker, date};
 use crate::core::{Count, Counted, List, Listed};
+use crate::limits;
 use crate::record::Answer;
 use crate::s1;
 use crate::s1::request::{Created, count_path, created_page_path};
+use crate::time::Span;
 
 impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     pub(super) fn count(&mut self, count: &Count) -> Event {
@@ -35,9 +37,22 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             let page = self.scan_page(kind, answer, list.from)?;
             let ids: Vec<u64> = page.keys.iter().map(|key| key.id).collect();
             let unseen = self.queue.unseen(&self.streams[list.stream].name, &ids);
-            Ok(Listed { page, unseen })
+            let outside = self.outside(list);
+            Ok(Listed { page, unseen, outside })
         });
         Event::Listed { stream: list.stream, listed }
+    }
+
+    /// Rows of the page in hand that were not created in the range that was asked for.
+    fn outside(&self, list: &List) -> usize {
+        let coarseness = Span::seconds(limits::SOURCE_COARSENESS_SECONDS);
+        let range = list.from - coarseness..=list.to + coarseness;
+        let rows = self.hand.as_ref().map_or(&[][..], |hand| hand.rows());
+        let created = rows.iter().filter_map(|row| match row.created {
+            None => row.stamped.then_some(row.key.stamp),
+            created => created,
+        });
+        created.filter(|created| !range.contains(created)).count()
     }
 
     fn ask_stream(&mut self, stream: usize, path: String) -> Result<Answer, SourceTrouble> {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 
+use s1_coralogix::core::Clocks;
 use s1_coralogix::edge::{Ask, Edge, Signals, Woke};
 use s1_coralogix::prng::Prng;
 use s1_coralogix::record::{Answer, Credential, NetTrouble};
@@ -63,6 +64,7 @@ pub struct Shared {
     pub steps: u64,
     clock_error: i64,
     server_date: Option<(Stamp, u64)>,
+    sink_date: Option<(Stamp, u64)>,
     changed: Vec<(u64, Credential)>,
     pub link: Link,
     /// In a life of `--once` windows bind nobody.
@@ -100,6 +102,7 @@ impl Shared {
             steps: 0,
             clock_error,
             server_date: None,
+            sink_date: None,
             changed,
             link: Link::default(),
             windows_bind: true,
@@ -117,6 +120,7 @@ impl Shared {
         self.booted = self.now;
         self.boots += 1;
         self.server_date = None;
+        self.sink_date = None;
         self.link.boot();
         self.clock_error = CLOCK_ERRORS_SECONDS[self.prng.below(6) as usize];
     }
@@ -241,6 +245,7 @@ impl Shared {
             return Err(NetTrouble::Connect("simulated".into()));
         }
         self.told(date);
+        self.sink_date = self.server_date;
         if self.within(&faults.key_refused, "key refused") {
             return Ok(Self::refusal(403, None, false, date));
         }
@@ -291,6 +296,13 @@ impl Edge for SimEdge {
 
     fn wall_is_told(&mut self) -> bool {
         self.0.borrow().server_date.is_some()
+    }
+
+    fn clocks(&mut self) -> Clocks {
+        let shared = self.0.borrow();
+        let local = Stamp(shared.true_time().0 + shared.clock_error * 1_000_000);
+        let sink = shared.sink_date.map(|(date, at)| date + Span(shared.now - at));
+        Clocks { local: Some(local).filter(|local| *local >= BIRTH), sink }
     }
 
     fn second_of_day(&mut self) -> u32 {

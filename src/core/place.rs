@@ -1,0 +1,133 @@
+//! Where a stream may stand: its beginning, and the way back from a position that can't be true.
+//!
+//! ```text
+//!   no progress --beginning known--> stored, then its first page
+//!        '------`start` ahead of every clock--> held until the config is corrected
+//!   position ahead of every clock --SetBack--> the newest record collected before, less the overlap
+//!                                       '-----> nothing was collected: where it would begin, and a gap
+//! ```
+//!
+//! Promises: a position that every witness of the time rules out is set back whenever it is seen,
+//! wherever it came from (keeps P1); one that SentinelOne's own clock alone rules out is shown. Never:
+//! sets back what one claim alone speaks against, for that would send records twice (P2).
+
+use crate::limits;
+use crate::record::{Held, Progress, StreamHeld};
+use crate::time::{Due, Mono, Span, Stamp};
+
+use super::source::Beginning;
+use super::source_clock::Present;
+use super::{Action, Core, Keep, StoreTrouble, Stream, Why};
+
+/// Takes a stream back to what can be true.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SetBack {
+    pub stream: usize,
+    /// The latest stamp that can be true.
+    pub latest: Stamp,
+    pub overlap: Span,
+    /// Where it begins if nothing is known of it that was collected before that.
+    pub begin: Progress,
+    /// Whether something may have been passed over before `begin`.
+    pub is_open: bool,
+}
+
+impl Core {
+    /// The first progress of a stream, once it is known.
+    pub(super) fn begin_stream(&mut self, stream: usize, now: Mono) -> Option<Action> {
+        let Beginning::Known(progress) = self.beginning(&self.streams[stream], now) else {
+            return None;
+        };
+        // Where a stream begins is stored before its first page, so that a box that stays off for
+        // days goes on from here, not from `start` before it came back.
+        let (fresh, known) = (vec![], vec![]);
+        let keep = Keep { stream, fresh, progress, known, compared: None, gone: None };
+        let state = &mut self.streams[stream];
+        let first = state.begin(keep.clone());
+        state.began = Some(now);
+        self.pending = Some(first);
+        Some(Action::Store(keep))
+    }
+
+    pub(super) fn beginning(&self, stream: &Stream, now: Mono) -> Beginning {
+        stream.beginning(&self.tenants[stream.plan.tenant], now, self.clocks)
+    }
+
+    /// Sets a stream back that stands where it can't.
+    pub(super) fn set_back(&mut self, stream: usize, now: Mono) -> Option<Action> {
+        let state = &self.streams[stream];
+        if state.set_back_due > now || !self.is_ruled_out(state, now) {
+            return None;
+        }
+        let Present::Between { earliest, latest } = self.present(state, now) else { return None };
+        let (begin, is_open) = state.begins_anew(earliest, now)?;
+        let overlap = state.plan.overlap;
+        Some(Action::SetBack(SetBack { stream, latest, overlap, begin, is_open }))
+    }
+
+    pub(super) fn was_set_back(
+        &mut self,
+        now: Mono,
+        stream: usize,
+        result: Result<(Held, StreamHeld), StoreTrouble>,
+    ) {
+        let state = &mut self.streams[stream];
+        let before = state.progress.map_or(Stamp::MIN, |progress| progress.position);
+        match result {
+            Ok((held, stood)) => {
+                let after = stood.progress.map_or(before, |progress| progress.from);
+                state.reset(stood, now, now);
+                let text = format!(
+                    "it stood at {} and is set back to {}",
+                    before.to_the_second(),
+                    after.to_the_second()
+                );
+                state.condition = Some((Why::PositionAhead, text));
+                state.caught_up = false;
+                state.lane.due = state.lane.due.min(Due::At(now.max(state.lane.not_before)));
+                self.hold(held);
+            }
+            Err(trouble) => {
+                if let StoreTrouble::Full(held) = trouble {
+                    self.hold(held);
+                }
+                self.streams[stream].set_back_due = now + self.backoff.after(0, None);
+            }
+        }
+    }
+
+    fn present(&self, stream: &Stream, now: Mono) -> Present {
+        self.tenants[stream.plan.tenant].clock.present(now, self.clocks)
+    }
+
+    /// Whether every witness says that the stream can't stand where it does. A tenant that told no
+    /// time rules nothing out: positions go by its clock.
+    fn is_ruled_out(&self, stream: &Stream, now: Mono) -> bool {
+        let was_told = self.tenants[stream.plan.tenant].clock.was_told();
+        let stands = stream.progress.map(|progress| progress.position);
+        was_told && stands.is_some_and(|position| self.present(stream, now).rules_out(position))
+    }
+
+    /// Whether a stream waits for its `start` to be corrected.
+    pub(super) fn start_is_ahead(&self, stream: &Stream, now: Mono) -> bool {
+        match stream.progress {
+            None => self.beginning(stream, now) == Beginning::Ahead,
+            Some(_) => {
+                let earliest = self.present(stream, now).earliest();
+                let begins = earliest.map(|earliest| stream.begins_anew(earliest, now));
+                begins == Some(None) && self.is_ruled_out(stream, now)
+            }
+        }
+    }
+
+    /// How far a position is ahead of SentinelOne's own clock, unless two others say that the clock
+    /// is behind.
+    pub(super) fn position_ahead(&self, stream: &Stream, now: Mono) -> Option<Span> {
+        let position = stream.progress?.position;
+        let clock = &self.tenants[stream.plan.tenant].clock;
+        let ahead = position.since(clock.agreed(now)?);
+        let is_ahead = ahead > Span::minutes(limits::STAMP_AHEAD_OF_SOURCE_MINUTES_MAX);
+        let is_backed = self.present(stream, now).allows(position);
+        (is_ahead && !is_backed).then_some(ahead)
+    }
+}

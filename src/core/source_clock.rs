@@ -1,0 +1,290 @@
+//! What time it is at a tenant: its `Date` headers as claims, held against two other witnesses.
+//!
+//! ```text
+//!   no Date --a Date--> one claim --the next one agrees--> agreed --one that disagrees--> agreed, and one claim
+//!                          ^---------- the next one disagrees ----'   two in a row that agree replace it
+//! ```
+//!
+//! The other witnesses are this machine's clock, where it can be right, and what Coralogix told
+//! last. Where they disagree, two that agree outvote the third; without a majority the truth lies
+//! anywhere between the earliest and the latest. Promises: one claim alone moves nothing that is
+//! stored (keeps P1, P8); a position is called impossible only when every witness says so. Never:
+//! reads a clock, or takes the local clock for SentinelOne's.
+
+use super::Clocks;
+use crate::limits;
+use crate::time::{Mono, Span, Stamp};
+
+/// A time that was told, and when.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Claim {
+    date: Stamp,
+    at: Mono,
+}
+
+impl Claim {
+    fn carried_to(self, now: Mono) -> Stamp {
+        self.date + now.since(self.at)
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct SourceClock {
+    /// The newest of at least two answers in a row that agree.
+    agreed: Option<Claim>,
+    /// An answer that does not agree with that, or the first.
+    single: Option<Claim>,
+    /// The earliest time that any answer told, while none agreed.
+    earliest: Option<Claim>,
+    answers: u32,
+    dispute: Option<Dispute>,
+}
+
+/// How far a tenant's clock was from the other witnesses when it last answered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dispute {
+    pub by: Span,
+    pub is_ahead: bool,
+    /// Coralogix' clock says otherwise, else this machine's alone does.
+    pub with_sink: bool,
+}
+
+/// What can be said of the present.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Present {
+    /// Nobody tells the time: the highest stamp is the best clock there is.
+    Untold,
+    /// One claim, and no other witness: nothing that is stored may rest on it.
+    Unconfirmed,
+    /// It lies in between, both ends included.
+    Between { earliest: Stamp, latest: Stamp },
+}
+
+impl Present {
+    pub fn earliest(self) -> Option<Stamp> {
+        match self {
+            Present::Between { earliest, .. } => Some(earliest),
+            Present::Untold | Present::Unconfirmed => None,
+        }
+    }
+
+    /// Whether a position may move to a record's stamp. One that is dated far ahead would hide
+    /// everything until that day.
+    pub fn allows(self, stamp: Stamp) -> bool {
+        match self {
+            _ if stamp == Stamp::UNREADABLE => false,
+            Present::Untold => true,
+            Present::Unconfirmed => false,
+            Present::Between { earliest, .. } => stamp <= earliest + ahead_max(),
+        }
+    }
+
+    /// Whether no witness leaves it possible that a position stands there.
+    pub fn rules_out(self, position: Stamp) -> bool {
+        match self {
+            Present::Untold | Present::Unconfirmed => false,
+            Present::Between { latest, .. } => position > latest + ahead_max(),
+        }
+    }
+}
+
+impl SourceClock {
+    /// Takes the `Date` of an answer.
+    pub fn hear(&mut self, date: Option<Stamp>, now: Mono, clocks: Clocks) {
+        let Some(date) = date else { return };
+        let claim = Claim { date, at: now };
+        self.answers = self.answers.saturating_add(1);
+        let agrees = |other: Option<Claim>| other.is_some_and(|other| agree(other, claim, now));
+        if agrees(self.agreed) || agrees(self.single) {
+            self.agreed = Some(claim);
+            self.single = None;
+        } else {
+            self.single = Some(claim);
+            let before = self.earliest.filter(|before| before.carried_to(now) < date);
+            self.earliest = before.or(Some(claim));
+        }
+        self.dispute = self.disputed(now, clocks);
+    }
+
+    pub fn was_told(&self) -> bool {
+        self.answers > 0
+    }
+
+    /// What two answers agree on.
+    pub fn agreed(&self, now: Mono) -> Option<Stamp> {
+        self.agreed.map(|claim| claim.carried_to(now))
+    }
+
+    /// What is most likely its time, for people: not confirmed where only one answer told it.
+    pub fn shown(&self, now: Mono) -> Option<Stamp> {
+        self.agreed.or(self.single).map(|claim| claim.carried_to(now))
+    }
+
+    /// What can be said of the present, with the other witnesses.
+    pub fn present(&self, now: Mono, clocks: Clocks) -> Present {
+        let own = self.shown(now);
+        let witnesses: Vec<Stamp> =
+            [own, clocks.sink, clocks.local].into_iter().flatten().collect();
+        match witnesses.as_slice() {
+            [] => Present::Untold,
+            [one] if own.is_some() && self.agreed.is_none() => {
+                debug_assert_eq!(Some(*one), own);
+                Present::Unconfirmed
+            }
+            some => majority(some),
+        }
+    }
+
+    /// Where the time for the beginning of a stream comes from: two answers that agree, and of the
+    /// witnesses the earliest that is plausible. Answers that never agree leave the earliest of
+    /// all. `None`: more answers are needed.
+    pub fn for_beginning(&self, now: Mono, clocks: Clocks) -> Option<Stamp> {
+        match self.present(now, clocks) {
+            Present::Between { earliest, .. } if self.agreed.is_some() => Some(earliest),
+            _ if self.answers >= limits::CLOCK_ANSWERS_MAX => {
+                let told = self.earliest.map(|claim| claim.carried_to(now));
+                [told, clocks.sink, clocks.local].into_iter().flatten().min()
+            }
+            _ => None,
+        }
+    }
+
+    /// How its time disagreed with every other witness, if it did, when it last answered.
+    pub fn dispute(&self) -> Option<Dispute> {
+        self.dispute
+    }
+
+    fn disputed(&self, now: Mono, clocks: Clocks) -> Option<Dispute> {
+        let own = self.agreed(now)?;
+        let other = clocks.sink.or(clocks.local)?;
+        let is_backed = [clocks.sink, clocks.local].into_iter().flatten().any(|at| near(at, own));
+        (!is_backed).then(|| Dispute {
+            by: own.since(other).max(other.since(own)),
+            is_ahead: own > other,
+            with_sink: clocks.sink.is_some(),
+        })
+    }
+}
+
+/// The range of those that agree with one another, or of all where none do.
+fn majority(witnesses: &[Stamp]) -> Present {
+    let backed = |stamp: &&Stamp| witnesses.iter().filter(|other| near(**other, **stamp)).count() > 1;
+    let agreeing: Vec<Stamp> = witnesses.iter().filter(backed).copied().collect();
+    let voices = if agreeing.is_empty() { witnesses } else { &agreeing };
+    let (earliest, latest) = (voices.iter().min(), voices.iter().max());
+    match earliest.copied().zip(latest.copied()) {
+        Some((earliest, latest)) => Present::Between { earliest, latest },
+        None => Present::Untold,
+    }
+}
+
+fn agree(a: Claim, b: Claim, now: Mono) -> bool {
+    near(a.carried_to(now), b.carried_to(now))
+}
+
+fn near(a: Stamp, b: Stamp) -> bool {
+    a.since(b).max(b.since(a)) <= ahead_max()
+}
+
+fn ahead_max() -> Span {
+    Span::minutes(limits::STAMP_AHEAD_OF_SOURCE_MINUTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Stamp = Stamp(1_800_000_000_000_000);
+    const AT: Mono = Mono(5_000_000);
+    const NONE: Clocks = Clocks { local: None, sink: None };
+
+    fn days(days: u64) -> Span {
+        Span::hours(24 * days)
+    }
+
+    fn clock(dates: &[Stamp]) -> SourceClock {
+        let mut clock = SourceClock::default();
+        dates.iter().for_each(|date| clock.hear(Some(*date), AT, NONE));
+        clock
+    }
+
+    fn local(stamp: Stamp) -> Clocks {
+        Clocks { local: Some(stamp), sink: None }
+    }
+
+    fn both(local: Stamp, sink: Stamp) -> Clocks {
+        Clocks { local: Some(local), sink: Some(sink) }
+    }
+
+    fn between(earliest: Stamp, latest: Stamp) -> Present {
+        Present::Between { earliest, latest }
+    }
+
+    #[test]
+    fn one_claim_alone_confirms_nothing_and_two_that_agree_do() {
+        let one = clock(&[NOW]);
+        assert_eq!(one.present(AT, NONE), Present::Unconfirmed);
+        assert_eq!(one.for_beginning(AT, local(NOW)), None, "a second answer is asked for");
+        let mut two = one.clone();
+        two.hear(Some(NOW + Span::minutes(1)), AT + Span::minutes(1), NONE);
+        assert_eq!(two.agreed(AT + Span::minutes(2)), Some(NOW + Span::minutes(2)));
+        assert!(SourceClock::default().present(AT, NONE) == Present::Untold);
+    }
+
+    #[test]
+    fn a_single_lie_changes_nothing_that_was_agreed() {
+        for lie in [NOW + days(3_650), NOW - days(2)] {
+            let clock = clock(&[NOW, NOW, lie]);
+            assert_eq!(clock.agreed(AT), Some(NOW));
+            assert!(clock.present(AT, NONE).allows(NOW));
+            assert!(!clock.present(AT, NONE).allows(NOW + days(1)));
+        }
+        // Two in a row are no slip: the clock was set.
+        assert_eq!(clock(&[NOW, NOW, NOW + days(2), NOW + days(2)]).agreed(AT), Some(NOW + days(2)));
+    }
+
+    #[test]
+    fn two_witnesses_outvote_the_third_and_two_that_disagree_leave_a_range() {
+        let ahead = clock(&[NOW + days(2), NOW + days(2)]);
+        assert_eq!(ahead.present(AT, both(NOW, NOW)), between(NOW, NOW));
+        assert_eq!(ahead.present(AT, local(NOW)), between(NOW, NOW + days(2)));
+        let right = clock(&[NOW, NOW]);
+        assert_eq!(right.present(AT, both(NOW - days(9), NOW)), between(NOW, NOW));
+        assert_eq!(right.present(AT, both(NOW + days(9), NOW - days(9))), {
+            between(NOW - days(9), NOW + days(9))
+        });
+    }
+
+    #[test]
+    fn a_stream_begins_at_the_earliest_that_is_plausible() {
+        let ahead = clock(&[NOW + Span::hours(30); 2]);
+        assert_eq!(ahead.for_beginning(AT, local(NOW)), Some(NOW));
+        assert_eq!(ahead.for_beginning(AT, NONE), Some(NOW + Span::hours(30)));
+        let never = clock(&[NOW + days(1), NOW + days(5), NOW + days(9), NOW + days(20)]);
+        assert_eq!(never.for_beginning(AT, NONE), Some(NOW + days(1)));
+    }
+
+    #[test]
+    fn a_position_is_impossible_only_when_every_witness_says_so() {
+        let right = clock(&[NOW, NOW]);
+        let position = NOW + days(2);
+        assert!(right.present(AT, local(NOW)).rules_out(position));
+        assert!(!right.present(AT, local(NOW + days(2))).rules_out(position));
+        assert!(right.present(AT, both(NOW + days(2), NOW)).rules_out(position), "outvoted");
+        assert!(!clock(&[NOW]).present(AT, NONE).rules_out(position), "one claim is not enough");
+    }
+
+    #[test]
+    fn a_dispute_names_how_far_the_tenants_clock_is_off() {
+        let dispute = |clocks| {
+            let mut ahead = clock(&[NOW + days(2)]);
+            ahead.hear(Some(NOW + days(2)), AT, clocks);
+            ahead.dispute()
+        };
+        let with_sink = Some(Dispute { by: days(2), is_ahead: true, with_sink: true });
+        assert_eq!(dispute(both(NOW, NOW)), with_sink);
+        assert_eq!(dispute(local(NOW)).map(|dispute| dispute.with_sink), Some(false));
+        assert_eq!(dispute(both(NOW, NOW + days(2))), None, "the local clock is off");
+        assert_eq!(dispute(NONE), None);
+    }
+}
