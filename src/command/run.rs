@@ -70,7 +70,9 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
             let waiting = core.held().records;
             match end {
                 End::Broken => queue.close_unsettled(edge.mono()),
-                End::Done | End::TryLater | End::Refused | End::Misconfigured => queue.close(edge.mono()),
+                End::Done | End::TryLater | End::Refused | End::Misconfigured => {
+                    queue.close(edge.mono())
+                }
             }
             return Ok(farewell(end, waiting));
         };

@@ -103,7 +103,8 @@ impl Core {
     fn tenant_is_asked(&self, tenant: usize, now: Mono) -> bool {
         let state = &self.tenants[tenant];
         // On a box without a clock the first page alone would be the only word of the time.
-        let is_alone = !state.was_informed && state.clock.present(now, self.clocks) == Present::Untold;
+        let is_alone =
+            !state.was_informed && state.clock.present(now, self.clocks) == Present::Untold;
         state.token != Token::Good || is_alone || self.tenant_needs_clock(tenant, now)
     }
 

@@ -162,7 +162,9 @@ impl Why {
             Why::EmptyPages => "answers with empty pages that never end",
             Why::OrderIgnored => "does not keep the order that was asked for",
             Why::FilterIgnored => "does not keep to the range that was asked for",
-            Why::CursorsRefused => "refuses its own cursors, and there is no other way past this page",
+            Why::CursorsRefused => {
+                "refuses its own cursors, and there is no other way past this page"
+            }
         }
     }
 

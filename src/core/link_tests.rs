@@ -90,8 +90,7 @@ fn nobodys_hurry_opens_a_window() {
     let closed = Gate::Closed { opens };
     let changed = vec![Credential::Key, Credential::Token(0)];
     let now = BEGIN + Span::hours(1);
-    let tick =
-        Tick { now, hurry: true, changed, delivery: closed, polling: closed, ..base() };
+    let tick = Tick { now, hurry: true, changed, delivery: closed, polling: closed, ..base() };
     let action = core.step(&tick, Event::Woke);
     let Action::Sleep { until, why } = action else { panic!("{action:?}") };
     assert!(until <= now + Span::seconds(limits::SLEEP_SECONDS_MAX), "it looks again: {why:?}");

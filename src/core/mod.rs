@@ -43,6 +43,8 @@ mod walk;
 #[cfg(test)]
 mod link_tests;
 #[cfg(test)]
+mod place_tests;
+#[cfg(test)]
 mod tests;
 
 use lane::{Backoff, Lane};

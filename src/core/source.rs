@@ -302,7 +302,8 @@ impl Stream {
         // A record dated far ahead moves no position, else it would hide everything until that day;
         // nor do rows that came before others that are owed (keeps P1).
         let stands_still = walk.disordered && !is_whole;
-        let position = if stands_still { progress.position } else { progress.position.max(walk.reached()) };
+        let position =
+            if stands_still { progress.position } else { progress.position.max(walk.reached()) };
         let from = walk.next_from(position, overlap).max(progress.from);
         let progress = Progress { position, from };
         let keys = fresh.iter().map(|at| page.keys[*at as usize]);
@@ -383,7 +384,8 @@ impl Stream {
             }
             Next::Circle => (Why::PagesLeadBack, "the walk ends there".to_owned()),
             Next::NothingButEmptyPages => {
-                let text = format!("{} in a row, each with another cursor", limits::EMPTY_PAGES_MAX);
+                let text =
+                    format!("{} in a row, each with another cursor", limits::EMPTY_PAGES_MAX);
                 (Why::EmptyPages, text)
             }
             Next::Stuck => (Why::CursorsRefused, self.lane.detail.clone()),

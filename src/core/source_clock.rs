@@ -155,7 +155,7 @@ impl SourceClock {
     }
 
     fn disputed(&self, now: Mono, clocks: Clocks) -> Option<Dispute> {
-        let own = self.agreed(now)?;
+        let own = self.agreed(now).filter(|_| self.single.is_none())?;
         let other = clocks.sink.or(clocks.local)?;
         let is_backed = [clocks.sink, clocks.local].into_iter().flatten().any(|at| near(at, own));
         (!is_backed).then(|| Dispute {
@@ -168,7 +168,8 @@ impl SourceClock {
 
 /// The range of those that agree with one another, or of all where none do.
 fn majority(witnesses: &[Stamp]) -> Present {
-    let backed = |stamp: &&Stamp| witnesses.iter().filter(|other| near(**other, **stamp)).count() > 1;
+    let backed =
+        |stamp: &&Stamp| witnesses.iter().filter(|other| near(**other, **stamp)).count() > 1;
     let agreeing: Vec<Stamp> = witnesses.iter().filter(backed).copied().collect();
     let voices = if agreeing.is_empty() { witnesses } else { &agreeing };
     let (earliest, latest) = (voices.iter().min(), voices.iter().max());
@@ -240,7 +241,10 @@ mod tests {
             assert!(!clock.present(AT, NONE).allows(NOW + days(1)));
         }
         // Two in a row are no slip: the clock was set.
-        assert_eq!(clock(&[NOW, NOW, NOW + days(2), NOW + days(2)]).agreed(AT), Some(NOW + days(2)));
+        assert_eq!(
+            clock(&[NOW, NOW, NOW + days(2), NOW + days(2)]).agreed(AT),
+            Some(NOW + days(2))
+        );
     }
 
     #[test]

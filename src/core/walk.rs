@@ -375,7 +375,11 @@ mod tests {
         walk.end(OVERLAP);
         assert_eq!(walk.next_from(at(9_020), OVERLAP), at(8_890), "by the time it began");
         let mut coarse = Walk::starting(at(0));
-        coarse.pass(&[RowKey { stamp: Stamp(at(5).0 + 900_000), id: 1 }, key(5, 2)], between(9), OVERLAP);
+        coarse.pass(
+            &[RowKey { stamp: Stamp(at(5).0 + 900_000), id: 1 }, key(5, 2)],
+            between(9),
+            OVERLAP,
+        );
         assert!(!coarse.disordered, "within a second is no other order");
     }
 
@@ -484,7 +488,10 @@ mod tests {
         let rows: Vec<RowKey> =
             (0..limits::KNOWN_IDS_MAX as u64 + 10).map(|id| key(5, id)).collect();
         let progress = known.remember(&rows, Progress { position: at(5), from: at(0) });
-        assert!(!known.fresh(&rows, progress.from).is_empty(), "within the walk they are not known");
+        assert!(
+            !known.fresh(&rows, progress.from).is_empty(),
+            "within the walk they are not known"
+        );
         let progress = known.after_whole_walk(progress);
         assert!(known.fresh(&rows, progress.from).is_empty());
         let few = Known::new([key(1, 1)]);

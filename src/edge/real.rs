@@ -22,11 +22,11 @@ use super::tls::Tls;
 use super::zone::Zone;
 use super::{Ask, Credential, Edge, Signals, Woke, host};
 use crate::config::{Config, Integration};
+use crate::core::Clocks;
 use crate::limits::{
     CA_FILE_BYTES_MAX, CREDENTIAL_LOOK_MS, PAGE_BYTES_MAX, SINK_ANSWER_BYTES_MAX,
     SLEEP_SECONDS_MAX, STOP_GRACE_SECONDS,
 };
-use crate::core::Clocks;
 use crate::message::tell;
 use crate::record::{Answer, NetTrouble};
 use crate::s1::request::{SYSTEM_INFO_PATH, TOKEN_DETAILS_PATH, token_details_body};

@@ -93,3 +93,115 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok((self.held(), self.stream_held(name)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prng::Prng;
+    use crate::queue::mem::{Fault, MemDisk};
+    use crate::queue::testing::*;
+    use crate::record::RowKey;
+    use crate::time::Mono;
+
+    const NOW: Mono = Mono(1);
+
+    fn back(latest: u64, is_open: bool) -> Back {
+        let (latest, overlap) = (Stamp(latest as i64 * 1_000_000), Span::ZERO);
+        Back { latest, overlap, begin: at(500), is_open }
+    }
+
+    fn at(n: i64) -> Progress {
+        Progress { position: Stamp(n * 1_000_000), from: Stamp(n * 1_000_000) }
+    }
+
+    fn key(n: i64) -> RowKey {
+        RowKey { stamp: Stamp(n * 1_000_000), id: n as u64 }
+    }
+
+    fn gaps<G: Ground>(queue: &Queue<G::D, G::O>) -> Vec<(GapReason, Stamp, Stamp)> {
+        queue.gaps().iter().map(|gap| (gap.reason, gap.from, gap.to)).collect()
+    }
+
+    fn a_stream_that_collected_nothing_begins_anew_with_a_gap<G: Ground>(ground: &G) {
+        let (mut queue, ..) = ground.open();
+        queue.append(&threats(), &[], at(9_000), &[]).unwrap();
+        let (_, stands) = queue.set_back(&threats(), back(600, true)).unwrap();
+        assert_eq!(stands.progress, Some(at(500)));
+        let gap = (GapReason::PositionAhead, Stamp::UNREADABLE, Stamp(500_000_000));
+        assert_eq!(gaps::<G>(&queue), [gap]);
+        drop(queue);
+        let (mut queue, opened, _) = ground.open();
+        assert_eq!((opened.streams[0].progress, opened.held.untold), (Some(at(500)), 1));
+        // What is known to have begun in this process leaves nothing open.
+        queue.append(&activities(), &[], at(9_000), &[]).unwrap();
+        queue.set_back(&activities(), back(600, false)).unwrap();
+        assert_eq!(queue.gaps().len(), 1);
+        // Neither index nor log: the checkpoint knows it.
+        queue.close(NOW);
+        ground.lose_index();
+        let (queue, opened, _) = ground.open();
+        let stand = opened.streams.iter().map(|stream| stream.progress).collect::<Vec<_>>();
+        assert_eq!(stand, [Some(at(500)), Some(at(500))]);
+        assert_eq!(gaps::<G>(&queue), [gap]);
+    }
+
+    fn what_was_collected_says_how_far_back_and_stays_known<G: Ground>(ground: &G) {
+        let (mut queue, ..) = ground.open();
+        queue.tally(&activities(), 1_000);
+        queue.append(&activities(), &[], at(5), &[]).unwrap();
+        let numbers: Vec<u64> = (0..5).collect();
+        let mut frames = page(&activities(), &numbers, 5);
+        for (n, entry) in frames[0].entries.iter_mut().enumerate() {
+            entry.key = key([10, 20, 30, 40, 9_000][n]);
+        }
+        let births: Vec<RowKey> = frames[0].entries.iter().map(|entry| entry.key).collect();
+        let far = births[4..].to_vec();
+        queue.append_tallied(&activities(), &frames, at(9_000), &far, &births).unwrap();
+        let (_, stands) = queue.set_back(&activities(), back(600, true)).unwrap();
+        assert_eq!(stands.progress, Some(at(40)));
+        assert_eq!(stands.known, [key(40), key(9_000)], "neither comes again");
+        assert!(queue.gaps().is_empty());
+        drop(queue);
+        let (_, opened, _) = ground.open();
+        assert_eq!(opened.streams[1], stands);
+    }
+
+    #[test]
+    fn on_both_grounds() {
+        a_stream_that_collected_nothing_begins_anew_with_a_gap(&MemDisk::new(128 << 20));
+        a_stream_that_collected_nothing_begins_anew_with_a_gap(&TempDir::new());
+        what_was_collected_says_how_far_back_and_stays_known(&MemDisk::new(128 << 20));
+        what_was_collected_says_how_far_back_and_stays_known(&TempDir::new());
+    }
+
+    #[test]
+    fn a_stream_is_never_set_forward() {
+        let (mut queue, ..) = MemDisk::new(128 << 20).open();
+        queue.append(&threats(), &[], at(100), &[]).unwrap();
+        let (_, stands) = queue.set_back(&threats(), back(600, true)).unwrap();
+        assert_eq!(stands.progress, Some(at(100)));
+    }
+
+    #[test]
+    fn a_power_cut_at_any_operation_sets_it_back_with_its_gap_or_not_at_all() {
+        for n in 1..40 {
+            let disk = MemDisk::new(128 << 20);
+            let (mut queue, ..) = disk.open();
+            queue.append(&threats(), &[], at(9_000), &[]).unwrap();
+            disk.fail_after(n, Fault::PowerOff);
+            let set = queue.set_back(&threats(), back(600, true));
+            let is_over = set.is_ok() && !disk.has_failed();
+            drop(queue);
+            disk.power_cut(&mut Prng::new(n));
+            disk.heal();
+            let (_, opened, _) = disk.open();
+            let is_back = opened.streams[0].progress == Some(at(500));
+            assert_eq!(opened.held.gaps, u64::from(is_back), "operation {n}");
+            assert!(is_back || set.is_err(), "operation {n}");
+            if is_over {
+                return;
+            }
+        }
+        panic!("it never ends");
+    }
+}

@@ -1,0 +1,393 @@
+//! The core against claims of the time and of pages: each test is a way in which a record was once
+//! passed over, or a stream would call itself up to date while it is not.
+
+use super::*;
+use crate::record::{Cursor, Kind, Progress, RowKey, Start, WriteMode};
+
+const NOW: Stamp = Stamp(1_800_000_000_000_000);
+const OVERLAP: Span = Span::minutes(2);
+const POLL: Span = Span::minutes(1);
+const BEGIN: Mono = Mono(1_000_000);
+
+fn days(days: u64) -> Span {
+    Span::hours(24 * days)
+}
+
+fn stood(position: Stamp) -> Option<Progress> {
+    Some(Progress { position, from: position })
+}
+
+/// One stream, a tenant that tells the true time, and the witnesses beside it.
+struct Stage {
+    core: Core,
+    now: Mono,
+    local: Option<Stamp>,
+    sink: Option<Stamp>,
+    /// What the tenant tells is off by so much.
+    lie: Option<Span>,
+    infos: u32,
+}
+
+impl Stage {
+    fn new(start: Start, progress: Option<Progress>) -> Stage {
+        Stage::of(start, progress, Mode::Daemon)
+    }
+
+    fn of(start: Start, progress: Option<Progress>, mode: Mode) -> Stage {
+        let kind = Kind::Activities;
+        let (poll_interval, overlap, reconcile) = (POLL, OVERLAP, Span::ZERO);
+        let stream = StreamPlan { tenant: 0, kind, poll_interval, start, overlap, reconcile };
+        let plan = Plan {
+            tenants: 1,
+            streams: vec![stream],
+            retry_min: Span::seconds(1),
+            retry_max: Span::minutes(5),
+            mode,
+            write: WriteMode::Always,
+            heartbeat: None,
+            bounds: crate::window::Bounds::default(),
+            tally_ids: None,
+        };
+        let streams = vec![StreamHeld { progress, ..StreamHeld::default() }];
+        let opened = Opened { held: Held::default(), streams, unsettled: 0 };
+        let core = Core::new(plan, 7, BEGIN, opened);
+        Stage { core, now: BEGIN, local: Some(NOW), sink: None, lie: None, infos: 0 }
+    }
+
+    /// The true time.
+    fn time(&self) -> Stamp {
+        NOW + self.now.since(BEGIN)
+    }
+
+    fn told(&self) -> Option<Stamp> {
+        Some(self.lie.map_or(self.time(), |lie| self.time() + lie))
+    }
+
+    /// The next fetch, set-back or end; what is stored is stored, and questions are answered.
+    fn after(&mut self, event: Event) -> Action {
+        let mut event = event;
+        for _ in 0..1_000 {
+            let passed = self.now.since(BEGIN);
+            let [local, sink] = [self.local, self.sink].map(|at| at.map(|at| at + passed));
+            let tick = Tick { now: self.now, clocks: Clocks { local, sink }, ..Tick::default() };
+            event = match self.core.step(&tick, event) {
+                Action::Sleep { until, .. } => {
+                    self.now = until;
+                    Event::Woke
+                }
+                Action::Info { tenant } => {
+                    self.infos += 1;
+                    Event::Informed { tenant, result: Ok(self.told()) }
+                }
+                Action::TokenEnd { tenant } => Event::TokenEnds { tenant, end: None },
+                Action::Store(_) => Event::Stored(Ok(Held::default())),
+                action => return action,
+            };
+        }
+        panic!("nothing happens")
+    }
+
+    fn begin(&mut self) -> Action {
+        self.after(Event::Woke)
+    }
+
+    fn page(&mut self, stamps: &[Stamp], next: Option<&str>) -> Action {
+        let keys =
+            stamps.iter().map(|stamp| RowKey { stamp: *stamp, id: stamp.0 as u64 }).collect();
+        let next = next.map(|text| Cursor(text.to_owned()));
+        let page = Ok(PageFacts { keys, next, date: self.told() });
+        self.after(Event::Fetched { stream: 0, page })
+    }
+
+    fn refuse_cursor(&mut self) -> Action {
+        let page = Err(SourceTrouble::QueryRefused("Invalid cursor value received".to_owned()));
+        self.after(Event::Fetched { stream: 0, page })
+    }
+
+    /// The queue knows of nothing that was collected.
+    fn set_back(&mut self, back: &SetBack) -> Action {
+        let held = StreamHeld { progress: Some(back.begin), ..StreamHeld::default() };
+        self.after(Event::SetBack { stream: back.stream, result: Ok((Held::default(), held)) })
+    }
+
+    fn why(&self) -> Why {
+        self.core.view(self.now).streams[0].lane.why
+    }
+
+    fn progress(&self) -> Progress {
+        self.core.streams[0].progress.expect("it has begun")
+    }
+}
+
+fn fetch_from(action: Action) -> Stamp {
+    match action {
+        Action::Fetch(fetch) => fetch.from,
+        other => panic!("a page is asked for, not {other:?}"),
+    }
+}
+
+fn back(action: Action) -> SetBack {
+    match action {
+        Action::SetBack(back) => back,
+        other => panic!("the stream is set back, not {other:?}"),
+    }
+}
+
+#[test]
+fn a_stream_begins_where_two_answers_and_a_witness_agree() {
+    let day = Start::Ago(days(1));
+    // Right; the tenant's clock ahead; the local one not there; the local one ahead.
+    for (lie, local, begins) in [
+        (None, Some(NOW), NOW),
+        (Some(Span::hours(30)), Some(NOW), NOW),
+        (None, None, NOW),
+        (None, Some(NOW + days(400)), NOW),
+    ] {
+        let mut stage = Stage::new(day, None);
+        (stage.lie, stage.local) = (lie, local);
+        let from = fetch_from(stage.begin());
+        let about = (begins - days(1))..=(begins - days(1) + Span::minutes(2));
+        assert!(about.contains(&from), "{lie:?} {local:?}: {from}");
+        assert_eq!(stage.infos, 2, "one answer is a claim");
+    }
+}
+
+#[test]
+fn one_lying_date_moves_nothing() {
+    let mut stage = Stage::new(Start::Now, stood(NOW - days(1)));
+    stage.begin();
+    let far = Stamp::from_seconds(6_500_000_000);
+    stage.page(&[NOW], None);
+    stage.lie = Some(days(90_000));
+    stage.page(&[NOW, far], None);
+    assert_eq!(stage.progress().position, NOW);
+    stage.lie = None;
+    let next = fetch_from(stage.page(&[NOW, far], None));
+    assert!(next <= NOW && next >= NOW - OVERLAP, "{next}");
+}
+
+#[test]
+fn on_a_box_without_a_clock_the_first_page_is_not_the_only_word_of_the_time() {
+    let mut stage = Stage::new(Start::Now, stood(NOW - days(1)));
+    stage.local = None;
+    stage.begin();
+    assert_eq!(stage.infos, 1);
+    stage.page(&[NOW], None);
+    assert_eq!(stage.progress().position, NOW);
+}
+
+#[test]
+fn a_position_ahead_of_every_clock_is_set_back_and_the_stream_is_not_well_until_it_has_caught_up() {
+    let mut stage = Stage::new(Start::Ago(days(1)), stood(NOW + days(2)));
+    let fetched = stage.begin();
+    assert!(fetch_from(fetched) > NOW, "nobody has told the time yet");
+    let set = back(stage.page(&[], None));
+    assert!(set.latest <= NOW + Span::minutes(2) && set.is_open, "{set:?}");
+    let from = fetch_from(stage.set_back(&set));
+    assert!(from <= NOW - Span::hours(23), "{from}");
+    assert_eq!(
+        (stage.why(), stage.core.view(stage.now).mood()),
+        (Why::PositionAhead, Mood::Troubled)
+    );
+    let next = stage.page(&[NOW - Span::hours(3)], None);
+    assert!(matches!(next, Action::Fetch(_)), "{next:?}");
+    assert_eq!(stage.core.view(stage.now).mood(), Mood::Fine);
+}
+
+#[test]
+fn one_claim_does_not_set_a_position_back() {
+    for lie in [-30i64, -24 * 400] {
+        let mut stage = Stage::new(Start::Now, stood(NOW));
+        stage.local = None;
+        stage.begin();
+        stage.page(&[NOW], None);
+        let told = Stamp(stage.time().0 + lie * 3_600_000_000);
+        let page = Ok(PageFacts { keys: vec![], next: None, date: Some(told) });
+        let next = stage.after(Event::Fetched { stream: 0, page });
+        assert!(matches!(next, Action::Fetch(_)), "{next:?}");
+    }
+}
+
+#[test]
+fn a_position_that_only_the_tenant_speaks_against_is_shown() {
+    let mut stage = Stage::new(Start::Now, stood(NOW + days(2)));
+    stage.local = Some(NOW + days(2));
+    stage.begin();
+    stage.page(&[], None);
+    let next = stage.page(&[], None);
+    assert!(matches!(next, Action::Fetch(_)), "{next:?}");
+    assert_eq!(stage.why(), Why::PositionAhead);
+    // Coralogix agrees with the tenant: the local clock is outvoted.
+    stage.sink = Some(NOW);
+    back(stage.page(&[], None));
+}
+
+#[test]
+fn a_stream_set_back_in_the_process_that_began_it_knows_what_it_passed_over() {
+    let mut stage = Stage::new(Start::Ago(days(1)), None);
+    (stage.local, stage.lie) = (None, Some(Span::hours(30)));
+    assert!(fetch_from(stage.begin()) > NOW);
+    stage.page(&[], None);
+    stage.lie = None;
+    stage.page(&[], None);
+    let set = back(stage.page(&[], None));
+    assert!(!set.is_open, "{set:?}");
+    let begin = set.begin.from;
+    assert!(begin >= NOW - days(1) && begin <= NOW - days(1) + Span::minutes(1), "{begin}");
+}
+
+#[test]
+fn a_start_in_the_future_is_held_and_begins_once_it_is_corrected() {
+    let ahead = Start::At(NOW + days(365));
+    let mut once = Stage::of(ahead, None, Mode::Once);
+    assert_eq!(once.begin(), Action::Exit(End::Misconfigured));
+    assert_eq!(once.why(), Why::StartAhead);
+    // Stored by an earlier version: held likewise, and set back with the right config.
+    let mut held = Stage::of(ahead, stood(NOW + days(365)), Mode::Once);
+    let mut action = held.begin();
+    for _ in 0..3 {
+        action = match action {
+            Action::Fetch(_) => held.page(&[], None),
+            action => action,
+        };
+    }
+    assert_eq!(action, Action::Exit(End::Misconfigured));
+    let mut mended = Stage::new(Start::Ago(days(1)), stood(NOW + days(365)));
+    mended.begin();
+    back(mended.page(&[], None));
+    // A start that only a wrong local clock calls future begins.
+    let mut behind = Stage::new(Start::At(NOW - days(1)), None);
+    behind.local = Some(NOW - days(9));
+    assert_eq!(fetch_from(behind.begin()), NOW - days(1));
+}
+
+#[test]
+fn records_dated_ahead_with_their_console_are_all_known_when_it_is_corrected() {
+    let mut stage = Stage::new(Start::Ago(days(1)), None);
+    stage.lie = Some(days(2));
+    stage.begin();
+    let ahead: Vec<Stamp> = (0..10).map(|n| NOW + days(2) + Span::seconds(n)).collect();
+    for _ in 0..3 {
+        let next = fetch_from(stage.page(&ahead, None));
+        assert!(next <= NOW + Span::minutes(15), "{next}");
+    }
+    assert_eq!(stage.core.streams[0].collected, 10);
+    let tenant = &stage.core.view(stage.now).tenants[0].lane;
+    assert_eq!(tenant.why, Why::ClocksDisagree);
+    stage.lie = None;
+    for n in 0..5 {
+        let new = stage.time();
+        let next = fetch_from(stage.page(&[&[new], ahead.as_slice()].concat(), None));
+        assert!(next <= new, "{n}: {next}");
+    }
+    assert_eq!(stage.core.streams[0].collected, 15, "each once");
+    assert_eq!(stage.core.view(stage.now).mood(), Mood::Fine);
+}
+
+#[test]
+fn an_empty_page_with_a_cursor_is_no_end() {
+    let mut stage = Stage::new(Start::Now, stood(NOW - days(1)));
+    stage.begin();
+    for n in 0..3 {
+        let Action::Fetch(fetch) = stage.page(&[], Some(&format!("cursor {n}"))) else { panic!() };
+        assert_eq!(fetch.cursor, Some(Cursor(format!("cursor {n}"))));
+    }
+    stage.page(&[NOW], None);
+    assert_eq!(stage.core.streams[0].collected, 1);
+    let mut pages = 0;
+    while stage.why() != Why::EmptyPages {
+        pages += 1;
+        assert!(pages <= limits::EMPTY_PAGES_MAX, "it never ends");
+        stage.page(&[], Some(&format!("endless {pages}")));
+    }
+    assert_eq!(stage.core.view(stage.now).mood(), Mood::Troubled);
+}
+
+#[test]
+fn refused_cursors_stop_no_stream_and_only_progress_ends_a_failure() {
+    let mut stage = Stage::new(Start::Now, stood(NOW - days(1)));
+    stage.begin();
+    // A page holds two rows; all fall into the overlap.
+    let rows: Vec<Stamp> = (0..40).map(|n| NOW - Span::seconds(40 - n)).collect();
+    let (mut asked, mut refused) = (0, 0);
+    let mut action = stage.begin();
+    while stage.core.streams[0].collected < 40 {
+        asked += 1;
+        assert!(asked < 100, "{} collected", stage.core.streams[0].collected);
+        action = match action {
+            Action::Fetch(Fetch { cursor: Some(_), .. }) => {
+                refused += 1;
+                stage.refuse_cursor()
+            }
+            Action::Fetch(Fetch { from, .. }) => {
+                let page: Vec<Stamp> =
+                    rows.iter().copied().filter(|at| *at >= from).take(2).collect();
+                stage.page(&page, Some("next"))
+            }
+            other => panic!("{other:?}"),
+        };
+    }
+    assert!(refused <= limits::CURSORS_REFUSED_MAX, "{refused}");
+
+    // Two rows of one stamp fill the page, and there is no way past them: told, and ever more rarely.
+    let mut stuck = Stage::new(Start::Now, stood(NOW));
+    let begun = stuck.now;
+    let mut action = stuck.begin();
+    for _ in 0..60 {
+        action = match action {
+            Action::Fetch(Fetch { cursor: Some(_), .. }) => stuck.refuse_cursor(),
+            _ => stuck.page(&[NOW, NOW], Some("next")),
+        };
+    }
+    assert_eq!(stuck.core.view(stuck.now).mood(), Mood::Troubled);
+    assert!(!stuck.core.streams[0].caught_up);
+    assert!(stuck.now.since(begun) > Span::minutes(40), "{}", stuck.now.since(begun));
+}
+
+#[test]
+fn rows_in_another_order_hold_the_position_until_the_walk_is_whole() {
+    let mut stage = Stage::new(Start::Now, stood(NOW - days(1)));
+    stage.begin();
+    let before = stage.progress();
+    let at = |minutes| NOW - Span::minutes(minutes);
+    stage.page(&[at(1), at(5)], Some("a"));
+    assert_eq!((stage.progress(), stage.why()), (before, Why::OrderIgnored));
+    // The walk breaks off: nothing was passed over.
+    assert_eq!(fetch_from(stage.refuse_cursor()), before.from);
+    stage.page(&[at(1), at(5)], Some("a"));
+    stage.page(&[at(9), at(20)], None);
+    assert_eq!(stage.progress().position, at(1));
+    assert_eq!(stage.core.streams[0].collected, 4, "each once");
+    assert_eq!(stage.why(), Why::OrderIgnored, "told for as long as it lasts");
+    stage.page(&[at(1), NOW], None);
+    assert_eq!(stage.why(), Why::PollInterval);
+}
+
+#[test]
+fn rows_outside_of_the_range_are_not_taken_and_shown() {
+    let mut stage = Stage::new(Start::Now, stood(NOW - days(1)));
+    stage.begin();
+    let old: Vec<Stamp> = (2..50).map(|n| NOW - days(n)).rev().collect();
+    stage.page(&[old.as_slice(), &[NOW]].concat(), None);
+    assert_eq!(stage.core.streams[0].collected, 1);
+    assert_eq!(stage.why(), Why::FilterIgnored);
+    assert!(!stage.core.streams[0].reconcile.is_on());
+    stage.page(&[NOW], None);
+    assert_eq!(stage.why(), Why::PollInterval);
+}
+
+#[test]
+fn a_circle_of_cursors_ends_and_is_not_called_the_end() {
+    let mut stage = Stage::new(Start::Now, stood(NOW - days(1)));
+    stage.begin();
+    let mut pages = 0;
+    while stage.why() != Why::PagesLeadBack {
+        pages += 1;
+        assert!(pages < 30, "it goes round and round");
+        stage.page(&[NOW], Some(["a", "b", "c"][pages % 3]));
+    }
+    assert!(!stage.core.streams[0].caught_up);
+    assert_eq!(stage.core.view(stage.now).mood(), Mood::Troubled);
+    stage.page(&[NOW], None);
+    assert_eq!(stage.why(), Why::PollInterval);
+}
