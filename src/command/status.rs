@@ -176,7 +176,10 @@ impl Table<'_> {
                 0 => "now".to_owned(),
                 s => format!("{} ago", Span::seconds(s)),
             };
-            let position = stream.lag_seconds.map_or("-".to_owned(), behind);
+            let position = match stream.lane.reason.as_str() {
+                "position_ahead" => "ahead".to_owned(),
+                _ => stream.lag_seconds.map_or("-".to_owned(), behind),
+            };
             let collected = stream.collected.to_string();
             let state = Cell::of(&stream.lane, self.running);
             self.columns(&stream.name, state, &collected, &position);

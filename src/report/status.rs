@@ -92,7 +92,7 @@ pub struct GapLine {
     pub stream: String,
     pub from: Option<String>,
     pub to: Option<String>,
-    /// `refused`, `retention` or `purged`.
+    /// `refused`, `retention`, `purged` or `position_ahead`.
     pub reason: String,
     /// What it is looked up by.
     #[serde(default)]

@@ -10,12 +10,12 @@ use crate::coralogix::{body, entry};
 use crate::core::{Event, Mood, Note, View};
 use crate::edge::Edge;
 use crate::frame::{Frame, Piece};
-use crate::message::tell;
+use crate::message;
 use crate::pack::Packer;
 use crate::queue::disk::Disk;
 use crate::queue::gaps::HEARTBEAT_ID;
 use crate::queue::index::Opener;
-use crate::record::{Gap, Progress, Room, RowKey, StreamName};
+use crate::record::{Gap, GapReason, Progress, Room, RowKey, StreamName};
 use crate::time::Stamp;
 
 use super::Worker;
@@ -179,17 +179,20 @@ fn gap_word(gap: &Gap) -> Word {
     Word { id: gap.number, severity, text }
 }
 
-/// What is lost at the source is told in the log too; a refused record was told when it was parked.
+/// What may be lost at the source is told in the log too; a refused record was told when it was
+/// parked, and who dropped one knows.
 fn tell_gap(gap: &Gap) {
-    if gap.reason == crate::record::GapReason::Retention {
-        tell!(
-            GAP_RETENTION,
-            "A gap in {}: from {} to {} {}",
-            gap.stream,
-            gap.from.to_the_second(),
-            gap.to.to_the_second(),
-            gap.reason.explain()
-        );
+    match gap.reason {
+        GapReason::Refused | GapReason::Purged => {}
+        GapReason::Retention | GapReason::PositionAhead => {
+            let from = match gap.from {
+                Stamp::UNREADABLE => "an unknown time".to_owned(),
+                from => from.to_the_second(),
+            };
+            let (stream, to, why) = (&gap.stream, gap.to.to_the_second(), gap.reason.explain());
+            let text = format_args!("A gap in {stream}: from {from} to {to} {why}");
+            message::write(gap.reason.message(), text);
+        }
     }
 }
 
