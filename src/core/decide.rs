@@ -270,12 +270,12 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{Clocks, Event, Fetch, Keep, PageFacts, Plan, StreamPlan};
+    use crate::core::{Event, Fetch, Keep, PageFacts, Plan, StreamPlan};
     use crate::record::{
         Held, Kind, NetTrouble, Opened, Place, Progress, RowKey, Sent, Seq, SinkVerdict,
         SourceTrouble, Start, StreamHeld, WriteMode,
     };
-    use crate::time::Stamp;
+    use crate::time::{Clocks, Stamp};
 
     const BEGIN: Mono = Mono(1_000_000);
     const MINUTE: Span = Span::minutes(1);

@@ -65,22 +65,14 @@ use crate::prng::Prng;
 use crate::record::{
     Credential, Held, Opened, Place, Room, Sent, SinkVerdict, SourceTrouble, StreamHeld, Take,
 };
-use crate::time::{Due, Mono, Span, Stamp};
+use crate::time::{Clocks, Due, Mono, Span, Stamp};
 use crate::window::{Carried, Gate};
-
-/// What other clocks say than the tenants' own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Clocks {
-    /// This machine's, where it can be right: not before the program was made.
-    pub local: Option<Stamp>,
-    /// What Coralogix told last in this process, carried forward, unless it was contradicted since.
-    pub sink: Option<Stamp>,
-}
 
 /// The ambient input, sampled at the edge before every step.
 #[derive(Clone, Debug, Default)]
 pub struct Tick {
     pub now: Mono,
+    pub clocks: Clocks,
     /// No new request; end as soon as what is in hand is kept.
     pub stop: bool,
     /// A person asked to poll and deliver now.
@@ -92,7 +84,6 @@ pub struct Tick {
     pub polling: Gate,
     pub sent: Carried,
     pub received: Carried,
-    pub clocks: Clocks,
 }
 
 /// What the world is asked to do.
@@ -384,7 +375,7 @@ impl Core {
                 state.clock.hear(page.date, tick.now, self.clocks);
                 state.answers(tick.now);
                 let present = state.clock.present(tick.now, self.clocks);
-                if let Some(than) = self.streams[stream].doubts(&page, present.earliest()) {
+                if let Some(than) = self.streams[stream].doubts(&page, present.latest()) {
                     return Some(Action::Older { stream, than });
                 }
                 if state.token_end_due == Due::Never && self.plan.mode == Mode::Daemon {

@@ -81,6 +81,7 @@ impl Stage {
                 }
                 Action::TokenEnd { tenant } => Event::TokenEnds { tenant, end: None },
                 Action::Store(_) => Event::Stored(Ok(Held::default())),
+                Action::Older { stream, .. } => Event::Older { stream, result: Ok(true) },
                 action => return action,
             };
         }

@@ -13,9 +13,8 @@
 
 use crate::limits;
 use crate::record::{Cursor, Kind, Progress, RowKey, SourceTrouble, Start, StreamHeld};
-use crate::time::{Due, Mono, Span, Stamp};
+use crate::time::{Clocks, Due, Mono, Span, Stamp};
 
-use super::Clocks;
 use super::doubt::Doubt;
 use super::lane::{Backoff, Lane, Why};
 use super::plan::StreamPlan;

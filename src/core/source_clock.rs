@@ -11,9 +11,8 @@
 //! stored (keeps P1, P8); a position is called impossible only when every witness says so. Never:
 //! reads a clock, or takes the local clock for SentinelOne's.
 
-use super::Clocks;
 use crate::limits;
-use crate::time::{Mono, Span, Stamp};
+use crate::time::{Clocks, Mono, Span, Stamp};
 
 /// A time that was told, and when.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,6 +63,13 @@ impl Present {
     pub fn earliest(self) -> Option<Stamp> {
         match self {
             Present::Between { earliest, .. } => Some(earliest),
+            Present::Untold | Present::Unconfirmed => None,
+        }
+    }
+
+    pub fn latest(self) -> Option<Stamp> {
+        match self {
+            Present::Between { latest, .. } => Some(latest),
             Present::Untold | Present::Unconfirmed => None,
         }
     }

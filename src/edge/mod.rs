@@ -36,9 +36,8 @@ mod net_tests;
 #[cfg(test)]
 mod probe_tests;
 
-use crate::core::Clocks;
 use crate::record::{Answer, Credential, NetTrouble};
-use crate::time::{Mono, Stamp};
+use crate::time::{Clocks, Mono, Stamp};
 
 pub use real::{Real, SetupError};
 
@@ -56,7 +55,7 @@ pub trait Edge {
     /// which may stand where the box was switched off.
     fn wall_is_told(&mut self) -> bool;
 
-    /// What this machine's clock and Coralogix say, as witnesses of the time.
+    /// What this machine and Coralogix tell of the present, each where it can be right.
     fn clocks(&mut self) -> Clocks;
 
     /// Seconds since midnight by the box's time zone, at the time that `wall` tells.

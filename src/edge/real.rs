@@ -22,7 +22,6 @@ use super::tls::Tls;
 use super::zone::Zone;
 use super::{Ask, Credential, Edge, Signals, Woke, host};
 use crate::config::{Config, Integration};
-use crate::core::Clocks;
 use crate::limits::{
     CA_FILE_BYTES_MAX, CREDENTIAL_LOOK_MS, PAGE_BYTES_MAX, SINK_ANSWER_BYTES_MAX,
     SLEEP_SECONDS_MAX, STOP_GRACE_SECONDS,
@@ -31,7 +30,7 @@ use crate::message::tell;
 use crate::record::{Answer, NetTrouble};
 use crate::s1::request::{SYSTEM_INFO_PATH, TOKEN_DETAILS_PATH, token_details_body};
 use crate::s1::token::jwt_end;
-use crate::time::{Mono, Span, Stamp};
+use crate::time::{Clocks, Mono, Span, Stamp};
 
 /// Where a batch is posted.
 pub const SINGLES_PATH: &str = "/logs/v1/singles";
@@ -212,7 +211,7 @@ impl Edge for Real {
     }
 
     fn clocks(&mut self) -> Clocks {
-        self.clock.clocks(clock::mono())
+        self.clock.witnesses(clock::mono())
     }
 
     fn second_of_day(&mut self) -> u32 {

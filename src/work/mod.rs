@@ -433,6 +433,7 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
         }
         Tick {
             now,
+            clocks: self.edge.clocks(),
             stop: signals.stop,
             hurry: signals.poll_now,
             changed: self.edge.fresh_credentials(),
@@ -440,7 +441,6 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
             polling: self.gate(|worker| &worker.polling, now),
             sent: self.sent,
             received: self.edge.received_bytes(),
-            clocks: self.edge.clocks(),
         }
     }
 

@@ -225,8 +225,7 @@ fn records_that_age_in_the_queue_are_dated_when_they_are_sent() {
     scene.wait_waiting(300);
     // Two days pass for both services; the box was switched off.
     scene.stop();
-    scene.tenant().set_clock_ahead(2 * DAY);
-    scene.ingress.clock().set_ahead_us(2 * DAY);
+    scene.pass(2 * DAY);
     scene.ingress.heal();
     scene.run();
     scene.settle();

@@ -73,7 +73,7 @@ fn one_queue(campaign: &mut Campaign) {
     let mut died_young = false;
     let mut all_well = true;
     for nth in 1..=KILLS_PER_QUEUE.min(campaign.wanted - campaign.rounds) {
-        scene.tenant().set_clock_ahead(MINUTE_US * i64::try_from(nth).expect("small"));
+        scene.pass(MINUTE_US * i64::try_from(nth).expect("small"));
         // Rarely twice in a row: the index would be given up, and nothing be held against it.
         let wants_work = died_young && campaign.prng.chance(95);
         let trip = if wants_work { Trip::Pages(3) } else { trip(&mut campaign.prng) };

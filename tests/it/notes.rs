@@ -35,9 +35,9 @@ fn what_sentinelone_deleted_unread_is_a_gap_told_once() {
         let mut scene = Scene::with(|s| s.integrations[0].streams = vec!["activities"]);
         scene.tenant().publish(Kind::Activities, 5);
         scene.once_with_code(0);
-        scene.tenant().set_clock_ahead(2 * DAY);
+        scene.pass(2 * DAY);
         scene.tenant().publish(Kind::Activities, 5);
-        scene.tenant().set_clock_ahead(4 * DAY);
+        scene.pass(4 * DAY);
         scene.tenant().publish(Kind::Activities, 5);
         if deletes {
             scene.tenant().expire(scene.tenant().clock().now_us() - DAY);
@@ -72,7 +72,7 @@ fn a_threat_that_changed_during_a_long_silence_is_no_gap() {
     let ids = scene.tenant().publish(Kind::Threats, 1);
     scene.once_with_code(0);
     // Its change leaves nothing of what was read, but it was created long ago.
-    scene.tenant().set_clock_ahead(4 * DAY);
+    scene.pass(4 * DAY);
     scene.tenant().change_threats(&ids, |draft| draft.incident = "resolved");
     scene.once_with_code(0);
     assert_eq!(said(&scene, "gap"), Vec::<Value>::new());

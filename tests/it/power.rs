@@ -132,7 +132,7 @@ fn one_queue(campaign: &mut Campaign, kind: FileSystem, is_young: bool) {
     let mut all_well = true;
     for (nth, aim) in aims(&mut campaign.prng, is_young).into_iter().enumerate() {
         let ahead = FIVE_MINUTES_US * i64::try_from(nth + 1).expect("small");
-        scene.tenant().set_clock_ahead(ahead);
+        scene.pass(ahead);
         let cut = || one_cut(campaign, &mut scene, &ground, &mut judge, aim);
         let outcome = caught(cut);
         campaign.met(format!("on {}", kind.name()));

@@ -36,12 +36,12 @@ fn records_of_hours_ago_are_found_by_the_next_count_and_sent_once() {
     let mut scene = Scene::new();
     with_late_records(&mut scene);
     assert_eq!(counts(&scene), 2, "one count a stream an hour when all agrees");
-    scene.tenant().set_clock_ahead(2 * HOUR);
+    scene.pass(2 * HOUR);
     scene.settle();
     scene.wait_status_is("/streams/0/reconciliation/late_records", "2");
     scene.wait_status_is("/streams/1/reconciliation/late_records", "3");
     scene.wait_log("acme/activities: 3 records had become visible after every poll");
-    scene.tenant().set_clock_ahead(4 * HOUR);
+    scene.pass(4 * HOUR);
     scene.poll_again();
     scene.stop();
     scene.assert_exactly_once();
@@ -54,11 +54,11 @@ fn what_was_collected_is_still_known_after_a_kill_and_found_by_once_too() {
     with_late_records(&mut scene);
     scene.wait_waiting(0);
     scene.kill();
-    scene.tenant().set_clock_ahead(2 * HOUR);
+    scene.pass(2 * HOUR);
     scene.once_with_code(0);
     assert_eq!(scene.ledger.balance().delivered, 465);
     // Two hours later everything is compared again, and nothing is sent again.
-    scene.tenant().set_clock_ahead(4 * HOUR);
+    scene.pass(4 * HOUR);
     scene.once_with_code(0);
     scene.assert_exactly_once();
 }
@@ -69,7 +69,7 @@ fn turned_off_it_asks_nothing() {
     publish(&scene, 400, 60, (20, 2));
     scene.run();
     scene.settle();
-    scene.tenant().set_clock_ahead(2 * HOUR);
+    scene.pass(2 * HOUR);
     scene.poll_again();
     scene.wait_status_is("/streams/0/reconciliation/on", "false");
     assert_eq!(counts(&scene), 0);

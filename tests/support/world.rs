@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::clock::SECOND;
 use super::ingress::Ingress;
 use super::ledger::Ledger;
 use super::process::Process;
@@ -235,7 +236,17 @@ impl World {
         let config = self.config_file();
         let mut all = vec!["--config", config.to_str().unwrap()];
         all.extend_from_slice(args);
-        Process::start(&self.program, &all, environment)
+        // A build for tests takes this machine's clock to be off by what the file says.
+        let shift = [(TEST_CLOCK, self.path(SHIFT).display().to_string())];
+        Process::start(&self.program, &all, &[&shift, environment].concat())
+    }
+
+    /// So much time has passed since the beginning: for both services, and for the machine as long
+    /// as the program is a build for tests.
+    pub fn pass(&self, us: i64) {
+        self.tenants.iter().for_each(|tenant| tenant.set_clock_ahead(us));
+        self.ingress.clock().set_ahead_us(us);
+        self.write_file(SHIFT, &(us / SECOND).to_string());
     }
 
     /// Starts the daemon as systemd does, with stderr leading to the journal.
@@ -283,6 +294,10 @@ impl World {
         bytes_below(&self.queue_dir())
     }
 }
+
+/// The file with the seconds to add to this machine's clock, and the variable that names it.
+const SHIFT: &str = "shift";
+const TEST_CLOCK: &str = "S1_CORALOGIX_TEST_CLOCK";
 
 impl World {
     /// What the queue's log files take on disk.
