@@ -276,10 +276,11 @@ fn records_dated_ahead_with_their_console_are_all_known_when_it_is_corrected() {
     let tenant = &stage.core.view(stage.now).tenants[0].lane;
     assert_eq!(tenant.why, Why::ClocksDisagree);
     stage.lie = None;
-    for n in 0..5 {
-        let new = stage.time();
-        let next = fetch_from(stage.page(&[&[new], ahead.as_slice()].concat(), None));
-        assert!(next <= new, "{n}: {next}");
+    let mut new = vec![];
+    for _ in 0..5 {
+        new.push(stage.time());
+        let next = fetch_from(stage.page(&[new.as_slice(), &ahead].concat(), None));
+        assert!(next <= stage.time(), "{next}");
     }
     assert_eq!(stage.core.streams[0].collected, 15, "each once");
     assert_eq!(stage.core.view(stage.now).mood(), Mood::Fine);
