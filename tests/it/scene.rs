@@ -146,7 +146,11 @@ impl Scene {
     // Conditions.
 
     /// Waits with `try_for` until it finds something. A daemon that ends meanwhile ends the wait.
-    fn wait_while_alive<R>(&self, what: &str, mut try_for: impl FnMut(Duration) -> Option<R>) -> R {
+    pub fn wait_while_alive<R>(
+        &self,
+        what: &str,
+        mut try_for: impl FnMut(Duration) -> Option<R>,
+    ) -> R {
         const SLICE: Duration = Duration::from_millis(250);
         let slices = PATIENCE.as_millis() / SLICE.as_millis();
         for _ in 0..slices {

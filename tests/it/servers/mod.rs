@@ -3,5 +3,6 @@
 //! Promises: a test of the collector that fails is not the servers' fault.
 
 mod ingress;
+mod lies;
 mod network;
 mod tenant;

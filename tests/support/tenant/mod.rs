@@ -4,6 +4,7 @@
 //! before anyone can ask for it; every request is written down with its answer's status.
 //! Never: forgets a published record.
 
+pub mod lie;
 pub mod page;
 pub mod query;
 mod site;
@@ -22,6 +23,7 @@ use super::fault::{Fault, On, Rules};
 use super::http::Server;
 use super::ledger::{Ledger, StreamId};
 use super::watched::Watched;
+use lie::{Lie, Lies};
 use page::{Row, Table};
 
 /// How `pagination.totalItems` behaves.
@@ -60,6 +62,8 @@ pub struct Knobs {
     pub closed: HashMap<Kind, Closed>,
     /// Every answer takes this long.
     pub slow: Duration,
+    /// No page has more rows, whatever was asked for.
+    pub rows_max: usize,
 }
 
 impl Default for Knobs {
@@ -73,6 +77,7 @@ impl Default for Knobs {
             date: true,
             closed: HashMap::new(),
             slow: Duration::ZERO,
+            rows_max: 1_000,
         }
     }
 }
@@ -124,6 +129,7 @@ pub struct State {
     tables: [Table; 3],
     pub knobs: Knobs,
     pub rules: Rules,
+    lies: Lies,
     tokens: HashMap<String, Token>,
     current_token: String,
     sequence: u64,
@@ -157,6 +163,7 @@ impl Tenant {
             tables: Kind::ALL.map(Table::new),
             knobs: Knobs::default(),
             rules: Rules::default(),
+            lies: Lies::default(),
             tokens: HashMap::new(),
             current_token: String::new(),
             sequence: 1,
@@ -208,6 +215,16 @@ impl Tenant {
 
     pub fn heal(&self) {
         self.inner.state.change(|state| state.rules.clear());
+    }
+
+    /// The next `times` answers that this lie fits tell it; `None` is until `be_honest`.
+    pub fn lie(&self, lie: Lie, times: impl Into<Option<u32>>) {
+        let times = times.into();
+        self.inner.state.change(|state| state.lies.add(lie, times));
+    }
+
+    pub fn be_honest(&self) {
+        self.inner.state.change(|state| state.lies.clear());
     }
 
     // Tokens.

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::query::{Filter, Query, Refused, Sort};
+use super::query::{Filter, Order, Query, Refused, Sort};
 use crate::support::data::{Draft, Kind};
 
 /// One record as the tenant shows it now.
@@ -29,6 +29,15 @@ impl Row {
             Sort::Created if self.draft.kind == Kind::Alerts => self.draft.created_us - 5_000_000,
             Sort::Created | Sort::Reported => self.draft.created_us,
             Sort::Updated => self.draft.updated_us,
+        }
+    }
+
+    /// What a page is sorted by, and its cursor holds.
+    fn place(&self, query: &Query) -> i64 {
+        match query.order {
+            // The low bits of an id say nothing of its time.
+            Order::Shuffled => i64::from((self.draft.id as u32).wrapping_mul(0x9e37_79b9)),
+            _ => self.key(query.sort),
         }
     }
 
@@ -104,7 +113,7 @@ impl Table {
             Some(text) => Some(read_cursor(text, query)?),
             None => None,
         };
-        let mut rows = if query.sort == self.position_sort() && !query.descending {
+        let mut rows = if query.sort == self.position_sort() && query.order == Order::Ascending {
             self.in_position_order(query, after, now)
         } else {
             self.in_any_order(query, after, now)
@@ -144,16 +153,16 @@ impl Table {
     }
 
     fn in_any_order(&self, query: &Query, after: Option<(i64, u64)>, now: Instant) -> Vec<&Row> {
-        let key = |row: &Row| (row.key(query.sort), row.draft.id);
+        let key = |row: &Row| (row.place(query), row.draft.id);
         let mut rows: Vec<&Row> = self.rows.iter().filter(|row| row.passes(query, now)).collect();
         rows.sort_by_key(|row| key(row));
-        if query.descending {
+        if query.order == Order::Descending {
             rows.reverse();
         }
-        let passed = |row: &Row| match (after, query.descending) {
+        let passed = |row: &Row| match (after, query.order) {
             (None, _) => true,
-            (Some(after), false) => key(row) > after,
-            (Some(after), true) => key(row) < after,
+            (Some(after), Order::Descending) => key(row) < after,
+            (Some(after), _) => key(row) > after,
         };
         rows.into_iter().filter(|row| passed(row)).skip(query.skip).take(query.limit + 1).collect()
     }
@@ -161,7 +170,7 @@ impl Table {
 
 /// Base64 of a JSON keyset, its padding percent-encoded already, as it comes from the real API.
 fn write_cursor(row: &Row, query: &Query) -> String {
-    let order = if query.descending { "desc" } else { "asc" };
+    let order = query.order.name();
     let view = match row.draft.kind {
         Kind::Threats => "ThreatView",
         Kind::Activities => "Activity",
@@ -172,7 +181,7 @@ fn write_cursor(row: &Row, query: &Query) -> String {
         "id_value": row.draft.id,
         "id_sort_order": order,
         "sort_by_column": format!("{view}.{}", query.sort.column()),
-        "sort_by_value": row.key(query.sort),
+        "sort_by_value": row.place(query),
         "sort_order": order,
     });
     STANDARD.encode(keyset.to_string()).replace('=', "%3D")
@@ -186,7 +195,8 @@ fn read_cursor(text: &str, query: &Query) -> Result<(i64, u64), Refused> {
         let column = keyset.get("sort_by_column")?.as_str()?.split_once('.')?.1;
         let value = keyset.get("sort_by_value")?.as_i64()?;
         let id = keyset.get("id_value")?.as_u64()?;
-        (column == query.sort.column()).then_some((value, id))
+        let order = keyset.get("sort_order")?.as_str()?;
+        (column == query.sort.column() && order == query.order.name()).then_some((value, id))
     };
     read().ok_or_else(Refused::cursor)
 }

@@ -5,6 +5,7 @@
 
 use percent_encoding::percent_decode_str;
 
+use super::lie::Asked;
 use crate::support::clock::read_query_time;
 use crate::support::data::Kind;
 use crate::support::fault::error_body;
@@ -18,7 +19,7 @@ pub struct Query {
     pub count_only: bool,
     pub skip_count: bool,
     pub sort: Sort,
-    pub descending: bool,
+    pub order: Order,
     pub filters: Vec<Filter>,
     pub ids: Vec<u64>,
 }
@@ -29,6 +30,14 @@ pub enum Sort {
     Created,
     Updated,
     Reported,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Ascending,
+    Descending,
+    /// Neither, though always the same.
+    Shuffled,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +89,17 @@ pub fn decode_pairs(query: &str) -> Vec<(String, String)> {
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .map(|(name, value)| (decode(name), decode(value)))
         .collect()
+}
+
+impl Order {
+    /// As a cursor names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Order::Ascending => "asc",
+            Order::Descending => "desc",
+            Order::Shuffled => "shuffled",
+        }
+    }
 }
 
 impl Sort {
@@ -154,6 +174,16 @@ fn takes_silently(kind: Kind, name: &str) -> bool {
 }
 
 impl Query {
+    /// Whether it asks for what is new, or for what lies before a time.
+    pub fn asked_for(&self) -> Asked {
+        let looks_back =
+            |filter: &Filter| matches!(filter.relation, Relation::Below | Relation::UpTo);
+        match self.count_only || self.filters.iter().any(looks_back) {
+            true => Asked::Ranges,
+            false => Asked::Polls,
+        }
+    }
+
     pub fn read(kind: Kind, query: &str) -> Result<Query, Refused> {
         let mut read = Query {
             limit: 10,
@@ -162,7 +192,7 @@ impl Query {
             count_only: false,
             skip_count: false,
             sort: Sort::Id,
-            descending: false,
+            order: Order::Ascending,
             filters: Vec::new(),
             ids: Vec::new(),
         };
@@ -175,9 +205,8 @@ impl Query {
                 "countOnly" => read.count_only = is_true,
                 "skipCount" => read.skip_count = is_true,
                 "ids" => read.ids = value.split(',').filter_map(|id| id.parse().ok()).collect(),
-                "sortOrder" if value == "asc" || value == "desc" => {
-                    read.descending = value == "desc";
-                }
+                "sortOrder" if value == "asc" => read.order = Order::Ascending,
+                "sortOrder" if value == "desc" => read.order = Order::Descending,
                 "sortBy" if Sort::from_name(kind, &value).is_some() => {
                     read.sort = Sort::from_name(kind, &value).unwrap();
                 }

@@ -1,0 +1,158 @@
+//! A cursor is a claim: that more lies behind it, and that it will be taken. One that leads back, or
+//! that is refused, costs a bounded number of requests and no record (P1, P2, P6).
+
+use std::time::Duration;
+
+use crate::claims::activities_polled_only;
+use crate::scene::Scene;
+use crate::support::clock::SECOND;
+use crate::support::data::Kind;
+use crate::support::tenant::lie::{AT_THE_END, Lie};
+
+// code:
+const WALK_CIRCLES: &str = "S1C-W141";
+const CURSORS_REFUSED: &str = "S1C-W146";
+
+/// Pages that a walk may ask for beyond those that differ.
+const A_HANDFUL: usize = 8;
+
+/// The list is shown whole, then its last page leads back.
+fn a_walk_that_leads_back_ends(rows_a_page: usize, rows: usize, period: usize) {
+    let mut scene = Scene::with(activities_polled_only);
+    scene.tenant().turn(|knobs| knobs.rows_max = rows_a_page);
+    scene.tenant().lie(Lie::LeadsBack { page: AT_THE_END, period }, None);
+    scene.publish_lately(rows);
+    scene.run();
+    scene.settle();
+    scene.wait_log(WALK_CIRCLES);
+    scene.publish_now(5);
+    scene.settle();
+    scene.wait_walks(Kind::Activities, 3);
+    let (longest, pages) = (scene.longest_walk(Kind::Activities), (rows + 5) / rows_a_page + 1);
+    assert!(longest <= pages + A_HANDFUL, "{longest} of {pages} pages\n{}", scene.story());
+    scene.assert_told_once(WALK_CIRCLES);
+    scene.tenant().be_honest();
+    scene.publish_now(5);
+    scene.settle();
+    scene.wait_healthy();
+    scene.assert_exactly_once();
+}
+
+#[test]
+fn a_cursor_to_itself_ends_the_walk() {
+    a_walk_that_leads_back_ends(1, 20, 1);
+    a_walk_that_leads_back_ends(10, 45, 1);
+    a_walk_that_leads_back_ends(100, 250, 1);
+}
+
+#[test]
+fn two_pages_that_lead_to_each_other_end_the_walk() {
+    a_walk_that_leads_back_ends(1, 20, 2);
+    a_walk_that_leads_back_ends(10, 45, 2);
+    a_walk_that_leads_back_ends(100, 250, 2);
+}
+
+#[test]
+fn three_pages_in_a_circle_end_the_walk() {
+    a_walk_that_leads_back_ends(1, 20, 3);
+    a_walk_that_leads_back_ends(10, 45, 3);
+    a_walk_that_leads_back_ends(100, 250, 3);
+}
+
+#[test]
+fn a_page_in_the_middle_that_leads_to_itself_hides_nothing_without_a_word() {
+    let mut scene = Scene::with(activities_polled_only);
+    scene.tenant().turn(|knobs| knobs.rows_max = 10);
+    scene.tenant().lie(Lie::LeadsBack { page: 2, period: 1 }, None);
+    scene.publish_lately(60);
+    scene.run();
+    scene.wait_log(WALK_CIRCLES);
+    scene.assert_never_healthy_while_missing(20);
+    scene.tenant().be_honest();
+    scene.settle();
+    scene.wait_healthy();
+    scene.assert_told_once(WALK_CIRCLES);
+    scene.assert_exactly_once();
+}
+
+/// How many lists were asked for.
+fn lists(scene: &Scene) -> usize {
+    scene.tenant().seen().iter().filter(|seen| seen.polls(Kind::Activities)).count()
+}
+
+fn publish_within(scene: &Scene, count: usize, seconds: i64) {
+    let now = scene.tenant().clock().now_us();
+    let (from, to) = (now - (seconds + 5) * SECOND, now - 5 * SECOND);
+    scene.tenant().publish_between(Kind::Activities, count, from, to, |_| {});
+}
+
+/// Each page moves the walk on by time: three pages, three refused cursors, and a few polls.
+#[test]
+fn more_rows_than_a_page_within_the_overlap_arrive_though_every_cursor_is_refused() {
+    let mut scene = Scene::with(activities_polled_only);
+    scene.refuse_cursors(None);
+    publish_within(&scene, 2_500, 25);
+    scene.run();
+    scene.settle();
+    let asked = lists(&scene);
+    assert!(asked <= 30, "{asked} requests for three pages\n{}", scene.story());
+    scene.publish_now(5);
+    scene.settle();
+    scene.poll_again();
+    scene.tenant().heal();
+    scene.poll_again();
+    scene.wait_healthy();
+    scene.assert_exactly_once();
+}
+
+/// A page takes two seconds at this rate, so no cursor lives until it is used.
+#[test]
+fn cursors_that_expire_in_the_pauses_of_a_rate_cost_no_record_and_few_requests() {
+    let mut scene = Scene::with(|s| {
+        activities_polled_only(s);
+        s.extra = "[polling]\nmax_rate = \"100KiB/s\"\n".to_string();
+    });
+    scene.tenant().turn(|knobs| {
+        knobs.gzip = false;
+        knobs.rows_max = 200;
+    });
+    scene.tenant().lie(Lie::CursorsExpire(Duration::from_millis(300)), None);
+    publish_within(&scene, 1_000, 60);
+    scene.run();
+    scene.settle();
+    let asked = lists(&scene);
+    assert!(asked <= 30, "{asked} requests for five pages\n{}", scene.story());
+    scene.assert_exactly_once();
+}
+
+/// Nothing but a cursor leads past a page of a single stamp. Ten walks without progress take longer
+/// than ten shortest waits, by far: what has come before is no success.
+#[test]
+fn more_rows_of_one_stamp_than_a_page_with_every_cursor_refused_are_told_and_asked_for_ever_more_rarely()
+ {
+    let mut scene = Scene::with(|s| {
+        activities_polled_only(s);
+        s.retry_max = "5s".to_string();
+    });
+    scene.refuse_cursors(None);
+    let stamp = scene.tenant().clock().now_us() - 30 * SECOND;
+    scene.tenant().publish_between(Kind::Activities, 1_500, stamp, stamp, |_| {});
+    scene.run();
+    scene.wait_delivered(1_000);
+    scene.wait_log(CURSORS_REFUSED);
+    scene.assert_never_healthy_while_missing(4);
+    scene.wait_walks(Kind::Activities, 10);
+    assert_ne!(scene.status_told()["streams"][0]["reason"], "poll_interval", "{}", scene.story());
+    let seen = scene.tenant().seen();
+    let begins = |seen: &&crate::support::tenant::Seen| {
+        seen.polls(Kind::Activities) && seen.parameter("cursor").is_none()
+    };
+    let times: Vec<_> = seen.iter().filter(begins).map(|seen| seen.at).collect();
+    let took = times[times.len() - 1] - times[times.len() - 10];
+    assert!(took >= Duration::from_millis(1_500), "ten walks in {took:?}\n{}", scene.story());
+    scene.assert_told_once(CURSORS_REFUSED);
+    scene.tenant().heal();
+    scene.settle();
+    scene.wait_healthy();
+    scene.assert_exactly_once();
+}
