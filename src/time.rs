@@ -216,6 +216,17 @@ impl fmt::Display for Stamp {
     }
 }
 
+/// Witnesses of the present besides a tenant's own `Date`. Each may be wrong: nothing durable rests on
+/// one of them alone (keeps P8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clocks {
+    /// This machine's clock, where it can be right: not before the program's date.
+    pub local: Option<Stamp>,
+    /// Coralogix' clock as it told it to this process, carried forward; `None` where it has told none,
+    /// or what it told has grown old or was contradicted since.
+    pub sink: Option<Stamp>,
+}
+
 /// When something may next be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {

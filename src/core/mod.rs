@@ -60,13 +60,14 @@ use crate::prng::Prng;
 use crate::record::{
     Credential, Held, Opened, Place, Room, Sent, SinkVerdict, SourceTrouble, Take,
 };
-use crate::time::{Due, Mono, Span, Stamp};
+use crate::time::{Clocks, Due, Mono, Span, Stamp};
 use crate::window::{Carried, Gate};
 
 /// The ambient input, sampled at the edge before every step.
 #[derive(Clone, Debug, Default)]
 pub struct Tick {
     pub now: Mono,
+    pub clocks: Clocks,
     /// No new request; end as soon as what is in hand is kept.
     pub stop: bool,
     /// A person asked to poll and deliver now.

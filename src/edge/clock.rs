@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::limits::CLOCK_OFF_MINUTES;
-use crate::time::{Mono, Span, Stamp};
+use crate::time::{Clocks, Mono, Span, Stamp};
 
 /// No clock can rightly be before this: the build's date, or the release's (build.rs).
 pub const BUILT_AT: Stamp = Stamp::from_seconds(match i64::from_str_radix(BUILT_AT_TEXT, 10) {
@@ -124,6 +124,15 @@ impl Clock {
     /// Whether a service has told the time.
     pub fn is_told(&self) -> bool {
         self.sink.or(self.tenant).is_some()
+    }
+
+    /// What besides a tenant's own `Date` tells the present.
+    pub fn witnesses(&self, now: Mono) -> Clocks {
+        let ours = local();
+        Clocks {
+            local: (ours >= BUILT_AT).then_some(ours),
+            sink: self.sink.map(|anchor| anchor.carried_to(now)),
+        }
     }
 
     /// The sink's clock is preferred, for calendar time is only used to judge how old an entry

@@ -37,7 +37,7 @@ mod net_tests;
 mod probe_tests;
 
 use crate::record::{Answer, Credential, NetTrouble};
-use crate::time::{Mono, Stamp};
+use crate::time::{Clocks, Mono, Stamp};
 
 pub use real::{Real, SetupError};
 
@@ -54,6 +54,9 @@ pub trait Edge {
     /// Whether a service told the time since the start. Until then `wall` is the box's own clock,
     /// which may stand where the box was switched off.
     fn wall_is_told(&mut self) -> bool;
+
+    /// What this machine and Coralogix tell of the present, each where it can be right.
+    fn clocks(&mut self) -> Clocks;
 
     /// Seconds since midnight by the box's time zone, at the time that `wall` tells.
     fn second_of_day(&mut self) -> u32;

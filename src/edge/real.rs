@@ -30,7 +30,7 @@ use crate::message::tell;
 use crate::record::{Answer, NetTrouble};
 use crate::s1::request::{SYSTEM_INFO_PATH, TOKEN_DETAILS_PATH, token_details_body};
 use crate::s1::token::jwt_end;
-use crate::time::{Mono, Span, Stamp};
+use crate::time::{Clocks, Mono, Span, Stamp};
 
 /// Where a batch is posted.
 pub const SINGLES_PATH: &str = "/logs/v1/singles";
@@ -208,6 +208,10 @@ impl Edge for Real {
 
     fn wall_is_told(&mut self) -> bool {
         self.clock.is_told()
+    }
+
+    fn clocks(&mut self) -> Clocks {
+        self.clock.witnesses(clock::mono())
     }
 
     fn second_of_day(&mut self) -> u32 {

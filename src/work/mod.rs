@@ -420,6 +420,7 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
         }
         Tick {
             now,
+            clocks: self.edge.clocks(),
             stop: signals.stop,
             hurry: signals.poll_now,
             changed: self.edge.fresh_credentials(),

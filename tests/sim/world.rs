@@ -8,21 +8,24 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 
+use s1_coralogix::edge::clock::BUILT_AT;
 use s1_coralogix::edge::{Ask, Edge, Signals, Woke};
 use s1_coralogix::prng::Prng;
 use s1_coralogix::record::{Answer, Credential, NetTrouble};
-use s1_coralogix::time::{Mono, Span, Stamp};
+use s1_coralogix::time::{Clocks, Mono, Span, Stamp};
 
 use crate::disk;
 use crate::link::Link;
 use crate::sink::Sink;
 use crate::tenant::{Lie, Published, Tenant, http_date};
 
-/// A life begins here, by everybody's clock but perhaps the box's own.
-pub const BIRTH: Stamp = Stamp(1_790_000_000_000_000);
+/// A life begins here, by everybody's clock but perhaps the box's own. It is years after the date of
+/// the program, before which no clock can be right.
+pub const BIRTH: Stamp = Stamp(1_900_000_000_000_000);
+const _: () = assert!(BUILT_AT.0 < BIRTH.0);
 /// What `/etc/localtime` never told: the box comes up in 1970, in 2040, two hours off, or where it
 /// was switched off days ago.
-const CLOCK_ERRORS_SECONDS: [i64; 6] = [0, -1_789_990_000, 430_000_000, 7_200, -7_200, -200_000];
+const CLOCK_ERRORS_SECONDS: [i64; 6] = [0, -1_899_990_000, 430_000_000, 7_200, -7_200, -200_000];
 
 /// What goes wrong in this life and when, in milliseconds since birth.
 #[derive(Clone, Debug)]
@@ -63,6 +66,7 @@ pub struct Shared {
     pub steps: u64,
     clock_error: i64,
     server_date: Option<(Stamp, u64)>,
+    sink_date: Option<(Stamp, u64)>,
     changed: Vec<(u64, Credential)>,
     pub link: Link,
     /// In a life of `--once` windows bind nobody.
@@ -100,6 +104,7 @@ impl Shared {
             steps: 0,
             clock_error,
             server_date: None,
+            sink_date: None,
             changed,
             link: Link::default(),
             windows_bind: true,
@@ -113,10 +118,16 @@ impl Shared {
         BIRTH + Span(self.now)
     }
 
+    /// The box's own clock.
+    fn local(&self) -> Stamp {
+        Stamp(self.true_time().0 + self.clock_error * 1_000_000)
+    }
+
     pub fn boot(&mut self) {
         self.booted = self.now;
         self.boots += 1;
         self.server_date = None;
+        self.sink_date = None;
         self.link.boot();
         self.clock_error = CLOCK_ERRORS_SECONDS[self.prng.below(6) as usize];
     }
@@ -241,6 +252,7 @@ impl Shared {
             return Err(NetTrouble::Connect("simulated".into()));
         }
         self.told(date);
+        self.sink_date = self.server_date;
         if self.within(&faults.key_refused, "key refused") {
             return Ok(Self::refusal(403, None, false, date));
         }
@@ -285,12 +297,21 @@ impl Edge for SimEdge {
         let shared = self.0.borrow();
         match shared.server_date {
             Some((date, at)) => date + Span(shared.now - at),
-            None => Stamp(shared.true_time().0 + shared.clock_error * 1_000_000),
+            None => shared.local(),
         }
     }
 
     fn wall_is_told(&mut self) -> bool {
         self.0.borrow().server_date.is_some()
+    }
+
+    fn clocks(&mut self) -> Clocks {
+        let shared = self.0.borrow();
+        let local = shared.local();
+        Clocks {
+            local: (local >= BUILT_AT).then_some(local),
+            sink: shared.sink_date.map(|(date, at)| date + Span(shared.now - at)),
+        }
     }
 
     fn second_of_day(&mut self) -> u32 {
