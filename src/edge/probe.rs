@@ -11,7 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::cause::Cause;
-use super::clock::{self, BUILT_AT, mono};
+use super::clock::{self, mono};
 use super::net::{Peer, Post, Request, hidden};
 use super::real::{Door, SINGLES_PATH, ask};
 use super::step::{Name, Outcome, Step, what_and_remedy};
@@ -22,7 +22,7 @@ use crate::record::{Answer, Kind, NetTrouble};
 use crate::s1::request::{Query, SYSTEM_INFO_PATH, page_path};
 use crate::s1::token::{details_end, jwt_end};
 use crate::secret::Secret;
-use crate::time::{Mono, Span, Stamp};
+use crate::time::{BUILT_AT, Mono, Span, Stamp};
 
 /// Where steps are told.
 pub type Tell<'a> = &'a mut dyn FnMut(Step);

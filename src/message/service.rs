@@ -70,4 +70,7 @@ super::codes! {
     GAP_PURGED Warn 123
         "A person dropped parked records. The gap is written down and delivered as a record."
         "Nothing is to be done.";
+    SINK_TELLS_NO_TIME Warn 150
+        "Coralogix' answers have no Date, or an impossible one, so it is not known how old a record looks there. Records go without `timestamp` and are dated by their arrival; their own times stay in their text."
+        "Look for a proxy or relay in between that takes the Date off its answers, and have it pass it on. Nothing is lost meanwhile.";
 }
