@@ -7,6 +7,7 @@
 pub mod cause;
 pub mod certificate;
 pub mod clock;
+pub mod compare;
 pub mod config_file;
 pub mod dial;
 pub mod doubt;
