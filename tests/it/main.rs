@@ -17,6 +17,7 @@ mod support;
 mod appliance;
 mod campaign;
 mod clock;
+mod clocks_claims;
 mod commands;
 mod credentials;
 mod damage;
