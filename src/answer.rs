@@ -6,7 +6,18 @@
 
 use crate::limits;
 use crate::record::Answer;
-use crate::time::{Span, Stamp};
+use crate::time::{BUILT_AT, Span, Stamp};
+
+/// The time that an answer tells. A `Date` before the program's own date is none: no clock can rightly
+/// stand there, and what is measured by it would be wrong by years (keeps P8).
+pub fn date(answer: &Answer) -> Option<Stamp> {
+    told_date(answer).filter(|date| *date >= BUILT_AT)
+}
+
+/// What the header says, possible or not: for telling people.
+pub fn told_date(answer: &Answer) -> Option<Stamp> {
+    answer.date.as_deref().and_then(Stamp::parse_http_date)
+}
 
 /// How long the answer asks to be left alone, in either form of RFC 9110 section 10.2.3.
 ///
@@ -108,6 +119,20 @@ mod tests {
             assert_eq!(asked(text, date), span, "{text}");
         }
         assert_eq!(retry_after_of(None, date), None);
+    }
+
+    #[test]
+    fn a_date_before_the_program_is_no_date() {
+        let told = |text: &str| date(&Answer { date: Some(text.to_owned()), ..Answer::default() });
+        assert_eq!(told("Thu, 01 Jan 1970 00:00:00 GMT"), None);
+        let at = |stamp: Stamp| {
+            httpdate::fmt_http_date(std::time::UNIX_EPOCH + stamp.since(Stamp::EPOCH).as_duration())
+        };
+        assert_eq!(told(&at(BUILT_AT - Span::seconds(1))), None);
+        assert_eq!(told(&at(BUILT_AT)), Some(BUILT_AT));
+        assert_eq!(told("Sat, 06 Nov 2094 08:49:37 GMT"), Some(Stamp::from_seconds(3_939_871_777)));
+        assert_eq!(told("yesterday"), None);
+        assert_eq!(date(&Answer::default()), None);
     }
 
     #[test]

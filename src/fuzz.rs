@@ -166,6 +166,7 @@ pub fn config(data: &[u8]) {
         credentials_directory: (steer & 1 != 0).then(|| "/run/credentials".into()),
         coralogix_api_key: (steer & 2 != 0).then(|| Secret::new("cxtp_made_up_for_the_fuzzer")),
         s1_api_token: (steer & 4 != 0).then(|| Secret::new("token-made-up-for-the-fuzzer")),
+        now: (steer & 16 != 0).then_some(crate::time::BUILT_AT),
         config_mode: (steer & 8 != 0).then_some(0o100_644),
     };
     match config::parse("config.toml", text, &environment) {

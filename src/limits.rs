@@ -184,6 +184,14 @@ pub const TOKEN_END_WARN_DAYS: u64 = 30;
 /// A clock that is off by more is told: what it would harm (certificates' first and last minutes,
 /// the retention of logs) begins about there, and no NTP client ever lets it come so far.
 pub const CLOCK_OFF_MINUTES: u64 = 5;
+/// What Coralogix last told of the time judges the age of entries for so long after it was told, or
+/// after a tenant told what fits it: what stops the clock of schedules without a trace (a pause of a
+/// virtual machine) is then found out before a batch is sent by it. Longer than any usual
+/// `poll_interval`, so that a quiet link loses no timestamp.
+pub const SINK_CLOCK_MINUTES_MAX: u64 = 60;
+/// Two clocks that differ by more, and no third to say which is wrong, fail `check`: what is written by
+/// either of them lands in another day's records.
+pub const CLOCKS_APART_HOURS: u64 = 1;
 /// The time kept over a power cut may be this old: one small write a day spares the flash, and
 /// certificates are issued for weeks.
 pub const CLOCK_KEPT_HOURS: u64 = 24;

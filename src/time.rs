@@ -216,6 +216,13 @@ impl fmt::Display for Stamp {
     }
 }
 
+/// No clock can rightly be before this: the build's date, or the release's (build.rs).
+pub const BUILT_AT: Stamp = Stamp::from_seconds(match i64::from_str_radix(BUILT_AT_TEXT, 10) {
+    Ok(seconds) => seconds,
+    Err(_) => panic!("build.rs writes a whole number"),
+});
+const BUILT_AT_TEXT: &str = env!("S1_CORALOGIX_BUILT_AT");
+
 /// Witnesses of the present besides a tenant's own `Date`. Each may be wrong: nothing durable rests on
 /// one of them alone (keeps P8).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! something works that was not tried. The exit code is that of the failure a person has to act on
 //! first: config, then a refused secret or permission, then what may pass. Never: shows a secret.
 
+use std::cell::LazyCell;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use super::wrapped;
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::edge::cause::{Cause, Fault};
+use crate::edge::clock::{self, Anchor};
+use crate::edge::compare;
 use crate::edge::judge::Judge;
 use crate::edge::probe;
 use crate::edge::proxy::ProxyEnvironment;
@@ -95,17 +98,27 @@ pub fn check(
     if let Some(outcome) = probe::own_clock() {
         page.step(Step::at_once(Name::Clock, outcome));
     }
+    // Where two clocks differ the other service is asked too: once, and only then.
+    let sink = &doors.sink.peer;
+    let sinks_date = LazyCell::new(|| sink.date().map(|date| Anchor { date, at: clock::mono() }));
+    let mut tenants_date = None;
     for (door, integration) in doors.tenants.iter_mut().zip(&config.integrations) {
         page.head("integration", Some(&integration.name), &integration.tenant);
-        match how.offline {
-            true => drop(probe::secret(door, &mut |step| page.step(step))),
-            false => probe::tenant(door, integration, &mut |step| page.step(step)),
+        if how.offline {
+            probe::secret(door, &mut |step| page.step(step));
+            let step = compare::start_by_local(integration, clock::local());
+            step.into_iter().for_each(|step| page.step(step));
+            continue;
         }
+        let mut third = || sinks_date.map(|anchor| anchor.carried_to(clock::mono()));
+        let date = probe::tenant(door, integration, &mut third, &mut |step| page.step(step));
+        tenants_date = tenants_date.or(date.map(|date| Anchor { date, at: clock::mono() }));
     }
     page.head("coralogix", None, &config.coralogix.url);
+    let mut third = || tenants_date.map(|anchor| anchor.carried_to(clock::mono()));
     match how.offline {
         true => drop(probe::secret(&mut doors.sink, &mut |step| page.step(step))),
-        false => probe::team(&mut doors.sink, &mut |step| page.step(step)),
+        false => probe::team(&mut doors.sink, &mut third, &mut |step| page.step(step)),
     }
     page.close()
 }

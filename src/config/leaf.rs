@@ -15,6 +15,7 @@ use crate::message::{self, Code};
 use crate::record::Start;
 use crate::time::{Span, Stamp};
 
+const DEFAULT_START: Start = Start::Ago(Span::hours(24));
 /// The longest `start`: far above what SentinelOne keeps, far below what is only a typing error.
 const START_DAYS_MAX: u64 = 10 * 366;
 
@@ -104,8 +105,23 @@ impl Check<'_> {
     }
 
     pub fn start(&mut self, scope: Scope<'_>) -> Start {
-        let given = scope.get("start").and_then(|given| self.read(given, start));
-        given.unwrap_or(Start::Ago(Span::hours(24)))
+        let Some(given) = scope.get("start") else { return DEFAULT_START };
+        let start = self.read(given, start).unwrap_or(DEFAULT_START);
+        let ahead = match (start, self.environment.now) {
+            (Start::At(start), Some(now)) => start.since(now),
+            _ => Span::ZERO,
+        };
+        // No error: a clock that is behind must not keep the daemon from its work.
+        if ahead > Span::minutes(limits::STAMP_AHEAD_OF_SOURCE_MINUTES_MAX) {
+            self.note(
+                message::START_IN_FUTURE,
+                Some(given.span.clone()),
+                &given.setting.full_name(),
+                format!("it lies {ahead} ahead of this machine's clock"),
+                "write a time that has been; nothing from before it is collected",
+            );
+        }
+        start
     }
 
     /// Reads a text, and notes at its place what is wrong with it.

@@ -26,7 +26,7 @@ pub use cite::{Finding, Findings, Severity};
 
 use crate::record::{Kind, Start, WriteMode};
 use crate::secret::{NotASecret, Secret};
-use crate::time::Span;
+use crate::time::{Span, Stamp};
 use crate::window::Windows;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -133,6 +133,8 @@ pub struct Environment {
     pub coralogix_api_key: Option<Result<Secret, NotASecret>>,
     /// `$S1_API_TOKEN`; `None` also when it is empty.
     pub s1_api_token: Option<Result<Secret, NotASecret>>,
+    /// This machine's clock, where it can be right.
+    pub now: Option<Stamp>,
     /// The permissions of the config file; `None` where there is no file.
     pub config_mode: Option<u32>,
 }

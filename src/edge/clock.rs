@@ -1,26 +1,22 @@
-//! The two clocks: one for schedules, one for the calendar.
+//! This machine's two clocks, one for schedules and one for the calendar, and what an answer's `Date`
+//! adds to them.
 //!
 //! Promises: schedules never see the calendar; the calendar follows the services, not the box,
-//! as soon as one has answered (keeps P8). Never: sets a clock.
+//! as soon as one has answered (keeps P8). Never: sets a clock. What the services told is kept by
+//! `told`.
 
 use std::time::SystemTime;
 
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::limits::CLOCK_OFF_MINUTES;
-use crate::time::{Clocks, Mono, Span, Stamp};
-
-/// No clock can rightly be before this: the build's date, or the release's (build.rs).
-pub const BUILT_AT: Stamp = Stamp::from_seconds(match i64::from_str_radix(BUILT_AT_TEXT, 10) {
-    Ok(seconds) => seconds,
-    Err(_) => panic!("build.rs writes a whole number"),
-});
-const BUILT_AT_TEXT: &str = env!("S1_CORALOGIX_BUILT_AT");
+use crate::time::{Mono, Span, Stamp};
 
 /// Whose `Date` it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    Tenant,
+    /// By its place in the config.
+    Tenant(usize),
     Sink,
 }
 
@@ -37,13 +33,22 @@ impl Anchor {
     }
 }
 
-/// Calendar time as the services tell it.
-#[derive(Debug, Default)]
-pub struct Clock {
-    tenant: Option<Anchor>,
-    sink: Option<Anchor>,
-    /// Told by a server whose certificate does not fit this machine's clock. Shown to people only.
-    doubted: Option<Anchor>,
+/// This machine's two clocks at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    pub mono: Mono,
+    pub local: Stamp,
+}
+
+impl Moment {
+    pub fn now() -> Moment {
+        Moment { mono: mono(), local: local() }
+    }
+}
+
+/// Whether two clocks are so near to each other that neither is called wrong.
+pub fn agree(one: Stamp, other: Stamp) -> bool {
+    Verdict::of(one, other) == Verdict::Right
 }
 
 /// How this machine's clock stands to the services'.
@@ -96,55 +101,6 @@ impl Verdict {
     }
 }
 
-impl Clock {
-    /// Takes the `Date` of an answer that came over a verified connection.
-    pub fn note(&mut self, source: Source, date: Option<&str>, now: Mono) {
-        let Some(date) = date.and_then(Stamp::parse_http_date) else { return };
-        let anchor = Some(Anchor { date, at: now });
-        match source {
-            Source::Tenant => self.tenant = anchor,
-            Source::Sink => self.sink = anchor,
-        }
-    }
-
-    /// Takes the date of a server whose certificate does not fit this machine's clock.
-    pub fn doubt(&mut self, date: Stamp, now: Mono) {
-        self.doubted = Some(Anchor { date, at: now });
-    }
-
-    /// How this machine's clock stands now.
-    pub fn verdict(&self, now: Mono) -> Verdict {
-        match (self.sink.or(self.tenant).or(self.doubted), local()) {
-            (Some(anchor), ours) => Verdict::of(ours, anchor.carried_to(now)),
-            (None, ours) if ours < BUILT_AT => Verdict::BeforeBuild,
-            (None, _) => Verdict::Unknown,
-        }
-    }
-
-    /// Whether a service has told the time.
-    pub fn is_told(&self) -> bool {
-        self.sink.or(self.tenant).is_some()
-    }
-
-    /// What besides a tenant's own `Date` tells the present.
-    pub fn witnesses(&self, now: Mono) -> Clocks {
-        let ours = local();
-        Clocks {
-            local: (ours >= BUILT_AT).then_some(ours),
-            sink: self.sink.map(|anchor| anchor.carried_to(now)),
-        }
-    }
-
-    /// The sink's clock is preferred, for calendar time is only used to judge how old an entry
-    /// will look to the sink: a tenant whose clock is off must not cost entries their time.
-    pub fn wall(&self, now: Mono) -> Stamp {
-        match self.sink.or(self.tenant) {
-            Some(anchor) => anchor.carried_to(now),
-            None => local().max(BUILT_AT),
-        }
-    }
-}
-
 /// The clock of all schedules. CLOCK_BOOTTIME, because the time in suspend counts as passed: a
 /// box that slept eight hours has polls due at once, and its calendar stays right.
 pub fn mono() -> Mono {
@@ -192,58 +148,21 @@ fn system() -> Stamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const NOON: &str = "Sun, 06 Nov 1994 12:00:00 GMT";
-    const ONE: &str = "Sun, 06 Nov 1994 13:00:00 GMT";
-
-    fn stamp(text: &str) -> Stamp {
-        Stamp::parse_http_date(text).unwrap()
-    }
+    use crate::time::BUILT_AT;
 
     #[test]
-    fn the_calendar_follows_the_services_and_the_sink_before_a_tenant() {
-        let mut clock = Clock::default();
-        let now = mono();
-        assert!(!clock.is_told());
-        assert!(clock.wall(now).since(local()) < Span::seconds(5));
-        clock.note(Source::Tenant, Some(ONE), now);
-        assert_eq!(clock.wall(now + Span::seconds(7)), stamp(ONE) + Span::seconds(7));
-        assert!(clock.is_told());
-        clock.note(Source::Sink, Some(NOON), now);
-        clock.note(Source::Tenant, Some(ONE), now + Span::hours(1));
-        assert_eq!(clock.wall(now + Span::hours(2)), stamp(NOON) + Span::hours(2));
-    }
-
-    #[test]
-    fn a_clock_that_is_minutes_off_is_off_and_one_set_right_is_right_again() {
+    fn a_clock_that_is_minutes_off_is_off() {
         let (ours, most) = (local(), Span::minutes(CLOCK_OFF_MINUTES));
         assert_eq!(Verdict::of(ours, ours + most), Verdict::Right);
         assert_eq!(Verdict::of(ours + most, ours), Verdict::Right);
         let more = Span(most.0 + 1_000);
         assert_eq!(Verdict::of(ours + more, ours).ahead_seconds(), Some(301));
         assert_eq!(Verdict::of(ours, ours + more).ahead_seconds(), Some(-301));
-        let (mut clock, now) = (Clock::default(), mono());
-        assert_eq!(clock.verdict(now), Verdict::Unknown);
-        clock.doubt(ours - Span::hours(24), now);
-        assert!(matches!(clock.verdict(now), Verdict::Ahead(_)));
-        // A verified answer counts over a doubted one.
-        clock.note(Source::Tenant, Some(NOON), now);
-        let Verdict::Ahead(span) = clock.verdict(now) else { panic!("since 1994") };
-        assert!(span > Span::hours(24 * 365 * 30));
     }
 
     #[test]
     fn the_build_is_older_than_now() {
-        assert!(BUILT_AT <= local() && BUILT_AT > stamp(NOON));
-    }
-
-    #[test]
-    fn an_unreadable_date_changes_nothing() {
-        let mut clock = Clock::default();
-        clock.note(Source::Sink, Some(NOON), Mono(1_000));
-        clock.note(Source::Sink, Some("yesterday"), Mono(2_000));
-        clock.note(Source::Sink, None, Mono(3_000));
-        assert_eq!(clock.wall(Mono(4_000)), stamp(NOON) + Span::seconds(3));
+        assert!(BUILT_AT <= local() && BUILT_AT > Stamp::parse("2026-01-01T00:00:00Z").unwrap());
     }
 
     #[test]

@@ -9,10 +9,12 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::clock;
 use crate::config::{self, Config, Environment, Finding, Findings};
 use crate::limits;
 use crate::message;
 use crate::secret::{NotASecret, Secret};
+use crate::time::BUILT_AT;
 
 /// Why there is no config. All of them end with `Exit::Config`.
 #[derive(Debug)]
@@ -47,6 +49,7 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Finding>), ConfigError> {
         credentials_directory: variable("CREDENTIALS_DIRECTORY").map(PathBuf::from),
         coralogix_api_key: secret("CORALOGIX_API_KEY"),
         s1_api_token: secret("S1_API_TOKEN"),
+        now: Some(clock::local()).filter(|now| *now >= BUILT_AT),
         config_mode: Some(mode),
     };
     config::parse(&path.to_string_lossy(), &text, &environment).map_err(ConfigError::Wrong)

@@ -33,8 +33,9 @@ pub fn time_flaw(flaw: Option<Flaw>) -> Option<(Life, Stamp)> {
     }
 }
 
-/// Who is to blame. `judged_at`: the time that certificates are judged at.
-pub fn find(host: &str, flaw: Flaw, life: Life, date: Option<Stamp>, judged_at: Stamp) -> Finding {
+/// Who is to blame.
+pub fn find(host: &str, flaw: Flaw, life: Life, date: Option<Stamp>) -> Finding {
+    let ours = local();
     let (plain, remedy) = match flaw {
         Flaw::Ended(_) => (
             Cause::CertificateExpired,
@@ -46,11 +47,13 @@ pub fn find(host: &str, flaw: Flaw, life: Life, date: Option<Stamp>, judged_at: 
         return Finding {
             cause: plain,
             date,
-            what: format!("its own clock could not be asked; this machine's says {}", at(local())),
+            what: format!("its own clock is not known; this machine's says {}", at(ours)),
             remedy,
         };
     };
-    let (cause, by) = match Verdict::of(judged_at, theirs) {
+    // Where this machine's clock can't be right, others may have told that a certificate has ended; a
+    // clock that is set decides instead of them.
+    let (cause, by) = match Verdict::of(ours, theirs) {
         Verdict::Ahead(span) if life.holds(theirs) => (Cause::ClockAhead, format!("{span} ahead")),
         Verdict::Behind(span) if life.holds(theirs) => {
             (Cause::ClockBehind, format!("{span} behind"))
@@ -66,26 +69,12 @@ pub fn find(host: &str, flaw: Flaw, life: Life, date: Option<Stamp>, judged_at: 
             };
         }
     };
-    // The local clock may be right, and the time that a server told before may be wrong.
-    if life.holds(local()) {
-        return Finding {
-            cause,
-            date,
-            what: format!("that is {by}: a server told a wrong time before"),
-            remedy: "Remove the file `clock` from queue.dir and start again".to_owned(),
-        };
-    }
-    let by = match Verdict::of(local(), theirs) {
-        Verdict::Ahead(span) => format!("{span} ahead"),
-        Verdict::Behind(span) => format!("{span} behind"),
-        _ => by,
-    };
     Finding {
         cause,
         date,
         what: format!(
             "this machine's clock says {} and is {by}, for {host} says {}",
-            at(local()),
+            at(ours),
             at(theirs)
         ),
         remedy: "Set this machine's clock (NTP); no restart is needed and nothing is lost"
@@ -119,20 +108,11 @@ mod tests {
             (Flaw::NotBegun(next), next, inside(next), Cause::ClockBehind, "809d 23h behind"),
             (Flaw::Ended(past), past, Some(now), Cause::CertificateExpired, "says the same"),
             (Flaw::NotBegun(next), next, Some(now), Cause::CertificateNotYetValid, "the same"),
-            (Flaw::Ended(past), past, None, Cause::CertificateExpired, "could not be asked"),
+            (Flaw::Ended(past), past, None, Cause::CertificateExpired, "is not known"),
         ] {
-            let found = find("acme.test", flaw, life, date, now);
+            let found = find("acme.test", flaw, life, date);
             assert_eq!(found.cause, cause, "{found:?}");
             assert!(found.what.contains(says), "{found:?}");
         }
-    }
-
-    #[test]
-    fn a_wrong_time_that_was_told_before_is_told_apart_from_the_local_clock() {
-        let now = local();
-        let life = Life { begins: now - days(10), ends: now + days(10) };
-        let found = find("acme.test", Flaw::Ended(life), life, Some(now), now + days(20));
-        assert_eq!(found.cause, Cause::ClockAhead);
-        assert!(found.remedy.contains("`clock`"), "{found:?}");
     }
 }

@@ -1,26 +1,31 @@
-//! What time certificates are judged at: the highest of this machine's clock, the build's date, and
-//! what a verified server last told.
+//! What time certificates are judged at, one by one.
 //!
-//! Promises: never less than any of them, so that a box without a battery works from its first
-//! minute; a `Date` counts only if it came over a verified connection and lies within the life of
-//! the very certificate that was verified; of two services that disagree the lower counts, so that
-//! one whose clock is off can't shut the other out (keeps P8). Never: makes a certificate pass that
-//! the highest of these clocks says has ended; sets a clock.
+//! The base is the later of this machine's clock and the program's date. A certificate that has ended
+//! by it is refused. One that has not begun by it may still be taken: a box without a battery is behind,
+//! and any service that was verified may have told a later time. That a certificate has *ended* follows
+//! from a told time only where this machine's clock can't be right (it is before the program's date),
+//! and then only from a time on which a tenant and Coralogix agree, or from what that very server told.
+//!
+//! Promises: one service whose clock is off can't shut another out, now or after a restart, for what is
+//! kept in `clock` was told by two and only helps as well (keeps P8); a `Date` counts only if it came
+//! over a verified connection and lies within the life of the certificate that was verified. Never: sets
+//! a clock.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 
 use super::certificate::Life;
-use super::clock::{Anchor, BUILT_AT, Source, local, mono};
+use super::clock::{Anchor, Moment, Source, agree, local};
 use super::secret::plain;
 use crate::limits::{CLOCK_FILE_BYTES_MAX, CLOCK_KEPT_HOURS};
 use crate::message::tell;
-use crate::time::{Mono, Span, Stamp};
+use crate::time::{BUILT_AT, Mono, Span, Stamp};
 
 /// The file in the queue's directory that keeps the last time told over a power cut.
 pub const FILE: &str = "clock";
@@ -35,7 +40,8 @@ pub struct Judge {
 struct Told {
     /// By an earlier process.
     kept: Option<Stamp>,
-    tenant: Option<Anchor>,
+    /// By their place in the config.
+    tenants: Vec<Option<Anchor>>,
     sink: Option<Anchor>,
     file: Option<PathBuf>,
     /// A failure to write is told once.
@@ -43,11 +49,32 @@ struct Told {
 }
 
 impl Told {
-    /// What the services tell, or told an earlier process.
-    fn floor(&self, now: Mono) -> Option<Stamp> {
-        let told = [self.tenant, self.sink].into_iter().flatten();
-        told.map(|anchor| anchor.carried_to(now)).min().or(self.kept)
+    fn tenants(&self, now: Mono) -> impl Iterator<Item = Stamp> {
+        self.tenants.iter().flatten().map(move |anchor| anchor.carried_to(now))
     }
+
+    fn sink(&self, now: Mono) -> Option<Stamp> {
+        self.sink.map(|anchor| anchor.carried_to(now))
+    }
+
+    /// The latest that anybody told: a claim.
+    fn latest(&self, now: Mono) -> Option<Stamp> {
+        self.tenants(now).chain(self.sink(now)).chain(self.kept).max()
+    }
+
+    /// The lower of what a tenant and Coralogix tell, where they agree.
+    fn agreed(&self, now: Mono) -> Option<Stamp> {
+        let sink = self.sink(now)?;
+        self.tenants(now).filter(|tenant| agree(*tenant, sink)).map(|told| told.min(sink)).min()
+    }
+}
+
+/// What is known of the server whose certificate is judged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shown {
+    pub life: Option<Life>,
+    /// What it told itself, over a connection that was verified.
+    pub own: Option<Anchor>,
 }
 
 impl Judge {
@@ -59,10 +86,37 @@ impl Judge {
         Judge { told: Mutex::new(told) }
     }
 
-    /// The time to judge certificates at.
-    pub fn now(&self) -> Stamp {
-        let floor = self.lock().floor(mono());
-        local().max(BUILT_AT).max(floor.unwrap_or(BUILT_AT))
+    /// Asks `verify` about a certificate at each time that may decide.
+    pub fn verdict<T>(
+        &self,
+        shown: Shown,
+        now: Moment,
+        verify: impl Fn(Stamp) -> Result<T, rustls::Error>,
+    ) -> Result<T, rustls::Error> {
+        let base = now.local.max(BUILT_AT);
+        let (latest, agreed) = {
+            let told = self.lock();
+            (told.latest(now.mono), told.agreed(now.mono))
+        };
+        let accepted = match (verify(base), latest) {
+            (Err(why), Some(told)) if begins_later(&why) && told > base => {
+                // One that told too late a time makes it begin, and not end.
+                let at = shown.life.map_or(told, |life| told.min(life.ends));
+                verify(at).map_err(|_| why)?
+            }
+            (verdict, _) => verdict?,
+        };
+        if now.local < BUILT_AT {
+            let own = shown.own.map(|anchor| anchor.carried_to(now.mono));
+            for later in own.into_iter().chain(agreed).filter(|time| *time > base) {
+                if let Err(why) = verify(later)
+                    && has_ended(&why)
+                {
+                    return Err(why);
+                }
+            }
+        }
+        Ok(accepted)
     }
 
     /// Takes the date that a server told over a verified connection. `life`: how long the
@@ -74,7 +128,11 @@ impl Judge {
         let mut told = self.lock();
         let anchor = Some(Anchor { date, at: now });
         match source {
-            Source::Tenant => told.tenant = anchor,
+            Source::Tenant(tenant) => {
+                let known = told.tenants.len().max(tenant + 1);
+                told.tenants.resize(known, None);
+                told.tenants[tenant] = anchor;
+            }
             Source::Sink => told.sink = anchor,
         }
         told.keep(now);
@@ -85,20 +143,30 @@ impl Judge {
     }
 }
 
+fn begins_later(why: &rustls::Error) -> bool {
+    use CertificateError::{NotValidYet, NotValidYetContext};
+    matches!(why, rustls::Error::InvalidCertificate(NotValidYet | NotValidYetContext { .. }))
+}
+
+fn has_ended(why: &rustls::Error) -> bool {
+    use CertificateError::{Expired, ExpiredContext};
+    matches!(why, rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. }))
+}
+
 impl Told {
     /// Writes the time down when the file is a day behind, which is one small write a day.
     fn keep(&mut self, now: Mono) {
-        let (Some(file), Some(floor)) = (&self.file, self.floor(now)) else { return };
+        let (Some(file), Some(agreed)) = (&self.file, self.agreed(now)) else { return };
         let stale = Span::hours(CLOCK_KEPT_HOURS);
         let is_due =
-            self.kept.is_none_or(|kept| floor.since(kept) >= stale || kept.since(floor) >= stale);
+            self.kept.is_none_or(|kept| agreed.since(kept) >= stale || kept.since(agreed) >= stale);
         // Before the queue is there, there is no place for it.
         if !is_due || !file.parent().is_some_and(Path::is_dir) {
             return;
         }
         // Kept or not, the next attempt is a day away: the flash is spared.
-        self.kept = Some(floor);
-        if let Err(why) = write(file, floor)
+        self.kept = Some(agreed);
+        if let Err(why) = write(file, agreed)
             && !self.complained
         {
             self.complained = true;
@@ -113,9 +181,10 @@ impl Told {
     }
 }
 
+/// The base, which is all that TLS itself wants to know.
 impl TimeProvider for Judge {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(unix(self.now()))
+        Some(unix(local().max(BUILT_AT)))
     }
 }
 
@@ -129,7 +198,7 @@ impl TimeProvider for Fixed {
     }
 }
 
-fn unix(stamp: Stamp) -> UnixTime {
+pub fn unix(stamp: Stamp) -> UnixTime {
     let seconds = u64::try_from(stamp.0.div_euclid(1_000_000)).unwrap_or(0);
     UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))
 }
@@ -155,65 +224,127 @@ mod tests {
     use super::*;
     use crate::edge::loopback::scratch_dir;
 
+    const LONG: Life = Life { begins: Stamp::EPOCH, ends: Stamp(i64::MAX) };
+    const TENANT: Source = Source::Tenant(0);
+
     fn days(days: u64) -> Span {
         Span::hours(24 * days)
     }
 
-    fn life(from: Stamp, until: Stamp) -> Life {
-        Life { begins: from, ends: until }
+    /// So many days after the program was made.
+    fn day(n: u64) -> Stamp {
+        BUILT_AT + days(n)
+    }
+
+    /// A machine whose clock says so.
+    fn at(local: Stamp) -> Moment {
+        Moment { mono: Mono(5_000), local }
+    }
+
+    /// Without a battery.
+    fn in_1970() -> Moment {
+        at(Stamp::from_seconds(10))
+    }
+
+    /// How a certificate fares that is valid from day to day.
+    fn judged(judge: &Judge, now: Moment, life: (u64, u64), own: Option<Anchor>) -> &'static str {
+        let life = Life { begins: day(life.0), ends: day(life.1) };
+        let verify = |time: Stamp| {
+            let error = match time {
+                time if time < life.begins => CertificateError::NotValidYet,
+                time if time > life.ends => CertificateError::Expired,
+                _ => return Ok(()),
+            };
+            Err(rustls::Error::InvalidCertificate(error))
+        };
+        match judge.verdict(Shown { life: Some(life), own }, now, verify) {
+            Ok(()) => "valid",
+            Err(why) if begins_later(&why) => "not begun",
+            Err(_) => "ended",
+        }
+    }
+
+    fn told(claims: &[(Source, u64)]) -> Judge {
+        let judge = Judge::default();
+        claims.iter().for_each(|(source, n)| judge.hear(*source, day(*n), LONG, Mono(5_000)));
+        judge
     }
 
     #[test]
-    fn the_time_is_never_below_the_build_nor_the_local_clock() {
-        let judge = Judge::default();
-        // The clock goes on between two looks, so the local one is looked at first.
-        let before = local();
-        assert!(judge.now() >= BUILT_AT.max(before));
-        let long = life(Stamp::EPOCH, BUILT_AT + days(40_000));
-        judge.hear(Source::Sink, BUILT_AT - days(4_000), long, mono());
-        let before = local();
-        assert!(judge.now() >= BUILT_AT.max(before));
+    fn a_plausible_clock_alone_says_that_a_certificate_has_ended() {
+        let both = [(TENANT, 100), (Source::Sink, 100)];
+        for claims in [&[][..], &both[..1], &both[1..], &both[..]] {
+            let judge = told(claims);
+            let own = Some(Anchor { date: day(100), at: Mono(0) });
+            assert_eq!(judged(&judge, at(day(5)), (0, 30), own), "valid", "{claims:?}");
+            assert_eq!(judged(&judge, at(day(31)), (0, 30), own), "ended", "{claims:?}");
+        }
     }
 
     #[test]
-    fn what_a_verified_server_told_is_carried_forward_and_the_lower_of_two_counts() {
-        let judge = Judge::default();
-        let (now, ahead) = (mono(), local().max(BUILT_AT));
-        let long = life(Stamp::EPOCH, ahead + days(40_000));
-        judge.hear(Source::Tenant, ahead + days(100), long, now);
-        assert!(judge.now() >= ahead + days(100));
-        judge.hear(Source::Sink, ahead + days(10), long, now);
-        assert!(judge.now() >= ahead + days(10) && judge.now() < ahead + days(11));
+    fn any_told_time_makes_a_certificate_begin_and_none_that_is_too_late_ends_it() {
+        for now in [at(day(2)), in_1970()] {
+            assert_eq!(judged(&told(&[]), now, (10, 30), None), "not begun");
+            for claim in [(TENANT, 12), (Source::Sink, 12), (TENANT, 100)] {
+                assert_eq!(judged(&told(&[claim]), now, (10, 30), None), "valid", "{claim:?}");
+            }
+            assert_eq!(judged(&told(&[(TENANT, 9)]), now, (10, 30), None), "not begun");
+        }
+    }
+
+    #[test]
+    fn without_a_clock_of_its_own_a_machine_needs_two_services_or_the_server_itself_for_an_end() {
+        let now = in_1970();
+        for life in [(0, 30), (10, 30)] {
+            for claims in
+                [&[(TENANT, 100)][..], &[(Source::Sink, 100)], &[(TENANT, 100), (Source::Sink, 20)]]
+            {
+                assert_eq!(judged(&told(claims), now, life, None), "valid", "{claims:?}");
+            }
+            let agreed = told(&[(Source::Tenant(1), 3), (TENANT, 100), (Source::Sink, 100)]);
+            assert_eq!(judged(&agreed, now, life, None), "ended");
+        }
+        let own = |n| Some(Anchor { date: day(n), at: now.mono });
+        assert_eq!(judged(&told(&[]), now, (0, 30), own(31)), "ended");
+        assert_eq!(judged(&told(&[]), now, (0, 30), own(29)), "valid");
     }
 
     #[test]
     fn a_date_outside_the_life_of_the_certificate_that_vouches_for_it_is_not_taken() {
         let judge = Judge::default();
-        let ahead = local().max(BUILT_AT);
-        judge.hear(Source::Sink, ahead + days(100), life(ahead, ahead + days(90)), mono());
-        assert!(judge.now() < ahead + days(1));
+        judge.hear(Source::Sink, day(100), Life { begins: day(0), ends: day(90) }, Mono(0));
+        assert_eq!(judged(&judge, at(day(1)), (50, 60), None), "not begun");
     }
 
     #[test]
-    fn the_time_outlives_the_process_and_is_written_once_a_day() {
+    fn only_what_two_services_tell_outlives_the_process_and_is_written_once_a_day() {
         let dir = scratch_dir("judge");
-        let ahead = local().max(BUILT_AT) + days(50);
-        let long = life(Stamp::EPOCH, ahead + days(90));
+        let file = dir.path().join(FILE);
+        let hear = |judge: &Judge, source, date| judge.hear(source, date, LONG, Mono(0));
         let looks = Judge::of_queue(dir.path(), false);
-        looks.hear(Source::Sink, ahead, long, mono());
-        assert_eq!(read(&dir.path().join(FILE)), None, "a look writes nothing");
+        hear(&looks, TENANT, day(50));
+        hear(&looks, Source::Sink, day(50));
+        assert_eq!(read(&file), None, "a look writes nothing");
+
         let judge = Judge::of_queue(dir.path(), true);
-        for (hours, kept) in [(0, 0), (23, 0), (25, 25)] {
-            judge.hear(Source::Sink, ahead + Span::hours(hours), long, mono());
-            let found = read(&dir.path().join(FILE)).unwrap();
-            assert_eq!(found.to_the_second(), (ahead + Span::hours(kept)).to_the_second());
+        hear(&judge, TENANT, day(150));
+        assert_eq!(read(&file), None, "one service alone");
+        hear(&judge, Source::Sink, day(50));
+        assert_eq!(read(&file), None, "they disagree");
+        for (hours, kept) in [(0, 0), (23, 0), (25, 25), (1, 1)] {
+            hear(&judge, TENANT, day(50) + Span::hours(hours));
+            hear(&judge, Source::Sink, day(50) + Span::hours(hours));
+            assert_eq!(read(&file), Some(day(50) + Span::hours(kept)));
         }
         let next = Judge::of_queue(dir.path(), true);
-        assert!(next.now() > ahead);
-        // A service that tells an earlier time is believed over the file.
-        next.hear(Source::Sink, ahead - days(49), long, mono());
-        assert!(next.now() < ahead);
-        fs::write(dir.path().join(FILE), "2125-").unwrap();
-        assert!(Judge::of_queue(dir.path(), true).now() < ahead);
+        assert_eq!(judged(&next, in_1970(), (20, 90), None), "valid");
+        // What was kept, true or not, ends nothing.
+        assert_eq!(judged(&next, in_1970(), (0, 30), None), "valid");
+        assert_eq!(judged(&next, at(day(1)), (0, 30), None), "valid");
+        for torn in ["2125-", ""] {
+            fs::write(&file, torn).unwrap();
+            let next = Judge::of_queue(dir.path(), true);
+            assert_eq!(judged(&next, in_1970(), (20, 90), None), "not begun");
+        }
     }
 }

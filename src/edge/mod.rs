@@ -7,6 +7,7 @@
 pub mod cause;
 pub mod certificate;
 pub mod clock;
+pub mod compare;
 pub mod config_file;
 pub mod dial;
 pub mod doubt;
@@ -26,6 +27,7 @@ pub mod secret;
 pub mod signal;
 pub mod step;
 pub mod tls;
+pub mod told;
 pub mod verdicts;
 pub mod zone;
 
@@ -40,20 +42,24 @@ use crate::record::{Answer, Credential, NetTrouble};
 use crate::time::{Clocks, Mono, Stamp};
 
 pub use real::{Real, SetupError};
+pub use told::Stamping;
 
 /// The world outside: time, the two services, and the people who send signals.
 pub trait Edge {
     /// The clock of all schedules. Never runs backwards, and counts the time a box is suspended.
     fn mono(&mut self) -> Mono;
 
-    /// Calendar time: the newest `Date` of the sink, else of a tenant, plus what has passed
-    /// since; before the first answer the local clock, or the build's date if that is later. Only
-    /// ever a hint (keeps P8).
+    /// Calendar time for windows and for people: the newest `Date` of the sink, else of a tenant, plus
+    /// what has passed since; before the first answer the local clock, or the build's date if that is
+    /// later. Only ever a hint; what judges the age of an entry is `stamping` (keeps P8).
     fn wall(&mut self) -> Stamp;
 
     /// Whether a service told the time since the start. Until then `wall` is the box's own clock,
     /// which may stand where the box was switched off.
     fn wall_is_told(&mut self) -> bool;
+
+    /// What judges the age of what is sent now.
+    fn stamping(&mut self) -> Stamping;
 
     /// What this machine and Coralogix tell of the present, each where it can be right.
     fn clocks(&mut self) -> Clocks;

@@ -23,6 +23,7 @@ use super::doubt::{self, Finding};
 use super::proxy::{self, BadProxy, ProxyEnvironment};
 use super::secret::plain;
 use super::tls::{CutShort, Tls};
+use crate::answer;
 use crate::config::Network;
 use crate::limits::{
     CLOCK_DOUBT_MINUTES, CONNECTION_BUFFER_BYTES, DATE_ANSWER_BYTES_MAX,
@@ -181,13 +182,13 @@ impl Peer {
                 date.map(|date| date + now.since(at))
             }
             _ => {
-                let date = self.date_at(valid_at);
+                let date = self.date_over(self.tls.at(valid_at));
                 *lock(&self.doubted) = Some((now, date));
                 date
             }
         };
         let host = self.base.split_once("://").map_or(self.base.as_str(), |(_, host)| host);
-        let finding = doubt::find(host, flaw, life, date, self.tls.judge().now());
+        let finding = doubt::find(host, flaw, life, date);
         let what = text.rsplit_once(". ").map_or(text.as_str(), |(what, _)| what);
         let what = match finding.cause {
             // What a person has to know first stands first.
@@ -199,11 +200,16 @@ impl Peer {
         NetTrouble::Tls(text)
     }
 
-    /// What the server's clock says, asked over a connection that is verified as always but at
-    /// another time. No secret goes over it, and it is closed with this function.
-    fn date_at(&self, time: Stamp) -> Option<Stamp> {
+    /// What the server's clock says.
+    pub fn date(&self) -> Option<Stamp> {
+        self.date_over(self.tls.for_a_peer())
+    }
+
+    /// What the server's clock says, asked over a connection of its own, which may be judged at another
+    /// time than real ones. No secret goes over it, and it is closed with this function.
+    fn date_over(&self, tls: Tls) -> Option<Stamp> {
         let (config, stop) = (self.agent.config().clone(), self.wire.stop_flag());
-        let peer = Peer::over(config, &self.base, self.tls.at(time), self.proxied.clone(), stop);
+        let peer = Peer::over(config, &self.base, tls, self.proxied.clone(), stop);
         peer.wire.begin(Duration::ZERO);
         let request = Request {
             path: "/",
@@ -212,16 +218,14 @@ impl Peer {
             answer_bytes_max: DATE_ANSWER_BYTES_MAX,
             grace: Duration::ZERO,
         };
-        Stamp::parse_http_date(&peer.once(&request).ok()?.date?)
+        answer::date(&peer.once(&request).ok()?)
     }
 
     /// Lets the `Date` of an answer count for what certificates are judged at, if it came over a
     /// verified connection.
     pub fn vouch(&self, source: Source, answer: &Answer) {
-        let date = answer.date.as_deref().and_then(Stamp::parse_http_date);
-        let life = self.tls.last_shown().and_then(|shown| shown.life);
-        if let (true, Some(date), Some(life)) = (self.base.starts_with("https://"), date, life) {
-            self.tls.judge().hear(source, date, life, mono());
+        if let (true, Some(date)) = (self.base.starts_with("https://"), answer::date(answer)) {
+            self.tls.hear(source, date);
         }
     }
 

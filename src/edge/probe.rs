@@ -11,18 +11,20 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::cause::Cause;
-use super::clock::{self, BUILT_AT, mono};
+use super::clock::{self, mono};
+use super::compare::{self, Service};
 use super::net::{Peer, Post, Request, hidden};
 use super::real::{Door, SINGLES_PATH, ask};
 use super::step::{Name, Outcome, Step, what_and_remedy};
 use super::{Ask, certificate, verdicts};
+use crate::answer;
 use crate::config::Integration;
 use crate::limits::{PROBE_BACK_HOURS, SINK_ANSWER_BYTES_MAX};
 use crate::record::{Answer, Kind, NetTrouble};
 use crate::s1::request::{Query, SYSTEM_INFO_PATH, page_path};
 use crate::s1::token::{details_end, jwt_end};
 use crate::secret::Secret;
-use crate::time::{Mono, Span, Stamp};
+use crate::time::{BUILT_AT, Mono, Span, Stamp};
 
 /// Where steps are told.
 pub type Tell<'a> = &'a mut dyn FnMut(Step);
@@ -52,8 +54,16 @@ pub fn secret(door: &mut Door, tell: Tell) -> Option<Secret> {
     result.ok()
 }
 
-/// Every step to a tenant.
-pub fn tenant(door: &mut Door, integration: &Integration, tell: Tell) {
+/// A clock that decides which of two others is wrong, asked for only then.
+pub type Third<'a> = &'a mut dyn FnMut() -> Option<Stamp>;
+
+/// Every step to a tenant. Returns the time it told.
+pub fn tenant(
+    door: &mut Door,
+    integration: &Integration,
+    third: Third,
+    tell: Tell,
+) -> Option<Stamp> {
     let token = secret(door, tell);
     let begun = mono();
     let result = door.peer.exchange(&Request {
@@ -64,6 +74,14 @@ pub fn tenant(door: &mut Door, integration: &Integration, tell: Tell) {
         grace: Duration::ZERO,
     });
     let ready = network(&door.peer, begun, &result, "tenant", tell);
+    let service = Service::Tenant(&integration.name);
+    let is_right = clock_step(service, &result, third, tell);
+    let date = result.as_ref().ok().and_then(answer::date);
+    let local = clock::local();
+    match date.filter(|_| is_right) {
+        Some(date) => compare::start(integration, ("SentinelOne's clock", date)).map(&mut *tell),
+        None => compare::start_by_local(integration, local).map(&mut *tell),
+    };
     let outcome = match (&result, &token) {
         (Ok(answer), Some(_)) => verdicts::info(answer, &integration.tenant, &door.keeper.origin()),
         (Err(_), _) => Outcome::Skipped(NETWORK_FAILED),
@@ -85,15 +103,16 @@ pub fn tenant(door: &mut Door, integration: &Integration, tell: Tell) {
     }
     match (accepted, token) {
         (true, Some(token)) => {
-            let now = result.as_ref().ok().and_then(verdicts::told);
-            token_end(door, &token, now.unwrap_or_else(clock::local), tell);
+            let now = date.filter(|_| is_right);
+            token_end(door, &token, now.unwrap_or(local), tell);
         }
         _ => tell(Step::skipped(Name::TokenEnd, why_not)),
     }
+    date
 }
 
 /// Every step to Coralogix.
-pub fn team(door: &mut Door, tell: Tell) {
+pub fn team(door: &mut Door, third: Third, tell: Tell) {
     let key = secret(door, tell);
     let begun = mono();
     let nothing = empty_batch();
@@ -105,6 +124,7 @@ pub fn team(door: &mut Door, tell: Tell) {
         grace: Duration::ZERO,
     });
     let ready = network(&door.peer, begun, &result, "Coralogix domain", tell);
+    clock_step(Service::Sink, &result, third, tell);
     let Ok(answer) = &result else {
         tell(Step::skipped(Name::Domain, NETWORK_FAILED));
         return tell(Step::skipped(Name::Key, NETWORK_FAILED));
@@ -128,7 +148,7 @@ fn empty_batch() -> Vec<u8> {
     gzip.finish().expect("writing to memory does not fail")
 }
 
-/// The steps up to an answer: name, TCP, proxy, TLS, answer, clock. Returns when they were done.
+/// The steps up to an answer: name, TCP, proxy, TLS, answer. Returns when they were done.
 fn network(
     peer: &Peer,
     begun: Mono,
@@ -173,11 +193,23 @@ fn network(
             (None, None) => tell(Step::skipped(name, NETWORK_FAILED)),
         }
     }
-    tell(match result {
-        Ok(answer) => Step::at_once(Name::Clock, verdicts::compare_clocks(answer)),
-        Err(_) => Step::skipped(Name::Clock, NETWORK_FAILED),
-    });
     last
+}
+
+/// How the clocks stand to each other. Returns whether the service's may be gone by.
+fn clock_step(
+    service: Service,
+    result: &Result<Answer, NetTrouble>,
+    third: Third,
+    tell: Tell,
+) -> bool {
+    let outcome = match result {
+        Ok(answer) => compare::clocks(service, answer, clock::local(), third),
+        Err(_) => Outcome::Skipped(NETWORK_FAILED),
+    };
+    let is_right = matches!(outcome, Outcome::Passed(_) | Outcome::Noted(_));
+    tell(Step::at_once(Name::Clock, outcome));
+    is_right
 }
 
 fn answered(result: &Result<Answer, NetTrouble>) -> String {
@@ -201,7 +233,7 @@ pub fn own_clock() -> Option<Outcome> {
             Cause::ClockBeforeBuild,
             format!(
                 "this machine's clock says {}, which is before this program was made; certificates \
-                 are judged at {} or at the last time that a service told",
+                 are judged at {}, and taken as begun by the latest time that a service told",
                 ours.to_the_second(),
                 verdicts::day(BUILT_AT)
             ),

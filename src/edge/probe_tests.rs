@@ -13,6 +13,10 @@ use super::real::Doors;
 use super::step::{Outcome, Step};
 use crate::config::{Config, SecretSource};
 use crate::secret::Secret;
+use crate::time::Stamp;
+
+/// Both services agree on it, so it is this machine's clock that is off.
+const DATE: &str = "Sat, 06 Nov 2094 08:49:37 GMT";
 
 /// What a small SentinelOne and Coralogix answer, by the beginning of the request line.
 type Table = &'static [(&'static str, &'static str, &'static str)];
@@ -38,7 +42,7 @@ fn service(tables: [Table; 2]) -> impl Fn(&mut dyn Wired, usize) + Send + Sync +
                 .clone()
                 .find(|(line, ..)| request.head.starts_with(line))
                 .map_or(("404 Not Found", "no such place"), |(_, status, body)| (*status, *body));
-            answer(wire, status, "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", body.as_bytes());
+            answer(wire, status, &format!("Date: {DATE}\r\n"), body.as_bytes());
         }
     }
 }
@@ -57,13 +61,15 @@ fn doors(config: &Config) -> Doors {
 fn tenant(config: &Config) -> Vec<Step> {
     let mut steps = Vec::new();
     let door = &mut doors(config).tenants[0];
-    probe::tenant(door, &config.integrations[0], &mut |step| steps.push(step));
+    let tell = &mut |step| steps.push(step);
+    probe::tenant(door, &config.integrations[0], &mut || Stamp::parse_http_date(DATE), tell);
     steps
 }
 
 fn team(config: &Config) -> Vec<Step> {
     let mut steps = Vec::new();
-    probe::team(&mut doors(config).sink, &mut |step| steps.push(step));
+    let tell = &mut |step| steps.push(step);
+    probe::team(&mut doors(config).sink, &mut || Stamp::parse_http_date(DATE), tell);
     steps
 }
 
@@ -122,7 +128,7 @@ fn a_good_way_passes_every_step_and_says_who_signed() {
         "secret+ DNS+ TCP+ TLS+ answer+ clock! token+ threats+ activities+ token's end+"
     );
     assert_eq!(passed(&steps, "TLS"), "TLS 1.3, signed by Test CA, valid until 2090-01-01");
-    assert!(passed(&steps, "clock").contains("ahead of the service's"), "{steps:?}");
+    assert!(passed(&steps, "clock").contains("behind the service's"), "{steps:?}");
     assert_eq!(passed(&steps, "token"), "accepted, console Quebec SP1");
     assert!(passed(&steps, "threats").contains("Endpoint Threats: View"));
     assert!(passed(&steps, "token's end").starts_with("it ends on 2124-11-01, in "));
@@ -221,8 +227,8 @@ fn a_refused_certificate_fails_at_tls_with_its_remedy() {
             "by CN=Inspecting Firewall CA",
         ),
         (theirs.server("localhost", 2090), "Inspecting Firewall CA", "network.ca_file"),
-        // The server's own clock stands in 1994.
-        (ours.server("localhost", 2001), "ended at 2001-01-01", "Set this machine's clock"),
+        // The server's own clock stands in 2094.
+        (ours.server("localhost", 2001), "ended at 2001-01-01", "a certificate that is valid"),
     ] {
         let server = Server::start(Some(tls), service([GOOD, &[]]));
         let (_dir, config) = trusting(&ours, server.port);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::clock::{self, Clock, Source, Verdict};
+use super::clock::{self, Moment, Source, Verdict};
 use super::judge::Judge;
 use super::keeper::Keeper;
 use super::net::{Peer, Post, Request, hidden};
@@ -19,6 +19,7 @@ use super::proxy::{BadProxy, ProxyEnvironment};
 use super::secret::plain;
 use super::signal::Inbox;
 use super::tls::Tls;
+use super::told::{Stamping, Told};
 use super::zone::Zone;
 use super::{Ask, Credential, Edge, Signals, Woke, host};
 use crate::config::{Config, Integration};
@@ -119,7 +120,7 @@ fn bad_ca(path: &Path, why: String) -> SetupError {
 #[derive(Debug)]
 pub struct Real {
     doors: Doors,
-    clock: Clock,
+    told: Told,
     judge: Arc<Judge>,
     zone: Zone,
     inbox: Inbox,
@@ -131,37 +132,44 @@ impl Real {
         let inbox = Inbox::open().map_err(|error| SetupError::Signals(plain(&error)))?;
         let judge = Arc::new(Judge::of_queue(&config.queue.dir, true));
         let doors = Doors::new(config, &ProxyEnvironment::read(), &inbox.stop_flag(), &judge)?;
-        Ok(Real { doors, clock: Clock::default(), judge, zone: zone(config), inbox })
+        Ok(Real { doors, told: Told::default(), judge, zone: zone(config), inbox })
     }
 
     /// Takes a new config. On an error the old one stays in force.
     pub fn reconfigure(&mut self, config: &Config) -> Result<(), SetupError> {
         let stop = self.inbox.stop_flag();
-        self.doors = Doors::new(config, &ProxyEnvironment::read(), &stop, &self.judge)?;
+        let doors = Doors::new(config, &ProxyEnvironment::read(), &stop, &self.judge)?;
+        if doors.sink.peer.base() != self.doors.sink.peer.base() {
+            self.told.forget_sink();
+        }
+        self.doors = doors;
         self.zone = zone(config);
         Ok(())
     }
 
     /// How this machine's clock stands to the services'.
     pub fn clock_verdict(&self) -> Verdict {
-        self.clock.verdict(clock::mono())
+        self.told.verdict(Moment::now())
     }
 
     /// Takes what an exchange tells of the time.
-    fn hear(&mut self, source: Source, tenant: usize, result: &Result<Answer, NetTrouble>) {
-        let now = clock::mono();
+    fn hear(&mut self, source: Source, result: &Result<Answer, NetTrouble>) {
+        let now = Moment::now();
         let peer = match source {
-            Source::Tenant => &self.doors.tenants[tenant].peer,
+            Source::Tenant(tenant) => &self.doors.tenants[tenant].peer,
             Source::Sink => &self.doors.sink.peer,
         };
         match result {
             Ok(answer) => {
-                self.clock.note(source, answer.date.as_deref(), now);
+                self.told.hear(source, answer, now);
                 peer.vouch(source, answer);
             }
             Err(_) => {
+                if source == Source::Sink {
+                    self.told.sink_failed();
+                }
                 if let Some(date) = peer.finding().and_then(|finding| finding.date) {
-                    self.clock.doubt(date, now);
+                    self.told.doubt(date, now.mono);
                 }
             }
         }
@@ -203,19 +211,23 @@ impl Edge for Real {
     }
 
     fn wall(&mut self) -> Stamp {
-        self.clock.wall(clock::mono())
+        self.told.wall(Moment::now())
     }
 
     fn wall_is_told(&mut self) -> bool {
-        self.clock.is_told()
+        self.told.is_told()
+    }
+
+    fn stamping(&mut self) -> Stamping {
+        self.told.stamping(Moment::now())
     }
 
     fn clocks(&mut self) -> Clocks {
-        self.clock.witnesses(clock::mono())
+        self.told.witnesses(Moment::now())
     }
 
     fn second_of_day(&mut self) -> u32 {
-        self.zone.second_of_day(self.clock.wall(clock::mono()))
+        self.zone.second_of_day(self.told.wall(Moment::now()))
     }
 
     fn received_bytes(&mut self) -> u64 {
@@ -225,13 +237,13 @@ impl Edge for Real {
 
     fn ask(&mut self, tenant: usize, request: &Ask) -> Result<Answer, NetTrouble> {
         let result = ask(&mut self.doors.tenants[tenant], request);
-        self.hear(Source::Tenant, tenant, &result);
+        self.hear(Source::Tenant(tenant), &result);
         result
     }
 
     fn deliver(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble> {
         let result = deliver(&mut self.doors.sink, gzip);
-        self.hear(Source::Sink, 0, &result);
+        self.hear(Source::Sink, &result);
         result
     }
 
@@ -334,7 +346,7 @@ mod tests {
         let stop = inbox.stop_flag();
         let judge = Arc::default();
         let doors = Doors::new(config, &ProxyEnvironment::default(), &stop, &judge).unwrap();
-        Real { doors, clock: Clock::default(), judge, zone: Zone::utc(), inbox }
+        Real { doors, told: Told::default(), judge, zone: Zone::utc(), inbox }
     }
 
     fn recording(status: &'static str) -> (Server, mpsc::Receiver<Received>) {

@@ -1,12 +1,12 @@
 //! TLS over any transport: which roots are trusted, how a refusal is told, and the transport.
 //!
-//! Promises: always verified, with the built-in roots and those of `network.ca_file`, at the time
+//! Promises: always verified, with the built-in roots and those of `network.ca_file`, at the times
 //! of `judge`; a refusal arrives with its flaw, reason and remedy; a connection cut without a proper
 //! end is an error (keeps P1). Never: a way to switch verification off.
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -24,7 +24,8 @@ use ureq::unversioned::transport::{
 };
 
 use super::certificate::{self, Life, Summary};
-use super::judge::{Fixed, Judge};
+use super::clock::{Anchor, Moment, Source, mono};
+use super::judge::{Fixed, Judge, Shown, unix};
 use crate::limits::CONNECTION_BUFFER_BYTES;
 use crate::time::Stamp;
 
@@ -61,27 +62,32 @@ impl Tls {
         }
         let verifier =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), crypto()).build();
-        Tls::with(verifier.map_err(|error| error.to_string())?, judge, judge.clone())
+        Tls::with(verifier.map_err(|error| error.to_string())?, judge, None)
     }
 
     /// The same trust for another peer, with a memory of its own of what was shown.
     pub fn for_a_peer(&self) -> Tls {
-        Tls::with(self.witness.inner.clone(), &self.judge, self.judge.clone())
+        Tls::with(self.witness.inner.clone(), &self.judge, None)
             .expect("it was possible with the same parts")
     }
 
     /// The same trust at another time: for asking a server what time it has, never for a secret.
     pub fn at(&self, time: Stamp) -> Tls {
-        Tls::with(self.witness.inner.clone(), &self.judge, Arc::new(Fixed(time)))
+        Tls::with(self.witness.inner.clone(), &self.judge, Some(time))
             .expect("it was possible with the same parts")
     }
 
     fn with(
         inner: Arc<WebPkiServerVerifier>,
         judge: &Arc<Judge>,
-        time: Arc<dyn TimeProvider>,
+        fixed: Option<Stamp>,
     ) -> Result<Tls, String> {
-        let witness = Arc::new(Witness { inner, shown: Mutex::default() });
+        let (time, by): (Arc<dyn TimeProvider>, _) = match fixed {
+            Some(time) => (Arc::new(Fixed(time)), None),
+            None => (judge.clone(), Some(judge.clone())),
+        };
+        let witness =
+            Arc::new(Witness { inner, judge: by, shown: Mutex::default(), own: Mutex::default() });
         let mut config = ClientConfig::builder_with_details(crypto(), time)
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
@@ -94,13 +100,20 @@ impl Tls {
         Ok(Tls { config: Arc::new(config), witness, judge: judge.clone() })
     }
 
-    pub fn judge(&self) -> &Judge {
-        &self.judge
+    /// Lets what the server told of the time count for what certificates are judged at. The certificate
+    /// that the last handshake was shown vouches for it.
+    pub fn hear(&self, source: Source, date: Stamp) {
+        let Some(life) = self.last_shown().and_then(|shown| shown.life) else { return };
+        let now = mono();
+        if life.holds(date) {
+            *lock(&self.witness.own) = Some(Anchor { date, at: now });
+        }
+        self.judge.hear(source, date, life, now);
     }
 
     /// The certificate that the last handshake was shown, whether it was trusted or not.
     pub fn last_shown(&self) -> Option<Summary> {
-        self.witness.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.witness.shown).clone()
     }
 
     /// Makes a TLS connection over `sock`, whose time limit is set. The error is for people.
@@ -205,17 +218,26 @@ fn add_pem(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Passes every question on to rustls' own verifier and remembers which certificate was shown,
-/// so that a refusal can name who signed it: on networks that open TLS, that is the answer.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Passes every question on to rustls' own verifier, at the times that the judge says, and remembers
+/// which certificate was shown, so that a refusal can name who signed it: on networks that open TLS,
+/// that is the answer.
 #[derive(Debug)]
 struct Witness {
     inner: Arc<WebPkiServerVerifier>,
+    /// `None`: the time of the configuration decides.
+    judge: Option<Arc<Judge>>,
     shown: Mutex<Option<Summary>>,
+    /// What this server told of the time.
+    own: Mutex<Option<Anchor>>,
 }
 
 impl Witness {
     fn note(&self, shown: Option<Summary>) {
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+        *lock(&self.shown) = shown;
     }
 }
 
@@ -228,8 +250,20 @@ impl ServerCertVerifier for Witness {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.note(certificate::summary(end_entity));
-        self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        let summary = certificate::summary(end_entity);
+        let life = summary.as_ref().and_then(|summary| summary.life);
+        self.note(summary);
+        let inner = |now| {
+            let (host, staple) = (server_name, ocsp_response);
+            self.inner.verify_server_cert(end_entity, intermediates, host, staple, now)
+        };
+        match &self.judge {
+            None => inner(now),
+            Some(judge) => {
+                let shown = Shown { life, own: *lock(&self.own) };
+                judge.verdict(shown, Moment::now(), |time| inner(unix(time)))
+            }
+        }
     }
 
     fn verify_tls12_signature(

@@ -3,7 +3,6 @@
 //! Promises: an answer that was not foreseen never passes. Never: IO.
 
 use super::cause::Cause;
-use super::clock::{self, Verdict};
 use super::dial::Steps;
 use super::real::SINGLES_PATH;
 use super::step::{Outcome, what_and_remedy};
@@ -57,31 +56,6 @@ pub fn no_answer(trouble: &NetTrouble, steps: &Steps, host: &str, setting: &str)
         }
     };
     Outcome::failed(cause, text, remedy)
-}
-
-/// The clocks need not agree: the collector goes by the services' clocks (P8). But a person
-/// should know.
-pub fn compare_clocks(answer: &Answer) -> Outcome {
-    let Some(theirs) = told(answer) else {
-        return Outcome::Skipped("the answer has no Date");
-    };
-    let (by, way) = match Verdict::of(clock::local(), theirs) {
-        Verdict::Ahead(span) => (span, "ahead of"),
-        Verdict::Behind(span) => (span, "behind"),
-        _ => {
-            return Outcome::Passed("this machine's clock agrees with the service's".to_owned());
-        }
-    };
-    Outcome::noted(
-        Cause::ClockOff,
-        format!("this machine's clock is {by} {way} the service's"),
-        "Set the clock (NTP). Records keep their own times, but certificates are judged by it",
-    )
-}
-
-/// The time a service told.
-pub fn told(answer: &Answer) -> Option<Stamp> {
-    answer.date.as_deref().and_then(Stamp::parse_http_date)
 }
 
 /// What a tenant said to the question whether the token is alive.

@@ -112,4 +112,16 @@ super::codes! {
     CHECK_UNKNOWN_ANSWER Error 537
         "The answer says nothing known."
         "Try again; then ask the service, with the answer in the text.";
+    CHECK_SERVICE_CLOCK_OFF Error 548
+        "The service's clock is more than ten minutes off this machine's and the other service's."
+        "Have whoever runs the console set its clock (NTP); a proxy or relay in between that makes a `Date` of its own is another cause.";
+    CHECK_CLOCKS_DIFFER Error 549
+        "The service's clock and this machine's differ by an hour or more, and no third clock could be asked."
+        "Set this machine's clock if it is the wrong one (NTP); else have the service's set.";
+    CHECK_DATE_IMPOSSIBLE Error 550
+        "The service tells a time from before this program was made, so its clock is wrong. It is not gone by."
+        "Have whoever runs the console set its clock (NTP); a proxy or relay in between that makes a `Date` of its own is another cause.";
+    CHECK_START_IN_FUTURE Error 551
+        "`integration.start` lies ahead of the present, so nothing from before then would be collected."
+        "Write a start that has been, such as \"24h\", or a time with the right year.";
 }

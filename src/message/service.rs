@@ -97,4 +97,7 @@ super::codes! {
     GAP_POSITION Warn 148
         "A stream stood ahead of SentinelOne's clock and was set back. What was created before the time that is named may not have been collected."
         "Look in the console for the time before; `start` reaches further back under a new integration name.";
+    SINK_TELLS_NO_TIME Warn 150
+        "Coralogix' answers have no Date, or an impossible one, so it is not known how old a record looks there. Records go without `timestamp` and are dated by their arrival; their own times stay in their text."
+        "Look for a proxy or relay in between that takes the Date off its answers, and have it pass it on. Nothing is lost meanwhile.";
 }

@@ -109,4 +109,7 @@ super::codes! {
     CREDENTIALS_UNSET Warn 336
         "The config names $CREDENTIALS_DIRECTORY, which only systemd sets; the service's own directory is taken instead."
         "Nothing is to be done where `check` or `status` is called by hand; elsewhere write an absolute path.";
+    START_IN_FUTURE Warn 340
+        "`integration.start` lies ahead of this machine's clock: most often a typing error in the year. Nothing from before then would be collected."
+        "Write a start that has been, such as \"24h\"; if the start is right, set this machine's clock (NTP).";
 }

@@ -38,8 +38,24 @@ pub struct Changes {
     sink: Told,
     caught_up: Vec<bool>,
     reconciled: Vec<reconciled::Told>,
-    /// For each tenant the threshold of its token's end that was told last.
-    token_days: Vec<Option<u64>>,
+    tokens: Vec<TokenTold>,
+}
+
+/// What was told of the end of one tenant's token.
+#[derive(Clone, Debug, Default)]
+struct TokenTold {
+    end: Option<Stamp>,
+    /// The threshold, and when.
+    told: Option<(u64, Mono)>,
+    /// Since when less is to be feared than was told.
+    better_since: Option<Mono>,
+}
+
+/// The time of SentinelOne and the clock of schedules.
+#[derive(Clone, Copy)]
+struct Times {
+    source: Option<Stamp>,
+    mono: Mono,
 }
 
 /// What was last told of one lane, and until when it is better to be silent.
@@ -66,7 +82,7 @@ impl Changes {
             sink: told,
             caught_up: vec![false; names.streams.len()],
             reconciled: vec![reconciled::Told::default(); names.streams.len()],
-            token_days: vec![None; names.tenants.len()],
+            tokens: vec![TokenTold::default(); names.tenants.len()],
             names,
         }
     }
@@ -77,7 +93,8 @@ impl Changes {
         for (at, tenant) in view.tenants.iter().enumerate() {
             let name = format!("SentinelOne {}", self.names.tenants[at]);
             lines.extend(self.tenants[at].tell(&name, &tenant.lane, now));
-            lines.extend(self.token_end(at, tenant.token_end, tenant.source_now));
+            let times = Times { source: tenant.source_now, mono: now };
+            lines.extend(self.token_end(at, tenant.token_end, times));
         }
         for (at, stream) in view.streams.iter().enumerate() {
             // What its tenant or the queue suffers from is told there, once.
@@ -100,16 +117,13 @@ impl Changes {
         lines
     }
 
-    fn token_end(&mut self, tenant: usize, end: Option<Stamp>, now: Option<Stamp>) -> Option<Line> {
-        let (end, now) = (end?, now?);
-        let left = end.since(now);
+    fn token_end(&mut self, tenant: usize, end: Option<Stamp>, now: Times) -> Option<Line> {
+        let (end, source_now) = (end?, now.source?);
+        let left = end.since(source_now);
         let days = left.as_ms().div_ceil(86_400_000);
-        let threshold = TOKEN_END_DAYS.into_iter().filter(|threshold| days <= *threshold).min();
-        if threshold.is_none() || self.token_days[tenant] == threshold {
-            self.token_days[tenant] = threshold;
+        if !self.tokens[tenant].is_news(end, days, now.mono) {
             return None;
         }
-        self.token_days[tenant] = threshold;
         let code = token_end_code(days)?;
         let name = &self.names.tenants[tenant];
         Some((
@@ -120,6 +134,36 @@ impl Changes {
                 end.to_the_second()
             ),
         ))
+    }
+}
+
+impl TokenTold {
+    /// Whether so many days left are to be told: each threshold once, whatever the time does that
+    /// SentinelOne tells. One that is told by mistake is forgotten after an hour of better news.
+    fn is_news(&mut self, end: Stamp, days: u64, now: Mono) -> bool {
+        let threshold = TOKEN_END_DAYS.into_iter().filter(|threshold| days <= *threshold).min();
+        if self.end != Some(end) {
+            *self = TokenTold { end: Some(end), ..TokenTold::default() };
+        }
+        let is_better = match (self.told, threshold) {
+            (Some((told, _)), Some(threshold)) => threshold > told,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        let better_since = *self.better_since.get_or_insert(now);
+        if !is_better {
+            self.better_since = None;
+        } else if now.since(better_since) > QUIET_MAX {
+            self.told = threshold.map(|threshold| (threshold, now));
+            return false;
+        }
+        let Some(threshold) = threshold else { return false };
+        let is_quiet = self.told.is_some_and(|(_, at)| now.since(at) < QUIET_MAX);
+        let is_worse = self.told.is_none_or(|(told, _)| threshold < told);
+        if is_worse && !is_quiet {
+            self.told = Some((threshold, now));
+        }
+        is_worse && !is_quiet
     }
 }
 
@@ -188,6 +232,36 @@ mod tests {
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert_eq!(lines[0].0, message::BUSY);
         assert_eq!(lines[1], (message::WORKS_AGAIN, "Coralogix: works again".into()));
+    }
+
+    #[test]
+    fn each_threshold_of_a_tokens_end_is_told_once() {
+        let (mut told, end) = (TokenTold::default(), Stamp::from_seconds(1_900_000_000));
+        let at = |day: u64| Mono(day * 86_400_000);
+        let days: Vec<u64> = (0..60)
+            .filter(|day| told.is_news(end, 60 - day, at(*day)))
+            .map(|day| 60 - day)
+            .collect();
+        assert_eq!(days, TOKEN_END_DAYS);
+        // A new token has thresholds of its own.
+        assert!(told.is_news(end + Span::hours(1), 29, at(60)));
+    }
+
+    #[test]
+    fn a_source_whose_time_jumps_cannot_fill_the_log_with_a_tokens_end() {
+        let (mut told, end) = (TokenTold::default(), Stamp::from_seconds(1_900_000_000));
+        let mut lines = 0;
+        for second in 0..86_400 {
+            let days = [90, 0, 10, 400][second as usize % 4];
+            lines += u32::from(told.is_news(end, days, Mono(second * 1_000)));
+        }
+        assert!((1..=24).contains(&lines), "{lines} lines in a day");
+        // What was told by mistake does not hide what is true later.
+        let later = |hours: u64| Mono((24 + hours) * 3_600_000);
+        for hours in 0..24 {
+            assert!(!told.is_news(end, 40, later(hours)));
+        }
+        assert!(told.is_news(end, 30, later(24)));
     }
 
     #[test]

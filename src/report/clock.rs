@@ -40,21 +40,23 @@ impl Told {
             return None;
         }
         (self.off, self.at) = (verdict.is_off(), Some(now));
-        let advice = "Records keep their own times and nothing is lost; certificates are judged by \
-                      it, so set it (NTP)";
+        let advice = "Records keep their own times; certificates are judged by it, so set it (NTP). If \
+                      it is right, a service's is not: `s1-coralogix check` compares them";
         Some(match verdict {
-            Verdict::Ahead(span) => {
-                (message::CLOCK_OFF, format!("This machine's clock is {span} ahead. {advice}"))
-            }
-            Verdict::Behind(span) => {
-                (message::CLOCK_OFF, format!("This machine's clock is {span} behind. {advice}"))
-            }
+            Verdict::Ahead(span) => (
+                message::CLOCK_OFF,
+                format!("This machine's clock is {span} ahead of the services'. {advice}"),
+            ),
+            Verdict::Behind(span) => (
+                message::CLOCK_OFF,
+                format!("This machine's clock is {span} behind the services'. {advice}"),
+            ),
             Verdict::BeforeBuild => (
                 message::CLOCK_BEFORE_BUILD,
                 format!(
                     "This machine's clock is before the date of this program, so it is wrong. Until \
-                     it is set, certificates are judged at the program's date or the last time a \
-                     service told. {advice}"
+                     it is set, certificates are judged at the program's date, and taken as begun by \
+                     the latest time a service told. {advice}"
                 ),
             ),
             Verdict::Right | Verdict::Unknown => {

@@ -14,10 +14,11 @@ mod hand;
 mod note;
 mod reconcile;
 
+use crate::answer::date;
 use crate::coralogix::entry::Labels;
 use crate::coralogix::{body, verdict};
 use crate::core::{Action, Event, Fetch, Keep, PageFacts, SetBack, StoreTrouble, Tick, World};
-use crate::edge::{Ask, Edge};
+use crate::edge::{Ask, Edge, Stamping};
 use crate::frame::Piece;
 use crate::limits;
 use crate::message::{self, tell};
@@ -71,6 +72,8 @@ pub struct Worker<E: Edge, D: Disk, O: Opener> {
     counters: Counters,
     /// Coralogix's first remark was told; the core counts them all.
     remark_told: bool,
+    /// So was that Coralogix tells no time.
+    no_time_told: bool,
     /// Set by SIGHUP until someone looks.
     reload: bool,
     /// When this process has settled; `MAX` once that is noted.
@@ -93,6 +96,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             refused: None,
             counters,
             remark_told: false,
+            no_time_told: false,
             reload: false,
             settles: None,
             delivery: Windows::default(),
@@ -332,7 +336,12 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             frame: frame.clone(),
         };
         let pieces: Vec<Piece> = frames.iter().map(whole).collect();
-        let now = if self.edge.wall_is_told() { self.edge.wall() } else { Stamp::MIN };
+        let now = match self.edge.stamping() {
+            Stamping::By(now) | Stamping::Agreed(now) => now,
+            Stamping::Never => self.without_times(),
+            // From the queue one record can go alone and bring the time.
+            Stamping::Unknown => return Event::PageSent(None),
+        };
         let body = body::assemble(&pieces, now).expect("frames just packed are whole");
         self.counters.unstamped += u64::from(body.unstamped);
         let verdict = self.deliver(&body.gzip);
@@ -341,12 +350,15 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
 
     fn send(&mut self, take: Take) -> Event {
         self.refused = None;
-        // By a clock that nobody has confirmed an old record may look new, and Coralogix would drop
-        // it with a 200. So the first goes alone and without its timestamp, and its answer brings
-        // the time (keeps P8).
-        let (take, now) = match self.edge.wall_is_told() {
-            true => (take, self.edge.wall()),
-            false => (Take { entries_max: 1, ..take }, Stamp::MIN),
+        // By any other clock than Coralogix' own an old record may look new, and Coralogix would drop it
+        // with a 200. So the first goes alone and without its timestamp, and its answer brings the time
+        // (keeps P8).
+        let (take, now) = match self.edge.stamping() {
+            Stamping::By(now) => (take, now),
+            Stamping::Never => (take, self.without_times()),
+            Stamping::Agreed(_) | Stamping::Unknown => {
+                (Take { entries_max: 1, ..take }, Stamp::MIN)
+            }
         };
         let peeked = match self.queue.peek(take) {
             Ok(Some(peeked)) => peeked,
@@ -373,6 +385,21 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             _ => {}
         }
         Event::Sent { sent: peeked.sent, verdict }
+    }
+
+    /// What entries without `timestamp` are assembled at. That they go so is told once.
+    fn without_times(&mut self) -> Stamp {
+        if !self.no_time_told {
+            self.no_time_told = true;
+            tell!(
+                SINK_TELLS_NO_TIME,
+                "Coralogix' answers have no Date, or one from before this program was made. Records \
+                 are delivered without a timestamp, so Coralogix dates them by their arrival; their own \
+                 times stay in their text. Let whatever stands between this machine and Coralogix (a \
+                 proxy or relay) pass on the Date of the answers"
+            );
+        }
+        Stamp::MIN
     }
 
     fn deliver(&mut self, gzip: &[u8]) -> SinkVerdict {
@@ -473,8 +500,4 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
             Action::Exit(_) => unreachable!("the loop ends at an exit"),
         })
     }
-}
-
-fn date(answer: &Answer) -> Option<Stamp> {
-    answer.date.as_deref().and_then(Stamp::parse_http_date)
 }

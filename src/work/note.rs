@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::coralogix::{body, entry};
 use crate::core::{Event, Mood, Note, View};
-use crate::edge::Edge;
+use crate::edge::{Edge, Stamping};
 use crate::frame::{Frame, Piece};
 use crate::message;
 use crate::pack::Packer;
@@ -63,9 +63,17 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         let (_, frames, _) = self.written(self.first_integration(), vec![word]);
         let pieces: Vec<Piece> =
             frames.into_iter().map(|frame| Piece { frame, skip: 0, take: 1 }).collect();
-        let now = if self.edge.wall_is_told() { self.edge.wall() } else { Stamp::MIN };
+        let now = self.judged_at().unwrap_or(Stamp::MIN);
         let body = body::assemble(&pieces, now).expect("a frame just packed is whole");
         Event::NoteSent(self.deliver(&body.gzip))
+    }
+
+    /// The time, where it is sure enough to date what travels.
+    fn judged_at(&mut self) -> Option<Stamp> {
+        match self.edge.stamping() {
+            Stamping::By(now) | Stamping::Agreed(now) => Some(now),
+            Stamping::Unknown | Stamping::Never => None,
+        }
     }
 
     fn first_integration(&self) -> String {
@@ -78,13 +86,13 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         integration: String,
         words: Vec<Word>,
     ) -> (StreamName, Vec<Frame>, Progress) {
+        // A clock that nobody confirmed dates nothing that travels.
+        let stamp = self.judged_at();
+        let at = stamp.unwrap_or_else(|| self.edge.wall());
         let of_it = self.streams.iter().find(|stream| stream.name.integration == integration);
         // A gap may outlive its integration in the config.
         let labels = &of_it.unwrap_or(&self.streams[0]).labels;
         let host: Value = serde_json::from_str(labels.host_json()).unwrap_or_default();
-        let at = self.edge.wall();
-        // A clock that nobody confirmed dates nothing that travels.
-        let stamp = self.edge.wall_is_told().then_some(at);
         let stream = StreamName::collector(integration);
         let mut packer = Packer::new(stream.clone());
         let mut rendered = Vec::new();

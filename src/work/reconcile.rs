@@ -1,6 +1,7 @@
 //! Comparing and listing: SentinelOne's side from its answer, the collector's from the queue.
 
-use super::{Ask, Disk, Edge, Event, NetTrouble, Opener, SourceTrouble, Worker, date};
+use super::{Ask, Disk, Edge, Event, NetTrouble, Opener, SourceTrouble, Worker};
+use crate::answer::date;
 use crate::core::{Count, Counted, List, Listed};
 use crate::limits;
 use crate::record::Answer;

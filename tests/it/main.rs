@@ -18,6 +18,7 @@ mod appliance;
 mod campaign;
 mod claims;
 mod clock;
+mod clocks_claims;
 mod commands;
 mod credentials;
 mod cursors;

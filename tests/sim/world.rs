@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 
-use s1_coralogix::edge::clock::BUILT_AT;
-use s1_coralogix::edge::{Ask, Edge, Signals, Woke};
+use s1_coralogix::edge::clock::{Moment, Source};
+use s1_coralogix::edge::told::Told;
+use s1_coralogix::edge::{Ask, Edge, Signals, Stamping, Woke};
 use s1_coralogix::prng::Prng;
 use s1_coralogix::record::{Answer, Credential, NetTrouble};
-use s1_coralogix::time::{Clocks, Mono, Span, Stamp};
+use s1_coralogix::time::{BUILT_AT, Clocks, Mono, Span, Stamp};
 
 use crate::disk;
 use crate::link::Link;
@@ -66,7 +67,7 @@ pub struct Shared {
     pub steps: u64,
     clock_error: i64,
     server_date: Option<(Stamp, u64)>,
-    sink_date: Option<(Stamp, u64)>,
+    told: Told,
     changed: Vec<(u64, Credential)>,
     pub link: Link,
     /// In a life of `--once` windows bind nobody.
@@ -104,7 +105,7 @@ impl Shared {
             steps: 0,
             clock_error,
             server_date: None,
-            sink_date: None,
+            told: Told::default(),
             changed,
             link: Link::default(),
             windows_bind: true,
@@ -123,11 +124,25 @@ impl Shared {
         Stamp(self.true_time().0 + self.clock_error * 1_000_000)
     }
 
+    fn moment(&self) -> Moment {
+        Moment { mono: self.mono(), local: self.local() }
+    }
+
+    /// What the program's own edge concludes from the time that is told.
+    fn hear(&mut self, source: Source, result: &Result<Answer, NetTrouble>) {
+        let now = self.moment();
+        match result {
+            Ok(answer) => self.told.hear(source, answer, now),
+            Err(_) if source == Source::Sink => self.told.sink_failed(),
+            Err(_) => {}
+        }
+    }
+
     pub fn boot(&mut self) {
         self.booted = self.now;
         self.boots += 1;
         self.server_date = None;
-        self.sink_date = None;
+        self.told = Told::default();
         self.link.boot();
         self.clock_error = CLOCK_ERRORS_SECONDS[self.prng.below(6) as usize];
     }
@@ -252,7 +267,6 @@ impl Shared {
             return Err(NetTrouble::Connect("simulated".into()));
         }
         self.told(date);
-        self.sink_date = self.server_date;
         if self.within(&faults.key_refused, "key refused") {
             return Ok(Self::refusal(403, None, false, date));
         }
@@ -305,13 +319,14 @@ impl Edge for SimEdge {
         self.0.borrow().server_date.is_some()
     }
 
+    fn stamping(&mut self) -> Stamping {
+        let shared = self.0.borrow();
+        shared.told.stamping(shared.moment())
+    }
+
     fn clocks(&mut self) -> Clocks {
         let shared = self.0.borrow();
-        let local = shared.local();
-        Clocks {
-            local: (local >= BUILT_AT).then_some(local),
-            sink: shared.sink_date.map(|(date, at)| date + Span(shared.now - at)),
-        }
+        shared.told.witnesses(shared.moment())
     }
 
     fn second_of_day(&mut self) -> u32 {
@@ -325,11 +340,17 @@ impl Edge for SimEdge {
 
     fn ask(&mut self, tenant: usize, ask: &Ask) -> Result<Answer, NetTrouble> {
         assert_eq!(tenant, 0);
-        self.0.borrow_mut().ask(ask)
+        let mut shared = self.0.borrow_mut();
+        let result = shared.ask(ask);
+        shared.hear(Source::Tenant(tenant), &result);
+        result
     }
 
     fn deliver(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble> {
-        self.0.borrow_mut().deliver(gzip)
+        let mut shared = self.0.borrow_mut();
+        let result = shared.deliver(gzip);
+        shared.hear(Source::Sink, &result);
+        result
     }
 
     fn sleep(&mut self, until: Mono) -> Woke {

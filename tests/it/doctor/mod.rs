@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::Value;
 
 use crate::scene::Scene;
-use crate::support::clock::{DAY, HOUR};
+use crate::support::clock::{DAY, MINUTE};
 use crate::support::data::Kind;
 use crate::support::fault::{Fault, On};
 use crate::support::ingress::Key;
@@ -254,7 +254,7 @@ fn a_warning_is_told_and_fails_only_when_strict() {
         let token = scene.tenant().rotate_token(10 * DAY);
         scene.write_token(0, &token);
     };
-    let off: Spoil = |scene| scene.tenant().set_clock_ahead(2 * HOUR);
+    let off: Spoil = |scene| scene.tenant().set_clock_ahead(7 * MINUTE);
     let exposed: Spoil = |scene| {
         let open = |name, mode| {
             std::fs::set_permissions(scene.path(name), PermissionsExt::from_mode(mode)).unwrap();

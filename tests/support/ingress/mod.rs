@@ -84,6 +84,8 @@ pub struct Knobs {
     /// Answers to encodings other than gzip.
     pub bad_encoding_status: u16,
     pub slow: Duration,
+    /// Whether answers carry a `Date`.
+    pub date: bool,
 }
 
 impl Default for Knobs {
@@ -100,6 +102,7 @@ impl Default for Knobs {
             takes_empty: true,
             bad_encoding_status: 415,
             slow: Duration::ZERO,
+            date: true,
         }
     }
 }

@@ -61,8 +61,12 @@ impl Inner {
             return act;
         }
         let outcome = self.outcome(request);
-        let mut reply = outcome.reply.with("Date", self.clock.http_date());
-        reply.wait_before = self.state.look(|state| state.knobs.slow);
+        let knobs = self.state.look(|state| state.knobs.clone());
+        let mut reply = outcome.reply;
+        if knobs.date {
+            reply = reply.with("Date", self.clock.http_date());
+        }
+        reply.wait_before = knobs.slow;
         let act = match fault {
             Some(fault) => fault.spoil(reply),
             None => reply.into(),

@@ -1,0 +1,262 @@
+//! What a wrong clock of one service may do, and what not: a `Date` is a claim.
+#![cfg(debug_assertions)]
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use crate::scene::Scene;
+use crate::support::clock::{DAY, HOUR, SECOND, iso};
+use crate::support::data::Kind;
+use crate::support::ingress::AgeRule;
+
+/// A machine's clock for test builds: a file with the seconds to add.
+const VARIABLE: &str = "S1_CORALOGIX_TEST_CLOCK";
+const DAY_SECONDS: i64 = DAY / SECOND;
+
+fn now() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
+}
+
+/// The environment of a machine whose clock is this far off.
+fn machine_off_by(scene: &Scene, seconds: i64) -> [(&'static str, String); 2] {
+    scene.write_file("shift", &seconds.to_string());
+    let file = scene.path("shift").display().to_string();
+    [(VARIABLE, file), ("LANG", "C.UTF-8".to_string())]
+}
+
+fn run_off_by(scene: &mut Scene, seconds: i64) {
+    let environment = machine_off_by(scene, seconds);
+    scene.run_with(&environment);
+}
+
+/// A tenant with a certificate for years and a clock far ahead, and a sink whose certificate ends
+/// before that.
+fn between_a_lying_tenant_and_a_short_certificate() -> Scene {
+    let scene = Scene::new();
+    let begins = now() - 10 * DAY_SECONDS;
+    let years = scene.authority.server_valid(begins, now() + 400 * DAY_SECONDS);
+    scene.tenant().server.set_tls(years);
+    let weeks = scene.authority.server_valid(begins, now() + 30 * DAY_SECONDS);
+    scene.ingress.server.set_tls(weeks);
+    scene.tenant().set_clock_ahead(100 * DAY);
+    scene.tenant().publish(Kind::Activities, 40);
+    scene
+}
+
+#[test]
+fn a_tenant_that_is_far_ahead_shuts_coralogix_out_neither_now_nor_after_a_restart() {
+    let mut scene = between_a_lying_tenant_and_a_short_certificate();
+    scene.run();
+    scene.wait_delivered(1);
+    assert!(!scene.queue_dir().join("clock").exists(), "one service's word is not kept");
+    scene.stop();
+    // What an earlier version kept of it harms nobody either.
+    scene.write_file("queue/clock", &format!("{}\n", iso((now() + 100 * DAY_SECONDS) * SECOND)));
+    scene.tenant().publish(Kind::Activities, 10);
+    scene.run();
+    scene.settle();
+    assert!(!scene.log().contains("it is judged at"), "{}", scene.log());
+    scene.stop();
+    scene.assert_nothing_lost();
+}
+
+/// The same on a box without a clock of its own, for which one claim is all it has at first.
+#[test]
+fn nor_on_a_machine_that_wakes_in_1970() {
+    let mut scene = between_a_lying_tenant_and_a_short_certificate();
+    run_off_by(&mut scene, 10 - now());
+    scene.wait_delivered(1);
+    assert!(!scene.log().contains("it is judged at"), "{}", scene.log());
+    scene.stop();
+}
+
+/// A virtual machine is paused for three days: its clocks stand still, the services' go on. The sink
+/// was away when it began, and drops what is dated too early with a 200.
+#[test]
+fn after_a_pause_of_the_machine_nothing_is_sent_with_the_time_of_before() {
+    let mut scene = Scene::with(|settings| settings.integrations[0].streams = vec!["activities"]);
+    scene.ingress.turn(|knobs| knobs.age = AgeRule::Drop);
+    scene.tenant().publish(Kind::Activities, 5);
+    scene.run();
+    scene.settle();
+    scene.ingress.server.take_away();
+    scene.tenant().publish(Kind::Activities, 550);
+    scene.wait_waiting(550);
+    scene.tenant().set_clock_ahead(3 * DAY);
+    scene.ingress.clock().set_ahead_us(3 * DAY);
+    scene.ingress.server.bring_back();
+    scene.settle();
+    assert_eq!(scene.ingress.look(|state| state.dropped), 0, "{}", scene.story());
+    scene.stop();
+    scene.assert_nothing_lost();
+}
+
+/// The same where the sink was never away: only the tenant's next answer shows the pause.
+#[test]
+fn a_pause_shows_in_the_answer_that_brings_the_records() {
+    let mut scene = Scene::with(|settings| settings.integrations[0].streams = vec!["activities"]);
+    scene.ingress.turn(|knobs| knobs.age = AgeRule::Drop);
+    scene.tenant().publish(Kind::Activities, 5);
+    scene.run();
+    scene.settle();
+    // Published before the pause, seen after it.
+    scene.tenant().server.take_away();
+    scene.tenant().publish(Kind::Activities, 300);
+    scene.tenant().set_clock_ahead(3 * DAY);
+    scene.ingress.clock().set_ahead_us(3 * DAY);
+    scene.tenant().server.bring_back();
+    scene.settle();
+    assert_eq!(scene.ingress.look(|state| state.dropped), 0, "{}", scene.story());
+    scene.stop();
+    scene.assert_nothing_lost();
+}
+
+/// A tenant two days ahead dates its records so. Until Coralogix itself has told the time nothing is
+/// dated by the tenant's.
+#[test]
+fn the_first_record_goes_alone_and_without_a_time_though_a_tenant_has_told_one() {
+    let mut scene = Scene::with(|settings| settings.integrations[0].streams = vec!["activities"]);
+    scene.ingress.turn(|knobs| knobs.age = AgeRule::Drop);
+    scene.tenant().set_clock_ahead(2 * DAY);
+    scene.tenant().publish(Kind::Activities, 60);
+    for _ in 0..2 {
+        scene.run();
+        scene.wait_delivered(60);
+        scene.stop();
+        scene.tenant().publish(Kind::Activities, 60);
+        scene.run();
+        scene.settle();
+        scene.stop();
+    }
+    assert_eq!(scene.ingress.look(|state| state.dropped), 0, "{}", scene.story());
+    let got = scene.ingress.got();
+    assert_eq!(got[0].entries, 1, "the first goes alone");
+    scene.assert_nothing_lost();
+}
+
+/// A box whose clock was saved three days ago and restored: no service has told the time yet.
+#[test]
+fn a_machine_that_is_days_behind_dates_nothing_by_its_own_clock() {
+    let mut scene = Scene::with(|settings| {
+        settings.integrations[0].streams = vec!["activities"];
+        settings.integrations[0].start = "48h".to_string();
+    });
+    scene.ingress.turn(|knobs| knobs.age = AgeRule::Drop);
+    scene.tenant().publish_between(
+        Kind::Activities,
+        30,
+        now() * SECOND - 26 * HOUR,
+        now() * SECOND - 25 * HOUR,
+        |_| {},
+    );
+    run_off_by(&mut scene, -3 * DAY_SECONDS);
+    scene.settle();
+    assert_eq!(scene.ingress.look(|state| state.dropped), 0, "{}", scene.story());
+    scene.stop();
+    scene.assert_nothing_lost();
+}
+
+#[test]
+fn where_coralogix_tells_no_time_batches_go_whole_and_it_is_said_once() {
+    let mut scene = Scene::with(|settings| settings.integrations[0].streams = vec!["activities"]);
+    scene.ingress.turn(|knobs| knobs.date = false);
+    scene.tenant().turn(|knobs| knobs.date = false);
+    scene.settings.integrations[0].start = iso(now() * SECOND - HOUR);
+    scene.write_config();
+    scene.tenant().publish(Kind::Activities, 300);
+    scene.run();
+    scene.settle();
+    scene.tenant().publish(Kind::Activities, 300);
+    scene.settle();
+    let sent = scene.ingress.requests();
+    assert!(sent <= 10, "{sent} requests for 600 records");
+    let stored = scene.ingress.stored();
+    assert!(stored.iter().all(|entry| !entry.stamped), "nothing is dated");
+    assert_eq!(scene.log().matches("S1C-W150").count(), 1, "{}", scene.log());
+    scene.stop();
+    scene.assert_exactly_once();
+}
+
+fn steps(document: &Value, step: &str) -> Vec<(String, Option<String>, String)> {
+    let mut found = vec![];
+    for section in document["sections"].as_array().unwrap() {
+        for told in section["steps"].as_array().unwrap().iter().filter(|s| s["step"] == step) {
+            let text = |key: &str| told[key].as_str().unwrap_or_default().to_string();
+            let about = section["about"].as_str().unwrap().to_string();
+            found.push((about, told["cause"].as_str().map(str::to_string), text("text")));
+        }
+    }
+    found
+}
+
+fn check(scene: &Scene, args: &[&str], off_by: i64) -> (Option<i32>, Value) {
+    let args: Vec<&str> = ["check", "--json"].iter().chain(args).copied().collect();
+    let ended = scene.command_with(&args, &machine_off_by(scene, off_by));
+    let document = serde_json::from_str(&ended.out).unwrap_or_else(|why| panic!("{why} {ended:?}"));
+    (ended.code, document)
+}
+
+/// The cause of the clock step of the tenant's section and of Coralogix', and the exit code.
+fn clocks(tenant: i64, sink: i64, machine: i64) -> (Option<i32>, Option<String>, Option<String>) {
+    let scene = Scene::new();
+    scene.tenant().set_clock_ahead(tenant);
+    scene.ingress.clock().set_ahead_us(sink);
+    let (code, document) = check(&scene, &[], machine / SECOND);
+    let told = steps(&document, "clock");
+    let of = |about: &str| told.iter().find(|(a, ..)| a == about).and_then(|(_, c, _)| c.clone());
+    (code, of("integration"), of("coralogix"))
+}
+
+#[test]
+fn check_fails_for_the_odd_clock_of_three() {
+    let is = |cause: &str| Some(cause.to_string());
+    assert_eq!(clocks(0, 0, 0), (Some(0), None, None));
+    for days in [2, -2] {
+        assert_eq!(clocks(days * DAY, 0, 0), (Some(75), is("service_clock_off"), None));
+        assert_eq!(clocks(0, days * DAY, 0), (Some(75), None, is("service_clock_off")));
+        assert_eq!(clocks(0, 0, days * DAY), (Some(0), is("clock_off"), is("clock_off")));
+    }
+    // A console of 1970.
+    let seconds_since_1970 = -now() * SECOND + DAY;
+    assert_eq!(clocks(seconds_since_1970, 0, 0), (Some(75), is("date_impossible"), None));
+}
+
+#[test]
+fn check_names_both_clocks_where_no_third_can_be_asked() {
+    let scene = Scene::new();
+    scene.tenant().set_clock_ahead(2 * DAY);
+    scene.ingress.server.take_away();
+    let (code, document) = check(&scene, &[], 0);
+    let told = steps(&document, "clock");
+    assert_eq!(told[0].1.as_deref(), Some("clocks_differ"), "{document:#}");
+    assert_eq!(code, Some(75));
+}
+
+#[test]
+fn check_fails_where_the_start_lies_ahead() {
+    let with_start = |start: i64| {
+        let scene = Scene::new();
+        let text =
+            scene.config().replace("start = \"24h\"", &format!("start = \"{}\"", iso(start)));
+        scene.write_file("config.toml", &text);
+        scene
+    };
+    let year = with_start((now() + 365 * DAY_SECONDS) * SECOND);
+    for args in [&[][..], &["--offline"]] {
+        let (code, document) = check(&year, args, 0);
+        assert_eq!(code, Some(78), "{document:#}");
+        let [(about, cause, text)] = &steps(&document, "start")[..] else {
+            panic!("one step: {document:#}")
+        };
+        assert_eq!((about.as_str(), cause.as_deref()), ("integration", Some("start_in_future")));
+        assert!(text.contains("integration.start of acme"), "{text}");
+    }
+    // Where it stands is said with file and line, as of other settings.
+    let shown = year.command(&["check", "--offline"]);
+    assert!(shown.err.contains("S1C-W340 integration.start: it lies 36"), "{shown:?}");
+    // To a machine that is behind it only looks so, which the services know better.
+    let yesterday = with_start((now() - DAY_SECONDS) * SECOND);
+    let (code, document) = check(&yesterday, &[], -3 * DAY_SECONDS);
+    assert_eq!((code, steps(&document, "start").len()), (Some(0), 0), "{document:#}");
+}
