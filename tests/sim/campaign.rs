@@ -59,6 +59,11 @@ impl Campaign {
         std::env::var("S1C_LIE").is_err()
     }
 
+    /// Whether a life that fails ends nothing.
+    pub fn goes_on(&self) -> bool {
+        std::env::var("S1C_GO_ON").is_ok()
+    }
+
     fn add(&mut self, seed: u64, live: fn(u64) -> Lived) {
         self.lives += 1;
         let why = match panic::catch_unwind(|| live(seed)) {
@@ -79,7 +84,7 @@ impl Campaign {
         let lies: Vec<&str> =
             Lies::draw(seed, end).all.iter().map(|lie| lie.claim.name()).collect();
         eprintln!("\nseed {seed} failed with {lies:?}; live it again with S1C_SEED={seed}\n");
-        if std::env::var("S1C_GO_ON").is_err() {
+        if !self.goes_on() {
             panic::resume_unwind(why);
         }
         self.failed += 1;

@@ -54,11 +54,14 @@ fn every_record_is_delivered_or_parked_whatever_breaks() {
     let lives = std::env::var("S1C_LIVES").map_or(LIVES, |n| n.parse().expect("a number"));
     let campaign = Campaign::run(lives, live);
     println!("{campaign}");
+    if campaign.goes_on() {
+        return;
+    }
     let met = &campaign.met;
     assert!(met["very late"] > 0, "no life met a record that only a count finds");
     let teeth = ["cut", "reply lost", "source outage", "token refused", "poison", "windows"];
-    let lies = if campaign.is_ordinary() { &lies::KINDS[..] } else { &[] };
-    for fault in teeth.iter().chain(&disk::FAULTS).chain(lies.iter().map(|(name, _)| name)) {
+    let lies = lies::KINDS.iter().filter(|_| campaign.is_ordinary()).map(|(name, _)| name);
+    for fault in teeth.iter().chain(&disk::FAULTS).chain(lies) {
         assert!(met.contains_key(*fault), "no life met \"{fault}\": the simulation lost its teeth");
     }
 }
@@ -160,8 +163,9 @@ fn live(seed: u64) -> Lived {
                 if state.is_over() {
                     break;
                 }
-                let done = state.missing_of(begun).is_empty();
-                assert!(done || end != End::Done, "{end:?} without {:?}", state.missing_of(begun));
+                let missing = state.missing_of(begun);
+                let done = missing.is_empty() || end != End::Done;
+                assert!(done, "{end:?} with {}", state.brief(missing.into_iter()));
                 state.now += prng.below(HOUR);
                 *state.met.entry("once ended").or_default() += 1;
             }
@@ -291,6 +295,9 @@ impl World for Life {
             shared.look(&self.plan, core.held(), core.view(now).mood());
         }
         let late = shared.now >= shared.faults.end + 30 * HOUR + shared.link.patience();
-        assert!(!late, "stuck without {:?}: {:?}", shared.missing(), core.view(now));
+        if late {
+            let missing = shared.brief(shared.missing().into_iter());
+            panic!("stuck with {missing}: {:?}", core.view(now));
+        }
     }
 }

@@ -95,15 +95,9 @@ impl Shared {
         let waits = held.records as usize;
         let delivers = now - self.watch.last_new.max(since) < long;
         if missing.len() > waits || (!missing.is_empty() && !delivers) {
-            let (first, n) = (missing[0], missing.len());
-            panic!(
-                "healthy for {} with {n} records missing and no gap, the first {} {} visible at {} ({waits} \
-                 wait)",
-                Span(now - since),
-                stream_of(first),
-                first.stamp,
-                first.visible
-            );
+            let texts = missing.iter().map(|row| row.json.as_str());
+            let (missing, healthy) = (self.brief(texts), Span(now - since));
+            panic!("healthy for {healthy} and no gap tells of {missing}; {waits} wait");
         }
     }
 
@@ -112,6 +106,17 @@ impl Shared {
         let over = self.faults.end + Span::hours(2).0;
         let ever = self.lies.last_for_ever();
         self.now > over && ((ever && self.now > over + LEAST.times(4).0) || self.is_complete())
+    }
+
+    /// So many records, and the first of them.
+    pub fn brief<'a>(&self, texts: impl Iterator<Item = &'a str>) -> String {
+        let texts: Vec<&str> = texts.collect();
+        let first = texts.first().and_then(|text| self.watch.rows.get(*text));
+        let first = first.map_or(String::new(), |at| {
+            let row = &self.tenant.rows[*at];
+            format!(", the first of {} {} visible at {}", stream_of(row), row.stamp, row.visible)
+        });
+        format!("{} missing{first}", texts.len())
     }
 
     /// What came of a life.
