@@ -141,20 +141,27 @@ fn live(seed: u64) -> Lived {
     let link = Link::draw(seed);
     let plan = plan(&mut prng, reconcile, tally_ids, &link);
     let disk = MemDisk::new(disk::CAPACITY);
-    let mut rot = disk::Rot::default();
-    let shared =
-        Rc::new(RefCell::new(Shared::new(prng.clone(), faults, lies, tenant, poison_every)));
-    {
-        let mut shared = shared.borrow_mut();
-        shared.windows_bind = plan.mode == Mode::Daemon;
-        if !link.delivery.windows.0.is_empty() && shared.windows_bind {
-            shared.met.insert("windows", 1);
-        }
-        shared.link = link;
+    let mut shared = Shared::new(prng.clone(), faults, lies, tenant, poison_every);
+    shared.windows_bind = plan.mode == Mode::Daemon;
+    if !link.delivery.windows.0.is_empty() && shared.windows_bind {
+        shared.met.insert("windows", 1);
     }
+    shared.link = link;
+    let shared = Rc::new(RefCell::new(shared));
+    live_on(&plan, &disk, &shared, &mut prng);
+    let state = shared.borrow();
+    oracle::judge(&state, plan.retry_max.as_ms());
+    let mut met = state.met.clone();
+    met.insert("very late", state.very_late_received());
+    Lived { met, lies: state.lies.told(), outcome: state.outcome() }
+}
+
+/// Boots the box again and again, to the end of its life.
+fn live_on(plan: &Plan, disk: &MemDisk, shared: &Rc<RefCell<Shared>>, prng: &mut Prng) {
+    let mut rot = disk::Rot::default();
     loop {
         let begun = shared.borrow().true_time();
-        let ended = boot(&plan, &disk, &shared, prng.next_u64());
+        let ended = boot(plan, disk, shared, prng.next_u64());
         let mut state = shared.borrow_mut();
         match ended {
             Some(End::Done) if state.stop => break,
@@ -175,21 +182,16 @@ fn live(seed: u64) -> Lived {
             None => *state.met.entry("cut").or_default() += 1,
         }
         if prng.chance(70) {
-            disk.power_cut(&mut prng);
+            disk.power_cut(prng);
         } else {
             disk.kill();
         }
-        disk::boot(&disk, &mut state, &mut prng, &mut rot);
+        disk::boot(disk, &mut state, prng, &mut rot);
         // The supervisor waits before it starts the next process.
         state.now += 1_000 + prng.below(5_000);
         state.boot();
         assert!(state.boots < 5_000, "it never gets anywhere");
     }
-    let state = shared.borrow();
-    oracle::judge(&state, plan.retry_max.as_ms());
-    let mut met = state.met.clone();
-    met.insert("very late", state.very_late_received());
-    Lived { met, lies: state.lies.told(), outcome: state.outcome() }
 }
 
 /// One process: from opening the queue to its end, or to a cut.

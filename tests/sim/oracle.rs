@@ -86,14 +86,7 @@ fn judge_words(shared: &Shared, excused: bool) {
         });
         // A stream that rot has sent back to its beginning can't know what there was in between.
         let went_back = disk::MENDED.iter().any(|fault| shared.met.contains_key(fault));
-        let was_misled = match word.reason.as_str() {
-            "in_doubt" => shared.lies.told_any(Claim::drops),
-            "position_ahead" => shared.lies.told_any(Claim::is_of_time),
-            // Where it is asked for anything older, the answer is a claim as well.
-            "retention" => shared.lies.told_any(|claim| claim.is_of_time() || claim.is_of_pages()),
-            _ => false,
-        };
-        let is_doubt = (went_back && word.reason == "retention") || was_misled;
+        let is_doubt = went_back && word.reason == "retention" || shared.is_led_to(&word.reason);
         assert!(is_true || is_doubt, "a gap that is none: {word:?}");
         assert!(told.insert(word.gap) || excused, "told twice though nothing broke: {word:?}");
     }

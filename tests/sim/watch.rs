@@ -21,8 +21,6 @@ const LEAST: Span = Span::hours(2);
 /// What only a count finds is found a round after the hour it was created in has closed, and a round
 /// may take its time: as long as the end of a life waits.
 const COUNTED: Span = Span::hours(30);
-/// Gaps by which records are missing at the source or in doubt at the sink.
-const TOLD_LOSSES: [&str; 3] = ["in_doubt", "position_ahead", "retention"];
 
 /// What is known of a life as it goes by.
 #[derive(Default)]
@@ -124,9 +122,21 @@ impl Shared {
         match (self.lies.last_for_ever(), &self.watch.mood) {
             (true, Some(Mood::Fine)) => "for ever, healthy",
             (true, _) => "for ever, not healthy",
-            _ if self.tenant.rows.iter().any(|row| self.is_told_missing(row)) => "a gap",
-            _ => "all arrived",
+            _ if self.has_all() => "all arrived",
+            _ => "a gap",
         }
+    }
+
+    /// Whether all that has to arrive is there, gaps or no gaps.
+    fn has_all(&self) -> bool {
+        let received = self.sink.received.iter().map(|received| received.text.as_str());
+        let received: BTreeSet<&str> = received.collect();
+        let mut wanted = self
+            .tenant
+            .rows
+            .iter()
+            .filter(|row| self.is_wanted(row) && !is_poison(&row.json, self.poison_every));
+        wanted.all(|row| received.contains(row.json.as_str()))
     }
 
     fn read_received(&mut self) {
@@ -156,7 +166,20 @@ impl Shared {
 
     /// Whether a lie lost a record and a gap says so. The truth excuses nothing.
     pub fn is_told_missing(&self, row: &Published) -> bool {
-        !self.lies.is_empty() && self.watch.covers(row, &TOLD_LOSSES)
+        let reasons = ["in_doubt", "position_ahead", "retention"];
+        let led_to = reasons.into_iter().filter(|reason| self.is_led_to(reason));
+        !self.lies.is_empty() && self.watch.covers(row, &led_to.collect::<Vec<_>>())
+    }
+
+    /// Whether a lie that was told may have led to a gap of this reason.
+    pub fn is_led_to(&self, reason: &str) -> bool {
+        match reason {
+            "in_doubt" => self.lies.told_any(Claim::drops),
+            "position_ahead" => self.lies.told_any(Claim::is_of_time),
+            // When SentinelOne is asked for anything older, its answer is a claim as well.
+            "retention" => self.lies.told_any(|claim| claim.is_of_time() || claim.is_of_pages()),
+            _ => false,
+        }
     }
 
     /// Whether every record that has to arrive has arrived. Looked at now and then only.
@@ -221,7 +244,7 @@ impl Shared {
                     || (is_restamped && word.may_tell_of(&stream_of(row)))
             });
             // What it threw away, and said so, it was told.
-            !is_told && !(is_deaf && self.watch.covers(row, &[GapReason::Refused.code()]))
+            !(is_told || is_deaf && self.watch.covers(row, &[GapReason::Refused.code()]))
         });
         untold.map(|row| row.json.as_str())
     }

@@ -176,8 +176,9 @@ impl Shared {
     fn dated(&mut self, side: Side, answer: Answer) -> Answer {
         let truth = self.true_time();
         let date = self.lies.date(side, self.now, truth);
-        // The header has whole seconds.
-        let heard = date.map(|date| (Stamp(date.0 / 1_000_000 * 1_000_000), self.now));
+        // The header has whole seconds, and what is before the program's date is none to the edge.
+        let heard = date.filter(|date| *date >= BUILT_AT);
+        let heard = heard.map(|date| (Stamp(date.0 / 1_000_000 * 1_000_000), self.now));
         match side {
             Side::Source => self.source_date = heard.or(self.source_date),
             Side::Sink => {
