@@ -2,20 +2,25 @@
 //! and clock, for as many lives as asked for.
 //!
 //! `S1C_LIVES=100000 cargo test --release --test sim` lives more of them; `S1C_SEED=17` lives one
-//! again; with `S1C_TRACE=1` every action of it is printed. Promises: after the faults end,
-//! everything visible is delivered or parked; order, bounds and request rates hold all the time.
+//! again; with `S1C_TRACE=1` every action of it is printed. `S1C_LIE=page-errors` has the peers of
+//! every life tell that lie (`none`: no lie), and with `S1C_GO_ON=1` a life that fails ends nothing:
+//! what came of each lie is printed. Promises: after the faults end, everything visible is delivered
+//! or parked, or a gap says that a lie lost it; order, bounds, request rates and the watch's rule hold
+//! all the time.
 
 #![expect(clippy::disallowed_methods, reason = "a test is told what to live by its environment")]
 
+mod campaign;
 mod disk;
+mod lies;
 mod link;
 mod oracle;
 mod sink;
 mod tenant;
+mod watch;
 mod world;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use s1_coralogix::coralogix::entry::Labels;
@@ -24,9 +29,11 @@ use s1_coralogix::prng::Prng;
 use s1_coralogix::queue::mem::{Fault, MemDisk, MemOpener};
 use s1_coralogix::queue::{Queue, QueueLimits};
 use s1_coralogix::record::{Kind, Start, StreamName, WriteMode};
-use s1_coralogix::time::Span;
+use s1_coralogix::time::{Mono, Span};
 use s1_coralogix::work::{StreamWork, Worker};
 
+use campaign::{Campaign, Lived};
+use lies::{Claim, Lies};
 use link::Link;
 use tenant::Tenant;
 use world::{BIRTH, Faults, Shared, SimEdge};
@@ -41,44 +48,22 @@ const STEPS_MAX: u64 = 5_000;
 fn every_record_is_delivered_or_parked_whatever_breaks() {
     if let Ok(seed) = std::env::var("S1C_SEED") {
         let seed = seed.parse().expect("S1C_SEED is a number");
-        let met = live(seed);
-        println!("seed {seed}: {met:?}");
+        println!("seed {seed}: {:?}", live(seed));
         return;
     }
     let lives = std::env::var("S1C_LIVES").map_or(LIVES, |n| n.parse().expect("a number"));
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let shares: Vec<_> = (0..threads)
-        .map(|share| {
-            std::thread::spawn(move || live_many((share..lives).step_by(threads as usize)))
-        })
-        .collect();
-    let mut met = BTreeMap::new();
-    for share in shares {
-        for (fault, n) in share.join().expect("a life failed; its seed is printed above") {
-            *met.entry(fault).or_insert(0) += n;
-        }
+    let campaign = Campaign::run(lives, live);
+    println!("{campaign}");
+    if campaign.goes_on() {
+        return;
     }
-    println!("{lives} lives; faults met: {met:?}");
+    let met = &campaign.met;
     assert!(met["very late"] > 0, "no life met a record that only a count finds");
     let teeth = ["cut", "reply lost", "source outage", "token refused", "poison", "windows"];
-    for fault in teeth.iter().chain(&disk::FAULTS) {
+    let lies = lies::KINDS.iter().filter(|_| campaign.is_ordinary()).map(|(name, _)| name);
+    for fault in teeth.iter().chain(&disk::FAULTS).chain(lies) {
         assert!(met.contains_key(*fault), "no life met \"{fault}\": the simulation lost its teeth");
     }
-}
-
-fn live_many(seeds: impl Iterator<Item = u64>) -> BTreeMap<&'static str, u64> {
-    let mut met = BTreeMap::new();
-    for seed in seeds {
-        let outcome = std::panic::catch_unwind(|| live(seed));
-        match outcome {
-            Ok(life) => life.into_iter().for_each(|(fault, n)| *met.entry(fault).or_insert(0) += n),
-            Err(why) => {
-                eprintln!("\nseed {seed} failed; live it again with S1C_SEED={seed}\n");
-                std::panic::resume_unwind(why);
-            }
-        }
-    }
-    met
 }
 
 fn faults(prng: &mut Prng) -> Faults {
@@ -134,9 +119,10 @@ fn plan(prng: &mut Prng, reconcile: Span, tally_ids: Option<usize>, link: &Link)
 }
 
 /// Lives one life to its end and has it judged.
-fn live(seed: u64) -> BTreeMap<&'static str, u64> {
+fn live(seed: u64) -> Lived {
     let mut prng = Prng::new(seed);
     let faults = faults(&mut prng);
+    let mut lies = Lies::draw(seed, faults.end);
     let lasting = Span(faults.end + HOUR);
     // A box that counts finds what no poll would; one that does not has a tenant without such.
     let reconcile = [Span::ZERO, Span::minutes(10), Span::hours(1)][prng.below(3) as usize];
@@ -144,36 +130,49 @@ fn live(seed: u64) -> BTreeMap<&'static str, u64> {
     // and what is late by hours may be missed there. Drawn apart, so that a seed keeps its life.
     let mut apart = Prng::new(seed ^ 0x7a11_f00d);
     let tally_ids = apart.chance(25).then(|| 8 + apart.below(200) as usize);
-    let very_late = reconcile > Span::ZERO && tally_ids.is_none();
-    let tenant = Tenant::publish(&mut prng, BIRTH, lasting, OVERLAP, very_late);
-    let poison_every = if prng.chance(30) { 37 } else { 0 };
+    // A count is a claim as well: what is late by hours is not found where pages and times are wrong.
+    let counts_lie = lies.any(|claim| claim.is_of_pages() || claim.is_of_time());
+    let very_late = reconcile > Span::ZERO && tally_ids.is_none() && !counts_lie;
+    let mut tenant = Tenant::publish(&mut prng, BIRTH, lasting, OVERLAP, very_late);
+    tenant.restamp(BIRTH, &mut lies);
+    let is_poisoned = prng.chance(30) || lies.any(|claim| claim == Claim::ContentForbidden);
+    let poison_every = if is_poisoned { 37 } else { 0 };
     // What counts find in a box with a limited link is not judged here: a life has one of the two.
     let link = Link::draw(seed);
     let plan = plan(&mut prng, reconcile, tally_ids, &link);
     let disk = MemDisk::new(disk::CAPACITY);
-    let mut rot = disk::Rot::default();
-    let shared = Rc::new(RefCell::new(Shared::new(prng.clone(), faults, tenant, poison_every)));
-    {
-        let mut shared = shared.borrow_mut();
-        shared.windows_bind = plan.mode == Mode::Daemon;
-        if !link.delivery.windows.0.is_empty() && shared.windows_bind {
-            shared.met.insert("windows", 1);
-        }
-        shared.link = link;
+    let mut shared = Shared::new(prng.clone(), faults, lies, tenant, poison_every);
+    shared.windows_bind = plan.mode == Mode::Daemon;
+    if !link.delivery.windows.0.is_empty() && shared.windows_bind {
+        shared.met.insert("windows", 1);
     }
+    shared.link = link;
+    let shared = Rc::new(RefCell::new(shared));
+    live_on(&plan, &disk, &shared, &mut prng);
+    let state = shared.borrow();
+    oracle::judge(&state, plan.retry_max.as_ms());
+    let mut met = state.met.clone();
+    met.insert("very late", state.very_late_received());
+    Lived { met, lies: state.lies.told(), outcome: state.outcome() }
+}
+
+/// Boots the box again and again, to the end of its life.
+fn live_on(plan: &Plan, disk: &MemDisk, shared: &Rc<RefCell<Shared>>, prng: &mut Prng) {
+    let mut rot = disk::Rot::default();
     loop {
         let begun = shared.borrow().true_time();
-        let ended = boot(&plan, &disk, &shared, prng.next_u64());
+        let ended = boot(plan, disk, shared, prng.next_u64());
         let mut state = shared.borrow_mut();
         match ended {
             Some(End::Done) if state.stop => break,
             // A box that is online now and then: the next run is a while away.
             Some(end) if plan.mode == Mode::Once && end != End::Broken => {
-                if state.now > state.faults.end + 2 * HOUR && state.is_complete() {
+                if state.is_over() {
                     break;
                 }
-                let done = state.missing_of(begun).is_empty();
-                assert!(done || end != End::Done, "{end:?} without {:?}", state.missing_of(begun));
+                let missing = state.missing_of(begun);
+                let done = missing.is_empty() || end != End::Done;
+                assert!(done, "{end:?} with {}", state.brief(missing.into_iter()));
                 state.now += prng.below(HOUR);
                 *state.met.entry("once ended").or_default() += 1;
             }
@@ -183,21 +182,16 @@ fn live(seed: u64) -> BTreeMap<&'static str, u64> {
             None => *state.met.entry("cut").or_default() += 1,
         }
         if prng.chance(70) {
-            disk.power_cut(&mut prng);
+            disk.power_cut(prng);
         } else {
             disk.kill();
         }
-        disk::boot(&disk, &mut state, &mut prng, &mut rot);
+        disk::boot(disk, &mut state, prng, &mut rot);
         // The supervisor waits before it starts the next process.
         state.now += 1_000 + prng.below(5_000);
         state.boot();
         assert!(state.boots < 5_000, "it never gets anywhere");
     }
-    let state = shared.borrow();
-    oracle::judge(&state, plan.retry_max.as_ms());
-    let mut met = state.met.clone();
-    met.insert("very late", state.very_late_received());
-    met
 }
 
 /// One process: from opening the queue to its end, or to a cut.
@@ -227,9 +221,10 @@ fn boot(plan: &Plan, disk: &MemDisk, shared: &Rc<RefCell<Shared>>, seed: u64) ->
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
         eprintln!("{} opened: {held:?} {:?} {found:?}", shared.borrow().true_time(), opened.held);
     }
-    let mut life = Life { worker, shared: Rc::clone(shared), disk: disk.clone(), trace };
+    let plan = plan.clone();
+    let mut life = Life { worker, plan, shared: Rc::clone(shared), disk: disk.clone(), trace };
     let now = life.worker.tick().now;
-    let mut core = Core::new(plan.clone(), seed, now, opened);
+    let mut core = Core::new(life.plan.clone(), seed, now, opened);
     core::run(&mut core, &mut life)
 }
 
@@ -240,6 +235,7 @@ fn stream_work(kind: Kind) -> StreamWork {
 /// The worker, and the hand at its power switch.
 struct Life {
     worker: Worker<SimEdge, MemDisk, MemOpener>,
+    plan: Plan,
     shared: Rc<RefCell<Shared>>,
     disk: MemDisk,
     trace: bool,
@@ -284,25 +280,26 @@ impl World for Life {
             return None;
         }
         disk::heal(&self.disk, &mut self.shared.borrow_mut());
-        if rests && self.is_over() {
+        if rests && self.shared.borrow().is_over() {
             self.shared.borrow_mut().stop = true;
         }
         if after { None } else { event }
     }
 
-    fn observe(&mut self, core: &Core, now: s1_coralogix::time::Mono, _: &Action) {
-        let shared = self.shared.borrow();
+    fn observe(&mut self, core: &Core, now: Mono, next: &Action) {
+        let mut shared = self.shared.borrow_mut();
         assert!(core.held().bytes < 20 << 20, "the queue outgrows its bound");
         assert_eq!(core.stalls(), 0, "a sleep that is already over");
+        if shared.watch.is_behind(core.held()) {
+            shared.watch.read_ledger(core.held(), self.worker.latest_gaps());
+        }
+        if self.plan.mode == Mode::Daemon && matches!(next, Action::Sleep { .. }) {
+            shared.look(&self.plan, core.held(), core.view(now).mood());
+        }
         let late = shared.now >= shared.faults.end + 30 * HOUR + shared.link.patience();
-        assert!(!late, "stuck without {:?}: {:?}", shared.missing(), core.view(now));
-    }
-}
-
-impl Life {
-    /// After the faults, once everything published is received or parked.
-    fn is_over(&self) -> bool {
-        let shared = self.shared.borrow();
-        shared.now > shared.faults.end + 2 * HOUR && shared.is_complete()
+        if late {
+            let missing = shared.brief(shared.missing().into_iter());
+            panic!("stuck with {missing}: {:?}", core.view(now));
+        }
     }
 }

@@ -8,6 +8,8 @@ use s1_coralogix::prng::Prng;
 use s1_coralogix::record::{Answer, Kind};
 use s1_coralogix::time::{Span, Stamp};
 
+use crate::lies::Lies;
+
 /// One version of one record.
 #[derive(Clone, Debug)]
 pub struct Published {
@@ -33,6 +35,42 @@ pub enum Lie {
     Cap,
     Zero,
     Nothing,
+}
+
+/// What of a page is not as it was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct PageLies {
+    /// A page has no more rows than this; that much is any tenant's right.
+    pub rows_max: Option<usize>,
+    /// What a new cursor holds as the time it was made.
+    pub issued: u64,
+    /// How long a cursor lives, in milliseconds.
+    pub cursor_lives: Option<u64>,
+    pub cursor_refused: bool,
+    pub forbidden: bool,
+    /// Errors beside empty `data`.
+    pub errors: bool,
+    /// So many pages without a record, each with a cursor, before the next with some.
+    pub blanks: u64,
+    /// Those pages hold `{}`.
+    pub filled_up: bool,
+    /// After so many pages comes the first of them again; 0: never.
+    pub period: u64,
+    pub order: Order,
+    /// All rows, whatever the range.
+    pub unfiltered: bool,
+    /// A second `data`, without a row.
+    pub data_twice: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    #[default]
+    Asked,
+    NewestFirst,
+    Shuffled,
+    /// Each page has the rows it should have, in no order.
+    ShuffledWithin,
 }
 
 /// Queries end here at the latest; far more than any page of these lives.
@@ -81,13 +119,35 @@ impl Tenant {
         Tenant { rows, overlap }
     }
 
-    pub fn answer(&self, ask: &Ask, now: Stamp, cut_at: Option<usize>, lie: Option<Lie>) -> Answer {
+    /// Has the stamps in records told as the lies of the life want them.
+    pub fn restamp(&mut self, start: Stamp, lies: &mut Lies) {
+        for row in &mut self.rows {
+            let [stamp, created] = [row.stamp, row.created].map(|made| {
+                let made_at = made.since(start).as_ms();
+                let told = lies.stamp(made, made_at, row.id);
+                let text = lies.stamp_text(told, made_at);
+                row.json = row.json.replace(&format!("\"{made}\""), &text);
+                told
+            });
+            (row.stamp, row.created) = (stamp, created);
+        }
+        self.rows.sort_by_key(|row| (row.kind, row.stamp, row.id));
+    }
+
+    pub fn answer(
+        &self,
+        ask: &Ask,
+        now: Stamp,
+        cut_at: Option<usize>,
+        lie: Option<Lie>,
+        lies: &PageLies,
+    ) -> Answer {
         let body = match ask {
             Ask::Info => r#"{"data":{"build":"1","release":"sim"}}"#.to_owned(),
             Ask::TokenDetails => {
                 format!(r#"{{"data":{{"expiresAt":"{}"}}}}"#, now + Span::hours(900))
             }
-            Ask::Page(path) => self.page(path, now, lie),
+            Ask::Page(path) => self.page(path, now, lie, lies),
         };
         let mut body = body.into_bytes();
         if let Some(at) = cut_at {
@@ -103,7 +163,8 @@ impl Tenant {
     }
 
     /// Any one record whose first version is older.
-    fn older(&self, kind: Kind, than: Stamp, now: Stamp) -> String {
+    fn older(&self, kind: Kind, than: Stamp, now: Stamp, lies: &PageLies) -> String {
+        let than = if lies.unfiltered { Stamp::UNREADABLE } else { than };
         let first = |id| self.rows.iter().filter(|row| row.id == id).map(|row| row.stamp).min();
         let found = self.rows.iter().find(|row| {
             row.kind == kind
@@ -112,10 +173,10 @@ impl Tenant {
                 && first(row.id) < Some(than)
         });
         let json = found.map_or("", |row| row.json.as_str());
-        format!(r#"{{"data":[{json}],"pagination":{{"nextCursor":null,"totalItems":0}}}}"#)
+        lies.written(json, "null", Some(0))
     }
 
-    fn page(&self, path: &str, now: Stamp, lie: Option<Lie>) -> String {
+    fn page(&self, path: &str, now: Stamp, lie: Option<Lie>, lies: &PageLies) -> String {
         let (list, query) = path.split_once('?').expect("a page has a query");
         let kind = match list.rsplit('/').next() {
             Some("threats") => Kind::Threats,
@@ -133,49 +194,155 @@ impl Tenant {
         let (updated, created) = (time("updatedAt__gte"), time("createdAt__gte"));
         let to = time("createdAt__lt");
         let Some(from) = updated.or(created) else {
-            return self.older(kind, to.expect("a filter"), now);
+            return self.older(kind, to.expect("a filter"), now, lies);
         };
         assert!(updated.is_none() || kind == Kind::Threats, "activities have no such filter");
         assert_eq!(value("sortBy").is_none(), value("countOnly").is_some());
         let by_update = updated.is_some();
         let stamp = |row: &Published| if by_update { row.stamp } else { row.created };
         let limit: usize = value("limit").expect("limit is sent").parse().expect("a number");
-        let after = value("cursor").map(|cursor| {
-            let (stamp, id) = cursor.split_once('-').expect("a cursor of ours");
-            (Stamp(stamp.parse().expect("a stamp")), id.parse::<u64>().expect("an id"))
-        });
+        let after = value("cursor").map(|cursor| Mark::read(&cursor).expect("a cursor of ours"));
+        let order = after.as_ref().map_or(lies.order, |after| after.order);
         let mut rows: Vec<&Published> = (self.rows.iter())
             .filter(|row| {
+                let asked = stamp(row) >= from && to.is_none_or(|to| row.created < to);
                 row.kind == kind
-                    && stamp(row) >= from
-                    && to.is_none_or(|to| row.created < to)
+                    && (asked || lies.unfiltered)
                     && row.visible <= now
                     && row.hidden_from.is_none_or(|hidden| now < hidden)
-                    && after.is_none_or(|after| (stamp(row), row.id) > after)
+                    && (after.as_ref())
+                        .is_none_or(|after| order.key(stamp(row), row.id) > after.place)
             })
             .collect();
         if value("countOnly").is_some() {
             let total = match lie {
-                None => format!(r#","totalItems":{}"#, rows.len()),
-                Some(Lie::Cap) => r#","totalItems":50000"#.to_owned(),
-                Some(Lie::Zero) => r#","totalItems":0"#.to_owned(),
-                Some(Lie::Nothing) => String::new(),
+                None => Some(rows.len()),
+                Some(Lie::Cap) => Some(50_000),
+                Some(Lie::Zero) => Some(0),
+                Some(Lie::Nothing) => None,
             };
-            return format!(r#"{{"data":[],"pagination":{{"nextCursor":null{total}}}}}"#);
+            return lies.written("", "null", total);
         }
-        rows.sort_by_key(|row| (stamp(row), row.id));
-        let limit = limit.min(ROWS_MAX);
+        let blanks = after.as_ref().map_or(0, |after| after.blanks);
+        if blanks < lies.blanks {
+            let after = after.unwrap_or(Mark::first(order));
+            let next = Mark { blanks: blanks + 1, issued: lies.issued, ..after };
+            let rows = if lies.filled_up { "{},{}" } else { "" };
+            return lies.written(rows, &format!("\"{next}\""), Some(0));
+        }
+        rows.sort_by_key(|row| order.key(stamp(row), row.id));
+        let limit = limit.min(ROWS_MAX).min(lies.rows_max.unwrap_or(ROWS_MAX));
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let next = match rows.last() {
-            Some(last) if more => format!("\"{}-{}\"", stamp(last).0, last.id),
-            _ => "null".to_owned(),
-        };
+        let end = rows.last().map(|last| order.key(stamp(last), last.id));
+        let next = lies.next(after, order, end, more);
+        let next = next.map_or("null".to_owned(), |next| format!("\"{next}\""));
+        if order == Order::ShuffledWithin {
+            rows.sort_by_key(|row| Order::Shuffled.key(stamp(row), row.id));
+        }
         let rows: Vec<&str> = rows.iter().map(|row| row.json.as_str()).collect();
-        format!(
-            r#"{{"data":[{}],"pagination":{{"nextCursor":{next},"totalItems":0}}}}"#,
-            rows.join(",")
-        )
+        lies.written(&rows.join(","), &next, Some(0))
+    }
+}
+
+/// Where a row stands in an order.
+type PlaceInLine = (i64, u64);
+
+impl Order {
+    fn key(self, stamp: Stamp, id: u64) -> PlaceInLine {
+        match self {
+            Order::Asked | Order::ShuffledWithin => (stamp.0, id),
+            Order::NewestFirst => (-stamp.0, id),
+            Order::Shuffled => (Prng::new(id ^ stamp.0.unsigned_abs()).below(1 << 40) as i64, id),
+        }
+    }
+}
+
+/// What a cursor of ours holds: the last row that was passed, in the order of its walk.
+#[derive(Clone, Debug)]
+struct Mark {
+    order: Order,
+    place: PlaceInLine,
+    /// The place of the first cursor of the walk, where a cursor that leads back leads to.
+    first: PlaceInLine,
+    /// Pages since.
+    depth: u64,
+    /// Pages without a record that were answered here.
+    blanks: u64,
+    issued: u64,
+}
+
+const ORDERS: [Order; 4] =
+    [Order::Asked, Order::NewestFirst, Order::Shuffled, Order::ShuffledWithin];
+
+impl Mark {
+    fn first(order: Order) -> Mark {
+        let place = (i64::MIN, 0);
+        Mark { order, place, first: place, depth: 0, blanks: 0, issued: 0 }
+    }
+
+    fn read(cursor: &str) -> Option<Mark> {
+        let fields: Vec<i64> = cursor.split('_').filter_map(|field| field.parse().ok()).collect();
+        let [order, stamp, id, first_stamp, first_id, depth, blanks, issued] = fields[..] else {
+            return None;
+        };
+        Some(Mark {
+            order: ORDERS[order as usize],
+            place: (stamp, id as u64),
+            first: (first_stamp, first_id as u64),
+            depth: depth as u64,
+            blanks: blanks as u64,
+            issued: issued as u64,
+        })
+    }
+}
+
+impl std::fmt::Display for Mark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let order = ORDERS.iter().position(|order| *order == self.order).expect("one of all");
+        let [(stamp, id), (first_stamp, first_id)] = [self.place, self.first];
+        let (depth, blanks, issued) = (self.depth, self.blanks, self.issued);
+        write!(f, "{order}_{stamp}_{id}_{first_stamp}_{first_id}_{depth}_{blanks}_{issued}")
+    }
+}
+
+impl PageLies {
+    /// Whether the cursor in a query is refused.
+    pub fn refuses_cursor(&self, path: &str) -> bool {
+        let cursor = path.split("cursor=").nth(1).and_then(Mark::read);
+        let is_old = |mark: Mark| {
+            self.cursor_lives.is_some_and(|lives| self.issued.saturating_sub(mark.issued) > lives)
+        };
+        self.cursor_refused || cursor.is_some_and(is_old)
+    }
+
+    /// The cursor on a page that was asked for with `after` and reached `end`.
+    fn next(
+        &self,
+        after: Option<Mark>,
+        order: Order,
+        end: Option<PlaceInLine>,
+        more: bool,
+    ) -> Option<Mark> {
+        let issued = self.issued;
+        let depth = after.as_ref().map_or(0, |after| after.depth);
+        if self.period > 0 && depth > 0 && (depth >= self.period || !more) {
+            let back = after.expect("a page of some depth had a cursor");
+            return Some(Mark { place: back.first, depth: 1, blanks: 0, issued, ..back });
+        }
+        let place = end.filter(|_| more || self.period > 0)?;
+        let first = after.filter(|after| after.depth > 0).map_or(place, |after| after.first);
+        Some(Mark { order, place, first, depth: depth + 1, blanks: 0, issued })
+    }
+
+    /// The answer's body.
+    fn written(&self, rows: &str, next: &str, total: Option<usize>) -> String {
+        let total = total.map_or(String::new(), |total| format!(r#","totalItems":{total}"#));
+        let errors = r#","errors":[{"code":5000010,"detail":"Server could not process the request","title":"Internal Server Error"}]"#;
+        let (rows, next, errors) =
+            if self.errors { ("", "null", errors) } else { (rows, next, "") };
+        let again = if self.data_twice { r#","data":[]"# } else { "" };
+        format!(r#"{{"data":[{rows}],"pagination":{{"nextCursor":{next}{total}}}{errors}{again}}}"#)
     }
 }
 
@@ -217,6 +384,11 @@ impl Published {
 
     pub fn is_late(&self) -> bool {
         self.visible.since(self.stamp) > Span::ms(50)
+    }
+
+    /// Whether its stamp was in the future when it became visible.
+    pub fn is_ahead(&self) -> bool {
+        self.stamp.since(self.visible) > Span::minutes(1)
     }
 }
 

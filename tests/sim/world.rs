@@ -15,10 +15,11 @@ use s1_coralogix::prng::Prng;
 use s1_coralogix::record::{Answer, Credential, NetTrouble};
 use s1_coralogix::time::{BUILT_AT, Clocks, Mono, Span, Stamp};
 
-use crate::disk;
+use crate::lies::{Claim, Lies, Side};
 use crate::link::Link;
-use crate::sink::Sink;
-use crate::tenant::{Lie, Published, Tenant, http_date};
+use crate::sink::{Dropping, Sink};
+use crate::tenant::{Lie, PageLies, Tenant, http_date};
+use crate::watch::Watch;
 
 /// A life begins here, by everybody's clock but perhaps the box's own. It is years after the date of
 /// the program, before which no clock can be right.
@@ -56,8 +57,10 @@ pub struct Shared {
     /// When this boot began.
     pub booted: u64,
     pub faults: Faults,
+    pub lies: Lies,
     pub tenant: Tenant,
     pub sink: Sink,
+    pub watch: Watch,
     pub stop: bool,
     pub met: BTreeMap<&'static str, u64>,
     pub asked: u64,
@@ -66,8 +69,11 @@ pub struct Shared {
     pub boots: u64,
     pub steps: u64,
     clock_error: i64,
-    server_date: Option<(Stamp, u64)>,
-    told: Told,
+    heard: Told,
+    source_date: Option<(Stamp, u64)>,
+    sink_date: Option<(Stamp, u64)>,
+    /// The last `Date` that the sink told was wrong.
+    sink_was_off: bool,
     changed: Vec<(u64, Credential)>,
     pub link: Link,
     /// In a life of `--once` windows bind nobody.
@@ -83,7 +89,13 @@ pub struct Shared {
 pub struct SimEdge(pub Rc<RefCell<Shared>>);
 
 impl Shared {
-    pub fn new(mut prng: Prng, faults: Faults, tenant: Tenant, poison_every: u64) -> Shared {
+    pub fn new(
+        mut prng: Prng,
+        faults: Faults,
+        lies: Lies,
+        tenant: Tenant,
+        poison_every: u64,
+    ) -> Shared {
         let clock_error = CLOCK_ERRORS_SECONDS[prng.below(6) as usize];
         let changed = vec![
             (faults.token_refused.end, Credential::Token(0)),
@@ -94,6 +106,8 @@ impl Shared {
             now: 0,
             booted: 0,
             faults,
+            lies,
+            watch: Watch::new(&tenant),
             tenant,
             sink: Sink::default(),
             stop: false,
@@ -104,8 +118,10 @@ impl Shared {
             boots: 1,
             steps: 0,
             clock_error,
-            server_date: None,
-            told: Told::default(),
+            heard: Told::default(),
+            source_date: None,
+            sink_date: None,
+            sink_was_off: false,
             changed,
             link: Link::default(),
             windows_bind: true,
@@ -132,8 +148,8 @@ impl Shared {
     fn hear(&mut self, source: Source, result: &Result<Answer, NetTrouble>) {
         let now = self.moment();
         match result {
-            Ok(answer) => self.told.hear(source, answer, now),
-            Err(_) if source == Source::Sink => self.told.sink_failed(),
+            Ok(answer) => self.heard.hear(source, answer, now),
+            Err(_) if source == Source::Sink => self.heard.sink_failed(),
             Err(_) => {}
         }
     }
@@ -141,8 +157,9 @@ impl Shared {
     pub fn boot(&mut self) {
         self.booted = self.now;
         self.boots += 1;
-        self.server_date = None;
-        self.told = Told::default();
+        self.heard = Told::default();
+        self.source_date = None;
+        self.sink_date = None;
         self.link.boot();
         self.clock_error = CLOCK_ERRORS_SECONDS[self.prng.below(6) as usize];
     }
@@ -173,9 +190,33 @@ impl Shared {
         Mono(1_000_000 + self.now - self.booted)
     }
 
-    fn told(&mut self, date: Stamp) {
-        // The header has whole seconds.
-        self.server_date = Some((Stamp(date.0 / 1_000_000 * 1_000_000), self.now));
+    /// The `Date` of an answer as it is told, and as the program hears it.
+    fn dated(&mut self, side: Side, answer: Answer) -> Answer {
+        let truth = self.true_time();
+        let date = self.lies.date(side, self.now, truth);
+        // The header has whole seconds, and what is before the program's date is none to the edge.
+        let heard = date.filter(|date| *date >= BUILT_AT);
+        let heard = heard.map(|date| (Stamp(date.0 / 1_000_000 * 1_000_000), self.now));
+        match side {
+            Side::Source => self.source_date = heard.or(self.source_date),
+            Side::Sink => {
+                self.sink_was_off = date.is_some_and(|date| date != truth);
+                self.sink_date = heard.or(self.sink_date);
+            }
+        }
+        Answer { date: date.map(http_date), ..answer }
+    }
+
+    /// The time as the services told it: the sink's, else the tenant's.
+    fn told(&self) -> Option<Stamp> {
+        let told = self.sink_date.or(self.source_date);
+        told.map(|(date, at)| date + Span(self.now - at))
+    }
+
+    /// Whether the windows of the life bind: somebody told the time, and nobody told a wrong one.
+    fn is_bound(&self) -> bool {
+        let lied = self.lies.any(|claim| claim.is_of_time());
+        self.windows_bind && self.told().is_some() && !lied
     }
 
     fn refusal(status: u16, retry_after: Option<&str>, html: bool, date: Stamp) -> Answer {
@@ -193,13 +234,19 @@ impl Shared {
         }
     }
 
+    fn web_page(status: u16, date: Stamp) -> Answer {
+        let body = b"<html><head><title>Access denied</title></head></html>".to_vec();
+        Answer { status, body, ..Self::refusal(status, None, true, date) }
+    }
+
     fn ask(&mut self, ask: &Ask) -> Result<Answer, NetTrouble> {
-        let (begun, told) = (self.now, self.windows_bind && self.server_date.is_some());
+        let (begun, told) = (self.now, self.is_bound());
         // Whether there is anything older is asked at once, as part of the page that raised it.
         if !matches!(ask, Ask::Page(path) if path.contains("__lt=")) {
             self.link.begin(&self.link.polling, "asked", self.true_time(), begun, told);
         }
         let answer = self.ask_at_last(ask);
+        let answer = answer.map(|answer| self.dated(Side::Source, answer));
         let bytes = answer.as_ref().map_or(0, |answer| answer.body.len() as u64);
         self.received += bytes;
         self.link.polling.carry(begun, bytes);
@@ -219,7 +266,12 @@ impl Shared {
         if self.hit("source unreachable", permille) {
             return Err(NetTrouble::Broken("simulated".into()));
         }
-        self.told(date);
+        if self.lies.tells(Claim::BlockPage, self.now).is_some() {
+            return Ok(Self::web_page(403, date));
+        }
+        if self.lies.tells(Claim::Portal, self.now).is_some() {
+            return Ok(Self::web_page(401, date));
+        }
         if self.within(&faults.token_refused, "token refused") {
             return Ok(Self::refusal(401, None, false, date));
         }
@@ -244,17 +296,32 @@ impl Shared {
         {
             return Ok(Self::refusal(400, None, false, date));
         }
+        let lies = match ask {
+            Ask::Page(path) => self.lies.page(self.now, path),
+            _ => PageLies::default(),
+        };
+        if lies.forbidden {
+            return Ok(Self::refusal(403, None, false, date));
+        }
+        if matches!(ask, Ask::Page(path) if lies.refuses_cursor(path)) {
+            return Ok(Self::refusal(400, None, false, date));
+        }
         let cut_at = self.hit("source cut short", permille).then(|| self.prng.next_u64() as usize);
         let counts = matches!(ask, Ask::Page(path) if path.contains("countOnly"));
         let lie = (counts && self.hit("no count", permille))
             .then(|| [Lie::Cap, Lie::Zero, Lie::Nothing][self.prng.below(3) as usize]);
-        Ok(self.tenant.answer(ask, date, cut_at, lie))
+        Ok(self.tenant.answer(ask, date, cut_at, lie, &lies))
     }
 
     fn deliver(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble> {
-        let (begun, told) = (self.now, self.windows_bind && self.server_date.is_some());
+        let (begun, told) = (self.now, self.is_bound());
         self.link.begin(&self.link.delivery, "sent", self.true_time(), begun, told);
         self.link.delivery.carry(begun, gzip.len() as u64);
+        let answer = self.deliver_at_last(gzip);
+        answer.map(|answer| self.dated(Side::Sink, answer))
+    }
+
+    fn deliver_at_last(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble> {
         self.now += self.prng.below(300);
         let faults = self.faults.clone();
         let date = self.true_time();
@@ -266,32 +333,60 @@ impl Shared {
         if self.hit("sink unreachable", permille) {
             return Err(NetTrouble::Connect("simulated".into()));
         }
-        self.told(date);
         if self.within(&faults.key_refused, "key refused") {
             return Ok(Self::refusal(403, None, false, date));
         }
         if self.hit("sink busy", permille) {
             let status = [408, 429, 503][self.prng.below(3) as usize];
-            return Ok(Self::refusal(
-                status,
-                [None, Some("45")][self.prng.below(2) as usize],
-                true,
-                date,
-            ));
+            let retry_after = [None, Some("45")][self.prng.below(2) as usize];
+            return Ok(Self::refusal(status, retry_after, true, date));
         }
         // A single record is never refused for its size, else it would rightly be parked.
         if Sink::count(gzip) > 1 && self.hit("sink too small", permille) {
             return Ok(Self::refusal(413, None, true, date));
         }
-        let every = self.poison_every;
-        if !self.sink.accept(gzip, date, |text| is_poison(text, every)) {
-            self.meet("poison");
-            return Ok(Self::refusal(400, None, false, date));
+        if self.lies.tells(Claim::WebPage, self.now).is_some() {
+            return Ok(Self::web_page(200, date));
         }
+        if let Some(variant) = self.lies.tells(Claim::OddSuccess, self.now) {
+            let status = [203, 206, 226][(variant % 3) as usize];
+            return Ok(Answer { status, ..Answer::default() });
+        }
+        let every = self.poison_every;
+        if Sink::holds(gzip, |text| is_poison(text, every)) {
+            self.meet("poison");
+            let forbidden = self.lies.tells(Claim::ContentForbidden, self.now).is_some();
+            let status = if forbidden { 403 } else { 400 };
+            return Ok(Self::refusal(status, None, false, date));
+        }
+        let answer = self.take_in(gzip, date);
         if self.hit("reply lost", permille) {
             return Err(NetTrouble::Broken("simulated".into()));
         }
-        Ok(Answer { status: 200, date: Some(http_date(date)), ..Answer::default() })
+        Ok(answer)
+    }
+
+    /// The sink takes a batch in, or as much of it as it says.
+    fn take_in(&mut self, gzip: &[u8], date: Stamp) -> Answer {
+        let dropping = match () {
+            () if self.lies.tells(Claim::DropsAll, self.now).is_some() => Dropping::All,
+            () if self.lies.tells(Claim::DropsSome, self.now).is_some() => Dropping::Some,
+            () => Dropping::Nothing,
+        };
+        // What a sink drops for its age can't be known from a `Date` that is wrong.
+        let judged_at = (!self.sink_was_off).then_some(date);
+        let dropped = self.sink.accept(gzip, judged_at, dropping);
+        let remark = self.lies.tells(Claim::Remark, self.now).is_some();
+        let body = match (dropped, dropped % 3) {
+            (0, _) if remark => r#"{"request_id":"af31","took_ms":4}"#.to_owned(),
+            (0, _) => String::new(),
+            (_, 0) => format!(r#"{{"message":"{dropped} logs were not accepted"}}"#),
+            (_, 1) => format!(
+                r#"{{"partialSuccess":{{"errorMessage":"quota","rejectedLogRecords":{dropped}}}}}"#
+            ),
+            _ => format!("{dropped} logs were dropped"),
+        };
+        Answer { status: 200, body: body.into(), ..Answer::default() }
     }
 }
 
@@ -309,24 +404,21 @@ impl Edge for SimEdge {
 
     fn wall(&mut self) -> Stamp {
         let shared = self.0.borrow();
-        match shared.server_date {
-            Some((date, at)) => date + Span(shared.now - at),
-            None => shared.local(),
-        }
+        shared.told().unwrap_or(shared.local())
     }
 
     fn wall_is_told(&mut self) -> bool {
-        self.0.borrow().server_date.is_some()
+        self.0.borrow().told().is_some()
     }
 
     fn stamping(&mut self) -> Stamping {
         let shared = self.0.borrow();
-        shared.told.stamping(shared.moment())
+        shared.heard.stamping(shared.moment())
     }
 
     fn clocks(&mut self) -> Clocks {
         let shared = self.0.borrow();
-        shared.told.witnesses(shared.moment())
+        shared.heard.witnesses(shared.moment())
     }
 
     fn second_of_day(&mut self) -> u32 {
@@ -396,66 +488,5 @@ impl Edge for SimEdge {
 impl Shared {
     pub fn hit_quietly(&mut self, permille: u64) -> bool {
         self.now < self.faults.end && self.prng.below(1_000) < permille
-    }
-
-    /// Whether every record that has to arrive has arrived. Looked at now and then only.
-    pub fn is_complete(&self) -> bool {
-        self.missing().is_empty()
-    }
-
-    /// Of what was visible at a time, what has not arrived.
-    pub fn missing_of(&self, time: Stamp) -> Vec<&str> {
-        let overlap = self.tenant.overlap;
-        let visible = self.tenant.rows.iter().filter(|row| {
-            // When that one is found is up to reconciliation.
-            row.visible <= time && !row.is_very_late(overlap)
-        });
-        let visible: std::collections::BTreeSet<&str> =
-            visible.map(|row| row.json.as_str()).collect();
-        self.missing().into_iter().filter(|text| visible.contains(text)).collect()
-    }
-
-    /// Whether a row has to be found in the end. What was counted does not survive its index, nor a
-    /// hole in the log, and either may follow from a disk that fails.
-    pub fn is_wanted(&self, row: &Published) -> bool {
-        let damage = disk::FAULTS.iter().chain(&["count begun anew"]);
-        let uncounted = damage.into_iter().any(|fault| self.met.contains_key(fault));
-        row.hidden_from.is_none() && !(uncounted && row.is_very_late(self.tenant.overlap))
-    }
-
-    /// How many records arrived that no poll could have found.
-    pub fn very_late_received(&self) -> u64 {
-        let received = self.sink.received.iter().map(|received| received.text.as_str());
-        let received: std::collections::BTreeSet<&str> = received.collect();
-        let very_late = self.tenant.rows.iter().filter(|row| {
-            row.is_very_late(self.tenant.overlap) && received.contains(row.json.as_str())
-        });
-        very_late.count() as u64
-    }
-
-    pub fn missing(&self) -> std::collections::BTreeSet<&str> {
-        let mut wanted: std::collections::BTreeSet<&str> = (self.tenant.rows.iter())
-            .filter(|row| self.is_wanted(row) && !is_poison(&row.json, self.poison_every))
-            .map(|row| row.json.as_str())
-            .collect();
-        for received in &self.sink.received {
-            wanted.remove(received.text.as_str());
-        }
-        wanted.extend(self.untold());
-        wanted
-    }
-
-    /// Records that the sink refused and whose gap it was not told of.
-    pub fn untold(&self) -> impl Iterator<Item = &str> {
-        let refused = self
-            .tenant
-            .rows
-            .iter()
-            .filter(|row| self.is_wanted(row) && is_poison(&row.json, self.poison_every));
-        let untold = refused.filter(|row| {
-            let stream = format!("acme/{}", row.kind.name());
-            !self.sink.words.iter().any(|word| word.tells_of(&stream, row.stamp))
-        });
-        untold.map(|row| row.json.as_str())
     }
 }

@@ -1,0 +1,132 @@
+//! Many lives on all processors, and what came of them.
+//!
+//! Promises: a life that fails is named by its seed, with the lies that its peers told. Never: judges.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic;
+
+use s1_coralogix::prng::Prng;
+
+use crate::lies::Lies;
+
+/// What a life met and what came of it.
+#[derive(Debug)]
+pub struct Lived {
+    pub met: BTreeMap<&'static str, u64>,
+    pub lies: Vec<&'static str>,
+    pub outcome: &'static str,
+}
+
+/// What came of the lives in which a lie was told.
+#[derive(Default)]
+struct Tale {
+    outcomes: BTreeMap<&'static str, u64>,
+    /// The first seed that failed, and the first line of why.
+    failure: Option<(u64, String)>,
+}
+
+#[derive(Default)]
+pub struct Campaign {
+    lives: u64,
+    failed: u64,
+    pub met: BTreeMap<&'static str, u64>,
+    tales: BTreeMap<&'static str, Tale>,
+}
+
+impl Campaign {
+    pub fn run(lives: u64, live: fn(u64) -> Lived) -> Campaign {
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+        let shares: Vec<_> = (0..threads)
+            .map(|share| {
+                std::thread::spawn(move || {
+                    let mut campaign = Campaign::default();
+                    (share..lives).step_by(threads as usize).for_each(|s| campaign.add(s, live));
+                    campaign
+                })
+            })
+            .collect();
+        let mut whole = Campaign::default();
+        for share in shares {
+            whole.merge(share.join().expect("a life failed; its seed is printed above"));
+        }
+        whole
+    }
+
+    /// Whether each kind of lie was drawn as it came.
+    pub fn is_ordinary(&self) -> bool {
+        std::env::var("S1C_LIE").is_err()
+    }
+
+    /// Whether a life that fails ends nothing.
+    pub fn goes_on(&self) -> bool {
+        std::env::var("S1C_GO_ON").is_ok()
+    }
+
+    fn add(&mut self, seed: u64, live: fn(u64) -> Lived) {
+        self.lives += 1;
+        let why = match panic::catch_unwind(|| live(seed)) {
+            Ok(lived) => {
+                for lie in lived.lies {
+                    *self.met.entry(lie).or_default() += 1;
+                    let tale = self.tales.entry(lie).or_default();
+                    *tale.outcomes.entry(lived.outcome).or_default() += 1;
+                }
+                for (fault, n) in lived.met {
+                    *self.met.entry(fault).or_default() += n;
+                }
+                return;
+            }
+            Err(why) => why,
+        };
+        let end = crate::faults(&mut Prng::new(seed)).end;
+        let lies: Vec<&str> =
+            Lies::draw(seed, end).all.iter().map(|lie| lie.claim.name()).collect();
+        eprintln!("\nseed {seed} failed with {lies:?}; live it again with S1C_SEED={seed}\n");
+        if !self.goes_on() {
+            panic::resume_unwind(why);
+        }
+        self.failed += 1;
+        for lie in if lies.is_empty() { vec!["none"] } else { lies } {
+            let tale = self.tales.entry(lie).or_default();
+            *tale.outcomes.entry("failed").or_default() += 1;
+            tale.failure.get_or_insert_with(|| (seed, first_line(&*why)));
+        }
+    }
+
+    fn merge(&mut self, other: Campaign) {
+        self.lives += other.lives;
+        self.failed += other.failed;
+        for (fault, n) in other.met {
+            *self.met.entry(fault).or_default() += n;
+        }
+        for (lie, tale) in other.tales {
+            let own = self.tales.entry(lie).or_default();
+            for (outcome, n) in tale.outcomes {
+                *own.outcomes.entry(outcome).or_default() += n;
+            }
+            own.failure = own.failure.take().or(tale.failure);
+        }
+    }
+}
+
+fn first_line(why: &(dyn Any + Send)) -> String {
+    let text = why.downcast_ref::<String>().map(String::as_str);
+    let text = text.or(why.downcast_ref::<&str>().copied()).unwrap_or("?");
+    text.lines().next().unwrap_or("").chars().take(160).collect()
+}
+
+impl fmt::Display for Campaign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} lives, {} failed; faults met: {:?}", self.lives, self.failed, self.met)?;
+        for (lie, tale) in &self.tales {
+            write!(f, "{lie:<26} {:?}", tale.outcomes)?;
+            if let Some((seed, why)) = &tale.failure {
+                write!(f, "; seed {seed}: {why}")?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}

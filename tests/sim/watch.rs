@@ -1,0 +1,251 @@
+//! What is missing at a moment, and whether anybody could know.
+//!
+//! Promises: **no moment passes longer than `N` polls in which something visible is missing, no gap
+//! says so, and the state is healthy**: such a life fails, whatever else is wrong with it. What
+//! waits in the queue is not missing as long as delivery goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use s1_coralogix::core::{Mood, Plan};
+use s1_coralogix::record::{Gap, GapReason, Held};
+use s1_coralogix::time::{Span, Stamp};
+
+use crate::disk;
+use crate::lies::Claim;
+use crate::tenant::{Published, Tenant};
+use crate::world::{BIRTH, Shared, is_poison};
+
+/// `N`, and no less than this.
+const POLLS: u64 = 10;
+const LEAST: Span = Span::hours(2);
+/// What only a count finds is found a round after the hour it was created in has closed, and a round
+/// may take its time: as long as the end of a life waits.
+const COUNTED: Span = Span::hours(30);
+
+/// What is known of a life as it goes by.
+#[derive(Default)]
+pub struct Watch {
+    /// Each version of each record by its text.
+    rows: BTreeMap<String, usize>,
+    arrived: Vec<bool>,
+    /// How much of what was received was looked at, and when some of it was last new.
+    read: usize,
+    last_new: u64,
+    /// Every gap that was ever in the ledger, with its stream's name.
+    ledger: BTreeMap<u64, (String, Gap)>,
+    ledger_at: (u64, u64, u64),
+    healthy_since: Option<u64>,
+    next: u64,
+    /// The state when it was last looked at.
+    pub mood: Option<Mood>,
+}
+
+impl Watch {
+    pub fn new(tenant: &Tenant) -> Watch {
+        let rows = tenant.rows.iter().enumerate().map(|(at, row)| (row.json.clone(), at));
+        Watch { rows: rows.collect(), arrived: vec![false; tenant.rows.len()], ..Watch::default() }
+    }
+
+    /// Whether the ledger has changed since it was last read.
+    pub fn is_behind(&self, held: &Held) -> bool {
+        self.ledger_at != (held.gaps, held.untold, held.parked)
+    }
+
+    pub fn read_ledger(&mut self, held: &Held, gaps: Vec<Gap>) {
+        self.ledger_at = (held.gaps, held.untold, held.parked);
+        let gaps = gaps.into_iter().map(|gap| (gap.number, (gap.stream.to_string(), gap)));
+        self.ledger.extend(gaps);
+    }
+
+    fn covers(&self, row: &Published, reasons: &[&str]) -> bool {
+        let of_row = stream_of(row);
+        self.ledger.values().any(|(stream, gap)| {
+            reasons.contains(&gap.reason.code())
+                && *stream == of_row
+                && (gap.from <= row.stamp || gap.from == Stamp::UNREADABLE)
+                && gap.to >= row.stamp
+        })
+    }
+}
+
+pub fn stream_of(row: &Published) -> String {
+    format!("acme/{}", row.kind.name())
+}
+
+impl Shared {
+    /// Looks at a moment of rest. `held`: what waits.
+    pub fn look(&mut self, plan: &Plan, held: &Held, mood: Mood) {
+        let now = self.now;
+        self.watch.mood = Some(mood);
+        if mood != Mood::Fine {
+            self.watch.healthy_since = None;
+            return;
+        }
+        let since = *self.watch.healthy_since.get_or_insert(now);
+        let poll = plan.streams.iter().map(|stream| stream.poll_interval.0).max().unwrap_or(0);
+        let long = (POLLS * poll).max(LEAST.0) + self.link.patience();
+        if now - since < long || now < self.watch.next {
+            return;
+        }
+        self.watch.next = now + poll;
+        self.read_received();
+        let missing = self.unexplained(Stamp(BIRTH.0) + Span(now - long));
+        let waits = held.records as usize;
+        let delivers = now - self.watch.last_new.max(since) < long;
+        if missing.len() > waits || (!missing.is_empty() && !delivers) {
+            let texts = missing.iter().map(|row| row.json.as_str());
+            let (missing, healthy) = (self.brief(texts), Span(now - since));
+            panic!("healthy for {healthy} and no gap tells of {missing}; {waits} wait");
+        }
+    }
+
+    /// After the faults, once everything published is received or parked, or never will be.
+    pub fn is_over(&self) -> bool {
+        let over = self.faults.end + Span::hours(2).0;
+        let ever = self.lies.last_for_ever();
+        self.now > over && ((ever && self.now > over + LEAST.times(4).0) || self.is_complete())
+    }
+
+    /// So many records, and the first of them.
+    pub fn brief<'a>(&self, texts: impl Iterator<Item = &'a str>) -> String {
+        let texts: Vec<&str> = texts.collect();
+        let first = texts.first().and_then(|text| self.watch.rows.get(*text));
+        let first = first.map_or(String::new(), |at| {
+            let row = &self.tenant.rows[*at];
+            format!(", the first of {} {} visible at {}", stream_of(row), row.stamp, row.visible)
+        });
+        format!("{} missing{first}", texts.len())
+    }
+
+    /// What came of a life.
+    pub fn outcome(&self) -> &'static str {
+        match (self.lies.last_for_ever(), &self.watch.mood) {
+            (true, Some(Mood::Fine)) => "for ever, healthy",
+            (true, _) => "for ever, not healthy",
+            _ if self.has_all() => "all arrived",
+            _ => "a gap",
+        }
+    }
+
+    /// Whether all that has to arrive is there, gaps or no gaps.
+    fn has_all(&self) -> bool {
+        let received = self.sink.received.iter().map(|received| received.text.as_str());
+        let received: BTreeSet<&str> = received.collect();
+        let mut wanted = self
+            .tenant
+            .rows
+            .iter()
+            .filter(|row| self.is_wanted(row) && !is_poison(&row.json, self.poison_every));
+        wanted.all(|row| received.contains(row.json.as_str()))
+    }
+
+    fn read_received(&mut self) {
+        for received in &self.sink.received[self.watch.read..] {
+            if let Some(at) = self.watch.rows.get(&received.text) {
+                self.watch.arrived[*at] = true;
+            }
+            self.watch.last_new = self.now;
+        }
+        self.watch.read = self.sink.received.len();
+    }
+
+    /// What was visible then, has not arrived, and is in no gap.
+    fn unexplained(&self, visible: Stamp) -> Vec<&Published> {
+        let rows = self.tenant.rows.iter().zip(&self.watch.arrived);
+        let missing = rows.filter(|(row, arrived)| {
+            let found_after =
+                if row.is_very_late(self.tenant.overlap) { COUNTED } else { Span::ZERO };
+            !**arrived
+                && row.visible + found_after <= visible
+                && self.is_wanted(row)
+                && !is_poison(&row.json, self.poison_every)
+                && !self.is_told_missing(row)
+        });
+        missing.map(|(row, _)| row).collect()
+    }
+
+    /// Whether a lie lost a record and a gap says so. The truth excuses nothing.
+    pub fn is_told_missing(&self, row: &Published) -> bool {
+        let reasons = ["in_doubt", "position_ahead", "retention"];
+        let led_to = reasons.into_iter().filter(|reason| self.is_led_to(reason));
+        !self.lies.is_empty() && self.watch.covers(row, &led_to.collect::<Vec<_>>())
+    }
+
+    /// Whether a lie that was told may have led to a gap of this reason.
+    pub fn is_led_to(&self, reason: &str) -> bool {
+        match reason {
+            "in_doubt" => self.lies.told_any(Claim::drops),
+            "position_ahead" => self.lies.told_any(Claim::is_of_time),
+            // When SentinelOne is asked for anything older, its answer is a claim as well.
+            "retention" => self.lies.told_any(|claim| claim.is_of_time() || claim.is_of_pages()),
+            _ => false,
+        }
+    }
+
+    /// Whether every record that has to arrive has arrived. Looked at now and then only.
+    pub fn is_complete(&self) -> bool {
+        self.missing().is_empty()
+    }
+
+    /// Of what was visible at a time, what has not arrived.
+    pub fn missing_of(&self, time: Stamp) -> Vec<&str> {
+        let overlap = self.tenant.overlap;
+        let visible = self.tenant.rows.iter().filter(|row| {
+            // When that one is found is up to reconciliation.
+            row.visible <= time && !row.is_very_late(overlap)
+        });
+        let visible: BTreeSet<&str> = visible.map(|row| row.json.as_str()).collect();
+        self.missing().into_iter().filter(|text| visible.contains(text)).collect()
+    }
+
+    /// Whether a row has to be found in the end. What was counted does not survive its index, nor a
+    /// hole in the log, and either may follow from a disk that fails.
+    pub fn is_wanted(&self, row: &Published) -> bool {
+        let damage = disk::FAULTS.iter().chain(&["count begun anew"]);
+        let uncounted = damage.into_iter().any(|fault| self.met.contains_key(fault));
+        row.hidden_from.is_none() && !(uncounted && row.is_very_late(self.tenant.overlap))
+    }
+
+    /// How many records arrived that no poll could have found.
+    pub fn very_late_received(&self) -> u64 {
+        let received = self.sink.received.iter().map(|received| received.text.as_str());
+        let received: BTreeSet<&str> = received.collect();
+        let very_late = self.tenant.rows.iter().filter(|row| {
+            row.is_very_late(self.tenant.overlap) && received.contains(row.json.as_str())
+        });
+        very_late.count() as u64
+    }
+
+    pub fn missing(&self) -> BTreeSet<&str> {
+        let mut wanted: BTreeMap<&str, &Published> = (self.tenant.rows.iter())
+            .filter(|row| self.is_wanted(row) && !is_poison(&row.json, self.poison_every))
+            .map(|row| (row.json.as_str(), row))
+            .collect();
+        for received in &self.sink.received {
+            wanted.remove(received.text.as_str());
+        }
+        wanted.retain(|_, row| !self.is_told_missing(row));
+        wanted.into_keys().chain(self.untold()).collect()
+    }
+
+    /// Records that the sink refused and whose gap it was not told of.
+    pub fn untold(&self) -> impl Iterator<Item = &str> {
+        let refused = self
+            .tenant
+            .rows
+            .iter()
+            .filter(|row| self.is_wanted(row) && is_poison(&row.json, self.poison_every));
+        let is_restamped = self.lies.any(Claim::is_of_records);
+        let is_deaf = self.lies.told_any(Claim::drops);
+        let untold = refused.filter(move |row| {
+            let mut words = self.sink.words.iter();
+            let is_told = words.any(|word| {
+                word.tells_of(&stream_of(row), row.stamp)
+                    || (is_restamped && word.may_tell_of(&stream_of(row)))
+            });
+            // What it threw away, and said so, it was told.
+            !(is_told || is_deaf && self.watch.covers(row, &[GapReason::Refused.code()]))
+        });
+        untold.map(|row| row.json.as_str())
+    }
+}
