@@ -11,7 +11,7 @@ use crate::answer;
 use crate::limits;
 use crate::record::{Cursor, Kind, RowKey, Total};
 use crate::s1::json::{self, Walker};
-use crate::s1::severity::{self, ThreatWords};
+use crate::s1::severity::{self, ActivityWords, ThreatWords};
 use crate::time::Stamp;
 
 /// One answer of a list.
@@ -238,7 +238,8 @@ fn walk_record(walker: &mut Walker<'_>, kind: Kind, before: Stamp) -> Option<Opt
         }),
         Kind::Activities => {
             let token = found.words[0].as_ref().map_or(&b""[..], |token| &body[token.clone()]);
-            severity::of_activity(number(token).unwrap_or(0), word(1))
+            let words = ActivityWords { severity: word(1), confidence_level: word(2) };
+            severity::of_activity(number(token).unwrap_or(0), words)
         }
         Kind::Alerts => severity::of_alert(word(0)),
     };
@@ -294,6 +295,7 @@ fn walk_activity(walker: &mut Walker<'_>, found: &mut Found) -> Option<()> {
         b"activityType" => keep(walker, &mut found.words[0]),
         b"data" => walker.members(|walker, name| match name {
             b"severity" => keep(walker, &mut found.words[1]),
+            b"confidenceLevel" => keep(walker, &mut found.words[2]),
             b"computerName" => keep(walker, &mut found.computer),
             // Activities that tell of an alert name the endpoint so.
             b"origagentname" => keep(walker, &mut found.inner_computer),

@@ -40,6 +40,7 @@ mod reconcile;
 mod relay;
 mod scene;
 mod servers;
+mod severity;
 mod soak;
 mod status_schema;
 mod syscalls;
