@@ -85,7 +85,7 @@ pub fn tenant(door: &mut Door, integration: &Integration, tell: Tell) {
     }
     match (accepted, token) {
         (true, Some(token)) => {
-            let now = result.as_ref().ok().and_then(verdicts::told);
+            let now = result.as_ref().ok().and_then(verdicts::date);
             token_end(door, &token, now.unwrap_or_else(clock::local), tell);
         }
         _ => tell(Step::skipped(Name::TokenEnd, why_not)),
@@ -216,7 +216,7 @@ fn stream(door: &mut Door, kind: Kind, tell: Tell) {
     let from = clock::local().max(Stamp::EPOCH) - Span::hours(PROBE_BACK_HOURS);
     let path = page_path(&Query { kind, from: from.max(Stamp::EPOCH), cursor: None, rows_max: 1 });
     let outcome = match ask(door, &Ask::Page(path)) {
-        Ok(answer) => verdicts::stream(&answer, kind),
+        Ok(answer) => verdicts::stream(&answer, kind, door.peer.base()),
         Err(trouble) => {
             let steps = door.peer.wire().steps();
             verdicts::no_answer(&trouble, &steps, door.peer.base(), "tenant")

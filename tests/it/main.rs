@@ -38,6 +38,7 @@ mod power;
 mod queue;
 mod queue_commands;
 mod reconcile;
+mod refusals;
 mod relay;
 mod scene;
 mod servers;
