@@ -183,7 +183,7 @@ fn a_record_without_a_stamp_stays_beside_the_one_before_it() {
     assert_eq!(stamps, [(first, true), (first, false), (third, true), (last, true)]);
 }
 
-/// hunt: zone-less, `+0000` and epoch stamps; each is one moment, and the record keeps its bytes.
+/// Without zone, with `+0000`, as an epoch: each is one moment, and the record keeps its bytes.
 #[test]
 fn every_form_of_a_stamp_is_a_place_and_a_null_date_is_none() {
     for (kind, before, after) in [
