@@ -1,4 +1,5 @@
-//! What both services' answers have in common: `Retry-After`, and an excerpt fit for a log line.
+//! What both services' answers have in common: `Retry-After`, where a redirect leads, and their words
+//! fit for a log line.
 //!
 //! Promises: nothing of a remote party gets out of here longer than its bound, on more than one
 //! line, or with a control character in it (keeps P10). Never: reads a clock; a date is measured
@@ -40,6 +41,55 @@ pub fn excerpt(body: &[u8]) -> String {
     // bound, because white space is squeezed.
     let head = &body[..body.len().min(2 * limits::EXCERPT_BYTES_MAX)];
     one_line(&String::from_utf8_lossy(head))
+}
+
+/// What a web page says to who looks at it, as one line; a body that is none is taken as it is.
+pub fn page_text(body: &[u8]) -> String {
+    let head = String::from_utf8_lossy(&body[..body.len().min(limits::PAGE_TEXT_BYTES_MAX)]);
+    if !head.trim_start().starts_with('<') {
+        return one_line(&head);
+    }
+    let mut text = String::new();
+    let mut rest = head.as_ref();
+    while let Some((before, tag)) = rest.split_once('<') {
+        text.push_str(before);
+        text.push(' ');
+        let small = tag.get(..7).unwrap_or(tag).to_ascii_lowercase();
+        // What these hold is for the browser.
+        let hidden = ["script", "style", "!--"].into_iter().find(|name| small.starts_with(name));
+        let end = match hidden {
+            Some("script") => "</script>",
+            Some("style") => "</style>",
+            Some(_) => "-->",
+            None => ">",
+        };
+        let at = match hidden {
+            Some(_) => tag.to_ascii_lowercase().find(end),
+            None => tag.find(end),
+        };
+        rest = at.map_or("", |at| &tag[at + end.len()..]);
+    }
+    text.push_str(rest);
+    let entities =
+        [("&nbsp;", " "), ("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&amp;", "&")];
+    let text = entities.iter().fold(text, |text, (entity, plain)| text.replace(entity, plain));
+    match one_line(&text) {
+        line if line.is_empty() => excerpt(body),
+        line => line,
+    }
+}
+
+/// Where a redirect leads, for people: the host alone, for what follows it may hold a secret.
+pub fn redirect_host(answer: &Answer) -> Option<String> {
+    let to = answer.location.as_deref()?.trim();
+    let Some((_, rest)) = to.split_once("//").filter(|(scheme, _)| {
+        scheme.is_empty() || scheme.ends_with(':') && !scheme.contains(['/', '?', '#'])
+    }) else {
+        return Some("another path of the same host".to_owned());
+    };
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    Some(one_line(host)).filter(|host| !host.is_empty())
 }
 
 /// Text of a remote party as one line: control characters are gone, white space is squeezed, and
@@ -133,6 +183,41 @@ mod tests {
         assert_eq!(told("Sat, 06 Nov 2094 08:49:37 GMT"), Some(Stamp::from_seconds(3_939_871_777)));
         assert_eq!(told("yesterday"), None);
         assert_eq!(date(&Answer::default()), None);
+    }
+
+    #[test]
+    fn a_page_is_told_by_what_it_shows() {
+        for (page, text) in [
+            ("", ""),
+            ("plain < text", "plain < text"),
+            ("<html><title>403</title>\n<p>No &amp; <b>no</b></p>", "403 No & no"),
+            ("<SCRIPT>if (a < b) {}</SCRIPT><style>p > q {}</style><!-- <p> -->Hi", "Hi"),
+            ("<p>cut in <a href=", "cut in"),
+            ("<script>never ended", "<script>never ended"),
+            ("<p>\u{202e}\u{1b}[2Jx", "[2Jx"),
+        ] {
+            assert_eq!(page_text(page.as_bytes()), text, "{page}");
+        }
+        let long = format!("<style>{}</style><p>Blocked{}", "x".repeat(2_000), "y".repeat(2_000));
+        let text = page_text(long.as_bytes());
+        assert!(text.starts_with("Blockedy") && text.len() <= limits::EXCERPT_BYTES_MAX, "{text}");
+    }
+
+    #[test]
+    fn of_a_redirect_the_host_is_told_and_nothing_that_could_be_a_secret() {
+        for (location, host) in [
+            ("https://new.sentinelone.net/web/api?token=s3cret", Some("new.sentinelone.net")),
+            ("https://new.sentinelone.net:8443", Some("new.sentinelone.net:8443")),
+            ("//sso.example/login#s3cret", Some("sso.example")),
+            ("https://user:s3cret@sso.example?x", Some("sso.example")),
+            ("/login?next=https://s3cret//x", Some("another path of the same host")),
+            ("https://\u{1b}[2J\u{202e}x\r\ny/", Some("[2J x y")),
+            ("https:///", None),
+        ] {
+            let answer = Answer { location: Some(location.to_owned()), ..Answer::default() };
+            assert_eq!(redirect_host(&answer).as_deref(), host, "{location}");
+        }
+        assert_eq!(redirect_host(&Answer::default()), None);
     }
 
     #[test]

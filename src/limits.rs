@@ -19,6 +19,9 @@ pub const PAGE_BYTES_MAX: u64 = 24 << 20;
 pub const SINK_ANSWER_BYTES_MAX: u64 = 64 << 10;
 /// How much of an unexpected answer is kept for a person to read.
 pub const EXCERPT_BYTES_MAX: usize = 200;
+/// How far a web page is looked into for what it says to a person; block pages begin with kilobytes
+/// of style.
+pub const PAGE_TEXT_BYTES_MAX: usize = 16 << 10;
 
 /// An endpoint's name as `computerName`, as it stands in the JSON. A longer one is not a name; the
 /// collector's host is named instead.
@@ -147,6 +150,9 @@ pub const CURSORS_REFUSED_MAX: u32 = 2;
 /// A record this far before the time asked for was not found by that stamp: SentinelOne's filter may
 /// compare in whole seconds, but no more coarsely.
 pub const SOURCE_COARSENESS_SECONDS: u64 = 1;
+/// The earliest stamp that is one: 2013-01-01, when SentinelOne was founded. Null dates are written as
+/// 1970, as the year 1, or as 1601.
+pub const SOURCE_STAMP_MIN_SECONDS: i64 = 1_356_998_400;
 /// How often room on a full disk is measured again.
 pub const ROOM_CHECK_SECONDS: u64 = 15;
 /// How often a token's end is asked for.

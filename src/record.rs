@@ -31,6 +31,15 @@ impl Kind {
         Kind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
+    /// The member of a record by which the stream is polled.
+    pub fn stamp_name(self) -> &'static str {
+        match self {
+            Kind::Threats => "threatInfo.updatedAt",
+            Kind::Activities => "createdAt",
+            Kind::Alerts => "alertInfo.reportedAt",
+        }
+    }
+
     /// The permission as the console's role editor names it.
     pub fn permission(self) -> &'static str {
         match self {
@@ -337,7 +346,39 @@ pub struct Answer {
     pub date: Option<String>,
     pub retry_after: Option<String>,
     pub content_type: Option<String>,
+    /// Where a redirect leads; told to people, never followed.
+    pub location: Option<String>,
     pub body: Vec<u8>,
+}
+
+/// What a refusal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The credential itself. Only the console's own API can say so.
+    Token,
+    /// A permission that the credential's role lacks.
+    Permission,
+    /// A product or level that the credential's scope does not have; no role helps.
+    Scope,
+    /// This machine: an IP allow list, WAF, proxy or block page answers in the service's place.
+    Address,
+}
+
+/// A refusal (401, 403, 451) with the service's own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub what: Refused,
+    pub words: String,
+}
+
+impl Refusal {
+    /// What it means where the token is known to be good: a 401 is about a permission then.
+    pub fn beside_a_good_token(self) -> Refusal {
+        match self.what {
+            Refused::Token => Refusal { what: Refused::Permission, ..self },
+            _ => self,
+        }
+    }
 }
 
 /// What an answer of SentinelOne without a page asks for. Each variant says what will be done.
@@ -345,12 +386,13 @@ pub struct Answer {
 pub enum SourceTrouble {
     /// 429, or 503 with Retry-After: come back later, no sooner than told.
     Busy { retry_after: Option<Span> },
-    /// 401: the token may be dead, or only lack a permission. `GET /system/info` tells.
-    TokenDoubted,
-    /// 401 on `/system/info` too: the tenant's streams hold until the token changes.
-    TokenRefused,
-    /// 403, or a 401 that `/system/info` does not confirm: this stream holds, others go on.
-    Forbidden,
+    /// 401 of the API: the token may be dead, or only lack a permission. `GET /system/info` tells.
+    TokenDoubted(String),
+    /// 401 of the API on `/system/info` too: the tenant's streams hold until the token changes.
+    TokenRefused(String),
+    /// 403, 451, a 401 that is not the API's, or one that `/system/info` does not confirm: this
+    /// stream holds, others go on.
+    Forbidden(Refusal),
     /// 400: when a cursor was sent, the walk goes on by time; else the stream rests long.
     QueryRefused(String),
     /// A redirect or 404: the tenant's address is wrong; rests long.

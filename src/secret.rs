@@ -13,6 +13,8 @@ pub struct Secret(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotASecret {
     Empty,
+    /// No token or key has quotes; they come from a habit of other files.
+    Quoted,
     /// A byte at this offset that no HTTP header value may have.
     BadByte {
         at: usize,
@@ -23,6 +25,7 @@ impl fmt::Display for NotASecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NotASecret::Empty => write!(f, "it is empty"),
+            NotASecret::Quoted => write!(f, "it begins and ends with a quote; take the quotes off"),
             NotASecret::BadByte { at } => {
                 write!(f, "the character at offset {at} is not allowed in an HTTP header")
             }
@@ -35,6 +38,10 @@ impl Secret {
         let text = text.trim();
         if text.is_empty() {
             return Err(NotASecret::Empty);
+        }
+        let is_in = |quote| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
+        if is_in('"') || is_in('\'') {
+            return Err(NotASecret::Quoted);
         }
         match text.bytes().position(|b| !b.is_ascii_graphic()) {
             Some(at) => Err(NotASecret::BadByte { at }),
@@ -65,6 +72,9 @@ mod tests {
         assert_eq!(format!("{secret:?}"), "Secret(***)");
         assert_eq!(Secret::new(" \n"), Err(NotASecret::Empty));
         assert_eq!(Secret::new("ab\ncd"), Err(NotASecret::BadByte { at: 2 }));
+        assert_eq!(Secret::new("\"abc\"\n"), Err(NotASecret::Quoted));
+        assert_eq!(Secret::new("'abc'"), Err(NotASecret::Quoted));
+        assert_eq!(Secret::new("a\"b'c").unwrap().reveal(), "a\"b'c");
         assert_eq!(Secret::new("caf\u{e9}"), Err(NotASecret::BadByte { at: 3 }));
     }
 }

@@ -424,7 +424,8 @@ mod tests {
         let server = Server::start(None, |wire, _| {
             while let Some(request) = receive(wire) {
                 let tenant = request.head.contains("/web/api/");
-                answer(wire, if tenant { "401 No" } else { "503 Later" }, "", b"");
+                let status = if tenant { "401 No" } else { "503 Later" };
+                answer(wire, status, "", br#"{"errors":[{"title":"Authentication Failed"}]}"#);
             }
         });
         let base = format!("http://127.0.0.1:{}", server.port);

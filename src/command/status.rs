@@ -259,6 +259,14 @@ impl Table<'_> {
             let day = day.map_or(String::new(), |day| format!(", {} a day", size(day)));
             self.line(0, &format!("Written to disk since the start: {}{day}.", size(written)));
         }
+        if status.coralogix.unreadable_stamps > 0 {
+            let records = count(
+                i64::try_from(status.coralogix.unreadable_stamps).unwrap_or(i64::MAX),
+                "record",
+            );
+            let code = message::STAMP_UNREADABLE;
+            self.line(0, &format!("{code} {records} had a stamp that can't be read."));
+        }
         if let Some(clock) = status.clock.off() {
             let (code, how) = clock;
             self.line(0, &format!("{code} This machine's clock is {how}; set it (NTP)."));
@@ -360,6 +368,8 @@ fn state(lane: &Lane) -> &str {
         "secret_unreadable" => "no secret",
         "token_refused" => "token refused",
         "permission_missing" => "permission missing",
+        "scope_missing" => "scope missing",
+        "address_refused" => "address refused",
         "key_refused" => "key refused",
         "broken_answer" => "broken answers",
         "query_refused" => "query refused",

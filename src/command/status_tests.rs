@@ -53,6 +53,7 @@ fn status() -> Status {
             remarks: 0,
             long_records: 0,
             unstamped: 0,
+            unreadable_stamps: 2,
         },
         queue: Queue {
             waiting: 12_338,
@@ -114,6 +115,7 @@ fn the_table_fits_80_columns_whatever_is_in_it() {
     );
     assert!(text.contains("refused 1 record: s1-coralogix queue parked list\n"), "{text}");
     assert!(text.contains("2026-01-31T00:00:00Z, 1h 6m ago."), "{text}");
+    assert!(text.contains("S1C-W124 2 records had a stamp that can't be read"), "{text}");
     assert!(text.contains("clock is 2h behind; set it (NTP)"), "{text}");
     assert!(text.contains("120 records a minute came and 3 went"), "{text}");
     assert!(text.contains("since the start: 3.0 MiB, 1.0 GiB a day"), "{text}");
@@ -153,6 +155,13 @@ fn a_trouble_of_an_integration_is_told_once() {
     let line = "  acme: S1C-E107 the API token is refused (HTTP 401: no), for 1m 18s; next try\n";
     assert_eq!(text.matches("is refused").count(), 1, "{text}");
     assert!(text.contains(line), "{text}");
+}
+
+#[test]
+fn stamps_are_spoken_of_only_where_one_could_not_be_read() {
+    let mut status = status();
+    status.coralogix.unreadable_stamps = 0;
+    assert!(!shown(&status, true).contains("S1C-W124"));
 }
 
 #[test]

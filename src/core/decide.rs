@@ -272,8 +272,8 @@ mod tests {
     use super::*;
     use crate::core::{Event, Fetch, Keep, PageFacts, Plan, StreamPlan};
     use crate::record::{
-        Held, Kind, NetTrouble, Opened, Place, Progress, RowKey, Sent, Seq, SinkVerdict,
-        SourceTrouble, Start, StreamHeld, WriteMode,
+        Held, Kind, NetTrouble, Opened, Place, Progress, Refusal, Refused, RowKey, Sent, Seq,
+        SinkVerdict, SourceTrouble, Start, StreamHeld, WriteMode,
     };
     use crate::time::{Clocks, Stamp};
 
@@ -382,14 +382,18 @@ mod tests {
     #[test]
     fn a_stream_without_permission_stops_no_other() {
         let mut driven = Driven::new(held(0, Room::Free));
-        let next = driven.after_the_first_fetch(Err(SourceTrouble::Forbidden));
+        let refusal = Refusal { what: Refused::Permission, words: "HTTP 403".to_owned() };
+        let next = driven.after_the_first_fetch(Err(SourceTrouble::Forbidden(refusal)));
         assert!(matches!(next, Action::Fetch(Fetch { stream: 1, .. })), "{next:?}");
         // Told as a 401 it is the same, once the token was seen to live.
         let mut driven = Driven::new(held(0, Room::Free));
-        let next = driven.after_the_first_fetch(Err(SourceTrouble::TokenDoubted));
+        let doubted = SourceTrouble::TokenDoubted("HTTP 401: no".to_owned());
+        let next = driven.after_the_first_fetch(Err(doubted));
         assert_eq!(next, Action::Info { tenant: 0 });
         let next = driven.after(Event::Informed { tenant: 0, result: Ok(Some(date())) });
         assert!(matches!(next, Action::Fetch(Fetch { stream: 1, .. })), "{next:?}");
+        let told = driven.core.view(driven.now).streams[0].lane.detail.clone();
+        assert_eq!(told, "grant \"Endpoint Threats: View\"; HTTP 401: no");
     }
 
     #[test]

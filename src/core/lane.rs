@@ -6,7 +6,7 @@
 use crate::limits;
 use crate::message::{self, Code};
 use crate::prng::Prng;
-use crate::record::NetTrouble;
+use crate::record::{NetTrouble, Refusal, Refused};
 use crate::time::{Due, Mono, Span};
 
 /// Why a lane is not in use this moment. Its text is what people read in log and status.
@@ -38,8 +38,12 @@ pub enum Why {
     SecretUnreadable,
     /// The token is refused; needs a new one.
     TokenRefused,
-    /// The token lacks this stream's permission.
+    /// The token lacks a permission.
     PermissionMissing,
+    /// The token's scope lacks a product or a level.
+    ScopeMissing,
+    /// What stands before the service does not let this machine in.
+    AddressRefused,
     /// The Coralogix key is refused; needs another one.
     KeyRefused,
     /// One record after the other is refused: that is the sink's fault, not theirs.
@@ -99,6 +103,15 @@ impl Why {
         }
     }
 
+    pub fn of_refusal(refusal: &Refusal) -> Why {
+        match refusal.what {
+            Refused::Token => Why::TokenRefused,
+            Refused::Permission => Why::PermissionMissing,
+            Refused::Scope => Why::ScopeMissing,
+            Refused::Address => Why::AddressRefused,
+        }
+    }
+
     /// The stable name in the status file.
     pub fn code(self) -> &'static str {
         match self {
@@ -116,6 +129,8 @@ impl Why {
             Why::SecretUnreadable => "secret_unreadable",
             Why::TokenRefused => "token_refused",
             Why::PermissionMissing => "permission_missing",
+            Why::ScopeMissing => "scope_missing",
+            Why::AddressRefused => "address_refused",
             Why::KeyRefused => "key_refused",
             Why::RefusesEverything => "refuses_everything",
             Why::QueueFull => "queue_full",
@@ -146,8 +161,10 @@ impl Why {
             Why::QueryRefused => "refuses the query",
             Why::Misdirected => "is not at this address",
             Why::SecretUnreadable => "has no secret to use",
-            Why::TokenRefused => "the API token is refused; put a new one into its file",
-            Why::PermissionMissing => "the API token lacks the permission for this stream",
+            Why::TokenRefused => "the API token is refused; see that its file holds this tenant's",
+            Why::PermissionMissing => "the API token lacks a permission",
+            Why::ScopeMissing => "the scope of the API token does not offer this",
+            Why::AddressRefused => "an IP allow list, WAF or proxy does not let this machine in",
             Why::KeyRefused => {
                 "the API key is refused; put a valid Send-Your-Data key into its file"
             }
@@ -185,6 +202,8 @@ impl Why {
             Why::SecretUnreadable => message::SECRET_UNREADABLE,
             Why::TokenRefused => message::TOKEN_REFUSED,
             Why::PermissionMissing => message::PERMISSION_MISSING,
+            Why::ScopeMissing => message::SCOPE_MISSING,
+            Why::AddressRefused => message::ADDRESS_REFUSED,
             Why::KeyRefused => message::KEY_REFUSED,
             Why::RefusesEverything => message::REFUSES_EVERYTHING,
             Why::QueueFull => message::QUEUE_FULL,
@@ -210,11 +229,16 @@ impl Why {
         }
     }
 
-    /// Whether a credential or permission is to blame, which decides exit code 77 over 75.
+    /// Whether a credential, permission or scope is to blame, which decides exit code 77 over 75. An
+    /// address that is not let in is none of them: elsewhere the same config works.
     pub fn is_refusal(self) -> bool {
         matches!(
             self,
-            Why::SecretUnreadable | Why::TokenRefused | Why::PermissionMissing | Why::KeyRefused
+            Why::SecretUnreadable
+                | Why::TokenRefused
+                | Why::PermissionMissing
+                | Why::ScopeMissing
+                | Why::KeyRefused
         )
     }
 }
@@ -376,6 +400,19 @@ mod tests {
         for _ in 0..1_000 {
             let wait = backoff.long();
             assert!(wait >= Span::seconds(225) && wait <= Span::minutes(5));
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_the_credentials_or_the_addresses() {
+        for (what, code, is_refusal) in [
+            (Refused::Token, "token_refused", true),
+            (Refused::Permission, "permission_missing", true),
+            (Refused::Scope, "scope_missing", true),
+            (Refused::Address, "address_refused", false),
+        ] {
+            let why = Why::of_refusal(&Refusal { what, words: String::new() });
+            assert_eq!((why.code(), why.is_refusal(), why.mood()), (code, is_refusal, Mood::Stuck));
         }
     }
 

@@ -153,12 +153,12 @@ impl Core {
                 (long, Why::QueryRefused, text)
             }
             SourceTrouble::Misdirected(text) => (long, Why::Misdirected, text),
-            SourceTrouble::Forbidden => (long, Why::PermissionMissing, String::new()),
-            SourceTrouble::TokenDoubted | SourceTrouble::TokenRefused => {
+            SourceTrouble::Forbidden(refusal) => (long, Why::of_refusal(&refusal), refusal.words),
+            SourceTrouble::TokenDoubted(words) | SourceTrouble::TokenRefused(words) => {
                 // Either the token is dead, which `/system/info` tells, or it may list but not count.
                 self.tenants[tenant].token = Token::Doubted;
                 self.tenants[tenant].lane.hurry(now);
-                (long, Why::PermissionMissing, String::new())
+                (long, Why::PermissionMissing, words)
             }
         };
         let lane = &mut self.streams[stream].reconcile.lane;

@@ -67,7 +67,7 @@ pub struct Tenant {
     pub lane: Lane,
     pub token: Token,
     /// The stream whose 401 put the token in doubt.
-    pub doubted_by: Option<usize>,
+    pub doubted_by: Option<(usize, String)>,
     pub clock: SourceClock,
     /// `/system/info` was answered since the start.
     pub was_informed: bool,
@@ -445,12 +445,18 @@ impl Stream {
                 }
             }
             SourceTrouble::Misdirected(text) => (backoff.long(), Why::Misdirected, text),
-            SourceTrouble::Forbidden => {
-                let text = format!("grant \"{}\"", self.plan.kind.permission());
-                (backoff.long(), Why::PermissionMissing, text)
+            SourceTrouble::Forbidden(refusal) => {
+                let why = Why::of_refusal(&refusal);
+                let text = match why {
+                    Why::PermissionMissing => {
+                        format!("grant \"{}\"; {}", self.plan.kind.permission(), refusal.words)
+                    }
+                    _ => refusal.words,
+                };
+                (backoff.long(), why, text)
             }
-            SourceTrouble::TokenDoubted | SourceTrouble::TokenRefused => {
-                (backoff.long(), Why::TokenRefused, String::new())
+            SourceTrouble::TokenDoubted(words) | SourceTrouble::TokenRefused(words) => {
+                (backoff.long(), Why::TokenRefused, words)
             }
         };
         self.lane.fail(now, wait, why, detail);

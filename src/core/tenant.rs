@@ -4,7 +4,7 @@
 //! the whole tenant's (keeps P6). Never: touches the sink.
 
 use crate::limits;
-use crate::record::SourceTrouble;
+use crate::record::{Refusal, Refused, SourceTrouble};
 use crate::time::{Due, Mono, Span, Stamp};
 
 use super::source::Token;
@@ -14,10 +14,10 @@ impl Core {
     /// What a question about a stream, unanswered, means for it and for its tenant.
     pub(super) fn fetch_failed(&mut self, now: Mono, stream: usize, trouble: SourceTrouble) {
         let tenant = self.streams[stream].plan.tenant;
-        if trouble == SourceTrouble::TokenDoubted {
+        if let SourceTrouble::TokenDoubted(words) = trouble {
             let state = &mut self.tenants[tenant];
             state.token = Token::Doubted;
-            state.doubted_by = Some(stream);
+            state.doubted_by = Some((stream, words));
             state.lane.hurry(now);
             return;
         }
@@ -68,15 +68,22 @@ impl Core {
                 } else {
                     state.lane.succeed(now, Due::At(now), Why::Working);
                 }
-                if let Some(stream) = doubted_by {
+                if let Some((stream, words)) = doubted_by {
                     // The token lives, so the 401 was about this stream's permission.
+                    let refusal = Refusal { what: Refused::Permission, words };
                     let stream = &mut self.streams[stream];
-                    stream.fail(now, SourceTrouble::Forbidden, &mut self.backoff);
+                    stream.fail(now, SourceTrouble::Forbidden(refusal), &mut self.backoff);
                 }
             }
-            Err(SourceTrouble::TokenRefused | SourceTrouble::TokenDoubted) => {
+            Err(SourceTrouble::TokenRefused(words) | SourceTrouble::TokenDoubted(words)) => {
                 state.token = Token::Refused;
-                state.lane.fail(now, self.backoff.long(), Why::TokenRefused, String::new());
+                state.lane.fail(now, self.backoff.long(), Why::TokenRefused, words);
+            }
+            Err(SourceTrouble::Forbidden(refusal)) => {
+                // Not a word about the token: what was doubted stays so.
+                state.doubted_by = doubted_by;
+                let why = Why::of_refusal(&refusal);
+                state.lane.fail(now, self.backoff.long(), why, refusal.words);
             }
             Err(trouble) => {
                 state.doubted_by = doubted_by;

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::record::{
-    Cursor, Kind, NetTrouble, Progress, RowKey, Seq, Start, StreamHeld, WriteMode,
+    Cursor, Kind, NetTrouble, Progress, Refusal, Refused, RowKey, Seq, Start, StreamHeld, WriteMode,
 };
 
 const AT: Stamp = Stamp(1_800_000_000_000_000);
@@ -228,7 +228,7 @@ fn patience_asked_for_by_one_answer_is_the_whole_tenants_and_no_hurry_ends_it() 
 fn a_tenant_that_answers_a_stream_is_no_longer_out_of_reach() {
     let mut driver = Driver::new(Mode::Daemon, Start::Now, Some(DONE));
     let Action::Fetch(Fetch { stream, .. }) = driver.go(Event::Woke) else { panic!("a poll") };
-    let page = Err(SourceTrouble::TokenDoubted);
+    let page = Err(SourceTrouble::TokenDoubted("HTTP 401".into()));
     let asked = driver.go(Event::Fetched { stream, page });
     assert_eq!(asked, Action::Info { tenant: 0 });
     let changed = vec![Credential::Token(0)];
@@ -325,8 +325,8 @@ fn counts_that_fail_stand_in_no_polls_way() {
     for trouble in [
         SourceTrouble::BrokenAnswer("500".into()),
         SourceTrouble::Unreachable(NetTrouble::Timeout),
-        SourceTrouble::TokenDoubted,
-        SourceTrouble::Forbidden,
+        SourceTrouble::TokenDoubted("HTTP 401".into()),
+        SourceTrouble::Forbidden(Refusal { what: Refused::Scope, words: "HTTP 403".into() }),
         SourceTrouble::Misdirected("404".into()),
         SourceTrouble::TooLong,
     ] {

@@ -86,6 +86,8 @@ causes! {
     KeyWrongKind "key_wrong_kind" Refused CHECK_KEY_WRONG_KIND,
     Busy "busy" Unreachable CHECK_BUSY,
     UnknownAnswer "unknown_answer" Unknown CHECK_UNKNOWN_ANSWER,
+    ScopeMissing "scope_missing" Refused CHECK_SCOPE_MISSING,
+    AddressRefused "address_refused" Unreachable CHECK_ADDRESS_REFUSED,
     ServiceClockOff "service_clock_off" Unreachable CHECK_SERVICE_CLOCK_OFF,
     ClocksDiffer "clocks_differ" Unreachable CHECK_CLOCKS_DIFFER,
     DateImpossible "date_impossible" Unreachable CHECK_DATE_IMPOSSIBLE,

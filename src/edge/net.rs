@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, LOCATION, RETRY_AFTER,
 };
 use ureq::http::{self, HeaderMap, HeaderValue, Method};
 use ureq::{Agent, Body, Error, Timeout};
@@ -255,6 +255,7 @@ impl Peer {
             date: text(&parts.headers, &DATE),
             retry_after: text(&parts.headers, &RETRY_AFTER),
             content_type: text(&parts.headers, &CONTENT_TYPE),
+            location: text(&parts.headers, &LOCATION),
             body: self.read(body, request.answer_bytes_max)?,
         })
     }

@@ -248,7 +248,7 @@ fn stream(door: &mut Door, kind: Kind, tell: Tell) {
     let from = clock::local().max(Stamp::EPOCH) - Span::hours(PROBE_BACK_HOURS);
     let path = page_path(&Query { kind, from: from.max(Stamp::EPOCH), cursor: None, rows_max: 1 });
     let outcome = match ask(door, &Ask::Page(path)) {
-        Ok(answer) => verdicts::stream(&answer, kind),
+        Ok(answer) => verdicts::stream(&answer, kind, door.peer.base()),
         Err(trouble) => {
             let steps = door.peer.wire().steps();
             verdicts::no_answer(&trouble, &steps, door.peer.base(), "tenant")

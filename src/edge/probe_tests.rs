@@ -151,14 +151,29 @@ fn a_missing_permission_is_named_and_the_other_stream_goes_on() {
 #[test]
 fn what_the_console_says_to_the_token_decides_what_to_do() {
     const INFO: &str = "GET /web/api/v2.1/system/info";
-    let cases: [(Table, &str, &str, Cause); 5] = [
-        (&[(INFO, "401 Unauthorized", "")], "(HTTP 401)", "new API token", Cause::TokenRefused),
-        (&[(INFO, "302 Found", "")], "as a SentinelOne console", "Set tenant", Cause::NotAConsole),
-        (&[(INFO, "200 OK", "<html>hi")], "HTTP 200: <html>hi", "Set tenant", Cause::LoginPage),
-        (&[(INFO, "404 Not Found", "")], "HTTP 404", "Set tenant", Cause::NotAConsole),
-        (&[(INFO, "503 Gone\u{fc}", "\x1b[2J x")], "503: [2J x", "Try again", Cause::Busy),
+    const PAGE: &str = "<html><title>403</title>Your IP address is not allowed</html>";
+    let dead = r#"{"errors":[{"code":4010010,"detail":null,"title":"Authentication Failed"}]}"#;
+    let scope = r#"{"errors":[{"code":4030010,"detail":"User scope level is account."}]}"#;
+    let role = r#"{"errors":[{"code":4030010,"detail":null,"title":"Insufficient permissions"}]}"#;
+    let half = r#"{"data":{"release":"x"},"errors":[{"title":"half of it failed"}]}"#;
+    let (moved, gone) = ("302 Found\r\nLocation: https://new.example/?t=s3cret", "503 Gone\u{fc}");
+    let cases: [(&'static str, &'static str, &str, &str, Cause); 13] = [
+        ("401 Unauthorized", dead, "HTTP 401: Auth", "See that", Cause::TokenRefused),
+        ("401 Unauthorized", dead, "(4010010)", "generate a new API token", Cause::TokenRefused),
+        ("401 Unauthorized", PAGE, "HTTP 401: 403 Your IP", "Allow the", Cause::AddressRefused),
+        ("403 Forbidden", PAGE, "address is not allowed)", "Allow the", Cause::AddressRefused),
+        ("401 Unauthorized", "", "HTTP 401, without a word", "leave that", Cause::AddressRefused),
+        ("451 Unavailable", "", "HTTP 451, without a word", "Allow the", Cause::AddressRefused),
+        ("403 Forbidden", scope, "User scope level is account.", "No role", Cause::ScopeMissing),
+        ("403 Forbidden", role, "HTTP 403: Insufficient", "the role", Cause::PermissionMissing),
+        (moved, "", "a redirect to new.example", "It leads to new.example", Cause::NotAConsole),
+        ("200 OK", "<html>hi", "HTTP 200: <html>hi", "Set tenant", Cause::LoginPage),
+        ("200 OK", half, "HTTP 200: half of it failed", "Try again", Cause::UnknownAnswer),
+        ("404 Not Found", "", "HTTP 404", "Set tenant", Cause::NotAConsole),
+        (gone, "\x1b[2J x", "503: [2J x", "Try again", Cause::Busy),
     ];
-    for (table, what, remedy, fault) in cases {
+    for (status, body, what, remedy, fault) in cases {
+        let table: Table = Box::leak(Box::new([(INFO, status, body)]));
         let (_server, config) = plain(table);
         let steps = tenant(&config);
         assert!(outline(&steps).ends_with("token: threats- activities- token's end-"), "{steps:?}");
@@ -166,6 +181,58 @@ fn what_the_console_says_to_the_token_decides_what_to_do() {
         assert!(failure.0.contains(what), "{what}: {failure:?}");
         assert!(failure.1.contains(remedy), "{remedy}: {failure:?}");
         assert_eq!(failure.2, fault);
+        let ends_the_token = failure.1.contains("generate a new");
+        assert_eq!(ends_the_token, fault == Cause::TokenRefused, "{failure:?}");
+        assert!(!format!("{failure:?}").contains("s3cret"), "{failure:?}");
+    }
+}
+
+#[test]
+fn what_a_stream_is_refused_for_decides_what_to_do() {
+    const LIST: &str = "GET /web/api/v2.1/threats";
+    let dead = r#"{"errors":[{"code":4010010,"detail":null,"title":"Authentication Failed"}]}"#;
+    let rules = r#"{"errors":[{"detail":"This scope does not have Custom Rules enabled."}]}"#;
+    let late = r#"{"data":[],"errors":[{"detail":"shard 3 is late"}]}"#;
+    let cases: [(&'static str, &'static str, &str, &str, Cause); 5] = [
+        ("401 Unauthorized", dead, "HTTP 401: Auth", "role of the", Cause::PermissionMissing),
+        ("403 Forbidden", rules, "Custom Rules enabled.", "out of streams", Cause::ScopeMissing),
+        ("403 Forbidden", "<p>Blocked</p>", "HTTP 403: Blocked", "Allow", Cause::AddressRefused),
+        ("200 OK", late, "shard 3 is late", "Try again", Cause::UnknownAnswer),
+        ("200 OK", r#"{"data":[],"data":[]}"#, "twice", "Try again", Cause::UnknownAnswer),
+    ];
+    for (status, body, what, remedy, fault) in cases {
+        let table: Table = Box::leak(Box::new([(LIST, status, body)]));
+        let (_server, config) = plain(table);
+        let failure = failure(&tenant(&config));
+        assert!(failure.0.contains(what) && failure.1.contains(remedy), "{failure:?}");
+        assert!(!failure.1.contains("generate a new"), "{failure:?}");
+        assert_eq!(failure.2, fault);
+    }
+}
+
+#[test]
+fn a_key_is_judged_by_coralogix_alone_and_its_kind_told_by_its_beginning() {
+    const POST: &str = "POST /logs/v1/singles";
+    const PAGE: &str = "<html>Access denied by policy</html>";
+    for (status, key, words, fault) in [
+        ("401 Unauthorized", "cxup_made_up", "as personal keys do", Cause::KeyUnknown),
+        ("403 Forbidden", "cxup_made_up", "as personal keys do", Cause::KeyWrongKind),
+        ("403 Forbidden", "cxtp_made_up", "as such keys do (cxtp_)", Cause::KeyWrongKind),
+        ("403 Forbidden", "made_up", "personal keys and keys for queries", Cause::KeyWrongKind),
+    ] {
+        let table: Table = Box::leak(Box::new([(POST, status, "")]));
+        let (_server, mut config) = plain(table);
+        config.coralogix.api_key = inline(key);
+        let failure = failure(&team(&config));
+        assert!(failure.1.contains(words), "{failure:?}");
+        assert_eq!(failure.2, fault);
+    }
+    for status in ["401 Unauthorized", "403 Forbidden"] {
+        let table: Table = Box::leak(Box::new([(POST, status, PAGE)]));
+        let (_server, config) = plain(table);
+        let failure = failure(&team(&config));
+        assert!(failure.0.contains("Access denied by policy"), "{failure:?}");
+        assert_eq!(failure.2, Cause::AddressRefused);
     }
 }
 

@@ -6,9 +6,11 @@ use super::cause::Cause;
 use super::dial::Steps;
 use super::real::SINGLES_PATH;
 use super::step::{Outcome, what_and_remedy};
-use crate::answer::{excerpt, retry_after};
+use crate::answer::{excerpt, redirect_host, retry_after};
 use crate::limits::TOKEN_END_WARN_DAYS;
-use crate::record::{Answer, Kind, NetTrouble};
+use crate::record::{Answer, Kind, NetTrouble, Refusal, Refused, SourceTrouble};
+use crate::s1::verdict::{info_verdict, redirected, told};
+use crate::s1::{page, refusal};
 use crate::secret::Secret;
 use crate::time::{Span, Stamp};
 
@@ -58,67 +60,133 @@ pub fn no_answer(trouble: &NetTrouble, steps: &Steps, host: &str, setting: &str)
     Outcome::failed(cause, text, remedy)
 }
 
-/// What a tenant said to the question whether the token is alive.
+/// What a tenant said to the question whether the token is alive: the daemon's own verdict.
 pub fn info(answer: &Answer, tenant: &str, origin: &str) -> Outcome {
-    match answer.status {
-        200 => match console_version(&answer.body) {
-            Some(version) => Outcome::Passed(format!("accepted, console {version}")),
-            None => not_a_console(answer, tenant),
-        },
-        401 | 403 => Outcome::failed(
-            Cause::TokenRefused,
-            format!("SentinelOne does not accept the token ({})", status_line(answer)),
-            format!(
-                "In the console (Settings > Users > Service Users) generate a new API token for \
-                 the service user, which ends the old one at once, and put it into {origin}"
-            ),
-        ),
-        300..=399 | 404 | 405 | 410 => not_a_console(answer, tenant),
-        _ => try_later("SentinelOne", answer),
+    match info_verdict(answer) {
+        Ok(()) => {
+            let version = console_version(&answer.body);
+            Outcome::Passed(format!("accepted, console {version}"))
+        }
+        Err(SourceTrouble::TokenRefused(words) | SourceTrouble::TokenDoubted(words)) => {
+            Outcome::failed(
+                Cause::TokenRefused,
+                format!("SentinelOne does not accept the token ({words})"),
+                format!(
+                    "See that {origin} holds the token of {tenant}, whole, and not another console's. \
+                     Only if it does, generate a new API token for the service user in the console \
+                     (Settings > Users > Service Users), which ends the old one at once, and put it \
+                     there"
+                ),
+            )
+        }
+        Err(SourceTrouble::Forbidden(refusal)) => forbidden(&refusal, tenant, None),
+        Err(SourceTrouble::BrokenAnswer(_)) if answer.status == 200 && !tells_error(answer) => {
+            not_a_console(answer, tenant)
+        }
+        Err(SourceTrouble::Misdirected(_)) => not_a_console(answer, tenant),
+        Err(_) => try_later("SentinelOne", answer),
     }
 }
 
-/// `data` of the answer of a console; its version where it tells one.
-fn console_version(body: &[u8]) -> Option<String> {
-    let info: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let data = info.get("data")?;
-    let version = ["release", "version"].into_iter().find_map(|name| data.get(name)?.as_str());
-    Some(version.map_or_else(|| "of unknown version".to_owned(), |text| excerpt(text.as_bytes())))
+/// Whether a 200 of the API says that it failed.
+fn tells_error(answer: &Answer) -> bool {
+    let body = serde_json::from_slice::<serde_json::Value>(&answer.body);
+    body.is_ok_and(|body| body.get("errors").is_some_and(|errors| !errors.is_null()))
+}
+
+/// What is refused although nothing says that the token is bad. `kind`: the stream; none: the token
+/// as a whole.
+fn forbidden(refusal: &Refusal, tenant: &str, kind: Option<Kind>) -> Outcome {
+    let words = &refusal.words;
+    let out = kind
+        .map_or_else(String::new, |kind| format!(", or take \"{}\" out of streams", kind.name()));
+    match refusal.what {
+        Refused::Token | Refused::Permission => {
+            let permission = match kind {
+                Some(kind) => format!("the permission \"{}\" is missing", kind.permission()),
+                None => "a permission is missing".to_owned(),
+            };
+            let add = match kind {
+                Some(kind) => format!("Add \"{}\" to", kind.permission()),
+                None => "Add what SentinelOne names to".to_owned(),
+            };
+            Outcome::failed(
+                Cause::PermissionMissing,
+                format!("{permission} ({words})"),
+                format!("{add} the role of the service user (Settings > Users > Roles){out}"),
+            )
+        }
+        Refused::Scope => Outcome::failed(
+            Cause::ScopeMissing,
+            format!("the scope of the token does not offer this ({words})"),
+            format!(
+                "Go by SentinelOne's words: use a service user of the scope that has it (Settings > \
+                 Users > Service Users){out}. No role helps, and the token is good"
+            ),
+        ),
+        Refused::Address => address_refused(tenant, words),
+    }
+}
+
+/// Something before a service does not let this machine in.
+fn address_refused(place: &str, words: &str) -> Outcome {
+    Outcome::failed(
+        Cause::AddressRefused,
+        format!(
+            "an IP allow list, WAF or proxy before {place} does not let this machine in ({words})"
+        ),
+        format!(
+            "Allow the address that this machine is seen with (IP allow list of the service, firewall, \
+             proxy), and let requests to {place} pass. What answers here is not the service's API, so \
+             it says nothing of the credential: leave that as it is"
+        ),
+    )
+}
+
+/// The version of a console, where it tells one.
+fn console_version(body: &[u8]) -> String {
+    let info = serde_json::from_slice::<serde_json::Value>(body).unwrap_or_default();
+    let version = ["release", "version"].into_iter().find_map(|name| info["data"][name].as_str());
+    version.map_or_else(|| "of unknown version".to_owned(), |text| excerpt(text.as_bytes()))
 }
 
 fn not_a_console(answer: &Answer, tenant: &str) -> Outcome {
-    let html = answer.content_type.as_deref().is_some_and(|kind| kind.starts_with("text/html"))
-        || answer.body.trim_ascii_start().starts_with(b"<");
-    let (cause, what) = match answer.status == 200 && html {
+    let (cause, what) = match answer.status == 200 && is_page(answer) {
         true => (Cause::LoginPage, "answers with a web page, as a login page or a portal does,"),
         false => (Cause::NotAConsole, "does not answer as a SentinelOne console"),
     };
     let what = format!("{tenant} {what} ({})", status_line(answer));
+    let host = redirect_host(answer).filter(|_| (300..400).contains(&answer.status));
+    let also = host.map_or_else(String::new, |host| {
+        format!(". It leads to {host}: if that is your console, write that")
+    });
     Outcome::failed(
         cause,
         what.replace(", (", " ("),
-        "Set tenant to the address that the browser shows once you are in the console, like \
-         https://usea1-acme.sentinelone.net",
+        format!(
+            "Set tenant to the address that the browser shows once you are in the console, like \
+             https://usea1-acme.sentinelone.net{also}"
+        ),
     )
 }
 
-/// What a tenant said when it was asked for one row of a stream.
-pub fn stream(answer: &Answer, kind: Kind) -> Outcome {
-    let permission = kind.permission();
+/// What a tenant, whose token is good, said when it was asked for one row of a stream.
+pub fn stream(answer: &Answer, kind: Kind, tenant: &str) -> Outcome {
+    if let Some(refusal) = refusal::of(answer) {
+        return forbidden(&refusal.beside_a_good_token(), tenant, Some(kind));
+    }
     match answer.status {
-        200 if is_page(&answer.body) => Outcome::Passed(format!("may be read ({permission})")),
-        401 | 403 => Outcome::failed(
-            Cause::PermissionMissing,
-            format!("the permission \"{permission}\" is missing ({})", status_line(answer)),
-            format!(
-                "Add \"{permission}\" to the role of the service user (Settings > Users > Roles), \
-                 or take \"{}\" out of streams",
-                kind.name()
+        200 => match page::scan(&answer.body, kind) {
+            Ok(_) => Outcome::Passed(format!("may be read ({})", kind.permission())),
+            Err(broken) => Outcome::failed(
+                Cause::UnknownAnswer,
+                format!("SentinelOne gave an unknown answer (HTTP 200: {broken})"),
+                "Try again; the collector itself waits and goes on",
             ),
-        ),
+        },
         400 | 404 => Outcome::failed(
             Cause::QueryRefused,
-            format!("SentinelOne refuses the query ({})", status_line(answer)),
+            format!("SentinelOne refuses the query ({})", told(answer)),
             format!(
                 "This console may not offer {}; take it out of streams, or report this answer",
                 kind.name()
@@ -126,11 +194,6 @@ pub fn stream(answer: &Answer, kind: Kind) -> Outcome {
         ),
         _ => try_later("SentinelOne", answer),
     }
-}
-
-/// `data` may be null: some consoles say an empty page so.
-fn is_page(body: &[u8]) -> bool {
-    serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|page| page.get("data").is_some())
 }
 
 /// When a token that was accepted ends. `now`: the service's clock where it told one.
@@ -170,10 +233,17 @@ pub fn domain(answer: &Answer, base: &str) -> Outcome {
 /// What Coralogix said to an empty array. Which status it gives for which key is not published;
 /// 401 and 403 are told apart by what they mean everywhere.
 pub fn key(answer: &Answer, key: &Secret, origin: &str) -> Outcome {
-    let kind = match key.reveal().starts_with("cxtp_") {
-        true => "this one begins as personal keys do",
-        false => "personal keys and keys for queries are refused",
+    let kind = match key.reveal() {
+        key if key.starts_with("cxup_") => "this one begins as personal keys do (cxup_)",
+        key if key.starts_with("cxtp_") => {
+            "this one begins as such keys do (cxtp_), so see whether it is whole, still in use and of \
+             this team"
+        }
+        _ => "personal keys and keys for queries are refused",
     };
+    if let Some(outcome) = blocked(answer) {
+        return outcome;
+    }
     match answer.status {
         200..=299 => Outcome::Passed("accepted: an empty array was taken".to_owned()),
         400 | 422 => Outcome::Passed(format!(
@@ -206,6 +276,18 @@ pub fn key(answer: &Answer, key: &Secret, origin: &str) -> Outcome {
     }
 }
 
+/// Whether a refusal is not Coralogix': a web page, as what stands in between shows it. What answers
+/// in another form, or without a word, may be Coralogix.
+fn blocked(answer: &Answer) -> Option<Outcome> {
+    let refusal = refusal::of(answer).filter(|refusal| refusal.what == Refused::Address)?;
+    (is_page(answer) || answer.status == 451).then(|| address_refused("Coralogix", &refusal.words))
+}
+
+fn is_page(answer: &Answer) -> bool {
+    let said = answer.content_type.as_deref().unwrap_or("").to_ascii_lowercase();
+    said.contains("html") || answer.body.trim_ascii_start().starts_with(b"<")
+}
+
 fn try_later(service: &str, answer: &Answer) -> Outcome {
     let (cause, what) = match answer.status {
         408 | 429 | 500..=599 => (Cause::Busy, "can't answer now"),
@@ -220,10 +302,11 @@ fn try_later(service: &str, answer: &Answer) -> Outcome {
 }
 
 fn status_line(answer: &Answer) -> String {
-    let words = excerpt(&answer.body);
-    match words.is_empty() {
-        true => format!("HTTP {}", answer.status),
-        false => format!("HTTP {}: {words}", answer.status),
+    let is_redirect = (300..400).contains(&answer.status);
+    match (is_redirect, answer.body.trim_ascii()) {
+        (true, _) => redirected(answer),
+        (false, []) => format!("HTTP {}", answer.status),
+        (false, _) => told(answer),
     }
 }
 

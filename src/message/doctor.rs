@@ -86,10 +86,10 @@ super::codes! {
         "The tenant's address is not that of a console."
         "Write the address that the browser shows once you are in the console.";
     CHECK_TOKEN_REFUSED Error 529
-        "SentinelOne does not accept the token (HTTP 401)."
-        "Generate a new token (Settings > Users > Service Users).";
+        "SentinelOne does not accept the token (HTTP 401, in the words of its API)."
+        "See that the token's file holds the token of this tenant, whole. Only then generate a new one (Settings > Users > Service Users), which ends the old one.";
     CHECK_PERMISSION_MISSING Error 530
-        "The token may not read this stream (HTTP 403)."
+        "The token is good, but its role may not read this stream (HTTP 403, or 401 on the stream alone)."
         "Add the permission that is named to the role of the service user (Settings > Users > Roles).";
     CHECK_QUERY_REFUSED Error 531
         "SentinelOne refuses the query (HTTP 400)."
@@ -112,6 +112,12 @@ super::codes! {
     CHECK_UNKNOWN_ANSWER Error 537
         "The answer says nothing known."
         "Try again; then ask the service, with the answer in the text.";
+    CHECK_SCOPE_MISSING Error 538
+        "The scope of the token, or the console, does not have the product or the level that is asked for (HTTP 403)."
+        "Go by SentinelOne's words in the text: a service user of the scope that has it, or take the stream out of `streams`. No role helps.";
+    CHECK_ADDRESS_REFUSED Error 539
+        "Something before the service refuses this machine (HTTP 401, 403 or 451 that the API did not give): an IP allow list, WAF or proxy."
+        "Allow the address that this machine is seen with. Leave token and key as they are.";
     CHECK_SERVICE_CLOCK_OFF Error 548
         "The service's clock is more than ten minutes off this machine's and the other service's."
         "Have whoever runs the console set its clock (NTP); a proxy or relay in between that makes a `Date` of its own is another cause.";

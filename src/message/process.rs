@@ -11,10 +11,10 @@ super::codes! {
         "The program was told to stop, or `run --once` is done. The queue is closed."
         "Nothing is to be done: what waits is kept for the next start.";
     ENDED_UNREACHED Error 4
-        "`run --once` ended with 75: a service could not be reached or asked to come back later."
+        "`run --once` ended with 75: a service could not be reached, asked to come back later, or something before it does not let this machine in."
         "The lines before it name the service and why. What waits is kept; run it again later.";
     ENDED_REFUSED Error 5
-        "`run --once` ended with 77: a token or key is refused or missing, or lacks a permission."
+        "`run --once` ended with 77: a token or key is refused or missing, or lacks a permission or the scope."
         "The lines before it name which and why; `s1-coralogix check` says what to do. What waits is kept.";
     ENDED_BROKEN Error 6
         "The queue's index broke again and again in one process, which therefore ended with 1."

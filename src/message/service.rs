@@ -20,10 +20,10 @@ super::codes! {
         "The file with the token or key is not there, can't be read, or holds none."
         "Write the token or key alone into the file that is named and let the user of the process read it. It is taken up without a restart.";
     TOKEN_REFUSED Error 107
-        "SentinelOne does not accept the API token (HTTP 401): it has ended, was revoked, or is another console's."
-        "Generate a new token (Settings > Users > Service Users) and put it into the token file; no restart is needed. Polling goes on from where it was.";
+        "SentinelOne's API does not accept the API token (HTTP 401, also of /system/info): it is mistyped, another console's, has ended, or was revoked. SentinelOne's words are in the line."
+        "See first that the token file holds the token of this tenant, whole. Only if it does, generate a new one (Settings > Users > Service Users), which ends the old one at once, and put it into the token file; no restart is needed. Polling goes on from where it was.";
     PERMISSION_MISSING Error 108
-        "The API token is valid but may not read this stream (HTTP 403)."
+        "The API token is valid, but its role lacks a permission (HTTP 403, or a 401 that /system/info does not confirm). SentinelOne's words are in the line."
         "Add the permission to the role of the service user (Settings > Users > Roles), or take the stream out of streams.";
     KEY_REFUSED Error 109
         "Coralogix does not accept the API key (HTTP 401 or 403). Records are kept in the queue."
@@ -70,6 +70,15 @@ super::codes! {
     GAP_PURGED Warn 123
         "A person dropped parked records. The gap is written down and delivered as a record."
         "Nothing is to be done.";
+    STAMP_UNREADABLE Warn 124
+        "The stamp of a record can't be read as a time, or is a null date (1970). The record is collected and delivered as it came, without timestamp; it moves no position, so polling reads from the last stamp that could be read. Told once a stream; the count is in `status`."
+        "Report it with the record, which Coralogix has: its form is not known yet. A few records without a date do no harm; where it is all of them, each poll reads everything since `start` again.";
+    SCOPE_MISSING Error 125
+        "SentinelOne does not offer this to the scope of the API token (HTTP 403): the site or account does not have the product, or the token is of too low a level. SentinelOne's words are in the line."
+        "Go by these words: take the stream out of streams, or use the token of a service user whose scope has it. No role helps, and the token is good.";
+    ADDRESS_REFUSED Error 126
+        "Something before the service refuses this machine: a 401, 403 or 451 that the service's API did not give, most often a web page of an IP allow list, WAF or proxy. What it says is in the line. `run --once` ends with 75."
+        "Allow the address that this machine is seen with, or let the proxy pass both services. Leave the token as it is: nothing says that it is bad.";
     POSITION_AHEAD Warn 140
         "A stream's position was ahead of SentinelOne's clock, which hides every record until then: a wrong time was told when the stream began, or a queue was restored. It is set back as soon as every clock says so, and what may have been passed over is a gap."
         "Nothing is to be done unless it lasts: then the clocks disagree, and the one that is wrong has to be set.";

@@ -180,6 +180,9 @@ pub struct Sink {
     pub long_records: u64,
     /// Entries sent without `timestamp`, theirs being too old or ahead.
     pub unstamped: u64,
+    /// Records collected without a stamp that can be read.
+    #[serde(default)]
+    pub unreadable_stamps: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -323,6 +326,7 @@ impl Status {
                 remarks: view.remarks,
                 long_records: counters.long_records,
                 unstamped: counters.unstamped,
+                unreadable_stamps: counters.unreadable_stamps,
             },
             queue: Queue::of(view, max_bytes, wall),
             gaps: Gaps::of(&view.held, beside.gaps),

@@ -15,8 +15,15 @@ pub(super) struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
+    #[cfg(test)]
     pub fn new(bytes: &'a [u8]) -> Walker<'a> {
         Walker { bytes, at: 0 }
+    }
+
+    /// At the beginning, behind a byte order mark if there is one.
+    pub fn after_mark(bytes: &'a [u8]) -> Walker<'a> {
+        let mark = "\u{feff}".as_bytes();
+        Walker { bytes, at: if bytes.starts_with(mark) { mark.len() } else { 0 } }
     }
 
     /// The next byte that is no white space.

@@ -5,7 +5,10 @@
 
 pub(crate) mod json;
 pub mod page;
+pub mod refusal;
 pub mod request;
 pub mod severity;
+mod stamp;
 pub mod token;
 pub mod verdict;
+pub mod words;

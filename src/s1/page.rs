@@ -11,7 +11,8 @@ use crate::answer;
 use crate::limits;
 use crate::record::{Cursor, Kind, RowKey, Total};
 use crate::s1::json::{self, Walker};
-use crate::s1::severity::{self, ThreatWords};
+use crate::s1::severity::{self, ActivityWords, ThreatWords};
+use crate::s1::{stamp, words};
 use crate::time::Stamp;
 
 /// One answer of a list.
@@ -39,6 +40,8 @@ pub struct Row {
     pub key: RowKey,
     /// Whether the stamp is the record's own; else it is the one of the row before.
     pub stamped: bool,
+    /// It has no stamp that can be read, or a null date in its place.
+    pub undated: bool,
     /// When SentinelOne created it, where that is not the stamp: a threat's never changes.
     pub created: Option<Stamp>,
     pub severity: u8,
@@ -70,21 +73,29 @@ pub fn scan(body: &[u8], kind: Kind) -> Result<Page, Broken> {
 }
 
 fn scan_text(body: &[u8], kind: Kind) -> Result<Page, Broken> {
-    let mut walker = Walker::new(body);
-    if body.starts_with("\u{feff}".as_bytes()) {
-        walker.at = 3;
-    }
+    let mut walker = Walker::after_mark(body);
     if walker.peek() != Some(b'{') {
         return Err(Broken(format!("not a JSON object: {}", answer::excerpt(body))));
     }
     let mut page = Page::default();
     let mut data: Option<Data> = None;
+    let mut errors: Option<String> = None;
     let walked = walker.members(|walker, name| match name {
+        // Which of the two is the answer, nobody can say.
+        b"data" if data.is_some() => {
+            data = Some(Data::Twice);
+            walker.value().map(drop)
+        }
         b"data" => {
             data = Some(walk_data(walker, kind, &mut page.rows)?);
             Some(())
         }
         b"pagination" => walk_pagination(walker, &mut page.next),
+        b"errors" => {
+            let member = walker.value()?;
+            errors = errors.take().or_else(|| words::of_errors(&walker.bytes[member]));
+            Some(())
+        }
         _ => walker.value().map(drop),
     });
     if walked.is_none() {
@@ -102,8 +113,12 @@ fn scan_text(body: &[u8], kind: Kind) -> Result<Page, Broken> {
     if page.next.as_ref().is_some_and(|Cursor(text)| text.len() > limits::CURSOR_BYTES_MAX) {
         return Err(Broken("the cursor is too long to be sent back".to_owned()));
     }
+    if let Some(words) = errors {
+        return Err(Broken(words::told(&words)));
+    }
     match data {
         Some(Data::List) => Ok(page),
+        Some(Data::Twice) => Err(Broken(words::TWICE.to_owned())),
         Some(Data::TooLong) => {
             Err(Broken("`data` has far more rows than were asked for".to_owned()))
         }
@@ -116,10 +131,7 @@ fn scan_text(body: &[u8], kind: Kind) -> Result<Page, Broken> {
 /// beside it, or the highest number that is ever told.
 pub fn total(body: &[u8], kind: Kind) -> Result<Total, Broken> {
     let page = scan(body, kind)?;
-    let mut walker = Walker::new(body);
-    if body.starts_with("\u{feff}".as_bytes()) {
-        walker.at = 3;
-    }
+    let mut walker = Walker::after_mark(body);
     let mut total: Option<u64> = None;
     let walked = walker.members(|walker, name| match name {
         b"pagination" => walker.members(|walker, name| {
@@ -144,12 +156,12 @@ enum Data {
     List,
     /// More rows than are taken; the ones beyond were passed.
     TooLong,
+    /// There are two of them.
+    Twice,
     Other,
 }
 
 fn walk_data(walker: &mut Walker<'_>, kind: Kind, rows: &mut Vec<Row>) -> Option<Data> {
-    // A second `data` of the same object would be a riddle; the last one is the answer.
-    rows.clear();
     if walker.peek()? != b'[' {
         let value = walker.value()?;
         let data = if &walker.bytes[value] == b"null" { Data::List } else { Data::Other };
@@ -238,12 +250,13 @@ fn walk_record(walker: &mut Walker<'_>, kind: Kind, before: Stamp) -> Option<Opt
         }),
         Kind::Activities => {
             let token = found.words[0].as_ref().map_or(&b""[..], |token| &body[token.clone()]);
-            severity::of_activity(number(token).unwrap_or(0), word(1))
+            let words = ActivityWords { severity: word(1), confidence_level: word(2) };
+            severity::of_activity(number(token).unwrap_or(0), words)
         }
         Kind::Alerts => severity::of_alert(word(0)),
     };
     let time = |token: &Option<Range<usize>>| {
-        token.as_ref().and_then(|token| json::plain(body, token)).and_then(Stamp::parse)
+        token.as_ref().and_then(|token| stamp::of_token(body, token))
     };
     let stamp = time(&found.stamp);
     let id = [&found.id, &found.inner_id]
@@ -258,6 +271,7 @@ fn walk_record(walker: &mut Walker<'_>, kind: Kind, before: Stamp) -> Option<Opt
     Some(Some(Row {
         key: RowKey { stamp: stamp.unwrap_or(before), id },
         stamped: stamp.is_some(),
+        undated: !stamp.is_some_and(stamp::is_real),
         created: time(&found.created),
         severity,
         computer,
@@ -294,6 +308,7 @@ fn walk_activity(walker: &mut Walker<'_>, found: &mut Found) -> Option<()> {
         b"activityType" => keep(walker, &mut found.words[0]),
         b"data" => walker.members(|walker, name| match name {
             b"severity" => keep(walker, &mut found.words[1]),
+            b"confidenceLevel" => keep(walker, &mut found.words[2]),
             b"computerName" => keep(walker, &mut found.computer),
             // Activities that tell of an alert name the endpoint so.
             b"origagentname" => keep(walker, &mut found.inner_computer),

@@ -85,7 +85,18 @@ fn what_is_no_page_is_told_with_its_reason() {
         ("<html><h1>502</h1>", "not a JSON object: <html><h1>502</h1>"),
         ("[]", "not a JSON object: []"),
         ("{}", "the answer has no `data`: {}"),
-        (r#"{"errors":[{"code":1}]}"#, "the answer has no `data`: {\"errors\":[{\"code\":1}]}"),
+        (r#"{"errors":[]}"#, "the answer has no `data`: {\"errors\":[]}"),
+        (r#"{"errors":[{"code":1}]}"#, "the answer tells of an error: (1)"),
+        (
+            r#"{"data":[],"errors":[{"code":5000010,"title":"t","detail":"gave up"}]}"#,
+            "the answer tells of an error: t (5000010): gave up",
+        ),
+        (
+            r#"{"errors":{"message":"shard 3 failed"},"data":[{"id":"1"}],"errors":null}"#,
+            "the answer tells of an error: shard 3 failed",
+        ),
+        (r#"{"data":[{"id":"1"}],"data":[]}"#, "the answer has `data` twice"),
+        (r#"{"data":null,"data":[{"id":"1"}],"data":[]}"#, "the answer has `data` twice"),
         (r#"{"data":{"sites":[]}}"#, "`data` is not a list"),
         (r#"{"data":"x"}"#, "`data` is not a list"),
         (r#"{"data":[]} <html>"#, "something follows the JSON: <html>"),
@@ -95,6 +106,15 @@ fn what_is_no_page_is_told_with_its_reason() {
     ] {
         assert_eq!(scan(body.as_bytes(), Kind::Threats), Err(Broken(why.to_owned())), "{body}");
     }
+}
+
+#[test]
+fn a_count_beside_an_error_is_no_count() {
+    let body = r#"{"data":[],"errors":["late"],"pagination":{"totalItems":7}}"#;
+    let why = "the answer tells of an error: late";
+    assert_eq!(total(body.as_bytes(), Kind::Threats), Err(Broken(why.to_owned())));
+    let fine = body.replace(r#"["late"]"#, "[]");
+    assert_eq!(total(fine.as_bytes(), Kind::Threats), Ok(Total::Is(7)));
 }
 
 #[test]
@@ -158,8 +178,40 @@ fn a_record_without_a_stamp_stays_beside_the_one_before_it() {
     let page = scan(body.as_bytes(), Kind::Activities).unwrap();
     let first = Stamp::parse("2026-03-01T10:00:00Z").unwrap();
     let last = Stamp::parse("2185-07-21T23:34:33.709552Z").unwrap();
+    let third = Stamp::parse("2025-10-31T08:40:00Z").unwrap();
     let stamps: Vec<_> = page.rows.iter().map(|row| (row.key.stamp, row.stamped)).collect();
-    assert_eq!(stamps, [(first, true), (first, false), (first, false), (last, true)]);
+    assert_eq!(stamps, [(first, true), (first, false), (third, true), (last, true)]);
+}
+
+/// Without zone, with `+0000`, as an epoch: each is one moment, and the record keeps its bytes.
+#[test]
+fn every_form_of_a_stamp_is_a_place_and_a_null_date_is_none() {
+    for (kind, before, after) in [
+        (Kind::Threats, r#"{"id":"1","threatInfo":{"updatedAt":"#, "}}"),
+        (Kind::Activities, r#"{"id":"1","createdAt":"#, "}"),
+        (Kind::Alerts, r#"{"alertInfo":{"alertId":"1","reportedAt":"#, "}}"),
+    ] {
+        for stamp in [
+            r#""2025-10-31T08:40:00""#,
+            r#""2025-10-31 08:40:00""#,
+            r#""2025-10-31T08:40:00.0+0000""#,
+            r#""2025-10-31T10:40:00.000000000+02:00""#,
+            "1761900000000",
+            r#""1761900000000""#,
+            "1761900000",
+        ] {
+            let record = format!("{before}{stamp}{after}");
+            let (body, row) = only_row(&record, kind);
+            assert_eq!(row.key.stamp, Stamp::from_ms(1_761_900_000_000), "{record}");
+            assert!(row.stamped && !row.undated, "{record}");
+            assert_eq!(body[row.range], record);
+        }
+        for stamp in
+            ["null", "\"soon\"", "0", "\"1970-01-01T00:00:00Z\"", "\"0001-01-01 00:00:00\""]
+        {
+            assert!(only_row(&format!("{before}{stamp}{after}"), kind).1.undated, "{stamp}");
+        }
+    }
 }
 
 #[test]

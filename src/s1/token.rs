@@ -43,8 +43,9 @@ pub fn details_end(body: &[u8]) -> Option<Stamp> {
     struct Envelope {
         data: Details,
     }
+    super::words::check(body).ok()?;
     let envelope: Envelope = serde_json::from_slice(body).ok()?;
-    Stamp::parse(&envelope.data.expires_at)
+    super::stamp::read(&envelope.data.expires_at)
 }
 
 #[cfg(test)]
@@ -80,7 +81,11 @@ mod tests {
     fn the_end_that_sentinelone_tells_is_read() {
         let body = br#"{"data":{"createdAt":"2026-01-01T00:00:00.5Z","expiresAt":"2026-07-01T00:00:00Z"}}"#;
         assert_eq!(details_end(body), Stamp::parse("2026-07-01T00:00:00Z"));
-        for body in ["", "null", "{\"data\":null}", "{\"data\":{\"expiresAt\":null}}", "<html>"] {
+        let naive = br#"{"data":{"expiresAt":"2026-07-01 00:00:00"}}"#;
+        assert_eq!(details_end(naive), Stamp::parse("2026-07-01T00:00:00Z"));
+        let failed = r#"{"data":{"expiresAt":"2026-07-01T00:00:00Z"},"errors":[{"title":"no"}]}"#;
+        let nothing = ["", "null", "{\"data\":null}", "{\"data\":{\"expiresAt\":null}}", "<html>"];
+        for body in nothing.into_iter().chain([failed]) {
             assert_eq!(details_end(body.as_bytes()), None, "{body}");
         }
     }

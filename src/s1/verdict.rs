@@ -1,55 +1,73 @@
 //! What an answer of SentinelOne asks for.
 //!
-//! Promises: one pure function of status, headers and body; every status has a verdict. Never: takes
-//! HTML for a page, or the words of an error into a decision: the status decides, words are for people.
+//! Promises: one pure function of status, headers and body; every status has a verdict, and it brings
+//! the service's own words. Never: takes HTML for a page, or the words of an error into a decision but
+//! for what a refusal is about (`refusal`).
 
-use serde::Deserialize;
-
-use crate::answer::{excerpt, one_line};
-use crate::record::{Answer, SourceTrouble};
+use crate::answer::redirect_host;
+use crate::record::{Answer, Refused, SourceTrouble};
+use crate::s1::{refusal, words};
 
 pub use crate::answer::retry_after;
 
 /// Whether an answer to a page's request may be scanned.
 pub fn page_verdict(answer: &Answer, had_cursor: bool) -> Result<(), SourceTrouble> {
-    match answer.status {
-        // Only half a verdict: SentinelOne also says 401 where a permission is missing.
-        401 => Err(SourceTrouble::TokenDoubted),
-        400 => {
-            let asked = if had_cursor { "the cursor was refused" } else { "the query was refused" };
-            Err(SourceTrouble::QueryRefused(format!("{asked}: {}", words(answer))))
-        }
-        _ => common_verdict(answer),
+    if answer.status == 400 {
+        let asked = if had_cursor { "the cursor was refused" } else { "the query was refused" };
+        let words = words::of_body(&answer.body);
+        return Err(SourceTrouble::QueryRefused(format!("{asked}: {words}")));
     }
+    // Only half a verdict: SentinelOne also says 401 where a permission is missing.
+    verdict(answer, SourceTrouble::TokenDoubted)
 }
 
 /// What `GET /system/info` says of the token: `Ok` means that it lives.
 pub fn info_verdict(answer: &Answer) -> Result<(), SourceTrouble> {
-    match answer.status {
-        401 => Err(SourceTrouble::TokenRefused),
-        400 => Err(SourceTrouble::BrokenAnswer(format!("HTTP 400: {}", words(answer)))),
-        _ => common_verdict(answer),
-    }
+    verdict(answer, SourceTrouble::TokenRefused)?;
+    words::check(&answer.body)
+        .map_err(|why| SourceTrouble::BrokenAnswer(format!("HTTP 200: {why}")))
 }
 
-fn common_verdict(answer: &Answer) -> Result<(), SourceTrouble> {
-    let told = |what: &str| format!("HTTP {}{what}: {}", answer.status, words(answer));
+/// The status and what the service says beside it, for people.
+pub fn told(answer: &Answer) -> String {
+    told_as(answer, "")
+}
+
+fn told_as(answer: &Answer, what: &str) -> String {
+    format!("HTTP {}{what}: {}", answer.status, words::of_body(&answer.body))
+}
+
+fn verdict(
+    answer: &Answer,
+    token: impl FnOnce(String) -> SourceTrouble,
+) -> Result<(), SourceTrouble> {
+    if let Some(refusal) = refusal::of(answer) {
+        return Err(match refusal.what {
+            Refused::Token => token(refusal.words),
+            _ => SourceTrouble::Forbidden(refusal),
+        });
+    }
     match answer.status {
         200 if is_html(answer) => {
-            Err(SourceTrouble::BrokenAnswer(told(" with a web page instead of JSON")))
+            Err(SourceTrouble::BrokenAnswer(told_as(answer, " with a web page instead of JSON")))
         }
         200 => Ok(()),
-        403 => Err(SourceTrouble::Forbidden),
         429 | 503 => Err(SourceTrouble::Busy { retry_after: retry_after(answer) }),
         // Whatever broke there, it said when to come back (keeps P6).
         500..=599 if retry_after(answer).is_some() => {
             Err(SourceTrouble::Busy { retry_after: retry_after(answer) })
         }
         // Never followed: the token would go with it (keeps P7).
-        300..=399 => Err(SourceTrouble::Misdirected(told(", a redirect"))),
-        404 | 405 | 410 => Err(SourceTrouble::Misdirected(told(""))),
-        _ => Err(SourceTrouble::BrokenAnswer(told(""))),
+        300..=399 => Err(SourceTrouble::Misdirected(redirected(answer))),
+        404 | 405 | 410 => Err(SourceTrouble::Misdirected(told(answer))),
+        _ => Err(SourceTrouble::BrokenAnswer(told(answer))),
     }
+}
+
+/// A redirect and where it leads, for people.
+pub fn redirected(answer: &Answer) -> String {
+    let to = redirect_host(answer).map_or_else(String::new, |host| format!(" to {host}"));
+    told_as(answer, &format!(", a redirect{to}"))
 }
 
 fn is_html(answer: &Answer) -> bool {
@@ -57,42 +75,10 @@ fn is_html(answer: &Answer) -> bool {
     said.contains("html") || answer.body.trim_ascii_start().starts_with(b"<")
 }
 
-/// The error as SentinelOne words it, `title (code): detail`, else the beginning of the body.
-fn words(answer: &Answer) -> String {
-    #[derive(Deserialize)]
-    struct Refusal {
-        errors: Vec<Reason>,
-    }
-    #[derive(Deserialize)]
-    struct Reason {
-        #[serde(default)]
-        code: serde_json::Value,
-        #[serde(default)]
-        title: Option<String>,
-        #[serde(default)]
-        detail: Option<String>,
-    }
-    let reason = serde_json::from_slice::<Refusal>(&answer.body)
-        .ok()
-        .and_then(|refusal| refusal.errors.into_iter().next());
-    let Some(Reason { code, title, detail }) = reason else {
-        let excerpt = excerpt(&answer.body);
-        return if excerpt.is_empty() { "(empty body)".to_owned() } else { excerpt };
-    };
-    let mut text = title.unwrap_or_default();
-    if !code.is_null() {
-        text.push_str(&format!(" ({code})"));
-    }
-    if let Some(detail) = detail.filter(|detail| !detail.is_empty()) {
-        text.push_str(": ");
-        text.push_str(&detail);
-    }
-    one_line(&text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Refusal;
     use crate::time::Span;
 
     fn answer(status: u16, content_type: Option<&str>, body: &str) -> Answer {
@@ -136,8 +122,19 @@ mod tests {
                         .into(),
                 )),
             ),
-            (401, JSON, r#"{"errors":[{"code":4010010}]}"#, Err(TokenDoubted)),
-            (403, JSON, r#"{"errors":[{"code":4030010,"detail":null}]}"#, Err(Forbidden)),
+            (
+                401,
+                JSON,
+                r#"{"errors":[{"code":4010010}]}"#,
+                Err(TokenDoubted("HTTP 401: (4010010)".into())),
+            ),
+            (
+                403,
+                JSON,
+                r#"{"errors":[{"code":4030010,"detail":null}]}"#,
+                forbidden(Refused::Permission, "HTTP 403: (4030010)"),
+            ),
+            (401, HTML, "<p>no", forbidden(Refused::Address, "HTTP 401: no")),
             (
                 404,
                 None,
@@ -166,18 +163,58 @@ mod tests {
         ));
     }
 
+    fn forbidden(what: Refused, words: &str) -> Result<(), SourceTrouble> {
+        Err(SourceTrouble::Forbidden(Refusal { what, words: words.to_owned() }))
+    }
+
     #[test]
     fn every_status_has_a_verdict_and_only_200_is_a_page() {
         for status in 0..=999 {
-            let answer = answer(status, JSON, "{}");
+            let answer = answer(status, JSON, r#"{"data":{}}"#);
             assert_eq!(page_verdict(&answer, false).is_ok(), status == 200, "{status}");
             assert_eq!(info_verdict(&answer).is_ok(), status == 200, "{status}");
         }
     }
 
     #[test]
-    fn the_infos_refusal_is_the_tokens() {
-        assert_eq!(info_verdict(&answer(401, JSON, "")), Err(SourceTrouble::TokenRefused));
+    fn the_infos_refusal_is_the_tokens_only_where_the_api_says_401() {
+        let refused =
+            r#"{"errors":[{"code":4010010,"detail":null,"title":"Authentication Failed"}]}"#;
+        let words = "Authentication Failed (4010010)";
+        assert_eq!(
+            info_verdict(&answer(401, JSON, refused)),
+            Err(SourceTrouble::TokenRefused(format!("HTTP 401: {words}")))
+        );
+        assert_eq!(
+            info_verdict(&answer(403, JSON, refused)),
+            forbidden(Refused::Scope, &format!("HTTP 403: {words}"))
+        );
+        for (status, content_type, body) in
+            [(401, HTML, "<b>Your IP</b>"), (403, HTML, "<b>Your IP</b>"), (451, None, "Your IP")]
+        {
+            let words = format!("HTTP {status}: Your IP");
+            let verdict = info_verdict(&answer(status, content_type, body));
+            assert_eq!(verdict, forbidden(Refused::Address, &words));
+        }
+    }
+
+    #[test]
+    fn an_info_that_tells_of_an_error_says_nothing_of_the_token() {
+        let body = r#"{"data":{"version":"1"},"errors":[{"title":"half of it failed"}]}"#;
+        for (body, words) in [
+            (body, "the answer tells of an error: half of it failed"),
+            ("", "(empty body)"),
+            ("{}", "{}"),
+        ] {
+            assert_eq!(
+                info_verdict(&answer(200, JSON, body)),
+                Err(SourceTrouble::BrokenAnswer(format!("HTTP 200: {words}")))
+            );
+        }
+    }
+
+    #[test]
+    fn patience_is_asked_for_with_and_without_a_time() {
         let busy = Answer { retry_after: Some("7".into()), ..answer(429, HTML, "") };
         let retry_after = Some(Span::seconds(7));
         assert_eq!(info_verdict(&busy), Err(SourceTrouble::Busy { retry_after }));
@@ -186,12 +223,11 @@ mod tests {
     }
 
     #[test]
-    fn words_of_an_error_stay_on_one_line_and_short() {
-        let long = format!(r#"{{"errors":[{{"title":"a\nb","detail":"{}"}}]}}"#, "x".repeat(999));
-        let text = words(&answer(400, JSON, &long));
-        assert!(text.starts_with("a b: xxx") && text.len() <= 200, "{text}");
-        let other = r#"{"errors":[{"code":400,"title":"Bad Request","detail":""}]}"#;
-        assert_eq!(words(&answer(400, JSON, other)), "Bad Request (400)");
-        assert_eq!(words(&answer(400, JSON, r#"{"errors":["x"]}"#)), r#"{"errors":["x"]}"#);
+    fn a_redirect_tells_where_it_leads() {
+        let location = Some("https://new.example/web/api/v2.1?token=s3cret".to_owned());
+        let moved = Answer { location, ..answer(301, HTML, "") };
+        let told = "HTTP 301, a redirect to new.example: (empty body)";
+        assert_eq!(page_verdict(&moved, false), Err(SourceTrouble::Misdirected(told.to_owned())));
+        assert_eq!(info_verdict(&moved), Err(SourceTrouble::Misdirected(told.to_owned())));
     }
 }

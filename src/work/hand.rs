@@ -29,6 +29,11 @@ impl Hand {
         &self.page.rows
     }
 
+    /// The id of a row whose stamp can't be read.
+    pub fn undated(&self) -> Option<u64> {
+        self.page.rows.iter().find(|row| row.undated).map(|row| row.key.id)
+    }
+
     /// The ids of the rows that are kept, with when each was created. Once asked for, they stay, for
     /// a page that was sent from memory is stored without its rows.
     pub fn births(&mut self, keep: &Keep) -> Vec<RowKey> {
@@ -60,6 +65,7 @@ impl Hand {
             for at in &keep.fresh {
                 let row = &page.rows[*at as usize];
                 counters.long_records += u64::from(row.long);
+                counters.unreadable_stamps += u64::from(row.undated);
                 rendered.clear();
                 entry::render(&mut rendered, &stream.labels, stream.kind, row, body);
                 packer.push(&rendered, row.key, row.stamped);

@@ -14,6 +14,8 @@ mod hand;
 mod note;
 mod reconcile;
 
+use std::collections::BTreeSet;
+
 use crate::answer::date;
 use crate::coralogix::entry::Labels;
 use crate::coralogix::{body, verdict};
@@ -60,6 +62,8 @@ pub struct Counters {
     pub unstamped: u64,
     /// Records parked since the start.
     pub parked: u64,
+    /// Records collected without a stamp that can be read.
+    pub unreadable_stamps: u64,
 }
 
 pub struct Worker<E: Edge, D: Disk, O: Opener> {
@@ -74,6 +78,8 @@ pub struct Worker<E: Edge, D: Disk, O: Opener> {
     remark_told: bool,
     /// So was that Coralogix tells no time.
     no_time_told: bool,
+    /// The streams of which an unreadable stamp was told.
+    undated_told: BTreeSet<usize>,
     /// Set by SIGHUP until someone looks.
     reload: bool,
     /// When this process has settled; `MAX` once that is noted.
@@ -97,6 +103,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             counters,
             remark_told: false,
             no_time_told: false,
+            undated_told: BTreeSet::new(),
             reload: false,
             settles: None,
             delivery: Windows::default(),
@@ -192,7 +199,25 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         fetch: &Fetch,
     ) -> Result<PageFacts, SourceTrouble> {
         s1::verdict::page_verdict(&answer, fetch.cursor.is_some())?;
-        self.scan_page(kind, answer, fetch.from)
+        let facts = self.scan_page(kind, answer, fetch.from)?;
+        self.tell_undated(fetch.stream);
+        Ok(facts)
+    }
+
+    /// Says once a stream that a stamp of the page in hand can't be read.
+    fn tell_undated(&mut self, stream: usize) {
+        let Some(id) = self.hand.as_ref().and_then(Hand::undated) else { return };
+        if self.undated_told.insert(stream) {
+            let kind = self.streams[stream].kind;
+            tell!(
+                STAMP_UNREADABLE,
+                "{}: `{}` of record {id} can't be read as a time. Such records are collected and \
+                 delivered without timestamp, move no position, and are read again by each poll; \
+                 further ones are counted in `status`",
+                self.streams[stream].name,
+                kind.stamp_name()
+            );
+        }
     }
 
     /// A page in hand, and what the core has to know of it.

@@ -36,6 +36,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         let listed = self.ask_stream(list.stream, path).and_then(|answer| {
             s1::verdict::page_verdict(&answer, list.cursor.is_some())?;
             let page = self.scan_page(kind, answer, list.from)?;
+            self.tell_undated(list.stream);
             let ids: Vec<u64> = page.keys.iter().map(|key| key.id).collect();
             let unseen = self.queue.unseen(&self.streams[list.stream].name, &ids);
             let outside = self.outside(list);

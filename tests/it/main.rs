@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
 mod appliance;
 mod campaign;
 mod claims;
@@ -42,9 +43,11 @@ mod power;
 mod queue;
 mod queue_commands;
 mod reconcile;
+mod refusals;
 mod relay;
 mod scene;
 mod servers;
+mod severity;
 mod soak;
 mod status_schema;
 mod syscalls;

@@ -231,6 +231,7 @@ impl Shared {
             retry_after: retry_after.map(str::to_owned),
             content_type: Some(content_type.into()),
             body: body.into(),
+            ..Answer::default()
         }
     }
 

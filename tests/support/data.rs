@@ -42,6 +42,8 @@ pub enum Shape {
     Macro(usize),
     /// The position stamp as written, instead of the usual six digits.
     StampText(&'static str),
+    /// The same as raw JSON, for stamps that are numbers.
+    StampJson(&'static str),
     /// The position stamp is null.
     NoStamp,
     /// The computer's name is a number.
@@ -135,6 +137,7 @@ impl Draft {
     fn stamp_json(&self) -> String {
         match self.shape {
             Shape::StampText(text) => format!("\"{text}\""),
+            Shape::StampJson(json) => json.to_string(),
             Shape::NoStamp => "null".to_string(),
             _ => format!("\"{}\"", iso(self.position_us())),
         }

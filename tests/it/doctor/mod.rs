@@ -141,8 +141,8 @@ fn a_token_that_is_wrong_or_lacks_a_permission() {
         at: ("acme", "token"),
         cause: "token_refused",
         code: 77,
-        what: "does not accept the token (HTTP 401",
-        remedy: "Settings > Users > Service Users",
+        what: "does not accept the token (HTTP 401: Authentication Failed (4010010))",
+        remedy: "holds the token of",
     }
     .hold(&scene);
     for (kind, permission) in
@@ -166,8 +166,8 @@ fn a_token_that_is_wrong_or_lacks_a_permission() {
 #[test]
 fn a_key_of_another_region_or_of_the_wrong_kind() {
     let scene = scene();
-    scene.write_key("cxtp_personal");
-    scene.ingress.turn(|knobs| _ = knobs.keys.insert("cxtp_personal".into(), Key::Forbidden));
+    scene.write_key("cxup_personal");
+    scene.ingress.turn(|knobs| _ = knobs.keys.insert("cxup_personal".into(), Key::Forbidden));
     Says {
         at: ("coralogix", "key"),
         cause: "key_wrong_kind",

@@ -1,0 +1,184 @@
+//! What a refusal (401, 403, 451) is about: the token, a permission, the scope, or the address.
+//!
+//! ```text
+//!   no JSON (HTML, text, nothing), or 451      something in front of the console: Address
+//!   JSON, speaks of an IP address              Address
+//!   JSON, 401                                  Token; on a stream only a doubt of it
+//!   JSON, 403, no detail, or of permissions    Permission
+//!   JSON, 403, any other detail                Scope
+//! ```
+//!
+//! Promises: one pure function for the daemon and for `check`; the words are those of the service.
+//! Never: finds a token bad for a 403, or for an answer that the console's API did not give.
+
+use serde_json::Value;
+
+use super::words;
+use crate::answer::page_text;
+use crate::record::{Answer, Refusal, Refused};
+
+/// What is refused; `None`: the answer is no refusal.
+pub fn of(answer: &Answer) -> Option<Refusal> {
+    if !matches!(answer.status, 401 | 403 | 451) {
+        return None;
+    }
+    let json = api_error(answer);
+    let words = match json {
+        Some(_) => words::of_body(&answer.body),
+        None => page_text(&answer.body),
+    };
+    let what = match (answer.status, json) {
+        (451, _) | (_, None) => Refused::Address,
+        (status, Some(json)) => of_json(status, &json),
+    };
+    let words = match words.as_str() {
+        "" => format!("HTTP {}, without a word", answer.status),
+        words => format!("HTTP {}: {words}", answer.status),
+    };
+    Some(Refusal { what, words })
+}
+
+/// The body of an answer that the API can have given: a JSON object that is not called a web page.
+fn api_error(answer: &Answer) -> Option<Value> {
+    let said = answer.content_type.as_deref().unwrap_or("").to_ascii_lowercase();
+    let json: Value = serde_json::from_slice(&answer.body).ok()?;
+    (json.is_object() && !said.contains("html")).then_some(json)
+}
+
+fn of_json(status: u16, json: &Value) -> Refused {
+    let text = reasons(json);
+    let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
+    let has_word = |word: &str| text.split(|c: char| !c.is_alphanumeric()).any(|one| one == word);
+    match status {
+        _ if has_word("ip") || says(&["allowlist", "allow list", "whitelist"]) => Refused::Address,
+        401 => Refused::Token,
+        _ if text.is_empty() || says(&["permission", "privilege"]) => Refused::Permission,
+        _ if says(&["scope", "site user", "account user", "global", "enabled", "available"]) => {
+            Refused::Scope
+        }
+        // Words that say no more than the status does.
+        _ if says(&["access denied", "forbidden", "unauthorized", "not authorized"]) => {
+            Refused::Permission
+        }
+        _ => Refused::Scope,
+    }
+}
+
+/// Why each error of an answer is one, in small letters: its detail, or its title where it has none.
+fn reasons(json: &Value) -> String {
+    let errors = json.get("errors").unwrap_or(json);
+    let list = errors.as_array().map_or(std::slice::from_ref(errors), Vec::as_slice);
+    let reason = |error: &Value| {
+        let member = |name: &&str| {
+            let value = error.get(*name)?;
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            (!value.is_null() && !text.trim().is_empty()).then_some(text)
+        };
+        let told = ["detail", "title", "message", "error"].iter().find_map(member);
+        told.or_else(|| error.as_str().map(str::to_owned)).unwrap_or_default()
+    };
+    list.iter().map(reason).collect::<Vec<_>>().join(" ").trim().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JSON: &str = "application/json";
+    const HTML: &str = "text/html; charset=utf-8";
+
+    fn refused(status: u16, content_type: &str, body: &str) -> Option<(Refused, String)> {
+        let answer = Answer {
+            status,
+            content_type: (!content_type.is_empty()).then(|| content_type.to_owned()),
+            body: body.as_bytes().to_vec(),
+            ..Answer::default()
+        };
+        of(&answer).map(|refusal| (refusal.what, refusal.words))
+    }
+
+    fn error(code: u32, title: &str, detail: &str) -> String {
+        format!(r#"{{"errors":[{{"code":{code},"detail":{detail},"title":"{title}"}}]}}"#)
+    }
+
+    #[test]
+    fn a_json_refusal_is_told_by_its_detail() {
+        use Refused::*;
+        let insufficient = "Insufficient permissions";
+        for (status, title, detail, what) in [
+            (401, "Authentication Failed", "null", Token),
+            (401, "Unauthorized", "\"An error occurred.\"", Token),
+            (401, "Unauthorized", "\"Your IP address is not allowed\"", Address),
+            (403, insufficient, "null", Permission),
+            (403, insufficient, "\"\"", Permission),
+            (403, insufficient, "\"User does not have required permissions.\"", Permission),
+            (403, "Forbidden", "null", Permission),
+            (403, "Forbidden", "\"Access denied\"", Permission),
+            (403, "Forbidden", "\"This scope does not have Custom Rules enabled.\"", Scope),
+            (403, "This scope does not have Custom Rules enabled.", "null", Scope),
+            (403, insufficient, "\"Action is not allowed to site users\"", Scope),
+            (403, insufficient, "\"Action limited to global admins.\"", Scope),
+            (403, insufficient, "\"Feature X is not available for the scope\"", Scope),
+            (
+                403,
+                insufficient,
+                "\"User scope level is account. Please provide a valid id\"",
+                Scope,
+            ),
+            (403, insufficient, "\"Something that was never seen\"", Scope),
+            (403, insufficient, "\"IP address not allowed\"", Address),
+            (403, "IP address not allowed", "null", Address),
+            (403, insufficient, "\"Source is not in the allowlist\"", Address),
+            (451, "Unavailable", "null", Address),
+        ] {
+            let body = error(status * 10_000 + 10, title, detail);
+            let status = u16::try_from(status).unwrap();
+            let found = refused(status, JSON, &body).unwrap();
+            assert_eq!(found.0, what, "{body}");
+            assert!(found.1.starts_with(&format!("HTTP {status}: {title} (")), "{found:?}");
+            assert_eq!(found.1.contains(detail.trim_matches('"')), detail != "null", "{found:?}");
+        }
+        for (body, what) in [
+            (r#"{"errors":[]}"#, Permission),
+            ("{}", Permission),
+            (r#"{"message":"Forbidden"}"#, Permission),
+            (r#"{"errors":["no IP like this"]}"#, Address),
+            (r#"{"status":403,"error":"Forbidden","path":"/x"}"#, Permission),
+        ] {
+            assert_eq!(refused(403, JSON, body).unwrap().0, what, "{body}");
+            assert_eq!(refused(403, "", body).unwrap().0, what, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_not_the_consoles_word() {
+        let page = "<html><head><title>403</title><style>b{}</style></head><body>\
+                    <h1>Access denied</h1> Your IP address is not allowed</body></html>";
+        let json = error(4_010_010, "Authentication Failed", "null");
+        for status in [401, 403, 451] {
+            for (content_type, body, words) in [
+                (HTML, page, "403 Access denied Your IP address is not allowed"),
+                ("", page, "403 Access denied Your IP address is not allowed"),
+                ("text/plain", "blocked by policy", "blocked by policy"),
+                (JSON, "[]", "[]"),
+                (JSON, "{\"errors\":", "{\"errors\":"),
+                (HTML, json.as_str(), json.as_str()),
+            ] {
+                let told = format!("HTTP {status}: {words}");
+                assert_eq!(refused(status, content_type, body), Some((Refused::Address, told)));
+            }
+            let told = format!("HTTP {status}, without a word");
+            assert_eq!(refused(status, "", " \n"), Some((Refused::Address, told)));
+        }
+    }
+
+    #[test]
+    fn only_401_403_and_451_are_refusals_and_only_401_is_the_tokens() {
+        let body = error(1, "t", "null");
+        for status in 0..=999 {
+            let found = refused(status, JSON, &body);
+            assert_eq!(found.is_some(), matches!(status, 401 | 403 | 451), "{status}");
+            assert_eq!(found.is_some_and(|found| found.0 == Refused::Token), status == 401);
+        }
+    }
+}
