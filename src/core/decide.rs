@@ -258,6 +258,7 @@ impl Core {
             lanes.push(&self.tenants[stream.plan.tenant].lane);
         }
         Some(match () {
+            () if lanes.is_empty() && self.sink.lane.why == Why::InDoubt => End::InDoubt,
             () if lanes.is_empty() => End::Done,
             () if lanes.iter().any(|lane| lane.why.is_refusal()) => End::Refused,
             () => End::TryLater,

@@ -8,6 +8,8 @@
 //!                |                     '------nothing new------------------------^
 //!                |--> Send --> Sent --2xx--> Ack --> Stored --> decide
 //!                |               |--one record refused--> Park --> Stored --> decide
+//!                |               |--"some was not taken"--> Doubt --> Stored --> decide
+//!                |               |--401, 403--> TryKey --> KeyTried --> decide, or Park
 //!                |               '--anything else--> decide
 //!                |--> Note --> Noted --> decide
 //!                |--> Info, TokenEnd, Older, Measure --> their events --> decide
@@ -20,7 +22,7 @@
 //! another.
 //!
 //! Promises: a page is asked for only after the one before it is stored (P1); an acknowledgement
-//! follows a 2xx alone (P1); with no room nothing is fetched and nothing is dropped (P4); no lane
+//! follows an accepted batch alone (P1); with no room nothing is fetched and nothing is dropped (P4); no lane
 //! is used before its time (P6). Never: does IO, reads a clock or a random source, or fails.
 
 mod decide;
@@ -39,6 +41,8 @@ mod view;
 mod walk;
 
 #[cfg(test)]
+mod in_doubt_tests;
+#[cfg(test)]
 mod link_tests;
 #[cfg(test)]
 mod tests;
@@ -50,7 +54,7 @@ use note::Notes;
 use pace::Direction;
 pub use plan::{Mode, Plan, StreamPlan};
 pub use reconcile::{Count, Counted, Difference, List, Listed, Tale};
-use sink::{Sink, Then};
+use sink::Sink;
 pub use source::{Fetch, Keep, PageFacts};
 use source::{Pending, Stream, Tenant, Token};
 pub use view::{LaneView, ReconcileView, StreamView, TenantView, View};
@@ -58,7 +62,7 @@ pub use view::{LaneView, ReconcileView, StreamView, TenantView, View};
 use crate::limits;
 use crate::prng::Prng;
 use crate::record::{
-    Credential, Held, Opened, Place, Room, Sent, SinkVerdict, SourceTrouble, Take,
+    Credential, Held, KeyTrial, Opened, Place, Room, Sent, SinkVerdict, SourceTrouble, Take,
 };
 use crate::time::{Due, Mono, Span, Stamp};
 use crate::window::{Carried, Gate};
@@ -110,6 +114,14 @@ pub enum Action {
     Park {
         at: Place,
     },
+    /// Set aside what was just sent, up to here: the answer said that some of it was not taken.
+    Doubt {
+        end: Place,
+    },
+    /// The same for the page in hand, which was sent from memory; its progress is stored with it.
+    DoubtPage(Keep),
+    /// Find out with an empty array whether the key was refused or the content.
+    TryKey,
     /// Take in what the collector says of itself.
     Note(Note),
     /// Deliver it from memory; the queue is empty.
@@ -137,6 +149,8 @@ pub enum End {
     TryLater,
     /// A credential or permission was refused; everything is kept.
     Refused,
+    /// All was sent, and the last answer said that some of it was not taken; it is kept in `doubt/`.
+    InDoubt,
     /// The queue can't be used any more; the supervisor starts a fresh process.
     Broken,
 }
@@ -173,6 +187,7 @@ pub enum Event {
         sent: Sent,
         verdict: SinkVerdict,
     },
+    KeyTried(KeyTrial),
     Noted(Result<Held, StoreTrouble>),
     NoteSent(SinkVerdict),
     /// Whether there is such a record.
@@ -278,12 +293,9 @@ impl Core {
                 None
             }
             Event::Sent { sent, verdict } => {
-                match self.sink.answered(now, sent, &verdict, &mut self.backoff) {
-                    Then::Acknowledge { end } => Some(Action::Ack { end }),
-                    Then::Park { at } => Some(Action::Park { at }),
-                    Then::Keep => None,
-                }
+                self.sink.answered(now, sent, &verdict, &mut self.backoff).action()
             }
+            Event::KeyTried(trial) => self.sink.tried(now, &trial, &mut self.backoff).action(),
             Event::Noted(result) => {
                 self.noted(now, result);
                 None

@@ -92,7 +92,7 @@ pub struct GapLine {
     pub stream: String,
     pub from: Option<String>,
     pub to: Option<String>,
-    /// `refused`, `retention` or `purged`.
+    /// `refused`, `retention`, `purged` or `in_doubt`.
     pub reason: String,
     /// What it is looked up by.
     #[serde(default)]
@@ -112,7 +112,7 @@ impl Gaps {
             to: known(gap.to),
             reason: gap.reason.code().to_owned(),
             code: gap.reason.message().to_string(),
-            text: gap.reason.explain().to_owned(),
+            text: gap.explain().to_owned(),
             records: gap.count,
             closed: gap.closed,
         };
@@ -176,10 +176,20 @@ pub struct Sink {
     pub delivered_per_minute: u64,
     /// Batches accepted with an answer that was not seen before.
     pub remarks: u64,
+    /// The last such answer; null: there was none.
+    #[serde(default)]
+    pub last_remark: Option<Remark>,
     /// Records delivered whole though longer than 30,000 bytes.
     pub long_records: u64,
     /// Entries sent without `timestamp`, theirs being too old or ahead.
     pub unstamped: u64,
+}
+
+/// What Coralogix said beside a plain success.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Remark {
+    pub at: String,
+    pub text: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -194,6 +204,9 @@ pub struct Queue {
     pub head_frame: u64,
     pub head_entry: u32,
     pub parked: u64,
+    /// Batches of which Coralogix said that some was not taken.
+    #[serde(default)]
+    pub doubt: u64,
     /// `free`, `queue_full` or `disk_low`.
     pub room: String,
 }
@@ -244,6 +257,7 @@ pub(super) struct Beside<'a> {
     pub trouble: Option<&'a (Stamp, logging::Trouble)>,
     pub clock: Verdict,
     pub gaps: &'a [Gap],
+    pub remark: Option<&'a (Stamp, String)>,
 }
 
 impl Disk {
@@ -271,6 +285,7 @@ impl Queue {
             head_frame: held.head.seq.0,
             head_entry: held.head.skip,
             parked: held.parked,
+            doubt: held.doubt,
             room: room.to_owned(),
         }
     }
@@ -321,6 +336,9 @@ impl Status {
                 delivered: view.delivered,
                 delivered_per_minute: beside.rates.last().copied().unwrap_or(0),
                 remarks: view.remarks,
+                last_remark: beside
+                    .remark
+                    .map(|(at, text)| Remark { at: at.to_string(), text: text.clone() }),
                 long_records: counters.long_records,
                 unstamped: counters.unstamped,
             },

@@ -15,7 +15,7 @@ use crate::pack::Packer;
 use crate::queue::disk::Disk;
 use crate::queue::gaps::HEARTBEAT_ID;
 use crate::queue::index::Opener;
-use crate::record::{Gap, Progress, Room, RowKey, StreamName};
+use crate::record::{Gap, GapReason, Progress, Room, RowKey, StreamName};
 use crate::time::Stamp;
 
 use super::Worker;
@@ -43,7 +43,8 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
                 };
                 let integration = first.stream.integration.clone();
                 gaps.iter().for_each(tell_gap);
-                (integration, gaps.iter().map(gap_word).collect())
+                let words = gaps.iter().map(|gap| gap_word(gap, self.answer_of(gap)));
+                (integration, words.collect())
             }
         };
         let (stream, frames, progress) = self.written(integration, words);
@@ -66,6 +67,13 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         let now = if self.edge.wall_is_told() { self.edge.wall() } else { Stamp::MIN };
         let body = body::assemble(&pieces, now).expect("a frame just packed is whole");
         Event::NoteSent(self.deliver(&body.gzip))
+    }
+
+    /// What Coralogix said of a batch in doubt.
+    fn answer_of(&mut self, gap: &Gap) -> Option<String> {
+        let is_doubt = gap.reason == GapReason::InDoubt && !gap.closed;
+        let words = self.queue.doubt_words(gap.parked.filter(|_| is_doubt)?)?;
+        Some(crate::answer::one_line(&words))
     }
 
     fn first_integration(&self) -> String {
@@ -143,6 +151,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
                 "oldest": held.oldest.map(|oldest| oldest.to_string()),
                 "oldest_age_seconds": oldest_age,
                 "parked": held.parked,
+                "in_doubt": held.doubt,
                 "gaps": held.gaps,
                 "room": room(held.room),
             },
@@ -160,7 +169,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     }
 }
 
-fn gap_word(gap: &Gap) -> Word {
+fn gap_word(gap: &Gap, answer: Option<String>) -> Word {
     let known = |stamp: Stamp| (stamp != Stamp::UNREADABLE).then(|| stamp.to_string());
     let text = json!({
         "type": "gap",
@@ -170,18 +179,41 @@ fn gap_word(gap: &Gap) -> Word {
         "to": known(gap.to),
         "reason": gap.reason.code(),
         "code": gap.reason.message().to_string(),
-        "words": if gap.closed { "the record was put back into the queue" } else { gap.reason.explain() },
+        "words": if gap.closed { closed_words(gap) } else { gap.explain() },
         "records": gap.count,
         "parked": gap.parked.map(|at| at.to_string()),
         "closed": gap.closed,
     });
+    let mut text = text;
+    if let Some(answer) = answer {
+        text["answer"] = answer.into();
+    }
     let severity = if gap.closed { SEVERITY_INFO } else { SEVERITY_ERROR };
     Word { id: gap.number, severity, text }
 }
 
-/// What is lost at the source is told in the log too; a refused record was told when it was parked.
+fn closed_words(gap: &Gap) -> &'static str {
+    match gap.reason {
+        GapReason::InDoubt => "the records were put back into the queue, or accepted since",
+        _ => "the record was put back into the queue",
+    }
+}
+
+/// What is lost at the source is told in the log too, and a copy that was given up; a refused record
+/// was told when it was parked, and a doubt when it came.
 fn tell_gap(gap: &Gap) {
-    if gap.reason == crate::record::GapReason::Retention {
+    if (gap.reason, gap.parked, gap.closed) == (GapReason::InDoubt, None, false) {
+        tell!(
+            DOUBT_GIVEN_UP,
+            "A gap in {}: {} records from {} to {}: {}",
+            gap.stream,
+            gap.count.unwrap_or_default(),
+            gap.from.to_the_second(),
+            gap.to.to_the_second(),
+            gap.explain()
+        );
+    }
+    if gap.reason == GapReason::Retention {
         tell!(
             GAP_RETENTION,
             "A gap in {}: from {} to {} {}",

@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acceptance;
 mod appliance;
 mod campaign;
 mod clock;
@@ -22,6 +23,7 @@ mod credentials;
 mod damage;
 mod delivery;
 mod doctor;
+mod doubt;
 mod full;
 mod ground;
 mod judge;

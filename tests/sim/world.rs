@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use s1_coralogix::edge::{Ask, Edge, Signals, Woke};
 use s1_coralogix::prng::Prng;
-use s1_coralogix::record::{Answer, Credential, NetTrouble};
+use s1_coralogix::record::{Answer, Credential, NetTrouble, TrialKey};
 use s1_coralogix::time::{Mono, Span, Stamp};
 
 use crate::disk;
@@ -309,6 +309,16 @@ impl Edge for SimEdge {
 
     fn deliver(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble> {
         self.0.borrow_mut().deliver(gzip)
+    }
+
+    fn try_key(&mut self, key: TrialKey) -> Result<Answer, NetTrouble> {
+        let shared = self.0.borrow();
+        let date = shared.true_time();
+        let range = shared.faults.key_refused.clone();
+        if key == TrialKey::MadeUp || range.contains(&shared.now) {
+            return Ok(Shared::refusal(403, None, false, date));
+        }
+        Ok(Answer { status: 200, date: Some(http_date(date)), ..Answer::default() })
     }
 
     fn sleep(&mut self, until: Mono) -> Woke {
