@@ -86,6 +86,10 @@ causes! {
     KeyWrongKind "key_wrong_kind" Refused CHECK_KEY_WRONG_KIND,
     Busy "busy" Unreachable CHECK_BUSY,
     UnknownAnswer "unknown_answer" Unknown CHECK_UNKNOWN_ANSWER,
+    KeysUnchecked "keys_unchecked" Config CHECK_KEYS_UNCHECKED,
+    SinkBlocked "sink_blocked" Unreachable CHECK_SINK_BLOCKED,
+    NotCoralogix "not_coralogix" Config CHECK_NOT_CORALOGIX,
+    KeyUnproven "key_unproven" Warning CHECK_KEY_UNPROVEN,
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod dial;
 pub mod doubt;
 pub mod ground;
 pub mod host;
+pub mod ingress;
 pub mod judge;
 pub mod keeper;
 pub mod logging;

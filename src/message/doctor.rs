@@ -112,4 +112,16 @@ super::codes! {
     CHECK_UNKNOWN_ANSWER Error 537
         "The answer says nothing known."
         "Try again; then ask the service, with the answer in the text.";
+    CHECK_KEYS_UNCHECKED Error 544
+        "The address takes an empty array with a key that nobody issued: it does not check keys, so it is not Coralogix, or a relay that takes anything."
+        "Set `coralogix.domain` to the team's (Settings > Domain), or let your relay (`coralogix.url`) refuse unknown keys with 401.";
+    CHECK_SINK_BLOCKED Error 545
+        "A web page refuses the request in Coralogix' place (HTTP 403): a proxy, a firewall or an address list."
+        "Have that filter let this machine reach Coralogix; the key is not to blame.";
+    CHECK_NOT_CORALOGIX Error 546
+        "Something else than Coralogix answers: a web page, or a status that no ingress gives."
+        "Set `coralogix.domain` to the team's (Settings > Domain), and look for a proxy or filter that answers in its place.";
+    CHECK_KEY_UNPROVEN Warn 547
+        "The address refuses an empty array whatever the key is, so that the key could not be tried."
+        "Start the collector: the first record tells whether the key is taken.";
 }
