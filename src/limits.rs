@@ -15,7 +15,8 @@ pub const CURSOR_BYTES_MAX: usize = 4 << 10;
 /// The longest answer of SentinelOne that is taken, inflated. A page of the largest threats seen
 /// (9.2 KB) is 9 MB; a longer one is asked for again with fewer rows.
 pub const PAGE_BYTES_MAX: u64 = 24 << 20;
-/// The longest answer of Coralogix that is read; only logged, never needed.
+/// The longest answer of Coralogix that is read. A longer one is not Coralogix': none of the bodies
+/// that systems of its kind give is longer than a few hundred bytes.
 pub const SINK_ANSWER_BYTES_MAX: u64 = 64 << 10;
 /// How much of an unexpected answer is kept for a person to read.
 pub const EXCERPT_BYTES_MAX: usize = 200;
@@ -232,6 +233,15 @@ pub const TAKE_FRAMES_MAX: usize = 1_024;
 pub const STALE_CHUNKS_PER_COMMIT_MAX: usize = 512;
 /// Starts in a row that did not survive opening the index before it is set aside.
 pub const INDEX_OPEN_ATTEMPTS_MAX: u32 = 2;
+/// What `doubt/` may hold: over two hundred common batches. Beyond it, or an eighth of a small
+/// `queue.max_size`, the oldest is given up, for P4 has no exception.
+pub const DOUBT_BYTES_MAX: u64 = 64 << 20;
+/// What Coralogix said of a batch in doubt, as kept for a person.
+pub const DOUBT_WORDS_BYTES_MAX: usize = 1 << 10;
+/// A batch in doubt that never was in the log is named after an entry from here on, which no frame
+/// has.
+pub const DOUBT_ENTRY_MIN: u32 = 1 << 20;
+const _: () = assert!(DOUBT_ENTRY_MIN as usize > FRAME_ENTRIES_MAX);
 /// Why a record was parked, as kept for a person.
 pub const PARKED_WHY_BYTES_MAX: usize = 1 << 10;
 

@@ -180,13 +180,20 @@ pub enum GapReason {
     Retention = 2,
     /// A person threw parked records away.
     Purged = 3,
+    /// Coralogix answered 2xx and said that some of the batch was not taken, and not what.
+    InDoubt = 4,
     /// The stream stood ahead of SentinelOne's clock, and nobody knows since when.
     PositionAhead = 5,
 }
 
 impl GapReason {
-    pub const ALL: [GapReason; 4] =
-        [GapReason::Refused, GapReason::Retention, GapReason::Purged, GapReason::PositionAhead];
+    pub const ALL: [GapReason; 5] = [
+        GapReason::Refused,
+        GapReason::Retention,
+        GapReason::Purged,
+        GapReason::InDoubt,
+        GapReason::PositionAhead,
+    ];
 
     /// The stable name in status and records.
     pub fn code(self) -> &'static str {
@@ -194,6 +201,7 @@ impl GapReason {
             GapReason::Refused => "refused",
             GapReason::Retention => "retention",
             GapReason::Purged => "purged",
+            GapReason::InDoubt => "in_doubt",
             GapReason::PositionAhead => "position_ahead",
         }
     }
@@ -204,6 +212,7 @@ impl GapReason {
             GapReason::Refused => message::PARKED,
             GapReason::Retention => message::GAP_RETENTION,
             GapReason::Purged => message::GAP_PURGED,
+            GapReason::InDoubt => message::GAP_IN_DOUBT,
             GapReason::PositionAhead => message::GAP_POSITION,
         }
     }
@@ -217,7 +226,11 @@ impl GapReason {
                 "SentinelOne holds nothing of this time any more; it may have held records that \
                  were not collected before it deleted them"
             }
-            GapReason::Purged => "a person threw parked records away",
+            GapReason::Purged => "a person threw away records that were parked or in doubt",
+            GapReason::InDoubt => {
+                "Coralogix answered that some of the batch was not taken, and not which records; \
+                 it is kept in doubt/ of the queue's directory"
+            }
             GapReason::PositionAhead => {
                 "the stream stood ahead of SentinelOne's clock; what was created before may not have \
                  been collected"
@@ -239,10 +252,23 @@ pub struct Gap {
     pub reason: GapReason,
     /// How many records are missing, where that is known.
     pub count: Option<u64>,
-    /// The record that was parked.
+    /// The record that was parked, or the batch in doubt: what its file is named after.
     pub parked: Option<Place>,
     /// Whether the records were put back into the queue.
     pub closed: bool,
+}
+
+impl Gap {
+    /// Why, and what became of the records.
+    pub fn explain(&self) -> &'static str {
+        match (self.reason, self.parked) {
+            (GapReason::InDoubt, None) => {
+                "Coralogix answered that some of the batch was not taken, and not which records; \
+                 its copy in doubt/ was given up for newer ones"
+            }
+            (reason, _) => reason.explain(),
+        }
+    }
 }
 
 /// Whether the queue may grow (P4).
@@ -267,6 +293,8 @@ pub struct Held {
     /// The stamp of the oldest frame waiting.
     pub oldest: Option<Stamp>,
     pub parked: u64,
+    /// Batches in `doubt/`.
+    pub doubt: u64,
     /// Gaps that were noted and not closed since.
     pub gaps: u64,
     /// Gaps that no record in the queue tells of yet.
@@ -320,6 +348,8 @@ pub enum NetTrouble {
     Broken(String),
     /// The answer is longer than the bound for it.
     TooLong,
+    /// A 2xx whose body did not end within `network.timeout`.
+    Endless(u16),
     /// A secret could not be read, so nothing was sent.
     Secret(String),
 }
@@ -334,6 +364,9 @@ impl fmt::Display for NetTrouble {
             NetTrouble::Timeout => write!(f, "no answer within network.timeout"),
             NetTrouble::Broken(why) => write!(f, "the connection broke: {why}"),
             NetTrouble::TooLong => write!(f, "the answer is longer than allowed"),
+            NetTrouble::Endless(status) => {
+                write!(f, "the answer (HTTP {status}) did not end within network.timeout")
+            }
             NetTrouble::Secret(why) => write!(f, "{why}"),
         }
     }
@@ -408,20 +441,49 @@ pub enum SourceTrouble {
 /// What Coralogix's answer to a batch asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkVerdict {
-    /// 2xx. The only one that deletes. A body that was not seen before is logged and counted.
+    /// 200, 201, 202 or 204, by whoever can be Coralogix. The only one that deletes. A body that was
+    /// not seen before is logged and counted.
     Accepted { remark: Option<String> },
+    /// The same, with words that some of the batch was not taken: it is set aside and not sent again
+    /// by itself, a gap is noted, and what follows is sent ever more slowly.
+    InDoubt { words: String, count: Option<u64> },
     /// 413: the batch is halved; a single record is parked.
     TooLarge(String),
     /// 400 and other refusals of the content: halved; a single record is parked.
     Malformed(String),
-    /// 401, 403: everything is kept, probed slowly until the key changes.
+    /// 401, 403: an empty array tells whether the key or the content is meant. The key: everything is
+    /// kept, probed slowly until it changes. The content: halved; a single record is parked.
     KeyRefused(String),
+    /// 403 with a web page: something in between refuses the content or this machine.
+    Blocked(String),
     /// 408, 429, 5xx: kept, tried again with backoff.
     Busy { retry_after: Option<Span>, why: String },
-    /// 3xx, 404, 405: the address is wrong. Kept, tried again at the longest backoff.
+    /// 3xx, 404, 405, or a 2xx that can't be Coralogix': the address is wrong, or something in between
+    /// answers. Kept, tried again at the longest backoff.
     Misdirected(String),
     /// No answer at all. The batch may have been accepted (P2).
     Unreachable(NetTrouble),
+}
+
+/// What an empty array, which delivers nothing, told of the key after a batch was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyTrial {
+    /// It is taken and a made-up one is not: the content was refused.
+    Good,
+    /// An empty array is refused as the batch was: the key, or this machine.
+    Refused(SinkVerdict),
+    /// An empty array is taken with any key, so that it tells nothing.
+    Unchecked,
+    /// It could not be found out.
+    Failed(SinkVerdict),
+}
+
+/// Which key an empty array is posted with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrialKey {
+    Own,
+    /// One of the same shape that nobody issued.
+    MadeUp,
 }
 
 /// How many records SentinelOne says that there are.

@@ -21,7 +21,7 @@ _s1_coralogix() {
             -*) ;;
             *)
                 case $at/$word in
-                    /run | /check | /status | /queue | /queue/stats | /queue/list | /queue/show | /queue/verify | /queue/parked | /queue/parked/list | /queue/parked/show | /queue/parked/retry | /queue/parked/drop | /queue/export | /queue/import | /explain) at=$at/$word ;;
+                    /run | /check | /status | /queue | /queue/stats | /queue/list | /queue/show | /queue/verify | /queue/parked | /queue/parked/list | /queue/parked/show | /queue/parked/retry | /queue/parked/drop | /queue/doubt | /queue/doubt/list | /queue/doubt/show | /queue/doubt/retry | /queue/doubt/drop | /queue/export | /queue/import | /explain) at=$at/$word ;;
                     *) ((++place)) ;;
                 esac
                 ;;
@@ -54,6 +54,11 @@ _s1_coralogix() {
             /queue/parked/show) words="--config --help --version" ;;
             /queue/parked/retry) words="--all --config --help --version" ;;
             /queue/parked/drop) words="--all --config --help --version" ;;
+            /queue/doubt) words="--config --help --version" ;;
+            /queue/doubt/list) words="--json --config --help --version" ;;
+            /queue/doubt/show) words="--config --help --version" ;;
+            /queue/doubt/retry) words="--all --config --help --version" ;;
+            /queue/doubt/drop) words="--all --config --help --version" ;;
             /queue/export) words="--config --help --version" ;;
             /queue/import) words="--config --help --version" ;;
             /explain) words="--config --help --version" ;;
@@ -61,12 +66,16 @@ _s1_coralogix() {
     else
         case $at:$place in
             :*) words="run check status queue explain" ;;
-            /queue:*) words="stats list show verify parked export import" ;;
+            /queue:*) words="stats list show verify parked doubt export import" ;;
             /queue/show:0) words="" ;;
             /queue/parked:*) words="list show retry drop" ;;
             /queue/parked/show:0) words="" ;;
             /queue/parked/retry:0) words="" ;;
             /queue/parked/drop:0) words="" ;;
+            /queue/doubt:*) words="list show retry drop" ;;
+            /queue/doubt/show:0) words="" ;;
+            /queue/doubt/retry:0) words="" ;;
+            /queue/doubt/drop:0) words="" ;;
             /queue/export:0) words="FILES" ;;
             /queue/import:0) words="FILES" ;;
             /explain:0) words="" ;;

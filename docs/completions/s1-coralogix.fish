@@ -16,7 +16,7 @@ function __s1_coralogix_at
             case '-*'
             case '*'
                 switch $at/$word
-                    case /run /check /status /queue /queue/stats /queue/list /queue/show /queue/verify /queue/parked /queue/parked/list /queue/parked/show /queue/parked/retry /queue/parked/drop /queue/export /queue/import /explain
+                    case /run /check /status /queue /queue/stats /queue/list /queue/show /queue/verify /queue/parked /queue/parked/list /queue/parked/show /queue/parked/retry /queue/parked/drop /queue/doubt /queue/doubt/list /queue/doubt/show /queue/doubt/retry /queue/doubt/drop /queue/export /queue/import /explain
                         set at $at/$word
                     case '*'
                         set place (math $place + 1)
@@ -46,6 +46,7 @@ complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a list -d 'the records
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a show -d 'the life of one record, by its SentinelOne id'
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a verify -d 'read every frame and check every checksum'
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a parked -d 'the records that Coralogix refused'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a doubt -d 'the batches that Coralogix may not have taken whole'
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a export -d 'write the whole queue to one file, for another box'
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a import -d 'take over a file that export wrote'
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue/stats'" -l json -d 'print it as JSON'
@@ -59,5 +60,12 @@ complete -c s1-coralogix -n "__s1_coralogix_at '/queue/parked'" -a drop -d 'give
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue/parked/list'" -l json -d 'print it as JSON'
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue/parked/retry'" -l all -d 'all of them'
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue/parked/drop'" -l all -d 'all of them'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/doubt'" -a list -d 'which there are, and what was answered'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/doubt'" -a show -d 'the records of one of them'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/doubt'" -a retry -d 'send one again, or all'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/doubt'" -a drop -d 'give one up for good, or all'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/doubt/list'" -l json -d 'print it as JSON'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/doubt/retry'" -l all -d 'all of them'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/doubt/drop'" -l all -d 'all of them'
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue/export' 0" -F
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue/import' 0" -F

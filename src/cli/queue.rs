@@ -41,9 +41,21 @@ pub enum Ask {
     ParkedDrop {
         which: Which,
     },
+    DoubtList {
+        json: bool,
+    },
+    DoubtShow {
+        name: String,
+    },
+    DoubtRetry {
+        which: Which,
+    },
+    DoubtDrop {
+        which: Which,
+    },
 }
 
-/// One parked record by its name, or all of them.
+/// One parked record or batch in doubt by its name, or all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
     All,
@@ -72,9 +84,9 @@ pub(super) const QUEUE: Declared = Declared {
     name: "queue",
     line: "look at what waits, or move it",
     about: &[Paragraph(
-        "Looks at the queue on disk. stats, list, show, verify, parked list and parked show take \
-         no lock and work while the daemon runs; the others change the queue and ask for the \
-         daemon to be stopped.",
+        "Looks at the queue on disk. stats, list, show, verify, and list and show of parked and \
+         doubt take no lock and work while the daemon runs; the others change the queue and ask \
+         for the daemon to be stopped.",
     )],
     more: &[Lines(
         "Examples",
@@ -87,7 +99,7 @@ pub(super) const QUEUE: Declared = Declared {
     arguments: &[],
     options: &[],
     exits: &[],
-    leads: Leads::Below(&[STATS, LIST, SHOW, VERIFY, PARKED, EXPORT, IMPORT]),
+    leads: Leads::Below(&[STATS, LIST, SHOW, VERIFY, PARKED, DOUBT, EXPORT, IMPORT]),
 };
 
 const STATS: Declared = Declared {
@@ -147,8 +159,8 @@ const SHOW: Declared = Declared {
     line: "the life of one record, by its SentinelOne id",
     about: &[Paragraph(
         "Searches the queue for a record and tells each version of it: waiting, with its place in \
-         line; delivered; or refused by Coralogix, with the answer. The record is printed as it \
-         will be delivered. A record that was delivered longer ago is no longer in the queue; then \
+         line; delivered; in doubt, or refused by Coralogix, with the answer. The record is \
+         printed as it will be delivered. A record that was delivered longer ago is no longer in the queue; then \
          it is told how far each stream is delivered.",
     )],
     more: &[],
@@ -168,7 +180,7 @@ const VERIFY: Declared = Declared {
     name: "verify",
     line: "read every frame and check every checksum",
     about: &[Paragraph(
-        "Reads the whole log and all parked records. What is damaged is told with its place; \
+        "Reads the whole log, all parked records and all batches in doubt. What is damaged is told with its place; \
          nothing is changed, for the daemon sets damaged frames aside by itself and asks \
          SentinelOne for their records again.",
     )],
@@ -254,6 +266,88 @@ const PARKED_DROP: Declared = Declared {
     leads: Leads::To(|given: &Given| queue(Ask::ParkedDrop { which: which(given)? })),
 };
 
+const DOUBT: Declared = Declared {
+    name: "doubt",
+    line: "the batches that Coralogix may not have taken whole",
+    about: &[Paragraph(
+        "A batch that Coralogix answers with success and with words that some of it was not \
+         taken is set aside with the answer, for nobody can tell which records are missing. It \
+         is never sent again by itself. It stays until a person decides, or until newer ones \
+         need its room: doubt/ holds at most 64 MiB or an eighth of queue.max_size.",
+    )],
+    more: &[],
+    arguments: &[],
+    options: &[],
+    exits: &[],
+    leads: Leads::Below(&[DOUBT_LIST, DOUBT_SHOW, DOUBT_RETRY, DOUBT_DROP]),
+};
+
+const BATCH: Argument = Argument {
+    value: Value { name: "NAME", is: Is::Word },
+    line: "the batch, as doubt list names it",
+    needed: true,
+};
+const BATCH_OR_ALL: Argument = Argument { needed: false, ..BATCH };
+
+const DOUBT_LIST: Declared = Declared {
+    name: "list",
+    line: "which there are, and what was answered",
+    about: &[Paragraph(
+        "Lists the batches in doubt: name, what Coralogix answered, and for each stream how many \
+         records of which time are in it. With --json one object a line.",
+    )],
+    more: &[],
+    arguments: &[],
+    options: &[JSON],
+    exits: LOOKING,
+    leads: Leads::To(|given: &Given| queue(Ask::DoubtList { json: given.has("--json") })),
+};
+
+const DOUBT_SHOW: Declared = Declared {
+    name: "show",
+    line: "the records of one of them",
+    about: &[Paragraph("Prints the answer to a batch in doubt and each of its records, whole.")],
+    more: &[],
+    arguments: &[BATCH],
+    options: &[],
+    exits: LOOKING,
+    leads: Leads::To(|given: &Given| {
+        queue(Ask::DoubtShow { name: given.argument(0).unwrap_or_default() })
+    }),
+};
+
+const DOUBT_RETRY: Declared = Declared {
+    name: "retry",
+    line: "send one again, or all",
+    about: &[Paragraph(
+        "Puts batches in doubt back at the end of the queue and closes their gaps. What Coralogix \
+         had taken of them comes twice.",
+    )],
+    more: &[],
+    arguments: &[BATCH_OR_ALL],
+    options: &[ALL],
+    exits: CHANGING,
+    leads: Leads::To(|given: &Given| {
+        queue(Ask::DoubtRetry { which: which_of(given, "batch in doubt")? })
+    }),
+};
+
+const DOUBT_DROP: Declared = Declared {
+    name: "drop",
+    line: "give one up for good, or all",
+    about: &[Paragraph(
+        "Removes batches in doubt. That they are gone stays in the ledger of gaps, which \
+         Coralogix is told.",
+    )],
+    more: &[],
+    arguments: &[BATCH_OR_ALL],
+    options: &[ALL],
+    exits: CHANGING,
+    leads: Leads::To(|given: &Given| {
+        queue(Ask::DoubtDrop { which: which_of(given, "batch in doubt")? })
+    }),
+};
+
 const FILE: Argument = Argument {
     value: Value { name: "FILE", is: Is::File },
     line: "the file to be written or read",
@@ -264,8 +358,8 @@ const EXPORT: Declared = Declared {
     name: "export",
     line: "write the whole queue to one file, for another box",
     about: &[Paragraph(
-        "Writes what waits, what is parked and how far each stream is to one file with a checksum, \
-         which any other machine can import. This queue stays as it is: do not start its daemon \
+        "Writes what waits, what is parked or in doubt and how far each stream is to one file with \
+         a checksum, which any other machine can import. This queue stays as it is: do not start its daemon \
          again once the other one has imported the file.",
     )],
     more: &[],
@@ -282,7 +376,7 @@ const IMPORT: Declared = Declared {
     line: "take over a file that export wrote",
     about: &[Paragraph(
         "Reads the whole file and its checksum first, then takes it over. The queue must not have \
-         collected the same streams before. Parked records wait again.",
+         collected the same streams before. Parked records wait again; batches in doubt stay so.",
     )],
     more: &[],
     arguments: &[FILE],
@@ -298,6 +392,10 @@ fn queue(ask: Ask) -> Result<Command, Usage> {
 }
 
 fn which(given: &Given) -> Result<Which, Usage> {
+    which_of(given, "parked record")
+}
+
+fn which_of(given: &Given, what: &str) -> Result<Which, Usage> {
     match (given.argument(0), given.has("--all")) {
         (Some(name), false) => Ok(Which::One(name)),
         (None, true) => Ok(Which::All),
@@ -305,7 +403,8 @@ fn which(given: &Given) -> Result<Which, Usage> {
             usage(message::OPTIONS_EXCLUDE, "both a name and --all are given", "give one of them")
         }
         (None, false) => {
-            usage(message::OPTIONS_EXCLUDE, "no parked record is named", "give its NAME, or --all")
+            let text = format!("no {what} is named");
+            usage(message::OPTIONS_EXCLUDE, text, "give its NAME, or --all")
         }
     }
 }

@@ -70,7 +70,7 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
             let waiting = core.held().records;
             match end {
                 End::Broken => queue.close_unsettled(edge.mono()),
-                End::Done | End::TryLater | End::Refused | End::Misconfigured => {
+                End::Done | End::TryLater | End::Refused | End::Misconfigured | End::InDoubt => {
                     queue.close(edge.mono())
                 }
             }
@@ -123,6 +123,14 @@ fn farewell(end: End, waiting: u64) -> Exit {
                 "The config asks for what can't be; {waiting} records wait in the queue"
             );
             Exit::Config
+        }
+        End::InDoubt => {
+            tell!(
+                ENDED_IN_DOUBT,
+                "All was sent, and Coralogix said that some of the last batch was not taken; \
+                 {waiting} records wait in the queue, see s1-coralogix queue doubt list"
+            );
+            Exit::Failed
         }
         End::Broken => {
             tell!(
@@ -182,6 +190,7 @@ impl World for Daemon<'_> {
             self.gaps_shown = Some(gaps);
             self.report.know_gaps(self.worker.latest_gaps());
         }
+        self.report.know_remark(self.worker.last_remark());
         let counters = self.worker.counters();
         let resting = matches!(next, Action::Sleep { .. });
         let mood = self.report.observe(core, (now, wall), counters, resting);

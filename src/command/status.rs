@@ -239,6 +239,31 @@ impl Table<'_> {
                 ),
             );
         }
+        if queue.doubt > 0 {
+            let batches = match queue.doubt {
+                1 => "1 batch".to_owned(),
+                n => format!("{n} batches"),
+            };
+            self.line(
+                0,
+                &format!(
+                    "{} Coralogix may not have taken {batches} whole: s1-coralogix queue doubt list",
+                    message::GAP_IN_DOUBT
+                ),
+            );
+        }
+        if let Some(last) = &sink.last_remark {
+            let batches = match sink.remarks {
+                1 => "1 batch".to_owned(),
+                n => format!("{n} batches"),
+            };
+            let (code, at) = (message::REMARK, seconds(&last.at));
+            self.line(
+                0,
+                &format!("{code} Coralogix accepted {batches} with a remark, last at {at}:"),
+            );
+            self.line(2, &last.text);
+        }
         self.pace();
     }
 
@@ -374,6 +399,8 @@ fn state(lane: &Lane) -> &str {
         "broken_answer" => "broken answers",
         "query_refused" => "query refused",
         "refuses_everything" => "refuses everything",
+        "in_doubt" => "in doubt",
+        "blocked" => "blocked by a filter",
         "window" => "outside window",
         "max_rate" => "at max_rate",
         "queue_full" => "queue full",

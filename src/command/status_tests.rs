@@ -1,7 +1,9 @@
 //! Tests of the table that `status` shows.
 
 use super::*;
-use crate::report::{Clock, Disk, GapLine, Gaps, Integration, LastTrouble, Queue, Sink, Stream};
+use crate::report::{
+    Clock, Disk, GapLine, Gaps, Integration, LastTrouble, Queue, Remark, Sink, Stream,
+};
 
 fn lane(mood: &str, reason: &str, text: &str, detail: &str) -> Lane {
     Lane {
@@ -50,7 +52,11 @@ fn status() -> Status {
             lane: lane("degraded", "unreachable", "can't be reached", &"why ".repeat(50)),
             delivered: 7,
             delivered_per_minute: 3,
-            remarks: 0,
+            remarks: 3,
+            last_remark: Some(Remark {
+                at: "2026-01-31T02:00:00.000000Z".into(),
+                text: "thank you for your logs".into(),
+            }),
             long_records: 0,
             unstamped: 0,
             unreadable_stamps: 2,
@@ -64,6 +70,7 @@ fn status() -> Status {
             head_frame: 17,
             head_entry: 3,
             parked: 1,
+            doubt: 2,
             room: "queue_full".into(),
         },
         gaps: Gaps {
@@ -114,6 +121,13 @@ fn the_table_fits_80_columns_whatever_is_in_it() {
         text.contains("  acme/threats, 2026-01-31T00:00:00Z to 2026-01-31T01:00:00Z: S1C-E122")
     );
     assert!(text.contains("refused 1 record: s1-coralogix queue parked list\n"), "{text}");
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let doubt =
+        "S1C-E132 Coralogix may not have taken 2 batches whole: s1-coralogix queue doubt list";
+    assert!(flat.contains(doubt), "{text}");
+    let remark = "S1C-W120 Coralogix accepted 3 batches with a remark, last at 2026-01-31T02:00:00Z: \
+                  thank you for your logs";
+    assert!(flat.contains(remark), "{text}");
     assert!(text.contains("2026-01-31T00:00:00Z, 1h 6m ago."), "{text}");
     assert!(text.contains("S1C-W124 2 records had a stamp that can't be read"), "{text}");
     assert!(text.contains("clock is 2h behind; set it (NTP)"), "{text}");

@@ -97,6 +97,15 @@ pub fn entry_at(piece: &Piece) -> Result<Vec<u8>, BadFrame> {
     Ok(raw[entry].to_vec())
 }
 
+/// The JSON of each of a piece's entries, as it was rendered.
+pub fn entries(piece: &Piece) -> Result<Vec<Vec<u8>>, BadFrame> {
+    let bad = |why| BadFrame { index: 0, why };
+    checked(piece).map_err(bad)?;
+    let raw = inflate(&piece.frame).map_err(bad)?;
+    let entries = ranges(piece).take(piece.take as usize);
+    Ok(entries.map(|(_, range)| raw[range].to_vec()).collect())
+}
+
 /// Whether Coralogix takes an entry with this timestamp.
 fn is_current(stamp: Stamp, now: Stamp) -> bool {
     stamp >= now - Span::hours(limits::STAMP_AGE_HOURS_MAX)

@@ -4,6 +4,7 @@
 
 pub mod body;
 pub mod entry;
+pub mod taken;
 pub mod verdict;
 
 /// Where batches are posted, below `https://ingress.<domain>`.

@@ -1,17 +1,31 @@
 //! What an answer of Coralogix asks for.
 //!
-//! Promises: every status has a verdict, and only a 2xx is `Accepted`, the one verdict that deletes
-//! (keeps P1). Never: reads a body for a decision. No body is documented, so one that was not seen
-//! before is only told.
+//! ```text
+//!   200, 201, 202, 204 --a body that can't be Coralogix'--> Misdirected
+//!            |-----------says that some was not taken-----> InDoubt
+//!            '-----------anything else--------------------> Accepted
+//! ```
+//!
+//! Promises: every status has a verdict; `Accepted` needs one of four statuses and a body that can be
+//! Coralogix' (keeps P1). A 2xx is a claim of whoever answers: a web page, a body without end and a
+//! status that no ingress gives come from something in between. Never: takes a body that was not
+//! seen before for a refusal, for none is documented; it is told and counted.
 
+use super::taken::not_taken;
 use crate::answer::{excerpt, retry_after};
-use crate::record::{Answer, SinkVerdict};
+use crate::limits;
+use crate::record::{Answer, KeyTrial, SinkVerdict};
 
 pub fn verdict(answer: &Answer) -> SinkVerdict {
     let why = || told(answer);
     match answer.status {
-        200..=299 => SinkVerdict::Accepted { remark: remark(answer) },
+        200..=299 => success(answer),
         413 => SinkVerdict::TooLarge(why()),
+        // Who names a time to come back at refuses neither the key nor the content (keeps P6).
+        403 if retry_after(answer).is_some() => {
+            SinkVerdict::Busy { retry_after: retry_after(answer), why: why() }
+        }
+        403 if is_web_page(answer) => SinkVerdict::Blocked(why()),
         401 | 403 => SinkVerdict::KeyRefused(why()),
         // 402: an account's matter, which passes; no record is to blame.
         402 | 408 | 425 | 429 => SinkVerdict::Busy { retry_after: retry_after(answer), why: why() },
@@ -25,7 +39,77 @@ pub fn verdict(answer: &Answer) -> SinkVerdict {
     }
 }
 
-/// What a 2xx says beyond yes. It may say that not all was accepted, and a person should know.
+fn success(answer: &Answer) -> SinkVerdict {
+    if let Some(why) = not_coralogix(answer) {
+        return SinkVerdict::Misdirected(format!("{why} ({})", told(answer)));
+    }
+    match not_taken(&answer.body) {
+        Some(not_taken) => SinkVerdict::InDoubt { words: told(answer), count: not_taken.count },
+        None => SinkVerdict::Accepted { remark: remark(answer) },
+    }
+}
+
+/// Why a 2xx can't be Coralogix', and who seems to answer; `None`: it can.
+pub fn not_coralogix(answer: &Answer) -> Option<&'static str> {
+    match answer.status {
+        203 => Some("a proxy answers that changes answers, not Coralogix"),
+        status if !matches!(status, 200 | 201 | 202 | 204) => {
+            Some("another kind of server answers, not Coralogix")
+        }
+        _ if is_web_page(answer) => {
+            Some("a web page: a proxy, a filter or another web server answers, not Coralogix")
+        }
+        _ if answer.body.len() as u64 > limits::SINK_ANSWER_BYTES_MAX => {
+            Some("an answer longer than Coralogix gives: another server answers, not Coralogix")
+        }
+        _ => None,
+    }
+}
+
+/// Whether an answer is made for a browser. No ingress sends one, with any status.
+pub fn is_web_page(answer: &Answer) -> bool {
+    let kind = answer.content_type.as_deref().unwrap_or("").trim_ascii().to_ascii_lowercase();
+    let is_of_the_web = ["image/", "video/", "audio/", "font/", "text/css"]
+        .iter()
+        .any(|prefix| kind.starts_with(prefix));
+    let body = answer.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&answer.body);
+    is_of_the_web
+        || ["html", "xml", "javascript"].iter().any(|word| kind.contains(word))
+        || body.trim_ascii_start().starts_with(b"<")
+}
+
+/// What the answers to an empty array say of the key; it is posted with the key and, only where that
+/// was taken, with one that nobody issued. `made_up` is asked for the second.
+pub fn key_trial(own: SinkVerdict, made_up: impl FnOnce() -> SinkVerdict) -> KeyTrial {
+    if !takes_empty(&own) {
+        return match own {
+            SinkVerdict::KeyRefused(_) | SinkVerdict::Blocked(_) => KeyTrial::Refused(own),
+            other => KeyTrial::Failed(unknown(other)),
+        };
+    }
+    match made_up() {
+        SinkVerdict::KeyRefused(_) | SinkVerdict::Blocked(_) => KeyTrial::Good,
+        other if takes_empty(&other) => KeyTrial::Unchecked,
+        other => KeyTrial::Failed(unknown(other)),
+    }
+}
+
+/// An empty array that is too large tells nothing but that the next try is to wait.
+fn unknown(verdict: SinkVerdict) -> SinkVerdict {
+    match verdict {
+        SinkVerdict::TooLarge(why) => SinkVerdict::Busy { retry_after: None, why },
+        other => other,
+    }
+}
+
+/// Whether this answer to an empty array shows that the key was let by: it may still dislike that
+/// the array is empty.
+fn takes_empty(verdict: &SinkVerdict) -> bool {
+    use SinkVerdict::{Accepted, InDoubt, Malformed};
+    matches!(verdict, Accepted { .. } | InDoubt { .. } | Malformed(_))
+}
+
+/// What a 2xx says beyond yes, for a person to read.
 fn remark(answer: &Answer) -> Option<String> {
     let body = answer.body.trim_ascii();
     let usual = body.is_empty()
@@ -55,6 +139,10 @@ mod tests {
         Answer { status, body: body.as_bytes().to_vec(), ..Answer::default() }
     }
 
+    fn of_kind(kind: &str, status: u16, body: &str) -> Answer {
+        Answer { content_type: Some(kind.to_owned()), ..answer(status, body) }
+    }
+
     #[test]
     fn every_answer_has_a_verdict() {
         use SinkVerdict::*;
@@ -64,13 +152,20 @@ mod tests {
             (200, " {} \n", accepted(None)),
             (204, "OK", accepted(None)),
             (202, "\"ok\"", accepted(None)),
-            (200, "2 logs\nwere dropped", accepted(Some("2 logs were dropped"))),
+            (201, "thank you", accepted(Some("thank you"))),
+            (
+                200,
+                "2 logs\nwere dropped",
+                InDoubt { words: "HTTP 200: 2 logs were dropped".into(), count: Some(2) },
+            ),
             (413, "", TooLarge("HTTP 413".into())),
             (400, "bad\x07", Malformed("HTTP 400: bad".into())),
             (415, "", Malformed("HTTP 415".into())),
             (422, "", Malformed("HTTP 422".into())),
             (401, "", KeyRefused("HTTP 401".into())),
-            (403, "<html>", KeyRefused("HTTP 403: <html>".into())),
+            (401, "<html>", KeyRefused("HTTP 401: <html>".into())),
+            (403, "{}", KeyRefused("HTTP 403: {}".into())),
+            (403, "<html>", Blocked("HTTP 403: <html>".into())),
             (301, "", Misdirected("HTTP 301".into())),
             (404, "", Misdirected("HTTP 404".into())),
             (405, "", Misdirected("HTTP 405".into())),
@@ -86,11 +181,63 @@ mod tests {
     }
 
     #[test]
-    fn only_2xx_is_accepted() {
+    fn only_four_statuses_can_accept() {
         for status in 0..=999 {
             let accepted = matches!(verdict(&answer(status, "")), SinkVerdict::Accepted { .. });
-            assert_eq!(accepted, (200..=299).contains(&status), "{status}");
+            assert_eq!(accepted, matches!(status, 200 | 201 | 202 | 204), "{status}");
         }
+    }
+
+    #[test]
+    fn what_is_not_made_by_an_ingress_accepts_nothing() {
+        let long = "x".repeat(limits::SINK_ANSWER_BYTES_MAX as usize + 1);
+        for (answer, who) in [
+            (answer(203, ""), "a proxy answers"),
+            (answer(206, ""), "another kind of server"),
+            (answer(226, ""), "another kind of server"),
+            (answer(299, ""), "another kind of server"),
+            (of_kind("text/html", 200, ""), "a web page"),
+            (of_kind(" Text/HTML; charset=utf-8", 200, "ok"), "a web page"),
+            (of_kind("application/xhtml+xml", 201, ""), "a web page"),
+            (of_kind("text/xml", 200, ""), "a web page"),
+            (of_kind("image/gif", 200, "GIF89a"), "a web page"),
+            (of_kind("application/json", 200, "\n <!doctype html>"), "a web page"),
+            (answer(200, "\u{feff}<html>Welcome to nginx!</html>"), "a web page"),
+            (answer(200, &long), "longer than Coralogix gives"),
+        ] {
+            let SinkVerdict::Misdirected(words) = verdict(&answer) else {
+                panic!("{:?}", verdict(&answer))
+            };
+            assert!(words.contains(who) && words.contains("not Coralogix"), "{words}");
+            assert!(words.contains(&format!("HTTP {}", answer.status)), "{words}");
+        }
+        for (kind, body) in [("application/json", "{}"), ("text/plain", "OK"), ("", "a < b")] {
+            let verdict = verdict(&of_kind(kind, 200, body));
+            assert!(matches!(verdict, SinkVerdict::Accepted { .. }), "{kind}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_array_tells_the_key_from_the_content() {
+        use SinkVerdict::*;
+        let taken = || Accepted { remark: None };
+        let disliked = || Malformed("HTTP 400".into());
+        let refused = || KeyRefused("HTTP 403".into());
+        let busy = || Busy { retry_after: None, why: "HTTP 503".into() };
+        for (own, made_up, expected) in [
+            (taken(), refused(), KeyTrial::Good),
+            (disliked(), refused(), KeyTrial::Good),
+            (taken(), Blocked("HTTP 403".into()), KeyTrial::Good),
+            (taken(), taken(), KeyTrial::Unchecked),
+            (disliked(), disliked(), KeyTrial::Unchecked),
+            (taken(), busy(), KeyTrial::Failed(busy())),
+            (refused(), taken(), KeyTrial::Refused(refused())),
+            (Blocked("x".into()), taken(), KeyTrial::Refused(Blocked("x".into()))),
+            (busy(), refused(), KeyTrial::Failed(busy())),
+        ] {
+            assert_eq!(key_trial(own, || made_up), expected);
+        }
+        key_trial(refused(), || panic!("a refused key needs no second question"));
     }
 
     #[test]
@@ -98,5 +245,7 @@ mod tests {
         let asked = Answer { retry_after: Some("9".into()), ..answer(429, "") };
         let retry_after = Some(Span::seconds(9));
         assert_eq!(verdict(&asked), SinkVerdict::Busy { retry_after, why: "HTTP 429".into() });
+        let forbidden = Answer { status: 403, ..asked };
+        assert_eq!(verdict(&forbidden), SinkVerdict::Busy { retry_after, why: "HTTP 403".into() });
     }
 }

@@ -260,6 +260,7 @@ impl Core {
         let is_ahead = self.streams.iter().any(|stream| self.start_is_ahead(stream, now));
         Some(match () {
             () if is_ahead => End::Misconfigured,
+            () if lanes.is_empty() && self.sink.lane.why == Why::InDoubt => End::InDoubt,
             () if lanes.is_empty() => End::Done,
             () if lanes.iter().any(|lane| lane.why.is_refusal()) => End::Refused,
             () => End::TryLater,

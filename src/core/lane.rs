@@ -32,7 +32,7 @@ pub enum Why {
     BrokenAnswer,
     /// The request itself was refused (400).
     QueryRefused,
-    /// Redirected or not found: the address is wrong.
+    /// Redirected, not found, or a web page: the address is wrong, or something in between answers.
     Misdirected,
     /// The file with the token or key can't be read, or holds none.
     SecretUnreadable,
@@ -46,6 +46,10 @@ pub enum Why {
     AddressRefused,
     /// The Coralogix key is refused; needs another one.
     KeyRefused,
+    /// Something in between refuses this machine with a web page.
+    Blocked,
+    /// The last answer said that some of its batch was not taken.
+    InDoubt,
     /// One record after the other is refused: that is the sink's fault, not theirs.
     RefusesEverything,
     /// `queue.max_size` is reached: polling waits until something was delivered.
@@ -132,6 +136,8 @@ impl Why {
             Why::ScopeMissing => "scope_missing",
             Why::AddressRefused => "address_refused",
             Why::KeyRefused => "key_refused",
+            Why::Blocked => "blocked",
+            Why::InDoubt => "in_doubt",
             Why::RefusesEverything => "refuses_everything",
             Why::QueueFull => "queue_full",
             Why::DiskLow => "disk_low",
@@ -168,6 +174,11 @@ impl Why {
             Why::KeyRefused => {
                 "the API key is refused; put a valid Send-Your-Data key into its file"
             }
+            Why::Blocked => {
+                "a web page refuses this machine in Coralogix' place: a proxy, a firewall or an \
+                 address list; the API key is not to blame"
+            }
+            Why::InDoubt => "says that some of a batch was not taken; it is kept in doubt/",
             Why::RefusesEverything => "refuses every record",
             Why::QueueFull => "queue.max_size is reached; polling waits for delivery",
             Why::DiskLow => "the disk is full; polling waits for space",
@@ -205,6 +216,8 @@ impl Why {
             Why::ScopeMissing => message::SCOPE_MISSING,
             Why::AddressRefused => message::ADDRESS_REFUSED,
             Why::KeyRefused => message::KEY_REFUSED,
+            Why::Blocked => message::SINK_BLOCKED,
+            Why::InDoubt => message::IN_DOUBT,
             Why::RefusesEverything => message::REFUSES_EVERYTHING,
             Why::QueueFull => message::QUEUE_FULL,
             Why::DiskLow => message::DISK_LOW,

@@ -8,6 +8,8 @@
 //!                |                     '------nothing new------------------------^
 //!                |--> Send --> Sent --2xx--> Ack --> Stored --> decide
 //!                |               |--one record refused--> Park --> Stored --> decide
+//!                |               |--"some was not taken"--> Doubt --> Stored --> decide
+//!                |               |--401, 403--> TryKey --> KeyTried --> decide, or Park
 //!                |               '--anything else--> decide
 //!                |--> Note --> Noted --> decide
 //!                |--> Info, TokenEnd, Older, Measure --> their events --> decide
@@ -20,7 +22,7 @@
 //! another.
 //!
 //! Promises: a page is asked for only after the one before it is stored (P1); an acknowledgement
-//! follows a 2xx alone (P1); with no room nothing is fetched and nothing is dropped (P4); no lane
+//! follows an accepted batch alone (P1); with no room nothing is fetched and nothing is dropped (P4); no lane
 //! is used before its time (P6). Never: does IO, reads a clock or a random source, or fails.
 
 mod decide;
@@ -41,6 +43,8 @@ mod view;
 mod walk;
 
 #[cfg(test)]
+mod in_doubt_tests;
+#[cfg(test)]
 mod link_tests;
 #[cfg(test)]
 mod place_tests;
@@ -55,7 +59,7 @@ use pace::Direction;
 pub use place::SetBack;
 pub use plan::{Mode, Plan, StreamPlan};
 pub use reconcile::{Count, Counted, Difference, List, Listed, Tale};
-use sink::{Sink, Then};
+use sink::Sink;
 pub use source::{Fetch, Keep, PageFacts};
 use source::{Pending, Stream, Tenant, Token};
 pub use view::{LaneView, ReconcileView, StreamView, TenantView, View};
@@ -63,7 +67,8 @@ pub use view::{LaneView, ReconcileView, StreamView, TenantView, View};
 use crate::limits;
 use crate::prng::Prng;
 use crate::record::{
-    Credential, Held, Opened, Place, Room, Sent, SinkVerdict, SourceTrouble, StreamHeld, Take,
+    Credential, Held, KeyTrial, Opened, Place, Room, Sent, SinkVerdict, SourceTrouble, StreamHeld,
+    Take,
 };
 use crate::time::{Clocks, Due, Mono, Span, Stamp};
 use crate::window::{Carried, Gate};
@@ -116,6 +121,14 @@ pub enum Action {
     Park {
         at: Place,
     },
+    /// Set aside what was just sent, up to here: the answer said that some of it was not taken.
+    Doubt {
+        end: Place,
+    },
+    /// The same for the page in hand, which was sent from memory; its progress is stored with it.
+    DoubtPage(Keep),
+    /// Find out with an empty array whether the key was refused or the content.
+    TryKey,
     /// Take in what the collector says of itself.
     Note(Note),
     /// Deliver it from memory; the queue is empty.
@@ -147,6 +160,8 @@ pub enum End {
     Refused,
     /// The config asks for what can't be; everything is kept.
     Misconfigured,
+    /// All was sent, and the last answer said that some of it was not taken; it is kept in `doubt/`.
+    InDoubt,
     /// The queue can't be used any more; the supervisor starts a fresh process.
     Broken,
 }
@@ -188,6 +203,7 @@ pub enum Event {
         stream: usize,
         result: Result<(Held, StreamHeld), StoreTrouble>,
     },
+    KeyTried(KeyTrial),
     Noted(Result<Held, StoreTrouble>),
     NoteSent(SinkVerdict),
     /// Whether there is such a record.
@@ -296,12 +312,9 @@ impl Core {
                 None
             }
             Event::Sent { sent, verdict } => {
-                match self.sink.answered(now, sent, &verdict, &mut self.backoff) {
-                    Then::Acknowledge { end } => Some(Action::Ack { end }),
-                    Then::Park { at } => Some(Action::Park { at }),
-                    Then::Keep => None,
-                }
+                self.sink.answered(now, sent, &verdict, &mut self.backoff).action()
             }
+            Event::KeyTried(trial) => self.sink.tried(now, &trial, &mut self.backoff).action(),
             Event::Noted(result) => {
                 self.noted(now, result);
                 None

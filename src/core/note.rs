@@ -123,7 +123,13 @@ impl Core {
                 self.sink.remarks += u64::from(remark.is_some());
                 None
             }
+            // The next one says the same of a later time.
+            SinkVerdict::InDoubt { words, .. } => {
+                self.sink.doubted(now, 1, words, &mut self.backoff);
+                None
+            }
             SinkVerdict::TooLarge(_) | SinkVerdict::Malformed(_) => None,
+            SinkVerdict::KeyRefused(_) | SinkVerdict::Blocked(_) => note.map(Action::Note),
             unheard => {
                 self.sink.failed(now, unheard, &mut self.backoff);
                 note.map(Action::Note)

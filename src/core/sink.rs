@@ -2,18 +2,23 @@
 //!
 //! ```text
 //!   batch --2xx--> acknowledged
+//!     |--2xx, "some was not taken"--> set aside in doubt; the next waits ever longer
 //!     |--413/400--> halved ... one record --413/400--> parked
+//!     |--401/403--> an empty array --taken--> as 400: the content is meant
+//!     |                 '--refused--> kept: the key is, or this machine
 //!     '--everything else--> kept, tried again later
 //! ```
 //!
-//! Promises: only a 2xx removes records as delivered (keeps P1); a poisoned record costs a
-//! logarithm of the batch in requests and never blocks the rest; a sink that refuses everything
-//! parks at most a few records quickly and then one each `retry.max`.
+//! Promises: only a 2xx that can be Coralogix' removes records as delivered (keeps P1); a poisoned
+//! record costs a logarithm of the batch in requests and never blocks the rest; a sink that refuses
+//! everything parks at most a few records quickly and then one each `retry.max`; what is in doubt is
+//! not well until a batch is accepted without words against it.
 
 use crate::limits;
-use crate::record::{Place, Sent, SinkVerdict, Take};
+use crate::record::{KeyTrial, Place, Sent, SinkVerdict, Take};
 use crate::time::{Due, Mono};
 
+use super::Action;
 use super::lane::{Backoff, Lane, Why};
 
 /// What to do with the batch that was just answered.
@@ -25,8 +30,26 @@ pub enum Then {
     Park {
         at: Place,
     },
+    /// The answer said that some of it was not taken.
+    Doubt {
+        end: Place,
+    },
+    /// An empty array is to tell whether the key was refused or the content.
+    TryKey,
     /// Kept as it is; the lane says when to try again.
     Keep,
+}
+
+impl Then {
+    pub fn action(self) -> Option<Action> {
+        match self {
+            Then::Acknowledge { end } => Some(Action::Ack { end }),
+            Then::Park { at } => Some(Action::Park { at }),
+            Then::Doubt { end } => Some(Action::Doubt { end }),
+            Then::TryKey => Some(Action::TryKey),
+            Then::Keep => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -42,6 +65,12 @@ pub struct Sink {
     /// Too many were refused one after the other: singles only, and a long wait before each park.
     cautious: bool,
     waited: bool,
+    /// The batch that was refused as a bad key is, until it is known what was meant.
+    on_trial: Option<(Sent, SinkVerdict)>,
+    /// The key is good: what is refused like a bad one is so for its content.
+    content_refused: bool,
+    /// Batches in doubt since one was accepted.
+    doubted_in_a_row: u32,
     pub delivered: u64,
     pub remarks: u64,
 }
@@ -57,6 +86,9 @@ impl Sink {
             parked_in_a_row: 0,
             cautious: false,
             waited: false,
+            on_trial: None,
+            content_refused: false,
+            doubted_in_a_row: 0,
             delivered: 0,
             remarks: 0,
         }
@@ -84,6 +116,8 @@ impl Sink {
     /// What was suspected is no longer where it was: the queue was opened anew.
     pub fn reset(&mut self, soon: Mono) {
         self.suspects = 0;
+        self.on_trial = None;
+        self.content_refused = false;
         self.lane.due = self.lane.due.max(Due::At(soon));
     }
 
@@ -101,6 +135,19 @@ impl Sink {
                 self.remarks += u64::from(remark.is_some());
                 Then::Acknowledge { end: sent.end }
             }
+            SinkVerdict::InDoubt { words, .. } => {
+                self.doubted(now, sent.entries, words, backoff);
+                Then::Doubt { end: sent.end }
+            }
+            SinkVerdict::KeyRefused(text) | SinkVerdict::Blocked(text)
+                if self.content_refused && sent.entries > 1 =>
+            {
+                self.halve(now, sent, text)
+            }
+            SinkVerdict::KeyRefused(_) | SinkVerdict::Blocked(_) => {
+                self.on_trial = Some((sent, verdict.clone()));
+                Then::TryKey
+            }
             SinkVerdict::TooLarge(text) if sent.entries > 1 => {
                 self.accepted_in_a_row = 0;
                 if sent.raw_bytes <= 2 * limits::BODY_RAW_BYTES_MIN {
@@ -110,11 +157,7 @@ impl Sink {
                 }
                 self.again(now, text.clone())
             }
-            SinkVerdict::Malformed(text) if sent.entries > 1 => {
-                self.accepted_in_a_row = 0;
-                self.suspects = sent.entries;
-                self.again(now, text.clone())
-            }
+            SinkVerdict::Malformed(text) if sent.entries > 1 => self.halve(now, sent, text),
             SinkVerdict::TooLarge(text) | SinkVerdict::Malformed(text) => {
                 self.refused_single(now, sent, text, backoff)
             }
@@ -125,6 +168,48 @@ impl Sink {
         }
     }
 
+    /// What an empty array told of the key: goes on with the batch that was refused.
+    pub fn tried(&mut self, now: Mono, trial: &KeyTrial, backoff: &mut Backoff) -> Then {
+        let Some((sent, verdict)) = self.on_trial.take() else { return Then::Keep };
+        let (SinkVerdict::KeyRefused(text) | SinkVerdict::Blocked(text)) = &verdict else {
+            return Then::Keep;
+        };
+        match trial {
+            KeyTrial::Good if sent.entries > 1 => {
+                self.content_refused = true;
+                return self.halve(now, sent, text);
+            }
+            KeyTrial::Good => return self.refused_single(now, sent, text, backoff),
+            KeyTrial::Refused(trouble) | KeyTrial::Failed(trouble) => {
+                self.failed(now, trouble, backoff);
+            }
+            KeyTrial::Unchecked => {
+                let text = format!("{text}; an empty array is taken there with any key");
+                let trouble = match verdict {
+                    SinkVerdict::Blocked(_) => SinkVerdict::Blocked(text),
+                    _ => SinkVerdict::KeyRefused(text),
+                };
+                self.failed(now, &trouble, backoff);
+            }
+        }
+        Then::Keep
+    }
+
+    /// Success was answered, with words that some was not taken. Each such answer makes the next
+    /// batch wait longer, else a sink that takes nothing would empty the queue into `doubt/`.
+    pub fn doubted(&mut self, now: Mono, entries: u32, words: &str, backoff: &mut Backoff) {
+        self.accepted_in_a_row = 0;
+        self.less_suspects(entries);
+        let wait = backoff.after(self.doubted_in_a_row, None);
+        self.doubted_in_a_row = self.doubted_in_a_row.saturating_add(1);
+        self.lane.fail(now, wait, Why::InDoubt, words.to_owned());
+    }
+
+    fn less_suspects(&mut self, entries: u32) {
+        self.suspects = self.suspects.saturating_sub(entries);
+        self.content_refused &= self.suspects > 0;
+    }
+
     /// A request from memory was accepted: nothing in the queue is concerned.
     /// The collector's `own` words among the entries are no records.
     pub fn accepted(&mut self, now: Mono, entries: u32, own: u32) {
@@ -132,7 +217,8 @@ impl Sink {
         self.parked_in_a_row = 0;
         self.cautious = false;
         self.waited = false;
-        self.suspects = self.suspects.saturating_sub(entries);
+        self.doubted_in_a_row = 0;
+        self.less_suspects(entries);
         self.accepted_in_a_row = self.accepted_in_a_row.saturating_add(1);
         if self.accepted_in_a_row.is_multiple_of(limits::BODY_RAISE_AFTER) {
             let raised = self.raw_bytes_max.saturating_mul(2);
@@ -146,6 +232,7 @@ impl Sink {
         let failures = self.lane.failures;
         let (wait, why, detail) = match verdict {
             SinkVerdict::KeyRefused(text) => (backoff.long(), Why::KeyRefused, text.clone()),
+            SinkVerdict::Blocked(text) => (backoff.long(), Why::Blocked, text.clone()),
             SinkVerdict::Misdirected(text) => (backoff.long(), Why::Misdirected, text.clone()),
             SinkVerdict::Busy { retry_after, why } => {
                 self.lane.heed(now, *retry_after);
@@ -155,22 +242,36 @@ impl Sink {
                 (backoff.after(failures, None), Why::of(net), net.to_string())
             }
             // Judged by content; a batch from memory is stored and judged again from there.
-            SinkVerdict::TooLarge(_) | SinkVerdict::Malformed(_) | SinkVerdict::Accepted { .. } => {
-                return;
-            }
+            SinkVerdict::TooLarge(_)
+            | SinkVerdict::Malformed(_)
+            | SinkVerdict::InDoubt { .. }
+            | SinkVerdict::Accepted { .. } => return,
         };
         self.lane.fail(now, wait, why, detail);
+    }
+
+    /// One of these entries is refused for what it is.
+    fn halve(&mut self, now: Mono, sent: Sent, text: &str) -> Then {
+        self.accepted_in_a_row = 0;
+        self.suspects = sent.entries;
+        self.again(now, text.to_owned())
     }
 
     /// The next, smaller batch goes at once: a batch is halved a bounded number of times.
     fn again(&mut self, now: Mono, text: String) -> Then {
         self.lane.detail = text;
-        self.lane.rest(now, Due::At(now), Why::Working);
+        self.lane.rest(now, Due::At(now), self.at_work());
         Then::Keep
+    }
+
+    /// What is in doubt stays so until a batch is accepted.
+    fn at_work(&self) -> Why {
+        if self.doubted_in_a_row > 0 { Why::InDoubt } else { Why::Working }
     }
 
     fn refused_single(&mut self, now: Mono, sent: Sent, text: &str, backoff: &mut Backoff) -> Then {
         self.suspects = 0;
+        self.content_refused = false;
         self.accepted_in_a_row = 0;
         if self.parked_in_a_row >= limits::PARKED_IN_A_ROW_MAX && !self.waited {
             self.cautious = true;
@@ -181,7 +282,7 @@ impl Sink {
         self.waited = false;
         self.parked_in_a_row = self.parked_in_a_row.saturating_add(1);
         if !self.cautious {
-            self.lane.rest(now, Due::At(now), Why::Working);
+            self.lane.rest(now, Due::At(now), self.at_work());
         }
         Then::Park { at: sent.first }
     }
@@ -229,6 +330,7 @@ mod tests {
                     head += 1;
                 }
                 Then::Keep => {}
+                other => panic!("{other:?}"),
             }
             if let Due::At(due) = sink.lane.due {
                 now = now.max(due);

@@ -55,6 +55,15 @@ impl Core {
                 let keep = Keep { fresh: vec![], ..pending.keep.clone() };
                 Some(Action::Store(keep))
             }
+            Some(SinkVerdict::InDoubt { words, .. }) => {
+                let entries = u32::try_from(pending.keep.fresh.len()).expect("a page is small");
+                self.sink.doubted(now, entries, &words, &mut self.backoff);
+                Some(Action::DoubtPage(pending.keep.clone()))
+            }
+            // Whether the key is meant or the content is found out from the queue.
+            Some(SinkVerdict::KeyRefused(_) | SinkVerdict::Blocked(_)) => {
+                Some(Action::Store(pending.keep.clone()))
+            }
             Some(refused) => {
                 self.sink.failed(now, &refused, &mut self.backoff);
                 Some(Action::Store(pending.keep.clone()))

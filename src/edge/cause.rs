@@ -92,6 +92,10 @@ causes! {
     ClocksDiffer "clocks_differ" Unreachable CHECK_CLOCKS_DIFFER,
     DateImpossible "date_impossible" Unreachable CHECK_DATE_IMPOSSIBLE,
     StartInFuture "start_in_future" Config CHECK_START_IN_FUTURE,
+    KeysUnchecked "keys_unchecked" Config CHECK_KEYS_UNCHECKED,
+    SinkBlocked "sink_blocked" Unreachable CHECK_SINK_BLOCKED,
+    NotCoralogix "not_coralogix" Config CHECK_NOT_CORALOGIX,
+    KeyUnproven "key_unproven" Warning CHECK_KEY_UNPROVEN,
 }
 
 #[cfg(test)]

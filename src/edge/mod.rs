@@ -13,6 +13,7 @@ pub mod dial;
 pub mod doubt;
 pub mod ground;
 pub mod host;
+pub mod ingress;
 pub mod judge;
 pub mod keeper;
 pub mod logging;
@@ -28,6 +29,7 @@ pub mod signal;
 pub mod step;
 pub mod tls;
 pub mod told;
+pub mod trial;
 pub mod verdicts;
 pub mod zone;
 
@@ -38,7 +40,7 @@ mod net_tests;
 #[cfg(test)]
 mod probe_tests;
 
-use crate::record::{Answer, Credential, NetTrouble};
+use crate::record::{Answer, Credential, NetTrouble, TrialKey};
 use crate::time::{Clocks, Mono, Stamp};
 
 pub use real::{Real, SetupError};
@@ -76,6 +78,9 @@ pub trait Edge {
 
     /// Posts one batch, a gzip member holding a JSON array.
     fn deliver(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble>;
+
+    /// Posts an empty array, which delivers nothing: what is answered tells of the key.
+    fn try_key(&mut self, key: TrialKey) -> Result<Answer, NetTrouble>;
 
     /// Waits until then, or until a signal or a changed secret file asks for attention. A caller
     /// that was woken reads `signals` or `fresh_credentials` before it sleeps again.

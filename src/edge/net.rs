@@ -71,6 +71,16 @@ pub struct Request<'a> {
     pub grace: Duration,
 }
 
+/// What becomes of an answer that is longer than its bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beyond {
+    /// It is no answer: half of it is worth nothing.
+    Refused,
+    /// It is taken up to one byte beyond the bound: its status says what it is worth. A 2xx that
+    /// does not end is told apart from a connection that broke.
+    CutOff,
+}
+
 /// A JSON body.
 #[derive(Debug)]
 pub struct Post<'a> {
@@ -142,9 +152,18 @@ impl Peer {
     /// dead: a GET is sent again at once. A POST only if it was not sent whole, for the service
     /// may have taken it (keeps P2).
     pub fn exchange(&self, request: &Request) -> Result<Answer, NetTrouble> {
+        self.exchanged(request, Beyond::Refused)
+    }
+
+    /// The same; of an answer that is longer than its bound the head is taken, one byte too long.
+    pub fn exchange_cut_off(&self, request: &Request) -> Result<Answer, NetTrouble> {
+        self.exchanged(request, Beyond::CutOff)
+    }
+
+    fn exchanged(&self, request: &Request, beyond: Beyond) -> Result<Answer, NetTrouble> {
         *lock(&self.finding) = None;
         let made = self.wire.begin(request.grace);
-        let mut result = self.once(request);
+        let mut result = self.once(request, beyond);
         if result.as_ref().is_err_and(|error| self.was_dead(error, made, request)) {
             tell!(
                 CONNECTION_RENEWED,
@@ -152,7 +171,7 @@ impl Peer {
                 self.base
             );
             self.wire.begin(request.grace);
-            result = self.once(request);
+            result = self.once(request, beyond);
         }
         match result.map_err(|error| self.doubt(explain(error)))? {
             // Whatever it means, it can't be a promise to keep what was not sent (keeps P1).
@@ -218,7 +237,7 @@ impl Peer {
             answer_bytes_max: DATE_ANSWER_BYTES_MAX,
             grace: Duration::ZERO,
         };
-        answer::date(&peer.once(&request).ok()?)
+        answer::date(&peer.once(&request, Beyond::Refused).ok()?)
     }
 
     /// Lets the `Date` of an answer count for what certificates are judged at, if it came over a
@@ -234,7 +253,7 @@ impl Peer {
         lock(&self.finding).clone()
     }
 
-    fn once(&self, request: &Request) -> Result<Answer, Error> {
+    fn once(&self, request: &Request, beyond: Beyond) -> Result<Answer, Error> {
         let mut builder = http::Request::builder().uri(format!("{}{}", self.base, request.path));
         if let Some(authorization) = &request.authorization {
             builder = builder.header(AUTHORIZATION, authorization.clone());
@@ -250,22 +269,39 @@ impl Peer {
             }
         }?;
         let (parts, body) = response.into_parts();
+        let status = parts.status.as_u16();
+        let body = match (self.read(body, request.answer_bytes_max, beyond), beyond) {
+            (Err(Error::Timeout(_)), Beyond::CutOff) if (200..300).contains(&status) => {
+                let endless = Dialing(NetTrouble::Endless(status));
+                return Err(Error::Other(Box::new(endless)));
+            }
+            (body, _) => body?,
+        };
         Ok(Answer {
-            status: parts.status.as_u16(),
+            status,
             date: text(&parts.headers, &DATE),
             retry_after: text(&parts.headers, &RETRY_AFTER),
             content_type: text(&parts.headers, &CONTENT_TYPE),
             location: text(&parts.headers, &LOCATION),
-            body: self.read(body, request.answer_bytes_max)?,
+            body,
         })
     }
 
     /// A peer that hangs up on a request that is still being sent often cuts its own answer too.
     /// Its status says what is wrong, so such an answer is taken as far as it came.
-    fn read(&self, body: Body, bytes_max: u64) -> Result<Vec<u8>, Error> {
+    fn read(&self, body: Body, bytes_max: u64, beyond: Beyond) -> Result<Vec<u8>, Error> {
         let expected = body.content_length().unwrap_or(0).min(bytes_max);
         let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
-        match body.into_with_config().limit(bytes_max).reader().read_to_end(&mut bytes) {
+        let read = match beyond {
+            Beyond::Refused => {
+                body.into_with_config().limit(bytes_max).reader().read_to_end(&mut bytes)
+            }
+            Beyond::CutOff => {
+                let reader = body.into_with_config().limit(u64::MAX).reader();
+                reader.take(bytes_max + 1).read_to_end(&mut bytes)
+            }
+        };
+        match read {
             Err(error) if !self.wire.is_unsent() => Err(error.into()),
             _ => Ok(bytes),
         }

@@ -114,6 +114,20 @@ fn a_gzip_answer_is_inflated_and_bounded_inflated() {
 }
 
 #[test]
+fn where_the_status_is_what_counts_a_long_answer_is_cut_off_one_byte_too_long() {
+    let (_server, peer) = plain(|wire, _| {
+        while receive(wire).is_some() {
+            answer(wire, "503 Busy", "", &vec![b'x'; 300_000]);
+        }
+    });
+    for (bytes_max, len) in [(1_000, 1_001), (299_999, 300_000), (300_000, 300_000)] {
+        let bounded = Request { answer_bytes_max: bytes_max, ..get("/") };
+        let answer = peer.exchange_cut_off(&bounded).unwrap();
+        assert_eq!((answer.status, answer.body.len()), (503, len), "{bytes_max}");
+    }
+}
+
+#[test]
 fn a_body_that_is_cut_is_an_error_however_it_is_framed() {
     let authority = Authority::new("Test CA");
     let tls = authority.server("localhost", 2090);

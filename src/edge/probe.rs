@@ -4,19 +4,16 @@
 //! a step that can't be tried for an earlier one is told as skipped. Never: sends a record,
 //! changes anything, or shows a secret (keeps P7).
 
-use std::io::Write;
 use std::time::Duration;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
 
 use super::cause::Cause;
 use super::clock::{self, mono};
 use super::compare::{self, Service};
-use super::net::{Peer, Post, Request, hidden};
-use super::real::{Door, SINGLES_PATH, ask};
+use super::ingress::{self, Keys};
+use super::net::{Peer, Request, hidden};
+use super::real::{Door, ask};
 use super::step::{Name, Outcome, Step, what_and_remedy};
-use super::{Ask, certificate, verdicts};
+use super::{Ask, certificate, trial, verdicts};
 use crate::answer;
 use crate::config::Integration;
 use crate::limits::{PROBE_BACK_HOURS, SINK_ANSWER_BYTES_MAX};
@@ -111,41 +108,56 @@ pub fn tenant(
     date
 }
 
-/// Every step to Coralogix.
+/// Every step to Coralogix. A made-up key goes first: it has to be refused, and only what then looks
+/// like Coralogix is shown the real one.
 pub fn team(door: &mut Door, third: Third, tell: Tell) {
     let key = secret(door, tell);
     let begun = mono();
-    let nothing = empty_batch();
-    let result = door.peer.exchange(&Request {
-        path: SINGLES_PATH,
-        authorization: key.as_ref().map(|key| hidden("Bearer", key)),
-        post: Some(Post { body: &nothing, gzip: true }),
-        answer_bytes_max: SINK_ANSWER_BYTES_MAX,
-        grace: Duration::ZERO,
-    });
+    let result = trial::post_nothing(&door.peer, &trial::made_up(key.as_ref()));
     let ready = network(&door.peer, begun, &result, "Coralogix domain", tell);
     clock_step(Service::Sink, &result, third, tell);
     let Ok(answer) = &result else {
         tell(Step::skipped(Name::Domain, NETWORK_FAILED));
         return tell(Step::skipped(Name::Key, NETWORK_FAILED));
     };
-    let domain = verdicts::domain(answer, door.peer.base());
+    let base = door.peer.base().to_owned();
+    let domain =
+        ingress::stranger(answer, &base).unwrap_or_else(|| verdicts::domain(answer, &base));
     let found = matches!(domain, Outcome::Passed(_));
     tell(Step { name: Name::Domain, outcome: domain, took: mono().since(ready) });
     tell(match (found, key) {
         (false, _) => Step::skipped(Name::Key, "the address does not answer as Coralogix does"),
         (true, None) => Step::skipped(Name::Key, SECRET_FAILED),
         (true, Some(key)) => {
-            Step::at_once(Name::Key, verdicts::key(answer, &key, &door.keeper.origin()))
+            let begun = mono();
+            let outcome = key_step(door, &key, answer);
+            Step { name: Name::Key, outcome, took: mono().since(begun) }
         }
     });
 }
 
-/// A batch without records: it tells whether the key is taken and delivers nothing.
-fn empty_batch() -> Vec<u8> {
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-    gzip.write_all(b"[]").expect("writing to memory does not fail");
-    gzip.finish().expect("writing to memory does not fail")
+/// Whether the key is taken where `made_up` answered one that nobody issued.
+fn key_step(door: &Door, key: &Secret, made_up: &Answer) -> Outcome {
+    let (base, origin) = (door.peer.base(), door.keeper.origin());
+    let keys = ingress::keys(made_up);
+    match keys {
+        Keys::Unchecked => return ingress::unchecked(made_up, base),
+        Keys::Unknown => return verdicts::key(made_up, key, &origin),
+        Keys::Checked | Keys::Unproven => {}
+    }
+    match trial::post_nothing(&door.peer, key) {
+        Err(trouble) => {
+            let steps = door.peer.wire().steps();
+            verdicts::no_answer(&trouble, &steps, base, "Coralogix domain")
+        }
+        Ok(answer) => match ingress::stranger(&answer, base) {
+            Some(stranger) => stranger,
+            None if keys == Keys::Unproven && matches!(answer.status, 400 | 422) => {
+                ingress::unproven(&answer)
+            }
+            None => verdicts::key(&answer, key, &origin),
+        },
+    }
 }
 
 /// The steps up to an answer: name, TCP, proxy, TLS, answer. Returns when they were done.

@@ -28,7 +28,7 @@ use crate::limits::{
     SLEEP_SECONDS_MAX, STOP_GRACE_SECONDS,
 };
 use crate::message::tell;
-use crate::record::{Answer, NetTrouble};
+use crate::record::{Answer, NetTrouble, TrialKey};
 use crate::s1::request::{SYSTEM_INFO_PATH, TOKEN_DETAILS_PATH, token_details_body};
 use crate::s1::token::jwt_end;
 use crate::time::{Clocks, Mono, Span, Stamp};
@@ -247,6 +247,12 @@ impl Edge for Real {
         result
     }
 
+    fn try_key(&mut self, key: TrialKey) -> Result<Answer, NetTrouble> {
+        let result = super::trial::try_key(&mut self.doors.sink, key);
+        self.hear(Source::Sink, &result);
+        result
+    }
+
     fn sleep(&mut self, until: Mono) -> Woke {
         loop {
             if self.inbox.is_pending() {
@@ -320,7 +326,7 @@ pub fn ask(door: &mut Door, request: &Ask) -> Result<Answer, NetTrouble> {
 /// Posts a batch with the key.
 pub fn deliver(door: &mut Door, gzip: &[u8]) -> Result<Answer, NetTrouble> {
     let key = door.keeper.current()?;
-    let answer = door.peer.exchange(&Request {
+    let answer = door.peer.exchange_cut_off(&Request {
         path: SINGLES_PATH,
         authorization: Some(hidden("Bearer", &key)),
         post: Some(Post { body: gzip, gzip: true }),

@@ -23,7 +23,9 @@ pub fn no_answer(trouble: &NetTrouble, steps: &Steps, host: &str, setting: &str)
         NetTrouble::Proxy(_) => Cause::ProxyRefuses,
         NetTrouble::Tls(_) => Cause::TlsFailed,
         NetTrouble::Timeout => Cause::NoAnswer,
-        NetTrouble::Broken(_) | NetTrouble::TooLong => Cause::ConnectionBroken,
+        NetTrouble::Broken(_) | NetTrouble::TooLong | NetTrouble::Endless(_) => {
+            Cause::ConnectionBroken
+        }
         NetTrouble::Secret(_) => Cause::SecretUnreadable,
     });
     let remedy = match cause {

@@ -118,6 +118,18 @@ super::codes! {
     CHECK_ADDRESS_REFUSED Error 539
         "Something before the service refuses this machine (HTTP 401, 403 or 451 that the API did not give): an IP allow list, WAF or proxy."
         "Allow the address that this machine is seen with. Leave token and key as they are.";
+    CHECK_KEYS_UNCHECKED Error 544
+        "The address takes an empty array with a key that nobody issued: it does not check keys, so it is not Coralogix, or a relay that takes anything."
+        "Set `coralogix.domain` to the team's (Settings > Domain), or let your relay (`coralogix.url`) refuse unknown keys with 401.";
+    CHECK_SINK_BLOCKED Error 545
+        "A web page refuses the request in Coralogix' place (HTTP 403): a proxy, a firewall or an address list."
+        "Have that filter let this machine reach Coralogix; the key is not to blame.";
+    CHECK_NOT_CORALOGIX Error 546
+        "Something else than Coralogix answers: a web page, or a status that no ingress gives."
+        "Set `coralogix.domain` to the team's (Settings > Domain), and look for a proxy or filter that answers in its place.";
+    CHECK_KEY_UNPROVEN Warn 547
+        "The address refuses an empty array whatever the key is, so that the key could not be tried."
+        "Start the collector: the first record tells whether the key is taken.";
     CHECK_SERVICE_CLOCK_OFF Error 548
         "The service's clock is more than ten minutes off this machine's and the other service's."
         "Have whoever runs the console set its clock (NTP); a proxy or relay in between that makes a `Date` of its own is another cause.";

@@ -79,6 +79,21 @@ super::codes! {
     ADDRESS_REFUSED Error 126
         "Something before the service refuses this machine: a 401, 403 or 451 that the service's API did not give, most often a web page of an IP allow list, WAF or proxy. What it says is in the line. `run --once` ends with 75."
         "Allow the address that this machine is seen with, or let the proxy pass both services. Leave the token as it is: nothing says that it is bad.";
+    IN_DOUBT Warn 130
+        "Coralogix answered a batch with success and with words that some of it was not taken. The batch is kept in doubt/ of the queue, a gap is noted, and what follows is sent ever more slowly until an answer comes without such words."
+        "Read the words: most often a quota, an age limit or a blocking rule of the team. When the cause is gone: `s1-coralogix queue doubt list`, then `retry` sends a batch again, or `drop` gives it up.";
+    SINK_BLOCKED Error 131
+        "A web page with HTTP 403 came in the place of Coralogix: a proxy, a firewall or an address list refuses this machine. The API key was not judged. Records are kept in the queue."
+        "Have the filter that the page names let this machine reach Coralogix, or allow its address there.";
+    GAP_IN_DOUBT Error 132
+        "Coralogix said of a batch that some of it was not taken, and not which records. The batch lies in doubt/ of the queue with the answer, and a gap is noted for each of its streams."
+        "`s1-coralogix queue doubt list` and `show NAME`; then `retry` sends it again (what had been taken comes twice), or `drop` gives it up.";
+    DOUBT_GIVEN_UP Error 133
+        "doubt/ of the queue has reached its bound, so the copy of the oldest batch in it was given up. Its gap stays noted and is delivered again."
+        "Remove the cause that the answers name, then `s1-coralogix queue doubt retry --all`.";
+    ENDED_IN_DOUBT Error 134
+        "`run --once` sent everything, and the last answer said that some of its batch was not taken. That batch is kept in doubt/ of the queue."
+        "`s1-coralogix queue doubt list` shows the answer; when its cause is gone, `queue doubt retry --all` and run again.";
     POSITION_AHEAD Warn 140
         "A stream's position was ahead of SentinelOne's clock, which hides every record until then: a wrong time was told when the stream began, or a queue was restored. It is set back as soon as every clock says so, and what may have been passed over is a gap."
         "Nothing is to be done unless it lasts: then the clocks disagree, and the one that is wrong has to be set.";

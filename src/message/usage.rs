@@ -79,4 +79,10 @@ super::codes! {
     CODE_UNKNOWN Error 426
         "`explain` was given a code that this version does not know."
         "Copy it from the message; `s1-coralogix explain` without a code lists all.";
+    DOUBT_STAYS Error 427
+        "A batch in doubt could not be sent again or dropped."
+        "`s1-coralogix queue doubt list` names those there are; the text says what failed.";
+    DOUBT_UNREADABLE Error 428
+        "A batch in doubt can't be read."
+        "`s1-coralogix queue doubt list` names those there are; one whose file is damaged can be given up with `queue doubt drop`.";
 }

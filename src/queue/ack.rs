@@ -25,7 +25,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// so it may be called again after a `reopen`.
     pub fn ack(&mut self, end: Place, now: Mono) -> Result<Held, QueueError> {
         self.index()?;
-        self.let_go(end, Batch::default())?;
+        let mut batch = Batch::default();
+        let settled = self.settle_doubts(end, &mut batch);
+        self.let_go(end, batch)?;
+        for at in settled {
+            self.forget_doubt(at)?;
+        }
         self.give_back_files();
         self.checkpoint_now_and_then(now);
         self.renew_index(now);

@@ -4,6 +4,7 @@
 //! S1CXEXP\n, version
 //! 's' stream, how far it is taken in and delivered, the ids of its overlap     one for each stream
 //! 'p' a parked record's frame                                                  in order of refusal
+//! 'd' a batch in doubt: the words of its answer, its frames                     oldest first
 //! 'f' a frame that waits, its delivered entries cut off                        in order of delivery
 //! 'e' how many of each, CRC-32 of all before
 //! ```
@@ -30,6 +31,8 @@ use crate::time::Stamp;
 
 const MAGIC: &[u8; 8] = b"S1CXEXP\n";
 const VERSION: u32 = 1;
+/// That of a file with batches in doubt, which programs before them must not take for nothing.
+const VERSION_OF_DOUBTS: u32 = 2;
 /// Entries of the index looked at a time.
 const LOOK_AHEAD: usize = 32;
 
@@ -41,6 +44,8 @@ pub struct Tally {
     pub frames: u64,
     /// Records that wait; the parked ones not among them.
     pub records: u64,
+    /// Batches in doubt.
+    pub doubts: u64,
 }
 
 /// Why a queue could not be written to a file or read from one.
@@ -95,8 +100,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     ) -> Result<Tally, BundleError> {
         let mut writer = Writer { out, crc: crc32fast::Hasher::new() };
         let mut tally = Tally::default();
+        let doubts = self.doubts();
+        let version = if doubts.is_empty() { VERSION } else { VERSION_OF_DOUBTS };
         writer.bytes(MAGIC)?;
-        writer.bytes(&VERSION.to_le_bytes())?;
+        writer.bytes(&version.to_le_bytes())?;
         for stream in self.streams.iter() {
             let from = stream.row.progress.map_or(Stamp::MIN, |progress| progress.from);
             writer.part(b's', &encode_stream(&stream.row, &stream.known(from)))?;
@@ -105,6 +112,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         for frame in parked {
             writer.part(b'p', &encode_frame(frame))?;
             tally.parked += 1;
+        }
+        for at in doubts {
+            let words = self.doubt_words(at).unwrap_or_default();
+            if let Some(frames) = self.read_doubt(at)? {
+                writer.part(b'd', &encode_doubt(&words, &frames))?;
+                tally.doubts += 1;
+            }
         }
         let head = self.state.head;
         let (mut from, all) = (head.seq, self.state.records);
@@ -126,7 +140,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             }
         }
         let mut end = Vec::new();
-        for number in [tally.streams, tally.parked, tally.frames, tally.records] {
+        let counts = [tally.streams, tally.parked, tally.frames, tally.records, tally.doubts];
+        let told = if version == VERSION { &counts[..4] } else { &counts[..] };
+        for number in told {
             end.extend_from_slice(&number.to_le_bytes());
         }
         writer.part(b'e', &end)?;
@@ -157,6 +173,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                         return Err(BundleError::Collected(row.name));
                     }
                     rows.push((row, ids));
+                }
+                b'd' => {
+                    let (words, frames) = decode_doubt(&bytes)?;
+                    self.import_doubt(&frames, &words)?;
                 }
                 b'p' | b'f' => {
                     if page.is_empty() && done == 0 {
@@ -228,6 +248,10 @@ pub fn verify(read: &mut dyn Read) -> Result<Tally, BundleError> {
                 decode_frame(&bytes)?;
                 seen.parked += 1;
             }
+            b'd' => {
+                decode_doubt(&bytes)?;
+                seen.doubts += 1;
+            }
             b'f' => {
                 let frame = decode_frame(&bytes)?;
                 seen.frames += 1;
@@ -285,6 +309,27 @@ fn decode_frame(bytes: &[u8]) -> Result<Frame, BundleError> {
     }
 }
 
+fn encode_doubt(words: &str, frames: &[Frame]) -> Vec<u8> {
+    let mut out = (words.len() as u32).to_le_bytes().to_vec();
+    out.extend_from_slice(words.as_bytes());
+    for (nth, frame) in frames.iter().enumerate() {
+        let last_of_page = nth + 1 == frames.len();
+        let (seq, page_index) = (Seq(nth as u64), nth as u32);
+        let slot = Slot { seq, page_index, last_of_page, progress: frame.progress };
+        frame::encode(&mut out, frame, slot);
+    }
+    out
+}
+
+fn decode_doubt(bytes: &[u8]) -> Result<(String, Vec<Frame>), BundleError> {
+    let cut = BundleError::NotWhole("a batch in doubt in it can't be read");
+    let Some((len, rest)) = bytes.split_first_chunk() else { return Err(cut) };
+    let len = u32::from_le_bytes(*len) as usize;
+    let (Some(words), Some(frames)) = (rest.get(..len), rest.get(len..)) else { return Err(cut) };
+    let frames = super::in_doubt::decode(frames).map_err(BundleError::NotWhole)?;
+    Ok((String::from_utf8_lossy(words).into_owned(), frames))
+}
+
 fn encode_stream(row: &StreamRow, ids: &[RowKey]) -> Vec<u8> {
     let mut out = Vec::new();
     row.encode(&mut out);
@@ -326,14 +371,20 @@ struct Reader<'a> {
     read: &'a mut dyn Read,
     crc: crc32fast::Hasher,
     tally: Option<Tally>,
+    version: u32,
 }
 
 impl Reader<'_> {
     fn begin(read: &mut dyn Read) -> Result<Reader<'_>, BundleError> {
-        let mut reader = Reader { read, crc: crc32fast::Hasher::new(), tally: None };
+        let (crc, version) = (crc32fast::Hasher::new(), VERSION);
+        let mut reader = Reader { read, crc, tally: None, version };
         let head = reader.bytes(MAGIC.len() + 4)?;
+        let known = [VERSION, VERSION_OF_DOUBTS];
         match head.strip_prefix(MAGIC) {
-            Some(version) if version == VERSION.to_le_bytes() => Ok(reader),
+            Some(version) if known.iter().any(|known| version == known.to_le_bytes()) => {
+                let version = version.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+                Ok(Reader { version, ..reader })
+            }
             Some(_) => Err(BundleError::NotWhole("a newer s1-coralogix wrote it; update this one")),
             None => Err(BundleError::NotWhole("it is not an export of a queue")),
         }
@@ -357,7 +408,7 @@ impl Reader<'_> {
         let mut fields = self.bytes(5)?;
         let len = u32::from_le_bytes(*fields.last_chunk().expect("five bytes were read")) as usize;
         let tag = fields.swap_remove(0);
-        if len > BUNDLE_PART_BYTES_MAX || !b"spfe".contains(&tag) {
+        if len > BUNDLE_PART_BYTES_MAX || !b"spdfe".contains(&tag) {
             return Err(BundleError::NotWhole("a part of it has no sense"));
         }
         let bytes = self.bytes(len)?;
@@ -375,7 +426,9 @@ impl Reader<'_> {
         let mut fields = Fields(bytes);
         let mut number = || fields.u64().ok_or(BundleError::NotWhole("its end can't be read"));
         let (streams, parked) = (number()?, number()?);
-        self.tally = Some(Tally { streams, parked, frames: number()?, records: number()? });
+        let (frames, records) = (number()?, number()?);
+        let doubts = if self.version == VERSION { 0 } else { number()? };
+        self.tally = Some(Tally { streams, parked, frames, records, doubts });
         Ok(())
     }
 }

@@ -81,13 +81,52 @@ impl Ledger {
     }
 
     pub fn of_parked(&self, at: Place) -> Option<&Gap> {
-        self.rows.values().map(|row| &row.gap).find(|gap| gap.parked == Some(at))
+        let mut gaps = self.rows.values().map(|row| &row.gap);
+        gaps.find(|gap| gap.parked == Some(at) && gap.reason != GapReason::InDoubt)
+    }
+
+    /// The gap of the same parked record, or of the same stream's records in a batch in doubt.
+    pub fn of_place(&self, gap: &Gap) -> Option<&Gap> {
+        use GapReason::{InDoubt, Refused};
+        gap.parked?;
+        self.rows.values().map(|row| &row.gap).find(|known| {
+            let is_other =
+                matches!((known.reason, gap.reason), (InDoubt, Refused) | (Refused, InDoubt));
+            known.parked == gap.parked && known.stream == gap.stream && !is_other
+        })
+    }
+
+    /// Whether there is a gap of this batch in doubt, whatever became of it.
+    pub fn knows(&self, at: Place) -> bool {
+        let mut gaps = self.rows.values().map(|row| &row.gap);
+        gaps.any(|gap| gap.parked == Some(at) && gap.reason != GapReason::Refused)
+    }
+
+    /// The copy of a batch in doubt is given up: its gaps say so, and are told anew.
+    pub fn give_up_copies(&mut self, at: Place, batch: &mut Batch) {
+        self.change_doubts(at, batch, |gap| gap.parked = None);
+    }
+
+    /// What was in doubt is accepted.
+    pub fn close_doubts(&mut self, at: Place, batch: &mut Batch) {
+        self.change_doubts(at, batch, |gap| gap.closed = true);
+    }
+
+    fn change_doubts(&mut self, at: Place, batch: &mut Batch, change: impl Fn(&mut Gap)) {
+        for (number, row) in &mut self.rows {
+            let is_open = row.gap.reason == GapReason::InDoubt && !row.gap.closed;
+            if is_open && row.gap.parked == Some(at) {
+                change(&mut row.gap);
+                row.told = None;
+                batch.put(keys::gap_key(*number), row.encode());
+            }
+        }
     }
 
     /// Notes a gap; its number is given here. Of a parked record there is one gap, whatever
     /// becomes of it, so a later word replaces the earlier one and is told anew.
     pub fn note(&mut self, gap: Gap, batch: &mut Batch) {
-        let known = gap.parked.and_then(|at| self.of_parked(at));
+        let known = self.of_place(&gap);
         let number = known.map_or(self.head.newest + 1, |known| known.number);
         if known.is_some_and(|known| Gap { number, ..gap.clone() } == *known) {
             return;

@@ -8,20 +8,22 @@ use std::io;
 
 use super::checkpoint::{self, Checkpoint};
 use super::disk::{Disk, Item};
+use super::gaps::Ledger;
 use super::keys::{Entry, StreamRow};
 use super::log::{self, Depth, Found, LogFiles, Scan};
 use super::replay::{Partial, Replay};
-use super::room::{PARKED, QUARANTINE};
+use super::room::{DOUBT, PARKED, QUARANTINE};
 use crate::coralogix::body;
 use crate::frame::{self, EntryMeta, FILE_HEADER_BYTES, Frame, Piece};
 use crate::pack;
-use crate::record::{Place, Progress, RowKey, Seq, StreamName};
+use crate::record::{Gap, Place, Progress, RowKey, Seq, StreamName};
 
 /// A queue's directory, looked at.
 pub struct Inspector<D: Disk> {
     disk: D,
     files: LogFiles,
     head: Head,
+    ledger: Ledger,
     pub(super) streams: Vec<(StreamRow, Vec<RowKey>)>,
 }
 
@@ -85,6 +87,18 @@ pub struct Parked {
     pub why: String,
 }
 
+/// A batch that Coralogix answered with success and with words that some of it was not taken.
+#[derive(Clone, Debug)]
+pub struct Doubted {
+    /// The name without its ending; it names the batch for people.
+    pub name: String,
+    pub bytes: u64,
+    /// What is in it; why not, where it can't be read.
+    pub frames: Result<Vec<Frame>, String>,
+    /// What the answer said.
+    pub words: String,
+}
+
 impl<D: Disk> Inspector<D> {
     /// `told`: the head as the daemon or its status told it, if it did.
     pub fn open(mut disk: D, told: Option<Place>) -> io::Result<Inspector<D>> {
@@ -103,7 +117,8 @@ impl<D: Disk> Inspector<D> {
             .unwrap_or_default();
         let place = told.map_or(checkpoint.head, |told| told.max(checkpoint.head));
         let head = Head { place, is_exact: told.is_some_and(|told| told >= checkpoint.head) };
-        Ok(Inspector { disk, files, head, streams: checkpoint.streams })
+        let Checkpoint { streams, ledger, .. } = checkpoint;
+        Ok(Inspector { disk, files, head, ledger, streams })
     }
 
     pub fn head(&self) -> Head {
@@ -248,6 +263,39 @@ impl<D: Disk> Inspector<D> {
             Ok((_, frame)) => Ok(frame),
             Err(bad) => Err(io::Error::other(format!("{path}: {}", bad.explain()))),
         }
+    }
+
+    /// The batches in `doubt/`, in the order in which they were sent.
+    pub fn doubts(&mut self) -> io::Result<Vec<Doubted>> {
+        let mut items = match self.disk.list(DOUBT) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        items.sort_by_key(|item| super::parked::place_of(&item.name));
+        let mut doubts = Vec::new();
+        for Item { name, len, .. } in items {
+            let Some(stem) = name.strip_suffix(".log") else { continue };
+            let path = format!("{DOUBT}/{name}");
+            let bytes = self.disk.read(&path, FILE_HEADER_BYTES as u64, len as usize);
+            let bytes = bytes.map_err(|why| why.to_string());
+            let frames = bytes.and_then(|bytes| Ok(super::in_doubt::decode(&bytes)?));
+            let words = self.disk.read(&format!("{DOUBT}/{stem}.txt"), 0, 64 << 10);
+            doubts.push(Doubted {
+                name: stem.to_owned(),
+                bytes: len,
+                frames,
+                words: String::from_utf8_lossy(&words.unwrap_or_default()).trim().to_owned(),
+            });
+        }
+        Ok(doubts)
+    }
+
+    /// The gap that a record of this stamp lies in, as the checkpoint tells, if it is not closed.
+    pub fn gap_at(&self, stream: &StreamName, stamp: crate::time::Stamp) -> Option<&Gap> {
+        let mut gaps = self.ledger.rows().map(|row| &row.gap).rev();
+        gaps.find(|gap| {
+            gap.stream == *stream && !gap.closed && gap.from <= stamp && stamp <= gap.to
+        })
     }
 
     /// What lies in `quarantine/`: names and bytes, without the notes.

@@ -25,6 +25,7 @@ mod condemn;
 pub mod disk;
 pub mod gaps;
 mod helper;
+mod in_doubt;
 pub mod index;
 pub mod inspect;
 mod keys;
@@ -56,6 +57,8 @@ mod faults;
 pub(crate) mod fuzz;
 #[cfg(test)]
 mod gap_tests;
+#[cfg(test)]
+mod in_doubt_tests;
 #[cfg(test)]
 mod testing;
 
@@ -280,6 +283,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             head: self.state.head,
             oldest: self.oldest,
             parked: self.state.parked,
+            doubt: self.room.doubts.len() as u64,
             gaps: self.ledger.open(),
             untold: self.ledger.untold(),
             heartbeat_waits: self

@@ -15,7 +15,7 @@ use super::keys::{self, State, StreamRow, Tail, TallyRow};
 use super::log::{DIR, Found, LogFiles, Scan};
 use super::rebuild::{Base, take_in, tell};
 use super::replay::{Page, Partial, Replay};
-use super::room::{PARKED, QUARANTINE};
+use super::room::{DOUBT, PARKED, QUARANTINE};
 use super::streams::{Streams, chunked};
 use super::tally::Tally;
 use super::{OpenError, Queue, QueueError, put_state, put_stream};
@@ -61,7 +61,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// Makes the directories and reads what needs no index. Answers with the checkpoint and how
     /// many starts in a row did not survive opening the index.
     fn prepare(&mut self) -> io::Result<(Checkpoint, u32)> {
-        for dir in [DIR, QUARANTINE, PARKED] {
+        for dir in [DIR, QUARANTINE, PARKED, DOUBT] {
             self.disk.create_dir(dir)?;
         }
         self.disk.sync_dir("")?;

@@ -206,7 +206,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 
     /// Writes a file from scratch: one of the name may be left from a park that was cut short.
-    fn write_whole(&mut self, path: &str, bytes: &[u8]) -> std::io::Result<()> {
+    pub(super) fn write_whole(&mut self, path: &str, bytes: &[u8]) -> std::io::Result<()> {
         match self.disk.remove(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -262,7 +262,7 @@ fn deflate(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The beginning of a text, cut at a character's border.
-fn cut(text: &str, bytes_max: usize) -> &str {
+pub(super) fn cut(text: &str, bytes_max: usize) -> &str {
     let end = (0..=bytes_max.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
     &text[..end.unwrap_or(0)]
 }

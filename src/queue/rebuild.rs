@@ -134,13 +134,15 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 
     /// What waits in the log tells which gaps are told; what should wait there and does not is to
-    /// be told again. `parked/` tells of gaps that were noted nowhere else yet.
+    /// be told again. `parked/` and `doubt/` tell of gaps that were noted nowhere else yet.
     fn mend_ledger(&mut self, told_in_log: &BTreeSet<Seq>) -> Result<(), IndexError> {
         let head = self.state.head.seq;
         let lost = |seq: Seq| seq >= head && !told_in_log.contains(&seq);
         self.ledger.untell(lost, &mut Batch::default());
         self.ledger.head.heartbeat.take_if(|seq| lost(*seq));
-        self.recover_parked().map_err(|error| log_error(&error))
+        self.recover_parked().map_err(|error| log_error(&error))?;
+        self.recover_doubts();
+        Ok(())
     }
 
     fn put_page(&mut self, batch: &mut Batch, mut page: Page) -> Result<(), QueueError> {

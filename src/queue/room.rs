@@ -3,21 +3,23 @@
 //! Promises: the queue says that it is full before the disk does; when the disk says it first, the
 //! reserve is given up so that acknowledging, which frees room, goes on. Never: drops a record.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use super::disk::Disk;
 use super::index::{Index, Opener};
 use super::{Queue, QueueError, QueueLimits};
 use crate::limits::{
-    INDEX_BYTES_MAX, QUARANTINE_BYTES_MAX, QUEUE_SLACK_BYTES, RESERVE_BYTES,
+    DOUBT_BYTES_MAX, INDEX_BYTES_MAX, QUARANTINE_BYTES_MAX, QUEUE_SLACK_BYTES, RESERVE_BYTES,
     RESERVE_PAUSE_ASKED_MAX, ROOM_MARGIN_BYTES,
 };
 use crate::prng::Prng;
-use crate::record::Room;
+use crate::record::{Place, Room};
 
 pub(super) const RESERVE: &str = "reserve";
 pub(super) const QUARANTINE: &str = "quarantine";
 pub(super) const PARKED: &str = "parked";
+pub(super) const DOUBT: &str = "doubt";
 /// The reserve is written in pieces of this size, longer than what file systems compress at once.
 const RESERVE_PIECE_BYTES: usize = 256 << 10;
 
@@ -27,6 +29,8 @@ pub(super) struct Books {
     pub limits: QueueLimits,
     pub has_reserve: bool,
     pub parked_bytes: u64,
+    /// The batches in doubt, and what each takes with its note.
+    pub doubts: BTreeMap<Place, u64>,
     pub quarantine_bytes: u64,
     /// What the last page that was refused would have needed.
     refused_bytes: u64,
@@ -68,6 +72,7 @@ impl Books {
             limits,
             has_reserve: false,
             parked_bytes: 0,
+            doubts: BTreeMap::new(),
             quarantine_bytes: 0,
             refused_bytes: 0,
             full: Full::default(),
@@ -89,6 +94,15 @@ impl Books {
         RESERVE_BYTES.min(self.limits.max_size_bytes / 8)
     }
 
+    /// What the batches in doubt may take.
+    pub fn doubt_max(&self) -> u64 {
+        DOUBT_BYTES_MAX.min(self.limits.max_size_bytes / 8)
+    }
+
+    fn doubt_bytes(&self) -> u64 {
+        self.doubts.values().sum()
+    }
+
     /// What the quarantine may take: never a large part of a small queue.
     fn quarantine_max(&self) -> u64 {
         QUARANTINE_BYTES_MAX.min(self.limits.max_size_bytes / 8)
@@ -104,7 +118,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     fn bytes_without_reserve(&mut self) -> u64 {
         let index = self.index.as_mut().map_or(0, Index::bytes);
-        self.log.bytes() + index + self.room.parked_bytes + self.room.quarantine_bytes
+        let aside = self.room.parked_bytes + self.room.doubt_bytes() + self.room.quarantine_bytes;
+        self.log.bytes() + index + aside
     }
 
     /// Whether `need` bytes more stay below `max_size`, with room for the reserve and the index.
@@ -204,6 +219,16 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.room.has_reserve = reserve.is_some_and(|item| item.len == self.room.reserve_bytes());
         self.room.parked_bytes = self.disk.tree_bytes(PARKED)?;
         self.room.quarantine_bytes = self.disk.tree_bytes(QUARANTINE)?;
+        let items = self.disk.list(DOUBT)?;
+        let place =
+            |name: &str| super::parked::place_of(&format!("{}.log", name.strip_suffix(".txt")?));
+        let notes = items.iter().filter_map(|item| Some((place(&item.name)?, item.len)));
+        let notes: BTreeMap<Place, u64> = notes.collect();
+        let batches = items.iter().filter_map(|item| {
+            let at = super::parked::place_of(&item.name)?;
+            Some((at, item.len + notes.get(&at).unwrap_or(&0)))
+        });
+        self.room.doubts = batches.collect();
         Ok(())
     }
 

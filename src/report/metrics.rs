@@ -12,7 +12,7 @@ use super::status::{self, Lane, Status};
 use crate::time::Stamp;
 
 /// Every metric there is: name, type, help. docs/METRICS.md lists the same.
-pub const METRICS: [(&str, &str, &str); 28] = [
+pub const METRICS: [(&str, &str, &str); 29] = [
     ("s1_coralogix_info", "gauge", "The version that runs; always 1."),
     ("s1_coralogix_uptime_seconds", "gauge", "Since the process started."),
     ("s1_coralogix_updated_timestamp_seconds", "gauge", "When this was written."),
@@ -35,6 +35,7 @@ pub const METRICS: [(&str, &str, &str); 28] = [
     ("s1_coralogix_queue_bytes", "gauge", "What the queue takes on disk."),
     ("s1_coralogix_queue_max_bytes", "gauge", "What it may take."),
     ("s1_coralogix_queue_parked_records", "gauge", "Records that Coralogix refused."),
+    ("s1_coralogix_queue_doubt_batches", "gauge", "Batches Coralogix may not have taken whole."),
     ("s1_coralogix_gaps", "gauge", "Gaps noted and not closed."),
     ("s1_coralogix_untold_gaps", "gauge", "Of these, what Coralogix was not yet told."),
     ("s1_coralogix_clock_ahead_seconds", "gauge", "This machine's clock against the services'."),
@@ -123,6 +124,7 @@ fn sink(page: &mut Page, status: &Status) {
         ("s1_coralogix_queue_bytes", Some(queue.bytes)),
         ("s1_coralogix_queue_max_bytes", Some(queue.max_bytes)),
         ("s1_coralogix_queue_parked_records", Some(queue.parked)),
+        ("s1_coralogix_queue_doubt_batches", Some(queue.doubt)),
         ("s1_coralogix_disk_written_bytes_total", status.disk.written_bytes),
     ] {
         if let Some(value) = value {

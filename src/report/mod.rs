@@ -13,8 +13,8 @@ use std::path::PathBuf;
 
 pub use changes::{Changes, Names, token_end_code};
 pub use status::{
-    Clock, Disk, GapLine, Gaps, Integration, Lane, LastTrouble, Queue, Sink, Status, Stream,
-    overall,
+    Clock, Disk, GapLine, Gaps, Integration, Lane, LastTrouble, Queue, Remark, Sink, Status,
+    Stream, overall,
 };
 
 use crate::core::{Core, Mood, View, Why};
@@ -58,6 +58,7 @@ pub struct Report {
     /// What was last complained about, and when that was first seen here.
     trouble: Option<(Stamp, logging::Trouble)>,
     gaps: Vec<Gap>,
+    remark: Option<(Stamp, String)>,
     stall_told: bool,
 }
 
@@ -100,6 +101,7 @@ impl Report {
             clock: clock::Told::default(),
             trouble: None,
             gaps: vec![],
+            remark: None,
             stall_told: false,
         }
     }
@@ -116,6 +118,13 @@ impl Report {
     /// The latest gaps, the newest last.
     pub fn know_gaps(&mut self, gaps: Vec<Gap>) {
         self.gaps = gaps;
+    }
+
+    /// What Coralogix last said beside a plain success, and when.
+    pub fn know_remark(&mut self, remark: Option<&(Stamp, String)>) {
+        if self.remark.as_ref() != remark {
+            self.remark = remark.cloned();
+        }
     }
 
     /// Looks at the core after a step. `resting`: nothing will happen for a while, so what is
@@ -174,6 +183,7 @@ impl Report {
             trouble: self.trouble.as_ref(),
             clock: self.clock.now(),
             gaps: &self.gaps,
+            remark: self.remark.as_ref(),
         };
         let status = Status::of(view, &self.names, counters, &beside);
         self.write_metrics(&status, now);

@@ -92,7 +92,7 @@ pub struct GapLine {
     pub stream: String,
     pub from: Option<String>,
     pub to: Option<String>,
-    /// `refused`, `retention`, `purged` or `position_ahead`.
+    /// `refused`, `retention`, `purged`, `in_doubt` or `position_ahead`.
     pub reason: String,
     /// What it is looked up by.
     #[serde(default)]
@@ -112,7 +112,7 @@ impl Gaps {
             to: known(gap.to),
             reason: gap.reason.code().to_owned(),
             code: gap.reason.message().to_string(),
-            text: gap.reason.explain().to_owned(),
+            text: gap.explain().to_owned(),
             records: gap.count,
             closed: gap.closed,
         };
@@ -176,6 +176,9 @@ pub struct Sink {
     pub delivered_per_minute: u64,
     /// Batches accepted with an answer that was not seen before.
     pub remarks: u64,
+    /// The last such answer; null: there was none.
+    #[serde(default)]
+    pub last_remark: Option<Remark>,
     /// Records delivered whole though longer than 30,000 bytes.
     pub long_records: u64,
     /// Entries sent without `timestamp`, theirs being too old or ahead.
@@ -183,6 +186,13 @@ pub struct Sink {
     /// Records collected without a stamp that can be read.
     #[serde(default)]
     pub unreadable_stamps: u64,
+}
+
+/// What Coralogix said beside a plain success.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Remark {
+    pub at: String,
+    pub text: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -197,6 +207,9 @@ pub struct Queue {
     pub head_frame: u64,
     pub head_entry: u32,
     pub parked: u64,
+    /// Batches of which Coralogix said that some was not taken.
+    #[serde(default)]
+    pub doubt: u64,
     /// `free`, `queue_full` or `disk_low`.
     pub room: String,
 }
@@ -247,6 +260,7 @@ pub(super) struct Beside<'a> {
     pub trouble: Option<&'a (Stamp, logging::Trouble)>,
     pub clock: Verdict,
     pub gaps: &'a [Gap],
+    pub remark: Option<&'a (Stamp, String)>,
 }
 
 impl Disk {
@@ -274,6 +288,7 @@ impl Queue {
             head_frame: held.head.seq.0,
             head_entry: held.head.skip,
             parked: held.parked,
+            doubt: held.doubt,
             room: room.to_owned(),
         }
     }
@@ -324,6 +339,9 @@ impl Status {
                 delivered: view.delivered,
                 delivered_per_minute: beside.rates.last().copied().unwrap_or(0),
                 remarks: view.remarks,
+                last_remark: beside
+                    .remark
+                    .map(|(at, text)| Remark { at: at.to_string(), text: text.clone() }),
                 long_records: counters.long_records,
                 unstamped: counters.unstamped,
                 unreadable_stamps: counters.unreadable_stamps,

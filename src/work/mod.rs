@@ -29,6 +29,7 @@ use crate::queue::index::Opener;
 use crate::queue::{Back, Queue, QueueError};
 use crate::record::{
     Answer, Gap, Held, Kind, NetTrouble, Place, SinkVerdict, SourceTrouble, StreamName, Take,
+    TrialKey,
 };
 use crate::s1;
 use crate::time::{Mono, Span, Stamp};
@@ -73,6 +74,8 @@ pub struct Worker<E: Edge, D: Disk, O: Opener> {
     hand: Option<Hand>,
     /// The head of the batch that was just refused, for parking, and the words it was refused with.
     refused: Option<(Piece, String)>,
+    /// What the answer to what was just sent said against it.
+    doubted: Option<String>,
     counters: Counters,
     /// Coralogix's first remark was told; the core counts them all.
     remark_told: bool,
@@ -80,6 +83,8 @@ pub struct Worker<E: Edge, D: Disk, O: Opener> {
     no_time_told: bool,
     /// The streams of which an unreadable stamp was told.
     undated_told: BTreeSet<usize>,
+    /// The last remark, and when it came.
+    last_remark: Option<(Stamp, String)>,
     /// Set by SIGHUP until someone looks.
     reload: bool,
     /// When this process has settled; `MAX` once that is noted.
@@ -100,10 +105,12 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             streams,
             hand: None,
             refused: None,
+            doubted: None,
             counters,
             remark_told: false,
             no_time_told: false,
             undated_told: BTreeSet::new(),
+            last_remark: None,
             reload: false,
             settles: None,
             delivery: Windows::default(),
@@ -145,6 +152,11 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         let more = gaps.len().saturating_sub(limits::GAPS_SHOWN_MAX);
         gaps.drain(..more);
         gaps
+    }
+
+    /// What Coralogix last said beside a plain success, and when.
+    pub fn last_remark(&self) -> Option<&(Stamp, String)> {
+        self.last_remark.as_ref()
     }
 
     pub fn counters(&self) -> Counters {
@@ -307,7 +319,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     /// A broken index is rebuilt, a damaged frame is set aside; either way the core begins anew
     /// from what the queue then holds (keeps P9).
     fn mend(&mut self, trouble: QueueError) -> Event {
-        self.refused = None;
+        (self.refused, self.doubted) = (None, None);
         self.hand = None;
         let trouble = match trouble {
             QueueError::DiskFull => {
@@ -401,7 +413,10 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         let verdict = self.deliver(&body.gzip);
         match &verdict {
             SinkVerdict::Accepted { .. } => self.counters.unstamped += u64::from(body.unstamped),
-            SinkVerdict::TooLarge(why) | SinkVerdict::Malformed(why)
+            SinkVerdict::TooLarge(why)
+            | SinkVerdict::Malformed(why)
+            | SinkVerdict::KeyRefused(why)
+            | SinkVerdict::Blocked(why)
                 if peeked.sent.entries == 1 =>
             {
                 let piece = peeked.pieces.into_iter().next().expect("one entry is in one piece");
@@ -430,11 +445,13 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     fn deliver(&mut self, gzip: &[u8]) -> SinkVerdict {
         // Whether or not it arrives whole: a link that fails is not to be filled with retries.
         self.sent += gzip.len() as u64;
-        let verdict = match self.edge.deliver(gzip) {
-            Ok(answer) => verdict::verdict(&answer),
-            Err(net) => SinkVerdict::Unreachable(net),
+        let verdict = verdict_of(self.edge.deliver(gzip));
+        self.doubted = match &verdict {
+            SinkVerdict::InDoubt { words, .. } => Some(words.clone()),
+            _ => None,
         };
         if let SinkVerdict::Accepted { remark: Some(remark) } = &verdict {
+            self.last_remark = Some((self.edge.wall(), remark.clone()));
             if !self.remark_told {
                 tell!(
                     REMARK,
@@ -458,6 +475,33 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
                 piece.frame.stream
             );
         }
+    }
+
+    fn doubt(&mut self, end: Place) -> Event {
+        let words = self.doubted.take().expect("only what was just sent is in doubt");
+        let doubted = self.queue.doubt(end, &words);
+        self.stored(doubted)
+    }
+
+    fn doubt_page(&mut self, keep: &Keep) -> Event {
+        let words = self.doubted.take().expect("only what was just sent is in doubt");
+        let stream = &self.streams[keep.stream];
+        let mut hand = self.hand.take().expect("a page is in hand until it is stored");
+        let births = hand.births(keep);
+        let frames = hand.frames(stream, keep, &mut self.counters);
+        if let Some(at) = keep.compared {
+            self.queue.compared(&stream.name, at);
+        }
+        let taking = (keep.progress, keep.known.as_slice(), births.as_slice());
+        let doubted = self.queue.doubt_page(&stream.name, frames, taking, &words);
+        self.stored(doubted)
+    }
+
+    /// Whether the key is good, by an empty array: nothing is delivered.
+    fn try_key(&mut self) -> Event {
+        let own = verdict_of(self.edge.try_key(TrialKey::Own));
+        let made_up = || verdict_of(self.edge.try_key(TrialKey::MadeUp));
+        Event::KeyTried(verdict::key_trial(own, made_up))
     }
 
     fn park(&mut self, at: Place) -> Event {
@@ -513,6 +557,9 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
                 self.stored(acked)
             }
             Action::Park { at } => self.park(at),
+            Action::Doubt { end } => self.doubt(end),
+            Action::DoubtPage(keep) => self.doubt_page(&keep),
+            Action::TryKey => self.try_key(),
             Action::Note(note) => self.note(&note),
             Action::SendNote(note) => self.send_note(&note),
             Action::SetBack(back) => self.set_back(&back),
@@ -524,5 +571,16 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
             }
             Action::Exit(_) => unreachable!("the loop ends at an exit"),
         })
+    }
+}
+
+fn verdict_of(result: Result<Answer, NetTrouble>) -> SinkVerdict {
+    match result {
+        Ok(answer) => verdict::verdict(&answer),
+        // Success was said, and then there was no end: an ingress ends its answers.
+        Err(net @ (NetTrouble::Endless(_) | NetTrouble::TooLong)) => {
+            SinkVerdict::Misdirected(format!("{net}: another server answers, not Coralogix"))
+        }
+        Err(net) => SinkVerdict::Unreachable(net),
     }
 }

@@ -43,7 +43,8 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
                 };
                 let integration = first.stream.integration.clone();
                 gaps.iter().for_each(tell_gap);
-                (integration, gaps.iter().map(gap_word).collect())
+                let words = gaps.iter().map(|gap| gap_word(gap, self.answer_of(gap)));
+                (integration, words.collect())
             }
         };
         let (stream, frames, progress) = self.written(integration, words);
@@ -74,6 +75,13 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             Stamping::By(now) | Stamping::Agreed(now) => Some(now),
             Stamping::Unknown | Stamping::Never => None,
         }
+    }
+
+    /// What Coralogix said of a batch in doubt.
+    fn answer_of(&mut self, gap: &Gap) -> Option<String> {
+        let is_doubt = gap.reason == GapReason::InDoubt && !gap.closed;
+        let words = self.queue.doubt_words(gap.parked.filter(|_| is_doubt)?)?;
+        Some(crate::answer::one_line(&words))
     }
 
     fn first_integration(&self) -> String {
@@ -151,6 +159,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
                 "oldest": held.oldest.map(|oldest| oldest.to_string()),
                 "oldest_age_seconds": oldest_age,
                 "parked": held.parked,
+                "in_doubt": held.doubt,
                 "gaps": held.gaps,
                 "room": room(held.room),
             },
@@ -168,7 +177,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     }
 }
 
-fn gap_word(gap: &Gap) -> Word {
+fn gap_word(gap: &Gap, answer: Option<String>) -> Word {
     let known = |stamp: Stamp| (stamp != Stamp::UNREADABLE).then(|| stamp.to_string());
     let text = json!({
         "type": "gap",
@@ -178,29 +187,47 @@ fn gap_word(gap: &Gap) -> Word {
         "to": known(gap.to),
         "reason": gap.reason.code(),
         "code": gap.reason.message().to_string(),
-        "words": if gap.closed { "the record was put back into the queue" } else { gap.reason.explain() },
+        "words": if gap.closed { closed_words(gap) } else { gap.explain() },
         "records": gap.count,
         "parked": gap.parked.map(|at| at.to_string()),
         "closed": gap.closed,
     });
+    let mut text = text;
+    if let Some(answer) = answer {
+        text["answer"] = answer.into();
+    }
     let severity = if gap.closed { SEVERITY_INFO } else { SEVERITY_ERROR };
     Word { id: gap.number, severity, text }
 }
 
-/// What may be lost at the source is told in the log too; a refused record was told when it was
-/// parked, and who dropped one knows.
-fn tell_gap(gap: &Gap) {
+fn closed_words(gap: &Gap) -> &'static str {
     match gap.reason {
-        GapReason::Refused | GapReason::Purged => {}
+        GapReason::InDoubt => "the records were put back into the queue, or accepted since",
+        _ => "the record was put back into the queue",
+    }
+}
+
+/// What may be lost is told in the log too; a refused record was told when it was parked, a doubt
+/// when it came, and who dropped one knows.
+fn tell_gap(gap: &Gap) {
+    let from = match gap.from {
+        Stamp::UNREADABLE => "an unknown time".to_owned(),
+        from => from.to_the_second(),
+    };
+    let (stream, to, why) = (&gap.stream, gap.to.to_the_second(), gap.explain());
+    match gap.reason {
         GapReason::Retention | GapReason::PositionAhead => {
-            let from = match gap.from {
-                Stamp::UNREADABLE => "an unknown time".to_owned(),
-                from => from.to_the_second(),
-            };
-            let (stream, to, why) = (&gap.stream, gap.to.to_the_second(), gap.reason.explain());
             let text = format_args!("A gap in {stream}: from {from} to {to} {why}");
             message::write(gap.reason.message(), text);
         }
+        // The copy was given up.
+        GapReason::InDoubt if gap.parked.is_none() && !gap.closed => {
+            let count = gap.count.unwrap_or_default();
+            let text =
+                format_args!("A gap in {stream}: {count} records from {from} to {to}: {why}");
+            message::write(message::DOUBT_GIVEN_UP, text);
+        }
+        GapReason::Refused | GapReason::Purged | GapReason::InDoubt => {}
     }
 }
 

@@ -154,7 +154,7 @@ fn a_poisoned_record_is_parked_and_the_rest_goes_on() {
 }
 
 #[test]
-fn a_sink_that_drops_poison_quietly_parks_nothing() {
+fn a_sink_that_drops_poison_and_says_so_parks_nothing() {
     let mut scene = Scene::new();
     scene.ingress.turn(|knobs| {
         knobs.rejection = Rejection::Entry;
@@ -165,7 +165,8 @@ fn a_sink_that_drops_poison_quietly_parks_nothing() {
     scene.wait_delivered(70);
     scene.wait_status_is("/queue/waiting", "0");
     scene.wait_status_is("/queue/parked", "0");
-    scene.wait_status_is("/coralogix/remarks", "1");
+    scene.wait_status_is("/queue/doubt", "1");
+    scene.wait_status_is("/coralogix/reason", "in_doubt");
 }
 
 #[test]

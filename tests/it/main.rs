@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acceptance;
 mod answers;
 mod appliance;
 mod campaign;
@@ -27,6 +28,7 @@ mod damage;
 mod dates;
 mod delivery;
 mod doctor;
+mod doubt;
 mod full;
 mod ground;
 mod judge;

@@ -8,9 +8,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use s1_coralogix::edge::clock::BUILT_AT;
 use s1_coralogix::prng::Prng;
-use s1_coralogix::time::{Span, Stamp};
+use s1_coralogix::time::{BUILT_AT, Span, Stamp};
 
 use crate::tenant::{Order, PageLies};
 

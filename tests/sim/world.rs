@@ -12,7 +12,7 @@ use s1_coralogix::edge::clock::{Moment, Source};
 use s1_coralogix::edge::told::Told;
 use s1_coralogix::edge::{Ask, Edge, Signals, Stamping, Woke};
 use s1_coralogix::prng::Prng;
-use s1_coralogix::record::{Answer, Credential, NetTrouble};
+use s1_coralogix::record::{Answer, Credential, NetTrouble, TrialKey};
 use s1_coralogix::time::{BUILT_AT, Clocks, Mono, Span, Stamp};
 
 use crate::lies::{Claim, Lies, Side};
@@ -444,6 +444,16 @@ impl Edge for SimEdge {
         let result = shared.deliver(gzip);
         shared.hear(Source::Sink, &result);
         result
+    }
+
+    fn try_key(&mut self, key: TrialKey) -> Result<Answer, NetTrouble> {
+        let shared = self.0.borrow();
+        let date = shared.true_time();
+        let range = shared.faults.key_refused.clone();
+        if key == TrialKey::MadeUp || range.contains(&shared.now) {
+            return Ok(Shared::refusal(403, None, false, date));
+        }
+        Ok(Answer { status: 200, date: Some(http_date(date)), ..Answer::default() })
     }
 
     fn sleep(&mut self, until: Mono) -> Woke {

@@ -133,8 +133,12 @@ fn with_remedy(why: &BundleError) -> String {
 }
 
 fn counted(tally: Tally) -> String {
+    let doubts = match tally.doubts {
+        0 => String::new(),
+        n => format!(", {n} batches in doubt"),
+    };
     format!(
-        "{} waiting and {} parked records and the positions of {} streams were",
+        "{} waiting and {} parked records{doubts} and the positions of {} streams were",
         tally.records, tally.parked, tally.streams
     )
 }

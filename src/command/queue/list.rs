@@ -10,8 +10,8 @@ use crate::cli::Exit;
 use crate::command::{Failure, print, print_failed};
 use crate::config::Config;
 use crate::message;
-use crate::queue::inspect::{self, Contents, Waiting};
-use crate::record::RowKey;
+use crate::queue::inspect::{self, Contents, Doubted, Waiting};
+use crate::record::{GapReason, RowKey, StreamName};
 use crate::s1::page::{id_made_at, id_number};
 
 /// What stands in the first column.
@@ -92,7 +92,9 @@ pub fn show(config: &Config, id: &str) -> Result<Exit, Failure> {
     let mut looked = look(config)?;
     let contents = contents(&mut looked, "Searching the queue");
     let mut out = String::new();
-    let mut found = life_in(&mut looked, &contents, number, &mut out);
+    let doubts = looked.inspector.doubts().unwrap_or_default();
+    let mut found = life_in(&mut looked, &contents, &doubts, number, &mut out);
+    found |= in_doubt(&doubts, number, &mut out);
     for parked in looked.inspector.parked().unwrap_or_default() {
         if parked.key.is_some_and(|key| key.id == number) {
             found = true;
@@ -109,7 +111,47 @@ pub fn show(config: &Config, id: &str) -> Result<Exit, Failure> {
     Ok(if found { Exit::Done } else { Exit::Failed })
 }
 
-fn life_in(looked: &mut Looked, contents: &Contents, number: u64, out: &mut String) -> bool {
+/// What Coralogix may not have taken.
+fn in_doubt(doubts: &[Doubted], number: u64, out: &mut String) -> bool {
+    let mut found = false;
+    for one in doubts {
+        for (stream, key) in keys_of(one).filter(|(_, key)| key.id == number) {
+            found = true;
+            let (stamp, name) = (key.stamp, &one.name);
+            let _ = writeln!(
+                out,
+                "{number} of {stream}, version of {stamp}: sent in a batch that Coralogix may not \
+                 have taken whole, kept as {name} (queue doubt show {name})"
+            );
+            let _ = writeln!(out, "  answer: {}", crate::answer::one_line(&one.words));
+        }
+    }
+    found
+}
+
+fn keys_of(one: &Doubted) -> impl Iterator<Item = (&StreamName, RowKey)> {
+    let frames = one.frames.iter().flatten();
+    frames.flat_map(|frame| frame.entries.iter().map(|meta| (&frame.stream, meta.key)))
+}
+
+/// How a version that is past the head fared: delivered, or sent in a batch that was in doubt.
+fn past_the_head(looked: &Looked, stream: &StreamName, key: RowKey) -> String {
+    let gap = looked.inspector.gap_at(stream, key.stamp);
+    match gap.filter(|gap| gap.reason == GapReason::InDoubt || gap.reason == GapReason::Purged) {
+        None => "delivered (accepted by Coralogix)".to_owned(),
+        Some(gap) => {
+            format!("sent, and perhaps not taken ({}): {}", gap.reason.code(), gap.explain())
+        }
+    }
+}
+
+fn life_in(
+    looked: &mut Looked,
+    contents: &Contents,
+    doubts: &[Doubted],
+    number: u64,
+    out: &mut String,
+) -> bool {
     let mut found = false;
     let mut before = 0;
     let parts = [(&contents.delivered, true), (&contents.waiting, false)];
@@ -118,7 +160,11 @@ fn life_in(looked: &mut Looked, contents: &Contents, number: u64, out: &mut Stri
             let Ok(table) = looked.inspector.table(frame) else { continue };
             for (at, meta) in table.iter().enumerate() {
                 let gone = is_delivered || (at as u32) < frame.skip;
-                if meta.key.id == number {
+                let is_doubted = || {
+                    let mut keys = doubts.iter().flat_map(keys_of);
+                    keys.any(|(stream, key)| (stream, key) == (&frame.stream, meta.key))
+                };
+                if meta.key.id == number && !(gone && is_doubted()) {
                     found = true;
                     let _ = writeln!(
                         out,
@@ -126,7 +172,7 @@ fn life_in(looked: &mut Looked, contents: &Contents, number: u64, out: &mut Stri
                         frame.stream,
                         meta.key.stamp,
                         if gone {
-                            "delivered (accepted by Coralogix)".to_owned()
+                            past_the_head(looked, &frame.stream, meta.key)
                         } else {
                             format!("waiting at {}, {before} records before it", place(frame, at))
                         }
@@ -150,8 +196,9 @@ fn not_here(looked: &Looked, number: u64, id: &str, out: &mut String) {
     let made = id_made_at(id);
     let mut told = false;
     for (stream, delivered, ids) in looked.inspector.streams() {
-        if ids.iter().any(|key| key.id == number) {
-            let _ = writeln!(out, "  {stream}: collected and delivered not long ago.");
+        if let Some(key) = ids.iter().find(|key| key.id == number) {
+            let how = past_the_head(looked, stream, *key);
+            let _ = writeln!(out, "  {stream}: collected not long ago and {how}.");
             told = true;
         } else if let (Some(made), Some(delivered)) = (made, delivered)
             && made < delivered.from

@@ -5,6 +5,7 @@
 //! or hands a terminal what a remote party wrote without making it harmless.
 
 mod carry;
+mod doubt;
 mod list;
 mod parked;
 mod stats;
@@ -40,6 +41,10 @@ pub fn execute(config_file: &Path, ask: &Ask) -> Result<Exit, Failure> {
         Ask::ParkedShow { name } => parked::show(&config, name),
         Ask::ParkedRetry { which } => parked::retry(&config, which),
         Ask::ParkedDrop { which } => parked::drop(&config, which),
+        Ask::DoubtList { json } => doubt::list(&config, *json),
+        Ask::DoubtShow { name } => doubt::show(&config, name),
+        Ask::DoubtRetry { which } => doubt::retry(&config, which),
+        Ask::DoubtDrop { which } => doubt::drop(&config, which),
     }
 }
 
@@ -108,7 +113,7 @@ fn take(config: &Config, what: &str) -> Result<RealQueue, Failure> {
     Ok(queue)
 }
 
-/// The place that a parked record's name tells.
+/// The place that the name of a parked record or a batch in doubt tells.
 fn place_of(name: &str) -> Option<Place> {
     let (seq, skip) = name.split_once('-')?;
     Some(Place { seq: Seq(u64::from_str_radix(seq, 16).ok()?), skip: skip.parse().ok()? })

@@ -26,6 +26,8 @@ pub fn stats(config: &Config, json: bool) -> Result<Exit, Failure> {
     let mut looked = look(config)?;
     let contents = contents(&mut looked, "Reading the queue");
     let parked = looked.inspector.parked().unwrap_or_default();
+    let doubts = looked.inspector.doubts().unwrap_or_default();
+    let doubt_bytes = doubts.iter().map(|one| one.bytes).sum::<u64>();
     let quarantined = looked.inspector.quarantined();
     let streams = by_stream(&contents);
     let waiting: u64 = streams.values().map(|sum| sum.records).sum();
@@ -47,6 +49,8 @@ pub fn stats(config: &Config, json: bool) -> Result<Exit, Failure> {
             "delivered_frames_in_log": contents.delivered.len(),
             "damaged_places": contents.damage.len(),
             "parked": parked.len(),
+            "doubt": doubts.len(),
+            "doubt_bytes": doubt_bytes,
             "quarantined": quarantined.len(),
             "quarantined_bytes": quarantined.iter().map(|(_, bytes)| bytes).sum::<u64>(),
         });
@@ -68,6 +72,7 @@ pub fn stats(config: &Config, json: bool) -> Result<Exit, Failure> {
         out += &format!("  damaged      {damage} places; see s1-coralogix queue verify\n");
     }
     out += &format!("  parked       {} records that Coralogix refused\n", parked.len());
+    out += &format!("  doubt        {} batches in doubt, {}\n", doubts.len(), size(doubt_bytes));
     let bytes = quarantined.iter().map(|(_, bytes)| bytes).sum::<u64>();
     out += &format!("  quarantine   {} things, {}\n", quarantined.len(), size(bytes));
     if !streams.is_empty() {

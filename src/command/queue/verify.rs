@@ -8,6 +8,8 @@ use crate::command::{Failure, print};
 use crate::config::Config;
 use crate::edge::progress::Progress;
 use crate::message;
+use crate::pack;
+use crate::queue::inspect::Doubted;
 
 pub fn verify(config: &Config) -> Result<Exit, Failure> {
     let mut looked = look(config).map_err(|failure| Failure { exit: Exit::Usage, ..failure })?;
@@ -17,6 +19,7 @@ pub fn verify(config: &Config) -> Result<Exit, Failure> {
     };
     let parked = looked.inspector.parked().unwrap_or_default();
     let unreadable: Vec<_> = parked.iter().filter(|parked| parked.key.is_none()).collect();
+    let doubts = looked.inspector.doubts().unwrap_or_default();
     let mut out = String::new();
     for damage in &contents.damage {
         out += &format!(
@@ -27,13 +30,18 @@ pub fn verify(config: &Config) -> Result<Exit, Failure> {
     for parked in &unreadable {
         out += &format!("parked/{}.log is damaged\n", parked.name);
     }
+    let in_doubt: Vec<_> = doubts.iter().filter(|one| !is_whole(one)).collect();
+    for one in &in_doubt {
+        out += &format!("doubt/{}.log is damaged\n", one.name);
+    }
     let frames = contents.waiting.len() + contents.delivered.len();
     out += &format!(
-        "{frames} frames in {} files and {} parked records read",
+        "{frames} frames in {} files, {} parked records and {} batches in doubt read",
         contents.files,
-        parked.len()
+        parked.len(),
+        doubts.len()
     );
-    let damaged = contents.damage.len() + unreadable.len();
+    let damaged = contents.damage.len() + unreadable.len() + in_doubt.len();
     if damaged == 0 {
         out += "; everything is whole\n";
         print(&out)?;
@@ -50,4 +58,8 @@ pub fn verify(config: &Config) -> Result<Exit, Failure> {
     );
     print(&out)?;
     Ok(Exit::Failed)
+}
+
+fn is_whole(one: &Doubted) -> bool {
+    one.frames.as_ref().is_ok_and(|frames| frames.iter().all(|frame| pack::inflate(frame).is_ok()))
 }

@@ -201,6 +201,68 @@ fn an_address_of_coralogix_that_takes_no_logs() {
     .hold(&scene);
 }
 
+/// Nothing that is not Coralogix is shown the real key.
+fn assert_key_was_not_shown(scene: &Scene) {
+    let key = scene.ingress.key();
+    let got = scene.ingress.got();
+    let shown = |got: &crate::support::ingress::Got| {
+        got.header("authorization").is_some_and(|header| header.contains(&key))
+    };
+    assert!(!got.is_empty() && !got.iter().any(shown), "the key was shown");
+}
+
+#[test]
+fn something_else_answers_in_coralogix_place() {
+    for (fault, cause, code, what, remedy) in [
+        (
+            Fault::answer(200, "text/html", "<html><title>Welcome to nginx!</title></html>"),
+            "not_coralogix",
+            78,
+            "a web page",
+            "Set coralogix.domain",
+        ),
+        (Fault::status(203), "not_coralogix", 78, "a proxy answers", "proxy or filter"),
+        (
+            Fault::answer(403, "text/html", "<html>Access denied by policy</html>"),
+            "sink_blocked",
+            75,
+            "Access denied by policy",
+            "the API key is not to blame",
+        ),
+    ] {
+        let scene = scene();
+        scene.ingress.fail(On::Singles, None, fault);
+        Says { at: ("coralogix", "domain"), cause, code, what, remedy }.hold(&scene);
+        assert_key_was_not_shown(&scene);
+    }
+}
+
+#[test]
+fn a_sink_that_takes_any_key() {
+    let scene = scene();
+    scene.ingress.fail(On::Singles, None, Fault::status(200));
+    Says {
+        at: ("coralogix", "key"),
+        cause: "keys_unchecked",
+        code: 78,
+        what: "does not check keys, so it is not Coralogix, or a relay that takes anything",
+        remedy: "let it answer 401",
+    }
+    .hold(&scene);
+    assert_key_was_not_shown(&scene);
+}
+
+#[test]
+fn a_sink_that_refuses_an_empty_array_whatever_the_key_is_proves_nothing() {
+    let scene = scene();
+    scene.ingress.fail(On::Singles, None, Fault::status(400));
+    let ended = scene.command(&["check", "--json"]);
+    let document = json(&ended);
+    assert_eq!((ended.code, document["result"].as_str()), (Some(0), Some("warnings")));
+    let told: Vec<_> = steps(&document).into_iter().filter(|(_, s)| s["step"] == "key").collect();
+    assert_eq!(told[0].1["cause"], "key_unproven", "{document:#}");
+}
+
 #[test]
 fn a_secret_or_a_queue_that_can_not_be_used() {
     let scene = scene();

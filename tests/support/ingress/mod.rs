@@ -76,6 +76,8 @@ pub struct Knobs {
     pub long: LongRule,
     /// Texts that can't be taken.
     pub poison: Option<Poison>,
+    /// What a batch with such a text is answered: status, content type, body.
+    pub poison_answer: (u16, &'static str, &'static str),
     /// The body of a plain 200.
     pub accepted_body: &'static str,
     pub accepted_status: u16,
@@ -97,6 +99,7 @@ impl Default for Knobs {
             rejection: Rejection::Batch,
             long: LongRule::Keep,
             poison: None,
+            poison_answer: (400, "application/json", r#"{"message":"input malformed"}"#),
             accepted_body: "",
             accepted_status: 200,
             takes_empty: true,

@@ -188,9 +188,9 @@ impl Inner {
             self.complain(format!("an entry has no {missing}"));
         }
         if knobs.rejection == Rejection::Batch && bad.contains(&true) {
-            let mut outcome = Outcome::refused(400, r#"{"message":"input malformed"}"#);
-            outcome.entries = batch.len();
-            return outcome;
+            let (status, kind, body) = knobs.poison_answer;
+            let reply = Reply::new(status, kind, body);
+            return Outcome { reply, raw_bytes: 0, entries: batch.len(), taken: false };
         }
         let now_us = self.clock.now_us();
         let mut dropped = 0;

@@ -1,0 +1,178 @@
+//! `queue doubt`: the batches of which Coralogix said that some was not taken.
+//!
+//! Never: hands a terminal what a remote party wrote without making it harmless.
+
+use serde_json::json;
+
+use super::{Which, look, place_of, take, text_of};
+use crate::answer;
+use crate::cli::Exit;
+use crate::command::{Failure, print};
+use crate::config::Config;
+use crate::coralogix::body;
+use crate::frame::{Frame, Piece};
+use crate::message;
+use crate::queue::inspect::Doubted;
+use crate::queue::{QueueError, RealQueue};
+use crate::record::{Held, Place};
+use crate::time::Stamp;
+
+/// What a batch holds of one stream.
+struct Part {
+    stream: String,
+    records: usize,
+    from: Stamp,
+    to: Stamp,
+}
+
+fn parts(frames: &[Frame]) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for frame in frames {
+        let stream = frame.stream.to_string();
+        let stamps = frame.entries.iter().map(|meta| meta.key.stamp);
+        let (Some(from), Some(to)) = (stamps.clone().min(), stamps.max()) else { continue };
+        let records = frame.entries.len();
+        match parts.iter_mut().find(|part| part.stream == stream) {
+            Some(part) => {
+                part.records += records;
+                (part.from, part.to) = (part.from.min(from), part.to.max(to));
+            }
+            None => parts.push(Part { stream, records, from, to }),
+        }
+    }
+    parts
+}
+
+pub fn list(config: &Config, json: bool) -> Result<Exit, Failure> {
+    let doubts = look(config)?.inspector.doubts().map_err(|why| unreadable("doubt/", &why))?;
+    let mut out = String::new();
+    for one in &doubts {
+        let parts = one.frames.as_deref().map(parts).unwrap_or_default();
+        out += &if json { row(one, &parts) } else { shown(one, &parts) };
+    }
+    if !json {
+        out += &match doubts.len() {
+            0 => "No batch is in doubt: no answer said that some was not taken.\n".to_owned(),
+            n => format!(
+                "{n} in doubt. When the cause is gone, with the daemon stopped: `queue doubt \
+                 retry NAME` sends one again (what had been taken comes twice), `queue doubt drop \
+                 NAME` gives it up.\n"
+            ),
+        };
+    }
+    print(&out)
+}
+
+fn row(one: &Doubted, parts: &[Part]) -> String {
+    let streams = parts.iter().map(|part| {
+        json!({
+            "name": part.stream,
+            "records": part.records,
+            "from": part.from.to_string(),
+            "to": part.to.to_string(),
+        })
+    });
+    let value = json!({
+        "name": one.name,
+        "bytes": one.bytes,
+        "streams": streams.collect::<Vec<_>>(),
+        "answer": answer::harmless(&one.words),
+        "damage": one.frames.as_ref().err(),
+    });
+    format!("{value}\n")
+}
+
+fn shown(one: &Doubted, parts: &[Part]) -> String {
+    let mut out = format!("{}\n  {}\n", one.name, answer::one_line(&one.words));
+    if let Err(why) = &one.frames {
+        out += &format!("  it can't be read: {why}\n");
+    }
+    for part in parts {
+        let (from, to) = (part.from.to_the_second(), part.to.to_the_second());
+        out += &format!("  {}: {} records of {from} to {to}\n", part.stream, part.records);
+    }
+    out
+}
+
+pub fn show(config: &Config, name: &str) -> Result<Exit, Failure> {
+    let doubts = look(config)?.inspector.doubts().map_err(|why| unreadable(name, &why))?;
+    let Some(one) = doubts.into_iter().find(|one| one.name == name) else {
+        return Err(unreadable(name, &"there is none of this name"));
+    };
+    let frames = one.frames.map_err(|why| unreadable(name, &why))?;
+    let mut out = format!("answered with: {}\n", answer::harmless(&one.words));
+    for frame in frames {
+        let (stream, take) = (frame.stream.to_string(), frame.entries.len() as u32);
+        let metas = frame.entries.clone();
+        let entries = body::entries(&Piece { frame, skip: 0, take });
+        let entries = entries.map_err(|bad| unreadable(name, &bad.why))?;
+        for (meta, entry) in metas.iter().zip(entries) {
+            let (id, stamp) = (meta.key.id, meta.key.stamp);
+            out += &format!("\n{id}, version of {stamp}, of {stream}\n{}\n", text_of(&entry));
+        }
+    }
+    print(&out)
+}
+
+pub fn retry(config: &Config, which: &Which) -> Result<Exit, Failure> {
+    let what = "send a batch in doubt again";
+    let done = each(config, which, what, |queue, at| queue.retry_doubt(at))?;
+    print(&format!("{done} put back into the queue; the next run sends them again.\n"))
+}
+
+pub fn drop(config: &Config, which: &Which) -> Result<Exit, Failure> {
+    let done = each(config, which, "drop a batch in doubt", |queue, at| queue.drop_doubt(at))?;
+    print(&format!(
+        "{done} given up for good; Coralogix will be told of the gap by the next run.\n"
+    ))
+}
+
+fn each(
+    config: &Config,
+    which: &Which,
+    what: &str,
+    act: impl Fn(&mut RealQueue, Place) -> Result<Option<Held>, QueueError>,
+) -> Result<String, Failure> {
+    let mut queue = take(config, what)?;
+    let places: Vec<(String, Option<Place>)> = match which {
+        Which::One(name) => vec![(answer::one_line(name), place_of(name))],
+        Which::All => queue.doubts().iter().map(|at| (at.to_string(), Some(*at))).collect(),
+    };
+    let mut done = 0;
+    let mut failed = None;
+    for (name, at) in places {
+        match at.map_or(Ok(None), |at| act(&mut queue, at)) {
+            Ok(Some(_)) => done += 1,
+            Ok(None) => {
+                failed = Some(format!(
+                    "no batch in doubt is named {name}; `queue doubt list` names them"
+                ));
+                break;
+            }
+            Err(why) => {
+                failed = Some(why.to_string());
+                break;
+            }
+        }
+    }
+    queue.close(crate::edge::clock::mono());
+    let batches = format!("{done} batch{}", if done == 1 { "" } else { "es" });
+    match failed {
+        None => Ok(batches),
+        Some(why) => {
+            let text = format!("Failed to {what}: {why}. {batches} were done before");
+            Err(Failure::new(message::DOUBT_STAYS, Exit::Failed, text))
+        }
+    }
+}
+
+fn unreadable(what: &str, why: &dyn std::fmt::Display) -> Failure {
+    let what = answer::one_line(what);
+    Failure::new(
+        message::DOUBT_UNREADABLE,
+        Exit::Failed,
+        format!(
+            "Failed to read the batch in doubt {what}: {why}. `queue doubt list` names those there are"
+        ),
+    )
+}
