@@ -159,6 +159,41 @@ pub struct StreamHeld {
     pub known: Vec<RowKey>,
     /// When SentinelOne's count was last compared, by its own clock.
     pub compared: Option<Stamp>,
+    /// Why it must not be polled before a person has decided.
+    pub hold: Option<Hold>,
+}
+
+/// Why a stream must not be polled, whatever its lane says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Its position was collected from another address than the config names now: it may be another
+    /// tenant, for which the position means nothing.
+    TenantChanged { was: String, now: String },
+}
+
+/// A stream that the queue has a position of and the config does not name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    pub name: StreamName,
+    pub position: Stamp,
+    /// The address it was collected from, if that is known.
+    pub tenant: Option<String>,
+}
+
+impl Orphan {
+    /// What to do about it, without a stop at the end. `is_configured`: the config has an integration of
+    /// this name, without this stream.
+    pub fn remedy(&self, is_configured: bool) -> String {
+        let StreamName { integration, category } = &self.name;
+        match is_configured {
+            true => format!("Put {:?} back into its streams to go on from there", category.name()),
+            false => format!(
+                "If {integration} was renamed, write name_was = {integration:?} into the new \
+                 [[integration]]; to forget it, stop the daemon and run s1-coralogix queue adopt \
+                 {integration} --begin-anew"
+            ),
+        }
+    }
 }
 
 /// Why records may be missing in Coralogix. The number is on disk; never reuse one.
@@ -171,10 +206,13 @@ pub enum GapReason {
     Retention = 2,
     /// A person threw parked records away.
     Purged = 3,
+    /// Under another name, or for another tenant, the stream begins later than it was collected to.
+    ConfigChanged = 6,
 }
 
 impl GapReason {
-    pub const ALL: [GapReason; 3] = [GapReason::Refused, GapReason::Retention, GapReason::Purged];
+    pub const ALL: [GapReason; 4] =
+        [GapReason::Refused, GapReason::Retention, GapReason::Purged, GapReason::ConfigChanged];
 
     /// The stable name in status and records.
     pub fn code(self) -> &'static str {
@@ -182,6 +220,7 @@ impl GapReason {
             GapReason::Refused => "refused",
             GapReason::Retention => "retention",
             GapReason::Purged => "purged",
+            GapReason::ConfigChanged => "config_changed",
         }
     }
 
@@ -191,6 +230,7 @@ impl GapReason {
             GapReason::Refused => message::PARKED,
             GapReason::Retention => message::GAP_RETENTION,
             GapReason::Purged => message::GAP_PURGED,
+            GapReason::ConfigChanged => message::GAP_CONFIG_CHANGED,
         }
     }
 
@@ -204,6 +244,10 @@ impl GapReason {
                  were not collected before it deleted them"
             }
             GapReason::Purged => "a person threw parked records away",
+            GapReason::ConfigChanged => {
+                "the config was changed so that the stream begins later than it was collected to; \
+                 what lies between was not collected"
+            }
         }
     }
 }

@@ -18,6 +18,7 @@
 //! failure is remembered: places stay what they are over a `reopen`.
 
 mod ack;
+pub mod adopt;
 mod append;
 pub mod bundle;
 mod checkpoint;
@@ -32,6 +33,7 @@ mod log;
 mod medium;
 pub mod mem;
 mod open;
+mod origins;
 mod parked;
 mod peek;
 pub mod real;
@@ -43,6 +45,8 @@ mod starts;
 mod streams;
 mod tally;
 
+#[cfg(test)]
+mod adopt_tests;
 #[cfg(test)]
 mod broken;
 #[cfg(test)]
@@ -63,7 +67,7 @@ use std::fmt;
 use crate::frame::Piece;
 use crate::limits::INDEX_REPLACED_MAX;
 use crate::message::{self, Code};
-use crate::record::{Gap, Held, Opened, Sent, Seq, StreamHeld, StreamName};
+use crate::record::{Gap, Held, Hold, Opened, Sent, Seq, StreamHeld, StreamName};
 use crate::time::{Mono, Stamp};
 use disk::{Disk, LockRefused};
 use index::{Batch, Index, IndexFault, Opener};
@@ -215,6 +219,9 @@ pub struct Queue<D: Disk, O: Opener> {
     configured: Vec<StreamName>,
     streams: streams::Streams,
     ledger: gaps::Ledger,
+    origins: origins::Origins,
+    /// Integrations that must not be polled.
+    holds: Vec<(String, Hold)>,
     log: log::LogFiles,
     state: keys::State,
     oldest: Option<Stamp>,
@@ -245,6 +252,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             configured: streams.to_vec(),
             streams: streams::Streams::default(),
             ledger: gaps::Ledger::default(),
+            origins: origins::Origins::default(),
+            holds: Vec::new(),
             log: log::LogFiles::default(),
             state: keys::State::default(),
             oldest: None,
@@ -347,13 +356,18 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     fn opened(&mut self) -> Opened {
         let held = self.held();
+        let hold_of = |name: &StreamName| {
+            let mut holds = self.holds.iter();
+            holds.find(|(held, _)| *held == name.integration).map(|(_, hold)| hold.clone())
+        };
         let streams = self.configured.iter().map(|name| match self.streams.find(name) {
-            None => StreamHeld::default(),
+            None => StreamHeld { hold: hold_of(name), ..StreamHeld::default() },
             Some(stream) => {
                 let progress = stream.row.progress;
                 let from = progress.map_or(Stamp::MIN, |progress| progress.from);
                 let compared = stream.tally.row.and_then(|row| row.compared);
-                StreamHeld { progress, known: stream.known(from), compared }
+                let hold = hold_of(name);
+                StreamHeld { progress, known: stream.known(from), compared, hold }
             }
         });
         Opened { held, streams: streams.collect(), unsettled: self.unsettled }

@@ -10,12 +10,12 @@ use crate::coralogix::{body, entry};
 use crate::core::{Event, Mood, Note, View};
 use crate::edge::Edge;
 use crate::frame::{Frame, Piece};
-use crate::message::tell;
+use crate::message;
 use crate::pack::Packer;
 use crate::queue::disk::Disk;
 use crate::queue::gaps::HEARTBEAT_ID;
 use crate::queue::index::Opener;
-use crate::record::{Gap, Progress, Room, RowKey, StreamName};
+use crate::record::{Gap, GapReason, Progress, Room, RowKey, StreamName};
 use crate::time::Stamp;
 
 use super::Worker;
@@ -170,7 +170,7 @@ fn gap_word(gap: &Gap) -> Word {
         "to": known(gap.to),
         "reason": gap.reason.code(),
         "code": gap.reason.message().to_string(),
-        "words": if gap.closed { "the record was put back into the queue" } else { gap.reason.explain() },
+        "words": words(gap),
         "records": gap.count,
         "parked": gap.parked.map(|at| at.to_string()),
         "closed": gap.closed,
@@ -179,16 +179,28 @@ fn gap_word(gap: &Gap) -> Word {
     Word { id: gap.number, severity, text }
 }
 
-/// What is lost at the source is told in the log too; a refused record was told when it was parked.
+fn words(gap: &Gap) -> &'static str {
+    match (gap.closed, gap.reason) {
+        (false, reason) => reason.explain(),
+        (true, GapReason::ConfigChanged) => "the stream went back to before it",
+        (true, _) => "the record was put back into the queue",
+    }
+}
+
+/// A range that was not collected is told in the log too; a refused record was told when it was
+/// parked, and who drops records or positions by hand knows.
 fn tell_gap(gap: &Gap) {
-    if gap.reason == crate::record::GapReason::Retention {
-        tell!(
-            GAP_RETENTION,
-            "A gap in {}: from {} to {} {}",
-            gap.stream,
-            gap.from.to_the_second(),
-            gap.to.to_the_second(),
-            gap.reason.explain()
+    let is_range = matches!(gap.reason, GapReason::Retention | GapReason::ConfigChanged);
+    if is_range && !gap.closed && gap.to != Stamp::UNREADABLE {
+        message::write(
+            gap.reason.message(),
+            format_args!(
+                "A gap in {}: from {} to {} {}",
+                gap.stream,
+                gap.from.to_the_second(),
+                gap.to.to_the_second(),
+                gap.reason.explain()
+            ),
         );
     }
 }
