@@ -6,7 +6,7 @@
 use crate::limits;
 use crate::message::{self, Code};
 use crate::prng::Prng;
-use crate::record::NetTrouble;
+use crate::record::{Hold, NetTrouble};
 use crate::time::{Due, Mono, Span};
 
 /// Why a lane is not in use this moment. Its text is what people read in log and status.
@@ -50,6 +50,8 @@ pub enum Why {
     DiskLow,
     /// A page could not be written.
     StoreTrouble,
+    /// Its position was collected from another address: a person has to say what that means.
+    TenantChanged,
 }
 
 /// How a reason is to be told.
@@ -104,6 +106,7 @@ impl Why {
             Why::QueueFull => "queue_full",
             Why::DiskLow => "disk_low",
             Why::StoreTrouble => "store_trouble",
+            Why::TenantChanged => "tenant_changed",
         }
     }
 
@@ -130,6 +133,10 @@ impl Why {
             Why::QueueFull => "queue.max_size is reached; polling waits for delivery",
             Why::DiskLow => "the disk is full; polling waits for space",
             Why::StoreTrouble => "the queue can't be written",
+            Why::TenantChanged => {
+                "is not polled: its position was collected from another address; confirm it with \
+                 `queue adopt`"
+            }
         }
     }
 
@@ -155,6 +162,7 @@ impl Why {
             Why::QueueFull => message::QUEUE_FULL,
             Why::DiskLow => message::DISK_LOW,
             Why::StoreTrouble => message::STORE_TROUBLE,
+            Why::TenantChanged => message::TENANT_CHANGED,
         })
     }
 
@@ -201,6 +209,14 @@ impl Lane {
             detail: String::new(),
             not_before: Mono::ZERO,
         }
+    }
+
+    /// One that is not used before a person has decided and the program starts anew.
+    pub fn held(now: Mono, hold: &Hold) -> Lane {
+        let Hold::TenantChanged { was, now: address } = hold;
+        let detail = format!("collected from {was}, now {address}");
+        let (due, why, failures) = (Due::Never, Why::TenantChanged, 1);
+        Lane { due, why, since: now, failures, detail, not_before: Mono::ZERO }
     }
 
     pub fn rest(&mut self, now: Mono, due: Due, why: Why) {

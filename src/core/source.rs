@@ -11,7 +11,7 @@
 //! records it speaks of; nothing but SentinelOne's own clock says where a stream starts (P8).
 
 use crate::limits;
-use crate::record::{Cursor, Kind, Progress, RowKey, SourceTrouble, Start, StreamHeld};
+use crate::record::{Cursor, Hold, Kind, Progress, RowKey, SourceTrouble, Start, StreamHeld};
 use crate::time::{Due, Mono, Span, Stamp};
 
 use super::doubt::Doubt;
@@ -131,6 +131,8 @@ pub struct Stream {
     pub collected: u64,
     pub doubt: Doubt,
     pub reconcile: Reconcile,
+    /// Why it must not be polled, whatever its lane says.
+    pub hold: Option<Hold>,
 }
 
 impl Stream {
@@ -139,7 +141,11 @@ impl Stream {
         Stream {
             reconcile,
             plan,
-            lane: Lane::new(now, first),
+            lane: match &held.hold {
+                None => Lane::new(now, first),
+                Some(hold) => Lane::held(now, hold),
+            },
+            hold: held.hold,
             progress: held.progress,
             known: Known::new(held.known),
             walk: None,

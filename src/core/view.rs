@@ -122,6 +122,10 @@ impl Core {
 
     fn stream_lane(&self, stream: &Stream, now: Mono) -> LaneView {
         let lane = LaneView { why: self.stream_why(stream), ..LaneView::of(&stream.lane, now) };
+        if stream.hold.is_some() {
+            // Nobody's hurry makes it try.
+            return LaneView { next_in: None, ..lane };
+        }
         lane.held_up(&self.polling, now)
     }
 
@@ -130,6 +134,7 @@ impl Core {
         use crate::record::Room;
         let tenant = &self.tenants[stream.plan.tenant].lane;
         match self.held.room {
+            _ if stream.hold.is_some() => Why::TenantChanged,
             _ if tenant.failures > 0 => tenant.why,
             Room::QueueFull => Why::QueueFull,
             Room::DiskLow => Why::DiskLow,
