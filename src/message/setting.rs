@@ -109,4 +109,10 @@ super::codes! {
     CREDENTIALS_UNSET Warn 336
         "The config names $CREDENTIALS_DIRECTORY, which only systemd sets; the service's own directory is taken instead."
         "Nothing is to be done where `check` or `status` is called by hand; elsewhere write an absolute path.";
+    NAME_WAS_CONFIGURED Error 337
+        "name_was names an integration that the config still has, so its streams are in use."
+        "Remove name_was, or the integration of the old name.";
+    NAME_WAS_TWICE Error 338
+        "Two integrations say that they were called the same; only one of them can go on with its streams."
+        "Remove name_was from one of them.";
 }
