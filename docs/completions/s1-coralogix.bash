@@ -21,7 +21,7 @@ _s1_coralogix() {
             -*) ;;
             *)
                 case $at/$word in
-                    /run | /check | /status | /queue | /queue/stats | /queue/list | /queue/show | /queue/verify | /queue/parked | /queue/parked/list | /queue/parked/show | /queue/parked/retry | /queue/parked/drop | /queue/export | /queue/import | /explain) at=$at/$word ;;
+                    /run | /check | /status | /queue | /queue/stats | /queue/list | /queue/show | /queue/verify | /queue/parked | /queue/parked/list | /queue/parked/show | /queue/parked/retry | /queue/parked/drop | /queue/export | /queue/import | /queue/adopt | /explain) at=$at/$word ;;
                     *) ((++place)) ;;
                 esac
                 ;;
@@ -56,12 +56,13 @@ _s1_coralogix() {
             /queue/parked/drop) words="--all --config --help --version" ;;
             /queue/export) words="--config --help --version" ;;
             /queue/import) words="--config --help --version" ;;
+            /queue/adopt) words="--begin-anew --config --help --version" ;;
             /explain) words="--config --help --version" ;;
         esac
     else
         case $at:$place in
             :*) words="run check status queue explain" ;;
-            /queue:*) words="stats list show verify parked export import" ;;
+            /queue:*) words="stats list show verify parked export import adopt" ;;
             /queue/show:0) words="" ;;
             /queue/parked:*) words="list show retry drop" ;;
             /queue/parked/show:0) words="" ;;
@@ -69,6 +70,8 @@ _s1_coralogix() {
             /queue/parked/drop:0) words="" ;;
             /queue/export:0) words="FILES" ;;
             /queue/import:0) words="FILES" ;;
+            /queue/adopt:0) words="" ;;
+            /queue/adopt:1) words="" ;;
             /explain:0) words="" ;;
         esac
     fi

@@ -12,6 +12,7 @@ use log::Level;
 use serde::Serialize;
 
 use super::paint::Paint;
+use super::remembered::Remembered;
 use super::wrapped;
 use crate::cli::Exit;
 use crate::config::Config;
@@ -91,12 +92,15 @@ pub fn check(
     };
     let is_in_use = crate::queue::real::is_in_use(&config.queue.dir) == Some(true);
     page.step(Step::at_once(Name::Queue, ground::queue(&config.queue, is_in_use)));
+    let remembered = Remembered::of(config);
+    remembered.orphans(config).into_iter().for_each(|step| page.step(step));
     page.step(Step::at_once(Name::StatusFile, status_file));
     if let Some(outcome) = probe::own_clock() {
         page.step(Step::at_once(Name::Clock, outcome));
     }
     for (door, integration) in doors.tenants.iter_mut().zip(&config.integrations) {
         page.head("integration", Some(&integration.name), &integration.tenant);
+        remembered.tenant(integration).into_iter().for_each(|step| page.step(step));
         match how.offline {
             true => drop(probe::secret(door, &mut |step| page.step(step))),
             false => probe::tenant(door, integration, &mut |step| page.step(step)),

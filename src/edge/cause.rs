@@ -86,6 +86,8 @@ causes! {
     KeyWrongKind "key_wrong_kind" Refused CHECK_KEY_WRONG_KIND,
     Busy "busy" Unreachable CHECK_BUSY,
     UnknownAnswer "unknown_answer" Unknown CHECK_UNKNOWN_ANSWER,
+    TenantChanged "tenant_changed" Config CHECK_TENANT_CHANGED,
+    StreamOrphaned "stream_orphaned" Warning CHECK_STREAM_ORPHANED,
 }
 
 #[cfg(test)]

@@ -9,19 +9,19 @@ mod rate;
 mod reconciled;
 mod status;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use changes::{Changes, Names, token_end_code};
 pub use status::{
-    Clock, Disk, GapLine, Gaps, Integration, Lane, LastTrouble, Queue, Sink, Status, Stream,
-    overall,
+    Clock, Disk, GapLine, Gaps, Integration, Lane, LastTrouble, OrphanLine, Queue, Sink, Status,
+    Stream, overall,
 };
 
 use crate::core::{Core, Mood, View, Why};
 use crate::edge::clock::Verdict;
 use crate::edge::{host, logging};
 use crate::message::{self, tell};
-use crate::record::{Gap, Held};
+use crate::record::{Gap, Held, Orphan};
 use crate::time::{Mono, Span, Stamp};
 use crate::work::Counters;
 
@@ -58,6 +58,8 @@ pub struct Report {
     /// What was last complained about, and when that was first seen here.
     trouble: Option<(Stamp, logging::Trouble)>,
     gaps: Vec<Gap>,
+    queue_dir: String,
+    orphans: Vec<Orphan>,
     stall_told: bool,
 }
 
@@ -100,6 +102,8 @@ impl Report {
             clock: clock::Told::default(),
             trouble: None,
             gaps: vec![],
+            queue_dir: String::new(),
+            orphans: vec![],
             stall_told: false,
         }
     }
@@ -116,6 +120,11 @@ impl Report {
     /// The latest gaps, the newest last.
     pub fn know_gaps(&mut self, gaps: Vec<Gap>) {
         self.gaps = gaps;
+    }
+
+    /// Which queue it is, and the streams in it that the config does not name.
+    pub fn know_queue(&mut self, dir: &Path, orphans: Vec<Orphan>) {
+        (self.queue_dir, self.orphans) = (dir.display().to_string(), orphans);
     }
 
     /// Looks at the core after a step. `resting`: nothing will happen for a while, so what is
@@ -174,6 +183,8 @@ impl Report {
             trouble: self.trouble.as_ref(),
             clock: self.clock.now(),
             gaps: &self.gaps,
+            queue_dir: &self.queue_dir,
+            orphans: &self.orphans,
         };
         let status = Status::of(view, &self.names, counters, &beside);
         self.write_metrics(&status, now);
