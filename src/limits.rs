@@ -275,6 +275,11 @@ pub const GAPS_TOLD_AT_ONCE: usize = 64;
 /// that it still has. The shortest retention known is weeks, a busy stream is minutes behind: a
 /// day is never an ordinary poll, and well before anything is deleted.
 pub const RETENTION_DOUBT_HOURS: u64 = 24;
+/// Changes of a stream's name that are kept, the oldest going first. More than a person makes while one
+/// queue is drained; one too few costs duplicates, and only once the index is lost.
+pub const NAME_MOVES_MAX: usize = 256;
+/// The address of a tenant that is kept to tell whether it changed: a host name has at most 253.
+pub const TENANT_URL_BYTES_MAX: usize = 512;
 /// Streams in one checkpoint: more than anyone has tenants, times three kinds.
 pub const STREAMS_MAX: u32 = 20_000;
 /// One part of an exported queue: the largest frame, or the ids of a stream.

@@ -168,6 +168,41 @@ pub struct StreamHeld {
     pub known: Vec<RowKey>,
     /// When SentinelOne's count was last compared, by its own clock.
     pub compared: Option<Stamp>,
+    /// Why it must not be polled before a person has decided.
+    pub hold: Option<Hold>,
+}
+
+/// Why a stream must not be polled, whatever its lane says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Its position was collected from another address than the config names now: it may be another
+    /// tenant, for which the position means nothing.
+    TenantChanged { was: String, now: String },
+}
+
+/// A stream that the queue has a position of and the config does not name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    pub name: StreamName,
+    pub position: Stamp,
+    /// The address it was collected from, if that is known.
+    pub tenant: Option<String>,
+}
+
+impl Orphan {
+    /// What to do about it, without a stop at the end. `is_configured`: the config has an integration of
+    /// this name, without this stream.
+    pub fn remedy(&self, is_configured: bool) -> String {
+        let StreamName { integration, category } = &self.name;
+        match is_configured {
+            true => format!("Put {:?} back into its streams to go on from there", category.name()),
+            false => format!(
+                "If {integration} was renamed, write name_was = {integration:?} into the new \
+                 [[integration]]; to forget it, stop the daemon and run s1-coralogix queue adopt \
+                 {integration} --begin-anew"
+            ),
+        }
+    }
 }
 
 /// Why records may be missing in Coralogix. The number is on disk; never reuse one.
@@ -184,15 +219,18 @@ pub enum GapReason {
     InDoubt = 4,
     /// The stream stood ahead of SentinelOne's clock, and nobody knows since when.
     PositionAhead = 5,
+    /// Under another name, or for another tenant, the stream begins later than it was collected to.
+    ConfigChanged = 6,
 }
 
 impl GapReason {
-    pub const ALL: [GapReason; 5] = [
+    pub const ALL: [GapReason; 6] = [
         GapReason::Refused,
         GapReason::Retention,
         GapReason::Purged,
         GapReason::InDoubt,
         GapReason::PositionAhead,
+        GapReason::ConfigChanged,
     ];
 
     /// The stable name in status and records.
@@ -203,6 +241,7 @@ impl GapReason {
             GapReason::Purged => "purged",
             GapReason::InDoubt => "in_doubt",
             GapReason::PositionAhead => "position_ahead",
+            GapReason::ConfigChanged => "config_changed",
         }
     }
 
@@ -214,6 +253,7 @@ impl GapReason {
             GapReason::Purged => message::GAP_PURGED,
             GapReason::InDoubt => message::GAP_IN_DOUBT,
             GapReason::PositionAhead => message::GAP_POSITION,
+            GapReason::ConfigChanged => message::GAP_CONFIG_CHANGED,
         }
     }
 
@@ -234,6 +274,10 @@ impl GapReason {
             GapReason::PositionAhead => {
                 "the stream stood ahead of SentinelOne's clock; what was created before may not have \
                  been collected"
+            }
+            GapReason::ConfigChanged => {
+                "the config was changed so that the stream begins later than it was collected to; \
+                 what lies between was not collected"
             }
         }
     }

@@ -22,6 +22,7 @@ _s1_coralogix() {
             *)
                 case $at/$word in
                     /run | /check | /status | /queue | /queue/stats | /queue/list | /queue/show | /queue/verify | /queue/parked | /queue/parked/list | /queue/parked/show | /queue/parked/retry | /queue/parked/drop | /queue/doubt | /queue/doubt/list | /queue/doubt/show | /queue/doubt/retry | /queue/doubt/drop | /queue/export | /queue/import | /explain) at=$at/$word ;;
+                    /run | /check | /status | /queue | /queue/stats | /queue/list | /queue/show | /queue/verify | /queue/parked | /queue/parked/list | /queue/parked/show | /queue/parked/retry | /queue/parked/drop | /queue/export | /queue/import | /queue/adopt | /explain) at=$at/$word ;;
                     *) ((++place)) ;;
                 esac
                 ;;
@@ -61,12 +62,14 @@ _s1_coralogix() {
             /queue/doubt/drop) words="--all --config --help --version" ;;
             /queue/export) words="--config --help --version" ;;
             /queue/import) words="--config --help --version" ;;
+            /queue/adopt) words="--begin-anew --config --help --version" ;;
             /explain) words="--config --help --version" ;;
         esac
     else
         case $at:$place in
             :*) words="run check status queue explain" ;;
             /queue:*) words="stats list show verify parked doubt export import" ;;
+            /queue:*) words="stats list show verify parked export import adopt" ;;
             /queue/show:0) words="" ;;
             /queue/parked:*) words="list show retry drop" ;;
             /queue/parked/show:0) words="" ;;
@@ -78,6 +81,8 @@ _s1_coralogix() {
             /queue/doubt/drop:0) words="" ;;
             /queue/export:0) words="FILES" ;;
             /queue/import:0) words="FILES" ;;
+            /queue/adopt:0) words="" ;;
+            /queue/adopt:1) words="" ;;
             /explain:0) words="" ;;
         esac
     fi

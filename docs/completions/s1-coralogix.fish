@@ -17,6 +17,7 @@ function __s1_coralogix_at
             case '*'
                 switch $at/$word
                     case /run /check /status /queue /queue/stats /queue/list /queue/show /queue/verify /queue/parked /queue/parked/list /queue/parked/show /queue/parked/retry /queue/parked/drop /queue/doubt /queue/doubt/list /queue/doubt/show /queue/doubt/retry /queue/doubt/drop /queue/export /queue/import /explain
+                    case /run /check /status /queue /queue/stats /queue/list /queue/show /queue/verify /queue/parked /queue/parked/list /queue/parked/show /queue/parked/retry /queue/parked/drop /queue/export /queue/import /queue/adopt /explain
                         set at $at/$word
                     case '*'
                         set place (math $place + 1)
@@ -49,6 +50,7 @@ complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a parked -d 'the recor
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a doubt -d 'the batches that Coralogix may not have taken whole'
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a export -d 'write the whole queue to one file, for another box'
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a import -d 'take over a file that export wrote'
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a adopt -d 'say what the positions of a changed integration mean'
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue/stats'" -l json -d 'print it as JSON'
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue/list'" -l stream -x -d 'only those of this stream, such as acme/threats'
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue/list'" -l limit -x -d 'at most so many, 50 by default; 0 for all'
@@ -69,3 +71,4 @@ complete -c s1-coralogix -n "__s1_coralogix_at '/queue/doubt/retry'" -l all -d '
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue/doubt/drop'" -l all -d 'all of them'
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue/export' 0" -F
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue/import' 0" -F
+complete -c s1-coralogix -n "__s1_coralogix_at '/queue/adopt'" -l begin-anew -d 'forget the positions, with a gap'

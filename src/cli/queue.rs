@@ -29,6 +29,10 @@ pub enum Ask {
     Import {
         file: PathBuf,
     },
+    Adopt {
+        name: String,
+        how: Adopt,
+    },
     ParkedList {
         json: bool,
     },
@@ -53,6 +57,17 @@ pub enum Ask {
     DoubtDrop {
         which: Which,
     },
+}
+
+/// What becomes of the positions under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Adopt {
+    /// They are another integration's.
+    For(String),
+    /// They hold for the address that the config names now.
+    Keep,
+    /// They are forgotten, with a gap.
+    BeginAnew,
 }
 
 /// One parked record or batch in doubt by its name, or all of them.
@@ -99,7 +114,7 @@ pub(super) const QUEUE: Declared = Declared {
     arguments: &[],
     options: &[],
     exits: &[],
-    leads: Leads::Below(&[STATS, LIST, SHOW, VERIFY, PARKED, DOUBT, EXPORT, IMPORT]),
+    leads: Leads::Below(&[STATS, LIST, SHOW, VERIFY, PARKED, DOUBT, EXPORT, IMPORT, ADOPT]),
 };
 
 const STATS: Declared = Declared {
@@ -384,6 +399,64 @@ const IMPORT: Declared = Declared {
     exits: CHANGING,
     leads: Leads::To(|given: &Given| {
         queue(Ask::Import { file: given.file(0).unwrap_or_default() })
+    }),
+};
+
+const ADOPT: Declared = Declared {
+    name: "adopt",
+    line: "say what the positions of a changed integration mean",
+    about: &[
+        Paragraph(
+            "After the name or the address of an integration was changed in the config. With NAME and \
+             NEW: the streams of NAME, which the config does not have any more, become those of NEW: \
+             positions, known records and what waits of them. Where NEW has positions of its own, the \
+             earlier ones count, and some records may be delivered a second time. It is what name_was \
+             in the config does at the next start.",
+        ),
+        Paragraph(
+            "With NAME alone: its new address is the same tenant, and the positions are kept. With \
+             --begin-anew: the positions under NAME are forgotten, and its streams begin at `start`; \
+             what lies between is written down as a gap. What waits in the queue is delivered in each \
+             case.",
+        ),
+    ],
+    more: &[Lines(
+        "Examples",
+        &[
+            "s1-coralogix queue adopt acme-old acme",
+            "s1-coralogix queue adopt acme",
+            "s1-coralogix queue adopt acme --begin-anew",
+        ],
+    )],
+    arguments: &[
+        Argument {
+            value: Value { name: "NAME", is: Is::Word },
+            line: "the integration that the positions are of",
+            needed: true,
+        },
+        Argument {
+            value: Value { name: "NEW", is: Is::Word },
+            line: "the integration of the config that goes on with them",
+            needed: false,
+        },
+    ],
+    options: &[Choice::flag("--begin-anew", "forget the positions, with a gap")],
+    exits: CHANGING,
+    leads: Leads::To(|given: &Given| {
+        let name = given.argument(0).unwrap_or_default();
+        let how = match (given.argument(1), given.has("--begin-anew")) {
+            (Some(new), false) => Adopt::For(new),
+            (None, false) => Adopt::Keep,
+            (None, true) => Adopt::BeginAnew,
+            (Some(_), true) => {
+                return usage(
+                    message::OPTIONS_EXCLUDE,
+                    "both NEW and --begin-anew are given",
+                    "give one of them",
+                );
+            }
+        };
+        queue(Ask::Adopt { name, how })
     }),
 };
 

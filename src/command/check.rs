@@ -13,6 +13,7 @@ use log::Level;
 use serde::Serialize;
 
 use super::paint::Paint;
+use super::remembered::Remembered;
 use super::wrapped;
 use crate::cli::Exit;
 use crate::config::Config;
@@ -94,6 +95,8 @@ pub fn check(
     };
     let is_in_use = crate::queue::real::is_in_use(&config.queue.dir) == Some(true);
     page.step(Step::at_once(Name::Queue, ground::queue(&config.queue, is_in_use)));
+    let remembered = Remembered::of(config);
+    remembered.orphans(config).into_iter().for_each(|step| page.step(step));
     page.step(Step::at_once(Name::StatusFile, status_file));
     if let Some(outcome) = probe::own_clock() {
         page.step(Step::at_once(Name::Clock, outcome));
@@ -104,6 +107,7 @@ pub fn check(
     let mut tenants_date = None;
     for (door, integration) in doors.tenants.iter_mut().zip(&config.integrations) {
         page.head("integration", Some(&integration.name), &integration.tenant);
+        remembered.tenant(integration).into_iter().for_each(|step| page.step(step));
         if how.offline {
             probe::secret(door, &mut |step| page.step(step));
             let step = compare::start_by_local(integration, clock::local());

@@ -3,10 +3,12 @@
 //! Promises: a failure is told with its remedy and its exit code; a closed pipe is no failure.
 
 pub mod check;
+mod elsewhere;
 pub mod explain;
 pub mod paint;
 pub mod panics;
 pub mod queue;
+mod remembered;
 pub mod run;
 pub mod settings;
 pub mod status;

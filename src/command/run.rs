@@ -13,6 +13,7 @@ use crate::edge::notify::Notify;
 use crate::edge::{Edge, Real, host};
 use crate::limits;
 use crate::message::{self, tell};
+use crate::queue::adopt::Claim;
 use crate::queue::real::RealDisk;
 use crate::queue::sled::SledOpener;
 use crate::queue::{Finding, OpenError, Queue, QueueLimits, RealQueue};
@@ -22,7 +23,7 @@ use crate::time::{Mono, Span};
 use crate::window::{Bounds, Windows};
 use crate::work::{StreamWork, Worker};
 
-use super::{Failure, panics, settings};
+use super::{Failure, elsewhere, panics, settings};
 
 /// Runs until told to stop; with `Mode::Once` until everything there is was delivered.
 pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
@@ -33,6 +34,7 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     let mut edge = Real::open(&config)
         .map_err(|why| Failure::new(message::SETUP_FAILED, Exit::Config, why))?;
     tell_exposures(&edge);
+    elsewhere::tell(&config);
     let (mut queue, mut opened) = open_queue(&config)?;
     let mut notify = Notify::from_environment();
     notify.ready();
@@ -49,8 +51,10 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
         let seed = host::seed();
         let now = edge.mono();
         let (delivery, polling) = windows(&config, mode);
+        let mut report = report(&config);
+        report.know_queue(&config.queue.dir, queue.orphans());
+        let is_held = opened.streams.iter().any(|stream| stream.hold.is_some());
         let worker = Worker::new(edge, queue, stream_works(&config)).within(delivery, polling);
-        let report = report(&config);
         let (notify, config_now) = (&mut notify, &config);
         let mut daemon = Daemon {
             worker,
@@ -74,7 +78,7 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
                     queue.close(edge.mono())
                 }
             }
-            return Ok(farewell(end, waiting));
+            return Ok(farewell(end, waiting, is_held));
         };
         match edge.reconfigure(&new) {
             Ok(()) => {
@@ -97,8 +101,16 @@ fn tell_exposures(edge: &Real) {
     edge.exposures().iter().for_each(|warning| tell!(SECRET_EXPOSED, "{warning}"));
 }
 
-fn farewell(end: End, waiting: u64) -> Exit {
+fn farewell(end: End, waiting: u64, is_held: bool) -> Exit {
     match end {
+        End::TryLater if is_held => {
+            tell!(
+                ENDED_HELD,
+                "A stream is not polled before its tenant's address is confirmed; {waiting} records \
+                 wait in the queue"
+            );
+            Exit::Config
+        }
         End::Done => {
             tell!(STOPPED, "Stopped; {waiting} records wait in the queue");
             Exit::Done
@@ -221,10 +233,40 @@ pub(super) fn take_queue(config: &Config) -> Result<(RealQueue, Opened, Vec<Find
 }
 
 fn open_queue(config: &Config) -> Result<(RealQueue, Opened), Failure> {
-    let (queue, opened, findings) =
-        take_queue(config).map_err(|why| Failure::new(why.message(), Exit::Failed, why))?;
-    findings.iter().for_each(|finding| message::write(finding.code, format_args!("{finding}")));
-    Ok((queue, opened))
+    let failed = |why: OpenError| Failure::new(why.message(), Exit::Failed, why);
+    let tell = |findings: &[Finding]| {
+        findings.iter().for_each(|finding| message::write(finding.code, format_args!("{finding}")));
+    };
+    let (mut queue, _, findings) = take_queue(config).map_err(failed)?;
+    tell(&findings);
+    // The queue gives up by itself when its index breaks again and again.
+    loop {
+        match queue.claim(&claims(config)) {
+            Ok((opened, findings)) => {
+                tell(&findings);
+                return Ok((queue, opened));
+            }
+            Err(why) => {
+                tell!(
+                    INDEX_FAILED,
+                    "{why}. The queue's index is rebuilt from its log; nothing queued is lost"
+                );
+                let (_, findings) = queue.reopen().map_err(failed)?;
+                tell(&findings);
+            }
+        }
+    }
+}
+
+/// What the config says of names and addresses.
+fn claims(config: &Config) -> Vec<Claim> {
+    let integrations = config.integrations.iter();
+    let claims = integrations.map(|integration| Claim {
+        name: integration.name.clone(),
+        name_was: integration.name_was.clone(),
+        tenant: integration.tenant.clone(),
+    });
+    claims.collect()
 }
 
 fn queue_limits(config: &Config) -> QueueLimits {
@@ -243,7 +285,7 @@ fn report(config: &Config) -> Report {
     Report::new(names, files, config.queue.max_size_bytes)
 }
 
-fn stream_names(config: &Config) -> Vec<StreamName> {
+pub(super) fn stream_names(config: &Config) -> Vec<StreamName> {
     stream_works(config).into_iter().map(|stream| stream.name).collect()
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::cli::Exit;
 use crate::edge::{clock, config_file, host};
 use crate::message;
-use crate::report::{Lane, Status, token_end_code};
+use crate::report::{Lane, OrphanLine, Status, token_end_code};
 use crate::time::{Span, Stamp};
 
 use super::paint::Paint;
@@ -135,6 +135,7 @@ impl Table<'_> {
     fn written(mut self) -> String {
         self.head();
         self.sources();
+        self.orphans();
         self.sink();
         self.out
     }
@@ -205,6 +206,20 @@ impl Table<'_> {
                 let (end, days) = (seconds(end), count(days, "day"));
                 self.line(2, &format!("{name}: {code}the API token ends in {days}, at {end}"));
             }
+        }
+    }
+
+    /// Positions that nothing goes on from.
+    fn orphans(&mut self) {
+        for orphan in &self.status.orphans {
+            let OrphanLine { name, position, code, .. } = orphan;
+            let from = orphan.tenant.as_ref().map_or(String::new(), |from| format!(" from {from}"));
+            let position = seconds(position);
+            let text = format!(
+                "{code} {name} was collected up to {position}{from}; no integration collects it any \
+                 more. If it was renamed, write name_was into the new one"
+            );
+            self.line(2, &text);
         }
     }
 
@@ -406,6 +421,7 @@ fn state(lane: &Lane) -> &str {
         "queue_full" => "queue full",
         "disk_low" => "disk full",
         "store_trouble" => "queue not writable",
+        "tenant_changed" => "address changed",
         other => other,
     }
 }

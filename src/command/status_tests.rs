@@ -48,6 +48,7 @@ fn status() -> Status {
             stream("acme/threats", lane("stuck", "token_refused", "the API token", "")),
             stream(&format!("{}/activities", "n".repeat(64)), fine()),
         ],
+        orphans: vec![orphan()],
         coralogix: Sink {
             lane: lane("degraded", "unreachable", "can't be reached", &"why ".repeat(50)),
             delivered: 7,
@@ -62,6 +63,7 @@ fn status() -> Status {
             unreadable_stamps: 2,
         },
         queue: Queue {
+            dir: "/var/lib/s1-coralogix".into(),
             waiting: 12_338,
             bytes: 3 << 19,
             max_bytes: 1 << 30,
@@ -89,6 +91,15 @@ fn status() -> Status {
         disk: Disk { written_bytes: Some(3 << 20), day_bytes: Some(1 << 30) },
         clock: Clock { state: "behind".into(), ahead_seconds: Some(-7_200) },
         last_trouble: Some(trouble()),
+    }
+}
+
+fn orphan() -> OrphanLine {
+    OrphanLine {
+        name: format!("{}/threats", "o".repeat(64)),
+        position: "2026-01-31T00:00:00.000000Z".into(),
+        tenant: Some(format!("https://{}.sentinelone.net", "t".repeat(50))),
+        code: "S1C-W221".into(),
     }
 }
 

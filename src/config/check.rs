@@ -122,6 +122,7 @@ impl Check<'_> {
             })
             .collect();
         self.integrations_differ(&tables, &found);
+        self.names_were_free(&tables, &found);
         found.into_iter().collect()
     }
 
@@ -132,6 +133,7 @@ impl Check<'_> {
         is_single: bool,
     ) -> Option<Integration> {
         let name = self.required(scope, "name").and_then(|given| self.read(given, leaf::name));
+        let name_was = scope.get("name_was").map(|given| self.read(given, leaf::name));
         let tenant = self
             .required(scope, "tenant")
             .and_then(|given| self.read(given, |text| address::tenant(text, plain)));
@@ -154,6 +156,10 @@ impl Check<'_> {
         let reconcile = self.span(scope, "reconcile");
         Some(Integration {
             name: name?,
+            name_was: match name_was {
+                Some(read) => Some(read?),
+                None => None,
+            },
             tenant: tenant?,
             api_token: api_token?,
             application_name,
@@ -197,6 +203,26 @@ impl Check<'_> {
                     problem,
                     hint,
                 );
+            }
+        }
+    }
+
+    /// What is called so still has its streams, and two can't go on with one.
+    fn names_were_free(&mut self, tables: &[&Table], found: &[Option<Integration>]) {
+        for (i, (table, one)) in tables.iter().zip(found).enumerate() {
+            let Some(was) = one.as_ref().and_then(|one| one.name_was.as_ref()) else { continue };
+            let span = || table.get("name_was").map(|given| given.span.clone());
+            if found.iter().flatten().any(|other| other.name == *was) {
+                let problem = format!("an integration is called {was:?} still");
+                let hint = "remove name_was, or give that integration's streams up first";
+                let key = "integration.name_was";
+                self.note(message::NAME_WAS_CONFIGURED, span(), key, problem, hint);
+            }
+            let mut earlier = found[..i].iter().flatten();
+            if let Some(twin) = earlier.find(|other| other.name_was.as_ref() == Some(was)) {
+                let problem = format!("integration {:?} was called {was:?} too", twin.name);
+                let hint = "only one of them can go on with its streams";
+                self.note(message::NAME_WAS_TWICE, span(), "integration.name_was", problem, hint);
             }
         }
     }

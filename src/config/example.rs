@@ -120,9 +120,10 @@ mod tests {
         let (open, warnings) = config::parse("e", &open, &Environment::default()).unwrap();
         assert_eq!(warnings, []);
         let (mut closed, _) = config::parse("e", &render(), &Environment::default()).unwrap();
-        // These three have no default and stand as examples.
+        // These have no default and stand as examples.
         closed.network.proxy = open.network.proxy.clone();
         closed.network.ca_file = open.network.ca_file.clone();
+        closed.integrations[0].name_was = open.integrations[0].name_was.clone();
         closed.metrics_file = open.metrics_file.clone();
         closed.delivery = open.delivery.clone();
         closed.polling = open.polling.clone();

@@ -65,6 +65,8 @@ pub struct Queue {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Integration {
     pub name: String,
+    /// What it was called before; no integration is called so, and no other was.
+    pub name_was: Option<String>,
     /// `https://usea1-acme.sentinelone.net`: scheme and authority, no path, no trailing slash.
     pub tenant: String,
     pub api_token: SecretSource,

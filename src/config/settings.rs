@@ -178,7 +178,17 @@ pub const SETTINGS: &[Setting] = &[
         Fallback::Required,
         "\"acme\"",
         "A name of your choice. Progress is kept under it and each record carries it as \
-         className, so choose it once: under a new name the tenant is collected from `start` again.",
+         className. Whoever changes it writes the old one into name_was, or the tenant is collected \
+         from `start` again.",
+    ),
+    setting(
+        "integration",
+        "name_was",
+        Shape::Name,
+        Fallback::Words("the name is what it always was"),
+        "\"acme-old\"",
+        "What the integration was called before. At the next start its streams go on where those of \
+         the old name stopped; after that it does nothing and may be removed.",
     ),
     setting(
         "integration",
@@ -186,7 +196,8 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Address,
         Fallback::Required,
         "\"https://usea1-acme.sentinelone.net\"",
-        "The address of the SentinelOne console, as the browser shows it.",
+        "The address of the SentinelOne console, as the browser shows it. When it is changed later, \
+         nothing is polled until `s1-coralogix queue adopt NAME` has said whether it is the same tenant.",
     ),
     setting(
         "integration",

@@ -244,6 +244,31 @@ fn names_are_plain_and_differ() {
 }
 
 #[test]
+fn a_former_name_is_one_that_no_integration_has_and_no_other_had() {
+    let config = good(&format!("{TEN_LINES}name_was = \"acme-old\"\n"), &Environment::default());
+    assert_eq!(config.integrations[0].name_was.as_deref(), Some("acme-old"));
+    let told = told_with("integration", "name_was = \"a/b\"");
+    assert!(told.contains("S1C-E320 integration.name_was: "), "{told}");
+    let still = "S1C-E337 integration.name_was: an integration is called";
+    assert!(told_with("integration", "name_was = \"acme\"").contains(still), "its own name");
+    let other = |lines: &str| {
+        let (_, other) = TEN_LINES.split_once("[[").unwrap();
+        let other = other.replace("\"acme\"", "\"other\"").replace("usea1-acme", "usea1-other");
+        self::told(
+            &format!("{TEN_LINES}name_was = \"old\"\n[[{other}{lines}\n"),
+            &Environment::default(),
+        )
+    };
+    assert!(other("name_was = \"acme\"").contains(still));
+    let told = other("name_was = \"old\"");
+    assert!(
+        told.contains("S1C-E338 integration.name_was: integration \"acme\" was called"),
+        "{told}"
+    );
+    assert_eq!(other(""), "");
+}
+
+#[test]
 fn a_single_table_of_integration_is_told_its_brackets() {
     let told =
         told(&TEN_LINES.replace("[[integration]]", "[integration]"), &Environment::default());

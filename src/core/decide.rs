@@ -135,7 +135,8 @@ impl Core {
     fn stream_is_blocked(&self, stream: usize, now: Mono) -> bool {
         let stream = &self.streams[stream];
         let tenant = stream.plan.tenant;
-        self.held.room != Room::Free
+        stream.hold.is_some()
+            || self.held.room != Room::Free
             || self.tenants[tenant].token != Token::Good
             || (stream.progress.is_none() && self.tenant_is_asked(tenant, now))
             || self.start_is_ahead(stream, now)

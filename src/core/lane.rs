@@ -6,7 +6,7 @@
 use crate::limits;
 use crate::message::{self, Code};
 use crate::prng::Prng;
-use crate::record::{NetTrouble, Refusal, Refused};
+use crate::record::{Hold, NetTrouble, Refusal, Refused};
 use crate::time::{Due, Mono, Span};
 
 /// Why a lane is not in use this moment. Its text is what people read in log and status.
@@ -75,6 +75,8 @@ pub enum Why {
     FilterIgnored,
     /// Cursors are refused, and there is no other way past the page.
     CursorsRefused,
+    /// Its position was collected from another address: a person has to say what that means.
+    TenantChanged,
 }
 
 /// How a reason is to be told.
@@ -150,6 +152,7 @@ impl Why {
             Why::OrderIgnored => "order_ignored",
             Why::FilterIgnored => "filter_ignored",
             Why::CursorsRefused => "cursors_refused",
+            Why::TenantChanged => "tenant_changed",
         }
     }
 
@@ -193,6 +196,10 @@ impl Why {
             Why::CursorsRefused => {
                 "refuses its own cursors, and there is no other way past this page"
             }
+            Why::TenantChanged => {
+                "is not polled: its position was collected from another address; confirm it with \
+                 `queue adopt`"
+            }
         }
     }
 
@@ -230,6 +237,7 @@ impl Why {
             Why::OrderIgnored => message::ORDER_IGNORED,
             Why::FilterIgnored => message::FILTER_IGNORED,
             Why::CursorsRefused => message::CURSORS_REFUSED,
+            Why::TenantChanged => message::TENANT_CHANGED,
         })
     }
 
@@ -281,6 +289,14 @@ impl Lane {
             detail: String::new(),
             not_before: Mono::ZERO,
         }
+    }
+
+    /// One that is not used before a person has decided and the program starts anew.
+    pub fn held(now: Mono, hold: &Hold) -> Lane {
+        let Hold::TenantChanged { was, now: address } = hold;
+        let detail = format!("collected from {was}, now {address}");
+        let (due, why, failures) = (Due::Never, Why::TenantChanged, 1);
+        Lane { due, why, since: now, failures, detail, not_before: Mono::ZERO }
     }
 
     pub fn rest(&mut self, now: Mono, due: Due, why: Why) {

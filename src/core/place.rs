@@ -56,7 +56,7 @@ impl Core {
     /// Sets a stream back that stands where it can't.
     pub(super) fn set_back(&mut self, stream: usize, now: Mono) -> Option<Action> {
         let state = &self.streams[stream];
-        if state.set_back_due > now || !self.is_ruled_out(state, now) {
+        if state.hold.is_some() || state.set_back_due > now || !self.is_ruled_out(state, now) {
             return None;
         }
         let Present::Between { earliest, latest } = self.present(state, now) else { return None };

@@ -12,7 +12,7 @@
 //! keep (order, range, cursors) is shown for as long as it lasts (P1, P8).
 
 use crate::limits;
-use crate::record::{Cursor, Kind, Progress, RowKey, SourceTrouble, Start, StreamHeld};
+use crate::record::{Cursor, Hold, Kind, Progress, RowKey, SourceTrouble, Start, StreamHeld};
 use crate::time::{Clocks, Due, Mono, Span, Stamp};
 
 use super::doubt::Doubt;
@@ -149,6 +149,8 @@ pub struct Stream {
     pub began: Option<Mono>,
     /// A position that is ruled out is set back no sooner.
     pub set_back_due: Mono,
+    /// Why it must not be polled, whatever its lane says.
+    pub hold: Option<Hold>,
 }
 
 impl Stream {
@@ -157,7 +159,11 @@ impl Stream {
         Stream {
             reconcile,
             plan,
-            lane: Lane::new(now, first),
+            lane: match &held.hold {
+                None => Lane::new(now, first),
+                Some(hold) => Lane::held(now, hold),
+            },
+            hold: held.hold,
             progress: held.progress,
             known: Known::new(held.known),
             walk: None,

@@ -137,6 +137,10 @@ impl Core {
     fn stream_lane(&self, stream: &Stream, now: Mono) -> LaneView {
         let lane = LaneView::of(&stream.lane, now);
         let why = self.stream_why(stream);
+        if stream.hold.is_some() {
+            // Nobody's hurry makes it try.
+            return LaneView { why, next_in: None, ..lane };
+        }
         if why.mood() != Mood::Fine {
             return LaneView { why, ..lane };
         }
@@ -151,6 +155,7 @@ impl Core {
         use crate::record::Room;
         let tenant = &self.tenants[stream.plan.tenant].lane;
         match self.held.room {
+            _ if stream.hold.is_some() => Why::TenantChanged,
             _ if tenant.failures > 0 => tenant.why,
             Room::QueueFull => Why::QueueFull,
             Room::DiskLow => Why::DiskLow,

@@ -96,6 +96,8 @@ causes! {
     SinkBlocked "sink_blocked" Unreachable CHECK_SINK_BLOCKED,
     NotCoralogix "not_coralogix" Config CHECK_NOT_CORALOGIX,
     KeyUnproven "key_unproven" Warning CHECK_KEY_UNPROVEN,
+    TenantChanged "tenant_changed" Config CHECK_TENANT_CHANGED,
+    StreamOrphaned "stream_orphaned" Warning CHECK_STREAM_ORPHANED,
 }
 
 #[cfg(test)]

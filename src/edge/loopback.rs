@@ -234,6 +234,7 @@ pub fn inline(text: &str) -> SecretSource {
 pub fn config(base: &str, token: SecretSource, key: SecretSource) -> Config {
     let integration = Integration {
         name: "acme".to_owned(),
+        name_was: None,
         tenant: base.to_owned(),
         api_token: token,
         application_name: "acme".to_owned(),

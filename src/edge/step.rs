@@ -11,6 +11,8 @@ use crate::time::Span;
 pub enum Name {
     Config,
     Queue,
+    /// What the queue remembers of streams and tenants.
+    Positions,
     StatusFile,
     Secret,
     Dns,
@@ -33,6 +35,7 @@ impl Name {
         match self {
             Name::Config => "config",
             Name::Queue => "queue",
+            Name::Positions => "positions",
             Name::StatusFile => "status file",
             Name::Secret => "secret",
             Name::Dns => "DNS",

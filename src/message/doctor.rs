@@ -142,4 +142,10 @@ super::codes! {
     CHECK_START_IN_FUTURE Error 551
         "`integration.start` lies ahead of the present, so nothing from before then would be collected."
         "Write a start that has been, such as \"24h\", or a time with the right year.";
+    CHECK_TENANT_CHANGED Error 552
+        "The address of the tenant is not the one that its positions in the queue were collected from, so `run` does not poll it."
+        "Stop the daemon, then `s1-coralogix queue adopt NAME` for the same tenant under a new address, or with --begin-anew for another tenant; correct a mistyped address.";
+    CHECK_STREAM_ORPHANED Warn 553
+        "The queue has the position of a stream that no integration collects."
+        "If its integration was renamed, write `name_was = \"OLD NAME\"` into the new one.";
 }

@@ -82,6 +82,12 @@ super::codes! {
     STALLED Warn 27
         "The loop found something due that it could not do, waited a second, and went on. That is a fault of the program; nothing is lost."
         "Report it with the lines before it and the output of `s1-coralogix status --json`.";
+    QUEUE_DIR_CHANGED Warn 28
+        "At the last run the queue was in another directory, and records or positions are still there."
+        "To go on with that queue: stop the service, set queue.dir back; to move it, move the directory while the service is stopped and then set queue.dir. If it is meant so, nothing is to be done.";
+    ENDED_HELD Error 29
+        "`run --once` ended with 78: a stream is not polled until a person has confirmed its tenant's address."
+        "The lines before it name the stream and both addresses; S1C-E220 says what to do. Everything else was done.";
     ENDED_MISCONFIGURED Error 30
         "`run --once` ends because the config asks for what can't be, such as a `start` in the future. Nothing is lost; it ends with 78."
         "Correct what the lines before name.";

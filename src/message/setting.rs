@@ -109,6 +109,12 @@ super::codes! {
     CREDENTIALS_UNSET Warn 336
         "The config names $CREDENTIALS_DIRECTORY, which only systemd sets; the service's own directory is taken instead."
         "Nothing is to be done where `check` or `status` is called by hand; elsewhere write an absolute path.";
+    NAME_WAS_CONFIGURED Error 337
+        "name_was names an integration that the config still has, so its streams are in use."
+        "Remove name_was, or the integration of the old name.";
+    NAME_WAS_TWICE Error 338
+        "Two integrations say that they were called the same; only one of them can go on with its streams."
+        "Remove name_was from one of them.";
     START_IN_FUTURE Warn 340
         "`integration.start` lies ahead of this machine's clock: most often a typing error in the year. Nothing from before then would be collected."
         "Write a start that has been, such as \"24h\"; if the start is right, set this machine's clock (NTP).";

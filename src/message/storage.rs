@@ -40,4 +40,19 @@ super::codes! {
     INDEX_FAILED Error 213
         "The index failed in the middle of the work. It is rebuilt from the log; nothing queued is lost."
         "If it comes back, check the disk (dmesg, smartctl) and whether it is full.";
+    TENANT_CHANGED Error 220
+        "The address of a tenant is not the one that the positions under the integration's name were collected from. Another tenant would be read from the wrong place, so none of its streams is polled; everything else goes on."
+        "With the daemon stopped: for the same tenant under a new address `s1-coralogix queue adopt NAME`, which keeps the positions; for another tenant `s1-coralogix queue adopt NAME --begin-anew`, or a new name for it. A mistyped address: correct it.";
+    STREAM_ORPHANED Warn 221
+        "The queue has the position of a stream that no integration of the config collects any more. It stays; what waits of it is delivered."
+        "If its integration was renamed: write name_was = \"OLD NAME\" into the new one and restart. If it was removed for good: `s1-coralogix queue adopt NAME --begin-anew` with the daemon stopped forgets it.";
+    STREAM_ADOPTED Info 222
+        "A stream has another name now, as name_was says: its position and what waits of it are those of the new name."
+        "Nothing is to be done; name_was may be removed from the config.";
+    STREAM_NOT_ADOPTED Error 223
+        "name_was could not be followed: both names have positions, collected from two addresses. Nothing was changed."
+        "If both are one tenant: `s1-coralogix queue adopt OLD NEW` with the daemon stopped; else remove name_was.";
+    GAP_CONFIG_CHANGED Error 224
+        "The config was changed so that a stream begins later than its tenant was collected to under another name, or its position was given up by hand. The range is written down and delivered as a record."
+        "If the integration was renamed: write name_was = \"OLD NAME\" into it and restart; the stream goes back to the old position. Else nothing is to be done.";
 }

@@ -85,4 +85,13 @@ super::codes! {
     DOUBT_UNREADABLE Error 428
         "A batch in doubt can't be read."
         "`s1-coralogix queue doubt list` names those there are; one whose file is damaged can be given up with `queue doubt drop`.";
+    ADOPT_NOTHING Error 432
+        "`queue adopt` was given a name that the queue has no position of. Nothing was changed."
+        "`s1-coralogix queue stats` lists the streams that can be adopted.";
+    ADOPT_REFUSED Error 433
+        "`queue adopt` was given a name that is in use, or one that the config does not have. Nothing was changed."
+        "Change the config first: adopt leads from a name that it does not have to one that it has.";
+    ADOPT_FAILED Error 434
+        "Streams could not be adopted, or their positions not be given up."
+        "The text says why; run it again once that is mended, which goes on where it stopped.";
 }

@@ -145,7 +145,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         });
         let streams = streams.collect();
         let (head, next_seq) = (self.state.head, self.state.next_seq);
-        let bytes = Checkpoint { head, next_seq, streams, ledger: self.ledger.clone() }.encode();
+        let (ledger, origins) = (self.ledger.clone(), self.origins.clone());
+        let bytes = Checkpoint { head, next_seq, streams, ledger, origins }.encode();
         // The checksum at its end tells whether it says anything new.
         let crc = bytes.last_chunk().map_or(0, |crc| u32::from_le_bytes(*crc));
         self.checkpointed.at = Some(now);

@@ -147,6 +147,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let is_new = known_stream.row.delivered.is_none();
         let stale = known_stream.stale(progress.from);
         let before = known_stream.row.progress;
+        let begins = before.is_none().then_some(progress.position);
         let ids = (tally_ids_max, &mut state.next_chunk);
         let tallied = known_stream.tally.take(births, before, progress, ids);
         let row_before = std::mem::replace(&mut known_stream.row, after);
@@ -160,6 +161,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         for chunk in &stale {
             batch.remove(keys::chunk_key(number, *chunk));
         }
+        let gap = gap.or_else(|| self.gap_before(stream, begins?));
         let ledger_changes = self.note_in_ledger(stream, frames, &entries, gap, &mut batch);
         let pairs = chunk_pairs(number, &chunks).chain(tally_pairs(&mut batch, number, &tallied));
         if let Err(error) = self.commit_with(batch, pairs) {

@@ -10,6 +10,7 @@ use std::io;
 use super::disk::Disk;
 use super::gaps::{self, Ledger};
 use super::keys::{self, StreamRow};
+use super::origins::Origins;
 use crate::frame::Fields;
 use crate::limits::{FRAME_ENTRIES_MAX, FRAME_NUMBER_MAX, STREAMS_MAX};
 use crate::record::{Place, RowKey, Seq};
@@ -17,6 +18,8 @@ use crate::record::{Place, RowKey, Seq};
 pub(super) const FILE: &str = "checkpoint";
 const NEW_FILE: &str = "checkpoint.new";
 const MAGIC: &[u8; 8] = b"S1CXCHK\x01";
+/// What follows the ledger: a letter, a length, and so many bytes. An unknown letter is passed over.
+const ORIGINS: u8 = b'o';
 
 /// What the file says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,6 +30,8 @@ pub(super) struct Checkpoint {
     pub streams: Vec<(StreamRow, Vec<RowKey>)>,
     /// Absent from a checkpoint of a program that kept none.
     pub ledger: Ledger,
+    /// Absent from a checkpoint of a program that did not know them.
+    pub origins: Origins,
 }
 
 impl Checkpoint {
@@ -46,6 +51,10 @@ impl Checkpoint {
         for row in self.ledger.rows() {
             out.extend_from_slice(&row.encode());
         }
+        let origins = self.origins.encode();
+        out.push(ORIGINS);
+        out.extend_from_slice(&(origins.len() as u32).to_le_bytes());
+        out.extend_from_slice(&origins);
         let crc = crc32fast::hash(&out);
         out.extend_from_slice(&crc.to_le_bytes());
         out
@@ -77,7 +86,16 @@ impl Checkpoint {
                 ledger.load(gaps::Row::decode(&mut fields)?);
             }
         }
-        Some(Checkpoint { head, next_seq, streams, ledger })
+        let mut origins = Origins::default();
+        while !fields.0.is_empty() {
+            let (letter, len) = (fields.u8()?, usize::try_from(fields.u32()?).ok()?);
+            let (part, rest) = fields.0.split_at_checked(len)?;
+            fields.0 = rest;
+            if letter == ORIGINS {
+                origins = Origins::decode(&mut Fields(part))?;
+            }
+        }
+        Some(Checkpoint { head, next_seq, streams, ledger, origins })
     }
 
     pub fn write(bytes: &[u8], disk: &mut impl Disk) -> io::Result<()> {
@@ -110,7 +128,10 @@ mod tests {
         let head = Place { seq: Seq(3), skip: 4 };
         let mut ledger = Ledger::default();
         ledger.note(gap(7), &mut Batch::default());
-        let checkpoint = Checkpoint { head, next_seq: Seq(9), streams: vec![(row, ids)], ledger };
+        let mut origins = Origins::default();
+        origins.learn("acme", "https://acme.sentinelone.net", &mut Batch::default());
+        let streams = vec![(row, ids)];
+        let checkpoint = Checkpoint { head, next_seq: Seq(9), streams, ledger, origins };
         let bytes = checkpoint.encode();
         assert_eq!(Checkpoint::decode(&bytes), Some(checkpoint));
         for bit in 0..bytes.len() * 8 {
@@ -121,12 +142,25 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_from_before_there_was_a_ledger_is_read() {
+    fn a_checkpoint_from_before_there_was_a_ledger_or_what_follows_it_is_read() {
         let checkpoint = Checkpoint { next_seq: Seq(9), ..Checkpoint::default() };
-        let mut bytes = checkpoint.encode();
-        bytes.truncate(bytes.len() - 4 - 4 - gaps::Head::default().encode().len());
-        let crc = crc32fast::hash(&bytes);
-        bytes.extend_from_slice(&crc.to_le_bytes());
-        assert_eq!(Checkpoint::decode(&bytes), Some(checkpoint));
+        let bytes = checkpoint.encode();
+        let origins = 5 + Origins::default().encode().len();
+        let ledger = 4 + gaps::Head::default().encode().len();
+        for without in [origins, origins + ledger] {
+            let mut old = bytes[..bytes.len() - 4 - without].to_vec();
+            old.extend_from_slice(&crc32fast::hash(&old).to_le_bytes());
+            assert_eq!(Checkpoint::decode(&old).as_ref(), Some(&checkpoint), "{without}");
+        }
+    }
+
+    #[test]
+    fn what_a_later_program_adds_to_a_checkpoint_is_passed_over() {
+        let checkpoint = Checkpoint { next_seq: Seq(9), ..Checkpoint::default() };
+        let bytes = checkpoint.encode();
+        let mut new = bytes[..bytes.len() - 4].to_vec();
+        new.extend_from_slice(b"z\x03\0\0\0abc");
+        new.extend_from_slice(&crc32fast::hash(&new).to_le_bytes());
+        assert_eq!(Checkpoint::decode(&new), Some(checkpoint));
     }
 }

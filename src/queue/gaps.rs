@@ -139,6 +139,16 @@ impl Ledger {
         batch.put(keys::GAPS.to_vec(), self.head.encode());
     }
 
+    /// Changes gaps and puts those that differ then. What became of one is told anew.
+    pub fn change(&mut self, change: impl Fn(&Row) -> Option<Row>, batch: &mut Batch) {
+        for (number, row) in &mut self.rows {
+            if let Some(changed) = change(row) {
+                *row = changed;
+                batch.put(keys::gap_key(*number), row.encode());
+            }
+        }
+    }
+
     /// A frame with these ids is in the queue.
     pub fn told(&mut self, seq: Seq, ids: &[u64], batch: &mut Batch) {
         for id in ids {

@@ -11,12 +11,13 @@ use super::disk::{Disk, Item};
 use super::gaps::Ledger;
 use super::keys::{Entry, StreamRow};
 use super::log::{self, Depth, Found, LogFiles, Scan};
+use super::origins::Origins;
 use super::replay::{Partial, Replay};
 use super::room::{DOUBT, PARKED, QUARANTINE};
 use crate::coralogix::body;
 use crate::frame::{self, EntryMeta, FILE_HEADER_BYTES, Frame, Piece};
 use crate::pack;
-use crate::record::{Gap, Place, Progress, RowKey, Seq, StreamName};
+use crate::record::{Category, Gap, Orphan, Place, Progress, RowKey, Seq, StreamName};
 
 /// A queue's directory, looked at.
 pub struct Inspector<D: Disk> {
@@ -25,6 +26,7 @@ pub struct Inspector<D: Disk> {
     head: Head,
     ledger: Ledger,
     pub(super) streams: Vec<(StreamRow, Vec<RowKey>)>,
+    origins: Origins,
 }
 
 /// Where the first record that waits is, and how well that is known.
@@ -117,8 +119,8 @@ impl<D: Disk> Inspector<D> {
             .unwrap_or_default();
         let place = told.map_or(checkpoint.head, |told| told.max(checkpoint.head));
         let head = Head { place, is_exact: told.is_some_and(|told| told >= checkpoint.head) };
-        let Checkpoint { streams, ledger, .. } = checkpoint;
-        Ok(Inspector { disk, files, head, ledger, streams })
+        let Checkpoint { streams, ledger, origins, .. } = checkpoint;
+        Ok(Inspector { disk, files, head, ledger, streams, origins })
     }
 
     pub fn head(&self) -> Head {
@@ -128,6 +130,30 @@ impl<D: Disk> Inspector<D> {
     /// The streams of the checkpoint, with how far each is delivered and the ids it carries.
     pub fn streams(&self) -> impl Iterator<Item = (&StreamName, Option<Progress>, &[RowKey])> {
         self.streams.iter().map(|(row, ids)| (&row.name, row.delivered, ids.as_slice()))
+    }
+
+    /// The streams of the checkpoint that have a position and are none of these.
+    pub fn orphans(&self, configured: &[StreamName]) -> Vec<Orphan> {
+        let polled = |name: &StreamName| matches!(name.category, Category::Polled(_));
+        let rows = self.streams.iter().map(|(row, _)| row);
+        let rows = rows.filter(|row| polled(&row.name) && !configured.contains(&row.name));
+        let orphans = rows.filter_map(|row| {
+            let tenant = self.origins.tenant(&row.name.integration).map(str::to_owned);
+            let (name, position) = (row.name.clone(), row.progress?.position);
+            Some(Orphan { name, position, tenant })
+        });
+        orphans.collect()
+    }
+
+    /// The address that an integration's positions were collected from, if it has any and that is
+    /// known.
+    pub fn tenant_of(&self, integration: &str) -> Option<&str> {
+        let mut rows = self.streams.iter().map(|(row, _)| row);
+        let has_position = rows.any(|row| {
+            let is_polled = matches!(row.name.category, Category::Polled(_));
+            is_polled && row.name.integration == integration && row.progress.is_some()
+        });
+        self.origins.tenant(integration).filter(|_| has_position)
     }
 
     /// Reads the log. `progress` is told of each file: bytes done and bytes in all.

@@ -13,6 +13,8 @@
 //! | `h`, `g` number | the ledger of gaps: `gaps::Head`, and a `gaps::Row` for each |
 //! | `b` number, newest creation, chunk | ids collected, with when they were created, 16 bytes each |
 //! | `t` number | `TallyRow`: since when the ids in `b` are all there |
+//! | `u` integration | the tenant it was collected from |
+//! | `m` number | `origins::Move`: frames that were written under another name |
 
 use crate::frame::Fields;
 use crate::record::{Category, Place, Progress, RowKey, Seq, StreamName};
@@ -179,6 +181,18 @@ impl TallyRow {
         let compared = Some(Stamp(fields.i64()?)).filter(|stamp| *stamp != Stamp::MIN);
         Some(TallyRow { since, position, compared })
     }
+}
+
+pub(super) fn tenant_key(integration: &str) -> Vec<u8> {
+    let mut key = b"u".to_vec();
+    key.extend_from_slice(integration.as_bytes());
+    key
+}
+
+pub(super) fn move_key(number: u64) -> Vec<u8> {
+    let mut key = b"m".to_vec();
+    key.extend_from_slice(&number.to_be_bytes());
+    key
 }
 
 pub(super) fn tally_key(stream: u16) -> Vec<u8> {

@@ -18,6 +18,7 @@
 //! failure is remembered: places stay what they are over a `reopen`.
 
 mod ack;
+pub mod adopt;
 mod append;
 pub mod bundle;
 mod checkpoint;
@@ -33,6 +34,7 @@ mod log;
 mod medium;
 pub mod mem;
 mod open;
+mod origins;
 mod parked;
 mod peek;
 pub mod real;
@@ -45,6 +47,8 @@ mod starts;
 mod streams;
 mod tally;
 
+#[cfg(test)]
+mod adopt_tests;
 #[cfg(test)]
 mod broken;
 #[cfg(test)]
@@ -67,7 +71,7 @@ use std::fmt;
 use crate::frame::Piece;
 use crate::limits::INDEX_REPLACED_MAX;
 use crate::message::{self, Code};
-use crate::record::{Gap, Held, Opened, Sent, Seq, StreamHeld, StreamName};
+use crate::record::{Gap, Held, Hold, Opened, Sent, Seq, StreamHeld, StreamName};
 use crate::time::{Mono, Stamp};
 pub use set_back::Back;
 
@@ -221,6 +225,9 @@ pub struct Queue<D: Disk, O: Opener> {
     configured: Vec<StreamName>,
     streams: streams::Streams,
     ledger: gaps::Ledger,
+    origins: origins::Origins,
+    /// Integrations that must not be polled.
+    holds: Vec<(String, Hold)>,
     log: log::LogFiles,
     state: keys::State,
     oldest: Option<Stamp>,
@@ -251,6 +258,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             configured: streams.to_vec(),
             streams: streams::Streams::default(),
             ledger: gaps::Ledger::default(),
+            origins: origins::Origins::default(),
+            holds: Vec::new(),
             log: log::LogFiles::default(),
             state: keys::State::default(),
             oldest: None,
@@ -359,11 +368,15 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 
     fn stream_held(&self, name: &StreamName) -> StreamHeld {
-        let Some(stream) = self.streams.find(name) else { return StreamHeld::default() };
+        let mut holds = self.holds.iter();
+        let hold = holds.find(|(held, _)| *held == name.integration).map(|(_, hold)| hold.clone());
+        let Some(stream) = self.streams.find(name) else {
+            return StreamHeld { hold, ..StreamHeld::default() };
+        };
         let progress = stream.row.progress;
         let from = progress.map_or(Stamp::MIN, |progress| progress.from);
         let compared = stream.tally.row.and_then(|row| row.compared);
-        StreamHeld { progress, known: stream.known(from), compared }
+        StreamHeld { progress, known: stream.known(from), compared, hold }
     }
 
     fn lock(&mut self) -> Result<(), OpenError> {

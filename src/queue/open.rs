@@ -13,6 +13,7 @@ use super::gaps::{self, Ledger};
 use super::index::{Batch, Index, IndexError, IndexFault, Opener};
 use super::keys::{self, State, StreamRow, Tail, TallyRow};
 use super::log::{DIR, Found, LogFiles, Scan};
+use super::origins::Origins;
 use super::rebuild::{Base, take_in, tell};
 use super::replay::{Page, Partial, Replay};
 use super::room::{DOUBT, PARKED, QUARANTINE};
@@ -132,6 +133,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         let (head, next_seq) = (checkpoint.head, checkpoint.next_seq);
         self.ledger = checkpoint.ledger.clone();
+        self.origins = checkpoint.origins.clone();
         self.replace_index(&Base { head, next_seq, streams, memory: None }, newest.is_some())
     }
 
@@ -278,7 +280,11 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             let head = gaps::Head::decode(&mut Fields(&head));
             ledger.head = head.ok_or_else(|| broken("its ledger is unreadable"))?;
         }
+        let mut origins = Origins::default();
+        each(index, b"u", |key, value| origins.load_tenant(key, value))?;
+        each(index, b"m", |_, value| origins.load_move(value))?;
         (self.state, self.streams, self.ledger) = (state, streams, ledger);
+        self.origins = origins;
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use super::append::Taking;
 use super::disk::{Disk, is_full};
 use super::gaps::HEARTBEAT_ID;
 use super::index::{Batch, Opener};
+use super::origins::Owner;
 use super::room::PARKED;
 use super::{Queue, QueueError};
 use crate::frame::{self, Frame, Slot};
@@ -150,7 +151,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             Err(error) => return Err(QueueError::Broken(format!("{path}: {error}"))),
         };
         match frame::decode(&bytes) {
-            Ok((_, frame)) => Ok(Some(frame)),
+            Ok((_, mut frame)) => {
+                // Under the name that its stream has now, or it would make the old one anew.
+                frame.stream = match self.origins.owner(&frame.stream, at.seq) {
+                    Owner::Stream(name) | Owner::Nobody(name) => name,
+                };
+                Ok(Some(frame))
+            }
             Err(bad) => {
                 Err(QueueError::Damaged { seq: at.seq, why: format!("{path}: {}", bad.explain()) })
             }

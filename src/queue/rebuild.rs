@@ -12,6 +12,7 @@ use super::gaps::{self, Ledger};
 use super::index::{Batch, Index, IndexError, IndexFault, Opener};
 use super::keys::{self, State};
 use super::log::{Found, LogFiles, Scan};
+use super::origins::Owner;
 use super::replay::{Page, Partial, Replay};
 use super::room::PARKED;
 use super::streams::{Stream, Streams, chunked, earlier};
@@ -67,6 +68,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     Found::Damage { bytes } => damaged += bytes,
                     Found::Frame { header, offset, table } => {
                         for page in replay.feed(file, offset, &header, &table) {
+                            let page = self.owned(page);
                             let is_new = page.entries[0].seq >= base.next_seq;
                             told_in_log.extend(tell(&mut self.ledger, &page, &mut none));
                             self.put_page(&mut batch, page.clone()).map_err(told)?;
@@ -145,6 +147,15 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok(())
     }
 
+    /// The page under the name that its stream has now. What was written before a stream went back or
+    /// began anew says nothing of where it is.
+    fn owned(&self, page: Page) -> Page {
+        match self.origins.owner(&page.stream, page.entries[0].seq) {
+            Owner::Stream(name) => Page { stream: name, ..page },
+            Owner::Nobody(name) => Page { stream: name, progress: None, ..page },
+        }
+    }
+
     fn put_page(&mut self, batch: &mut Batch, mut page: Page) -> Result<(), QueueError> {
         let stream = self.streams.named(&page.stream);
         take_in(stream, &page, &mut self.state.next_chunk);
@@ -181,6 +192,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         self.streams = streams;
         outcome?;
+        let origins = self.origins.pairs();
+        if !origins.is_empty() {
+            self.commit_with(std::mem::take(&mut batch), origins.into_iter())?;
+        }
         self.ledger.put_all(&mut batch);
         put_state(&mut batch, &self.state);
         self.commit(&batch)

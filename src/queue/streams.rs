@@ -118,6 +118,10 @@ impl Streams {
         self.all.iter_mut().find(|stream| stream.number == number)
     }
 
+    pub fn remove(&mut self, number: u16) {
+        self.all.retain(|stream| stream.number != number);
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Stream> {
         self.all.iter()
     }

@@ -46,6 +46,12 @@ impl Tally {
         }
     }
 
+    /// Takes everything out.
+    pub fn clear(&mut self) -> Vec<ChunkId> {
+        let chunks = std::mem::take(self).chunks;
+        chunks.into_keys().collect()
+    }
+
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.row.is_none() && self.chunks.is_empty()

@@ -194,13 +194,15 @@ impl Told {
             None => (message::WORKS_AGAIN, format!("{name}: works again")),
             Some(why) => {
                 let code = why.message().expect("what is not fine has a message");
-                let next = lane.next_in.unwrap_or_default();
+                // What waits for a person has no time of its own.
+                let next =
+                    lane.next_in.map_or(String::new(), |next| format!("; next try in {next}"));
                 let detail = match lane.detail.as_str() {
                     "" => String::new(),
                     detail => format!(" ({detail})"),
                 };
                 let still = if before.is_some() { "now " } else { "" };
-                (code, format!("{name}: {still}{}{detail}; next try in {next}", why.explain()))
+                (code, format!("{name}: {still}{}{detail}{next}", why.explain()))
             }
         })
     }

@@ -9,11 +9,12 @@ mod rate;
 mod reconciled;
 mod status;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use changes::{Changes, Names, token_end_code};
 pub use status::{
-    Clock, Disk, GapLine, Gaps, Integration, Lane, LastTrouble, Queue, Remark, Sink, Status,
+    Clock, Disk, GapLine, Gaps, Integration, Lane, LastTrouble, OrphanLine, Queue, Remark, Sink,
+    Status,
     Stream, overall,
 };
 
@@ -21,7 +22,7 @@ use crate::core::{Core, Mood, View, Why};
 use crate::edge::clock::Verdict;
 use crate::edge::{host, logging};
 use crate::message::{self, tell};
-use crate::record::{Gap, Held};
+use crate::record::{Gap, Held, Orphan};
 use crate::time::{Mono, Span, Stamp};
 use crate::work::Counters;
 
@@ -59,6 +60,8 @@ pub struct Report {
     trouble: Option<(Stamp, logging::Trouble)>,
     gaps: Vec<Gap>,
     remark: Option<(Stamp, String)>,
+    queue_dir: String,
+    orphans: Vec<Orphan>,
     stall_told: bool,
 }
 
@@ -102,6 +105,8 @@ impl Report {
             trouble: None,
             gaps: vec![],
             remark: None,
+            queue_dir: String::new(),
+            orphans: vec![],
             stall_told: false,
         }
     }
@@ -125,6 +130,11 @@ impl Report {
         if self.remark.as_ref() != remark {
             self.remark = remark.cloned();
         }
+    }
+
+    /// Which queue it is, and the streams in it that the config does not name.
+    pub fn know_queue(&mut self, dir: &Path, orphans: Vec<Orphan>) {
+        (self.queue_dir, self.orphans) = (dir.display().to_string(), orphans);
     }
 
     /// Looks at the core after a step. `resting`: nothing will happen for a while, so what is
@@ -184,6 +194,8 @@ impl Report {
             clock: self.clock.now(),
             gaps: &self.gaps,
             remark: self.remark.as_ref(),
+            queue_dir: &self.queue_dir,
+            orphans: &self.orphans,
         };
         let status = Status::of(view, &self.names, counters, &beside);
         self.write_metrics(&status, now);

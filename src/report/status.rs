@@ -13,7 +13,7 @@ use crate::core::{LaneView, Mood, View};
 use crate::edge::clock::Verdict;
 use crate::edge::logging;
 use crate::message::{self, Code};
-use crate::record::{Gap, Held};
+use crate::record::{Gap, Held, Orphan};
 use crate::time::{Span, Stamp};
 
 use crate::work::Counters;
@@ -35,6 +35,9 @@ pub struct Status {
     pub state: String,
     pub integrations: Vec<Integration>,
     pub streams: Vec<Stream>,
+    /// Streams of the queue that the config does not name, as they were found at the start.
+    #[serde(default)]
+    pub orphans: Vec<OrphanLine>,
     pub coralogix: Sink,
     pub queue: Queue,
     #[serde(default)]
@@ -86,13 +89,35 @@ pub struct Gaps {
     pub latest: Vec<GapLine>,
 }
 
+/// A position that no integration goes on from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OrphanLine {
+    pub name: String,
+    pub position: String,
+    /// The address it was collected from, if that is known.
+    pub tenant: Option<String>,
+    /// What it is looked up by.
+    pub code: String,
+}
+
+impl OrphanLine {
+    fn of(orphan: &Orphan) -> OrphanLine {
+        OrphanLine {
+            name: orphan.name.to_string(),
+            position: orphan.position.to_string(),
+            tenant: orphan.tenant.clone(),
+            code: message::STREAM_ORPHANED.to_string(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GapLine {
     pub gap: u64,
     pub stream: String,
     pub from: Option<String>,
     pub to: Option<String>,
-    /// `refused`, `retention`, `purged`, `in_doubt` or `position_ahead`.
+    /// `refused`, `retention`, `purged`, `in_doubt`, `position_ahead` or `config_changed`.
     pub reason: String,
     /// What it is looked up by.
     #[serde(default)]
@@ -197,6 +222,9 @@ pub struct Remark {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Queue {
+    /// Its directory; empty from a program that did not tell it.
+    #[serde(default)]
+    pub dir: String,
     pub waiting: u64,
     pub bytes: u64,
     pub max_bytes: u64,
@@ -261,6 +289,8 @@ pub(super) struct Beside<'a> {
     pub clock: Verdict,
     pub gaps: &'a [Gap],
     pub remark: Option<&'a (Stamp, String)>,
+    pub queue_dir: &'a str,
+    pub orphans: &'a [Orphan],
 }
 
 impl Disk {
@@ -272,7 +302,7 @@ impl Disk {
 }
 
 impl Queue {
-    fn of(view: &View, max_bytes: u64, wall: Stamp) -> Queue {
+    fn of(view: &View, dir: &str, max_bytes: u64, wall: Stamp) -> Queue {
         let held = &view.held;
         let room = match held.room {
             crate::record::Room::Free => "free",
@@ -280,6 +310,7 @@ impl Queue {
             crate::record::Room::DiskLow => "disk_low",
         };
         Queue {
+            dir: dir.to_owned(),
             waiting: held.records,
             bytes: held.bytes,
             max_bytes,
@@ -334,6 +365,7 @@ impl Status {
             state: overall(view).name().to_owned(),
             integrations: integrations.collect(),
             streams: streams.collect(),
+            orphans: beside.orphans.iter().map(OrphanLine::of).collect(),
             coralogix: Sink {
                 lane: Lane::of(&view.sink),
                 delivered: view.delivered,
@@ -346,7 +378,7 @@ impl Status {
                 unstamped: counters.unstamped,
                 unreadable_stamps: counters.unreadable_stamps,
             },
-            queue: Queue::of(view, max_bytes, wall),
+            queue: Queue::of(view, beside.queue_dir, max_bytes, wall),
             gaps: Gaps::of(&view.held, beside.gaps),
             disk: Disk::of(beside.disk_written_bytes, view.uptime),
             clock: Clock::of(beside.clock),

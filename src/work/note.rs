@@ -187,7 +187,7 @@ fn gap_word(gap: &Gap, answer: Option<String>) -> Word {
         "to": known(gap.to),
         "reason": gap.reason.code(),
         "code": gap.reason.message().to_string(),
-        "words": if gap.closed { closed_words(gap) } else { gap.explain() },
+        "words": words(gap),
         "records": gap.count,
         "parked": gap.parked.map(|at| at.to_string()),
         "closed": gap.closed,
@@ -200,10 +200,12 @@ fn gap_word(gap: &Gap, answer: Option<String>) -> Word {
     Word { id: gap.number, severity, text }
 }
 
-fn closed_words(gap: &Gap) -> &'static str {
-    match gap.reason {
-        GapReason::InDoubt => "the records were put back into the queue, or accepted since",
-        _ => "the record was put back into the queue",
+fn words(gap: &Gap) -> &'static str {
+    match (gap.closed, gap.reason) {
+        (false, _) => gap.explain(),
+        (true, GapReason::ConfigChanged) => "the stream went back to before it",
+        (true, GapReason::InDoubt) => "the records were put back into the queue, or accepted since",
+        (true, _) => "the record was put back into the queue",
     }
 }
 
@@ -216,7 +218,9 @@ fn tell_gap(gap: &Gap) {
     };
     let (stream, to, why) = (&gap.stream, gap.to.to_the_second(), gap.explain());
     match gap.reason {
-        GapReason::Retention | GapReason::PositionAhead => {
+        GapReason::Retention | GapReason::PositionAhead | GapReason::ConfigChanged
+            if !gap.closed && gap.to != Stamp::UNREADABLE =>
+        {
             let text = format_args!("A gap in {stream}: from {from} to {to} {why}");
             message::write(gap.reason.message(), text);
         }
@@ -227,7 +231,7 @@ fn tell_gap(gap: &Gap) {
                 format_args!("A gap in {stream}: {count} records from {from} to {to}: {why}");
             message::write(message::DOUBT_GIVEN_UP, text);
         }
-        GapReason::Refused | GapReason::Purged | GapReason::InDoubt => {}
+        _ => {}
     }
 }
 

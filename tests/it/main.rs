@@ -15,6 +15,7 @@
 mod support;
 
 mod acceptance;
+mod adopt;
 mod answers;
 mod appliance;
 mod campaign;

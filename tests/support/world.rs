@@ -48,6 +48,7 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Integration {
     pub name: String,
+    pub name_was: Option<String>,
     pub streams: Vec<&'static str>,
     pub poll_interval: String,
     pub start: String,
@@ -59,6 +60,7 @@ impl Integration {
     pub fn new(name: &str) -> Integration {
         Integration {
             name: name.to_string(),
+            name_was: None,
             streams: vec!["threats", "activities"],
             poll_interval: "1s".to_string(),
             start: "24h".to_string(),
@@ -205,6 +207,10 @@ impl World {
                 integration.overlap,
                 integration.reconcile
             );
+            if let Some(was) = &integration.name_was {
+                let at = text.trim_end().len();
+                text.insert_str(at, &format!("\nname_was = \"{was}\""));
+            }
         }
         text += "[network]\n";
         if let Some(proxy) = &s.proxy {

@@ -4,6 +4,7 @@
 //! asks for the daemon to be stopped first, and takes the daemon's own lock. Never: shows a secret,
 //! or hands a terminal what a remote party wrote without making it harmless.
 
+mod adopt;
 mod carry;
 mod doubt;
 mod list;
@@ -37,6 +38,7 @@ pub fn execute(config_file: &Path, ask: &Ask) -> Result<Exit, Failure> {
         Ask::Verify => verify::verify(&config),
         Ask::Export { file } => carry::export(&config, file),
         Ask::Import { file } => carry::import(&config, file),
+        Ask::Adopt { name, how } => adopt::adopt(&config, name, how),
         Ask::ParkedList { json } => parked::list(&config, *json),
         Ask::ParkedShow { name } => parked::show(&config, name),
         Ask::ParkedRetry { which } => parked::retry(&config, which),

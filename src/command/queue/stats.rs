@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::super::run::stream_names;
 use super::super::status::{seconds, size};
 use super::super::{Failure, first_column, print};
 use super::{contents, look};
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::queue::inspect::{Contents, Waiting};
+use crate::record::Orphan;
 use crate::time::Stamp;
 
 const NAME_CHARS: usize = 24;
@@ -33,6 +35,7 @@ pub fn stats(config: &Config, json: bool) -> Result<Exit, Failure> {
     let waiting: u64 = streams.values().map(|sum| sum.records).sum();
     let disk: u64 = contents.waiting.iter().map(|frame| u64::from(frame.len)).sum();
     let is_exact = looked.is_exact();
+    let orphans = looked.inspector.orphans(&stream_names(config));
     if json {
         let rows: Vec<_> = streams.iter().map(|(name, sum)| row(name, sum)).collect();
         let value = json!({
@@ -44,6 +47,7 @@ pub fn stats(config: &Config, json: bool) -> Result<Exit, Failure> {
             "frames": contents.waiting.len(),
             "disk_bytes": disk,
             "streams": rows,
+            "orphans": orphans.iter().map(orphan_row).collect::<Vec<_>>(),
             "log_files": contents.files,
             "log_bytes": contents.bytes,
             "delivered_frames_in_log": contents.delivered.len(),
@@ -85,7 +89,31 @@ pub fn stats(config: &Config, json: bool) -> Result<Exit, Failure> {
         let name = first_column(name, NAME_CHARS);
         out += &format!("{name} {:>10}  {oldest:<20}  {newest}\n", sum.records);
     }
+    out += &orphans_shown(&orphans);
     print(&out)
+}
+
+fn orphans_shown(orphans: &[Orphan]) -> String {
+    let mut out = String::new();
+    if !orphans.is_empty() {
+        out += "\npositions that no integration of the config goes on from:\n";
+    }
+    for orphan in orphans {
+        let name = first_column(&orphan.name.to_string(), NAME_CHARS);
+        out += &format!("{name} up to {}\n", orphan.position.to_the_second());
+        if let Some(tenant) = &orphan.tenant {
+            out += &format!("  from {tenant}\n");
+        }
+    }
+    out
+}
+
+fn orphan_row(orphan: &Orphan) -> serde_json::Value {
+    json!({
+        "name": orphan.name.to_string(),
+        "position": orphan.position.to_string(),
+        "tenant": orphan.tenant,
+    })
 }
 
 fn used(in_use: Option<bool>) -> &'static str {

@@ -1,0 +1,146 @@
+//! `queue adopt`: what the positions of an integration mean whose name or address was changed.
+//!
+//! Promises: what does not fit the config is refused before anything is changed; what was cut short
+//! can be run again. Never: asks a service.
+
+use super::take;
+use crate::answer;
+use crate::cli::Exit;
+use crate::cli::queue::Adopt;
+use crate::command::{Failure, print};
+use crate::config::{Config, Integration};
+use crate::edge::clock;
+use crate::message;
+use crate::queue::RealQueue;
+use crate::queue::adopt::{AdoptError, SaidBy};
+
+pub fn adopt(config: &Config, name: &str, how: &Adopt) -> Result<Exit, Failure> {
+    let configured = integration(config, name);
+    match how {
+        Adopt::For(new) => fits(config, name, new)?,
+        Adopt::Keep if configured.is_none() => {
+            return Err(refused(format!(
+                "Failed to confirm the address of {}: the config has no integration of this name. If it \
+                 was renamed, write s1-coralogix queue adopt {} NEW with the name it has now",
+                answer::one_line(name),
+                answer::one_line(name)
+            )));
+        }
+        Adopt::Keep | Adopt::BeginAnew => {}
+    }
+    let mut queue = take(config, "adopt streams")?;
+    let done = match how {
+        Adopt::For(new) => rename(&mut queue, name, new),
+        Adopt::Keep => keep(&mut queue, name, configured),
+        Adopt::BeginAnew => begin_anew(&mut queue, name, configured),
+    };
+    queue.close(clock::mono());
+    print(&done?)
+}
+
+fn integration<'a>(config: &'a Config, name: &str) -> Option<&'a Integration> {
+    config.integrations.iter().find(|integration| integration.name == name)
+}
+
+/// Whether the config lets streams change hands: it names the new integration, and those of the old
+/// one that change are those that it does not name.
+fn fits(config: &Config, name: &str, new: &str) -> Result<(), Failure> {
+    if integration(config, new).is_none() {
+        return Err(refused(format!(
+            "Failed to adopt streams for {}: the config has no integration of this name. Rename the \
+             integration in the config first",
+            answer::one_line(new)
+        )));
+    }
+    if name == new {
+        return Err(refused(format!(
+            "Failed to adopt streams: both names are {name}. To confirm its address, give the name once"
+        )));
+    }
+    Ok(())
+}
+
+fn refused(text: String) -> Failure {
+    Failure::new(message::ADOPT_REFUSED, Exit::Failed, text)
+}
+
+fn rename(queue: &mut RealQueue, name: &str, new: &str) -> Result<String, Failure> {
+    let adopted =
+        queue.adopt_streams(name, new, SaidBy::Person).map_err(|why| failed(name, &why))?;
+    if adopted.is_empty() {
+        return Err(nothing(queue, name));
+    }
+    let mut out = String::new();
+    for one in &adopted {
+        let position = one.position.to_the_second();
+        out += &format!("{} is {} now; it goes on from {position}.\n", one.was, one.now);
+    }
+    Ok(out)
+}
+
+fn keep(
+    queue: &mut RealQueue,
+    name: &str,
+    configured: Option<&Integration>,
+) -> Result<String, Failure> {
+    let tenant = &configured.expect("only what the config names is kept").tenant;
+    if !queue.has_positions(name) {
+        return Err(nothing(queue, name));
+    }
+    let was = queue.tenant_of(name).unwrap_or("an address that was not noted").to_owned();
+    if was == *tenant {
+        return Ok(format!(
+            "The positions of {name} are of {tenant} already; nothing was changed.\n"
+        ));
+    }
+    queue.confirm_tenant(name, tenant).map_err(|why| failed(name, &why.into()))?;
+    Ok(format!(
+        "The positions of {name}, collected from {was}, hold for {tenant}; the next run goes on from \
+         them.\n"
+    ))
+}
+
+fn begin_anew(
+    queue: &mut RealQueue,
+    name: &str,
+    configured: Option<&Integration>,
+) -> Result<String, Failure> {
+    let tenant = configured.map(|integration| integration.tenant.as_str());
+    let forgotten = queue.begin_anew(name, tenant).map_err(|why| failed(name, &why.into()))?;
+    if forgotten.is_empty() {
+        return Err(nothing(queue, name));
+    }
+    let mut out = String::new();
+    for (stream, position) in &forgotten {
+        out += &format!(
+            "The position of {stream} is forgotten; it was collected up to {}.\n",
+            position.to_the_second()
+        );
+    }
+    out += match configured {
+        Some(_) => "The next run begins at `start`, and Coralogix is told of the gap.\n",
+        None => "Coralogix is told of the gap by the next run.\n",
+    };
+    Ok(out)
+}
+
+fn failed(name: &str, why: &AdoptError) -> Failure {
+    let name = answer::one_line(name);
+    let text = format!(
+        "Failed to adopt the streams of {name}: {why}. Check the disk (dmesg), and run it again"
+    );
+    Failure::new(message::ADOPT_FAILED, Exit::Failed, text)
+}
+
+/// There is nothing under this name; what there is, is said.
+fn nothing(queue: &RealQueue, name: &str) -> Failure {
+    let orphans: Vec<String> =
+        queue.orphans().into_iter().map(|orphan| orphan.name.to_string()).collect();
+    let there = match orphans.is_empty() {
+        true => "The config names every stream that has a position".to_owned(),
+        false => format!("Those that the config does not name: {}", orphans.join(", ")),
+    };
+    let name = answer::one_line(name);
+    let text = format!("The queue has no position of {name} that could change hands. {there}");
+    Failure::new(message::ADOPT_NOTHING, Exit::Failed, text)
+}

@@ -1,0 +1,451 @@
+//! A changed config is a claim: what an integration's name and address mean for the positions that
+//! the queue holds.
+//!
+//! ```text
+//!   orphan: a position that no configured stream has --adopt--> the new name's
+//!                                                    '--begin anew--> nobody's, with a gap
+//!   held:   a position from another address --confirm--> polled on
+//!                                           '--begin anew--> polled from `start`, with a gap
+//! ```
+//!
+//! Promises: a position, its ids and the frames it speaks of change hands in one commit, and what is
+//! done before it may be done again; a stream that begins later than an orphan of its tenant was
+//! collected to leaves a gap, in the commit of its first position. Never: guesses that two tenants
+//! are one.
+
+use std::fmt;
+
+use super::append::chunk_pairs;
+use super::disk::Disk;
+use super::gaps;
+use super::index::{Batch, Opener};
+use super::keys;
+use super::streams::{Stream, earlier};
+use super::{Finding, Queue, QueueError, put_stream};
+use crate::limits::{STALE_CHUNKS_PER_COMMIT_MAX, TAKE_FRAMES_MAX, TALLY_CHUNKS_PER_COMMIT_MAX};
+use crate::message;
+use crate::record::{Category, Gap, GapReason, Hold, Opened, Orphan, Progress, StreamName};
+use crate::time::Stamp;
+
+/// What the config says of an integration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub name: String,
+    /// What it was called before.
+    pub name_was: Option<String>,
+    /// Its normalised address.
+    pub tenant: String,
+}
+
+/// A stream that has another name now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adopted {
+    pub was: StreamName,
+    pub now: StreamName,
+    pub position: Stamp,
+}
+
+/// Who says that two names are one tenant, where their addresses differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SaidBy {
+    /// The config, which may have been changed in other places too: it is not enough.
+    Config,
+    /// A person, by hand.
+    Person,
+}
+
+/// Why streams could not be adopted. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdoptError {
+    /// Both names have positions, of two addresses.
+    OtherTenant {
+        was: String,
+        now: String,
+    },
+    Queue(QueueError),
+}
+
+impl fmt::Display for AdoptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AdoptError::OtherTenant { was, now } => write!(
+                f,
+                "both names have positions, one collected from {was} and one from {now}, and it is \
+                 not known that these are one tenant"
+            ),
+            AdoptError::Queue(why) => write!(f, "{why}"),
+        }
+    }
+}
+
+impl std::error::Error for AdoptError {}
+
+impl From<QueueError> for AdoptError {
+    fn from(why: QueueError) -> AdoptError {
+        AdoptError::Queue(why)
+    }
+}
+
+fn has_position(stream: &Stream) -> bool {
+    matches!(stream.row.name.category, Category::Polled(_)) && stream.row.progress.is_some()
+}
+
+impl<D: Disk, O: Opener> Queue<D, O> {
+    /// Takes in what the config says of names and addresses: adopts what was called otherwise, learns
+    /// addresses that were not known, and holds what was collected from another one. May be called
+    /// again after a failure. Answers as `open` does.
+    pub fn claim(&mut self, claims: &[Claim]) -> Result<(Opened, Vec<Finding>), QueueError> {
+        self.index()?;
+        for claim in claims {
+            let Some(was) = &claim.name_was else { continue };
+            match self.adopt_streams(was, &claim.name, SaidBy::Config) {
+                Ok(adopted) => adopted.iter().for_each(|adopted| self.tell_adopted(adopted)),
+                Err(AdoptError::Queue(why)) => return Err(why),
+                Err(why) => self.find(
+                    message::STREAM_NOT_ADOPTED,
+                    "stream-not-adopted",
+                    format!(
+                        "The streams of {was} do not become those of {}: {why}. If they are, stop the \
+                         daemon and run s1-coralogix queue adopt {was} {}; else remove name_was",
+                        claim.name, claim.name
+                    ),
+                ),
+            }
+        }
+        self.learn_tenants(claims)?;
+        self.holds.clear();
+        for Claim { name, tenant, .. } in claims {
+            let was = self.origins.tenant(name).filter(|was| was != tenant);
+            if let Some(was) = was.map(str::to_owned)
+                && self.has_positions(name)
+            {
+                let hold = Hold::TenantChanged { was, now: tenant.clone() };
+                self.holds.push((name.clone(), hold));
+            }
+        }
+        for orphan in self.orphans() {
+            let text = format!(
+                "{} was collected up to {}{} and no integration of the config collects it any more. {}",
+                orphan.name,
+                orphan.position.to_the_second(),
+                orphan.tenant.as_ref().map_or(String::new(), |tenant| format!(" from {tenant}")),
+                orphan.remedy(claims.iter().any(|claim| claim.name == orphan.name.integration)),
+            );
+            self.find(message::STREAM_ORPHANED, "stream-orphaned", text);
+        }
+        Ok((self.opened(), std::mem::take(&mut self.findings)))
+    }
+
+    fn tell_adopted(&mut self, adopted: &Adopted) {
+        let Adopted { was, now, position } = adopted;
+        let text = format!("{was} is {now} now; it goes on from {}", position.to_the_second());
+        self.find(message::STREAM_ADOPTED, "stream-adopted", text);
+    }
+
+    /// The streams that have a position and that the config does not name.
+    pub fn orphans(&self) -> Vec<Orphan> {
+        let orphans = self.streams.iter().filter(|stream| self.is_orphan(stream));
+        let orphans = orphans.filter_map(|stream| {
+            let name = stream.row.name.clone();
+            let tenant = self.origins.tenant(&name.integration).map(str::to_owned);
+            Some(Orphan { position: stream.row.progress?.position, name, tenant })
+        });
+        orphans.collect()
+    }
+
+    fn is_orphan(&self, stream: &Stream) -> bool {
+        has_position(stream) && !self.configured.contains(&stream.row.name)
+    }
+
+    /// Whether any stream of this integration has a position.
+    pub fn has_positions(&self, integration: &str) -> bool {
+        let mut streams = self.streams.iter();
+        streams.any(|stream| has_position(stream) && stream.row.name.integration == integration)
+    }
+
+    /// The address that an integration was collected from, if that is known.
+    pub fn tenant_of(&self, integration: &str) -> Option<&str> {
+        self.origins.tenant(integration)
+    }
+
+    /// Makes the streams that the config does not name of one integration those of another: their
+    /// positions, ids and what waits of them. Where the other has a position of its own, the earlier
+    /// one counts, and what is known of both stays known. Nothing to adopt is no error.
+    pub fn adopt_streams(
+        &mut self,
+        was: &str,
+        now: &str,
+        said_by: SaidBy,
+    ) -> Result<Vec<Adopted>, AdoptError> {
+        self.index()?;
+        let orphans: Vec<StreamName> =
+            self.orphans().into_iter().map(|orphan| orphan.name).collect();
+        let orphans = orphans.into_iter().filter(|name| name.integration == was && was != now);
+        let orphans: Vec<StreamName> = orphans.collect();
+        let tenants = self.origins.tenant(was).zip(self.origins.tenant(now));
+        let differ = tenants.filter(|(was, now)| was != now && said_by == SaidBy::Config);
+        if let Some((was, other)) = differ
+            && !orphans.is_empty()
+            && self.has_positions(now)
+        {
+            let (was, now) = (was.to_owned(), other.to_owned());
+            return Err(AdoptError::OtherTenant { was, now });
+        }
+        let mut adopted = Vec::new();
+        for name in orphans {
+            adopted.push(self.adopt_stream(name, now)?);
+        }
+        if !adopted.is_empty() {
+            self.checkpoint_out_of_turn();
+        }
+        Ok(adopted)
+    }
+
+    fn adopt_stream(&mut self, was: StreamName, now: &str) -> Result<Adopted, QueueError> {
+        let name = StreamName { integration: now.to_owned(), category: was.category };
+        let absorbed = self.streams.find(&name).map(|stream| stream.number);
+        let number = self.streams.named(&was).number;
+        if let Some(other) = absorbed {
+            self.absorb(other, number)?;
+        }
+        let other = self.streams.find(&name).map(|stream| stream.row.clone());
+        let mut row = self.streams.named(&was).row.clone();
+        let both = |a: Option<Progress>, b: Option<Progress>| match (a, b) {
+            (Some(a), Some(b)) => Some(earlier(a, b)),
+            (a, b) => a.or(b),
+        };
+        if let Some(other) = &other {
+            row.progress = both(row.progress, other.progress);
+            row.delivered = both(row.delivered, other.delivered);
+        }
+        row.name = name.clone();
+        let position = row.progress.map_or(Stamp::MIN, |progress| progress.position);
+
+        let (mut batch, mut origins) = (Batch::default(), self.origins.clone());
+        let mut ledger = self.ledger.clone();
+        if !self.has_positions(now) {
+            match origins.tenant(&was.integration).map(str::to_owned) {
+                Some(tenant) => origins.learn(now, &tenant, &mut batch),
+                None => origins.forget(now, &mut batch),
+            }
+        }
+        let before = self.state.next_seq;
+        if absorbed.is_some() {
+            // What was collected under the new name does not tell where the stream is any more.
+            origins.note(name.clone(), None, before, &mut batch);
+        }
+        origins.note(was.clone(), Some(now.to_owned()), before, &mut batch);
+        // What was passed over under the new name is collected after all.
+        ledger.change(|row| reclaimed(row, &name, position), &mut batch);
+        ledger.change(|row| renamed(row, &was, &name), &mut batch);
+        if let Some(other) = absorbed {
+            self.forget_known(other)?;
+            batch.remove(keys::stream_key(other));
+        }
+        let mut value = Vec::new();
+        row.encode(&mut value);
+        batch.put(keys::stream_key(number), value);
+        self.commit(&batch)?;
+        if let Some(other) = absorbed {
+            self.streams.remove(other);
+        }
+        self.streams.named(&was).row = row;
+        (self.origins, self.ledger) = (origins, ledger);
+        Ok(Adopted { was, now: name, position })
+    }
+
+    /// Gives a stream's frames and ids to another one. Each step leaves a queue that is whole: what was
+    /// given away is only known twice. What was counted for reconciliation is forgotten.
+    fn absorb(&mut self, from: u16, to: u16) -> Result<(), QueueError> {
+        let mut at = self.state.head.seq;
+        let mut batch = Batch::default();
+        loop {
+            let entries = self.entries(at, TAKE_FRAMES_MAX)?;
+            let Some(last) = entries.last() else { break };
+            at = last.seq.next();
+            for entry in entries.into_iter().filter(|entry| entry.stream == from) {
+                batch.put(keys::entry_key(entry.seq), keys::Entry { stream: to, ..entry }.encode());
+            }
+            if !batch.is_empty() {
+                self.commit(&std::mem::take(&mut batch))?;
+            }
+        }
+        let chunks: Vec<_> = match self.streams.numbered(from) {
+            Some(stream) => stream.chunks().map(|(chunk, ids)| (chunk, ids.clone())).collect(),
+            None => Vec::new(),
+        };
+        if !chunks.is_empty() {
+            self.commit_with(Batch::default(), chunk_pairs(to, &chunks))?;
+        }
+        if let Some(stream) = self.streams.numbered(to) {
+            chunks.into_iter().for_each(|(chunk, ids)| stream.learn(chunk, ids));
+        }
+        self.forget_tally(from)?;
+        self.forget_tally(to)
+    }
+
+    /// Forgets what was counted of a stream, its note first: without it the rest counts for nothing.
+    fn forget_tally(&mut self, number: u16) -> Result<(), QueueError> {
+        let Some(stream) = self.streams.numbered(number) else { return Ok(()) };
+        let chunks = stream.tally.clear();
+        let mut batch = Batch::default();
+        batch.remove(keys::tally_key(number));
+        for some in chunks.chunks(TALLY_CHUNKS_PER_COMMIT_MAX) {
+            some.iter().for_each(|chunk| batch.remove(keys::birth_key(number, *chunk)));
+            self.commit(&std::mem::take(&mut batch))?;
+        }
+        match batch.is_empty() {
+            true => Ok(()),
+            false => self.commit(&batch),
+        }
+    }
+
+    /// Forgets the ids of a stream's overlap: too few of them are only duplicates.
+    fn forget_known(&mut self, number: u16) -> Result<(), QueueError> {
+        let Some(stream) = self.streams.numbered(number) else { return Ok(()) };
+        let chunks = stream.unlearn_all();
+        let mut batch = Batch::default();
+        for some in chunks.chunks(STALE_CHUNKS_PER_COMMIT_MAX) {
+            some.iter().for_each(|chunk| batch.remove(keys::chunk_key(number, *chunk)));
+            self.commit(&std::mem::take(&mut batch))?;
+        }
+        Ok(())
+    }
+
+    /// Takes an integration's new address for the same tenant: its positions stay.
+    pub fn confirm_tenant(&mut self, integration: &str, tenant: &str) -> Result<(), QueueError> {
+        let (mut batch, mut origins) = (Batch::default(), self.origins.clone());
+        origins.learn(integration, tenant, &mut batch);
+        self.commit(&batch)?;
+        self.origins = origins;
+        self.checkpoint_out_of_turn();
+        Ok(())
+    }
+
+    /// Forgets the positions of an integration, each with a gap whose end nobody knows. What waits of
+    /// it is delivered. `tenant`: where it is collected from now, if the config names it.
+    pub fn begin_anew(
+        &mut self,
+        integration: &str,
+        tenant: Option<&str>,
+    ) -> Result<Vec<(StreamName, Stamp)>, QueueError> {
+        self.index()?;
+        let begun = self.streams.iter().filter(|stream| has_position(stream));
+        let begun = begun.filter(|stream| stream.row.name.integration == integration);
+        let numbers: Vec<u16> = begun.map(|stream| stream.number).collect();
+        let mut forgotten = Vec::new();
+        for number in numbers {
+            self.forget_tally(number)?;
+            self.forget_known(number)?;
+            forgotten.extend(self.begin_stream_anew(number, tenant)?);
+        }
+        if let Some(tenant) = tenant {
+            self.confirm_tenant(integration, tenant)?;
+        }
+        self.checkpoint_out_of_turn();
+        Ok(forgotten)
+    }
+
+    fn begin_stream_anew(
+        &mut self,
+        number: u16,
+        tenant: Option<&str>,
+    ) -> Result<Option<(StreamName, Stamp)>, QueueError> {
+        let (mut origins, mut ledger) = (self.origins.clone(), self.ledger.clone());
+        let before = self.state.next_seq;
+        let Some(stream) = self.streams.numbered(number) else { return Ok(None) };
+        let Some(progress) = stream.row.progress else { return Ok(None) };
+        let name = stream.row.name.clone();
+        let mut batch = Batch::default();
+        let mut emptied = stream.clone();
+        (emptied.row.progress, emptied.row.delivered) = (None, None);
+        put_stream(&mut batch, &emptied);
+        ledger.note(gap(&name, progress.position, Stamp::UNREADABLE), &mut batch);
+        origins.note(name.clone(), None, before, &mut batch);
+        if let Some(tenant) = tenant {
+            origins.learn(&name.integration, tenant, &mut batch);
+        }
+        self.commit(&batch)?;
+        if let Some(stream) = self.streams.numbered(number) {
+            *stream = emptied;
+        }
+        (self.origins, self.ledger) = (origins, ledger);
+        Ok(Some((name, progress.position)))
+    }
+
+    /// What a stream that begins here passes over: an orphan of its tenant was collected to an
+    /// earlier point. Without a known address of its own nobody has claimed the stream.
+    pub(super) fn gap_before(&self, stream: &StreamName, begins: Stamp) -> Option<Gap> {
+        let own = self.origins.tenant(&stream.integration)?;
+        let reached = self
+            .orphans()
+            .into_iter()
+            .filter(|orphan| orphan.name.category == stream.category && orphan.name != *stream)
+            // One whose address nobody noted may be of this tenant.
+            .filter(|orphan| orphan.tenant.as_deref().is_none_or(|tenant| tenant == own))
+            .map(|orphan| orphan.position)
+            .max()?;
+        // A commit that failed may have left it noted already.
+        let is_noted =
+            |gap: &Gap| self.ledger.rows().any(|row| Gap { number: 0, ..row.gap.clone() } == *gap);
+        Some(gap(stream, reached, begins)).filter(|gap| reached < begins && !is_noted(gap))
+    }
+
+    /// Learns the addresses that are not known, and those of names without a position; forgets names
+    /// that nothing in the queue has any more.
+    fn learn_tenants(&mut self, claims: &[Claim]) -> Result<(), QueueError> {
+        let (mut batch, mut origins) = (Batch::default(), self.origins.clone());
+        for Claim { name, tenant, .. } in claims {
+            let known = origins.tenant(name);
+            if known != Some(tenant) && (known.is_none() || !self.has_positions(name)) {
+                origins.learn(name, tenant, &mut batch);
+            }
+            if batch.is_half_full() {
+                self.commit(&std::mem::take(&mut batch))?;
+            }
+        }
+        let names: Vec<String> = origins.integrations().cloned().collect();
+        for name in names {
+            if claims.iter().all(|claim| claim.name != name) && !self.has_positions(&name) {
+                origins.forget(&name, &mut batch);
+            }
+        }
+        if !batch.is_empty() {
+            self.commit(&batch)?;
+        }
+        if origins != self.origins {
+            self.origins = origins;
+            self.checkpoint_out_of_turn();
+        }
+        Ok(())
+    }
+}
+
+fn gap(stream: &StreamName, from: Stamp, to: Stamp) -> Gap {
+    Gap {
+        number: 0,
+        stream: stream.clone(),
+        from,
+        to,
+        reason: GapReason::ConfigChanged,
+        count: None,
+        parked: None,
+        closed: false,
+    }
+}
+
+/// A gap that is none, now that its stream goes back to before it.
+fn reclaimed(row: &gaps::Row, stream: &StreamName, position: Stamp) -> Option<gaps::Row> {
+    let is_it = row.gap.reason == GapReason::ConfigChanged
+        && row.gap.stream == *stream
+        && row.gap.to != Stamp::UNREADABLE
+        && row.gap.from >= position
+        && !row.gap.closed;
+    is_it.then(|| gaps::Row { gap: Gap { closed: true, ..row.gap.clone() }, told: None })
+}
+
+/// A gap that nobody was told of yet is told under the name that is in use.
+fn renamed(row: &gaps::Row, was: &StreamName, now: &StreamName) -> Option<gaps::Row> {
+    let is_it = row.told.is_none() && row.gap.stream == *was;
+    is_it.then(|| gaps::Row { gap: Gap { stream: now.clone(), ..row.gap.clone() }, told: None })
+}
