@@ -13,7 +13,7 @@ use crate::support::tenant::lie::{AT_THE_END, Lie};
 const WALK_CIRCLES: &str = "S1C-W141";
 const CURSORS_REFUSED: &str = "S1C-W146";
 
-/// Pages that a walk may ask for beyond those that differ.
+/// Pages that a walk may ask for beyond twice those that differ: it has to meet one again to know.
 const A_HANDFUL: usize = 8;
 
 /// The list is shown whole, then its last page leads back.
@@ -29,7 +29,7 @@ fn a_walk_that_leads_back_ends(rows_a_page: usize, rows: usize, period: usize) {
     scene.settle();
     scene.wait_walks(Kind::Activities, 3);
     let (longest, pages) = (scene.longest_walk(Kind::Activities), (rows + 5) / rows_a_page + 1);
-    assert!(longest <= pages + A_HANDFUL, "{longest} of {pages} pages\n{}", scene.story());
+    assert!(longest <= 2 * pages + A_HANDFUL, "{longest} of {pages} pages\n{}", scene.story());
     scene.assert_told_once(WALK_CIRCLES);
     scene.tenant().be_honest();
     scene.publish_now(5);
@@ -67,6 +67,7 @@ fn a_page_in_the_middle_that_leads_to_itself_hides_nothing_without_a_word() {
     scene.publish_lately(60);
     scene.run();
     scene.wait_log(WALK_CIRCLES);
+    scene.wait_unhealthy();
     scene.assert_never_healthy_while_missing(20);
     scene.tenant().be_honest();
     scene.settle();
@@ -139,6 +140,7 @@ fn more_rows_of_one_stamp_than_a_page_with_every_cursor_refused_are_told_and_ask
     scene.run();
     scene.wait_delivered(1_000);
     scene.wait_log(CURSORS_REFUSED);
+    scene.wait_unhealthy();
     scene.assert_never_healthy_while_missing(4);
     scene.wait_walks(Kind::Activities, 10);
     assert_ne!(scene.status_told()["streams"][0]["reason"], "poll_interval", "{}", scene.story());

@@ -1,6 +1,8 @@
 //! A page is a claim: that a list ends here, is sorted as asked, holds what was asked for. Where that
 //! is not so, every record still arrives once, and what can't is told (P1, P2, P6).
 
+use serde_json::Value;
+
 use crate::claims::{activities, activities_polled_only};
 use crate::scene::{PATIENCE, Scene};
 use crate::support::clock::{DAY, HOUR};
@@ -178,9 +180,13 @@ fn a_filter_that_walks_find_ignored_repeats_nothing_and_is_told() {
         scene.poll_again();
     }
     scene.wait_log(FILTER_IGNORED);
+    let is_shown = |status: &Value| {
+        let is_on = status["streams"][0]["reconciliation"]["on"] == true;
+        (status["state"] != "healthy" || !is_on).then_some(())
+    };
+    scene.wait_while_alive("the status shows it", |within| scene.wait_status(within, is_shown));
     let told = scene.status_told();
-    let is_on = told["streams"][0]["reconciliation"]["on"] == true;
-    assert!(told["state"] != "healthy" || !is_on, "{told:#}");
+    assert!(is_shown(&told).is_some(), "{told:#}");
     scene.assert_told_once(FILTER_IGNORED);
     scene.assert_exactly_once();
 }
