@@ -27,6 +27,11 @@ pub fn activities_polled_only(settings: &mut Settings) {
 }
 
 impl Scene {
+    /// The tenant gives so many rows a page, without the cost of compressing each of very many.
+    pub fn give_pages_of(&self, rows: usize) {
+        self.tenant().turn(|knobs| (knobs.rows_max, knobs.gzip) = (rows, false));
+    }
+
     /// Activities of the last twenty hours.
     pub fn publish_history(&self, count: usize) {
         let now = self.tenant().clock().now_us();

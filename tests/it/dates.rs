@@ -94,6 +94,7 @@ fn with_a_position_ahead(ahead: i64, collected: usize) -> Scene {
     scene.wait_status_is("/streams/0/caught_up", "true");
     scene.settle();
     scene.stop();
+    scene.write_file("shift", "0");
     scene.tenant().set_clock_ahead(0);
     scene.ingress.clock().set_ahead_us(0);
     scene
