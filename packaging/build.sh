@@ -15,8 +15,13 @@ zig_version=0.15.2
 zigbuild_version=0.24.0
 all_targets="x86_64-unknown-linux-musl aarch64-unknown-linux-musl armv7-unknown-linux-musleabihf
 arm-unknown-linux-musleabihf i686-unknown-linux-musl"
-# What every binary must stay below.
-max_bytes=3145728
+# What a binary of this target must stay below.
+max_bytes_of() {
+    case "$1" in
+        arm*) echo 3670016 ;;
+        *) echo 4194304 ;;
+    esac
+}
 
 cache="${S1C_CI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/s1-coralogix-ci}"
 out="${CARGO_TARGET_DIR:-$PWD/target}"
@@ -89,7 +94,7 @@ steady() {
     printf '%s' " --remap-path-prefix=$(readlink -f "$library")=/rust"
 }
 
-# What only x86_64 needs to stay below $max_bytes, for its code is the longest and brings a table
+# What keeps x86_64 small, for its code is the longest and brings a table
 # of 150 KB for P-256: our own crate made small too, absolute addresses (the binary has a fixed one
 # anyway), and no source lines in panics, which say by their words what was wrong.
 # shellcheck disable=SC2317 # called by the next
@@ -153,7 +158,7 @@ row() {
     runner=$(runner_of "$target")
     bytes=$(stat -c %s "$binary")
     is_static "$binary" || { static=NO; bad=1; }
-    [ "$bytes" -lt "$max_bytes" ] || { bytes="$bytes!"; bad=1; }
+    [ "$bytes" -lt "$(max_bytes_of "$target")" ] || { bytes="$bytes!"; bad=1; }
     # shellcheck disable=SC2086 # a command and its words
     if [ -n "$runner" ] && ! command -v "${runner%% *}" >/dev/null; then
         ran="not tried"

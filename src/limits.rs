@@ -143,6 +143,9 @@ pub const RECORD_SECONDS_MIN: i64 = 1_356_998_400;
 /// Answers of a tenant after which a stream begins at the earliest time they told, though no two in
 /// a row agreed.
 pub const CLOCK_ANSWERS_MAX: u32 = 4;
+/// Where nobody tells the time, a stamp later than this after the program's date moves no position:
+/// longer than any version is in use.
+pub const UNTOLD_AHEAD_HOURS_MAX: u64 = 20 * 366 * 24;
 /// Pages without a record in a row that are followed in one walk: a console may thin its pages after
 /// it has cut them, but not for ever.
 pub const EMPTY_PAGES_MAX: u32 = 100;

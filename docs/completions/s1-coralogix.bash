@@ -21,8 +21,7 @@ _s1_coralogix() {
             -*) ;;
             *)
                 case $at/$word in
-                    /run | /check | /status | /queue | /queue/stats | /queue/list | /queue/show | /queue/verify | /queue/parked | /queue/parked/list | /queue/parked/show | /queue/parked/retry | /queue/parked/drop | /queue/doubt | /queue/doubt/list | /queue/doubt/show | /queue/doubt/retry | /queue/doubt/drop | /queue/export | /queue/import | /explain) at=$at/$word ;;
-                    /run | /check | /status | /queue | /queue/stats | /queue/list | /queue/show | /queue/verify | /queue/parked | /queue/parked/list | /queue/parked/show | /queue/parked/retry | /queue/parked/drop | /queue/export | /queue/import | /queue/adopt | /explain) at=$at/$word ;;
+                    /run | /check | /status | /queue | /queue/stats | /queue/list | /queue/show | /queue/verify | /queue/parked | /queue/parked/list | /queue/parked/show | /queue/parked/retry | /queue/parked/drop | /queue/doubt | /queue/doubt/list | /queue/doubt/show | /queue/doubt/retry | /queue/doubt/drop | /queue/export | /queue/import | /queue/adopt | /explain) at=$at/$word ;;
                     *) ((++place)) ;;
                 esac
                 ;;
@@ -68,8 +67,7 @@ _s1_coralogix() {
     else
         case $at:$place in
             :*) words="run check status queue explain" ;;
-            /queue:*) words="stats list show verify parked doubt export import" ;;
-            /queue:*) words="stats list show verify parked export import adopt" ;;
+            /queue:*) words="stats list show verify parked doubt export import adopt" ;;
             /queue/show:0) words="" ;;
             /queue/parked:*) words="list show retry drop" ;;
             /queue/parked/show:0) words="" ;;

@@ -16,8 +16,7 @@ function __s1_coralogix_at
             case '-*'
             case '*'
                 switch $at/$word
-                    case /run /check /status /queue /queue/stats /queue/list /queue/show /queue/verify /queue/parked /queue/parked/list /queue/parked/show /queue/parked/retry /queue/parked/drop /queue/doubt /queue/doubt/list /queue/doubt/show /queue/doubt/retry /queue/doubt/drop /queue/export /queue/import /explain
-                    case /run /check /status /queue /queue/stats /queue/list /queue/show /queue/verify /queue/parked /queue/parked/list /queue/parked/show /queue/parked/retry /queue/parked/drop /queue/export /queue/import /queue/adopt /explain
+                    case /run /check /status /queue /queue/stats /queue/list /queue/show /queue/verify /queue/parked /queue/parked/list /queue/parked/show /queue/parked/retry /queue/parked/drop /queue/doubt /queue/doubt/list /queue/doubt/show /queue/doubt/retry /queue/doubt/drop /queue/export /queue/import /queue/adopt /explain
                         set at $at/$word
                     case '*'
                         set place (math $place + 1)

@@ -49,19 +49,7 @@ fn status() -> Status {
             stream(&format!("{}/activities", "n".repeat(64)), fine()),
         ],
         orphans: vec![orphan()],
-        coralogix: Sink {
-            lane: lane("degraded", "unreachable", "can't be reached", &"why ".repeat(50)),
-            delivered: 7,
-            delivered_per_minute: 3,
-            remarks: 3,
-            last_remark: Some(Remark {
-                at: "2026-01-31T02:00:00.000000Z".into(),
-                text: "thank you for your logs".into(),
-            }),
-            long_records: 0,
-            unstamped: 0,
-            unreadable_stamps: 2,
-        },
+        coralogix: sink(),
         queue: Queue {
             dir: "/var/lib/s1-coralogix".into(),
             waiting: 12_338,
@@ -91,6 +79,22 @@ fn status() -> Status {
         disk: Disk { written_bytes: Some(3 << 20), day_bytes: Some(1 << 30) },
         clock: Clock { state: "behind".into(), ahead_seconds: Some(-7_200) },
         last_trouble: Some(trouble()),
+    }
+}
+
+fn sink() -> Sink {
+    Sink {
+        lane: lane("degraded", "unreachable", "can't be reached", &"why ".repeat(50)),
+        delivered: 7,
+        delivered_per_minute: 3,
+        remarks: 3,
+        last_remark: Some(Remark {
+            at: "2026-01-31T02:00:00.000000Z".into(),
+            text: "thank you for your logs".into(),
+        }),
+        long_records: 0,
+        unstamped: 0,
+        unreadable_stamps: 2,
     }
 }
 

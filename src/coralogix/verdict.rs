@@ -25,7 +25,7 @@ pub fn verdict(answer: &Answer) -> SinkVerdict {
         403 if retry_after(answer).is_some() => {
             SinkVerdict::Busy { retry_after: retry_after(answer), why: why() }
         }
-        403 if is_web_page(answer) => SinkVerdict::Blocked(why()),
+        401 | 403 if is_web_page(answer) => SinkVerdict::Blocked(why()),
         401 | 403 => SinkVerdict::KeyRefused(why()),
         // 402: an account's matter, which passes; no record is to blame.
         402 | 408 | 425 | 429 => SinkVerdict::Busy { retry_after: retry_after(answer), why: why() },
@@ -163,7 +163,7 @@ mod tests {
             (415, "", Malformed("HTTP 415".into())),
             (422, "", Malformed("HTTP 422".into())),
             (401, "", KeyRefused("HTTP 401".into())),
-            (401, "<html>", KeyRefused("HTTP 401: <html>".into())),
+            (401, "<html>", Blocked("HTTP 401: <html>".into())),
             (403, "{}", KeyRefused("HTTP 403: {}".into())),
             (403, "<html>", Blocked("HTTP 403: <html>".into())),
             (301, "", Misdirected("HTTP 301".into())),

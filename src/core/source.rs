@@ -143,8 +143,9 @@ pub struct Stream {
     /// What its last walk met that leaves it doubtful whether all was seen, in words; shown until a
     /// walk comes to its end without.
     pub condition: Option<(Why, String)>,
-    /// Whether the walk under way met such a thing.
+    /// Whether the walk under way met such a thing, and whether any two of its rows came in order.
     flawed: bool,
+    shows_order: bool,
     /// When the stream's beginning was stored, if that was in this process.
     pub began: Option<Mono>,
     /// A position that is ruled out is set back no sooner.
@@ -173,6 +174,7 @@ impl Stream {
             doubt: Doubt::default(),
             condition: None,
             flawed: false,
+            shows_order: false,
             began: None,
             set_back_due: now,
         }
@@ -291,16 +293,14 @@ impl Stream {
             self.flaw(Why::FilterIgnored, text);
         }
         let was_in_order = !walk.disordered;
+        let mut fresh = self.known.fresh(&page.keys, walk.from);
+        fresh.retain(|at| !walk.has_passed(&page.keys[*at as usize]));
         walk.pass(&page.keys, present, overlap);
         if walk.disordered && was_in_order {
             let text = "the position stands still until all pages were read".to_owned();
             self.flaw(Why::OrderIgnored, text);
         }
-        let fresh = self.known.fresh(&page.keys, walk.from);
-        let (next, known) = (page.next.as_ref(), self.known.count());
-        let passed = Passed { keys: &page.keys, fresh: fresh.len(), next, known };
-        let then = walk.clone().after(passed);
-        let is_whole = then == Next::Whole;
+        let is_whole = page.next.is_none();
         if is_whole {
             walk.end(overlap);
         }
@@ -309,14 +309,21 @@ impl Stream {
         let stands_still = walk.disordered && !is_whole;
         let position =
             if stands_still { progress.position } else { progress.position.max(walk.reached()) };
-        let from = walk.next_from(position, overlap).max(progress.from);
+        // Pages before the first row out of order may have moved where the next walk begins: should
+        // this one break off, it begins where this one did.
+        let from = match stands_still {
+            true => progress.from.min(walk.start),
+            false => walk.next_from(position, overlap).max(progress.from),
+        };
         let progress = Progress { position, from };
         let keys = fresh.iter().map(|at| page.keys[*at as usize]);
         let known = keys.filter(|key| key.stamp >= from).collect();
         let compared = self.reconcile.tale.compared;
         let keep = Keep { stream, fresh, progress, known, compared, gone: None };
-        self.walk = Some(walk);
-        Pending { keep, then: Then::Walk(then), date: present.earliest() }
+        let (next, known) = (page.next.as_ref(), self.known.count());
+        let passed = Passed { keys: &page.keys, fresh: keep.fresh.len(), next, known };
+        self.shows_order = walk.rose;
+        Pending { keep, then: Then::Walk(walk.after(passed)), date: present.earliest() }
     }
 
     /// The walk under way met what leaves it doubtful whether all is seen.
@@ -363,7 +370,6 @@ impl Stream {
         };
         // A page that was too long is the exception; go back to full pages step by step.
         self.rows_max = self.rows_max.saturating_mul(2).min(limits::PAGE_ROWS_MAX);
-        let passed = self.walk.take();
         let (why, text) = match next {
             Next::Page(walk) => {
                 self.walk = Some(walk);
@@ -380,8 +386,7 @@ impl Stream {
                 self.doubt.walk_ended(pending.date);
                 // Order shows only where a walk has rows that rise.
                 let is_order = matches!(self.condition, Some((Why::OrderIgnored, _)));
-                let shows_order = passed.is_some_and(|walk| walk.rose);
-                if !self.flawed && (!is_order || shows_order) {
+                if !self.flawed && (!is_order || self.shows_order) {
                     self.condition = None;
                 }
                 let due = Due::At(now + self.plan.poll_interval);
@@ -446,7 +451,9 @@ impl Stream {
                         if self.walk.is_none() {
                             self.flaw(Why::CursorsRefused, text.clone());
                         }
-                        (backoff.after(failures, None), Why::BrokenAnswer, text)
+                        let is_stuck = matches!(self.condition, Some((Why::CursorsRefused, _)));
+                        let why = if is_stuck { Why::CursorsRefused } else { Why::BrokenAnswer };
+                        (backoff.after(failures, None), why, text)
                     }
                 }
             }

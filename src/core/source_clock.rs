@@ -12,7 +12,7 @@
 //! reads a clock, or takes the local clock for SentinelOne's.
 
 use crate::limits;
-use crate::time::{Clocks, Mono, Span, Stamp};
+use crate::time::{BUILT_AT, Clocks, Mono, Span, Stamp};
 
 /// A time that was told, and when.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,7 +79,8 @@ impl Present {
     pub fn allows(self, stamp: Stamp) -> bool {
         match self {
             _ if stamp == Stamp::UNREADABLE => false,
-            Present::Untold => true,
+            // No clock at all: but a record of the year 2185 was seen, and no position may follow it.
+            Present::Untold => stamp <= BUILT_AT + Span::hours(limits::UNTOLD_AHEAD_HOURS_MAX),
             Present::Unconfirmed => false,
             Present::Between { earliest, .. } => stamp <= earliest + ahead_max(),
         }

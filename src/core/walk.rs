@@ -49,6 +49,8 @@ pub struct Passed<'a> {
 pub struct Walk {
     /// The earliest stamp asked for. Where the walk goes on by time, this moves.
     pub from: Stamp,
+    /// Where it began.
+    pub start: Stamp,
     pub cursor: Option<Cursor>,
     /// Every record at or before this has been seen after its lag was over.
     settled: Stamp,
@@ -63,6 +65,9 @@ pub struct Walk {
     pub disordered: bool,
     pub rose: bool,
     highest: Stamp,
+    /// The rows passed, so that pages which lead back are neither taken for others nor for another
+    /// order. At most as many as are known of a stream.
+    passed: BTreeSet<RowKey>,
     /// Rows since the last one that was new.
     repeats: usize,
     empty_pages: u32,
@@ -100,6 +105,7 @@ impl Walk {
     pub fn starting(from: Stamp) -> Walk {
         Walk {
             from,
+            start: from,
             cursor: None,
             settled: from,
             reached: from,
@@ -109,6 +115,7 @@ impl Walk {
             disordered: false,
             rose: false,
             highest: Stamp::MIN,
+            passed: BTreeSet::new(),
             repeats: 0,
             empty_pages: 0,
             trail: Trail::default(),
@@ -121,6 +128,11 @@ impl Walk {
         self.pages == 0
     }
 
+    /// Whether a row was on an earlier page of this walk.
+    pub fn has_passed(&self, key: &RowKey) -> bool {
+        self.passed.contains(key)
+    }
+
     /// Takes in a page whose rows have these stamps, in their order.
     pub fn pass(&mut self, keys: &[RowKey], present: Present, overlap: Span) {
         self.pages = self.pages.saturating_add(1);
@@ -128,12 +140,14 @@ impl Walk {
         self.untimed |= present == Present::Unconfirmed;
         let coarseness = Span::seconds(limits::SOURCE_COARSENESS_SECONDS);
         // What is dated ahead may stand anywhere.
-        let stamps = keys.iter().map(|key| key.stamp);
-        for stamp in stamps.filter(|stamp| present.allows(*stamp)) {
+        let new = keys.iter().filter(|key| !self.passed.contains(key));
+        for stamp in new.map(|key| key.stamp).filter(|stamp| present.allows(*stamp)) {
             self.disordered |= stamp < self.highest - coarseness;
             self.rose |= self.highest != Stamp::MIN && stamp > self.highest + coarseness;
             self.highest = self.highest.max(stamp);
         }
+        let room = limits::KNOWN_IDS_MAX.saturating_sub(self.passed.len());
+        self.passed.extend(keys.iter().take(room));
         let before = self.reached;
         self.reached = self.reached.max(self.highest);
         // Rows may still come that lie before those that were passed.

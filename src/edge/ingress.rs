@@ -12,7 +12,7 @@ use crate::record::Answer;
 /// Something else than Coralogix; `None`: it may be it.
 pub fn stranger(answer: &Answer, base: &str) -> Option<Outcome> {
     let told = status_line(answer);
-    if answer.status == 403 && is_web_page(answer) {
+    if matches!(answer.status, 401 | 403) && is_web_page(answer) {
         return Some(Outcome::failed(
             Cause::SinkBlocked,
             format!("{base} answers with a web page that refuses this machine ({told})"),

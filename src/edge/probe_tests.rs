@@ -237,7 +237,7 @@ fn a_key_is_judged_by_coralogix_alone_and_its_kind_told_by_its_beginning() {
         let (_server, config) = plain(table);
         let failure = failure(&team(&config));
         assert!(failure.0.contains("Access denied by policy"), "{failure:?}");
-        assert_eq!(failure.2, Cause::AddressRefused);
+        assert_eq!(failure.2, Cause::SinkBlocked);
     }
 }
 

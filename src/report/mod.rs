@@ -14,8 +14,7 @@ use std::path::{Path, PathBuf};
 pub use changes::{Changes, Names, token_end_code};
 pub use status::{
     Clock, Disk, GapLine, Gaps, Integration, Lane, LastTrouble, OrphanLine, Queue, Remark, Sink,
-    Status,
-    Stream, overall,
+    Status, Stream, overall,
 };
 
 use crate::core::{Core, Mood, View, Why};

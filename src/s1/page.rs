@@ -38,6 +38,8 @@ pub struct Row {
     /// Its bytes, exactly as sent.
     pub range: Range<usize>,
     pub key: RowKey,
+    /// Its id as SentinelOne knows it, which is the key's unless the stamp can't be read.
+    pub id: u64,
     /// Whether the stamp is the record's own; else it is the one of the row before.
     pub stamped: bool,
     /// It has no stamp that can be read, or a null date in its place.
@@ -270,6 +272,7 @@ fn walk_record(walker: &mut Walker<'_>, kind: Kind, before: Stamp) -> Option<Opt
         .find(|token| is_name(&body[token.clone()]));
     Some(Some(Row {
         key: RowKey { stamp: stamp.unwrap_or(before), id },
+        id,
         stamped: stamp.is_some(),
         undated: !stamp.is_some_and(stamp::is_real),
         created: time(&found.created),
@@ -401,6 +404,15 @@ fn is_name(token: &[u8]) -> bool {
     }
     let unusual = token.iter().any(|b| *b == b'\\' || *b < b' ');
     !unusual || json::decoded(token, &(0..token.len())).is_some()
+}
+
+/// What tells a record without a stamp from every other. Of a threat each version is one, and nothing
+/// but its bytes tells the versions apart then.
+pub fn undated_id(kind: Kind, id: u64, record: &[u8]) -> u64 {
+    match kind {
+        Kind::Threats => fnv1a(record) ^ id.rotate_left(32),
+        Kind::Activities | Kind::Alerts => id,
+    }
 }
 
 /// FNV-1a, 64 bits (draft-eastlake-fnv): small, and the same on every machine and in every version.

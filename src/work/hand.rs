@@ -43,7 +43,7 @@ impl Hand {
                 let stamp = row.created.unwrap_or(row.key.stamp);
                 // Where it can't be read, it is most likely what is being read now.
                 let stamp = if stamp == Stamp::UNREADABLE { keep.progress.position } else { stamp };
-                RowKey { stamp, ..row.key }
+                RowKey { stamp, id: row.id }
             });
             births.collect()
         });

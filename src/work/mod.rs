@@ -247,10 +247,12 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         // found by, so it says nothing about its place. Another one before the time that was asked
         // for is for the core to judge.
         let earliest = Stamp::from_seconds(limits::RECORD_SECONDS_MIN).min(from);
+        let body = page.repaired.as_deref().unwrap_or(&answer.body);
         for row in page.rows.iter_mut() {
             row.stamped &= row.key.stamp >= earliest;
             if !row.stamped {
                 row.key.stamp = Stamp::UNREADABLE;
+                row.key.id = s1::page::undated_id(kind, row.key.id, &body[row.range.clone()]);
             }
         }
         let keys = page.rows.iter().map(|row| row.key).collect();

@@ -37,7 +37,8 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             s1::verdict::page_verdict(&answer, list.cursor.is_some())?;
             let page = self.scan_page(kind, answer, list.from)?;
             self.tell_undated(list.stream);
-            let ids: Vec<u64> = page.keys.iter().map(|key| key.id).collect();
+            let rows = self.hand.as_ref().map_or(&[][..], |hand| hand.rows());
+            let ids: Vec<u64> = rows.iter().map(|row| row.id).collect();
             let unseen = self.queue.unseen(&self.streams[list.stream].name, &ids);
             let outside = self.outside(list);
             Ok(Listed { page, unseen, outside })

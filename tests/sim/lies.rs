@@ -166,9 +166,10 @@ impl Claim {
     }
 
     /// Whether records may arrive twice for it: positions that were truly ahead are set back, and
-    /// what lay at them is no longer known.
+    /// what lay at them is no longer known. Pages whose first rows came in order move where the next
+    /// walk begins, and what is older is not known to a walk that breaks off.
     pub fn repeats(self) -> bool {
-        matches!(self, ClockAhead | FarAheadBelieved)
+        matches!(self, ClockAhead | FarAheadBelieved | Shuffled)
     }
 
     pub fn reorders(self) -> bool {
@@ -374,7 +375,10 @@ impl Lies {
             let told = match lie.claim {
                 ClockAhead => made + DAY.times(2),
                 FarAhead if is_one && lie.variant % 3 == 0 => made + DAY.times(2),
-                FarAhead | FarAheadBelieved if is_one => far_ahead() + Span(id % 1_000),
+                // Each version of a threat has a stamp of its own, within a day.
+                FarAhead | FarAheadBelieved if is_one => {
+                    far_ahead() + Span(made.0.unsigned_abs() / 1_000 % 80_000_000)
+                }
                 _ => continue,
             };
             if lie.is_in(made_at) {
