@@ -16,8 +16,7 @@ use crate::time::{BUILT_AT, Clocks, Mono, Span, Stamp};
 /// What judges how old an entry will look to Coralogix, which drops an old one with a 200.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stamping {
-    /// Coralogix' clock, told lately and not contradicted since; or, where its answers have no `Date`,
-    /// one that a tenant and this machine agree on.
+    /// Coralogix' clock, told lately and not contradicted since.
     By(Stamp),
     /// Coralogix has told nothing that may be used. One entry goes alone and without `timestamp`; its
     /// answer brings the time. A tenant and this machine agree on this one, which is enough for a page
@@ -40,7 +39,8 @@ struct SinkClock {
     confirmed: Mono,
     /// A tenant's clock has moved against it since.
     contradicted: bool,
-    /// A delivery had no answer since: what lasts, a pause included, is not known.
+    /// A delivery had no answer since. How long it lasts is not known, and a pause of the machine is
+    /// among its causes, so Coralogix has to tell the time anew.
     unanswered: bool,
 }
 
@@ -62,7 +62,7 @@ impl SinkClock {
             before.at <= self.confirmed && agree(date, before.carried_to(now))
         });
         match agree(date, self.anchor.carried_to(now)) || went_on {
-            true => (self.confirmed, self.unanswered) = (now, false),
+            true => self.confirmed = now,
             false => self.contradicted = true,
         }
     }
@@ -137,12 +137,9 @@ impl Told {
     pub fn stamping(&self, now: Moment) -> Stamping {
         match self.sink.filter(|sink| sink.may_judge(now)) {
             Some(sink) => Stamping::By(sink.anchor.carried_to(now.mono)),
-            None => match (self.sink_is_silent, self.agreed(now)) {
-                (true, Some(time)) => Stamping::By(time),
-                (true, None) => Stamping::Never,
-                (false, Some(time)) => Stamping::Agreed(time),
-                (false, None) => Stamping::Unknown,
-            },
+            // No other clock is good enough for the queue: a pause of the machine stops those here.
+            None if self.sink_is_silent => Stamping::Never,
+            None => self.agreed(now).map_or(Stamping::Unknown, Stamping::Agreed),
         }
     }
 
@@ -301,13 +298,13 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_without_an_answer_leaves_the_time_open_until_somebody_tells_it() {
+    fn after_a_delivery_without_an_answer_coralogix_has_to_tell_the_time_anew() {
         let mut told = told_at_noon();
         told.sink_failed();
         assert_eq!(told.stamping(at(1)), Stamping::Unknown);
+        // The machine may be paused between this and the next delivery.
         told.note(TENANT, Some(clock(2)), at(2));
-        assert_eq!(told.stamping(at(2)), Stamping::By(clock(2)));
-        told.sink_failed();
+        assert_eq!(told.stamping(at(2)), Stamping::Agreed(clock(2)));
         told.note(Source::Sink, Some(clock(3)), at(3));
         assert_eq!(told.stamping(at(3)), Stamping::By(clock(3)));
     }
@@ -318,10 +315,8 @@ mod tests {
         told.note(Source::Sink, None, at(0));
         assert_eq!(told.stamping(at(0)), Stamping::Never);
         told.note(TENANT, Some(clock(500)), at(1));
-        assert_eq!(told.stamping(at(1)), Stamping::Never, "one claim alone");
         told.note(TENANT, Some(clock(2)), at(2));
-        assert_eq!(told.stamping(at(2)), Stamping::By(clock(2)));
-        assert_eq!(told.stamping(at(70)), Stamping::Never, "it has grown old");
+        assert_eq!(told.stamping(at(2)), Stamping::Never, "a pause would stop both");
         told.note(Source::Sink, Some(clock(71)), at(71));
         assert_eq!(told.stamping(at(71)), Stamping::By(clock(71)));
         told.forget_sink();

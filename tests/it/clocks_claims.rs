@@ -83,6 +83,7 @@ fn after_a_pause_of_the_machine_nothing_is_sent_with_the_time_of_before() {
     scene.ingress.server.take_away();
     scene.tenant().publish(Kind::Activities, 550);
     scene.wait_waiting(550);
+    scene.wait_status_is("/coralogix/reason", "unreachable");
     scene.tenant().set_clock_ahead(3 * DAY);
     scene.ingress.clock().set_ahead_us(3 * DAY);
     scene.ingress.server.bring_back();
