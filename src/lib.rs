@@ -13,6 +13,7 @@ pub mod answer;
 pub mod config;
 pub mod coralogix;
 pub mod frame;
+pub mod gap;
 pub mod pack;
 pub mod s1;
 

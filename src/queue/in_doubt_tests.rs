@@ -228,11 +228,21 @@ macro_rules! on_both {
     ($($name:ident,)*) => {
         mod in_memory {
             use super::*;
-            $(#[test] fn $name() { super::$name(&MemDisk::new(256 << 20)); })*
+            $(
+                #[test]
+                fn $name() {
+                    super::$name(&MemDisk::new(256 << 20));
+                }
+            )*
         }
         mod on_disk {
             use super::*;
-            $(#[test] fn $name() { super::$name(&TempDir::new()); })*
+            $(
+                #[test]
+                fn $name() {
+                    super::$name(&TempDir::new());
+                }
+            )*
         }
     };
 }

@@ -10,13 +10,13 @@
 //! the core says so or it was stored. Never: decides what comes next, waits, or reads a clock of
 //! its own. The simulation runs this same code over a simulated edge and disk.
 
+mod ask;
 mod hand;
 mod note;
 mod reconcile;
 
 use std::collections::BTreeSet;
 
-use crate::answer::date;
 use crate::coralogix::entry::Labels;
 use crate::coralogix::{body, verdict};
 use crate::core::{Action, Event, Fetch, Keep, PageFacts, SetBack, StoreTrouble, Tick, World};
@@ -31,7 +31,6 @@ use crate::record::{
     Answer, Gap, Held, Kind, NetTrouble, Place, SinkVerdict, SourceTrouble, StreamName, Take,
     TrialKey,
 };
-use crate::s1;
 use crate::time::{Mono, Span, Stamp};
 use crate::window::{Carried, Gate, Windows};
 
@@ -166,116 +165,6 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     /// Hands the edge and the queue to whoever goes on with them.
     pub fn into_parts(self) -> (E, Queue<D, O>) {
         (self.edge, self.queue)
-    }
-
-    fn info(&mut self, tenant: usize) -> Event {
-        let result = match self.edge.ask(tenant, &Ask::Info) {
-            Err(net) => Err(SourceTrouble::Unreachable(net)),
-            Ok(answer) => s1::verdict::info_verdict(&answer).map(|()| date(&answer)),
-        };
-        Event::Informed { tenant, result }
-    }
-
-    /// A JWT tells its end itself; for any other token SentinelOne is asked.
-    fn token_end(&mut self, tenant: usize) -> Event {
-        let end = self.edge.token_end(tenant).or_else(|| {
-            let answer = self.edge.ask(tenant, &Ask::TokenDetails).ok()?;
-            (answer.status == 200).then(|| s1::token::details_end(&answer.body)).flatten()
-        });
-        Event::TokenEnds { tenant, end }
-    }
-
-    fn fetch(&mut self, fetch: &Fetch) -> Event {
-        self.hand = None;
-        let stream = &self.streams[fetch.stream];
-        let kind = stream.kind;
-        let query = s1::request::Query {
-            kind,
-            from: fetch.from,
-            cursor: fetch.cursor.as_ref(),
-            rows_max: fetch.rows_max,
-        };
-        let ask = Ask::Page(s1::request::page_path(&query));
-        let page = match self.edge.ask(stream.tenant, &ask) {
-            Err(NetTrouble::TooLong) => Err(SourceTrouble::TooLong),
-            Err(net) => Err(SourceTrouble::Unreachable(net)),
-            Ok(answer) => self.take_page(kind, answer, fetch),
-        };
-        Event::Fetched { stream: fetch.stream, page }
-    }
-
-    fn take_page(
-        &mut self,
-        kind: Kind,
-        answer: Answer,
-        fetch: &Fetch,
-    ) -> Result<PageFacts, SourceTrouble> {
-        s1::verdict::page_verdict(&answer, fetch.cursor.is_some())?;
-        let facts = self.scan_page(kind, answer, fetch.from)?;
-        self.tell_undated(fetch.stream);
-        Ok(facts)
-    }
-
-    /// Says once a stream that a stamp of the page in hand can't be read.
-    fn tell_undated(&mut self, stream: usize) {
-        let Some(id) = self.hand.as_ref().and_then(Hand::undated) else { return };
-        if self.undated_told.insert(stream) {
-            let kind = self.streams[stream].kind;
-            tell!(
-                STAMP_UNREADABLE,
-                "{}: `{}` of record {id} can't be read as a time. Such records are collected and \
-                 delivered without timestamp, move no position, and are read again by each poll; \
-                 further ones are counted in `status`",
-                self.streams[stream].name,
-                kind.stamp_name()
-            );
-        }
-    }
-
-    /// A page in hand, and what the core has to know of it.
-    fn scan_page(
-        &mut self,
-        kind: Kind,
-        answer: Answer,
-        from: Stamp,
-    ) -> Result<PageFacts, SourceTrouble> {
-        let date = date(&answer);
-        let mut page = s1::page::scan(&answer.body, kind)
-            .map_err(|broken| SourceTrouble::BrokenAnswer(broken.to_string()))?;
-        self.counters.repaired_pages += u64::from(page.repaired.is_some());
-        // A stamp before there was any record (a null date reads 1970) is not what the record was
-        // found by, so it says nothing about its place. Another one before the time that was asked
-        // for is for the core to judge.
-        let earliest = Stamp::from_seconds(limits::RECORD_SECONDS_MIN).min(from);
-        let body = page.repaired.as_deref().unwrap_or(&answer.body);
-        for row in page.rows.iter_mut() {
-            row.stamped &= row.key.stamp >= earliest;
-            if !row.stamped {
-                row.key.stamp = Stamp::UNREADABLE;
-                row.key.id = s1::page::undated_id(kind, row.key.id, &body[row.range.clone()]);
-            }
-        }
-        let keys = page.rows.iter().map(|row| row.key).collect();
-        let next = page.next.take();
-        self.hand = Some(Hand::new(answer.body, page));
-        Ok(PageFacts { keys, next, date })
-    }
-
-    /// Asks for any one record from before a time.
-    fn older(&mut self, stream: usize, than: Stamp) -> Event {
-        let (kind, tenant) = (self.streams[stream].kind, self.streams[stream].tenant);
-        let ask = Ask::Page(s1::request::older_path(kind, than));
-        let result = match self.edge.ask(tenant, &ask) {
-            Err(NetTrouble::TooLong) => Err(SourceTrouble::TooLong),
-            Err(net) => Err(SourceTrouble::Unreachable(net)),
-            Ok(answer) => s1::verdict::page_verdict(&answer, false).and_then(|()| {
-                let page = s1::page::scan(&answer.body, kind);
-                let page =
-                    page.map_err(|broken| SourceTrouble::BrokenAnswer(broken.to_string()))?;
-                Ok(!page.rows.is_empty())
-            }),
-        };
-        Event::Older { stream, result }
     }
 
     fn set_back(&mut self, back: &SetBack) -> Event {

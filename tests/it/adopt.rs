@@ -40,9 +40,9 @@ fn says(scene: &Scene, args: &[&str], code: i32) -> String {
 fn off_for_three_days(scene: &mut Scene) {
     scene.tenant().publish(Kind::Activities, 50);
     scene.once_with_code(0);
-    scene.tenant().set_clock_ahead(DAY);
+    scene.pass(DAY);
     scene.tenant().publish(Kind::Activities, 50);
-    scene.tenant().set_clock_ahead(3 * DAY);
+    scene.pass(3 * DAY);
     scene.tenant().publish(Kind::Activities, 50);
 }
 
@@ -230,7 +230,7 @@ fn another_tenant() -> Scene {
     let other = scene.settings.integrations.pop().unwrap();
     scene.write_config();
     scene.tenants[1].publish(Kind::Activities, 30);
-    scene.tenants[0].set_clock_ahead(HOUR);
+    scene.pass(HOUR);
     scene.tenants[0].publish(Kind::Activities, 20);
     scene.once_with_code(0);
     scene.tenants.swap(0, 1);
@@ -338,7 +338,7 @@ fn a_stream_taken_out_and_put_back_goes_on_whatever_start_says() {
     let log = scene.log();
     assert!(log.contains("S1C-W221 stream-orphaned: acme/activities"), "{log}");
     assert!(log.contains("Put \"activities\" back into its streams"), "{log}");
-    scene.tenant().set_clock_ahead(2 * DAY);
+    scene.pass(2 * DAY);
     scene.tenant().publish(Kind::Activities, 20);
     scene.settings.integrations[0].streams = vec!["threats", "activities"];
     scene.settings.integrations[0].start = "now".to_string();

@@ -231,7 +231,7 @@ fn a_block_page_before_coralogix_is_no_bad_key_and_prefixes_are_not_mixed_up() {
     scene.ingress.fail(On::Singles, None, Fault::answer(403, HTML, BLOCKED));
     let ended = scene.command(&["check", "--json"]);
     assert_eq!(ended.code, Some(75), "{}", ended.out);
-    assert!(ended.out.contains("\"cause\": \"address_refused\""), "{}", ended.out);
+    assert!(ended.out.contains("\"cause\": \"sink_blocked\""), "{}", ended.out);
     assert!(!ended.out.contains("Send-Your-Data"), "{}", ended.out);
     scene.ingress.heal();
     for (key, personal) in [("cxup_made_up", true), ("cxtp_made_up", false)] {

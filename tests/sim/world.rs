@@ -17,6 +17,7 @@ use s1_coralogix::time::{BUILT_AT, Clocks, Mono, Span, Stamp};
 
 use crate::lies::{Claim, Lies, Side};
 use crate::link::Link;
+pub use crate::sink::is_poison;
 use crate::sink::{Dropping, Sink};
 use crate::tenant::{Lie, PageLies, Tenant, http_date};
 use crate::watch::Watch;
@@ -389,13 +390,6 @@ impl Shared {
         };
         Answer { status: 200, body: body.into(), ..Answer::default() }
     }
-}
-
-/// Poison is known by the record's number, so that both sides agree.
-pub fn is_poison(text: &str, every: u64) -> bool {
-    let id = text.split(r#""id":""#).nth(1).and_then(|rest| rest.split('"').next());
-    let number: u64 = id.and_then(|id| id.parse().ok()).expect("a record of ours has an id");
-    every > 0 && number.is_multiple_of(every)
 }
 
 impl Edge for SimEdge {

@@ -1,0 +1,124 @@
+//! Tests of what `check` writes and how it ends.
+
+use super::*;
+use crate::config::SecretSource;
+use crate::edge::loopback::{Server, answer, config, inline, receive};
+
+fn plain(proxies: &ProxyEnvironment) -> How<'_> {
+    How {
+        offline: false,
+        strict: false,
+        json: false,
+        utf8: false,
+        colour: false,
+        columns: None,
+        journal: false,
+        proxies,
+    }
+}
+
+fn run(config: &Config, offline: bool, utf8: bool) -> (String, Exit) {
+    let mut out = Vec::new();
+    let file = Path::new("/etc/s1-coralogix/config.toml");
+    let ended =
+        check(config, file, How { offline, utf8, ..plain(&ProxyEnvironment::default()) }, &mut out)
+            .unwrap();
+    (String::from_utf8(out).unwrap(), ended)
+}
+
+#[test]
+fn offline_reads_config_and_secrets_and_sends_nothing() {
+    let server = Server::start(None, |_, _| {});
+    let base = format!("http://127.0.0.1:{}", server.port);
+    let (text, ended) = run(&config(&base, inline("tok"), inline("key")), true, false);
+    assert_eq!(ended, Exit::Done);
+    assert_eq!(server.accepted(), 0);
+    for line in [
+        "config /etc/s1-coralogix/config.toml\n",
+        "\n  ok   config                valid\n",
+        "\n  ok   queue                 /",
+        "\n  ok   status file           /",
+        &format!("\nintegration acme ({base})\n"),
+        &format!("\nCoralogix ({base})\n  ok   secret                read from the config file\n"),
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    assert!(text.ends_with("\nnothing is wrong here; the services were not asked (--offline)\n"));
+    assert!(text.lines().count() == 9, "{text}");
+}
+
+#[test]
+fn the_failure_a_person_must_act_on_decides_the_exit_code() {
+    let server = Server::start(None, |wire, _| {
+        while let Some(request) = receive(wire) {
+            let tenant = request.head.contains("/web/api/");
+            let status = if tenant { "401 No" } else { "503 Later" };
+            answer(wire, status, "", br#"{"errors":[{"title":"Authentication Failed"}]}"#);
+        }
+    });
+    let base = format!("http://127.0.0.1:{}", server.port);
+    let mut config = config(&base, inline("tok"), inline("key"));
+    let (text, ended) = run(&config, false, true);
+    assert_eq!(ended, Exit::Refused);
+    assert_eq!(ended as u8, 77);
+    assert!(text.contains("\n  \u{2717} token "), "{text}");
+    assert!(text.contains("generate a new API token"), "{text}");
+    assert!(text.contains("- threats "), "{text}");
+    assert!(text.ends_with("a secret or a permission is refused, see above\n"), "{text}");
+
+    config.coralogix.api_key = SecretSource::File("/nonexistent/key".into());
+    let (text, ended) = run(&config, false, true);
+    assert_eq!((ended, ended as u8), (Exit::Config, 78), "{text}");
+}
+
+#[test]
+fn an_unusable_queue_is_told_with_its_remedy_and_priority() {
+    let mut config = config("http://127.0.0.1:9", inline("t"), inline("k"));
+    // No directory, which not even root can change.
+    config.queue.dir = "/dev/null/queue".into();
+    let mut out = Vec::new();
+    let proxies = ProxyEnvironment::default();
+    let how =
+        How { offline: true, utf8: true, columns: Some(80), journal: true, ..plain(&proxies) };
+    let ended = check(&config, Path::new("/etc/c.toml"), how, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(ended, Exit::Config);
+    assert!(text.contains("\n<3>  \u{2717} queue  "), "{text}");
+    assert!(text.contains("chown -R "), "{text}");
+    for line in text.lines() {
+        assert!(line.starts_with("<3>") || line.starts_with("<6>"), "{line}");
+        assert!(line.chars().count() <= 83, "{line}");
+    }
+}
+
+#[test]
+fn a_service_that_is_down_is_worth_another_try() {
+    let (text, ended) =
+        run(&config("http://tenant.invalid", inline("t"), inline("k")), false, false);
+    assert_eq!((ended, ended as u8), (Exit::TryLater, 75), "{text}");
+    assert!(text.contains("FAIL DNS "), "{text}");
+}
+
+#[test]
+fn a_bad_network_setting_is_told_before_anything_is_tried() {
+    let mut config = config("http://127.0.0.1:9", inline("t"), inline("k"));
+    config.network.ca_file = Some("/nonexistent/ca.pem".into());
+    let (text, ended) = run(&config, false, false);
+    assert_eq!(ended, Exit::Config);
+    assert!(text.contains("FAIL config "), "{text}");
+    assert!(text.contains("/nonexistent/ca.pem: No such file"), "{text}");
+}
+
+#[test]
+fn a_mark_is_coloured_and_nothing_else_of_a_step() {
+    let config = config("http://127.0.0.1:9", inline("t"), inline("k"));
+    let proxies = ProxyEnvironment::default();
+    let [coloured, bare] = [true, false].map(|colour| {
+        let how = How { offline: true, colour, ..plain(&proxies) };
+        let mut out = Vec::new();
+        check(&config, Path::new("/etc/c.toml"), how, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    });
+    assert!(coloured.contains("  \x1b[32mok  \x1b[0m secret "), "{coloured}");
+    assert!(!bare.contains('\x1b'), "{bare}");
+}

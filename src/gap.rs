@@ -1,0 +1,117 @@
+//! Gaps: what may be missing in Coralogix, written down.
+//!
+//! Holds values only. Never: IO, or a decision that something may be skipped.
+
+use crate::message::{self, Code};
+use crate::record::{Place, StreamName};
+use crate::time::Stamp;
+
+/// Why records may be missing in Coralogix. The number is on disk; never reuse one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum GapReason {
+    /// Coralogix refused the record; it lies in `parked/` until a person decides.
+    Refused = 1,
+    /// By the time SentinelOne could be asked, it held nothing as old any more.
+    Retention = 2,
+    /// A person threw parked records away.
+    Purged = 3,
+    /// Coralogix answered 2xx and said that some of the batch was not taken, and not what.
+    InDoubt = 4,
+    /// The stream stood ahead of SentinelOne's clock, and nobody knows since when.
+    PositionAhead = 5,
+    /// Under another name, or for another tenant, the stream begins later than it was collected to.
+    ConfigChanged = 6,
+}
+
+impl GapReason {
+    pub const ALL: [GapReason; 6] = [
+        GapReason::Refused,
+        GapReason::Retention,
+        GapReason::Purged,
+        GapReason::InDoubt,
+        GapReason::PositionAhead,
+        GapReason::ConfigChanged,
+    ];
+
+    /// The stable name in status and records.
+    pub fn code(self) -> &'static str {
+        match self {
+            GapReason::Refused => "refused",
+            GapReason::Retention => "retention",
+            GapReason::Purged => "purged",
+            GapReason::InDoubt => "in_doubt",
+            GapReason::PositionAhead => "position_ahead",
+            GapReason::ConfigChanged => "config_changed",
+        }
+    }
+
+    /// What it is looked up by.
+    pub fn message(self) -> Code {
+        match self {
+            GapReason::Refused => message::PARKED,
+            GapReason::Retention => message::GAP_RETENTION,
+            GapReason::Purged => message::GAP_PURGED,
+            GapReason::InDoubt => message::GAP_IN_DOUBT,
+            GapReason::PositionAhead => message::GAP_POSITION,
+            GapReason::ConfigChanged => message::GAP_CONFIG_CHANGED,
+        }
+    }
+
+    pub fn explain(self) -> &'static str {
+        match self {
+            GapReason::Refused => {
+                "Coralogix refused the record; it is kept in parked/ of the queue's directory"
+            }
+            GapReason::Retention => {
+                "SentinelOne holds nothing of this time any more; it may have held records that \
+                 were not collected before it deleted them"
+            }
+            GapReason::Purged => "a person threw away records that were parked or in doubt",
+            GapReason::InDoubt => {
+                "Coralogix answered that some of the batch was not taken, and not which records; \
+                 it is kept in doubt/ of the queue's directory"
+            }
+            GapReason::PositionAhead => {
+                "the stream stood ahead of SentinelOne's clock; what was created before may not have \
+                 been collected"
+            }
+            GapReason::ConfigChanged => {
+                "the config was changed so that the stream begins later than it was collected to; \
+                 what lies between was not collected"
+            }
+        }
+    }
+}
+
+/// What P1 allows to be skipped, written down: a range of a stream that may lack records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Grows by one a gap, for ever, in one queue.
+    pub number: u64,
+    pub stream: StreamName,
+    /// The oldest stamp that may be missing.
+    pub from: Stamp,
+    /// The end: the newest stamp of parked records, else the first stamp that is there again.
+    pub to: Stamp,
+    pub reason: GapReason,
+    /// How many records are missing, where that is known.
+    pub count: Option<u64>,
+    /// The record that was parked, or the batch in doubt: what its file is named after.
+    pub parked: Option<Place>,
+    /// Whether the records were put back into the queue.
+    pub closed: bool,
+}
+
+impl Gap {
+    /// Why, and what became of the records.
+    pub fn explain(&self) -> &'static str {
+        match (self.reason, self.parked) {
+            (GapReason::InDoubt, None) => {
+                "Coralogix answered that some of the batch was not taken, and not which records; \
+                 its copy in doubt/ was given up for newer ones"
+            }
+            (reason, _) => reason.explain(),
+        }
+    }
+}
