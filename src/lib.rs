@@ -13,7 +13,6 @@ pub mod answer;
 pub mod config;
 pub mod coralogix;
 pub mod frame;
-pub mod gap;
 pub mod pack;
 pub mod s1;
 

@@ -2,9 +2,12 @@
 //!
 //! Holds values only. Never: IO, JSON, or anything that can fail.
 
+mod gap;
+
 use std::fmt;
 
-pub use crate::gap::{Gap, GapReason};
+pub use gap::{Gap, GapReason};
+
 use crate::time::{Span, Stamp};
 
 /// Which of SentinelOne's lists is polled. The number is on disk; never reuse one.

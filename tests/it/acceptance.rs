@@ -84,7 +84,11 @@ fn a_harmless_body_is_accepted_and_shown_with_its_last_words() {
     let ended = scene.command(&["status"]);
     assert_eq!(ended.code, Some(0), "{}", ended.out);
     let flat = ended.out.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(flat.contains("Coralogix accepted 1 batch with a remark, last at 2"), "{}", ended.out);
+    assert!(
+        flat.contains("Coralogix accepted 2 batches with a remark, last at 2"),
+        "{}",
+        ended.out
+    );
     assert!(flat.contains("thank you"), "{}", ended.out);
     scene.assert_exactly_once();
 }

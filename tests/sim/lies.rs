@@ -169,7 +169,7 @@ impl Claim {
     /// what lay at them is no longer known. Pages whose first rows came in order move where the next
     /// walk begins, and what is older is not known to a walk that breaks off.
     pub fn repeats(self) -> bool {
-        matches!(self, ClockAhead | FarAheadBelieved | Shuffled)
+        matches!(self, ClockAhead | FarAheadBelieved | NewestFirst | Shuffled)
     }
 
     pub fn reorders(self) -> bool {

@@ -29,7 +29,8 @@ pub fn judge(shared: &Shared, retry_max_ms: u64) {
     let mut newest: BTreeMap<Kind, Stamp> = BTreeMap::new();
     let excused = EXCUSES.iter().chain(&disk::MENDED).any(|fault| shared.met.contains_key(fault))
         || shared.lies.told_any(Claim::repeats);
-    let reordered = shared.lies.told_any(Claim::reorders);
+    // What a sink dropped comes behind what it kept, if a cut makes the batch wait again.
+    let reordered = shared.lies.told_any(|claim| claim.reorders() || claim.drops());
     for received in &shared.sink.received {
         let text = received.text.as_str();
         let Some(row) = published.get(text) else {

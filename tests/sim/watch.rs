@@ -203,6 +203,8 @@ impl Shared {
     pub fn is_wanted(&self, row: &Published) -> bool {
         let damage = disk::FAULTS.iter().chain(&["count begun anew"]);
         let uncounted = damage.into_iter().any(|fault| self.met.contains_key(fault));
+        // Where stamps can't be read, nor can when a record was created, by which it is counted.
+        let uncounted = uncounted || self.lies.any(|claim| claim == Claim::Unreadable);
         row.hidden_from.is_none() && !(uncounted && row.is_very_late(self.tenant.overlap))
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Holds values only. Never: IO, or a decision that something may be skipped.
 
+use super::{Place, StreamName};
 use crate::message::{self, Code};
-use crate::record::{Place, StreamName};
 use crate::time::Stamp;
 
 /// Why records may be missing in Coralogix. The number is on disk; never reuse one.
