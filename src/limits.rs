@@ -143,6 +143,8 @@ pub const RECORD_SECONDS_MIN: i64 = 1_356_998_400;
 /// Answers of a tenant after which a stream begins at the earliest time they told, though no two in
 /// a row agreed.
 pub const CLOCK_ANSWERS_MAX: u32 = 4;
+/// Rows of a walk that are remembered, so that pages which lead back are recognised: 16 pages.
+pub const PASSED_IDS_MAX: usize = 16 * PAGE_ROWS_MAX as usize;
 /// Where nobody tells the time, a stamp later than this after the program's date moves no position:
 /// longer than any version is in use.
 pub const UNTOLD_AHEAD_HOURS_MAX: u64 = 20 * 366 * 24;

@@ -66,7 +66,7 @@ pub struct Walk {
     pub rose: bool,
     highest: Stamp,
     /// The rows passed, so that pages which lead back are neither taken for others nor for another
-    /// order. At most as many as are known of a stream.
+    /// order. The first ones only, for cursors that lead back lead there.
     passed: BTreeSet<RowKey>,
     /// Rows since the last one that was new.
     repeats: usize,
@@ -146,7 +146,7 @@ impl Walk {
             self.rose |= self.highest != Stamp::MIN && stamp > self.highest + coarseness;
             self.highest = self.highest.max(stamp);
         }
-        let room = limits::KNOWN_IDS_MAX.saturating_sub(self.passed.len());
+        let room = limits::PASSED_IDS_MAX.saturating_sub(self.passed.len());
         self.passed.extend(keys.iter().take(room));
         let before = self.reached;
         self.reached = self.reached.max(self.highest);
