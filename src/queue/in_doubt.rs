@@ -64,7 +64,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     fn frames_before(&mut self, end: Place) -> Result<Vec<Frame>, QueueError> {
         let head = self.state.head;
         let mut frames = Vec::new();
-        for entry in self.entries(head.seq, TAKE_FRAMES_MAX)? {
+        // One more than a request takes: the head may stand behind the last entry of its frame.
+        for entry in self.entries(head.seq, TAKE_FRAMES_MAX + 1)? {
             if (Place { seq: entry.seq, skip: 0 }) >= end {
                 break;
             }
