@@ -4,7 +4,8 @@
 
 use serde_json::json;
 
-use super::{Which, look, place_of, take, text_of};
+use super::aside::{self, Kind};
+use super::{Which, look, take, text_of};
 use crate::answer;
 use crate::cli::Exit;
 use crate::command::{Failure, print};
@@ -16,6 +17,14 @@ use crate::queue::inspect::Doubted;
 use crate::queue::{QueueError, RealQueue};
 use crate::record::{Held, Place};
 use crate::time::Stamp;
+
+const KIND: Kind = Kind {
+    one: "batch",
+    many: "batches",
+    none_named: "no batch in doubt is named",
+    list: "queue doubt list",
+    stays: message::DOUBT_STAYS,
+};
 
 /// What a batch holds of one stream.
 struct Part {
@@ -133,37 +142,12 @@ fn each(
     what: &str,
     act: impl Fn(&mut RealQueue, Place) -> Result<Option<Held>, QueueError>,
 ) -> Result<String, Failure> {
-    let mut queue = take(config, what)?;
-    let places: Vec<(String, Option<Place>)> = match which {
-        Which::One(name) => vec![(answer::one_line(name), place_of(name))],
-        Which::All => queue.doubts().iter().map(|at| (at.to_string(), Some(*at))).collect(),
+    let queue = take(config, what)?;
+    let names: Vec<String> = match which {
+        Which::One(name) => vec![name.clone()],
+        Which::All => queue.doubts().iter().map(ToString::to_string).collect(),
     };
-    let mut done = 0;
-    let mut failed = None;
-    for (name, at) in places {
-        match at.map_or(Ok(None), |at| act(&mut queue, at)) {
-            Ok(Some(_)) => done += 1,
-            Ok(None) => {
-                failed = Some(format!(
-                    "no batch in doubt is named {name}; `queue doubt list` names them"
-                ));
-                break;
-            }
-            Err(why) => {
-                failed = Some(why.to_string());
-                break;
-            }
-        }
-    }
-    queue.close(crate::edge::clock::mono());
-    let batches = format!("{done} batch{}", if done == 1 { "" } else { "es" });
-    match failed {
-        None => Ok(batches),
-        Some(why) => {
-            let text = format!("Failed to {what}: {why}. {batches} were done before");
-            Err(Failure::new(message::DOUBT_STAYS, Exit::Failed, text))
-        }
-    }
+    aside::each(queue, &names, what, &KIND, act)
 }
 
 fn unreadable(what: &str, why: &dyn std::fmt::Display) -> Failure {

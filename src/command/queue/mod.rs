@@ -5,6 +5,7 @@
 //! or hands a terminal what a remote party wrote without making it harmless.
 
 mod adopt;
+mod aside;
 mod carry;
 mod doubt;
 mod list;

@@ -2,14 +2,23 @@
 
 use serde_json::json;
 
-use super::{Which, look, place_of, take, text_of};
+use super::aside::{self, Kind};
+use super::{Which, look, take, text_of};
 use crate::answer;
 use crate::cli::Exit;
 use crate::command::{Failure, print};
 use crate::config::Config;
 use crate::message;
-use crate::queue::inspect;
-use crate::record::Place;
+use crate::queue::{QueueError, RealQueue, inspect};
+use crate::record::{Held, Place};
+
+const KIND: Kind = Kind {
+    one: "record",
+    many: "records",
+    none_named: "no parked record is named",
+    list: "queue parked list",
+    stays: message::PARKED_STAYS,
+};
 
 pub fn list(config: &Config, json: bool) -> Result<Exit, Failure> {
     let parked = look(config)?.inspector.parked().map_err(|why| unreadable("parked/", &why))?;
@@ -78,12 +87,9 @@ fn each(
     config: &Config,
     which: &Which,
     what: &str,
-    act: impl Fn(
-        &mut crate::queue::RealQueue,
-        Place,
-    ) -> Result<Option<crate::record::Held>, crate::queue::QueueError>,
+    act: impl Fn(&mut RealQueue, Place) -> Result<Option<Held>, QueueError>,
 ) -> Result<String, Failure> {
-    let names = match which {
+    let names: Vec<String> = match which {
         Which::One(name) => vec![name.clone()],
         Which::All => {
             let parked = look(config)?.inspector.parked();
@@ -91,38 +97,7 @@ fn each(
             parked.into_iter().map(|one| one.name).collect()
         }
     };
-    let mut queue = take(config, what)?;
-    let mut done = 0;
-    let mut failed = None;
-    for name in &names {
-        let outcome = match place_of(name) {
-            Some(at) => act(&mut queue, at).map_err(|why| why.to_string()),
-            None => Ok(None),
-        };
-        match outcome {
-            Ok(Some(_)) => done += 1,
-            Ok(None) => {
-                failed = Some(format!(
-                    "no parked record is named {}; `queue parked list` names them",
-                    answer::one_line(name)
-                ));
-                break;
-            }
-            Err(why) => {
-                failed = Some(why);
-                break;
-            }
-        }
-    }
-    queue.close(crate::edge::clock::mono());
-    let records = format!("{done} record{}", if done == 1 { "" } else { "s" });
-    match failed {
-        None => Ok(records),
-        Some(why) => {
-            let text = format!("Failed to {what}: {why}. {records} were done before");
-            Err(Failure::new(message::PARKED_STAYS, Exit::Failed, text))
-        }
-    }
+    aside::each(take(config, what)?, &names, what, &KIND, act)
 }
 
 fn unreadable(what: &str, why: &std::io::Error) -> Failure {
