@@ -112,10 +112,10 @@ impl Core {
     pub(super) fn start_is_ahead(&self, stream: &Stream, now: Mono) -> bool {
         match stream.progress {
             None => self.beginning(stream, now) == Beginning::Ahead,
+            Some(_) if !self.is_ruled_out(stream, now) => false,
             Some(_) => {
                 let earliest = self.present(stream, now).earliest();
-                let begins = earliest.map(|earliest| stream.begins_anew(earliest, now));
-                begins == Some(None) && self.is_ruled_out(stream, now)
+                earliest.is_some_and(|earliest| stream.begins_anew(earliest, now).is_none())
             }
         }
     }

@@ -130,15 +130,10 @@ impl SourceClock {
     /// What can be said of the present, with the other witnesses.
     pub fn present(&self, now: Mono, clocks: Clocks) -> Present {
         let own = self.shown(now);
-        let witnesses: Vec<Stamp> =
-            [own, clocks.sink, clocks.local].into_iter().flatten().collect();
-        match witnesses.as_slice() {
-            [] => Present::Untold,
-            [one] if own.is_some() && self.agreed.is_none() => {
-                debug_assert_eq!(Some(*one), own);
-                Present::Unconfirmed
-            }
-            some => majority(some),
+        match (own, clocks.sink, clocks.local) {
+            (None, None, None) => Present::Untold,
+            (Some(_), None, None) if self.agreed.is_none() => Present::Unconfirmed,
+            (own, sink, local) => majority([own, sink, local]),
         }
     }
 
@@ -174,13 +169,12 @@ impl SourceClock {
 }
 
 /// The range of those that agree with one another, or of all where none do.
-fn majority(witnesses: &[Stamp]) -> Present {
-    let backed =
-        |stamp: &&Stamp| witnesses.iter().filter(|other| near(**other, **stamp)).count() > 1;
-    let agreeing: Vec<Stamp> = witnesses.iter().filter(backed).copied().collect();
-    let voices = if agreeing.is_empty() { witnesses } else { &agreeing };
-    let (earliest, latest) = (voices.iter().min(), voices.iter().max());
-    match earliest.copied().zip(latest.copied()) {
+fn majority(witnesses: [Option<Stamp>; 3]) -> Present {
+    let told = || witnesses.into_iter().flatten();
+    let is_backed = |stamp: &Stamp| told().filter(|other| near(*other, *stamp)).count() > 1;
+    let has_backing = told().any(|stamp| is_backed(&stamp));
+    let voices = || told().filter(|stamp| !has_backing || is_backed(stamp));
+    match voices().min().zip(voices().max()) {
         Some((earliest, latest)) => Present::Between { earliest, latest },
         None => Present::Untold,
     }

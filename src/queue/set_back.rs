@@ -11,9 +11,7 @@ use super::keys;
 use super::streams::{chunked, earlier};
 use super::{Queue, QueueError, put_state, put_stream};
 use crate::limits::KNOWN_IDS_MAX;
-use crate::record::{
-    Category, Gap, GapReason, Held, Kind, Progress, RowKey, StreamHeld, StreamName,
-};
+use crate::record::{Category, Gap, GapReason, Held, Kind, Progress, StreamHeld, StreamName};
 use crate::time::{Span, Stamp};
 
 /// Where a stream is taken back to.
@@ -49,13 +47,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         });
         let to = before.map_or(to, |before| earlier(before, to));
 
-        let mut known = stream.known(to.from);
+        let had = stream.known(to.from);
+        let mut known = had.clone();
         // A threat's creation is not what a walk knows it by.
         if name.category != Category::Polled(Kind::Threats) {
             let keys = stream.tally.chunks().flat_map(|(_, keys)| keys).copied();
             known.extend(keys.filter(|key| key.stamp >= to.from));
         }
-        let had: Vec<RowKey> = stream.known(to.from);
         self.add_waiting(number, to.from, None, &mut known)?;
         known.retain(|key| had.binary_search(key).is_err());
         known.truncate(KNOWN_IDS_MAX);

@@ -33,20 +33,15 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
 
     pub(super) fn fetch(&mut self, fetch: &Fetch) -> Event {
         self.hand = None;
-        let stream = &self.streams[fetch.stream];
-        let kind = stream.kind;
+        let kind = self.streams[fetch.stream].kind;
         let query = s1::request::Query {
             kind,
             from: fetch.from,
             cursor: fetch.cursor.as_ref(),
             rows_max: fetch.rows_max,
         };
-        let ask = Ask::Page(s1::request::page_path(&query));
-        let page = match self.edge.ask(stream.tenant, &ask) {
-            Err(NetTrouble::TooLong) => Err(SourceTrouble::TooLong),
-            Err(net) => Err(SourceTrouble::Unreachable(net)),
-            Ok(answer) => self.take_page(kind, answer, fetch),
-        };
+        let answer = self.ask_stream(fetch.stream, s1::request::page_path(&query));
+        let page = answer.and_then(|answer| self.take_page(kind, answer, fetch));
         Event::Fetched { stream: fetch.stream, page }
     }
 
@@ -109,18 +104,27 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
 
     /// Asks for any one record from before a time.
     pub(super) fn older(&mut self, stream: usize, than: Stamp) -> Event {
-        let (kind, tenant) = (self.streams[stream].kind, self.streams[stream].tenant);
-        let ask = Ask::Page(s1::request::older_path(kind, than));
-        let result = match self.edge.ask(tenant, &ask) {
-            Err(NetTrouble::TooLong) => Err(SourceTrouble::TooLong),
-            Err(net) => Err(SourceTrouble::Unreachable(net)),
-            Ok(answer) => s1::verdict::page_verdict(&answer, false).and_then(|()| {
-                let page = s1::page::scan(&answer.body, kind);
-                let page =
-                    page.map_err(|broken| SourceTrouble::BrokenAnswer(broken.to_string()))?;
-                Ok(!page.rows.is_empty())
-            }),
-        };
+        let kind = self.streams[stream].kind;
+        let answer = self.ask_stream(stream, s1::request::older_path(kind, than));
+        let result = answer.and_then(|answer| {
+            s1::verdict::page_verdict(&answer, false)?;
+            let page = s1::page::scan(&answer.body, kind)
+                .map_err(|broken| SourceTrouble::BrokenAnswer(broken.to_string()))?;
+            Ok(!page.rows.is_empty())
+        });
         Event::Older { stream, result }
+    }
+
+    /// Asks the tenant of a stream.
+    pub(super) fn ask_stream(
+        &mut self,
+        stream: usize,
+        path: String,
+    ) -> Result<Answer, SourceTrouble> {
+        let tenant = self.streams[stream].tenant;
+        self.edge.ask(tenant, &Ask::Page(path)).map_err(|net| match net {
+            NetTrouble::TooLong => SourceTrouble::TooLong,
+            net => SourceTrouble::Unreachable(net),
+        })
     }
 }

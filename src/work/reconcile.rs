@@ -1,10 +1,9 @@
 //! Comparing and listing: SentinelOne's side from its answer, the collector's from the queue.
 
-use super::{Ask, Disk, Edge, Event, NetTrouble, Opener, SourceTrouble, Worker};
+use super::{Disk, Edge, Event, Opener, SourceTrouble, Worker};
 use crate::answer::date;
 use crate::core::{Count, Counted, List, Listed};
 use crate::limits;
-use crate::record::Answer;
 use crate::s1;
 use crate::s1::request::{Created, count_path, created_page_path};
 use crate::time::Span;
@@ -56,13 +55,5 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             created => created,
         });
         created.filter(|created| !range.contains(created)).count()
-    }
-
-    fn ask_stream(&mut self, stream: usize, path: String) -> Result<Answer, SourceTrouble> {
-        let tenant = self.streams[stream].tenant;
-        self.edge.ask(tenant, &Ask::Page(path)).map_err(|net| match net {
-            NetTrouble::TooLong => SourceTrouble::TooLong,
-            net => SourceTrouble::Unreachable(net),
-        })
     }
 }
