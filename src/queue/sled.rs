@@ -81,6 +81,7 @@ impl Opener for SledOpener {
                 .path(&path)
                 .cache_capacity(SLED_CACHE_BYTES)
                 .flush_every_ms(None);
+            remove_unfinished(&path).map_err(|error| told(&error))?;
             let db = unlocked(|| guarded(|| config.open()))?;
             match make_durable(&path, &root) {
                 Ok(file) => *open = Some((db, file)),
@@ -122,6 +123,24 @@ fn unlocked<T>(mut open: impl FnMut() -> Result<T, IndexError>) -> Result<T, Ind
         }
     }
     open()
+}
+
+/// Removes a snapshot that sled had not finished when it was killed: sled reads the file whose name
+/// sorts last, also half-written, and calls the index corrupt. Only its renaming makes a snapshot
+/// count, and until then the one before it is there.
+fn remove_unfinished(path: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|n| n.starts_with("snap.") && n.ends_with(".generating")) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// sled creates its files without an fsync of them or of their names.
@@ -317,6 +336,24 @@ mod tests {
     fn created(dir: &TempDir) -> SledOpener {
         fs::create_dir_all(&dir.0).unwrap();
         SledOpener::new(&dir.0)
+    }
+
+    #[test]
+    fn a_snapshot_that_a_kill_left_half_written_costs_nothing() {
+        let dir = TempDir::new();
+        let mut index = created(&dir).open(0).unwrap();
+        index.commit(&one_change()).unwrap();
+        index.close();
+        // A start writes its snapshot before it is renamed; this one was killed after the open.
+        let folder = dir.0.join("index.0");
+        for half in [&b""[..], b"too short", b"long enough and yet no snapshot at all"] {
+            let unfinished = folder.join("snap.7FFFFFFFFFFFFFFF.generating");
+            fs::write(&unfinished, half).unwrap();
+            let mut index = SledOpener::new(&dir.0).open(0).unwrap();
+            assert_eq!(index.get(b"c").unwrap(), Some(vec![1]));
+            assert!(!unfinished.exists());
+            index.close();
+        }
     }
 
     #[test]
