@@ -179,7 +179,7 @@ impl Medium {
         });
         for body in self.bodies.values_mut() {
             let pending = std::mem::take(&mut body.pending);
-            let mut left = body.stable.clone();
+            let mut left = std::mem::take(&mut body.stable);
             let torn = prng.below(3) == 0;
             for write in survivors(&pending, prng) {
                 match write {
@@ -187,7 +187,7 @@ impl Medium {
                     whole => apply_write(&mut left, whole),
                 }
             }
-            body.now = left.clone();
+            body.now.clone_from(&left);
             body.stable = left;
         }
         self.decide_doubtful(|_| prng.chance(50));

@@ -132,7 +132,10 @@ fn entries(gzip: &[u8]) -> Vec<Entry> {
 
 /// Poison is known by the record's number, so that both sides agree.
 pub fn is_poison(text: &str, every: u64) -> bool {
+    if every == 0 {
+        return false;
+    }
     let id = text.split(r#""id":""#).nth(1).and_then(|rest| rest.split('"').next());
     let number: u64 = id.and_then(|id| id.parse().ok()).expect("a record of ours has an id");
-    every > 0 && number.is_multiple_of(every)
+    number.is_multiple_of(every)
 }
