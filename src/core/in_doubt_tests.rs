@@ -68,6 +68,11 @@ fn what_is_in_doubt_is_set_aside_and_not_well_until_a_batch_is_accepted() {
     assert_eq!(bench.sink.lane.why, Why::InDoubt);
     assert_eq!(bench.answered(1, &malformed), Then::Park { at: sent(1).first });
     assert_eq!(bench.sink.lane.why, Why::InDoubt);
+    // Nor does it that the collector's own words are taken, such as the gap of this very batch.
+    let own = Sent { own: 2, ..sent(2) };
+    let then = bench.sink.answered(bench.now, own, &accepted(), &mut bench.backoff);
+    assert!(matches!(then, Then::Acknowledge { .. }));
+    assert_eq!(bench.sink.lane.why, Why::InDoubt);
     assert!(matches!(bench.answered(3, &accepted()), Then::Acknowledge { .. }));
     assert_eq!(bench.sink.lane.why, Why::Working);
 }

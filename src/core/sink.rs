@@ -217,13 +217,17 @@ impl Sink {
         self.parked_in_a_row = 0;
         self.cautious = false;
         self.waited = false;
-        self.doubted_in_a_row = 0;
         self.less_suspects(entries);
         self.accepted_in_a_row = self.accepted_in_a_row.saturating_add(1);
         if self.accepted_in_a_row.is_multiple_of(limits::BODY_RAISE_AFTER) {
             let raised = self.raw_bytes_max.saturating_mul(2);
             self.raw_bytes_max = raised.min(self.raw_bytes_most);
         }
+        // That the collector's own words are taken says nothing of the records.
+        if self.doubted_in_a_row > 0 && entries <= own {
+            return self.lane.rest(now, Due::At(now), Why::InDoubt);
+        }
+        self.doubted_in_a_row = 0;
         self.lane.succeed(now, Due::At(now), Why::Working);
     }
 
