@@ -11,7 +11,7 @@
 //! | `s` number | a stream's name, its progress, its delivered progress |
 //! | `k` number, newest stamp, chunk | ids of the overlap, 16 bytes each |
 //! | `h`, `g` number | the ledger of gaps: `gaps::Head`, and a `gaps::Row` for each |
-//! | `b` number, newest creation, chunk | ids collected, with when they were created, 16 bytes each |
+//! | `b` number, newest creation, chunk | ids collected, with when they were created, 16 bytes each; of one kind in a chunk (`ChunkId::OUT_OF_TURN`) |
 //! | `t` number | `TallyRow`: since when the ids in `b` are all there |
 //! | `u` integration | the tenant it was collected from |
 //! | `m` number | `origins::Move`: frames that were written under another name |
@@ -130,6 +130,16 @@ impl Entry {
 pub(super) struct ChunkId {
     pub newest: Stamp,
     pub number: u64,
+}
+
+impl ChunkId {
+    /// In the number of a chunk of ids that were collected after walks had passed their creation: by a
+    /// list, or for a change. That they are there says nothing of what else was created by then.
+    pub const OUT_OF_TURN: u64 = 1 << 63;
+
+    pub fn is_out_of_turn(self) -> bool {
+        self.number & ChunkId::OUT_OF_TURN != 0
+    }
 }
 
 pub(super) fn entry_key(seq: Seq) -> Vec<u8> {

@@ -1,8 +1,8 @@
 //! Taking a stream back from a position that can't be true.
 //!
 //! Promises: progress, ids and gap are one commit; what was collected near the new position and is
-//! still known by its id stays known, so that it is not sent twice (keeps P2). Never: decides that a
-//! position can't be true.
+//! still known by its id stays known, so that it is not sent twice (keeps P2); it goes back to what a
+//! walk has passed, not to what was only listed (keeps P1). Never: decides that a position can't be true.
 
 use super::append::chunk_pairs;
 use super::disk::Disk;
@@ -38,8 +38,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let stream = self.streams.named(name);
         let (number, before) = (stream.number, stream.row.progress);
         let known_keys = stream.chunks().flat_map(|(_, keys)| keys);
-        let tally_keys = stream.tally.chunks().flat_map(|(_, keys)| keys);
-        let stamps = known_keys.chain(tally_keys).map(|key| key.stamp);
+        // What a list brought in, or a change of what was created while the position was ahead already,
+        // lies behind all that no walk has passed.
+        let stamps = known_keys.chain(stream.tally.in_turn()).map(|key| key.stamp);
         let newest = stamps.filter(|stamp| *stamp <= back.latest).max();
         let to = newest.map_or(back.begin, |newest| Progress {
             position: newest,
@@ -51,8 +52,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let mut known = had.clone();
         // A threat's creation is not what a walk knows it by.
         if name.category != Category::Polled(Kind::Threats) {
+            // From where the stream was to begin anyway, the tally still has what damage took.
+            let until = before.map_or(to.from, |before| before.from);
             let keys = stream.tally.chunks().flat_map(|(_, keys)| keys).copied();
-            known.extend(keys.filter(|key| key.stamp >= to.from));
+            known.extend(keys.filter(|key| key.stamp >= to.from && key.stamp < until));
         }
         self.add_waiting(number, to.from, None, &mut known)?;
         known.retain(|key| had.binary_search(key).is_err());
@@ -98,7 +101,7 @@ mod tests {
     use crate::prng::Prng;
     use crate::queue::mem::{Fault, MemDisk};
     use crate::queue::testing::*;
-    use crate::record::RowKey;
+    use crate::record::{RowKey, Take};
     use crate::time::Mono;
 
     const NOW: Mono = Mono(1);
@@ -164,12 +167,62 @@ mod tests {
         assert_eq!(opened.streams[1], stands);
     }
 
+    fn what_damage_took_is_not_known_again<G: Ground>(ground: &G) {
+        let (mut queue, ..) = ground.open();
+        queue.tally(&activities(), 1_000);
+        queue.append(&activities(), &[], at(5), &[]).unwrap();
+        for stamp in [10, 9_000, 9_500] {
+            let mut frames = page(&activities(), &[stamp], 1);
+            frames[0].entries[0].key = key(stamp as i64);
+            let births = [key(stamp as i64)];
+            queue
+                .append_tallied(&activities(), &frames, at(stamp as i64), &births, &births)
+                .unwrap();
+            let taken =
+                queue.peek(Take { entries_max: 9, raw_bytes_max: 1 << 20 }).unwrap().unwrap();
+            queue.ack(taken.sent.end, NOW).unwrap();
+        }
+        // What lay at 9,000 is to be asked for again.
+        queue.append(&activities(), &[], at(8_999), &[]).unwrap();
+        let (_, stands) = queue.set_back(&activities(), back(600, true)).unwrap();
+        assert_eq!(stands.progress, Some(at(10)));
+        assert!(!stands.known.contains(&key(9_000)), "{:?}", stands.known);
+    }
+
+    fn what_was_collected_out_of_turn_says_nothing_of_how_far_back<G: Ground>(ground: &G) {
+        let (mut queue, ..) = ground.open();
+        queue.tally(&threats(), 1_000);
+        queue.append(&threats(), &[], at(5), &[]).unwrap();
+        let mut take = |stamp: i64, born: i64, after: i64| {
+            let mut frames = page(&threats(), &[stamp as u64], 1);
+            frames[0].entries[0].key = RowKey { id: born as u64, ..key(stamp) };
+            let known: Vec<RowKey> =
+                (stamp >= after).then(|| frames[0].entries[0].key).into_iter().collect();
+            queue.append_tallied(&threats(), &frames, at(after), &known, &[key(born)]).unwrap();
+        };
+        take(10, 10, 10);
+        take(40, 40, 40);
+        take(9_000, 9_000, 9_000);
+        // Created since, and found by a list; and changed at a time ahead.
+        take(300, 300, 9_000);
+        take(9_100, 400, 9_100);
+        drop(queue);
+        let (mut queue, ..) = ground.open();
+        let (_, stands) = queue.set_back(&threats(), back(600, true)).unwrap();
+        assert_eq!(stands.progress, Some(at(40)), "what came at 50 was never looked for");
+        assert_eq!(queue.collected(&threats(), None, Stamp(9_500_000_000)).unwrap().1, 5);
+    }
+
     #[test]
     fn on_both_grounds() {
         a_stream_that_collected_nothing_begins_anew_with_a_gap(&MemDisk::new(128 << 20));
         a_stream_that_collected_nothing_begins_anew_with_a_gap(&TempDir::new());
         what_was_collected_says_how_far_back_and_stays_known(&MemDisk::new(128 << 20));
         what_was_collected_says_how_far_back_and_stays_known(&TempDir::new());
+        what_damage_took_is_not_known_again(&MemDisk::new(128 << 20));
+        what_damage_took_is_not_known_again(&TempDir::new());
+        what_was_collected_out_of_turn_says_nothing_of_how_far_back(&MemDisk::new(128 << 20));
+        what_was_collected_out_of_turn_says_nothing_of_how_far_back(&TempDir::new());
     }
 
     #[test]

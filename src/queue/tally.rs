@@ -57,6 +57,13 @@ impl Tally {
         self.row.is_none() && self.chunks.is_empty()
     }
 
+    /// The ids that walks collected in their turn: whatever was visible and created before one of them
+    /// was passed when it was.
+    pub fn in_turn(&self) -> impl Iterator<Item = &RowKey> {
+        let chunks = self.chunks.iter().filter(|(chunk, _)| !chunk.is_out_of_turn());
+        chunks.flat_map(|(_, keys)| keys)
+    }
+
     pub fn chunks(&self) -> impl Iterator<Item = (ChunkId, &Vec<RowKey>)> {
         self.chunks.iter().map(|(chunk, keys)| (*chunk, keys))
     }
@@ -111,23 +118,12 @@ impl Tally {
         let unseen = self.unseen(&ids);
         let fresh =
             births.iter().zip(unseen).filter(|(key, unseen)| *unseen && key.stamp >= row.since);
-        let mut fresh: Vec<RowKey> = fresh.map(|(key, _)| *key).collect();
+        let fresh: Vec<RowKey> = fresh.map(|(key, _)| *key).collect();
         let taken = fresh.len();
-        // Small chunks are joined when they are as many as the last one holds, so that a stream of
-        // single records makes few of them and each id is written a few times only.
-        if let Some(newest) = fresh.iter().map(|key| key.stamp).max() {
-            for (chunk, keys) in self.chunks.iter().rev() {
-                let oldest = keys.first().map_or(newest, |key| key.stamp);
-                let spans_long = newest.since(oldest) > Span::hours(TALLY_CHUNK_HOURS_MAX);
-                let is_long = keys.len() + fresh.len() > KNOWN_IDS_CHUNK_MAX;
-                if keys.len() > fresh.len() || is_long || spans_long {
-                    break;
-                }
-                fresh.extend(keys);
-                change.forget.push(*chunk);
-            }
-        }
-        change.learn = chunked(&fresh, next_chunk);
+        let turn = before.unwrap_or(after).from;
+        let (in_turn, out_of_turn) = fresh.into_iter().partition(|key| key.stamp >= turn);
+        self.join(in_turn, 0, next_chunk, &mut change);
+        self.join(out_of_turn, ChunkId::OUT_OF_TURN, next_chunk, &mut change);
         let horizon = after.position - Span::hours(RECONCILE_BACK_HOURS);
         let mut too_many = (self.ids + taken).saturating_sub(ids_max);
         for (chunk, keys) in self.chunks.iter().take(TALLY_CHUNKS_PER_COMMIT_MAX) {
@@ -140,6 +136,26 @@ impl Tally {
         }
         change.row = Some(row);
         change
+    }
+
+    /// Small chunks are joined when they are as many as the last one holds, so that a stream of single
+    /// records makes few of them and each id is written a few times only.
+    fn join(&self, mut ids: Vec<RowKey>, kind: u64, next_chunk: &mut u64, change: &mut Change) {
+        let Some(newest) = ids.iter().map(|key| key.stamp).max() else { return };
+        let of_kind = |chunk: &ChunkId| chunk.is_out_of_turn() == (kind == ChunkId::OUT_OF_TURN);
+        for (chunk, keys) in self.chunks.iter().rev().filter(|(chunk, _)| of_kind(chunk)) {
+            let oldest = keys.first().map_or(newest, |key| key.stamp);
+            let spans_long = newest.since(oldest) > Span::hours(TALLY_CHUNK_HOURS_MAX);
+            let is_long = keys.len() + ids.len() > KNOWN_IDS_CHUNK_MAX;
+            if keys.len() > ids.len() || is_long || spans_long {
+                break;
+            }
+            ids.extend(keys);
+            change.forget.push(*chunk);
+        }
+        let chunks = chunked(&ids, next_chunk).into_iter();
+        let named = |chunk: ChunkId| ChunkId { number: chunk.number | kind, ..chunk };
+        change.learn.extend(chunks.map(|(chunk, keys)| (named(chunk), keys)));
     }
 
     pub fn apply(&mut self, change: Change) {
