@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Promises: a position that every witness of the time rules out is set back whenever it is seen,
-//! wherever it came from (keeps P1); one that SentinelOne's own clock alone rules out is shown. Never:
-//! sets back what one claim alone speaks against, for that would send records twice (P2).
+//! wherever it came from (keeps P1); one that SentinelOne's own clock alone rules out is shown, and
+//! `--once` does not end as done while any clock speaks against one. Never: sets back what one claim
+//! alone speaks against, for that would send records twice (P2).
 
 use crate::limits;
 use crate::record::{Held, Progress, StreamHeld};
@@ -120,6 +121,21 @@ impl Core {
         }
     }
 
+    /// Whether anything that SentinelOne told says that a stream stands ahead of its time, and it is not
+    /// outvoted: what became visible since may lie behind, where no walk has looked.
+    pub(super) fn may_be_ahead(&self, stream: &Stream, now: Mono) -> bool {
+        let least = self.tenants[stream.plan.tenant].clock.least(now);
+        least.is_some_and(|least| stands_ahead(stream, least)) && self.is_doubted(stream, now)
+    }
+
+    /// Whether any witness of the time that is not outvoted says that a stream stands ahead of it. The
+    /// next answers would tell; who is online for a moment has none, and must not call it done.
+    pub(super) fn is_doubted(&self, stream: &Stream, now: Mono) -> bool {
+        let clock = &self.tenants[stream.plan.tenant].clock;
+        let least = clock.least_present(now, self.clocks).filter(|_| clock.was_told());
+        least.is_some_and(|least| stands_ahead(stream, least))
+    }
+
     /// How far a position is ahead of SentinelOne's own clock, unless two others say that the clock
     /// is behind.
     pub(super) fn position_ahead(&self, stream: &Stream, now: Mono) -> Option<Span> {
@@ -130,4 +146,9 @@ impl Core {
         let is_backed = self.present(stream, now).allows(position);
         (is_ahead && !is_backed).then_some(ahead)
     }
+}
+
+fn stands_ahead(stream: &Stream, time: Stamp) -> bool {
+    let ahead_max = Span::minutes(limits::STAMP_AHEAD_OF_SOURCE_MINUTES_MAX);
+    stream.progress.is_some_and(|progress| progress.position > time + ahead_max)
 }

@@ -1,6 +1,7 @@
 //! The core against claims of the time and of pages: each test is a way in which a record was once
 //! passed over, or a stream would call itself up to date while it is not.
 
+use super::reconcile::Reconcile;
 use super::*;
 use crate::record::{Cursor, Kind, Progress, RowKey, Start, WriteMode};
 
@@ -221,6 +222,20 @@ fn a_position_that_only_the_tenant_speaks_against_is_shown() {
     // Coralogix agrees with the tenant: the local clock is outvoted.
     stage.sink = Some(NOW);
     back(stage.page(&[], None));
+}
+
+#[test]
+fn nothing_is_compared_while_a_position_is_ahead_of_the_tenants_clock() {
+    for (position, is_compared) in [(NOW + days(2), false), (NOW - days(2), true)] {
+        let mut stage = Stage::new(Start::Now, stood(position));
+        stage.core.streams[0].reconcile = Reconcile::new(Span::minutes(10), None, BEGIN);
+        stage.local = Some(NOW + days(2));
+        stage.begin();
+        for _ in 0..3 {
+            let next = stage.page(&[], None);
+            assert_eq!(matches!(next, Action::Count(_)), is_compared, "{next:?}");
+        }
+    }
 }
 
 #[test]

@@ -204,6 +204,8 @@ impl Reconcile {
         assert!(self.round.is_none(), "a round ends before the next begins");
         self.round = Some(Round { closed, requests: 0 });
         self.collected = collected;
+        // A stream that was set back walks anew over what was compared: it is that walk's to collect.
+        self.tale.until = self.tale.until.map(|until| until.min(closed));
         match self.tale.until {
             Some(until) => {
                 self.ranges.push(Range::new(None, until, false));

@@ -266,6 +266,20 @@ fn a_record_that_appears_while_a_lie_is_put_right_is_found() {
 }
 
 #[test]
+fn nothing_is_compared_that_a_stream_was_set_back_behind() {
+    let mut source = Source::with(week());
+    source.round();
+    let closed = at(40 * HOUR);
+    source.reconcile.begin(closed, 0);
+    while let Some(step) = source.reconcile.next(0, PAGE_ROWS_MAX, at(source.now)) {
+        let Step::Count(count) = step else { panic!("{step:?}") };
+        assert!(count.to <= closed, "walks have yet to come to {}", count.to);
+        let counted = Counted { from: at(0), collected: 7, there: Total::Is(7), date: None };
+        source.reconcile.counted(Mono::ZERO, PACE, Some(counted));
+    }
+}
+
+#[test]
 fn an_hour_is_closed_when_it_is_past_by_a_margin_and_settled() {
     let reconcile = Reconcile::new(Span::hours(1), None, Mono::ZERO);
     let hour = Stamp::from_seconds(3_600 * 500_000);

@@ -26,6 +26,8 @@ impl Core {
             && tenant.token == Token::Good
             && tenant.lane.failures == 0
             && state.progress.is_some()
+            // Walks have not passed what lies behind a position that is ahead.
+            && !self.may_be_ahead(state, now)
             && state.lane.failures == 0
             && state.lane.not_before <= now
             // Who is online for a moment does not try twice.

@@ -122,6 +122,18 @@ impl SourceClock {
         self.agreed.map(|claim| claim.carried_to(now))
     }
 
+    /// The least that it told and that no two answers in a row have taken back: one claim is enough to
+    /// doubt, though not to move anything.
+    pub fn least(&self, now: Mono) -> Option<Stamp> {
+        let told = self.agreed.or(self.earliest).into_iter().chain(self.single);
+        told.map(|claim| claim.carried_to(now)).min()
+    }
+
+    /// The same, held against the other witnesses: the earliest that the present may be.
+    pub fn least_present(&self, now: Mono, clocks: Clocks) -> Option<Stamp> {
+        majority([self.least(now), clocks.sink, clocks.local]).earliest()
+    }
+
     /// What is most likely its time, for people: not confirmed where only one answer told it.
     pub fn shown(&self, now: Mono) -> Option<Stamp> {
         self.agreed.or(self.single).map(|claim| claim.carried_to(now))
@@ -246,6 +258,18 @@ mod tests {
             clock(&[NOW, NOW, NOW + days(2), NOW + days(2)]).agreed(AT),
             Some(NOW + days(2))
         );
+    }
+
+    #[test]
+    fn one_claim_is_enough_to_doubt_and_two_witnesses_against_it_are_not() {
+        let ahead = NOW + days(2);
+        assert_eq!(clock(&[ahead, ahead]).least(AT), Some(ahead));
+        for told in [&[NOW, ahead][..], &[ahead, NOW], &[ahead, ahead, NOW]] {
+            assert_eq!(clock(told).least(AT), Some(NOW), "{told:?}");
+            assert_eq!(clock(told).least_present(AT, local(ahead)), Some(NOW));
+            assert_eq!(clock(told).least_present(AT, both(ahead, ahead)), Some(ahead));
+        }
+        assert_eq!(SourceClock::default().least(AT), None);
     }
 
     #[test]
