@@ -262,6 +262,9 @@ impl Core {
         Some(match () {
             () if is_ahead => End::Misconfigured,
             () if lanes.is_empty() && self.sink.lane.why == Why::InDoubt => End::InDoubt,
+            () if lanes.is_empty() && self.streams.iter().any(|s| self.is_doubted(s, now)) => {
+                End::TryLater
+            }
             () if lanes.is_empty() => End::Done,
             () if lanes.iter().any(|lane| lane.why.is_refusal()) => End::Refused,
             () => End::TryLater,

@@ -154,7 +154,8 @@ pub enum Action {
 pub enum End {
     /// Told to stop, or everything is done.
     Done,
-    /// A side could not be reached; everything is kept.
+    /// A side could not be reached, or a clock says that a stream stands ahead of the time; everything
+    /// is kept.
     TryLater,
     /// A credential or permission was refused; everything is kept.
     Refused,

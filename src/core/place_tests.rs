@@ -239,6 +239,27 @@ fn nothing_is_compared_while_a_position_is_ahead_of_the_tenants_clock() {
 }
 
 #[test]
+fn once_is_not_done_while_any_clock_says_that_a_position_is_ahead() {
+    let ends = |position, local, lies: [Option<Span>; 2]| {
+        let mut stage = Stage::of(Start::Now, stood(position), Mode::Once);
+        (stage.local, stage.lie) = (local, lies[0]);
+        stage.begin();
+        stage.lie = lies[1];
+        (stage.page(&[], None), stage.why())
+    };
+    let (ahead, two) = (NOW + days(2), Some(days(2)));
+    let doubted = (Action::Exit(End::TryLater), Why::PositionAhead);
+    assert_eq!(ends(ahead, Some(ahead), [None, None]), doubted, "the tenant's own");
+    assert_eq!(ends(ahead, None, [two, None]), doubted, "one of two claims");
+    assert_eq!(ends(ahead, None, [None, two]), doubted, "the other one");
+    assert_eq!(ends(ahead, Some(NOW), [two, two]), doubted, "this machine's");
+    let (done, _) = ends(NOW, Some(NOW), [None, None]);
+    assert_eq!(done, Action::Exit(End::Done));
+    let (done, _) = ends(NOW - days(1), None, [two, None]);
+    assert_eq!(done, Action::Exit(End::Done), "no clock speaks against it");
+}
+
+#[test]
 fn a_stream_set_back_in_the_process_that_began_it_knows_what_it_passed_over() {
     let mut stage = Stage::new(Start::Ago(days(1)), None);
     (stage.local, stage.lie) = (None, Some(Span::hours(30)));

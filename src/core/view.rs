@@ -8,7 +8,7 @@ use crate::time::{Due, Mono, Span, Stamp};
 
 use super::pace::Direction;
 use super::source_clock::Dispute;
-use super::{Core, Lane, Mood, Stream, Tale, Tenant, Why};
+use super::{Core, Lane, Mode, Mood, Stream, Tale, Tenant, Why};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
@@ -170,6 +170,12 @@ impl Core {
         }
         if let Some(by) = self.position_ahead(stream, now) {
             return Some((Why::PositionAhead, format!("by {by}")));
+        }
+        if self.plan.mode == Mode::Once && self.is_doubted(stream, now) {
+            return Some((
+                Why::PositionAhead,
+                "by one of the clocks that tell the time".to_owned(),
+            ));
         }
         stream.condition.clone()
     }
