@@ -118,7 +118,8 @@ fn farewell(end: End, waiting: u64, is_held: bool) -> Exit {
         End::TryLater => {
             tell!(
                 ENDED_UNREACHED,
-                "A side could not be reached; {waiting} records wait in the queue"
+                "A side could not be reached, or a stream stands ahead of the time; {waiting} records \
+                 wait in the queue"
             );
             Exit::TryLater
         }

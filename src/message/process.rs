@@ -11,7 +11,7 @@ super::codes! {
         "The program was told to stop, or `run --once` is done. The queue is closed."
         "Nothing is to be done: what waits is kept for the next start.";
     ENDED_UNREACHED Error 4
-        "`run --once` ended with 75: a service could not be reached, asked to come back later, or something before it does not let this machine in."
+        "`run --once` ended with 75: a service could not be reached, asked to come back later, or something before it does not let this machine in; or a clock says that a stream stands ahead of the time, so that what is dated now may be missing."
         "The lines before it name the service and why. What waits is kept; run it again later.";
     ENDED_REFUSED Error 5
         "`run --once` ended with 77: a token or key is refused or missing, or lacks a permission or the scope."

@@ -9,7 +9,7 @@ use std::panic;
 
 use s1_coralogix::prng::Prng;
 
-use crate::lies::Lies;
+use crate::lies::{self, Lies};
 
 /// What a life met and what came of it.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Campaign {
         };
         let end = crate::faults(&mut Prng::new(seed)).end;
         let lies: Vec<&str> =
-            Lies::draw(seed, end).all.iter().map(|lie| lie.claim.name()).collect();
+            Lies::draw(seed, end, lies::forced()).all.iter().map(|lie| lie.claim.name()).collect();
         eprintln!("\nseed {seed} failed with {lies:?}; live it again with S1C_SEED={seed}\n");
         if !self.goes_on() {
             panic::resume_unwind(why);

@@ -247,17 +247,39 @@ impl Lie {
     }
 }
 
+/// Lives that failed once, with the lie that was told in each, where not the seed's own.
+pub const FAILED_ONCE: [(u64, Option<&str>); 14] = [
+    (2_142, None),
+    (1, Some("source-clock-ahead")),
+    (5, Some("source-clock-ahead")),
+    (282, Some("source-clock-ahead")),
+    (307, Some("source-clock-ahead")),
+    (374, Some("source-clock-ahead")),
+    (597, Some("source-clock-ahead")),
+    (843, Some("source-clock-ahead")),
+    (867, Some("source-clock-ahead")),
+    (985, Some("source-clock-ahead")),
+    (45, Some("stamps-far-ahead-believed")),
+    (421, Some("stamps-far-ahead-believed")),
+    (463, Some("stamps-far-ahead-believed")),
+    (962, Some("stamps-far-ahead-believed")),
+];
+
+/// The lie that is told in every life: `S1C_LIE` names it, or `none`.
+pub fn forced() -> Option<&'static str> {
+    static FORCED: OnceLock<Option<String>> = OnceLock::new();
+    FORCED.get_or_init(|| std::env::var("S1C_LIE").ok()).as_deref()
+}
+
 impl Lies {
-    /// Half of all lives are told the truth, and most others one lie. `S1C_LIE` names the one that is
-    /// told in every life, or `none`.
-    pub fn draw(seed: u64, end: u64) -> Lies {
-        static FORCED: OnceLock<Option<String>> = OnceLock::new();
+    /// Half of all lives are told the truth, and most others one lie, unless one is forced.
+    pub fn draw(seed: u64, end: u64, forced: Option<&str>) -> Lies {
         let mut prng = Prng::new(seed ^ 0x11e5_11e5);
         let many = [0, 0, 0, 0, 0, 1, 1, 1, 2, 3][prng.below(10) as usize];
         let mut claims: BTreeSet<Claim> =
             (0..many).map(|_| KINDS[prng.below(KINDS.len() as u64) as usize].1).collect();
-        if let Some(name) = FORCED.get_or_init(|| std::env::var("S1C_LIE").ok()) {
-            let forced = KINDS.iter().filter(|(known, _)| known == name);
+        if let Some(name) = forced {
+            let forced = KINDS.iter().filter(|(known, _)| *known == name);
             claims = forced.map(|(_, claim)| *claim).collect();
             assert!(claims.len() == 1 || name == "none", "S1C_LIE is none of {KINDS:?}");
         }
