@@ -228,7 +228,9 @@ impl Core {
             && (self.room_checks > limits::ONCE_FAILURES_MAX || self.gave_up(&self.sink.lane));
         self.streams.iter().all(|stream| {
             let tenant = &self.tenants[stream.plan.tenant];
-            let is_over = stream.caught_up || self.start_is_ahead(stream, now);
+            // The last answer may have told that it has to go back.
+            let is_whole = stream.caught_up && !self.goes_back(stream, now);
+            let is_over = is_whole || self.start_is_ahead(stream, now);
             is_over || no_room || self.gave_up(&stream.lane) || self.gave_up(&tenant.lane)
         })
     }

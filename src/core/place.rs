@@ -57,13 +57,21 @@ impl Core {
     /// Sets a stream back that stands where it can't.
     pub(super) fn set_back(&mut self, stream: usize, now: Mono) -> Option<Action> {
         let state = &self.streams[stream];
-        if state.hold.is_some() || state.set_back_due > now || !self.is_ruled_out(state, now) {
+        if !self.goes_back(state, now) {
             return None;
         }
         let Present::Between { earliest, latest } = self.present(state, now) else { return None };
         let (begin, is_open) = state.begins_anew(earliest, now)?;
         let overlap = state.plan.overlap;
         Some(Action::SetBack(SetBack { stream, latest, overlap, begin, is_open }))
+    }
+
+    /// Whether a stream is to be set back now.
+    pub(super) fn goes_back(&self, stream: &Stream, now: Mono) -> bool {
+        stream.hold.is_none()
+            && stream.set_back_due <= now
+            && self.is_ruled_out(stream, now)
+            && !self.start_is_ahead(stream, now)
     }
 
     pub(super) fn was_set_back(

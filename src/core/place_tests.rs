@@ -260,6 +260,17 @@ fn once_is_not_done_while_any_clock_says_that_a_position_is_ahead() {
 }
 
 #[test]
+fn once_sets_a_position_back_that_its_last_answer_rules_out() {
+    let mut stage = Stage::of(Start::Ago(days(1)), stood(NOW + days(2)), Mode::Once);
+    stage.local = None;
+    stage.begin();
+    let set = back(stage.page(&[], None));
+    let from = fetch_from(stage.set_back(&set));
+    assert!(from < NOW, "{from}");
+    assert_eq!(stage.page(&[NOW], None), Action::Exit(End::Done));
+}
+
+#[test]
 fn a_stream_set_back_in_the_process_that_began_it_knows_what_it_passed_over() {
     let mut stage = Stage::new(Start::Ago(days(1)), None);
     (stage.local, stage.lie) = (None, Some(Span::hours(30)));
