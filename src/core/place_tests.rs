@@ -414,6 +414,22 @@ fn rows_in_another_order_hold_the_position_until_the_walk_is_whole() {
 }
 
 #[test]
+fn a_first_page_of_one_stamp_shows_no_order() {
+    let mut stage = Stage::new(Start::Now, stood(NOW - days(1)));
+    stage.begin();
+    let before = stage.progress();
+    stage.page(&[NOW - Span::minutes(1); 20], Some("a"));
+    assert_eq!(stage.progress(), before, "what is older may come with the next page");
+    assert_eq!(fetch_from(stage.refuse_cursor()), before.from);
+    stage.page(&[NOW - Span::minutes(1); 20], Some("a"));
+    stage.page(&[NOW - Span::minutes(9)], None);
+    assert_eq!(
+        (stage.progress().position, stage.core.streams[0].collected),
+        (NOW - Span::minutes(1), 2)
+    );
+}
+
+#[test]
 fn rows_outside_of_the_range_are_not_taken_and_shown() {
     let mut stage = Stage::new(Start::Now, stood(NOW - days(1)));
     stage.begin();

@@ -306,7 +306,7 @@ impl Stream {
         }
         // A record dated far ahead moves no position, else it would hide everything until that day;
         // nor do rows that came before others that are owed (keeps P1).
-        let stands_still = walk.disordered && !is_whole;
+        let stands_still = !walk.is_in_order() && !is_whole;
         let position =
             if stands_still { progress.position } else { progress.position.max(walk.reached()) };
         // Pages before the first row out of order may have moved where the next walk begins: should

@@ -64,6 +64,8 @@ pub struct Walk {
     /// Whether rows came in another order than asked for, and whether any two came in it.
     pub disordered: bool,
     pub rose: bool,
+    /// The same, by any difference however small.
+    ascends: bool,
     highest: Stamp,
     /// The rows passed, so that pages which lead back are neither taken for others nor for another
     /// order. The first ones only, for cursors that lead back lead there.
@@ -114,6 +116,7 @@ impl Walk {
             untimed: false,
             disordered: false,
             rose: false,
+            ascends: false,
             highest: Stamp::MIN,
             passed: BTreeSet::new(),
             repeats: 0,
@@ -143,6 +146,7 @@ impl Walk {
         let new = keys.iter().filter(|key| !self.passed.contains(key));
         for stamp in new.map(|key| key.stamp).filter(|stamp| present.allows(*stamp)) {
             self.disordered |= stamp < self.highest - coarseness;
+            self.ascends |= self.highest != Stamp::MIN && stamp > self.highest;
             self.rose |= self.highest != Stamp::MIN && stamp > self.highest + coarseness;
             self.highest = self.highest.max(stamp);
         }
@@ -194,7 +198,7 @@ impl Walk {
     /// The walk goes on where it is by time instead of by its cursor, if that leads anywhere:
     /// everything before the highest stamp that was passed was seen, as long as rows come in order.
     fn by_time(self) -> Option<Walk> {
-        let leads_on = !self.disordered && self.reached > self.from;
+        let leads_on = self.is_in_order() && self.reached > self.from;
         leads_on.then(|| Walk {
             from: self.reached,
             cursor: None,
@@ -203,6 +207,12 @@ impl Walk {
             trail: Trail::default(),
             ..self
         })
+    }
+
+    /// Whether rows were seen to come in the order asked for: a page of one stamp shows none, and may be
+    /// the newest first.
+    pub fn is_in_order(&self) -> bool {
+        self.ascends && !self.disordered
     }
 
     /// The cursor was refused. `None`: the walk can't go on and begins anew.
