@@ -231,7 +231,7 @@ const EXPLAIN: Declared = Declared {
 pub const SIGNALS: &[(&str, &str)] = &[
     ("SIGTERM, SIGINT", "stop: no new request, everything kept, exit 0"),
     ("SIGHUP", "read the config again; a wrong one is told and not used"),
-    ("SIGUSR1", "poll and deliver now instead of at the next due time"),
+    ("SIGUSR1", "poll and deliver now, or retry.min after the last try, not at the next due time"),
 ];
 
 /// The files that are there without being named.

@@ -126,7 +126,12 @@ impl Process {
 
     /// Waits until the child has written this to stderr.
     pub fn wait_err(&self, text: &str, within: Duration) -> bool {
-        self.err.wait(within, |err| err.contains(text).then_some(())).is_some()
+        self.wait_err_until(|err| err.contains(text), within)
+    }
+
+    /// Waits until what the child has written to stderr is as wanted.
+    pub fn wait_err_until(&self, wanted: impl Fn(&str) -> bool, within: Duration) -> bool {
+        self.err.wait(within, |err| wanted(err).then_some(())).is_some()
     }
 
     /// The largest resident set so far, in KiB; `None` where the system does not tell.
