@@ -159,6 +159,8 @@ pub const SOURCE_COARSENESS_SECONDS: u64 = 1;
 /// The earliest stamp that is one: 2013-01-01, when SentinelOne was founded. Null dates are written as
 /// 1970, as the year 1, or as 1601.
 pub const SOURCE_STAMP_MIN_SECONDS: i64 = 1_356_998_400;
+/// A pipe that poll(2) calls writable takes so much without waiting. Source: PIPE_BUF, pipe(7).
+pub const STDERR_PIECE_BYTES: usize = 4 << 10;
 /// How often room on a full disk is measured again.
 pub const ROOM_CHECK_SECONDS: u64 = 15;
 /// How often a token's end is asked for.

@@ -22,7 +22,7 @@ pub use crate::cli::wrapped;
 use crate::cli::{self, Command, Exit, Invocation};
 use crate::core::Mode;
 use crate::edge::proxy::ProxyEnvironment;
-use crate::edge::{config_file, host, logging};
+use crate::edge::{config_file, host, logging, stderr};
 use crate::message::{self, Code};
 
 /// A failure for people, with the exit code for scripts.
@@ -50,7 +50,8 @@ pub fn put(level: Level, text: &str) {
         logging::Style::Journal => logging::priority(level),
         _ => "",
     };
-    text.lines().for_each(|line| eprintln!("{priority}{line}"));
+    logging::catch_up();
+    text.lines().for_each(|line| stderr::put(format!("{priority}{line}\n").as_bytes()));
 }
 
 /// Does what the command line says.

@@ -311,6 +311,14 @@ impl Table<'_> {
             let (code, how) = clock;
             self.line(0, &format!("{code} This machine's clock is {how}; set it (NTP)."));
         }
+        if status.log_lines_lost > 0 {
+            let lines = count(i64::try_from(status.log_lines_lost).unwrap_or(i64::MAX), "line");
+            let code = message::LOG_LINES_LOST;
+            let text = format!(
+                "{code} {lines} of the log could not be written: whoever reads stderr stalls."
+            );
+            self.line(0, &text);
+        }
         if let Some(trouble) = &status.last_trouble {
             let (level, at) = (&trouble.level, seconds(&trouble.at));
             self.line(0, &format!("Last {level}, at {at} ({} since the start):", trouble.count));

@@ -79,6 +79,7 @@ fn status() -> Status {
         disk: Disk { written_bytes: Some(3 << 20), day_bytes: Some(1 << 30) },
         clock: Clock { state: "behind".into(), ahead_seconds: Some(-7_200) },
         last_trouble: Some(trouble()),
+        log_lines_lost: 17,
     }
 }
 
@@ -145,6 +146,7 @@ fn the_table_fits_80_columns_whatever_is_in_it() {
     assert!(flat.contains(remark), "{text}");
     assert!(text.contains("2026-01-31T00:00:00Z, 1h 6m ago."), "{text}");
     assert!(text.contains("S1C-W124 2 records had a stamp that can't be read"), "{text}");
+    assert!(text.contains("S1C-W031 17 lines of the log could not be written"), "{text}");
     assert!(text.contains("clock is 2h behind; set it (NTP)"), "{text}");
     assert!(text.contains("120 records a minute came and 3 went"), "{text}");
     assert!(text.contains("since the start: 3.0 MiB, 1.0 GiB a day"), "{text}");

@@ -72,6 +72,7 @@ struct Gist {
     delivered: u64,
     lanes: Vec<(Why, u32)>,
     collected: Vec<u64>,
+    log_lines_lost: u64,
 }
 
 impl Gist {
@@ -85,6 +86,7 @@ impl Gist {
             delivered: view.delivered,
             lanes: lanes.map(|lane| (lane.why, lane.failures)).collect(),
             collected: view.streams.iter().map(|stream| stream.collected).collect(),
+            log_lines_lost: logging::lost_lines(),
         }
     }
 }
@@ -145,6 +147,7 @@ impl Report {
         counters: Counters,
         resting: bool,
     ) -> Mood {
+        logging::catch_up();
         let view = core.view(now);
         for (code, line) in self.changes.lines(&view, now) {
             message::write(code, format_args!("{line}"));
@@ -195,6 +198,7 @@ impl Report {
             remark: self.remark.as_ref(),
             queue_dir: &self.queue_dir,
             orphans: &self.orphans,
+            log_lines_lost: logging::lost_lines(),
         };
         let status = Status::of(view, &self.names, counters, &beside);
         self.write_metrics(&status, now);

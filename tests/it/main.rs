@@ -52,6 +52,7 @@ mod scene;
 mod servers;
 mod severity;
 mod soak;
+mod stalled;
 mod status_schema;
 mod syscalls;
 mod tidy;
