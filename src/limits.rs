@@ -172,6 +172,8 @@ pub const ONCE_FAILURES_MAX: u32 = 4;
 pub const MENDS_DOUBLING_MAX: u32 = 5;
 /// Mendings of the queue without a delivery in between before `run --once` gives up.
 pub const ONCE_MENDS_MAX: u32 = 16;
+/// The status file is rewritten at least this often, so that a reader sees that the daemon lives.
+pub const STATUS_SECONDS_MAX: u64 = 30;
 /// The longest sleep, so that files and limits are looked at now and then.
 pub const SLEEP_SECONDS_MAX: u64 = 60;
 

@@ -5,6 +5,7 @@
 pub mod check;
 mod elsewhere;
 pub mod explain;
+mod liveness;
 pub mod paint;
 pub mod panics;
 pub mod queue;
@@ -85,8 +86,9 @@ pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
                 Err(why) => Err(print_failed(&why)),
             }
         }
-        Command::Status { json, watch } => {
+        Command::Status { json, watch, alive } => {
             let how = match (json, watch) {
+                _ if alive => status::How::Alive,
                 (_, true) => status::How::Watch,
                 (true, _) => status::How::Json,
                 _ => status::How::Table,

@@ -20,6 +20,7 @@ pub use status::{
 use crate::core::{Core, Mood, View, Why};
 use crate::edge::clock::Verdict;
 use crate::edge::{host, logging};
+use crate::limits;
 use crate::message::{self, tell};
 use crate::record::{Gap, Held, Orphan};
 use crate::time::{Mono, Span, Stamp};
@@ -28,7 +29,7 @@ use crate::work::Counters;
 /// The status file is rewritten at most this often.
 const STATUS_EVERY: Span = Span::seconds(1);
 /// ... and at least this often, so that a reader sees that the daemon lives.
-const STATUS_AT_LEAST: Span = Span::seconds(30);
+const STATUS_AT_LEAST: Span = Span::seconds(limits::STATUS_SECONDS_MAX);
 
 /// Metrics are rewritten at most this often: Prometheus asks no more often by default.
 const METRICS_EVERY: Span = Span::seconds(15);

@@ -35,6 +35,7 @@ mod ground;
 mod judge;
 mod kill;
 mod lifecycle;
+mod liveness;
 mod metrics;
 mod network;
 mod notes;

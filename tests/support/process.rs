@@ -132,6 +132,16 @@ impl Process {
         });
     }
 
+    /// Stops it where it is; `Signal::CONT` lets it go on.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let pid = Pid::from_raw(i32::try_from(self.pid).unwrap()).unwrap();
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+        while waitid(WaitId::Pid(pid), options).is_err_and(|error| error == rustix::io::Errno::INTR)
+        {
+        }
+    }
+
     /// Reads stderr from now on.
     pub fn read_on(&self) {
         self.reads.change(|reads| *reads = true);
