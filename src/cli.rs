@@ -79,8 +79,8 @@ pub enum Command {
     /// Say what works and what does not; `offline`: only what can be seen without the network.
     Check { offline: bool, json: bool, strict: bool },
     /// Say what the daemon is doing; `json`: as it stands in the status file; `watch`: again and
-    /// again.
-    Status { json: bool, watch: bool },
+    /// again; `alive`: only whether it goes on.
+    Status { json: bool, watch: bool, alive: bool },
     /// Look at the queue, or change it.
     Queue(queue::Ask),
     /// Say what a message means and what to do; `None`: all messages.

@@ -159,6 +159,8 @@ pub const SOURCE_COARSENESS_SECONDS: u64 = 1;
 /// The earliest stamp that is one: 2013-01-01, when SentinelOne was founded. Null dates are written as
 /// 1970, as the year 1, or as 1601.
 pub const SOURCE_STAMP_MIN_SECONDS: i64 = 1_356_998_400;
+/// A pipe that poll(2) calls writable takes so much without waiting. Source: PIPE_BUF, pipe(7).
+pub const STDERR_PIECE_BYTES: usize = 4 << 10;
 /// How often room on a full disk is measured again.
 pub const ROOM_CHECK_SECONDS: u64 = 15;
 /// How often a token's end is asked for.
@@ -170,6 +172,8 @@ pub const ONCE_FAILURES_MAX: u32 = 4;
 pub const MENDS_DOUBLING_MAX: u32 = 5;
 /// Mendings of the queue without a delivery in between before `run --once` gives up.
 pub const ONCE_MENDS_MAX: u32 = 16;
+/// The status file is rewritten at least this often, so that a reader sees that the daemon lives.
+pub const STATUS_SECONDS_MAX: u64 = 30;
 /// The longest sleep, so that files and limits are looked at now and then.
 pub const SLEEP_SECONDS_MAX: u64 = 60;
 

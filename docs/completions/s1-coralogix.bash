@@ -43,7 +43,7 @@ _s1_coralogix() {
             '') words="--config --help --version" ;;
             /run) words="--once --config --help --version" ;;
             /check) words="--offline --json --strict --config --help --version" ;;
-            /status) words="--json --watch --config --help --version" ;;
+            /status) words="--json --alive --watch --config --help --version" ;;
             /queue) words="--config --help --version" ;;
             /queue/stats) words="--json --config --help --version" ;;
             /queue/list) words="--stream --limit --json --config --help --version" ;;

@@ -182,27 +182,42 @@ const STATUS: Declared = Declared {
              clock: it ages on a tenant where nothing happens.",
         ),
         Paragraph(
-            "With --json the status file is printed with one more member, \"running\". Its \
-             \"state\" is healthy, degraded (passes by itself) or stuck (needs a person).",
+            "With --json the status file is printed with two more members, \"running\" and \
+             \"liveness\" (answers, silent, queue_removed or not_running). Its \"state\" is \
+             healthy, degraded (passes by itself) or stuck (needs a person).",
+        ),
+        Paragraph(
+            "A daemon that holds its queue and has written no status for longer than any step takes \
+             (110 s and twice network.timeout) does not answer. With --alive nothing else is judged: \
+             0 where it goes on, whatever is wrong with the services, else 1.",
         ),
     ],
     arguments: NO_ARGUMENTS,
     options: &[
         Choice::flag("--json", "print it as JSON, for monitoring"),
+        Choice::flag("--alive", "tell only whether it goes on, for probes: 0 or 1"),
         Choice::flag("--watch", "draw it anew every two seconds, until interrupted"),
     ],
     exits: &[
         (Exit::Done, "the daemon runs and is healthy"),
-        (Exit::Failed, "the daemon runs, but something is wrong"),
+        (
+            Exit::Failed,
+            "the daemon runs, but something is wrong or it does not answer; with --alive: it does \
+             not answer or does not run",
+        ),
         (Exit::NotRunning, "the daemon is not running"),
     ],
-    leads: Leads::To(|given: &Given| match (given.has("--json"), given.has("--watch")) {
-        (true, true) => usage(
-            message::OPTIONS_EXCLUDE,
-            "--json and --watch do not go together",
-            "give one of them",
-        ),
-        (json, watch) => Ok(Command::Status { json, watch }),
+    leads: Leads::To(|given: &Given| {
+        let (json, watch, alive) =
+            (given.has("--json"), given.has("--watch"), given.has("--alive"));
+        match u8::from(json) + u8::from(watch) + u8::from(alive) {
+            0 | 1 => Ok(Command::Status { json, watch, alive }),
+            _ => usage(
+                message::OPTIONS_EXCLUDE,
+                "--json, --watch and --alive do not go together",
+                "give one of them",
+            ),
+        }
     }),
 };
 
@@ -231,7 +246,7 @@ const EXPLAIN: Declared = Declared {
 pub const SIGNALS: &[(&str, &str)] = &[
     ("SIGTERM, SIGINT", "stop: no new request, everything kept, exit 0"),
     ("SIGHUP", "read the config again; a wrong one is told and not used"),
-    ("SIGUSR1", "poll and deliver now instead of at the next due time"),
+    ("SIGUSR1", "poll and deliver now, or retry.min after the last try, not at the next due time"),
 ];
 
 /// The files that are there without being named.

@@ -5,6 +5,7 @@
 pub mod check;
 mod elsewhere;
 pub mod explain;
+mod liveness;
 pub mod paint;
 pub mod panics;
 pub mod queue;
@@ -22,7 +23,7 @@ pub use crate::cli::wrapped;
 use crate::cli::{self, Command, Exit, Invocation};
 use crate::core::Mode;
 use crate::edge::proxy::ProxyEnvironment;
-use crate::edge::{config_file, host, logging};
+use crate::edge::{config_file, host, logging, stderr};
 use crate::message::{self, Code};
 
 /// A failure for people, with the exit code for scripts.
@@ -50,7 +51,8 @@ pub fn put(level: Level, text: &str) {
         logging::Style::Journal => logging::priority(level),
         _ => "",
     };
-    text.lines().for_each(|line| eprintln!("{priority}{line}"));
+    logging::catch_up();
+    text.lines().for_each(|line| stderr::put(format!("{priority}{line}\n").as_bytes()));
 }
 
 /// Does what the command line says.
@@ -84,8 +86,9 @@ pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
                 Err(why) => Err(print_failed(&why)),
             }
         }
-        Command::Status { json, watch } => {
+        Command::Status { json, watch, alive } => {
             let how = match (json, watch) {
+                _ if alive => status::How::Alive,
                 (_, true) => status::How::Watch,
                 (true, _) => status::How::Json,
                 _ => status::How::Table,

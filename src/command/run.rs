@@ -1,7 +1,8 @@
 //! `run`: the daemon, and `run --once`.
 //!
 //! Promises: what a signal asks for is done between two steps, never inside one; a new config that
-//! is wrong is told and the old one stays; the queue is closed cleanly on every way out.
+//! is wrong is told and the old one stays; the queue is closed cleanly on every way out; whoever reads
+//! stderr holds up nothing.
 
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use crate::config::Config;
 use crate::coralogix::entry::Labels;
 use crate::core::{self, Action, Core, End, Event, Mode, Plan, StreamPlan, Tick, World};
 use crate::edge::notify::Notify;
-use crate::edge::{Edge, Real, host};
+use crate::edge::{Edge, Real, host, stderr};
 use crate::limits;
 use crate::message::{self, tell};
 use crate::queue::adopt::Claim;
@@ -27,6 +28,7 @@ use super::{Failure, elsewhere, panics, settings};
 
 /// Runs until told to stop; with `Mode::Once` until everything there is was delivered.
 pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
+    stderr::never_wait();
     let mut config = settings::load(config_file)?;
     settings::start_log(&config);
     panics::tell_in_one_line();
@@ -48,8 +50,7 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     }
     tell!(WAITING, "{} records wait in {}", opened.held.records, config.queue.dir.display());
     loop {
-        let seed = host::seed();
-        let now = edge.mono();
+        let (seed, now) = (host::seed(), edge.mono());
         let (delivery, polling) = windows(&config, mode);
         let mut report = report(&config);
         report.know_queue(&config.queue.dir, queue.orphans());

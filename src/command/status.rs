@@ -8,17 +8,14 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use crate::cli::Exit;
-use crate::edge::{clock, config_file, host};
+use crate::edge::{clock, host};
 use crate::message;
 use crate::report::{Lane, OrphanLine, Status, token_end_code};
 use crate::time::{Span, Stamp};
 
+use super::liveness::{Liveness, alive, seen, silence};
 use super::paint::Paint;
 use super::{COLUMNS, Failure, first_column, print, wrapped};
-
-/// Where the status file is when the config can't be read: it may be readable for root alone, and
-/// anybody may look at the status.
-const STATUS_FILE_DEFAULT: &str = "/run/s1-coralogix/status.json";
 
 /// `status --watch` draws anew this often; the daemon writes at most every second.
 const WATCH_EVERY: Span = Span::seconds(2);
@@ -30,12 +27,17 @@ pub enum How {
     Json,
     /// The table, drawn anew until the command is interrupted.
     Watch,
+    /// Only whether the daemon goes on.
+    Alive,
 }
 
 /// Shows the status file that the config names.
 pub fn status(config_file: &Path, how: How) -> Result<Exit, Failure> {
     if how == How::Watch {
         return watch(config_file);
+    }
+    if how == How::Alive {
+        return alive(config_file);
     }
     let json = how == How::Json;
     let (text, exit) = look(config_file, json)?;
@@ -62,75 +64,43 @@ fn watch(config_file: &Path) -> Result<Exit, Failure> {
 }
 
 fn look(config_file: &Path, json: bool) -> Result<(String, Exit), Failure> {
-    let config = config_file::load(config_file);
-    let (file, queue_dir) = match &config {
-        Ok((config, _)) => (config.status_file.as_path(), Some(config.queue.dir.as_path())),
-        Err(_) => (Path::new(STATUS_FILE_DEFAULT), None),
-    };
-    let status = match Status::read(file) {
-        Ok(status) => status,
-        Err(why) if why.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Failure::new(
-                message::NOT_RUNNING,
-                Exit::NotRunning,
-                format!(
-                    "The daemon is not running, or writes another status.file: there is no {}. \
-                     Start it with s1-coralogix run, or start its service{}",
-                    file.display(),
-                    config.as_ref().err().map_or(String::new(), |why| format!("\n{why}"))
-                ),
-            ));
-        }
-        Err(why) => {
-            return Err(Failure::new(
-                message::STATUS_UNREADABLE,
-                Exit::Failed,
-                format!("Failed to read the status file {}: {why}", file.display()),
-            ));
-        }
-    };
-    let running = is_running(&status, queue_dir);
+    let (status, liveness, age) = seen(config_file)?;
+    let running = liveness != Liveness::NotRunning;
     let text = if json {
         let mut value = serde_json::to_value(&status)
             .map_err(|why| Failure::new(message::PRINT_FAILED, Exit::Failed, why))?;
         value["running"] = running.into();
+        value["liveness"] = liveness.name().into();
         format!("{value:#}\n")
     } else {
-        let (age, colour) = (age(file), host::shows_colour());
-        Table { status: &status, running, age, colour, out: String::new() }.written()
+        let colour = host::shows_colour();
+        Table::of(&status, liveness, age, colour).written()
     };
-    let exit = match () {
-        () if !running => Exit::NotRunning,
-        () if status.state == "healthy" => Exit::Done,
-        () => Exit::Failed,
+    let exit = match liveness {
+        Liveness::NotRunning => Exit::NotRunning,
+        Liveness::Answers if status.state == "healthy" => Exit::Done,
+        _ => Exit::Failed,
     };
     Ok((text, exit))
-}
-
-/// The lock on the queue tells best; where it can't be looked at, the process does.
-fn is_running(status: &Status, queue_dir: Option<&Path>) -> bool {
-    let locked = queue_dir.and_then(crate::queue::real::is_in_use);
-    locked.unwrap_or_else(|| Path::new(&format!("/proc/{}", status.pid)).exists())
-}
-
-/// How old the file is by the clock it was written with; its own time is the services'.
-fn age(file: &Path) -> Option<Span> {
-    let written = std::fs::metadata(file).ok()?.modified().ok()?;
-    let since = written.duration_since(std::time::UNIX_EPOCH).ok()?;
-    let written = Stamp(i64::try_from(since.as_micros()).ok()?);
-    Some(clock::local().since(written))
 }
 
 /// What is written, with what it takes to judge it.
 struct Table<'a> {
     status: &'a Status,
+    liveness: Liveness,
+    /// What it says of itself holds.
     running: bool,
     age: Option<Span>,
     colour: bool,
     out: String,
 }
 
-impl Table<'_> {
+impl<'a> Table<'a> {
+    fn of(status: &'a Status, liveness: Liveness, age: Option<Span>, colour: bool) -> Table<'a> {
+        let running = matches!(liveness, Liveness::Answers | Liveness::QueueRemoved);
+        Table { status, liveness, running, age, colour, out: String::new() }
+    }
+
     /// Everything in 80 columns.
     fn written(mut self) -> String {
         self.head();
@@ -143,6 +113,7 @@ impl Table<'_> {
     fn head(&mut self) {
         let status = self.status;
         let state = match (self.running, status.state.as_str()) {
+            (false, _) if self.liveness == Liveness::Silent => "does not answer",
             (false, _) => "not running",
             (true, "degraded") => "degraded (a trouble that may pass by itself)",
             (true, "stuck") => "stuck (a person has to act)",
@@ -166,6 +137,22 @@ impl Table<'_> {
             false => format!(" ({age} ago)"),
         });
         self.line(2, &format!("{who} {}{age}", seconds(&status.updated)));
+        match self.liveness {
+            Liveness::Silent => {
+                let text = silence(status, self.age);
+                self.line(2, &format!("{} {text}.", message::DAEMON_SILENT));
+            }
+            Liveness::QueueRemoved => {
+                let code = message::QUEUE_DIR_REMOVED;
+                let text = format!(
+                    "{code} The queue directory of a running daemon was removed: {}. Let it deliver \
+                     what waits, then restart it; the queue begins anew.",
+                    status.queue.dir
+                );
+                self.line(2, &text);
+            }
+            Liveness::Answers | Liveness::NotRunning => {}
+        }
     }
 
     fn sources(&mut self) {
@@ -311,6 +298,14 @@ impl Table<'_> {
             let (code, how) = clock;
             self.line(0, &format!("{code} This machine's clock is {how}; set it (NTP)."));
         }
+        if status.log_lines_lost > 0 {
+            let lines = count(i64::try_from(status.log_lines_lost).unwrap_or(i64::MAX), "line");
+            let code = message::LOG_LINES_LOST;
+            let text = format!(
+                "{code} {lines} of the log could not be written: whoever reads stderr stalls."
+            );
+            self.line(0, &text);
+        }
         if let Some(trouble) = &status.last_trouble {
             let (level, at) = (&trouble.level, seconds(&trouble.at));
             self.line(0, &format!("Last {level}, at {at} ({} since the start):", trouble.count));
@@ -445,10 +440,15 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{bytes} B")
 }
 
+#[cfg(any(test, fuzzing))]
+fn liveness_of(running: bool) -> Liveness {
+    if running { Liveness::Answers } else { Liveness::NotRunning }
+}
+
 /// The table, for what feeds it any status there can be.
 #[cfg(any(test, fuzzing))]
 pub fn table_of(status: &Status, running: bool) -> String {
-    Table { status, running, age: None, colour: false, out: String::new() }.written()
+    Table::of(status, liveness_of(running), None, false).written()
 }
 
 #[cfg(test)]

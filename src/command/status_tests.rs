@@ -79,6 +79,7 @@ fn status() -> Status {
         disk: Disk { written_bytes: Some(3 << 20), day_bytes: Some(1 << 30) },
         clock: Clock { state: "behind".into(), ahead_seconds: Some(-7_200) },
         last_trouble: Some(trouble()),
+        log_lines_lost: 17,
     }
 }
 
@@ -118,7 +119,7 @@ fn trouble() -> LastTrouble {
 
 fn shown(status: &Status, running: bool) -> String {
     let age = Some(Span::seconds(3));
-    Table { status, running, age, colour: false, out: String::new() }.written()
+    Table::of(status, liveness_of(running), age, false).written()
 }
 
 #[test]
@@ -145,6 +146,7 @@ fn the_table_fits_80_columns_whatever_is_in_it() {
     assert!(flat.contains(remark), "{text}");
     assert!(text.contains("2026-01-31T00:00:00Z, 1h 6m ago."), "{text}");
     assert!(text.contains("S1C-W124 2 records had a stamp that can't be read"), "{text}");
+    assert!(text.contains("S1C-W031 17 lines of the log could not be written"), "{text}");
     assert!(text.contains("clock is 2h behind; set it (NTP)"), "{text}");
     assert!(text.contains("120 records a minute came and 3 went"), "{text}");
     assert!(text.contains("since the start: 3.0 MiB, 1.0 GiB a day"), "{text}");
@@ -160,7 +162,7 @@ fn the_table_fits_80_columns_whatever_is_in_it() {
 fn colours_change_nothing_but_the_colour() {
     let status = status();
     let age = Some(Span::seconds(3));
-    let table = Table { status: &status, running: true, age, colour: true, out: String::new() };
+    let table = Table::of(&status, Liveness::Answers, age, true);
     let mut plain = table.written();
     assert!(plain.contains("\x1b[31m") && plain.contains("\x1b[32m"), "{plain}");
     for code in ["\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"] {
@@ -199,4 +201,21 @@ fn a_daemon_that_is_gone_promises_nothing() {
     assert!(text.starts_with("s1-coralogix 0.1.0: not running\n"), "{text}");
     assert!(text.contains("what it last said, at 2026-01-31T00:00:00Z (3s ago)"), "{text}");
     assert!(!text.contains("next try") && !text.contains("4711"), "{text}");
+}
+
+#[test]
+fn a_daemon_that_hangs_is_not_called_healthy() {
+    let (status, age) = (status(), Some(Span::minutes(10)));
+    let text = Table::of(&status, Liveness::Silent, age, false).written();
+    assert!(text.starts_with("s1-coralogix 0.1.0: does not answer\n"), "{text}");
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let told =
+        "S1C-E435 The daemon, process 4711, does not answer since 2026-01-31T00:00:00Z (10m ago)";
+    assert!(flat.contains(told), "{text}");
+    let text = Table::of(&status, Liveness::QueueRemoved, age, false).written();
+    assert!(
+        text.contains("S1C-E436 The queue directory of a running daemon was removed"),
+        "{text}"
+    );
+    assert!(!text.contains("not running"), "{text}");
 }

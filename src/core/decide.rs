@@ -13,7 +13,7 @@ use super::{Action, Core, End, Lane, Mode, Mood, Tick, Token, Why};
 
 /// A lane by its place in the round.
 #[derive(Clone, Copy)]
-enum LaneId {
+pub(super) enum LaneId {
     Tenant(usize),
     Stream(usize),
     Sink,
@@ -22,6 +22,7 @@ enum LaneId {
 
 impl Core {
     pub(super) fn decide(&mut self, tick: &Tick) -> Action {
+        self.used = None;
         if tick.stop {
             return Action::Exit(End::Done);
         }
@@ -38,8 +39,10 @@ impl Core {
         let lanes = self.tenants.len() + 2 * self.streams.len() + 1;
         for step in 0..lanes {
             let at = (self.turn + step) % lanes;
-            if let Some(action) = self.use_lane(self.lane_at(at), now) {
+            let lane = self.lane_at(at);
+            if let Some(action) = self.use_lane(lane, now) {
                 self.turn = (at + 1) % lanes;
+                self.used = Some(lane);
                 return action;
             }
         }
@@ -68,6 +71,15 @@ impl Core {
             _ if at < tenants + streams => LaneId::Stream(at - tenants),
             _ if at == tenants + streams => LaneId::Sink,
             _ => LaneId::Reconcile(at - tenants - streams - 1),
+        }
+    }
+
+    pub(super) fn lane_mut(&mut self, lane: LaneId) -> &mut Lane {
+        match lane {
+            LaneId::Tenant(at) => &mut self.tenants[at].lane,
+            LaneId::Stream(at) => &mut self.streams[at].lane,
+            LaneId::Sink => &mut self.sink.lane,
+            LaneId::Reconcile(at) => &mut self.streams[at].reconcile.lane,
         }
     }
 

@@ -277,6 +277,9 @@ pub struct Lane {
     pub detail: String,
     /// What Retry-After told: nobody's hurry undercuts it (keeps P6).
     pub not_before: Mono,
+    /// When it was last used, up to the end of all that followed from it. A start counts as a use, so
+    /// that neither a crash loop nor a config that changes again and again makes wishes faster.
+    pub tried: Mono,
 }
 
 impl Lane {
@@ -288,6 +291,7 @@ impl Lane {
             failures: 0,
             detail: String::new(),
             not_before: Mono::ZERO,
+            tried: now,
         }
     }
 
@@ -296,7 +300,8 @@ impl Lane {
         let Hold::TenantChanged { was, now: address } = hold;
         let detail = format!("collected from {was}, now {address}");
         let (due, why, failures) = (Due::Never, Why::TenantChanged, 1);
-        Lane { due, why, since: now, failures, detail, not_before: Mono::ZERO }
+        let (not_before, tried) = (Mono::ZERO, now);
+        Lane { due, why, since: now, failures, detail, not_before, tried }
     }
 
     pub fn rest(&mut self, now: Mono, due: Due, why: Why) {
@@ -322,7 +327,15 @@ impl Lane {
     }
 
     /// A person or a changed credential asked for it now. What it waited for may be over, unless
-    /// the other side named the time.
+    /// the other side named the time. Wishes have a pace: they make it due no sooner than `pace`
+    /// after its last use, so that many in that time are one, and a flapping interface that wishes
+    /// twenty times a second is no twenty requests (keeps P6).
+    pub fn wish(&mut self, now: Mono, pace: Span) {
+        let paced = now.max(self.tried + pace).max(self.not_before);
+        self.due = self.due.min(Due::At(paced));
+    }
+
+    /// An answer on another lane makes it due now, unless the other side named the time.
     pub fn hurry(&mut self, now: Mono) {
         self.due = Due::At(now.max(self.not_before));
     }

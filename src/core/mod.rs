@@ -51,6 +51,7 @@ mod place_tests;
 #[cfg(test)]
 mod tests;
 
+use decide::LaneId;
 use lane::{Backoff, Lane};
 pub use lane::{Mood, Why};
 pub use note::Note;
@@ -80,7 +81,7 @@ pub struct Tick {
     pub clocks: Clocks,
     /// No new request; end as soon as what is in hand is kept.
     pub stop: bool,
-    /// A person asked to poll and deliver now.
+    /// A person asked to poll and deliver now, which is `retry.min` after the last try at the earliest.
     pub hurry: bool,
     /// Secrets that changed since they were last used.
     pub changed: Vec<Credential>,
@@ -241,6 +242,8 @@ pub struct Core {
     clocks: Clocks,
     /// When the last action was given.
     acted: Mono,
+    /// The lane that the action in hand was decided for, up to the last that follows from it.
+    used: Option<LaneId>,
     pending: Option<Pending>,
     /// Which lane goes next: a number of streams and tenants, or the sink.
     turn: usize,
@@ -273,6 +276,7 @@ impl Core {
             polling: Direction::new(plan.bounds.polling_rate),
             clocks: Clocks::default(),
             acted: now,
+            used: None,
             pending: None,
             turn: 0,
             room_due: now,
@@ -338,22 +342,26 @@ impl Core {
         follow_up.unwrap_or_else(|| self.decide(tick))
     }
 
-    /// Changed credentials and a person's wish end the waits they concern, at once.
+    /// Changed credentials and a person's wish end the waits they concern, at their pace.
     fn notice(&mut self, tick: &Tick) {
         let (now, begun) = (tick.now, std::mem::replace(&mut self.acted, tick.now));
+        if let Some(lane) = self.used {
+            self.lane_mut(lane).tried = now;
+        }
+        let pace = self.backoff.min;
         self.clocks = tick.clocks;
         self.delivery.notice(now, begun, tick.delivery, tick.sent);
         self.polling.notice(now, begun, tick.polling, tick.received);
         for credential in &tick.changed {
             match *credential {
                 Credential::Token(tenant) => self.token_changed(tick.now, tenant),
-                Credential::Key => self.sink.lane.hurry(tick.now),
+                Credential::Key => self.sink.lane.wish(now, pace),
             }
         }
         if tick.hurry {
-            self.sink.lane.hurry(tick.now);
-            self.tenants.iter_mut().for_each(|tenant| tenant.lane.hurry(tick.now));
-            self.streams.iter_mut().for_each(|stream| stream.lane.hurry(tick.now));
+            self.sink.lane.wish(now, pace);
+            self.tenants.iter_mut().for_each(|tenant| tenant.lane.wish(now, pace));
+            self.streams.iter_mut().for_each(|stream| stream.lane.wish(now, pace));
         }
     }
 

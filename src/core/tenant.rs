@@ -30,17 +30,19 @@ impl Core {
     }
 
     pub(super) fn token_changed(&mut self, now: Mono, tenant: usize) {
+        let pace = self.backoff.min;
         let state = &mut self.tenants[tenant];
         state.token = Token::Good;
         state.doubted_by = None;
         state.token_end = None;
         state.token_end_due = Due::At(now);
-        let due = Due::At(now.max(state.lane.not_before));
-        state.lane.succeed(now, due, Why::Working);
+        // Whatever it waited for was the old token's; the new one has the pace of a wish.
+        state.lane.succeed(now, Due::Never, Why::Working);
+        state.lane.wish(now, pace);
         for stream in self.streams.iter_mut().filter(|stream| stream.plan.tenant == tenant) {
             for lane in [&mut stream.lane, &mut stream.reconcile.lane] {
                 if lane.why.is_refusal() {
-                    lane.hurry(now);
+                    lane.wish(now, pace);
                 }
             }
         }

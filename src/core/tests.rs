@@ -259,12 +259,68 @@ fn a_changed_key_does_not_undercut_the_sinks_retry_after() {
     let busy = SinkVerdict::Busy { retry_after, why: String::new() };
     let sink = &mut driver.core.sink;
     sink.failed(driver.now, &busy, &mut driver.core.backoff);
-    sink.lane.hurry(driver.now + Span::seconds(1));
+    sink.lane.wish(driver.now + Span::seconds(1), Span::seconds(1));
     assert_eq!(sink.lane.due, Due::At(driver.now + Span::minutes(50)));
     let net = SinkVerdict::Unreachable(NetTrouble::Timeout);
     sink.failed(driver.now + Span::hours(1), &net, &mut driver.core.backoff);
-    sink.lane.hurry(driver.now + Span::hours(1));
+    sink.lane.wish(driver.now + Span::hours(1), Span::seconds(1));
     assert_eq!(sink.lane.due, Due::At(driver.now + Span::hours(1)));
+}
+
+/// A flapping interface sends SIGUSR1 twenty times a second, and each became a request.
+#[test]
+fn many_wishes_within_retry_min_are_one() {
+    let storm = [Span::ms(0), Span::ms(50), Span::ms(500), Span::ms(999)];
+    for fails in [false, true] {
+        let mut driver = Driver::new(Mode::Daemon, Start::Now, Some(DONE));
+        let (mut event, mut asked) = (Event::Woke, vec![vec![], vec![]]);
+        while asked.iter().any(|times| times.len() < 50) {
+            let changed = vec![Credential::Key, Credential::Token(0)];
+            let tick = Tick { hurry: true, changed, ..tick_at(driver.now) };
+            event = match driver.core.step(&tick, event) {
+                // Whatever the sleep was for, a signal ends it at once.
+                Action::Sleep { until, .. } => {
+                    let signal = driver.now + storm[asked[0].len() % 4].max(Span::ms(1));
+                    driver.now = until.min(signal);
+                    Event::Woke
+                }
+                Action::Fetch(Fetch { stream, .. }) => {
+                    asked[stream].push(driver.now);
+                    // The pace is counted from the end of a try.
+                    driver.now = driver.now + Span::ms(300);
+                    let broken = Err(SourceTrouble::BrokenAnswer("503".to_owned()));
+                    let page = if fails { broken } else { page(vec![], None) };
+                    Event::Fetched { stream, page }
+                }
+                Action::TokenEnd { tenant } => Event::TokenEnds { tenant, end: None },
+                Action::Store(_) => Event::Stored(Ok(held(0, Room::Free))),
+                other => panic!("{other:?}"),
+            };
+        }
+        for times in &asked {
+            let paces = times.windows(2).map(|pair| pair[1].since(pair[0]));
+            let (least, most) = paces.fold((Span::hours(1), Span::ZERO), |(least, most), pace| {
+                (least.min(pace), most.max(pace))
+            });
+            assert!(least >= Span::ms(1_300), "fails: {fails}: {least}");
+            assert!(most < Span::seconds(4), "a wish is granted, fails: {fails}: {most}");
+        }
+    }
+}
+
+#[test]
+fn a_wish_never_makes_a_lane_wait_longer() {
+    let (now, pace) = (Mono(10_000), Span::minutes(1));
+    let mut lane = Lane::new(now, Span::seconds(1));
+    lane.wish(now, pace);
+    assert_eq!(lane.due, Due::At(now + Span::seconds(1)));
+    lane.rest(now, Due::Never, Why::NothingToSend);
+    lane.wish(now, pace);
+    assert_eq!(lane.due, Due::At(now + pace));
+    lane.heed(now, Some(Span::hours(2)));
+    lane.rest(now, Due::Never, Why::Busy);
+    lane.wish(now + Span::hours(1), pace);
+    assert_eq!(lane.due, Due::At(now + Span::hours(2)));
 }
 
 #[test]

@@ -6,14 +6,12 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use simplelog::{
-    ColorChoice, Config, ConfigBuilder, FormatItem, LevelPadding, TermLogger, TerminalMode,
-    WriteLogger, format_description,
-};
+use simplelog::{Config, ConfigBuilder, FormatItem, LevelPadding, WriteLogger, format_description};
 
+use super::stderr;
 use crate::message;
 
 /// The last line at WARN or ERROR, and how many there were.
@@ -101,13 +99,30 @@ pub fn level(configured: LevelFilter) -> Result<LevelFilter, UnknownLevel> {
     overridden(variable(LEVEL_VARIABLE).as_deref(), configured)
 }
 
+static LOGGER: OnceLock<Logger> = OnceLock::new();
+
 /// Begins to log. Only the first call in a process counts, so that tests can all call it.
 pub fn init(level: LevelFilter, style: Style) {
-    static LOGGER: OnceLock<Logger> = OnceLock::new();
-    let logger = LOGGER.get_or_init(|| Logger::new(style, Box::new(io::stderr())));
+    let logger =
+        LOGGER.get_or_init(|| Logger::new(style, style == Style::Terminal && wants_colour()));
     if log::set_logger(logger).is_ok() {
         set_level(level);
     }
+}
+
+/// Writes what whoever reads stderr did not take at its time, if it is taken by now.
+pub fn catch_up() {
+    LOGGER.get().inspect(|logger| logger.catch_up());
+}
+
+/// How many lines were lost because whoever reads stderr stalls.
+pub fn lost_lines() -> u64 {
+    stderr::lost()
+}
+
+fn wants_colour() -> bool {
+    let is_dumb = variable("TERM").is_none_or(|term| term == "dumb");
+    !is_dumb && variable("NO_COLOR").is_none()
 }
 
 /// Changes the level from now on.
@@ -154,24 +169,102 @@ fn overridden(wish: Option<&str>, configured: LevelFilter) -> Result<LevelFilter
 /// simplelog behind a filter, with the parts of a line put together here.
 struct Logger {
     style: Style,
-    inner: Box<dyn Log>,
+    colours: bool,
+    pen: Mutex<Pen>,
+}
+
+/// Makes bytes of a record.
+struct Pen {
+    inner: Box<WriteLogger<Page>>,
+    page: Page,
+}
+
+/// What simplelog has written of the line at hand.
+#[derive(Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl Page {
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Logger {
-    fn new(style: Style, stderr: Box<dyn Write + Send>) -> Logger {
-        let config = line_shape(style);
-        let inner: Box<dyn Log> = match style {
-            Style::Terminal => TermLogger::new(
-                LevelFilter::Trace,
-                config,
-                TerminalMode::Stderr,
-                // NO_COLOR and TERM=dumb are honoured.
-                ColorChoice::Auto,
-            ),
-            _ => WriteLogger::new(LevelFilter::Trace, config, Lines::new(stderr)),
-        };
-        Logger { style, inner }
+    fn new(style: Style, colours: bool) -> Logger {
+        let page = Page::default();
+        let inner = WriteLogger::new(LevelFilter::Trace, line_shape(style), page.clone());
+        Logger { style, colours, pen: Mutex::new(Pen { inner, page }) }
     }
+
+    /// What a record says, in one line; `None`: it is not shown.
+    fn text_of(&self, record: &Record<'_>) -> Option<String> {
+        if !self.enabled(record.metadata()) {
+            return None;
+        }
+        let origin = match record.target().split("::").next() {
+            Some(OUR_TARGET) | None => String::new(),
+            Some(other) if record.level() == Level::Error => {
+                format!("{} {other}: ", message::LIBRARY_FAILED)
+            }
+            Some(other) => format!("{} {other}: ", message::LIBRARY_WARNED),
+        };
+        Some(format!("{origin}{}", one_line(&record.args().to_string())))
+    }
+
+    /// A record as a line.
+    fn line(&self, record: &Record<'_>, text: &str) -> Vec<u8> {
+        let priority = match self.style {
+            Style::Journal => priority(record.level()),
+            _ => "",
+        };
+        let args = format_args!("{priority}{text}");
+        let record = Record::builder().metadata(record.metadata().clone()).args(args).build();
+        let pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
+        pen.inner.log(&record);
+        let line = std::mem::take(&mut *pen.page.bytes());
+        match self.colours {
+            true => coloured(line, record.level()),
+            false => line,
+        }
+    }
+
+    /// Writes what could not be written before, and how many lines never will be.
+    fn catch_up(&self) {
+        stderr::catch_up(|lost| {
+            let code = message::LOG_LINES_LOST;
+            let lines = if lost == 1 { "line" } else { "lines" };
+            let text = format!(
+                "{code} {lost} {lines} of the log could not be written: whoever reads stderr stalls"
+            );
+            remember_trouble(code.level(), &text);
+            self.line(&Record::builder().level(code.level()).target(OUR_TARGET).build(), &text)
+        });
+    }
+}
+
+/// The level in its colour.
+fn coloured(line: Vec<u8>, level: Level) -> Vec<u8> {
+    let colour = match level {
+        Level::Error => 31,
+        Level::Warn => 33,
+        Level::Info => 34,
+        Level::Debug => 36,
+        Level::Trace => 37,
+    };
+    let shown = format!("[{level:<5}]");
+    let text = String::from_utf8_lossy(&line);
+    text.replacen(&shown, &format!("\x1b[{colour}m{shown}\x1b[0m"), 1).into_bytes()
 }
 
 impl Log for Logger {
@@ -181,30 +274,16 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
-        }
-        let origin = match record.target().split("::").next() {
-            Some(OUR_TARGET) | None => String::new(),
-            Some(other) if record.level() == Level::Error => {
-                format!("{} {other}: ", message::LIBRARY_FAILED)
-            }
-            Some(other) => format!("{} {other}: ", message::LIBRARY_WARNED),
-        };
-        let priority = match self.style {
-            Style::Journal => priority(record.level()),
-            _ => "",
-        };
-        let text = one_line(&record.args().to_string());
+        let Some(text) = self.text_of(record) else { return };
         if record.level() <= Level::Warn {
-            remember_trouble(record.level(), &format!("{origin}{text}"));
+            remember_trouble(record.level(), &text);
         }
-        let args = format_args!("{priority}{origin}{text}");
-        self.inner.log(&Record::builder().metadata(record.metadata().clone()).args(args).build());
+        self.catch_up();
+        stderr::put(&self.line(record, &text));
     }
 
     fn flush(&self) {
-        self.inner.flush();
+        self.catch_up();
     }
 }
 
@@ -248,62 +327,25 @@ fn one_line(text: &str) -> String {
     out
 }
 
-/// Hands whole lines to stderr, so that one line is one write and never cut by another process.
-struct Lines<W> {
-    to: W,
-    line: Vec<u8>,
-}
-
-impl<W: Write> Lines<W> {
-    fn new(to: W) -> Lines<W> {
-        Lines { to, line: Vec::new() }
-    }
-}
-
-impl<W: Write> Write for Lines<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.line.extend_from_slice(bytes);
-        if self.line.ends_with(b"\n") {
-            // A log nobody reads any more must not stop the collector.
-            let _ = self.to.write_all(&self.line);
-            self.line.clear();
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Mutex};
-
-    #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     fn line(style: Style, level: Level, target: &str, text: &str) -> String {
         // The level is the process's; every test that sets it sets the same.
         set_level(LevelFilter::Info);
-        let shared = Shared::default();
-        let logger = Logger::new(style, Box::new(shared.clone()));
+        let logger = Logger::new(style, false);
         let args = format_args!("{text}");
-        logger.log(&Record::builder().level(level).target(target).args(args).build());
-        let bytes = shared.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
+        let record = Record::builder().level(level).target(target).args(args).build();
+        let text = logger.text_of(&record);
+        let line = text.map(|text| logger.line(&record, &text)).unwrap_or_default();
+        String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn only_the_level_has_a_colour() {
+        let line = coloured(b"T [WARN ] a [WARN ]\n".to_vec(), Level::Warn);
+        assert_eq!(line, b"T \x1b[33m[WARN ]\x1b[0m a [WARN ]\n");
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod proxy;
 pub mod real;
 pub mod secret;
 pub mod signal;
+pub mod stderr;
 pub mod step;
 pub mod tls;
 pub mod told;

@@ -91,4 +91,7 @@ super::codes! {
     ENDED_MISCONFIGURED Error 30
         "`run --once` ends because the config asks for what can't be, such as a `start` in the future. Nothing is lost; it ends with 78."
         "Correct what the lines before name.";
+    LOG_LINES_LOST Warn 31
+        "Whoever reads stderr stalled, is gone or has no room, so lines of the log were lost; `status` counts them. Collecting and delivering went on."
+        "Look at what reads the log (journald, the log driver of a container, a terminal): it has to keep reading.";
 }

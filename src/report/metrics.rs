@@ -12,7 +12,7 @@ use super::status::{self, Lane, Status};
 use crate::time::Stamp;
 
 /// Every metric there is: name, type, help. docs/METRICS.md lists the same.
-pub const METRICS: [(&str, &str, &str); 29] = [
+pub const METRICS: [(&str, &str, &str); 30] = [
     ("s1_coralogix_info", "gauge", "The version that runs; always 1."),
     ("s1_coralogix_uptime_seconds", "gauge", "Since the process started."),
     ("s1_coralogix_updated_timestamp_seconds", "gauge", "When this was written."),
@@ -42,6 +42,7 @@ pub const METRICS: [(&str, &str, &str); 29] = [
     ("s1_coralogix_stream_late_records_total", "counter", "Records that reconciliation found."),
     ("s1_coralogix_disk_written_bytes_total", "counter", "Written to disk by this process."),
     ("s1_coralogix_log_complaints_total", "counter", "Lines at WARN or ERROR in the log."),
+    ("s1_coralogix_log_lost_lines_total", "counter", "Lines that stderr did not take."),
 ];
 
 /// Replaces the file.
@@ -138,6 +139,7 @@ fn sink(page: &mut Page, status: &Status) {
     }
     let complaints = status.last_trouble.as_ref().map_or(0, |trouble| trouble.count);
     page.put("s1_coralogix_log_complaints_total", &[], complaints as f64);
+    page.put("s1_coralogix_log_lost_lines_total", &[], status.log_lines_lost as f64);
 }
 
 fn failures(lane: &Lane) -> f64 {

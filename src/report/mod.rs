@@ -20,6 +20,7 @@ pub use status::{
 use crate::core::{Core, Mood, View, Why};
 use crate::edge::clock::Verdict;
 use crate::edge::{host, logging};
+use crate::limits;
 use crate::message::{self, tell};
 use crate::record::{Gap, Held, Orphan};
 use crate::time::{Mono, Span, Stamp};
@@ -28,7 +29,7 @@ use crate::work::Counters;
 /// The status file is rewritten at most this often.
 const STATUS_EVERY: Span = Span::seconds(1);
 /// ... and at least this often, so that a reader sees that the daemon lives.
-const STATUS_AT_LEAST: Span = Span::seconds(30);
+const STATUS_AT_LEAST: Span = Span::seconds(limits::STATUS_SECONDS_MAX);
 
 /// Metrics are rewritten at most this often: Prometheus asks no more often by default.
 const METRICS_EVERY: Span = Span::seconds(15);
@@ -72,6 +73,7 @@ struct Gist {
     delivered: u64,
     lanes: Vec<(Why, u32)>,
     collected: Vec<u64>,
+    log_lines_lost: u64,
 }
 
 impl Gist {
@@ -85,6 +87,7 @@ impl Gist {
             delivered: view.delivered,
             lanes: lanes.map(|lane| (lane.why, lane.failures)).collect(),
             collected: view.streams.iter().map(|stream| stream.collected).collect(),
+            log_lines_lost: logging::lost_lines(),
         }
     }
 }
@@ -145,6 +148,7 @@ impl Report {
         counters: Counters,
         resting: bool,
     ) -> Mood {
+        logging::catch_up();
         let view = core.view(now);
         for (code, line) in self.changes.lines(&view, now) {
             message::write(code, format_args!("{line}"));
@@ -195,6 +199,7 @@ impl Report {
             remark: self.remark.as_ref(),
             queue_dir: &self.queue_dir,
             orphans: &self.orphans,
+            log_lines_lost: logging::lost_lines(),
         };
         let status = Status::of(view, &self.names, counters, &beside);
         self.write_metrics(&status, now);

@@ -46,6 +46,9 @@ pub struct Status {
     #[serde(default)]
     pub clock: Clock,
     pub last_trouble: Option<LastTrouble>,
+    /// Lines of the log that whoever reads stderr did not take.
+    #[serde(default)]
+    pub log_lines_lost: u64,
 }
 
 /// How this machine's clock stands to the services'.
@@ -291,6 +294,7 @@ pub(super) struct Beside<'a> {
     pub remark: Option<&'a (Stamp, String)>,
     pub queue_dir: &'a str,
     pub orphans: &'a [Orphan],
+    pub log_lines_lost: u64,
 }
 
 impl Disk {
@@ -388,6 +392,7 @@ impl Status {
                 text: trouble.text.clone(),
                 count: trouble.count,
             }),
+            log_lines_lost: beside.log_lines_lost,
         }
     }
 

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use crate::scene::{PATIENCE, Scene};
 use crate::support::data::Kind;
 use crate::support::fault::{Fault, On};
-use crate::support::tenant::Closed;
+use crate::support::tenant::{Closed, Seen};
 
 #[test]
 fn sigterm_and_sigint_end_well_with_everything_kept() {
@@ -66,6 +66,47 @@ fn sigusr1_polls_and_drains_now() {
     scene.settle();
     assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
     scene.assert_exactly_once();
+}
+
+/// An interface that comes and goes sends one with each `ifup`; each was a request to each service.
+#[test]
+fn many_sigusr1_within_retry_min_are_one_poll() {
+    let pace = Duration::from_secs(3);
+    let mut scene = Scene::with(|s| {
+        s.integrations[0].poll_interval = "1h".to_string();
+        (s.retry_min, s.retry_max) = ("3s".to_string(), "3s".to_string());
+    });
+    let begun = Instant::now();
+    scene.run();
+    let count = |seen: &[Seen], kind| seen.iter().filter(|seen| seen.polls(kind)).count();
+    let polled = |scene: &Scene, times: usize| {
+        for kind in [Kind::Threats, Kind::Activities] {
+            scene.wait_while_alive(
+                &format!("{} are polled {times} times", kind.name()),
+                |within| {
+                    scene.tenant().wait(within, |seen| (count(seen, kind) >= times).then_some(()))
+                },
+            );
+        }
+    };
+    polled(&scene, 1);
+    for nth in 1..=20 {
+        scene.signal(Signal::USR1);
+        // Its line tells that both were heard, so the next is one of its own.
+        scene.signal(Signal::HUP);
+        scene.wait_while_alive("the signals are heard", |within| {
+            let heard = |log: &str| log.matches("S1C-I009").count() >= nth;
+            scene.daemon().wait_err_until(heard, within).then_some(())
+        });
+    }
+    polled(&scene, 2);
+    // A start counts as a try.
+    let seen = scene.tenant().seen();
+    let most = begun.elapsed().as_secs() / pace.as_secs();
+    for kind in [Kind::Threats, Kind::Activities] {
+        let polls = count(&seen, kind) as u64;
+        assert!(polls <= most, "{polls} polls of {}, at most {most}", kind.name());
+    }
 }
 
 #[test]

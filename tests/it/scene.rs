@@ -66,6 +66,12 @@ impl Scene {
         self.daemon = Some(self.world.start(&["run"], environment));
     }
 
+    /// Starts the daemon with a stderr that takes so many bytes and that nobody reads.
+    pub fn run_unread(&mut self, room: usize) {
+        assert!(self.daemon.is_none(), "one daemon at a time");
+        self.daemon = Some(self.world.start_unread(&["run"], room));
+    }
+
     pub fn daemon(&self) -> &Process {
         self.daemon.as_ref().expect("the daemon was started")
     }

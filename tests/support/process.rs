@@ -3,13 +3,14 @@
 //! Promises: only a child of this process is ever signalled, and never after it was reaped, so a
 //! signal can't reach a stranger who got its number; a child that a test forgets is killed.
 
-use std::io::{PipeReader, PipeWriter, Read};
+use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::program::Program;
@@ -35,13 +36,33 @@ pub struct Process {
     ended: Arc<Watched<Option<Reaped>>>,
     out: Arc<Watched<String>>,
     err: Arc<Watched<String>>,
+    /// Whether what it writes to stderr is read.
+    reads: Arc<Watched<bool>>,
+    /// It has exited, though it may not be reaped.
+    exited: Arc<Watched<bool>>,
 }
 
 impl Process {
     /// Starts a program with these arguments and nothing but these environment variables.
     pub fn start(program: &Program, args: &[&str], environment: &[(&str, String)]) -> Process {
         let (pipe, stderr) = std::io::pipe().unwrap();
-        Process::start_on(program, args, environment, pipe, stderr)
+        Process::start_on(program, args, environment, (pipe, stderr), true)
+    }
+
+    /// Starts it with a stderr that takes so many more bytes and is read by nobody before `read_on`.
+    pub fn start_unread(
+        program: &Program,
+        args: &[&str],
+        environment: &[(&str, String)],
+        room: usize,
+    ) -> Process {
+        let (mut pipe, mut stderr) = std::io::pipe().unwrap();
+        let flags = fcntl_getfl(&stderr).unwrap();
+        fcntl_setfl(&stderr, flags | OFlags::NONBLOCK).unwrap();
+        while stderr.write(&[b'\n'; 512]).is_ok() {}
+        fcntl_setfl(&stderr, flags).unwrap();
+        pipe.read_exact(&mut vec![0; room]).unwrap();
+        Process::start_on(program, args, environment, (pipe, stderr), false)
     }
 
     /// Starts it as systemd does: `JOURNAL_STREAM` names the very stream that stderr is.
@@ -49,15 +70,16 @@ impl Process {
         let (pipe, stderr) = std::io::pipe().unwrap();
         let stat = rustix::fs::fstat(&stderr).unwrap();
         let stream = format!("{}:{}", stat.st_dev, stat.st_ino);
-        Process::start_on(program, args, &[("JOURNAL_STREAM", stream)], pipe, stderr)
+        let environment = [("JOURNAL_STREAM", stream)];
+        Process::start_on(program, args, &environment, (pipe, stderr), true)
     }
 
     fn start_on(
         program: &Program,
         args: &[&str],
         environment: &[(&str, String)],
-        pipe: PipeReader,
-        stderr: PipeWriter,
+        (pipe, stderr): (PipeReader, PipeWriter),
+        is_read: bool,
     ) -> Process {
         let mut child = program
             .command()
@@ -71,10 +93,15 @@ impl Process {
             .unwrap_or_else(|error| panic!("failed to start {program:?}: {error}"));
         let (out, err) = (Arc::new(Watched::default()), Arc::new(Watched::default()));
         let stdout = child.stdout.take().unwrap();
-        let readers = [follow(stdout, Arc::clone(&out)), follow(pipe, Arc::clone(&err))];
-        let process = Process { pid: child.id(), ended: Arc::default(), out, err };
-        let ended = Arc::clone(&process.ended);
-        thread::spawn(move || reap(child, readers, &ended));
+        let (reads, exited) = (Arc::new(Watched::new(is_read)), Arc::new(Watched::new(false)));
+        let always = Arc::new(Watched::new(true));
+        let readers = [
+            follow(stdout, Arc::clone(&out), always),
+            follow(pipe, Arc::clone(&err), Arc::clone(&reads)),
+        ];
+        let process = Process { pid: child.id(), ended: Arc::default(), out, err, reads, exited };
+        let (ended, exited) = (Arc::clone(&process.ended), Arc::clone(&process.exited));
+        thread::spawn(move || reap(child, readers, &ended, &exited));
         process
     }
 
@@ -105,6 +132,26 @@ impl Process {
         });
     }
 
+    /// Stops it where it is; `Signal::CONT` lets it go on.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let pid = Pid::from_raw(i32::try_from(self.pid).unwrap()).unwrap();
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+        while waitid(WaitId::Pid(pid), options).is_err_and(|error| error == rustix::io::Errno::INTR)
+        {
+        }
+    }
+
+    /// Reads stderr from now on.
+    pub fn read_on(&self) {
+        self.reads.change(|reads| *reads = true);
+    }
+
+    /// Waits for the child's end by itself, whether or not its stderr is read; `wait` tells how it was.
+    pub fn wait_exit(&self, within: Duration) -> bool {
+        self.exited.wait(within, |exited| exited.then_some(())).is_some()
+    }
+
     /// Waits for the child's end by itself.
     pub fn wait(&self, within: Duration) -> Option<Ended> {
         let (status, cpu) = self.ended.wait(within, |ended| *ended)?;
@@ -126,7 +173,12 @@ impl Process {
 
     /// Waits until the child has written this to stderr.
     pub fn wait_err(&self, text: &str, within: Duration) -> bool {
-        self.err.wait(within, |err| err.contains(text).then_some(())).is_some()
+        self.wait_err_until(|err| err.contains(text), within)
+    }
+
+    /// Waits until what the child has written to stderr is as wanted.
+    pub fn wait_err_until(&self, wanted: impl Fn(&str) -> bool, within: Duration) -> bool {
+        self.err.wait(within, |err| wanted(err).then_some(())).is_some()
     }
 
     /// The largest resident set so far, in KiB; `None` where the system does not tell.
@@ -171,6 +223,7 @@ fn begins_with_code(text: &str) -> bool {
 impl Drop for Process {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
+        self.read_on();
         self.ended.wait(Duration::from_secs(30), |ended| *ended);
     }
 }
@@ -178,8 +231,10 @@ impl Drop for Process {
 fn follow(
     mut pipe: impl Read + Send + 'static,
     to: Arc<Watched<String>>,
+    reads: Arc<Watched<bool>>,
 ) -> thread::JoinHandle<()> {
     thread::spawn(move || {
+        while reads.wait(Duration::from_secs(60), |reads| reads.then_some(())).is_none() {}
         let mut buffer = [0; 8 << 10];
         while let Ok(read @ 1..) = pipe.read(&mut buffer) {
             to.change(|text| text.push_str(&String::from_utf8_lossy(&buffer[..read])));
@@ -187,11 +242,17 @@ fn follow(
     })
 }
 
-fn reap(mut child: Child, readers: [thread::JoinHandle<()>; 2], to: &Watched<Option<Reaped>>) {
+fn reap(
+    mut child: Child,
+    readers: [thread::JoinHandle<()>; 2],
+    to: &Watched<Option<Reaped>>,
+    exited: &Watched<bool>,
+) {
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     // Waits without reaping: until the status is taken under the lock, the number stays ours.
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     while waitid(WaitId::Pid(pid), options).is_err_and(|error| error == rustix::io::Errno::INTR) {}
+    exited.change(|exited| *exited = true);
     for reader in readers {
         reader.join().unwrap();
     }

@@ -247,6 +247,13 @@ impl World {
         Process::start(&self.program, &all, &[&shift, environment].concat())
     }
 
+    /// With a stderr that takes so many bytes and is read by nobody before `read_on`.
+    pub fn start_unread(&self, args: &[&str], room: usize) -> Process {
+        let config = self.config_file();
+        let args = [&["--config", config.to_str().unwrap()], args].concat();
+        Process::start_unread(&self.program, &args, &[], room)
+    }
+
     /// So much time has passed since the beginning: for both services, and for the machine as long
     /// as the program is a build for tests.
     pub fn pass(&self, us: i64) {

@@ -1,0 +1,197 @@
+//! Whether the daemon goes on: by the age of its status file, not by its lock alone.
+//!
+//! A process that hangs keeps its lock, and one whose queue directory was removed has a lock that
+//! nobody finds. The daemon writes its status at least every half minute between two steps, so a
+//! file that is older than the longest step says that there is none any more.
+
+use std::path::Path;
+
+use crate::cli::Exit;
+use crate::edge::{clock, config_file};
+use crate::limits;
+use crate::message;
+use crate::queue::real::is_in_use;
+use crate::report::Status;
+use crate::time::{Span, Stamp};
+
+use super::status::seconds;
+use super::{Failure, print};
+
+/// Where the status file is when the config can't be read: it may be readable for root alone, and
+/// anybody may look at the status.
+const STATUS_FILE_DEFAULT: &str = "/run/s1-coralogix/status.json";
+
+/// Where the config can't be read, network.timeout is taken to be what it is by default.
+const TIMEOUT_DEFAULT: Span = Span::seconds(60);
+
+/// How the daemon is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// It makes steps.
+    Answers,
+    /// It holds its lock and has made no step for longer than any takes.
+    Silent,
+    /// It makes steps, and its queue's directory is not there any more.
+    QueueRemoved,
+    NotRunning,
+}
+
+impl Liveness {
+    /// Stable name, as `status --json` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Liveness::Answers => "answers",
+            Liveness::Silent => "silent",
+            Liveness::QueueRemoved => "queue_removed",
+            Liveness::NotRunning => "not_running",
+        }
+    }
+}
+
+/// The longest that a daemon which works leaves its status file as it is: a file that is not yet due,
+/// then the longest sleep, then the longest step. That is an exchange and another one for the time of a
+/// server whose certificate is doubted, or an answer of the index.
+pub fn silence_max(timeout: Span) -> Span {
+    let seconds =
+        limits::STATUS_SECONDS_MAX + limits::SLEEP_SECONDS_MAX + limits::INDEX_ANSWER_SECONDS_MAX;
+    Span::ms(Span::seconds(seconds).as_ms() + 2 * timeout.as_ms())
+}
+
+/// For probes: whether the daemon goes on, whatever else is wrong.
+pub fn alive(config_file: &Path) -> Result<Exit, Failure> {
+    let (status, liveness, age) =
+        seen(config_file).map_err(|failure| Failure { exit: Exit::Failed, ..failure })?;
+    match liveness {
+        Liveness::Answers | Liveness::QueueRemoved => {
+            print(&format!("s1-coralogix {}: alive\n", status.version))
+        }
+        Liveness::Silent => {
+            Err(Failure::new(message::DAEMON_SILENT, Exit::Failed, silence(&status, age)))
+        }
+        Liveness::NotRunning => {
+            let text =
+                "The daemon is not running. Start it with s1-coralogix run, or start its service";
+            Err(Failure::new(message::NOT_RUNNING, Exit::Failed, text))
+        }
+    }
+}
+
+/// What a daemon that makes no steps is said to do, and what is to be done.
+pub fn silence(status: &Status, age: Option<Span>) -> String {
+    let age = age.map_or(String::new(), |age| format!(" ({age} ago)"));
+    format!(
+        "The daemon, process {}, does not answer since {}{age}: it hangs, was stopped or can't write \
+         its status file. See its log, then restart it; nothing queued is lost",
+        status.pid,
+        seconds(&status.updated)
+    )
+}
+
+/// The status, how its daemon is, and how old the file is.
+pub fn seen(config_file: &Path) -> Result<(Status, Liveness, Option<Span>), Failure> {
+    let config = config_file::load(config_file);
+    let (file, queue_dir, timeout) = match &config {
+        Ok((config, _)) => {
+            let dir = Some(config.queue.dir.as_path());
+            (config.status_file.as_path(), dir, config.network.timeout)
+        }
+        Err(_) => (Path::new(STATUS_FILE_DEFAULT), None, TIMEOUT_DEFAULT),
+    };
+    let status = match Status::read(file) {
+        Ok(status) => status,
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Failure::new(
+                message::NOT_RUNNING,
+                Exit::NotRunning,
+                format!(
+                    "The daemon is not running, or writes another status.file: there is no {}. \
+                     Start it with s1-coralogix run, or start its service{}",
+                    file.display(),
+                    config.as_ref().err().map_or(String::new(), |why| format!("\n{why}"))
+                ),
+            ));
+        }
+        Err(why) => {
+            return Err(Failure::new(
+                message::STATUS_UNREADABLE,
+                Exit::Failed,
+                format!("Failed to read the status file {}: {why}", file.display()),
+            ));
+        }
+    };
+    let liveness = Signs::of(&status, file, queue_dir).judge(silence_max(timeout));
+    let age = age(file);
+    Ok((status, liveness, age))
+}
+
+/// What there is to judge by.
+pub struct Signs {
+    /// Whether the lock on the queue is held; `None`: it can't be seen from here.
+    pub locked: Option<bool>,
+    /// There is no lock file.
+    pub lock_is_gone: bool,
+    /// The process that wrote the status is there.
+    pub process: bool,
+    /// Since the last sign of a step: the status was written, or the lock was taken.
+    pub age: Option<Span>,
+}
+
+impl Signs {
+    pub fn of(status: &Status, file: &Path, queue_dir: Option<&Path>) -> Signs {
+        let lock = queue_dir.map(|dir| dir.join("lock"));
+        // A daemon that is just starting has not written its own status yet.
+        let begun = lock.as_deref().and_then(age);
+        Signs {
+            locked: queue_dir.and_then(is_in_use),
+            lock_is_gone: lock.is_some_and(|lock| matches!(lock.try_exists(), Ok(false))),
+            process: Path::new(&format!("/proc/{}", status.pid)).exists(),
+            age: age(file).map(|age| begun.map_or(age, |begun| age.min(begun))),
+        }
+    }
+
+    /// The lock tells best; where it can't be looked at, the process does.
+    pub fn judge(&self, silence_max: Span) -> Liveness {
+        let is_recent = self.age.is_none_or(|age| age <= silence_max);
+        match self.locked.unwrap_or(self.process) {
+            true if is_recent => Liveness::Answers,
+            true => Liveness::Silent,
+            false if self.lock_is_gone && is_recent && self.process => Liveness::QueueRemoved,
+            false => Liveness::NotRunning,
+        }
+    }
+}
+
+/// How old a file is by the clock it was written with; what stands in it is the services' time.
+pub fn age(file: &Path) -> Option<Span> {
+    let written = std::fs::metadata(file).ok()?.modified().ok()?;
+    let since = written.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let written = Stamp(i64::try_from(since.as_micros()).ok()?);
+    Some(clock::local().since(written))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_no_sign_of_life_and_its_absence_none_of_death() {
+        use Liveness::{Answers, NotRunning, QueueRemoved, Silent};
+        let most = silence_max(Span::seconds(60));
+        let (young, old) = (Some(Span::seconds(90)), Some(Span::ms(most.as_ms() + 1)));
+        for (locked, lock_is_gone, process, age, judged) in [
+            (Some(true), false, true, young, Answers),
+            (Some(true), false, false, young, Answers),
+            (Some(true), false, true, old, Silent),
+            (None, false, true, young, Answers),
+            (None, false, true, old, Silent),
+            (None, false, false, young, NotRunning),
+            (Some(false), true, true, young, QueueRemoved),
+            (Some(false), true, true, old, NotRunning),
+            (Some(false), true, false, young, NotRunning),
+            (Some(false), false, true, young, NotRunning),
+        ] {
+            let signs = Signs { locked, lock_is_gone, process, age };
+            assert_eq!(signs.judge(most), judged, "{locked:?} {lock_is_gone} {process} {age:?}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! A reader of stderr that stalls, which stops nothing.
+
+use rustix::process::Signal;
+
+use crate::scene::{PATIENCE, Scene};
+use crate::support::data::Kind;
+
+/// Some lines of the start.
+const ROOM: usize = 8 << 10;
+
+/// Waits until lines were lost, and delivers: the loop goes on.
+fn goes_on(scene: &Scene) {
+    scene.wait_while_alive("lines are lost", |within| {
+        scene.wait_status(within, |status| {
+            (status.pointer("/log_lines_lost")?.as_u64()? > 0).then_some(())
+        })
+    });
+    scene.tenant().publish(Kind::Activities, 30);
+    scene.settle();
+}
+
+/// Ends by SIGTERM though nobody reads what it says.
+fn hears_sigterm(scene: &mut Scene) {
+    scene.daemon().signal(Signal::TERM);
+    assert!(scene.daemon().wait_exit(PATIENCE), "SIGTERM is heard");
+    scene.daemon().read_on();
+    assert_eq!(scene.ended().code, Some(0));
+    scene.assert_exactly_once();
+}
+
+#[test]
+fn a_stderr_that_takes_nothing_from_the_start_stops_nothing() {
+    let mut scene = Scene::new();
+    scene.tenant().publish(Kind::Activities, 30);
+    scene.run_unread(0);
+    goes_on(&scene);
+    let shown = scene.command(&["status"]).out;
+    assert!(shown.contains("S1C-W031"), "{shown}");
+    hears_sigterm(&mut scene);
+}
+
+#[test]
+fn a_reader_of_stderr_that_stalls_later_stops_nothing_and_reads_how_much_it_missed() {
+    let mut scene = Scene::with(|s| s.log_level = "trace".to_string());
+    scene.tenant().publish(Kind::Activities, 30);
+    scene.run_unread(ROOM);
+    goes_on(&scene);
+    scene.daemon().read_on();
+    scene.wait_log("S1C-W031");
+    let log = scene.log();
+    let lines = log.lines().filter(|line| line.contains("of the log could not be written"));
+    assert_eq!(lines.count(), 1, "told once");
+    scene.stop();
+    scene.assert_exactly_once();
+}
+
+#[test]
+fn a_reader_that_never_reads_on_keeps_nothing_from_ending() {
+    let mut scene = Scene::with(|s| s.log_level = "trace".to_string());
+    scene.tenant().publish(Kind::Activities, 30);
+    scene.run_unread(ROOM);
+    goes_on(&scene);
+    hears_sigterm(&mut scene);
+}
