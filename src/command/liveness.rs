@@ -166,7 +166,7 @@ pub fn age(file: &Path) -> Option<Span> {
     let written = std::fs::metadata(file).ok()?.modified().ok()?;
     let since = written.duration_since(std::time::UNIX_EPOCH).ok()?;
     let written = Stamp(i64::try_from(since.as_micros()).ok()?);
-    Some(clock::local().since(written))
+    Some(clock::of_files().since(written))
 }
 
 #[cfg(test)]

@@ -116,6 +116,11 @@ pub fn pause(span: crate::time::Span) {
     std::thread::sleep(span.as_duration());
 }
 
+/// The clock that the kernel dates files by.
+pub fn of_files() -> Stamp {
+    system()
+}
+
 /// The box's own idea of the calendar. May be decades off.
 pub fn local() -> Stamp {
     #[cfg(debug_assertions)]
