@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use crate::cli::Exit;
-use crate::edge::{clock, host};
+use crate::edge::{clock, host, logging};
 use crate::message;
 use crate::report::{Lane, OrphanLine, Status, token_end_code};
 use crate::time::{Span, Stamp};
@@ -299,11 +299,7 @@ impl<'a> Table<'a> {
             self.line(0, &format!("{code} This machine's clock is {how}; set it (NTP)."));
         }
         if status.log_lines_lost > 0 {
-            let lines = count(i64::try_from(status.log_lines_lost).unwrap_or(i64::MAX), "line");
-            let code = message::LOG_LINES_LOST;
-            let text = format!(
-                "{code} {lines} of the log could not be written: whoever reads stderr stalls."
-            );
+            let text = format!("{}.", logging::told_lost(status.log_lines_lost));
             self.line(0, &text);
         }
         if let Some(trouble) = &status.last_trouble {

@@ -133,7 +133,7 @@ impl Core {
     /// outvoted: what became visible since may lie behind, where no walk has looked.
     pub(super) fn may_be_ahead(&self, stream: &Stream, now: Mono) -> bool {
         let least = self.tenants[stream.plan.tenant].clock.least(now);
-        least.is_some_and(|least| stands_ahead(stream, least)) && self.is_doubted(stream, now)
+        least.is_some_and(|least| ahead_of(least, stream).is_some()) && self.is_doubted(stream, now)
     }
 
     /// Whether any witness of the time that is not outvoted says that a stream stands ahead of it. The
@@ -141,22 +141,21 @@ impl Core {
     pub(super) fn is_doubted(&self, stream: &Stream, now: Mono) -> bool {
         let clock = &self.tenants[stream.plan.tenant].clock;
         let least = clock.least_present(now, self.clocks).filter(|_| clock.was_told());
-        least.is_some_and(|least| stands_ahead(stream, least))
+        least.is_some_and(|least| ahead_of(least, stream).is_some())
     }
 
     /// How far a position is ahead of SentinelOne's own clock, unless two others say that the clock
     /// is behind.
     pub(super) fn position_ahead(&self, stream: &Stream, now: Mono) -> Option<Span> {
-        let position = stream.progress?.position;
         let clock = &self.tenants[stream.plan.tenant].clock;
-        let ahead = position.since(clock.agreed(now)?);
-        let is_ahead = ahead > Span::minutes(limits::STAMP_AHEAD_OF_SOURCE_MINUTES_MAX);
-        let is_backed = self.present(stream, now).allows(position);
-        (is_ahead && !is_backed).then_some(ahead)
+        let ahead = ahead_of(clock.agreed(now)?, stream)?;
+        let is_backed = self.present(stream, now).allows(stream.progress?.position);
+        (!is_backed).then_some(ahead)
     }
 }
 
-fn stands_ahead(stream: &Stream, time: Stamp) -> bool {
-    let ahead_max = Span::minutes(limits::STAMP_AHEAD_OF_SOURCE_MINUTES_MAX);
-    stream.progress.is_some_and(|progress| progress.position > time + ahead_max)
+/// How far a stream stands ahead of a time, if by more than a clock may be off.
+fn ahead_of(time: Stamp, stream: &Stream) -> Option<Span> {
+    let ahead = stream.progress?.position.since(time);
+    (ahead > Span::minutes(limits::STAMP_AHEAD_OF_SOURCE_MINUTES_MAX)).then_some(ahead)
 }

@@ -120,6 +120,13 @@ pub fn lost_lines() -> u64 {
     stderr::lost()
 }
 
+/// That so many lines were lost, with its code, for log and status.
+pub fn told_lost(lost: u64) -> String {
+    let lines = if lost == 1 { "line" } else { "lines" };
+    let code = message::LOG_LINES_LOST;
+    format!("{code} {lost} {lines} of the log could not be written: whoever reads stderr stalls")
+}
+
 fn wants_colour() -> bool {
     let is_dumb = variable("TERM").is_none_or(|term| term == "dumb");
     !is_dumb && variable("NO_COLOR").is_none()
@@ -242,13 +249,9 @@ impl Logger {
     /// Writes what could not be written before, and how many lines never will be.
     fn catch_up(&self) {
         stderr::catch_up(|lost| {
-            let code = message::LOG_LINES_LOST;
-            let lines = if lost == 1 { "line" } else { "lines" };
-            let text = format!(
-                "{code} {lost} {lines} of the log could not be written: whoever reads stderr stalls"
-            );
-            remember_trouble(code.level(), &text);
-            self.line(&Record::builder().level(code.level()).target(OUR_TARGET).build(), &text)
+            let (level, text) = (message::LOG_LINES_LOST.level(), told_lost(lost));
+            remember_trouble(level, &text);
+            self.line(&Record::builder().level(level).target(OUR_TARGET).build(), &text)
         });
     }
 }
