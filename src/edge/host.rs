@@ -48,11 +48,16 @@ fn io_file() -> Option<&'static File> {
     IO.get_or_init(|| File::open("/proc/self/io").ok()).as_ref()
 }
 
-/// Whether stdout is a terminal that shows colours, and its owner wants them (no-color.org).
+/// Whether stdout is a terminal to be written to in colours.
 pub fn shows_colour() -> bool {
     use std::io::IsTerminal;
+    std::io::stdout().is_terminal() && wants_colour()
+}
+
+/// Whether a terminal here shows colours, and its owner wants them (no-color.org).
+pub fn wants_colour() -> bool {
     let is_dumb = variable("TERM").is_none_or(|term| term == "dumb");
-    std::io::stdout().is_terminal() && !is_dumb && variable("NO_COLOR").is_none()
+    !is_dumb && variable("NO_COLOR").is_none()
 }
 
 /// Whether people here can be shown a check mark.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{Config, ConfigBuilder, FormatItem, LevelPadding, WriteLogger, format_description};
 
-use super::stderr;
+use super::{host, stderr};
 use crate::message;
 
 /// The last line at WARN or ERROR, and how many there were.
@@ -104,7 +104,7 @@ static LOGGER: OnceLock<Logger> = OnceLock::new();
 /// Begins to log. Only the first call in a process counts, so that tests can all call it.
 pub fn init(level: LevelFilter, style: Style) {
     let logger =
-        LOGGER.get_or_init(|| Logger::new(style, style == Style::Terminal && wants_colour()));
+        LOGGER.get_or_init(|| Logger::new(style, style == Style::Terminal && host::wants_colour()));
     if log::set_logger(logger).is_ok() {
         set_level(level);
     }
@@ -115,21 +115,11 @@ pub fn catch_up() {
     LOGGER.get().inspect(|logger| logger.catch_up());
 }
 
-/// How many lines were lost because whoever reads stderr stalls.
-pub fn lost_lines() -> u64 {
-    stderr::lost()
-}
-
 /// That so many lines were lost, with its code, for log and status.
 pub fn told_lost(lost: u64) -> String {
     let lines = if lost == 1 { "line" } else { "lines" };
     let code = message::LOG_LINES_LOST;
     format!("{code} {lost} {lines} of the log could not be written: whoever reads stderr stalls")
-}
-
-fn wants_colour() -> bool {
-    let is_dumb = variable("TERM").is_none_or(|term| term == "dumb");
-    !is_dumb && variable("NO_COLOR").is_none()
 }
 
 /// Changes the level from now on.

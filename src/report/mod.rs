@@ -19,7 +19,7 @@ pub use status::{
 
 use crate::core::{Core, Mood, View, Why};
 use crate::edge::clock::Verdict;
-use crate::edge::{host, logging};
+use crate::edge::{host, logging, stderr};
 use crate::limits;
 use crate::message::{self, tell};
 use crate::record::{Gap, Held, Orphan};
@@ -87,7 +87,7 @@ impl Gist {
             delivered: view.delivered,
             lanes: lanes.map(|lane| (lane.why, lane.failures)).collect(),
             collected: view.streams.iter().map(|stream| stream.collected).collect(),
-            log_lines_lost: logging::lost_lines(),
+            log_lines_lost: stderr::lost(),
         }
     }
 }
@@ -199,7 +199,7 @@ impl Report {
             remark: self.remark.as_ref(),
             queue_dir: &self.queue_dir,
             orphans: &self.orphans,
-            log_lines_lost: logging::lost_lines(),
+            log_lines_lost: stderr::lost(),
         };
         let status = Status::of(view, &self.names, counters, &beside);
         self.write_metrics(&status, now);
