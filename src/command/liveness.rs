@@ -7,22 +7,16 @@
 use std::path::Path;
 
 use crate::cli::Exit;
+use crate::config::{settings, units};
 use crate::edge::{clock, config_file};
 use crate::limits;
 use crate::message;
-use crate::queue::real::is_in_use;
+use crate::queue::real::{LOCK, is_in_use};
 use crate::report::Status;
 use crate::time::{Span, Stamp};
 
 use super::status::seconds;
 use super::{Failure, print};
-
-/// Where the status file is when the config can't be read: it may be readable for root alone, and
-/// anybody may look at the status.
-const STATUS_FILE_DEFAULT: &str = "/run/s1-coralogix/status.json";
-
-/// Where the config can't be read, network.timeout is taken to be what it is by default.
-const TIMEOUT_DEFAULT: Span = Span::seconds(60);
 
 /// How the daemon is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +89,12 @@ pub fn seen(config_file: &Path) -> Result<(Status, Liveness, Option<Span>), Fail
             let dir = Some(config.queue.dir.as_path());
             (config.status_file.as_path(), dir, config.network.timeout)
         }
-        Err(_) => (Path::new(STATUS_FILE_DEFAULT), None, TIMEOUT_DEFAULT),
+        // The config may be readable for root alone, and anybody may look at the status.
+        Err(_) => {
+            let timeout = units::span(settings::by_default("network", "timeout"));
+            let file = Path::new(settings::by_default("status", "file"));
+            (file, None, timeout.expect("a setting's default can be read"))
+        }
     };
     let status = match Status::read(file) {
         Ok(status) => status,
@@ -119,8 +118,8 @@ pub fn seen(config_file: &Path) -> Result<(Status, Liveness, Option<Span>), Fail
             ));
         }
     };
-    let liveness = Signs::of(&status, file, queue_dir).judge(silence_max(timeout));
     let age = age(file);
+    let liveness = Signs::of(&status, age, queue_dir).judge(silence_max(timeout));
     Ok((status, liveness, age))
 }
 
@@ -137,15 +136,16 @@ pub struct Signs {
 }
 
 impl Signs {
-    pub fn of(status: &Status, file: &Path, queue_dir: Option<&Path>) -> Signs {
-        let lock = queue_dir.map(|dir| dir.join("lock"));
+    /// `written`: how old the status file is.
+    pub fn of(status: &Status, written: Option<Span>, queue_dir: Option<&Path>) -> Signs {
+        let lock = queue_dir.map(|dir| dir.join(LOCK));
         // A daemon that is just starting has not written its own status yet.
         let begun = lock.as_deref().and_then(age);
         Signs {
             locked: queue_dir.and_then(is_in_use),
             lock_is_gone: lock.is_some_and(|lock| matches!(lock.try_exists(), Ok(false))),
             process: Path::new(&format!("/proc/{}", status.pid)).exists(),
-            age: age(file).map(|age| begun.map_or(age, |begun| age.min(begun))),
+            age: written.map(|age| begun.map_or(age, |begun| age.min(begun))),
         }
     }
 

@@ -85,6 +85,14 @@ pub fn find(section: &str, key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.section == section && setting.key == key)
 }
 
+/// What holds when this setting is not given, without the quotes of TOML.
+pub fn by_default(section: &str, key: &str) -> &'static str {
+    match find(section, key).map(|setting| setting.fallback) {
+        Some(Fallback::Value(text)) => text.trim_matches('"'),
+        other => unreachable!("{section}.{key} has no value by default: {other:?}"),
+    }
+}
+
 pub fn of_section(section: &str) -> impl Iterator<Item = &'static Setting> {
     SETTINGS.iter().filter(move |setting| setting.section == section)
 }

@@ -22,9 +22,12 @@ pub struct RealDisk {
     reader: Option<(String, File)>,
 }
 
+/// The file in the queue's directory that the running process holds.
+pub const LOCK: &str = "lock";
+
 /// Whether a process has the queue in this directory open. `None`: it can't be seen from here.
 pub fn is_in_use(dir: &Path) -> Option<bool> {
-    match File::open(dir.join("lock")) {
+    match File::open(dir.join(LOCK)) {
         Ok(lock) => match lock.try_lock_shared() {
             Ok(()) => Some(false),
             Err(TryLockError::WouldBlock) => Some(true),
@@ -120,7 +123,7 @@ impl Disk for RealDisk {
             .mode(0o700)
             .create(&self.root)
             .map_err(LockRefused::Io)?;
-        let path = self.path("lock");
+        let path = self.path(LOCK);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
