@@ -8,8 +8,12 @@ use crate::support::data::Kind;
 /// Some lines of the start.
 const ROOM: usize = 8 << 10;
 
-/// Waits until lines were lost, and delivers: the loop goes on.
-fn goes_on(scene: &Scene) {
+/// A daemon whose stderr takes so many bytes and is not read: lines are lost, the loop goes on, and
+/// what is published arrives.
+fn unread(room: usize, level: &str) -> Scene {
+    let mut scene = Scene::with(|s| s.log_level = level.to_string());
+    scene.tenant().publish(Kind::Activities, 30);
+    scene.run_unread(room);
     scene.wait_while_alive("lines are lost", |within| {
         scene.wait_status(within, |status| {
             (status.pointer("/log_lines_lost")?.as_u64()? > 0).then_some(())
@@ -17,6 +21,7 @@ fn goes_on(scene: &Scene) {
     });
     scene.tenant().publish(Kind::Activities, 30);
     scene.settle();
+    scene
 }
 
 /// Ends by SIGTERM though nobody reads what it says.
@@ -30,10 +35,7 @@ fn hears_sigterm(scene: &mut Scene) {
 
 #[test]
 fn a_stderr_that_takes_nothing_from_the_start_stops_nothing() {
-    let mut scene = Scene::new();
-    scene.tenant().publish(Kind::Activities, 30);
-    scene.run_unread(0);
-    goes_on(&scene);
+    let mut scene = unread(0, "debug");
     let shown = scene.command(&["status"]).out;
     assert!(shown.contains("S1C-W031"), "{shown}");
     hears_sigterm(&mut scene);
@@ -41,10 +43,7 @@ fn a_stderr_that_takes_nothing_from_the_start_stops_nothing() {
 
 #[test]
 fn a_reader_of_stderr_that_stalls_later_stops_nothing_and_reads_how_much_it_missed() {
-    let mut scene = Scene::with(|s| s.log_level = "trace".to_string());
-    scene.tenant().publish(Kind::Activities, 30);
-    scene.run_unread(ROOM);
-    goes_on(&scene);
+    let mut scene = unread(ROOM, "trace");
     scene.daemon().read_on();
     scene.wait_log("S1C-W031");
     let log = scene.log();
@@ -56,9 +55,6 @@ fn a_reader_of_stderr_that_stalls_later_stops_nothing_and_reads_how_much_it_miss
 
 #[test]
 fn a_reader_that_never_reads_on_keeps_nothing_from_ending() {
-    let mut scene = Scene::with(|s| s.log_level = "trace".to_string());
-    scene.tenant().publish(Kind::Activities, 30);
-    scene.run_unread(ROOM);
-    goes_on(&scene);
+    let mut scene = unread(ROOM, "trace");
     hears_sigterm(&mut scene);
 }
