@@ -62,10 +62,13 @@ pub const SLED_CACHE_BYTES: u64 = 2 << 20;
 /// unsynced blob files or come back empty after a power cut (measured, docs/QUEUE.md).
 pub const INDEX_VALUE_BYTES_MAX: usize = 4 << 10;
 pub const INDEX_COMMIT_BYTES_MAX: usize = 128 << 10;
-/// The index is given up when one question to it takes longer: over some damaged files sled spins for
-/// ever. Opening takes 23 ms with a million records waiting (docs/QUEUE.md), but a flush may take many
-/// seconds on a card that is busy with itself.
+/// When one question to the index takes longer, the disk is asked whether it is to blame. Where it
+/// answers at once, and again after as long, the index is given up: over some damaged files sled
+/// spins for ever. Opening takes 23 ms with a million records waiting (docs/QUEUE.md).
 pub const INDEX_ANSWER_SECONDS_MAX: u64 = 20;
+/// A disk that takes longer for a write of a few bytes and its fdatasync is slow; flash in order takes
+/// milliseconds, a card that is busy with itself seconds.
+pub const DISK_QUICK_MS: u64 = 1_000;
 /// How often an index that is locked is tried again, and the pause between: sled's threads let go of
 /// the file some milliseconds after its handle is gone, seconds on a box with more to do than it can.
 pub const INDEX_LOCKED_TRIES_MAX: u32 = 200;
@@ -120,8 +123,49 @@ pub const BODY_RAW_BYTES_MAX: u64 = 3 << 19;
 pub const BODY_ENTRIES_MAX: u32 = 20_000;
 /// After a 413 the limit falls to half the refused size, never below this.
 pub const BODY_RAW_BYTES_MIN: u64 = 4 << 10;
-/// Accepted requests in a row before a limit that a 413 lowered is raised again.
-pub const BODY_RAISE_AFTER: u32 = 64;
+/// The first request holds no more where nothing was learned, so that the pace of the link is known before much is
+/// at stake: compressed it takes half a minute at 2 kbit/s.
+pub const BODY_RAW_BYTES_FIRST: u64 = 64 << 10;
+/// So many have to be taken before a size grows that something failed at; each growing that fails
+/// doubles it.
+pub const SIZE_RAISE_AFTER: u32 = 2;
+pub const SIZE_RAISE_AFTER_MAX: u32 = 4_096;
+/// Less than this within `network.timeout` is no progress: a peer that lets a byte drip now and then
+/// holds nobody up for longer than one that is silent.
+pub const PROGRESS_BYTES: u64 = 1 << 10;
+/// A record that is refused alone while an empty array is taken right after it is parked at the so
+/// many-th time.
+pub const LONE_REFUSALS: u32 = 4;
+/// One that fails alone in a way that may be the sink's (5xx, reset, silence), while an empty array is
+/// taken right after it, is parked at the so many-th time, and not before so many times `retry.max`
+/// (half an hour by default) have passed since the first.
+pub const LONE_FAILURES: u32 = 8;
+pub const LONE_WAITS: u32 = 6;
+/// A process that never lives for so long (`--once`, a box that is cut off) tries so many times as often
+/// instead.
+pub const LONE_TIMES: u32 = 4;
+/// What is read of the file `learned`: a line for each of thousands of streams.
+pub const LEARNED_BYTES_MAX: usize = 1 << 20;
+/// Each time twice as often and for twice as long as the last, while nothing else is taken in between; so
+/// many times at most (8 hours by default).
+pub const LONE_DOUBLINGS_MAX: u32 = 4;
+/// Before a row is passed over that fails alone, all else was seen to be as it should so often, each time
+/// after the row itself failed.
+pub const LONE_CONFIRMS: u32 = 3;
+/// Where a row stands that can't be fetched is found to so many milliseconds, or to what the console's
+/// filter distinguishes, and at most to so many seconds. The search begins with a step of so many,
+/// and ends with one of so many hours where nobody tells the time.
+pub const BEYOND_GRAIN_MS: u64 = 1;
+pub const BEYOND_GRAIN_SECONDS_MAX: u64 = 60;
+pub const BEYOND_STEP_SECONDS: u64 = 1;
+pub const BEYOND_STEP_HOURS_MAX: u64 = 20 * 366 * 24;
+/// SentinelOne lets no more rows be skipped in a query (swagger 2.1: `skip`, 0 to 1000).
+pub const SKIP_MAX: u32 = 1_000;
+/// Rows that have nearly the stamp of one that can't be fetched are asked for 1, 2, 4, ... at once, no
+/// more than these.
+pub const BEYOND_ROWS_MAX: u32 = 256;
+/// For so long the time need not pass again for records that fail in the same way.
+pub const BLAME_HOURS: u64 = 24;
 /// Older than this, or further ahead, and an entry travels without `timestamp`: Coralogix drops
 /// what is older than 24 h or more than 4 h ahead (IBM Cloud Logs limits), possibly with a 200.
 pub const STAMP_AGE_HOURS_MAX: u64 = 23;
@@ -177,16 +221,66 @@ pub const STATUS_SECONDS_MAX: u64 = 30;
 /// The longest sleep, so that files and limits are looked at now and then.
 pub const SLEEP_SECONDS_MAX: u64 = 60;
 
-/// An idle connection is kept this long: shorter than the idle limit of every load balancer and
-/// of most address translators, so that a reused one is rarely dead.
-pub const IDLE_CONNECTION_SECONDS_MAX: u64 = 20;
+/// An idle connection is kept this long: three times the default `poll_interval`. The balancers and
+/// translators that drop idle connections without a word wait longer (Azure 240 s, AWS 350 s); those
+/// that wait less say so or are found out.
+pub const IDLE_CONNECTION_SECONDS_MAX: u64 = 180;
+/// So long every balancer and translator known keeps one: where an older one was found dead only by
+/// a request, none older than this is used from then on.
+pub const IDLE_CONNECTION_SURE_SECONDS: u64 = 20;
+/// An idle connection is probed by the kernel after so long, then so often, and is dead after so many
+/// probes without an acknowledgement: before the default `poll_interval` is over.
+pub const IDLE_PROBE_SECONDS: u64 = 30;
+pub const IDLE_PROBE_EVERY_SECONDS: u64 = 5;
+pub const IDLE_PROBES: u32 = 3;
+const _: () = assert!(IDLE_PROBE_SECONDS + IDLE_PROBE_EVERY_SECONDS * (IDLE_PROBES as u64) < 60);
+const _: () = assert!(IDLE_CONNECTION_SURE_SECONDS < IDLE_CONNECTION_SECONDS_MAX);
+/// What is asked on a connection that was idle for longer than the sure time has to be acknowledged
+/// (not answered) within this: a living kernel does so at once, over the slowest link in a few seconds.
+pub const IDLE_ACKNOWLEDGED_SECONDS_MAX: u64 = 10;
 /// A wait for the network is cut into pieces this long, so that a request to stop is heard.
 pub const NETWORK_WAIT_PIECE_MS: u64 = 1_000;
 /// A delivery in flight gets this long to be answered after a request to stop; dropping it
 /// earlier could deliver its records twice. Shorter than the ten seconds of container runtimes.
 pub const STOP_GRACE_SECONDS: u64 = 8;
+/// A process that was told to stop ends after this whatever it waits for: after the grace above, its
+/// last piece of a wait and a commit, and before the ten seconds of container runtimes.
+pub const STOP_MS_MAX: u64 = 9_500;
+const _: () = assert!(STOP_GRACE_SECONDS * 1_000 + NETWORK_WAIT_PIECE_MS < STOP_MS_MAX);
+/// What is to be told at such an end may take so long; then it ends untold.
+pub const LAST_WORDS_MS: u64 = 250;
+/// How often a wait for a helping thread looks for a request to stop.
+pub const STOP_LOOK_MS: u64 = 100;
+/// A look at a secret file that takes longer is given up: what lies on a disk takes milliseconds, on
+/// a network a round trip or two.
+pub const SECRET_ANSWER_MS: u64 = 2_000;
+/// So long the loop waits for the status file and that of the metrics to be written; if it takes
+/// longer, they are written beside the loop. In memory, where they usually lie, it takes microseconds.
+pub const REPORT_ANSWER_MS: u64 = 250;
+/// The last content of each is waited for longer, so that a machine with much to do still says how it
+/// ended; two of them, each behind an earlier one, are well within `STOP_MS_MAX`.
+pub const REPORT_LAST_ANSWER_MS: u64 = 2_000;
+const _: () = assert!(4 * REPORT_LAST_ANSWER_MS < STOP_MS_MAX);
+/// Writing one of these files hangs, and that is told, when it takes longer.
+pub const REPORT_HANG_SECONDS: u64 = 10;
+/// A step that only needs the queue's disk and takes longer is told: this is far above what a card
+/// takes that is busy with itself.
+pub const DISK_SLOW_SECONDS: u64 = 20;
+/// ... but no more often.
+pub const DISK_SLOW_TOLD_HOURS: u64 = 1;
+/// How often it is looked whether a step takes that long.
+pub const WATCH_SECONDS: u64 = 10;
 /// Addresses of one name that are tried. ureq's own list holds no more than 16.
 pub const ADDRESSES_MAX: usize = 16;
+/// An address that did not answer is tried after the others for so long: it then costs a moment six
+/// times an hour, and one that is back is soon used again.
+pub const DEAF_ADDRESS_MINUTES: u64 = 10;
+/// Such addresses remembered for one service; names that give others each time have no more in use.
+pub const DEAF_ADDRESSES_MAX: usize = 4 * ADDRESSES_MAX;
+/// The next address is begun so long after one that has not answered yet: the delay of RFC 8305 and
+/// its upper bound, the latter for links that were seen to be slow.
+pub const NEXT_ADDRESS_MS_MIN: u64 = 250;
+pub const NEXT_ADDRESS_MS_MAX: u64 = 2_000;
 /// The buffer of one connection in each direction, and so the longest header of an answer.
 pub const CONNECTION_BUFFER_BYTES: usize = 64 << 10;
 /// How often secret files are looked at while one is missing or was refused.

@@ -3,10 +3,16 @@
 //! Holds values only. Never: IO, JSON, or anything that can fail.
 
 mod gap;
+mod learned;
+mod net;
 
 use std::fmt;
 
 pub use gap::{Gap, GapReason};
+pub use learned::{Learned, Lone, RowPlace, SinkLearned, StreamLearned, Way};
+pub use net::{Bound, Late, NetTrouble};
+
+use serde::{Deserialize, Serialize};
 
 use crate::time::{Span, Stamp};
 
@@ -131,7 +137,10 @@ pub struct RowKey {
 pub struct Cursor(pub String);
 
 /// A frame's number. Grows by one a frame, for ever, across streams.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct Seq(pub u64);
 
 impl Seq {
@@ -141,7 +150,9 @@ impl Seq {
 }
 
 /// A place between two entries of the queue: before entry `skip` of frame `seq`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Place {
     pub seq: Seq,
     pub skip: u32,
@@ -246,6 +257,8 @@ pub struct Held {
 pub struct Opened {
     pub held: Held,
     pub streams: Vec<StreamHeld>,
+    /// What earlier processes learned of the other sides.
+    pub learned: Learned,
     /// Starts in a row before this one that ended before they had settled.
     pub unsettled: u32,
 }
@@ -266,47 +279,6 @@ pub struct Sent {
     /// How many of the entries are the collector's own words.
     pub own: u32,
     pub raw_bytes: u64,
-}
-
-/// Why an exchange brought no answer at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NetTrouble {
-    /// The name could not be resolved.
-    Dns(String),
-    /// No TCP connection: refused, no route, timed out while connecting.
-    Connect(String),
-    /// The proxy said no, with its status or words.
-    Proxy(String),
-    /// The TLS handshake failed: certificate, clock, protocol.
-    Tls(String),
-    /// The whole exchange took longer than `network.timeout`.
-    Timeout,
-    /// The connection broke, or what came was not HTTP.
-    Broken(String),
-    /// The answer is longer than the bound for it.
-    TooLong,
-    /// A 2xx whose body did not end within `network.timeout`.
-    Endless(u16),
-    /// A secret could not be read, so nothing was sent.
-    Secret(String),
-}
-
-impl fmt::Display for NetTrouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NetTrouble::Dns(why) => write!(f, "name not resolved: {why}"),
-            NetTrouble::Connect(why) => write!(f, "no connection: {why}"),
-            NetTrouble::Proxy(why) => write!(f, "the proxy refused: {why}"),
-            NetTrouble::Tls(why) => write!(f, "TLS failed: {why}"),
-            NetTrouble::Timeout => write!(f, "no answer within network.timeout"),
-            NetTrouble::Broken(why) => write!(f, "the connection broke: {why}"),
-            NetTrouble::TooLong => write!(f, "the answer is longer than allowed"),
-            NetTrouble::Endless(status) => {
-                write!(f, "the answer (HTTP {status}) did not end within network.timeout")
-            }
-            NetTrouble::Secret(why) => write!(f, "{why}"),
-        }
-    }
 }
 
 /// An HTTP answer, read to its end.
@@ -375,6 +347,17 @@ pub enum SourceTrouble {
     Unreachable(NetTrouble),
 }
 
+impl SourceTrouble {
+    /// Whether a smaller page may end otherwise.
+    pub fn may_be_of_size(&self) -> bool {
+        match self {
+            SourceTrouble::TooLong | SourceTrouble::BrokenAnswer(_) => true,
+            SourceTrouble::Unreachable(net) => net.is_of_an_exchange(),
+            _ => false,
+        }
+    }
+}
+
 /// What Coralogix's answer to a batch asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkVerdict {
@@ -393,13 +376,34 @@ pub enum SinkVerdict {
     KeyRefused(String),
     /// 403 with a web page: something in between refuses the content or this machine.
     Blocked(String),
-    /// 408, 429, 5xx: kept, tried again with backoff.
+    /// 429, and whatever names a time to come back at: kept, tried again with backoff.
     Busy { retry_after: Option<Span>, why: String },
+    /// 408 and 5xx: kept, tried again with backoff. The size or the content may be to blame.
+    Failed(String),
     /// 3xx, 404, 405, or a 2xx that can't be Coralogix': the address is wrong, or something in between
-    /// answers. Kept, tried again at the longest backoff.
+    /// answers. Kept, tried again at the longest backoff, unless an empty array shows that the content
+    /// is meant.
     Misdirected(String),
     /// No answer at all. The batch may have been accepted (P2).
     Unreachable(NetTrouble),
+}
+
+impl SinkVerdict {
+    /// What was answered, for people.
+    pub fn words(&self) -> String {
+        match self {
+            SinkVerdict::Accepted { remark } => remark.clone().unwrap_or_default(),
+            SinkVerdict::InDoubt { words, .. } => words.clone(),
+            SinkVerdict::Busy { why, .. } => why.clone(),
+            SinkVerdict::TooLarge(why)
+            | SinkVerdict::Malformed(why)
+            | SinkVerdict::KeyRefused(why)
+            | SinkVerdict::Blocked(why)
+            | SinkVerdict::Failed(why)
+            | SinkVerdict::Misdirected(why) => why.clone(),
+            SinkVerdict::Unreachable(net) => net.to_string(),
+        }
+    }
 }
 
 /// What an empty array, which delivers nothing, told of the key after a batch was refused.

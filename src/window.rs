@@ -70,6 +70,10 @@ pub struct Bounds {
     pub polling_rate: Option<u64>,
     /// The most JSON in one request to the sink; `None`: what the protocol allows.
     pub body_raw_bytes: Option<u64>,
+    /// How long nothing may move on the link before an exchange is given up.
+    pub silence: Option<Span>,
+    /// How long an exchange may take in all.
+    pub whole: Option<Span>,
     /// Streams of one tenant that are collected first while there is a backlog.
     pub order: Vec<Kind>,
 }

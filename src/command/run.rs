@@ -1,8 +1,8 @@
 //! `run`: the daemon, and `run --once`.
 //!
 //! Promises: what a signal asks for is done between two steps, never inside one; a new config that
-//! is wrong is told and the old one stays; the queue is closed cleanly on every way out; whoever reads
-//! stderr holds up nothing.
+//! is wrong is told and the old one stays; the queue is closed cleanly on every way out but one: where the
+//! disk does not answer in time (`edge::watch`); whoever reads stderr holds up nothing.
 
 use std::path::Path;
 
@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::coralogix::entry::Labels;
 use crate::core::{self, Action, Core, End, Event, Mode, Plan, StreamPlan, Tick, World};
 use crate::edge::notify::Notify;
+use crate::edge::watch::{self, On};
 use crate::edge::{Edge, Real, host, stderr};
 use crate::limits;
 use crate::message::{self, tell};
@@ -18,7 +19,7 @@ use crate::queue::adopt::Claim;
 use crate::queue::real::RealDisk;
 use crate::queue::sled::SledOpener;
 use crate::queue::{Finding, OpenError, Queue, QueueLimits, RealQueue};
-use crate::record::{Opened, StreamName};
+use crate::record::{Learned, Opened, StreamName};
 use crate::report::{Files, Names, Report};
 use crate::time::{Mono, Span};
 use crate::window::{Bounds, Windows};
@@ -33,10 +34,9 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     settings::start_log(&config);
     panics::tell_in_one_line();
     tell!(STARTS, "{} starts, config {}", cli::version(), config_file.display());
-    let mut edge = Real::open(&config)
-        .map_err(|why| Failure::new(message::SETUP_FAILED, Exit::Config, why))?;
-    tell_exposures(&edge);
+    let mut edge = open_edge(&config)?;
     elsewhere::tell(&config);
+    let mut files = Files::new(config.status_file.clone(), config.metrics_file.clone());
     let (mut queue, mut opened) = open_queue(&config)?;
     let mut notify = Notify::from_environment();
     notify.ready();
@@ -52,7 +52,7 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     loop {
         let (seed, now) = (host::seed(), edge.mono());
         let (delivery, polling) = windows(&config, mode);
-        let mut report = report(&config);
+        let mut report = report(&config, files);
         report.know_queue(&config.queue.dir, queue.orphans());
         let is_held = opened.streams.iter().any(|stream| stream.hold.is_some());
         let worker = Worker::new(edge, queue, stream_works(&config)).within(delivery, polling);
@@ -70,7 +70,9 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
         let end = core::run(&mut core, &mut daemon).expect("only a simulated world is ever cut");
         daemon.close(&core);
         let next = daemon.next.take();
+        files = daemon.report.into_files();
         (edge, queue) = daemon.worker.into_parts();
+        watch::begin("closing the queue", On::Queue);
         let Some(new) = next else {
             let waiting = core.held().records;
             match end {
@@ -81,16 +83,9 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
             }
             return Ok(farewell(end, waiting, is_held));
         };
-        match edge.reconfigure(&new) {
-            Ok(()) => {
-                config = new;
-                settings::restart_log(&config);
-                tell!(CONFIG_TAKEN, "The new config is in use");
-                tell_exposures(&edge);
-            }
-            Err(why) => {
-                tell!(CONFIG_KEPT, "The new config can't be used, the old one stays: {why}");
-            }
+        if reconfigure(&mut edge, &new) {
+            files = files.moved_to(new.status_file.clone(), new.metrics_file.clone());
+            config = new;
         }
         // Streams and limits may have changed: the queue is opened anew for them.
         queue.close(edge.mono());
@@ -98,7 +93,37 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     }
 }
 
-fn tell_exposures(edge: &Real) {
+/// From here on a request to stop is heard.
+fn open_edge(config: &Config) -> Result<Real, Failure> {
+    watch::start(&config.queue.dir).map_err(|why| {
+        let what = "Failed to start the thread that hears a request to stop";
+        let remedy = "raise the limit on processes or threads (ulimit -u, TasksMax)";
+        Failure::new(message::QUEUE_NO_THREAD, Exit::Failed, format!("{what}: {why}; {remedy}"))
+    })?;
+    watch::begin("reading secrets and certificates", On::Files);
+    let mut edge =
+        Real::open(config).map_err(|why| Failure::new(message::SETUP_FAILED, Exit::Config, why))?;
+    tell_exposures(&mut edge);
+    Ok(edge)
+}
+
+/// Whether the new config is in use.
+fn reconfigure(edge: &mut Real, new: &Config) -> bool {
+    match edge.reconfigure(new) {
+        Ok(()) => {
+            settings::restart_log(new);
+            tell!(CONFIG_TAKEN, "The new config is in use");
+            tell_exposures(edge);
+            true
+        }
+        Err(why) => {
+            tell!(CONFIG_KEPT, "The new config can't be used, the old one stays: {why}");
+            false
+        }
+    }
+}
+
+fn tell_exposures(edge: &mut Real) {
     edge.exposures().iter().for_each(|warning| tell!(SECRET_EXPOSED, "{warning}"));
 }
 
@@ -192,7 +217,17 @@ impl World for Daemon<'_> {
             }
             (action, _) => action,
         };
-        self.worker.perform(action)
+        match wait_of(&action) {
+            Some((what, on)) => watch::begin(what, on),
+            None => watch::rest(),
+        }
+        let event = self.worker.perform(action);
+        watch::begin("looking after its files", On::Files);
+        event
+    }
+
+    fn remember(&mut self, learned: &Learned) {
+        self.worker.remember(learned);
     }
 
     fn observe(&mut self, core: &Core, now: Mono, next: &Action) {
@@ -210,6 +245,30 @@ impl World for Daemon<'_> {
         let mood = self.report.observe(core, (now, wall), counters, resting);
         self.notify.step(now, mood.name());
     }
+}
+
+/// What an action does, for people, and what it waits for. `None`: nothing that does not end.
+fn wait_of(action: &Action) -> Option<(&'static str, On)> {
+    Some(match action {
+        Action::Info { .. }
+        | Action::TokenEnd { .. }
+        | Action::Fetch(_)
+        | Action::Count(_)
+        | Action::List(_)
+        | Action::Older { .. } => ("asking SentinelOne", On::Network),
+        Action::SendPage { .. } | Action::Send(_) | Action::SendNote(_) | Action::TryKey => {
+            ("delivering to Coralogix", On::Network)
+        }
+        Action::Store(_) => ("storing a page", On::Queue),
+        Action::Note(_) => ("storing a note", On::Queue),
+        Action::Ack { .. } => ("noting what was delivered", On::Queue),
+        Action::Park { .. } | Action::Doubt { .. } | Action::DoubtPage(_) => {
+            ("setting records aside", On::Queue)
+        }
+        Action::SetBack(_) => ("taking a stream back", On::Queue),
+        Action::Measure => ("looking for room", On::Queue),
+        Action::Sleep { .. } | Action::Exit(_) => return None,
+    })
 }
 
 impl Daemon<'_> {
@@ -235,6 +294,7 @@ pub(super) fn take_queue(config: &Config) -> Result<(RealQueue, Opened, Vec<Find
 }
 
 fn open_queue(config: &Config) -> Result<(RealQueue, Opened), Failure> {
+    watch::begin("opening the queue", On::Queue);
     let failed = |why: OpenError| Failure::new(why.message(), Exit::Failed, why);
     let tell = |findings: &[Finding]| {
         findings.iter().for_each(|finding| message::write(finding.code, format_args!("{finding}")));
@@ -278,12 +338,11 @@ fn queue_limits(config: &Config) -> QueueLimits {
     }
 }
 
-fn report(config: &Config) -> Report {
+fn report(config: &Config, files: Files) -> Report {
     let names = Names {
         tenants: config.integrations.iter().map(|integration| integration.name.clone()).collect(),
         streams: stream_names(config).iter().map(ToString::to_string).collect(),
     };
-    let files = Files { status: config.status_file.clone(), metrics: config.metrics_file.clone() };
     Report::new(names, files, config.queue.max_size_bytes)
 }
 
@@ -343,6 +402,8 @@ fn bounds(config: &Config) -> Bounds {
         delivery_rate: rate,
         polling_rate: config.polling.max_rate,
         body_raw_bytes: body.filter(|bytes| *bytes < limits::BODY_RAW_BYTES_MAX),
+        silence: Some(config.network.timeout),
+        whole: Some(config.network.whole()),
         order: config.delivery.order.clone(),
     }
 }

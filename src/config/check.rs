@@ -251,6 +251,7 @@ impl Check<'_> {
             ca_file: scope.get("ca_file").map(|_| PathBuf::from(self.text(scope, "ca_file"))),
             connect_timeout: self.span(scope, "connect_timeout"),
             timeout: self.span(scope, "timeout"),
+            exchange_timeout: self.span(scope, "exchange_timeout"),
             allow_http: matches!(
                 scope.get("allow_http"),
                 Some(Given { value: Value::Flag(true), .. })

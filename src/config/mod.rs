@@ -106,7 +106,15 @@ pub struct Network {
     pub ca_file: Option<PathBuf>,
     pub connect_timeout: Span,
     pub timeout: Span,
+    pub exchange_timeout: Span,
     pub allow_http: bool,
+}
+
+impl Network {
+    /// How long an exchange may take in all.
+    pub fn whole(&self) -> Span {
+        self.exchange_timeout.max(self.timeout)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -388,7 +388,7 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Span { min: Span::ms(100), max: Span::minutes(5) },
         Fallback::Value("\"10s\""),
         "\"10s\"",
-        "How long a connection may take to come about.",
+        "How long a connection may take to come about, over all addresses of a name.",
     ),
     setting(
         "network",
@@ -396,7 +396,16 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Span { min: Span::ms(100), max: Span::hours(1) },
         Fallback::Value("\"60s\""),
         "\"60s\"",
-        "How long a request and its answer may take together.",
+        "How long nothing may move on a connection, or less than 1 KiB: then the exchange is given up.",
+    ),
+    setting(
+        "network",
+        "exchange_timeout",
+        Shape::Span { min: Span::ms(100), max: Span::hours(6) },
+        Fallback::Value("\"15m\""),
+        "\"15m\"",
+        "How long a request and its answer may take together while bytes move; network.timeout where \
+         that is longer.",
     ),
     setting(
         "network",

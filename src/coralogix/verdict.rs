@@ -28,14 +28,18 @@ pub fn verdict(answer: &Answer) -> SinkVerdict {
         401 | 403 if is_web_page(answer) => SinkVerdict::Blocked(why()),
         401 | 403 => SinkVerdict::KeyRefused(why()),
         // 402: an account's matter, which passes; no record is to blame.
-        402 | 408 | 425 | 429 => SinkVerdict::Busy { retry_after: retry_after(answer), why: why() },
+        402 | 425 | 429 => SinkVerdict::Busy { retry_after: retry_after(answer), why: why() },
         // A redirect is never followed: the key would go with it (keeps P7). 407 and 421 are a
         // proxy's or a gateway's, and 410 and 451 an address's; none of them is about a record.
         300..=399 | 404 | 405 | 407 | 410 | 421 | 451 => SinkVerdict::Misdirected(why()),
         // The content is refused; halving finds the record at fault.
-        400..=499 => SinkVerdict::Malformed(why()),
-        // 5xx, and what is no HTTP status at all.
-        _ => SinkVerdict::Busy { retry_after: retry_after(answer), why: why() },
+        400..=499 if answer.status != 408 => SinkVerdict::Malformed(why()),
+        _ if retry_after(answer).is_some() => {
+            SinkVerdict::Busy { retry_after: retry_after(answer), why: why() }
+        }
+        // 408, 5xx, and what is no HTTP status at all: a server or a gateway gave up, perhaps on
+        // this very batch.
+        _ => SinkVerdict::Failed(why()),
     }
 }
 
@@ -170,11 +174,11 @@ mod tests {
             (404, "", Misdirected("HTTP 404".into())),
             (405, "", Misdirected("HTTP 405".into())),
             (402, "", Busy { retry_after: None, why: "HTTP 402".into() }),
-            (408, "", Busy { retry_after: None, why: "HTTP 408".into() }),
+            (408, "", Failed("HTTP 408".into())),
             (429, "slow", Busy { retry_after: None, why: "HTTP 429: slow".into() }),
-            (500, "", Busy { retry_after: None, why: "HTTP 500".into() }),
-            (503, "", Busy { retry_after: None, why: "HTTP 503".into() }),
-            (599, "", Busy { retry_after: None, why: "HTTP 599".into() }),
+            (500, "", Failed("HTTP 500".into())),
+            (503, "", Failed("HTTP 503".into())),
+            (599, "", Failed("HTTP 599".into())),
         ] {
             assert_eq!(verdict(&answer(status, body)), expected);
         }

@@ -223,7 +223,8 @@ impl Core {
     /// In `--once` a lane is given up after a few failures, at once when a person is needed.
     pub(super) fn gave_up(&self, lane: &Lane) -> bool {
         let long_wait = match lane.due {
-            Due::At(due) => due.since(lane.since) > Span::minutes(1),
+            // The state may be older than the last try.
+            Due::At(due) => due.since(lane.since.max(lane.tried)) > Span::minutes(1),
             Due::Never => true,
         };
         // Who was asked for patience together with a neighbour did not fail itself.
@@ -333,7 +334,12 @@ mod tests {
             };
             let progress = Some(Progress { position: date(), from: date() });
             let streams = vec![StreamHeld { progress, ..StreamHeld::default() }; 2];
-            let core = Core::new(plan, 7, BEGIN, Opened { held, streams, unsettled: 0 });
+            let core = Core::new(
+                plan,
+                7,
+                BEGIN,
+                Opened { held, streams, learned: crate::record::Learned::default(), unsettled: 0 },
+            );
             Driven { core, now: BEGIN }
         }
 
@@ -378,7 +384,8 @@ mod tests {
                         let end = Place { seq: Seq(1), skip: 0 };
                         let sent =
                             Sent { first: Place::default(), end, entries: 5, own: 0, raw_bytes: 9 };
-                        let verdict = SinkVerdict::Unreachable(NetTrouble::Timeout);
+                        let verdict =
+                            SinkVerdict::Unreachable(NetTrouble::silent(Span::minutes(1)));
                         Event::Sent { sent, verdict }
                     }
                     other => panic!("{room:?}: {other:?}"),

@@ -15,10 +15,11 @@
 //! knows.
 
 use crate::limits;
-use crate::record::{Progress, SourceTrouble};
+use crate::record::{GapReason, Progress, SourceTrouble};
 use crate::time::{Due, Span, Stamp};
 
-use super::{Action, Core, Keep, Tick, Why};
+use super::failing::AskedFor;
+use super::{Action, Core, Keep, Missed, Tick, Why};
 
 #[derive(Clone, Debug, Default)]
 pub struct Doubt {
@@ -28,6 +29,8 @@ pub struct Doubt {
     raised: Option<(Stamp, Stamp)>,
     /// The walk's begin that is beyond doubt.
     settled: Option<Stamp>,
+    /// How often nothing older could be asked for, each time right after a page that came.
+    failures: u32,
 }
 
 impl Doubt {
@@ -44,6 +47,12 @@ impl Doubt {
         is_doubtful
     }
 
+    /// The record asked for did not come. Answers whether that was so often enough to be its fault.
+    fn failed(&mut self) -> bool {
+        self.failures += 1;
+        self.failures >= limits::LONE_FAILURES
+    }
+
     pub fn walk_ended(&mut self, date: Option<Stamp>) {
         self.walked = date.or(self.walked);
     }
@@ -52,7 +61,7 @@ impl Doubt {
     /// still has older ones.
     fn ends(&mut self, has_older: bool) -> Option<(Stamp, Stamp)> {
         let (from, first) = self.raised.take()?;
-        self.settled = Some(from);
+        (self.settled, self.failures) = (Some(from), 0);
         (!has_older).then_some((from, first))
     }
 }
@@ -70,8 +79,12 @@ impl Core {
             // It won't be answered another time either, and to hold the stream up for it is worse
             // than to note a gap that may be none.
             Err(SourceTrouble::QueryRefused(_) | SourceTrouble::TooLong) => false,
+            // Nor if the one record that is asked for is one that can't be given.
+            Err(trouble) if trouble.may_be_of_size() && self.streams[stream].doubt.failed() => {
+                false
+            }
             Err(trouble) => {
-                self.fetch_failed(now, stream, trouble);
+                self.fetch_failed(now, stream, AskedFor::Fact, trouble);
                 return None;
             }
         };
@@ -81,9 +94,9 @@ impl Core {
             return None;
         };
         let progress = Progress { position: state.progress?.position, from: to };
-        let gone = Some((from, to));
+        let missed = Some(Missed { from, to, reason: GapReason::Retention });
         let (fresh, known) = (vec![], vec![]);
-        let keep = Keep { stream, fresh, progress, known, compared: None, gone };
+        let keep = Keep { stream, fresh, progress, known, compared: None, missed };
         self.pending = Some(state.begin(keep.clone()));
         Some(Action::Store(keep))
     }

@@ -326,6 +326,14 @@ impl Lane {
         self.rest(now, Due::At(now + wait), why);
     }
 
+    /// Went wrong, and what comes next is another request than the one that failed: it is no repetition,
+    /// so that no backoff grows by it.
+    pub fn try_otherwise(&mut self, now: Mono, wait: Span, why: Why, detail: String) {
+        self.failures = self.failures.max(1);
+        self.detail = detail;
+        self.rest(now, Due::At(now + wait), why);
+    }
+
     /// A person or a changed credential asked for it now. What it waited for may be over, unless
     /// the other side named the time. Wishes have a pace: they make it due no sooner than `pace`
     /// after its last use, so that many in that time are one, and a flapping interface that wishes

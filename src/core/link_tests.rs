@@ -35,7 +35,7 @@ fn core(records: u64, bounds: Bounds) -> Core {
     let progress = Some(Progress { position: date(), from: date() });
     let streams = vec![StreamHeld { progress, ..StreamHeld::default() }; 2];
     let held = Held { records, ..Held::default() };
-    Core::new(plan, 7, BEGIN, Opened { held, streams, unsettled: 0 })
+    Core::new(plan, 7, BEGIN, Opened { held, streams, learned: Learned::default(), unsettled: 0 })
 }
 
 /// All clocks tell the same time.

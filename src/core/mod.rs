@@ -25,29 +25,40 @@
 //! follows an accepted batch alone (P1); with no room nothing is fetched and nothing is dropped (P4); no lane
 //! is used before its time (P6). Never: does IO, reads a clock or a random source, or fails.
 
+mod beyond;
+mod blame;
 mod decide;
 mod doubt;
+mod failing;
 mod lane;
+mod learning;
 mod note;
 mod pace;
 mod place;
 mod plan;
 mod reconcile;
 mod reconciling;
+mod rows;
 mod sink;
+mod size;
 mod source;
 mod source_clock;
 mod store;
+mod suspects;
 mod tenant;
 mod view;
 mod walk;
 
+#[cfg(test)]
+mod beyond_tests;
 #[cfg(test)]
 mod in_doubt_tests;
 #[cfg(test)]
 mod link_tests;
 #[cfg(test)]
 mod place_tests;
+#[cfg(test)]
+mod shrink_tests;
 #[cfg(test)]
 mod tests;
 
@@ -61,18 +72,20 @@ pub use place::SetBack;
 pub use plan::{Mode, Plan, StreamPlan};
 pub use reconcile::{Count, Counted, Difference, List, Listed, Tale};
 use sink::Sink;
-pub use source::{Fetch, Keep, PageFacts};
+pub use source::{Fetch, Keep, Missed, PageFacts};
 use source::{Pending, Stream, Tenant, Token};
 pub use view::{LaneView, ReconcileView, StreamView, TenantView, View};
 
 use crate::limits;
 use crate::prng::Prng;
 use crate::record::{
-    Credential, Held, KeyTrial, Opened, Place, Room, Sent, SinkVerdict, SourceTrouble, StreamHeld,
-    Take,
+    Credential, Held, KeyTrial, Learned, Opened, Place, Room, Sent, SinkVerdict, SourceTrouble,
+    StreamHeld, StreamLearned, Take,
 };
 use crate::time::{Clocks, Due, Mono, Span, Stamp};
 use crate::window::{Carried, Gate};
+
+use failing::AskedFor;
 
 /// The ambient input, sampled at the edge before every step.
 #[derive(Clone, Debug, Default)]
@@ -110,8 +123,12 @@ pub enum Action {
     List(List),
     /// Records and progress in one durable write: neither is ever on disk without the other.
     Store(Keep),
-    /// Deliver the page in hand from memory; the queue is empty. `Store` always follows.
-    SendPage(Keep),
+    /// Deliver the page in hand from memory, if its JSON is no longer than this; the queue is empty.
+    /// `Store` always follows.
+    SendPage {
+        keep: Keep,
+        raw_bytes_max: u64,
+    },
     /// Take from the head of the queue and deliver.
     Send(Take),
     /// Only ever follows `SinkVerdict::Accepted`: the sole way a record leaves as delivered.
@@ -240,11 +257,16 @@ pub struct Core {
     polling: Direction,
     /// What other clocks than the tenants' say.
     clocks: Clocks,
-    /// When the last action was given.
+    /// When the last action was given, and how long it took.
     acted: Mono,
+    took: Span,
     /// The lane that the action in hand was decided for, up to the last that follows from it.
     used: Option<LaneId>,
     pending: Option<Pending>,
+    /// What was last written down for the next process.
+    learned: Learned,
+    /// A stream, and so many rows that it is asked for and never was in this process.
+    asking: Option<(usize, u32)>,
     /// Which lane goes next: a number of streams and tenants, or the sink.
     turn: usize,
     room_due: Mono,
@@ -263,21 +285,30 @@ impl Core {
         let mut backoff =
             Backoff { min: plan.retry_min, max: plan.retry_max, prng: Prng::new(seed) };
         let first = backoff.at_start(opened.unsettled);
-        let streams = plan.streams.iter().zip(opened.streams);
-        let streams = streams.map(|(plan, held)| Stream::new(plan.clone(), held, now, first));
+        let mut learned = opened.learned;
+        learned.streams.resize(plan.streams.len(), StreamLearned::default());
+        let streams = plan.streams.iter().zip(opened.streams).zip(&learned.streams);
+        let streams = streams.map(|((of, held), learned)| {
+            Stream::new(of.clone(), held, now, first).remembering(learned, plan.bounds.whole)
+        });
         Core {
             backoff,
             held: opened.held,
             tenants: (0..plan.tenants).map(|_| Tenant::new(now, first)).collect(),
             streams: streams.collect(),
             notes: Notes::new(&plan, now),
-            sink: Sink::new(Lane::new(now, first)).with_bodies_of(plan.bounds.body_raw_bytes),
+            sink: Sink::new(Lane::new(now, first))
+                .within(plan.bounds.body_raw_bytes, plan.bounds.silence)
+                .remembering(learned.sink),
             delivery: Direction::new(plan.bounds.delivery_rate),
             polling: Direction::new(plan.bounds.polling_rate),
             clocks: Clocks::default(),
             acted: now,
+            took: Span::ZERO,
             used: None,
             pending: None,
+            learned,
+            asking: None,
             turn: 0,
             room_due: now,
             room_checks: 0,
@@ -291,6 +322,12 @@ impl Core {
     /// Takes the answer to the last action and gives the next one.
     pub fn step(&mut self, tick: &Tick, event: Event) -> Action {
         self.notice(tick);
+        let action = self.answered(tick, event);
+        self.note_asking(&action);
+        action
+    }
+
+    fn answered(&mut self, tick: &Tick, event: Event) -> Action {
         let now = tick.now;
         let follow_up = match event {
             Event::Opened(opened) => {
@@ -317,7 +354,7 @@ impl Core {
                 None
             }
             Event::Sent { sent, verdict } => {
-                self.sink.answered(now, sent, &verdict, &mut self.backoff).action()
+                self.sink.answered(now, sent, self.took, &verdict, &mut self.backoff).action()
             }
             Event::KeyTried(trial) => self.sink.tried(now, &trial, &mut self.backoff).action(),
             Event::Noted(result) => {
@@ -345,6 +382,7 @@ impl Core {
     /// Changed credentials and a person's wish end the waits they concern, at their pace.
     fn notice(&mut self, tick: &Tick) {
         let (now, begun) = (tick.now, std::mem::replace(&mut self.acted, tick.now));
+        self.took = now.since(begun);
         if let Some(lane) = self.used {
             self.lane_mut(lane).tried = now;
         }
@@ -403,11 +441,11 @@ impl Core {
                 if state.token_end_due == Due::Never && self.plan.mode == Mode::Daemon {
                     state.token_end_due = Due::At(tick.now);
                 }
-                let pending = self.streams[stream].page(stream, &page, present);
+                let pending = self.streams[stream].page(stream, &page, self.took, present);
                 self.take_in(tick, pending)
             }
             Err(trouble) => {
-                self.fetch_failed(tick.now, stream, trouble);
+                self.fetch_failed(tick.now, stream, AskedFor::Page, trouble);
                 None
             }
         }
@@ -427,6 +465,8 @@ impl Core {
 pub trait World {
     fn tick(&mut self) -> Tick;
     fn perform(&mut self, action: Action) -> Option<Event>;
+    /// Writes down what the next process is to know. That it may fail costs no more than learning it anew.
+    fn remember(&mut self, learned: &Learned);
     /// Called after every step with what the core thinks and is about to do; for log and status.
     fn observe(&mut self, _core: &Core, _now: Mono, _next: &Action) {}
 }
@@ -438,6 +478,9 @@ pub fn run(core: &mut Core, world: &mut impl World) -> Option<End> {
         let tick = world.tick();
         let action = core.step(&tick, event);
         world.observe(core, tick.now, &action);
+        if let Some(learned) = core.news() {
+            world.remember(learned);
+        }
         match action {
             Action::Exit(end) => return Some(end),
             action => event = world.perform(action)?,

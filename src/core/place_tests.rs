@@ -50,7 +50,8 @@ impl Stage {
             tally_ids: None,
         };
         let streams = vec![StreamHeld { progress, ..StreamHeld::default() }];
-        let opened = Opened { held: Held::default(), streams, unsettled: 0 };
+        let opened =
+            Opened { held: Held::default(), streams, learned: Learned::default(), unsettled: 0 };
         let core = Core::new(plan, 7, BEGIN, opened);
         Stage { core, now: BEGIN, local: Some(NOW), sink: None, lie: None, infos: 0 }
     }

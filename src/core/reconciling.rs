@@ -9,6 +9,7 @@ use crate::limits;
 use crate::record::{Kind, Room, SourceTrouble};
 use crate::time::{Due, Mono, Span, Stamp};
 
+use super::failing::AskedFor;
 use super::lane::Why;
 use super::reconcile::{Counted, Listed, Step};
 use super::source::Token;
@@ -66,7 +67,7 @@ impl Core {
             let closed = state.reconcile.closed(state.progress?.from, source_now, pressed);
             state.reconcile.begin(closed, state.collected);
         }
-        match state.reconcile.next(stream, state.rows_max, source_now) {
+        match state.reconcile.next(stream, state.rows.now(), source_now) {
             Some(Step::Count(count)) => Some(Action::Count(count)),
             Some(Step::List(list)) => Some(Action::List(list)),
             None => {
@@ -99,7 +100,7 @@ impl Core {
                 let pace = self.reconcile_pace();
                 self.streams[stream].reconcile.counted(now, pace, counted);
             }
-            Err(trouble) => self.reconcile_failed(now, stream, trouble),
+            Err(trouble) => self.reconcile_failed(now, stream, AskedFor::Fact, trouble),
         }
     }
 
@@ -120,7 +121,7 @@ impl Core {
                 self.take_in(tick, pending)
             }
             Err(trouble) => {
-                self.reconcile_failed(tick.now, stream, trouble);
+                self.reconcile_failed(tick.now, stream, AskedFor::Page, trouble);
                 None
             }
         }
@@ -130,12 +131,21 @@ impl Core {
         self.tenants[self.streams[stream].plan.tenant].clock.hear(date, now, self.clocks);
     }
 
-    fn reconcile_failed(&mut self, now: Mono, stream: usize, trouble: SourceTrouble) {
+    fn reconcile_failed(
+        &mut self,
+        now: Mono,
+        stream: usize,
+        asked_for: AskedFor,
+        trouble: SourceTrouble,
+    ) {
         let tenant = self.streams[stream].plan.tenant;
         let failures = self.streams[stream].reconcile.lane.failures;
         let (long, wait) = (self.backoff.long(), self.backoff.after(failures, None));
         let state = &mut self.streams[stream];
         state.reconcile.failed();
+        if asked_for == AskedFor::Page && trouble.may_be_of_size() {
+            state.rows.failed();
+        }
         let (wait, why, detail) = match trouble {
             SourceTrouble::Busy { retry_after } => {
                 state.reconcile.lane.heed(now, retry_after);
@@ -143,10 +153,7 @@ impl Core {
             }
             SourceTrouble::Unreachable(net) => (wait, Why::of(&net), net.to_string()),
             SourceTrouble::BrokenAnswer(text) => (wait, Why::BrokenAnswer, text),
-            SourceTrouble::TooLong => {
-                state.shrink();
-                (wait, Why::BrokenAnswer, String::new())
-            }
+            SourceTrouble::TooLong => (wait, Why::BrokenAnswer, String::new()),
             SourceTrouble::QueryRefused(text) if state.reconcile.restart_listing() => {
                 (wait, Why::BrokenAnswer, text)
             }

@@ -4,22 +4,28 @@
 //!   batch --2xx--> acknowledged
 //!     |--2xx, "some was not taken"--> set aside in doubt; the next waits ever longer
 //!     |--413/400--> halved ... one record --413/400--> parked
-//!     |--401/403--> an empty array --taken--> as 400: the content is meant
-//!     |                 '--refused--> kept: the key is, or this machine
+//!     |--401/403, 3xx, 404, 451, a web page--> an empty array --taken--> the content is meant: halved
+//!     |                                            '--not--> kept: the key is, or this machine
+//!     |--5xx, reset, silence--> halved, with a wait each
+//!     |      ... one record, again and again, over time --> an empty array --taken--> parked
 //!     '--everything else--> kept, tried again later
 //! ```
 //!
 //! Promises: only a 2xx that can be Coralogix' removes records as delivered (keeps P1); a poisoned
-//! record costs a logarithm of the batch in requests and never blocks the rest; a sink that refuses
-//! everything parks at most a few records quickly and then one each `retry.max`; what is in doubt is
-//! not well until a batch is accepted without words against it.
+//! record costs a logarithm of the batch in requests and never blocks the rest; what failed is never
+//! sent again as large for ever (P6); a sink that refuses everything parks at most a few records
+//! quickly and then one each `retry.max`; what is in doubt is not well until records are accepted
+//! without words against them.
 
 use crate::limits;
-use crate::record::{KeyTrial, Place, Sent, SinkVerdict, Take};
-use crate::time::{Due, Mono};
+use crate::record::{KeyTrial, Place, Sent, SinkLearned, SinkVerdict, Take, Way};
+use crate::time::{Due, Mono, Span};
 
 use super::Action;
+use super::blame::Blame;
 use super::lane::{Backoff, Lane, Why};
+use super::size::Size;
+use super::suspects::Suspects;
 
 /// What to do with the batch that was just answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,20 +61,17 @@ impl Then {
 #[derive(Clone, Debug)]
 pub struct Sink {
     pub lane: Lane,
-    raw_bytes_max: u64,
-    /// What `raw_bytes_max` is raised to at most.
-    raw_bytes_most: u64,
-    accepted_in_a_row: u32,
-    /// Entries from the head on, one of which is to blame for a refusal.
-    suspects: u32,
+    /// JSON in one body.
+    size: Size,
+    /// How long nothing may move; a body is to take half of it at most.
+    silence: Option<Span>,
+    suspects: Suspects,
     parked_in_a_row: u32,
     /// Too many were refused one after the other: singles only, and a long wait before each park.
     cautious: bool,
     waited: bool,
-    /// The batch that was refused as a bad key is, until it is known what was meant.
+    /// The batch of which an empty array is to tell what was meant.
     on_trial: Option<(Sent, SinkVerdict)>,
-    /// The key is good: what is refused like a bad one is so for its content.
-    content_refused: bool,
     /// Batches in doubt since one was accepted.
     doubted_in_a_row: u32,
     pub delivered: u64,
@@ -79,45 +82,56 @@ impl Sink {
     pub fn new(lane: Lane) -> Sink {
         Sink {
             lane,
-            raw_bytes_max: limits::BODY_RAW_BYTES_MAX,
-            raw_bytes_most: limits::BODY_RAW_BYTES_MAX,
-            accepted_in_a_row: 0,
-            suspects: 0,
+            size: bodies_up_to(limits::BODY_RAW_BYTES_MAX),
+            silence: None,
+            suspects: Suspects::default(),
             parked_in_a_row: 0,
             cautious: false,
             waited: false,
             on_trial: None,
-            content_refused: false,
             doubted_in_a_row: 0,
             delivered: 0,
             remarks: 0,
         }
     }
 
-    /// Bodies are to be no longer than this, if it is less than what the protocol allows.
-    pub fn with_bodies_of(mut self, raw_bytes: Option<u64>) -> Sink {
-        if let Some(raw_bytes) = raw_bytes {
-            let least = limits::BODY_RAW_BYTES_MIN;
-            self.raw_bytes_most = raw_bytes.clamp(least, limits::BODY_RAW_BYTES_MAX);
-            self.raw_bytes_max = self.raw_bytes_most;
-        }
+    /// Bodies are to be no longer than `raw_bytes`, if that is less than what the protocol allows, and
+    /// to take half of `silence` at most.
+    pub fn within(mut self, raw_bytes: Option<u64>, silence: Option<Span>) -> Sink {
+        let most = raw_bytes.unwrap_or(limits::BODY_RAW_BYTES_MAX);
+        self.size = bodies_up_to(most.min(limits::BODY_RAW_BYTES_MAX));
+        self.silence = silence;
         self
     }
 
+    /// Begins with what an earlier process learned.
+    pub fn remembering(mut self, learned: SinkLearned) -> Sink {
+        if let Some(bytes) = learned.body_bytes {
+            self.size.begin_with(bytes);
+        }
+        self.suspects.blame = Blame::remembering(learned.lone);
+        self
+    }
+
+    pub fn learned(&self) -> SinkLearned {
+        let is_first = self.size.now() == limits::BODY_RAW_BYTES_FIRST;
+        let body_bytes = (!is_first).then_some(self.size.now());
+        SinkLearned { body_bytes, lone: self.suspects.blame.lone() }
+    }
+
     pub fn take(&self) -> Take {
-        let entries_max = match (self.cautious, self.suspects) {
-            (true, _) => 1,
-            (false, 0) => limits::BODY_ENTRIES_MAX,
-            (false, suspects) => suspects.div_ceil(2),
+        let entries_max = match self.suspects.entries_max() {
+            _ if self.cautious => 1,
+            Some(entries) => entries,
+            None => limits::BODY_ENTRIES_MAX,
         };
-        Take { entries_max, raw_bytes_max: self.raw_bytes_max }
+        Take { entries_max, raw_bytes_max: self.size.now() }
     }
 
     /// What was suspected is no longer where it was: the queue was opened anew.
     pub fn reset(&mut self, soon: Mono) {
-        self.suspects = 0;
+        self.suspects.clear();
         self.on_trial = None;
-        self.content_refused = false;
         self.lane.due = self.lane.due.max(Due::At(soon));
     }
 
@@ -125,6 +139,7 @@ impl Sink {
         &mut self,
         now: Mono,
         sent: Sent,
+        took: Span,
         verdict: &SinkVerdict,
         backoff: &mut Backoff,
     ) -> Then {
@@ -132,6 +147,7 @@ impl Sink {
         match verdict {
             SinkVerdict::Accepted { remark } => {
                 self.accepted(now, sent.entries, sent.own);
+                self.size.succeeded(sent.raw_bytes, took, self.silence);
                 self.remarks += u64::from(remark.is_some());
                 Then::Acknowledge { end: sent.end }
             }
@@ -139,75 +155,120 @@ impl Sink {
                 self.doubted(now, sent.entries, words, backoff);
                 Then::Doubt { end: sent.end }
             }
-            SinkVerdict::KeyRefused(text) | SinkVerdict::Blocked(text)
-                if self.content_refused && sent.entries > 1 =>
-            {
-                self.halve(now, sent, text)
-            }
-            SinkVerdict::KeyRefused(_) | SinkVerdict::Blocked(_) => {
+            SinkVerdict::KeyRefused(_) | SinkVerdict::Blocked(_) | SinkVerdict::Misdirected(_) => {
+                if self.suspects.is_content_refused() && sent.entries > 1 {
+                    return self.halve(now, sent, verdict);
+                }
                 self.on_trial = Some((sent, verdict.clone()));
                 Then::TryKey
             }
             SinkVerdict::TooLarge(text) if sent.entries > 1 => {
-                self.accepted_in_a_row = 0;
                 if sent.raw_bytes <= 2 * limits::BODY_RAW_BYTES_MIN {
-                    self.suspects = sent.entries;
-                } else {
-                    self.raw_bytes_max = sent.raw_bytes / 2;
+                    self.suspects.failed(sent);
                 }
+                self.size.failed(sent.raw_bytes);
                 self.again(now, text.clone())
             }
-            SinkVerdict::Malformed(text) if sent.entries > 1 => self.halve(now, sent, text),
+            SinkVerdict::Malformed(_) if sent.entries > 1 => self.halve(now, sent, verdict),
             SinkVerdict::TooLarge(text) | SinkVerdict::Malformed(text) => {
                 self.refused_single(now, sent, text, backoff)
             }
-            other => {
-                self.failed(now, other, backoff);
+            SinkVerdict::Failed(_) => self.unclear(now, sent, verdict, backoff),
+            SinkVerdict::Unreachable(net) if net.is_of_an_exchange() => {
+                self.unclear(now, sent, verdict, backoff)
+            }
+            SinkVerdict::Busy { .. } | SinkVerdict::Unreachable(_) => {
+                self.failed(now, verdict, backoff);
                 Then::Keep
             }
         }
     }
 
-    /// What an empty array told of the key: goes on with the batch that was refused.
+    /// The sink failed, or this batch made it fail.
+    fn unclear(
+        &mut self,
+        now: Mono,
+        sent: Sent,
+        verdict: &SinkVerdict,
+        backoff: &mut Backoff,
+    ) -> Then {
+        if sent.entries > 1 {
+            self.suspects.failed(sent);
+            // The next batch is another one.
+            let wait = backoff.after(1, None);
+            self.lane.try_otherwise(now, wait, why_of(verdict), verdict.words());
+            return Then::Keep;
+        }
+        self.suspects.failed_alone(sent);
+        self.on_trial = Some((sent, verdict.clone()));
+        Then::TryKey
+    }
+
+    /// What an empty array told: goes on with the batch that failed or was refused.
     pub fn tried(&mut self, now: Mono, trial: &KeyTrial, backoff: &mut Backoff) -> Then {
         let Some((sent, verdict)) = self.on_trial.take() else { return Then::Keep };
-        let (SinkVerdict::KeyRefused(text) | SinkVerdict::Blocked(text)) = &verdict else {
-            return Then::Keep;
-        };
         match trial {
-            KeyTrial::Good if sent.entries > 1 => {
-                self.content_refused = true;
-                return self.halve(now, sent, text);
-            }
-            KeyTrial::Good => return self.refused_single(now, sent, text, backoff),
-            KeyTrial::Refused(trouble) | KeyTrial::Failed(trouble) => {
-                self.failed(now, trouble, backoff);
-            }
-            KeyTrial::Unchecked => {
-                let text = format!("{text}; an empty array is taken there with any key");
+            KeyTrial::Unchecked if is_of_the_key(&verdict) => {
+                let text =
+                    format!("{}; an empty array is taken there with any key", verdict.words());
                 let trouble = match verdict {
                     SinkVerdict::Blocked(_) => SinkVerdict::Blocked(text),
                     _ => SinkVerdict::KeyRefused(text),
                 };
+                self.suspects.blame.acquit();
                 self.failed(now, &trouble, backoff);
+                Then::Keep
+            }
+            // Whoever takes any key still shows that it is alive, and takes what this is not.
+            KeyTrial::Good | KeyTrial::Unchecked if sent.entries > 1 => {
+                self.suspects.refused_with_a_good_key(sent);
+                self.again(now, verdict.words())
+            }
+            KeyTrial::Good | KeyTrial::Unchecked => self.lone_failed(now, sent, &verdict, backoff),
+            KeyTrial::Refused(trouble) | KeyTrial::Failed(trouble) => {
+                self.suspects.blame.acquit();
+                self.failed(now, trouble, backoff);
+                Then::Keep
             }
         }
+    }
+
+    /// One record failed alone, and an empty array was taken right after it.
+    fn lone_failed(
+        &mut self,
+        now: Mono,
+        sent: Sent,
+        verdict: &SinkVerdict,
+        backoff: &mut Backoff,
+    ) -> Then {
+        let (way, in_a_row) = (Way::of_sink(verdict), self.parked_in_a_row);
+        if self.suspects.blame.failed(now, sent.first, way, backoff.max, in_a_row) {
+            self.suspects.blame.set_aside(now);
+            return self.refused_single(now, sent, &verdict.words(), backoff);
+        }
+        // Once may be a hiccup of what stands in between.
+        let alive = |words: String| format!("{words}; an empty array is taken");
+        let trouble = match verdict {
+            SinkVerdict::Unreachable(net) => SinkVerdict::Unreachable(net.clone()),
+            other => SinkVerdict::Failed(alive(other.words())),
+        };
+        self.failed(now, &trouble, backoff);
         Then::Keep
     }
 
     /// Success was answered, with words that some was not taken. Each such answer makes the next
     /// batch wait longer, else a sink that takes nothing would empty the queue into `doubt/`.
     pub fn doubted(&mut self, now: Mono, entries: u32, words: &str, backoff: &mut Backoff) {
-        self.accepted_in_a_row = 0;
-        self.less_suspects(entries);
+        self.passed(entries);
         let wait = backoff.after(self.doubted_in_a_row, None);
         self.doubted_in_a_row = self.doubted_in_a_row.saturating_add(1);
         self.lane.fail(now, wait, Why::InDoubt, words.to_owned());
     }
 
-    fn less_suspects(&mut self, entries: u32) {
-        self.suspects = self.suspects.saturating_sub(entries);
-        self.content_refused &= self.suspects > 0;
+    fn passed(&mut self, entries: u32) {
+        if let Some(too_large) = self.suspects.passed(entries) {
+            self.size.failed(too_large);
+        }
     }
 
     /// A request from memory was accepted: nothing in the queue is concerned.
@@ -217,12 +278,7 @@ impl Sink {
         self.parked_in_a_row = 0;
         self.cautious = false;
         self.waited = false;
-        self.less_suspects(entries);
-        self.accepted_in_a_row = self.accepted_in_a_row.saturating_add(1);
-        if self.accepted_in_a_row.is_multiple_of(limits::BODY_RAISE_AFTER) {
-            let raised = self.raw_bytes_max.saturating_mul(2);
-            self.raw_bytes_max = raised.min(self.raw_bytes_most);
-        }
+        self.passed(entries);
         // That the collector's own words are taken says nothing of the records.
         if self.doubted_in_a_row > 0 && entries <= own {
             return self.lane.rest(now, Due::At(now), Why::InDoubt);
@@ -242,6 +298,9 @@ impl Sink {
                 self.lane.heed(now, *retry_after);
                 (backoff.after(failures, *retry_after), Why::Busy, why.clone())
             }
+            SinkVerdict::Failed(why) => {
+                (backoff.after(failures, None), Why::BrokenAnswer, why.clone())
+            }
             SinkVerdict::Unreachable(net) => {
                 (backoff.after(failures, None), Why::of(net), net.to_string())
             }
@@ -254,11 +313,10 @@ impl Sink {
         self.lane.fail(now, wait, why, detail);
     }
 
-    /// One of these entries is refused for what it is.
-    fn halve(&mut self, now: Mono, sent: Sent, text: &str) -> Then {
-        self.accepted_in_a_row = 0;
-        self.suspects = sent.entries;
-        self.again(now, text.to_owned())
+    /// One of these entries is refused for what it is, or all of them for their number.
+    fn halve(&mut self, now: Mono, sent: Sent, verdict: &SinkVerdict) -> Then {
+        self.suspects.failed(sent);
+        self.again(now, verdict.words())
     }
 
     /// The next, smaller batch goes at once: a batch is halved a bounded number of times.
@@ -274,9 +332,7 @@ impl Sink {
     }
 
     fn refused_single(&mut self, now: Mono, sent: Sent, text: &str, backoff: &mut Backoff) -> Then {
-        self.suspects = 0;
-        self.content_refused = false;
-        self.accepted_in_a_row = 0;
+        self.suspects.clear();
         if self.parked_in_a_row >= limits::PARKED_IN_A_ROW_MAX && !self.waited {
             self.cautious = true;
             self.waited = true;
@@ -290,6 +346,22 @@ impl Sink {
         }
         Then::Park { at: sent.first }
     }
+}
+
+fn why_of(verdict: &SinkVerdict) -> Why {
+    match verdict {
+        SinkVerdict::Unreachable(net) => Why::of(net),
+        _ => Why::BrokenAnswer,
+    }
+}
+
+fn is_of_the_key(verdict: &SinkVerdict) -> bool {
+    matches!(verdict, SinkVerdict::KeyRefused(_) | SinkVerdict::Blocked(_))
+}
+
+fn bodies_up_to(raw_bytes: u64) -> Size {
+    let (least, first) = (limits::BODY_RAW_BYTES_MIN, limits::BODY_RAW_BYTES_FIRST);
+    Size::beginning(least, first, raw_bytes)
 }
 
 #[cfg(test)]
@@ -324,7 +396,7 @@ mod tests {
             } else {
                 SinkVerdict::Accepted { remark: None }
             };
-            match sink.answered(now, sent, &verdict, &mut backoff) {
+            match sink.answered(now, sent, Span::ZERO, &verdict, &mut backoff) {
                 Then::Acknowledge { end } => {
                     delivered.extend(head..end.seq.0);
                     head = end.seq.0;
@@ -374,7 +446,8 @@ mod tests {
                 raw_bytes: u64::from(entries) * 2_000,
             };
             let verdict = SinkVerdict::Malformed("400".into());
-            if let Then::Park { .. } = sink.answered(now, sent, &verdict, &mut backoff) {
+            if let Then::Park { .. } = sink.answered(now, sent, Span::ZERO, &verdict, &mut backoff)
+            {
                 parked += 1;
             }
             let Due::At(due) = sink.lane.due else { panic!("never") };
@@ -397,12 +470,16 @@ mod tests {
             raw_bytes,
         };
         let large = SinkVerdict::TooLarge("413".into());
-        assert_eq!(sink.answered(Mono(0), sent(1_500_000), &large, &mut backoff), Then::Keep);
-        assert_eq!(sink.take().raw_bytes_max, 750_000);
-        for _ in 0..limits::BODY_RAISE_AFTER {
-            let fine = SinkVerdict::Accepted { remark: None };
-            sink.answered(Mono(0), sent(700_000), &fine, &mut backoff);
+        let fine = SinkVerdict::Accepted { remark: None };
+        let mut answered = |raw_bytes, verdict: &SinkVerdict| {
+            sink.answered(Mono(0), sent(raw_bytes), Span::ZERO, verdict, &mut backoff);
+            sink.take().raw_bytes_max
+        };
+        assert_eq!(answered(64 << 10, &fine), 256 << 10, "while all goes well it grows quickly");
+        assert_eq!(answered(256 << 10, &large), 128 << 10);
+        for _ in 1..limits::SIZE_RAISE_AFTER {
+            assert_eq!(answered(128 << 10, &fine), 128 << 10);
         }
-        assert_eq!(sink.take().raw_bytes_max, 1_500_000);
+        assert_eq!(answered(128 << 10, &fine), 256 << 10);
     }
 }

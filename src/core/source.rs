@@ -12,13 +12,17 @@
 //! keep (order, range, cursors) is shown for as long as it lasts (P1, P8).
 
 use crate::limits;
-use crate::record::{Cursor, Hold, Kind, Progress, RowKey, SourceTrouble, Start, StreamHeld};
+use crate::record::{
+    Cursor, GapReason, Hold, Kind, Progress, RowKey, Start, StreamHeld, StreamLearned,
+};
 use crate::time::{Clocks, Due, Mono, Span, Stamp};
 
+use super::beyond::{self, Beyond, Rows as Place};
 use super::doubt::Doubt;
 use super::lane::{Backoff, Lane, Why};
 use super::plan::StreamPlan;
 use super::reconcile::{Listed, Reconcile};
+use super::rows::Rows;
 use super::source_clock::{Present, SourceClock};
 use super::walk::{Known, Next, Passed, Walk};
 
@@ -36,8 +40,12 @@ pub struct PageFacts {
 pub struct Fetch {
     pub stream: usize,
     pub from: Stamp,
+    /// Exclusive; only without a cursor.
+    pub to: Option<Stamp>,
     pub cursor: Option<Cursor>,
     pub rows_max: u32,
+    /// Rows to pass over, without a cursor: one of them can't be fetched.
+    pub skip: u32,
 }
 
 /// What of a page is to be kept, and how far the stream is then.
@@ -49,10 +57,18 @@ pub struct Keep {
     pub progress: Progress,
     /// The fresh keys at or after `progress.from`.
     pub known: Vec<RowKey>,
-    /// A range that SentinelOne does not have any more: to be noted as a gap in the same write.
-    pub gone: Option<(Stamp, Stamp)>,
+    /// A range that is not collected: to be noted as a gap in the same write.
+    pub missed: Option<Missed>,
     /// When SentinelOne's count was last compared.
     pub compared: Option<Stamp>,
+}
+
+/// A range of a stream that is passed over, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missed {
+    pub from: Stamp,
+    pub to: Stamp,
+    pub reason: GapReason,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,9 +118,11 @@ impl Tenant {
 #[derive(Clone, Debug)]
 pub struct Pending {
     pub keep: Keep,
-    then: Then,
+    pub(super) then: Then,
+    /// How many rows were read, and how long that took.
+    pub(super) read: (usize, Span),
     /// The earliest that SentinelOne's time of the answer can be.
-    date: Option<Stamp>,
+    pub(super) date: Option<Stamp>,
 }
 
 /// Where a stream without progress begins.
@@ -118,12 +136,14 @@ pub enum Beginning {
 }
 
 #[derive(Clone, Debug)]
-enum Then {
+pub(super) enum Then {
     /// How the walk goes on.
     Walk(Next),
     /// The page was no walk's but listed to find late records; so many of its rows were collected
     /// without being counted as such.
     Listed(PageFacts, u64),
+    /// The rows were asked for by their place, near one that fails alone.
+    ByPlace(beyond::Then),
 }
 
 #[derive(Clone, Debug)]
@@ -132,8 +152,9 @@ pub struct Stream {
     pub lane: Lane,
     pub progress: Option<Progress>,
     pub known: Known,
-    walk: Option<Walk>,
-    pub rows_max: u32,
+    pub(super) walk: Option<Walk>,
+    pub rows: Rows,
+    pub(super) beyond: Beyond,
     /// A walk has reached its end since the start.
     pub caught_up: bool,
     /// Records taken in since the start.
@@ -159,6 +180,7 @@ impl Stream {
         let reconcile = Reconcile::new(plan.reconcile, held.compared, now);
         Stream {
             reconcile,
+            beyond: Beyond::default(),
             plan,
             lane: match &held.hold {
                 None => Lane::new(now, first),
@@ -168,7 +190,7 @@ impl Stream {
             progress: held.progress,
             known: Known::new(held.known),
             walk: None,
-            rows_max: limits::PAGE_ROWS_MAX,
+            rows: Rows::new(None),
             caught_up: false,
             collected: 0,
             doubt: Doubt::default(),
@@ -178,6 +200,14 @@ impl Stream {
             began: None,
             set_back_due: now,
         }
+    }
+
+    /// Begins with what earlier processes learned. `whole`: how long an exchange may take.
+    pub fn remembering(mut self, learned: &StreamLearned, whole: Option<Span>) -> Stream {
+        self.rows = Rows::new(whole).remembering(learned);
+        let from = self.progress.map(|progress| progress.from);
+        self.beyond = Beyond::remembering(learned, from);
+        self
     }
 
     /// The queue was opened anew: what it says of this stream holds, what was in hand is gone.
@@ -196,6 +226,7 @@ impl Stream {
         self.progress = held.progress;
         self.known = known;
         self.walk = None;
+        self.beyond.acquit();
         self.reconcile.abandon();
     }
 
@@ -250,7 +281,8 @@ impl Stream {
     /// The stream's first progress, to be stored before its first page.
     pub fn begin(&mut self, keep: Keep) -> Pending {
         let walk = Walk::starting(keep.progress.from);
-        Pending { keep, then: Then::Walk(Next::Page(walk)), date: None }
+        let then = Then::Walk(Next::Page(walk));
+        Pending { keep, then, read: (0, Span::ZERO), date: None }
     }
 
     /// Whether what comes first on a page makes it doubtful that SentinelOne still has all there
@@ -259,7 +291,9 @@ impl Stream {
     pub fn doubts(&mut self, page: &PageFacts, date: Option<Stamp>) -> Option<Stamp> {
         let (progress, walk) = (self.progress?, self.walk.as_ref()?);
         let began = progress.position != progress.from || self.known.count() > 0;
-        let first = page.keys.first().filter(|key| !self.known.has(key));
+        // What stands around a row that fails alone says nothing of what comes first.
+        let is_walk = self.beyond.asks().is_none();
+        let first = page.keys.first().filter(|key| is_walk && !self.known.has(key));
         match (first, date) {
             (Some(first), Some(date)) if began && walk.is_new() => {
                 let read = progress.position.max(walk.from) + coarseness();
@@ -271,22 +305,39 @@ impl Stream {
 
     pub fn fetch(&mut self, stream: usize) -> Fetch {
         let progress = self.progress.expect("a stream is fetched once it knows where from");
+        if let Some(Place { from, to, skip, rows }) = self.beyond.asks() {
+            return Fetch { stream, from, to, cursor: None, rows_max: rows, skip };
+        }
+        if self.beyond.takes_beginning() {
+            self.walk = None;
+        }
         if self.walk.is_none() {
             self.flawed = false;
         }
         let walk = self.walk.get_or_insert_with(|| Walk::starting(progress.from));
-        Fetch { stream, from: walk.from, cursor: walk.cursor.clone(), rows_max: self.rows_max }
+        let (from, cursor) = (walk.from, walk.cursor.clone());
+        Fetch { stream, from, to: None, cursor, rows_max: self.rows.now(), skip: 0 }
     }
 
     /// What is to be stored of a page.
-    pub fn page(&mut self, stream: usize, page: &PageFacts, present: Present) -> Pending {
+    pub fn page(
+        &mut self,
+        stream: usize,
+        page: &PageFacts,
+        took: Span,
+        present: Present,
+    ) -> Pending {
         let progress = self.progress.expect("a page follows a fetch");
+        if let Some(asked) = self.beyond.asks() {
+            return self.rows_by_place(stream, progress, asked, page, present);
+        }
         let overlap = self.plan.overlap;
         let mut walk = self.walk.take().unwrap_or_else(|| Walk::starting(progress.from));
         let outside = page.keys.iter().filter(|key| key.stamp < walk.from - coarseness()).count();
         if outside > 0 {
             let text = format!(
-                "{outside} of {} records were outside of the range that was asked for; they are                  passed over",
+                "{outside} of {} records were outside of the range that was asked for; they are \
+                 passed over",
                 page.keys.len()
             );
             self.reconcile.refuse(text.clone());
@@ -319,15 +370,17 @@ impl Stream {
         let keys = fresh.iter().map(|at| page.keys[*at as usize]);
         let known = keys.filter(|key| key.stamp >= from).collect();
         let compared = self.reconcile.tale.compared;
-        let keep = Keep { stream, fresh, progress, known, compared, gone: None };
+        let keep = Keep { stream, fresh, progress, known, compared, missed: None };
         let (next, known) = (page.next.as_ref(), self.known.count());
         let passed = Passed { keys: &page.keys, fresh: keep.fresh.len(), next, known };
         self.shows_order = walk.rose;
-        Pending { keep, then: Then::Walk(walk.after(passed)), date: present.earliest() }
+        let read = (page.keys.len(), took);
+        let then = Then::Walk(walk.after(passed));
+        Pending { keep, then, read, date: present.earliest() }
     }
 
     /// The walk under way met what leaves it doubtful whether all is seen.
-    fn flaw(&mut self, why: Why, text: String) {
+    pub(super) fn flaw(&mut self, why: Why, text: String) {
         self.flawed = true;
         self.condition = Some((why, text));
     }
@@ -351,10 +404,11 @@ impl Stream {
         // A walk may meet those again that changed lately.
         let known = keys.filter(|key| key.stamp >= progress.from).collect();
         let compared = self.reconcile.tale.compared;
-        let keep = Keep { stream, fresh, progress, known, compared, gone: None };
+        let keep = Keep { stream, fresh, progress, known, compared, missed: None };
         let unseen = listed.unseen.iter().filter(|unseen| **unseen).count();
         let unmatched = (unseen - keep.fresh.len()) as u64;
-        Pending { keep, date: listed.page.date, then: Then::Listed(listed.page, unmatched) }
+        let (date, read) = (listed.page.date, (0, Span::ZERO));
+        Pending { keep, date, read, then: Then::Listed(listed.page, unmatched) }
     }
 
     /// The page is in the queue, or had nothing new: go on after it.
@@ -363,13 +417,20 @@ impl Stream {
         self.collected += taken;
         self.progress = Some(self.known.remember(&pending.keep.known, pending.keep.progress));
         let next = match pending.then {
+            Then::ByPlace(then) => return self.stored_by_place(now, then, backoff),
             Then::Walk(next) => next,
             Then::Listed(page, unmatched) => {
+                self.rows.read(page.keys.len(), Span::ZERO);
                 return self.reconcile.listed(now, pace, &page, taken, unmatched);
             }
         };
-        // A page that was too long is the exception; go back to full pages step by step.
-        self.rows_max = self.rows_max.saturating_mul(2).min(limits::PAGE_ROWS_MAX);
+        let (rows, took) = pending.read;
+        self.rows.read(rows, took);
+        let reached = match &next {
+            Next::Page(walk) => Some(walk.reached()),
+            _ => None,
+        };
+        self.beyond.passed(reached);
         let (why, text) = match next {
             Next::Page(walk) => {
                 self.walk = Some(walk);
@@ -413,66 +474,8 @@ impl Stream {
     /// The page could not be stored: it is forgotten and will be asked for again by time.
     pub fn not_stored(&mut self) {
         self.walk = None;
+        self.beyond.not_stored();
         self.reconcile.restart_listing();
-    }
-
-    /// The page has no room although nothing waits that could make some: fewer rows may have.
-    pub fn shrink(&mut self) {
-        self.rows_max = (self.rows_max / 2).max(1);
-    }
-
-    /// What a failed fetch means for this stream. Doubts about the token are the tenant's.
-    pub fn fail(&mut self, now: Mono, trouble: SourceTrouble, backoff: &mut Backoff) {
-        let failures = self.lane.failures;
-        let (wait, why, detail) = match trouble {
-            SourceTrouble::Busy { retry_after } => {
-                let told = retry_after.map_or_else(String::new, |s| format!("Retry-After {s}"));
-                self.lane.heed(now, retry_after);
-                (backoff.after(failures, retry_after), Why::Busy, told)
-            }
-            SourceTrouble::Unreachable(net) => {
-                (backoff.after(failures, None), Why::of(&net), net.to_string())
-            }
-            SourceTrouble::BrokenAnswer(text) => {
-                (backoff.after(failures, None), Why::BrokenAnswer, text)
-            }
-            SourceTrouble::TooLong => {
-                // Fewer rows make a shorter page.
-                self.shrink();
-                let text = "the page is longer than allowed; asking for fewer rows".to_owned();
-                (backoff.after(failures, None), Why::BrokenAnswer, text)
-            }
-            SourceTrouble::QueryRefused(text) => {
-                // A cursor that is refused is given up at once: the walk goes on by time.
-                match self.walk.take().filter(|walk| walk.cursor.is_some()) {
-                    None => (backoff.long(), Why::QueryRefused, text),
-                    Some(walk) => {
-                        self.walk = walk.after_refused_cursor();
-                        if self.walk.is_none() {
-                            self.flaw(Why::CursorsRefused, text.clone());
-                        }
-                        let is_stuck = matches!(self.condition, Some((Why::CursorsRefused, _)));
-                        let why = if is_stuck { Why::CursorsRefused } else { Why::BrokenAnswer };
-                        (backoff.after(failures, None), why, text)
-                    }
-                }
-            }
-            SourceTrouble::Misdirected(text) => (backoff.long(), Why::Misdirected, text),
-            SourceTrouble::Forbidden(refusal) => {
-                let why = Why::of_refusal(&refusal);
-                let text = match why {
-                    Why::PermissionMissing => {
-                        format!("grant \"{}\"; {}", self.plan.kind.permission(), refusal.words)
-                    }
-                    _ => refusal.words,
-                };
-                (backoff.long(), why, text)
-            }
-            SourceTrouble::TokenDoubted(words) | SourceTrouble::TokenRefused(words) => {
-                (backoff.long(), Why::TokenRefused, words)
-            }
-        };
-        self.lane.fail(now, wait, why, detail);
     }
 }
 

@@ -13,15 +13,15 @@ use super::{Action, Core, Keep, Mood, StoreTrouble, Tick, Why};
 impl Core {
     /// What is done with a page: its new records are stored, or sent first and stored then.
     pub(super) fn take_in(&mut self, tick: &Tick, pending: Pending) -> Option<Action> {
-        if pending.keep.fresh.is_empty() {
+        if pending.keep.fresh.is_empty() && pending.keep.missed.is_none() {
             // Nothing new: nothing to write (an empty poll commits nothing).
             self.stream_stored(tick.now, pending);
             return None;
         }
         let keep = pending.keep.clone();
         self.pending = Some(pending);
-        Some(if self.may_send_from_memory(tick) {
-            Action::SendPage(keep)
+        Some(if !keep.fresh.is_empty() && self.may_send_from_memory(tick) {
+            Action::SendPage { keep, raw_bytes_max: self.sink.take().raw_bytes_max }
         } else {
             Action::Store(keep)
         })
@@ -91,7 +91,7 @@ impl Core {
                         stream.not_stored();
                         // Nothing waits that could make room, so this page never fits.
                         if held.records == 0 {
-                            stream.shrink();
+                            stream.rows.failed();
                         }
                         if held.room == Room::Free {
                             let wait = self.backoff.after(stream.lane.failures, None);

@@ -7,12 +7,19 @@ use crate::limits;
 use crate::record::{Refusal, Refused, SourceTrouble};
 use crate::time::{Due, Mono, Span, Stamp};
 
+use super::failing::AskedFor;
 use super::source::Token;
 use super::{Core, Why};
 
 impl Core {
     /// What a question about a stream, unanswered, means for it and for its tenant.
-    pub(super) fn fetch_failed(&mut self, now: Mono, stream: usize, trouble: SourceTrouble) {
+    pub(super) fn fetch_failed(
+        &mut self,
+        now: Mono,
+        stream: usize,
+        asked_for: AskedFor,
+        trouble: SourceTrouble,
+    ) {
         let tenant = self.streams[stream].plan.tenant;
         if let SourceTrouble::TokenDoubted(words) = trouble {
             let state = &mut self.tenants[tenant];
@@ -22,7 +29,7 @@ impl Core {
             return;
         }
         let asked_for_patience = matches!(trouble, SourceTrouble::Busy { .. });
-        self.streams[stream].fail(now, trouble, &mut self.backoff);
+        self.streams[stream].fail(now, asked_for, trouble, &mut self.backoff);
         if asked_for_patience {
             let lane = &self.streams[stream].lane;
             self.rest_tenant(now, tenant, lane.due, lane.not_before);
@@ -74,7 +81,8 @@ impl Core {
                     // The token lives, so the 401 was about this stream's permission.
                     let refusal = Refusal { what: Refused::Permission, words };
                     let stream = &mut self.streams[stream];
-                    stream.fail(now, SourceTrouble::Forbidden(refusal), &mut self.backoff);
+                    let trouble = SourceTrouble::Forbidden(refusal);
+                    stream.fail(now, AskedFor::Fact, trouble, &mut self.backoff);
                 }
             }
             Err(SourceTrouble::TokenRefused(words) | SourceTrouble::TokenDoubted(words)) => {

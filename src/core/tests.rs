@@ -71,7 +71,12 @@ fn held(records: u64, room: Room) -> Held {
 
 fn opened(progress: Option<Progress>, records: u64) -> Opened {
     let stream = StreamHeld { progress, ..StreamHeld::default() };
-    Opened { held: held(records, Room::Free), streams: vec![stream; 2], unsettled: 0 }
+    Opened {
+        held: held(records, Room::Free),
+        streams: vec![stream; 2],
+        learned: Learned::default(),
+        unsettled: 0,
+    }
 }
 
 fn page(keys: Vec<RowKey>, next: Option<&str>) -> Result<PageFacts, SourceTrouble> {
@@ -233,7 +238,7 @@ fn a_tenant_that_answers_a_stream_is_no_longer_out_of_reach() {
     assert_eq!(asked, Action::Info { tenant: 0 });
     let changed = vec![Credential::Token(0)];
     let tick = Tick { changed, ..tick_at(driver.now) };
-    let result = Err(SourceTrouble::Unreachable(NetTrouble::Timeout));
+    let result = Err(SourceTrouble::Unreachable(NetTrouble::silent(Span::minutes(1))));
     let mut action = driver.core.step(&tick, Event::Informed { tenant: 0, result });
     for _ in 0..8 {
         action = match action {
@@ -261,7 +266,7 @@ fn a_changed_key_does_not_undercut_the_sinks_retry_after() {
     sink.failed(driver.now, &busy, &mut driver.core.backoff);
     sink.lane.wish(driver.now + Span::seconds(1), Span::seconds(1));
     assert_eq!(sink.lane.due, Due::At(driver.now + Span::minutes(50)));
-    let net = SinkVerdict::Unreachable(NetTrouble::Timeout);
+    let net = SinkVerdict::Unreachable(NetTrouble::silent(Span::minutes(1)));
     sink.failed(driver.now + Span::hours(1), &net, &mut driver.core.backoff);
     sink.lane.wish(driver.now + Span::hours(1), Span::seconds(1));
     assert_eq!(sink.lane.due, Due::At(driver.now + Span::hours(1)));
@@ -380,7 +385,7 @@ fn reconciling(counted: &Result<Option<Counted>, SourceTrouble>, mode: Mode) -> 
 fn counts_that_fail_stand_in_no_polls_way() {
     for trouble in [
         SourceTrouble::BrokenAnswer("500".into()),
-        SourceTrouble::Unreachable(NetTrouble::Timeout),
+        SourceTrouble::Unreachable(NetTrouble::silent(Span::minutes(1))),
         SourceTrouble::TokenDoubted("HTTP 401".into()),
         SourceTrouble::Forbidden(Refusal { what: Refused::Scope, words: "HTTP 403".into() }),
         SourceTrouble::Misdirected("404".into()),

@@ -15,7 +15,7 @@
 use std::collections::BTreeSet;
 
 use crate::limits;
-use crate::record::{Cursor, Progress, RowKey};
+use crate::record::{Cursor, Progress, RowKey, RowPlace};
 use crate::time::{Span, Stamp};
 
 use super::source_clock::Present;
@@ -70,6 +70,8 @@ pub struct Walk {
     /// The rows passed, so that pages which lead back are neither taken for others nor for another
     /// order. The first ones only, for cursors that lead back lead there.
     passed: BTreeSet<RowKey>,
+    /// Rows passed since it began, or went on, by time.
+    rows: u32,
     /// Rows since the last one that was new.
     repeats: usize,
     empty_pages: u32,
@@ -119,11 +121,17 @@ impl Walk {
             ascends: false,
             highest: Stamp::MIN,
             passed: BTreeSet::new(),
+            rows: 0,
             repeats: 0,
             empty_pages: 0,
             trail: Trail::default(),
             refused: 0,
         }
+    }
+
+    /// Which row comes next.
+    pub fn next_row(&self) -> RowPlace {
+        RowPlace { from: self.reached, is_after: self.rows > 0 }
     }
 
     /// Whether it has not passed a page yet.
@@ -139,6 +147,7 @@ impl Walk {
     /// Takes in a page whose rows have these stamps, in their order.
     pub fn pass(&mut self, keys: &[RowKey], present: Present, overlap: Span) {
         self.pages = self.pages.saturating_add(1);
+        self.rows = self.rows.saturating_add(u32::try_from(keys.len()).unwrap_or(u32::MAX));
         self.began = self.began.or(present.earliest());
         self.untimed |= present == Present::Unconfirmed;
         let coarseness = Span::seconds(limits::SOURCE_COARSENESS_SECONDS);
@@ -202,6 +211,7 @@ impl Walk {
         leads_on.then(|| Walk {
             from: self.reached,
             cursor: None,
+            rows: 0,
             repeats: 0,
             empty_pages: 0,
             trail: Trail::default(),

@@ -1,137 +1,45 @@
 //! How a connection is made: name, TCP or tunnel, TLS; and what is noticed on the way.
 //!
-//! Promises: every failure says at which step it was; a wait for the network ends soon after a
-//! request to stop; no thread is made. Never: knows of HTTP.
+//! Promises: every failure says at which step it was; a wait for the network, or for whoever knows names,
+//! ends soon after a request to stop. Never: knows of HTTP.
 
-use std::fmt;
-use std::net::ToSocketAddrs;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::time as span;
 use ureq::unversioned::transport::{
-    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, TcpConnector,
-    Transport, TransportAdapter,
+    ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, Transport, TransportAdapter,
 };
 use ureq::{Error, Timeout};
 
+use super::addresses::{self, Lost};
 use super::cause::Cause;
 use super::clock::mono;
+use super::helper::{Helper, Pending, Silence};
 use super::proxy;
 use super::secret::plain;
-use super::tls::{Flaw, HandshakeFailed, Tls, cut_short};
-use crate::limits::{ADDRESSES_MAX, NETWORK_WAIT_PIECE_MS};
+use super::tcp::{Kernel, Tcp};
+use super::tls::{Flaw, HandshakeFailed, Tls};
+use super::wire::{Dialing, Meter, Patient, Wire, told_to_stop, trouble};
+use crate::limits::ADDRESSES_MAX;
 use crate::record::NetTrouble;
-use crate::time::Mono;
+use crate::time::Span;
 
-/// A trouble on its way through ureq's error type.
-#[derive(Debug)]
-pub struct Dialing(pub NetTrouble);
+/// What a look-up finds.
+type Found = io::Result<Vec<SocketAddr>>;
 
-impl fmt::Display for Dialing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Dialing {}
-
-pub fn trouble(trouble: NetTrouble) -> Error {
-    Error::Other(Box::new(Dialing(trouble)))
-}
-
-/// When the steps of the last connection were done.
-#[derive(Clone, Debug, Default)]
-pub struct Steps {
-    pub resolved: Option<Mono>,
-    /// The TCP connection, to the proxy where there is one.
-    pub connected: Option<Mono>,
-    /// The proxy's tunnel.
-    pub tunnelled: Option<Mono>,
-    /// The handshake, and the protocol's version.
-    pub secured: Option<(Mono, &'static str)>,
-    /// The addresses of the name that was looked up.
-    pub addresses: Vec<String>,
-    /// Why there is no connection.
-    pub cause: Option<Cause>,
-    /// What TLS does not like.
-    pub flaw: Option<Flaw>,
-}
-
-/// What is noticed of the one exchange that is under way. Shared with ureq's transports.
-#[derive(Debug, Default)]
-pub struct Wire {
-    stop: Arc<AtomicBool>,
-    /// How long an answer is still waited for after a request to stop.
-    grace_ms: AtomicU64,
-    /// Connections made so far. Unchanged over an exchange: an idle one was used again.
-    made: AtomicU64,
-    /// A byte of the answer has come.
-    answered: AtomicBool,
-    /// Sending failed, so the peer can't have the whole request.
-    unsent: AtomicBool,
-    steps: Mutex<Steps>,
-    /// Bytes of all answers so far, as they came: compressed.
-    pub received: AtomicU64,
-}
-
-impl Wire {
-    pub fn new(stop: Arc<AtomicBool>) -> Wire {
-        Wire { stop, ..Wire::default() }
-    }
-
-    /// Forgets the last exchange; how many connections were made so far.
-    pub fn begin(&self, grace: Duration) -> u64 {
-        self.grace_ms.store(grace.as_millis() as u64, Ordering::Relaxed);
-        self.answered.store(false, Ordering::Relaxed);
-        self.unsent.store(false, Ordering::Relaxed);
-        *self.lock() = Steps::default();
-        self.made.load(Ordering::Relaxed)
-    }
-
-    /// For a second peer that ends as this one does.
-    pub fn stop_flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.stop)
-    }
-
-    pub fn connections_made(&self) -> u64 {
-        self.made.load(Ordering::Relaxed)
-    }
-
-    pub fn is_answered(&self) -> bool {
-        self.answered.load(Ordering::Relaxed)
-    }
-
-    pub fn is_unsent(&self) -> bool {
-        self.unsent.load(Ordering::Relaxed)
-    }
-
-    pub fn steps(&self) -> Steps {
-        self.lock().clone()
-    }
-
-    fn note(&self, change: impl FnOnce(&mut Steps)) {
-        change(&mut self.lock());
-    }
-
-    fn blame(&self, cause: Cause) {
-        self.note(|steps| steps.cause = Some(cause));
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Steps> {
-        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Looks names up in this thread: the system's own limits bound it, and a box that has no memory
-/// for one more thread still resolves.
+/// Looks names up, each by a thread of its own: the system's resolver may take minutes, and can't be
+/// told to end. A box that has no memory for one more thread still resolves, in this one.
 #[derive(Debug)]
 pub struct Names {
     pub wire: Arc<Wire>,
+    /// The name whose look-up was given up; another one begins once it has come back.
+    late: Mutex<Option<(String, Pending<Found>)>>,
 }
 
 impl Resolver for Names {
@@ -146,13 +54,13 @@ impl Resolver for Names {
             self.wire.blame(Cause::NameNotResolved);
             trouble(NetTrouble::Dns(format!("{host}: {why}")))
         };
-        let found = (host.as_str(), port).to_socket_addrs().map_err(|error| {
+        let found = self.look_up(&host, port).map_err(&failed)?.map_err(|error| {
             let text = plain(&error);
             let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
             failed(text.to_owned())
         })?;
         let mut addresses = self.empty();
-        for address in found.take(ADDRESSES_MAX) {
+        for address in found.into_iter().take(ADDRESSES_MAX) {
             addresses.push(address);
         }
         if addresses.is_empty() {
@@ -165,6 +73,57 @@ impl Resolver for Names {
         Ok(addresses)
     }
 }
+
+impl Names {
+    pub fn new(wire: Arc<Wire>) -> Names {
+        Names { wire, late: Mutex::default() }
+    }
+
+    /// What the system's resolver finds; an error says why it is not waited for.
+    fn look_up(&self, host: &str, port: u16) -> Result<Found, String> {
+        let name = (host.to_owned(), port);
+        // A number is no name.
+        if let Ok(ip) = host.parse() {
+            return Ok(Ok(vec![SocketAddr::new(ip, port)]));
+        }
+        self.ask(host, move || name.to_socket_addrs().map(Iterator::collect))
+    }
+
+    fn ask(
+        &self,
+        host: &str,
+        look_up: impl FnOnce() -> Found + Send + 'static,
+    ) -> Result<Found, String> {
+        let patience = self.wire.silence();
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        let pending = match late.take() {
+            // Late, its answer is as good; a name goes with one port.
+            Some((name, pending)) if name == host => pending,
+            _ => {
+                let Ok(helper) = Helper::start("names", patience, || ()) else {
+                    return Ok(look_up());
+                };
+                helper.begin(move |()| look_up()).map_err(|_| GONE.to_owned())?
+            }
+        };
+        match pending.wait_unless(patience, || self.wire.is_stopping()) {
+            Ok(found) => Ok(found),
+            Err(Silence::Gone) => Err(GONE.to_owned()),
+            Err(Silence::TooLong) => {
+                *late = Some((host.to_owned(), pending));
+                Err(match self.wire.is_stopping() {
+                    true => "given up, because the program was told to stop".to_owned(),
+                    false => format!(
+                        "no answer within {}s. Check the name servers in /etc/resolv.conf",
+                        patience.as_secs()
+                    ),
+                })
+            }
+        }
+    }
+}
+
+const GONE: &str = "the thread that looked it up ended";
 
 fn host_and_port(uri: &Uri) -> Result<(String, u16), Error> {
     let host = uri.host().ok_or_else(|| Error::BadUri("no host".to_owned()))?;
@@ -195,22 +154,20 @@ impl Connector<()> for Dialer {
         let raw = match self.tunnel(details)? {
             Some(tunnel) => tunnel,
             None => {
-                let tcp = TcpConnector::default()
-                    .connect(details, None::<()>)
-                    .map_err(|error| {
-                        self.wire.blame(cause_of(&error));
-                        not_connected(&host, port, error)
-                    })?
-                    .ok_or(Error::ConnectionFailed)?;
-                self.wire.note(|steps| steps.connected = Some(mono()));
+                let tcp = self.tcp(details).map_err(|error| {
+                    self.wire.blame(cause_of(&error));
+                    not_connected(&host, port, error)
+                })?;
                 Box::new(tcp) as Box<dyn Transport>
             }
         };
+        self.wire.restart();
         let patient = Patient { inner: raw, wire: Arc::clone(&self.wire) };
         let ready: Box<dyn Transport> = match details.needs_tls() {
             true => self.secure(details, &host, patient)?,
             false => Box::new(patient),
         };
+        self.wire.restart();
         self.wire.made.fetch_add(1, Ordering::Relaxed);
         let wire = Arc::clone(&self.wire);
         Ok(Some(Box::new(Meter { inner: ready, wire, hung_up: false })))
@@ -218,6 +175,25 @@ impl Connector<()> for Dialer {
 }
 
 impl Dialer {
+    /// A connection to the first address that answers.
+    fn tcp(&self, details: &ConnectionDetails) -> Result<Tcp, Error> {
+        let limit = what_is_left(details).not_zero().map_or(Span(u64::MAX), |limit| {
+            Span::ms(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))
+        });
+        let mut kernel = Kernel::new(&self.wire);
+        match addresses::connect(&self.wire.addresses, &details.addrs, limit, &mut kernel) {
+            Ok((stream, address)) => {
+                self.wire.note(|steps| {
+                    (steps.connected, steps.address) = (Some(mono()), Some(address));
+                });
+                Ok(Tcp::new(stream, Arc::clone(&self.wire)))
+            }
+            Err(Lost::Late) => Err(Error::Timeout(details.timeout.reason)),
+            Err(Lost::Failed(error)) => Err(Error::Io(error)),
+            Err(Lost::Stopped) => Err(told_to_stop()),
+        }
+    }
+
     /// A tunnel through the proxy; `None` where there is no proxy.
     fn tunnel(&self, details: &ConnectionDetails) -> Result<Option<Box<dyn Transport>>, Error> {
         let Some(proxy) = details.config.proxy() else { return Ok(None) };
@@ -227,7 +203,8 @@ impl Dialer {
                 self.blame_proxy(&error);
                 not_tunnelled(&address, error)
             })?;
-        self.wire.note(|steps| steps.tunnelled = Some(mono()));
+        // The proxy has answered; whoever is silent from here on is not at its address.
+        self.wire.note(|steps| (steps.tunnelled, steps.address) = (Some(mono()), None));
         Ok(tunnel.map(|tunnel| Box::new(tunnel) as Box<dyn Transport>))
     }
 
@@ -278,6 +255,7 @@ impl Dialer {
             }
             Err(HandshakeFailed::Transport(Error::Timeout(Timeout::Connect))) => {
                 self.wire.blame(Cause::TlsFailed);
+                self.wire.blame_address();
                 Err(trouble(NetTrouble::Tls(format!(
                     "the handshake with {host} was not done within network.connect_timeout"
                 ))))
@@ -354,131 +332,6 @@ fn not_tunnelled(address: &str, error: Error) -> Error {
     })
 }
 
-/// Waits in pieces, so that a request to stop is heard within one.
-#[derive(Debug)]
-struct Patient {
-    inner: Box<dyn Transport>,
-    wire: Arc<Wire>,
-}
-
-impl Transport for Patient {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        self.inner.buffers()
-    }
-
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.inner.transmit_output(amount, timeout)
-    }
-
-    /// A constant piece also spares a system call a read, for ureq sets the socket's time limit
-    /// only when it differs from the last.
-    #[expect(clippy::disallowed_methods, reason = "the edge measures how long it waits")]
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let begun = Instant::now();
-        let piece = Duration::from_millis(NETWORK_WAIT_PIECE_MS);
-        let grace = Duration::from_millis(self.wire.grace_ms.load(Ordering::Relaxed));
-        let mut stopping_since = None;
-        loop {
-            let waited = begun.elapsed();
-            if self.wire.stop.load(Ordering::SeqCst) {
-                let since = *stopping_since.get_or_insert(waited);
-                if waited - since >= grace {
-                    let why = "given up, because the program was told to stop".to_owned();
-                    return Err(trouble(NetTrouble::Broken(why)));
-                }
-            }
-            let left = match timeout.after {
-                span::Duration::Exact(limit) => limit.saturating_sub(waited),
-                span::Duration::NotHappening => Duration::MAX,
-            };
-            if left.is_zero() {
-                return Err(Error::Timeout(timeout.reason));
-            }
-            let mut now = timeout;
-            now.after = span::Duration::Exact(left.min(piece));
-            match self.inner.await_input(now) {
-                Err(Error::Timeout(_)) => {}
-                result => return result,
-            }
-        }
-    }
-
-    fn is_open(&mut self) -> bool {
-        self.inner.is_open()
-    }
-
-    fn is_tls(&self) -> bool {
-        self.inner.is_tls()
-    }
-}
-
-/// The outermost layer: notices whether the request went out and whether an answer began.
-///
-/// A peer that hangs up while the request is still being sent may have answered before, as
-/// servers do with 413. So the rest of the request is let go and the answer is read; without one
-/// the read tells that the connection is gone.
-#[derive(Debug)]
-struct Meter {
-    inner: Box<dyn Transport>,
-    wire: Arc<Wire>,
-    hung_up: bool,
-}
-
-impl Transport for Meter {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        self.inner.buffers()
-    }
-
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        if self.hung_up {
-            return Ok(());
-        }
-        let result = self.inner.transmit_output(amount, timeout);
-        if result.is_err() {
-            self.wire.unsent.store(true, Ordering::Relaxed);
-        }
-        match result {
-            Err(Error::Io(error)) if is_cut(error.kind()) => {
-                self.hung_up = true;
-                Ok(())
-            }
-            other => other,
-        }
-    }
-
-    /// A reset is told apart from an end: ureq takes either for the end of a body that has no
-    /// stated length, and such a body would pass for whole (keeps P1).
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let held = self.inner.buffers().input().len();
-        match self.inner.await_input(timeout) {
-            Ok(true) => {
-                let came = self.inner.buffers().input().len().saturating_sub(held);
-                self.wire.received.fetch_add(came as u64, Ordering::Relaxed);
-                self.wire.answered.store(true, Ordering::Relaxed);
-                Ok(true)
-            }
-            Err(Error::Io(error)) if is_cut(error.kind()) => Err(cut_short()),
-            other => other,
-        }
-    }
-
-    fn is_open(&mut self) -> bool {
-        !self.hung_up && self.inner.is_open()
-    }
-
-    fn is_tls(&self) -> bool {
-        self.inner.is_tls()
-    }
-}
-
-/// Whether the peer hung up.
-pub fn is_cut(kind: std::io::ErrorKind) -> bool {
-    use std::io::ErrorKind::{
-        BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof,
-    };
-    matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -493,5 +346,31 @@ mod tests {
             let found = host_and_port(&uri.parse().unwrap()).unwrap();
             assert_eq!(found, (host.to_owned(), port));
         }
+    }
+
+    #[test]
+    fn a_look_up_that_hangs_is_given_up_and_is_the_only_one_until_it_answers() {
+        let wire = Arc::new(Wire::new(Arc::default(), crate::time::Span::ms(1)));
+        let names = Names::new(wire);
+        let (answer, answers) = std::sync::mpsc::channel();
+        let hangs = move || Ok(vec![answers.recv().unwrap()]);
+        let told = names.ask("a", hangs).unwrap_err();
+        assert!(told.contains("no answer within 0s. Check the name servers"), "{told}");
+        assert!(names.ask("a", || panic!("a second thread")).is_err());
+        let address: SocketAddr = "192.0.2.1:443".parse().unwrap();
+        answer.send(address).unwrap();
+        let (_, late) = names.late.lock().unwrap().take().unwrap();
+        assert_eq!(late.wait_on().unwrap().unwrap(), [address], "it is worth as much late");
+        assert_eq!(names.look_up("::1", 443).unwrap().unwrap(), ["[::1]:443".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_look_up_ends_soon_after_a_request_to_stop() {
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let names = Names::new(Arc::new(Wire::new(stop, crate::time::Span::hours(1))));
+        let (answer, answers) = std::sync::mpsc::channel();
+        let told = names.ask("a", move || Ok(vec![answers.recv().unwrap()])).unwrap_err();
+        assert!(told.contains("told to stop"), "{told}");
+        drop(answer);
     }
 }

@@ -222,6 +222,7 @@ pub fn network() -> Network {
         ca_file: None,
         connect_timeout: Span::seconds(10),
         timeout: Span::seconds(20),
+        exchange_timeout: Span::minutes(1),
         allow_http: true,
     }
 }

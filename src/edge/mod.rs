@@ -4,6 +4,7 @@
 //! Promises: one request in flight at a time (keeps P6); a secret leaves only in the header or
 //! body that carries it (keeps P7); no redirect is followed. Never: decides what to do next.
 
+pub mod addresses;
 pub mod cause;
 pub mod certificate;
 pub mod clock;
@@ -12,7 +13,9 @@ pub mod config_file;
 pub mod dial;
 pub mod doubt;
 pub mod ground;
+pub mod helper;
 pub mod host;
+pub mod idle;
 pub mod ingress;
 pub mod judge;
 pub mod keeper;
@@ -23,17 +26,23 @@ pub mod owner;
 pub mod probe;
 pub mod progress;
 pub mod proxy;
+pub mod reach;
 pub mod real;
 pub mod secret;
 pub mod signal;
 pub mod stderr;
 pub mod step;
+pub mod tcp;
 pub mod tls;
 pub mod told;
 pub mod trial;
 pub mod verdicts;
+pub mod watch;
+pub mod wire;
 pub mod zone;
 
+#[cfg(test)]
+mod idle_tests;
 #[cfg(test)]
 pub mod loopback;
 #[cfg(test)]

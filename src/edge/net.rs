@@ -18,11 +18,12 @@ use ureq::{Agent, Body, Error, Timeout};
 
 use super::cause::Cause;
 use super::clock::{Source, mono};
-use super::dial::{Dialer, Dialing, Names, Wire, is_cut, sentence};
+use super::dial::{Dialer, Names, sentence};
 use super::doubt::{self, Finding};
 use super::proxy::{self, BadProxy, ProxyEnvironment};
 use super::secret::plain;
 use super::tls::{CutShort, Tls};
+use super::wire::{Dialing, Wire, is_cut};
 use crate::answer;
 use crate::config::Network;
 use crate::limits::{
@@ -30,7 +31,7 @@ use crate::limits::{
     IDLE_CONNECTION_SECONDS_MAX,
 };
 use crate::message::tell;
-use crate::record::{Answer, NetTrouble};
+use crate::record::{Answer, Bound, NetTrouble};
 use crate::time::{Mono, Span, Stamp};
 
 const USER_AGENT: &str = concat!("s1-coralogix/", env!("CARGO_PKG_VERSION"));
@@ -109,7 +110,7 @@ impl Peer {
             .user_agent(USER_AGENT)
             .accept("application/json")
             .timeout_connect(Some(network.connect_timeout.as_duration()))
-            .timeout_global(Some(network.timeout.as_duration()))
+            .timeout_global(Some(network.whole().as_duration()))
             .input_buffer_size(CONNECTION_BUFFER_BYTES)
             .output_buffer_size(CONNECTION_BUFFER_BYTES)
             .max_response_header_size(CONNECTION_BUFFER_BYTES)
@@ -117,7 +118,8 @@ impl Peer {
             .max_idle_connections_per_host(1)
             .max_idle_age(Duration::from_secs(IDLE_CONNECTION_SECONDS_MAX))
             .build();
-        Ok(Peer::over(config, base, tls.for_a_peer(), proxied, stop))
+        let wire = Arc::new(Wire::new(stop, network.timeout));
+        Ok(Peer::over(config, base, tls.for_a_peer(), proxied, wire))
     }
 
     fn over(
@@ -125,11 +127,10 @@ impl Peer {
         base: &str,
         tls: Tls,
         proxied: Option<String>,
-        stop: Arc<AtomicBool>,
+        wire: Arc<Wire>,
     ) -> Peer {
-        let wire = Arc::new(Wire::new(stop));
         let dialer = Dialer { tls: tls.clone(), wire: Arc::clone(&wire) };
-        let names = Names { wire: Arc::clone(&wire) };
+        let names = Names::new(Arc::clone(&wire));
         let agent = Agent::with_parts(config, dialer, names);
         let (doubted, finding) = (Mutex::default(), Mutex::default());
         Peer { agent, base: base.to_owned(), wire, tls, proxied, doubted, finding }
@@ -162,18 +163,21 @@ impl Peer {
 
     fn exchanged(&self, request: &Request, beyond: Beyond) -> Result<Answer, NetTrouble> {
         *lock(&self.finding) = None;
-        let made = self.wire.begin(request.grace);
+        let made = self.wire.begin(request.grace, request.post.is_none());
         let mut result = self.once(request, beyond);
+        // What was suspected in the exchange before.
+        self.wire.idle().ended(result.is_ok());
         if result.as_ref().is_err_and(|error| self.was_dead(error, made, request)) {
             tell!(
                 CONNECTION_RENEWED,
                 "{}: an idle connection was dead, asking again on a new one",
                 self.base
             );
-            self.wire.begin(request.grace);
+            self.wire.begin(request.grace, request.post.is_none());
             result = self.once(request, beyond);
+            self.wire.idle().ended(result.is_ok());
         }
-        match result.map_err(|error| self.doubt(explain(error)))? {
+        match result.map_err(|error| self.doubt(self.explain(error)))? {
             // Whatever it means, it can't be a promise to keep what was not sent (keeps P1).
             answer if answer.status < 300 && self.wire.is_unsent() => {
                 Err(NetTrouble::Broken("it was closed before the request was sent".to_owned()))
@@ -182,11 +186,25 @@ impl Peer {
         }
     }
 
-    /// Whether sending again at once is due and safe. `made`: connections before the exchange.
+    /// Whether sending again at once is due and safe; what the failure tells of the address or of
+    /// idle connections is remembered. `made`: connections before the exchange.
     fn was_dead(&self, error: &Error, made: u64, request: &Request) -> bool {
-        let was_idle = self.wire.connections_made() == made && !self.wire.is_answered();
+        if self.wire.is_answered() {
+            return false;
+        }
+        let (is_silent, is_given_up) = (is_silence(error), is_given_up(error));
+        let is_gone = is_given_up || hung_up(error);
+        if self.wire.connections_made() != made {
+            if is_silent {
+                self.wire.blame_address();
+            }
+            return false;
+        }
         let is_safe = request.post.is_none() || self.wire.is_unsent();
-        was_idle && is_safe && hung_up(error)
+        // The peer's own hang-up costs nothing where sending again is safe.
+        let is_costly = is_silent || is_given_up || is_gone && !is_safe;
+        let was_old = is_costly && self.wire.idle().was_dead();
+        is_safe && is_gone || request.post.is_none() && is_silent && was_old
     }
 
     /// Finds out more of a certificate that did not fit the time.
@@ -227,9 +245,9 @@ impl Peer {
     /// What the server's clock says, asked over a connection of its own, which may be judged at another
     /// time than real ones. No secret goes over it, and it is closed with this function.
     fn date_over(&self, tls: Tls) -> Option<Stamp> {
-        let (config, stop) = (self.agent.config().clone(), self.wire.stop_flag());
-        let peer = Peer::over(config, &self.base, tls, self.proxied.clone(), stop);
-        peer.wire.begin(Duration::ZERO);
+        let config = self.agent.config().clone();
+        let peer = Peer::over(config, &self.base, tls, self.proxied.clone(), self.wire.another());
+        peer.wire.begin(Duration::ZERO, true);
         let request = Request {
             path: "/",
             authorization: None,
@@ -253,6 +271,16 @@ impl Peer {
         lock(&self.finding).clone()
     }
 
+    fn explain(&self, error: Error) -> NetTrouble {
+        match error {
+            Error::Timeout(reason) if reason != Timeout::Connect => {
+                let whole = self.agent.config().timeouts().global.unwrap_or_default();
+                self.wire.late(Bound::Whole, Span::ms(whole.as_millis() as u64))
+            }
+            error => explain(error),
+        }
+    }
+
     fn once(&self, request: &Request, beyond: Beyond) -> Result<Answer, Error> {
         let mut builder = http::Request::builder().uri(format!("{}{}", self.base, request.path));
         if let Some(authorization) = &request.authorization {
@@ -271,7 +299,7 @@ impl Peer {
         let (parts, body) = response.into_parts();
         let status = parts.status.as_u16();
         let body = match (self.read(body, request.answer_bytes_max, beyond), beyond) {
-            (Err(Error::Timeout(_)), Beyond::CutOff) if (200..300).contains(&status) => {
+            (Err(error), Beyond::CutOff) if is_late(&error) && (200..300).contains(&status) => {
                 let endless = Dialing(NetTrouble::Endless(status));
                 return Err(Error::Other(Box::new(endless)));
             }
@@ -342,6 +370,30 @@ fn is_cut_short(error: &std::io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<CutShort>())
 }
 
+/// The kernel found the connection dead.
+fn is_given_up(error: &Error) -> bool {
+    matches!(error, Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut)
+}
+
+/// Nothing moved for `network.timeout`.
+fn is_silence(error: &Error) -> bool {
+    let Error::Other(other) = error else { return false };
+    match other.downcast_ref::<Dialing>() {
+        Some(Dialing(NetTrouble::Timeout(late))) => late.bound == Bound::Silence,
+        _ => false,
+    }
+}
+
+fn is_late(error: &Error) -> bool {
+    match error {
+        Error::Timeout(_) => true,
+        Error::Other(other) => {
+            matches!(other.downcast_ref::<Dialing>(), Some(Dialing(NetTrouble::Timeout(_))))
+        }
+        _ => false,
+    }
+}
+
 fn explain(error: Error) -> NetTrouble {
     match error {
         Error::Other(other) => match other.downcast::<Dialing>() {
@@ -351,7 +403,6 @@ fn explain(error: Error) -> NetTrouble {
         Error::Timeout(Timeout::Connect) => {
             NetTrouble::Connect("no answer within network.connect_timeout".to_owned())
         }
-        Error::Timeout(_) => NetTrouble::Timeout,
         Error::BodyExceedsLimit(_) => NetTrouble::TooLong,
         Error::Io(error) if is_cut(error.kind()) || is_cut_short(&error) => {
             NetTrouble::Broken("it was closed before the answer was whole".to_owned())

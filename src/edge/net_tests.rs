@@ -10,6 +10,7 @@ use super::net::{Peer, Post, Request, hidden};
 use super::proxy::ProxyEnvironment;
 use super::tls::Tls;
 use crate::config::Network;
+use crate::record::Bound;
 use crate::record::{Answer, NetTrouble};
 use crate::secret::Secret;
 use crate::time::Span;
@@ -265,7 +266,10 @@ fn a_silent_server_is_a_timeout_and_a_talkative_stranger_is_broken() {
     let hasty = Network { timeout: Span::ms(200), ..network() };
     let base = format!("http://127.0.0.1:{}", server.port);
     let peer = peer_with(&base, &hasty, &Tls::new(None, &Arc::default()).unwrap(), &Arc::default());
-    assert_eq!(peer.exchange(&get("/")), Err(NetTrouble::Timeout));
+    let error = peer.exchange(&get("/")).unwrap_err();
+    let NetTrouble::Timeout(late) = error else { panic!("{error:?}") };
+    assert_eq!((late.bound, late.after, late.received), (Bound::Silence, Span::ms(200), 0));
+    assert!(late.sent > 20, "the request went out: {late}");
     drop(release);
 
     let (_server, peer) = plain(|wire, _| {
@@ -274,6 +278,56 @@ fn a_silent_server_is_a_timeout_and_a_talkative_stranger_is_broken() {
     });
     let error = peer.exchange(&get("/")).unwrap_err();
     assert!(matches!(error, NetTrouble::Broken(_)), "{error:?}");
+}
+
+/// A server that answers with a body of 64 KiB, some bytes at a time with a pause after each.
+fn dripping(bytes: usize, pause: Duration) -> Server {
+    Server::start(None, move |wire, _| {
+        receive(wire);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 64 << 10);
+        let mut left = 64 << 10;
+        let mut sent = wire.write_all(head.as_bytes());
+        while left > 0 && sent.is_ok() {
+            let piece = bytes.min(left);
+            left -= piece;
+            sent = wire.write_all(&vec![b' '; piece]);
+            std::thread::park_timeout(pause);
+        }
+    })
+}
+
+fn hurried(server: &Server, timeout: Span, exchange_timeout: Span) -> Peer {
+    let network = Network { timeout, exchange_timeout, ..network() };
+    let base = format!("http://127.0.0.1:{}", server.port);
+    peer_with(&base, &network, &Tls::new(None, &Arc::default()).unwrap(), &Arc::default())
+}
+
+#[test]
+fn an_answer_that_keeps_coming_may_take_longer_than_the_silence_allowed() {
+    let server = dripping(4 << 10, Duration::from_millis(100));
+    let peer = hurried(&server, Span::ms(700), Span::minutes(1));
+    let answer = peer.exchange(&get("/")).unwrap();
+    assert_eq!(answer.body.len(), 64 << 10);
+}
+
+#[test]
+fn a_drip_now_and_then_is_silence() {
+    let server = dripping(1, Duration::from_millis(10));
+    let peer = hurried(&server, Span::ms(300), Span::minutes(10));
+    let error = peer.exchange(&get("/")).unwrap_err();
+    let NetTrouble::Timeout(late) = error else { panic!("{error:?}") };
+    assert_eq!(late.bound, Bound::Silence);
+    assert!(late.received > 0, "{late}");
+}
+
+#[test]
+fn an_answer_that_keeps_coming_is_given_up_in_the_end() {
+    let server = dripping(2 << 10, Duration::from_millis(100));
+    let peer = hurried(&server, Span::ms(800), Span::ms(900));
+    let error = peer.exchange(&get("/")).unwrap_err();
+    let NetTrouble::Timeout(late) = error else { panic!("{error:?}") };
+    assert_eq!((late.bound, late.after), (Bound::Whole, Span::ms(900)));
+    assert!(late.to_string().contains("network.exchange_timeout"), "{late}");
 }
 
 #[test]

@@ -1,15 +1,22 @@
 //! The supervisor's ear: `READY=1`, `WATCHDOG=1` and a line of status over systemd's notify socket.
 //!
 //! Promises: without a supervisor it does nothing; a supervisor that does not listen stops nothing.
-//! The watchdog is fed by steps of the loop alone, never by a timer, so that a hang is seen.
+//! The watchdog is fed by steps of the loop and by bytes that move, never by a timer, so that a hang is
+//! seen.
 //! Protocol: sd_notify(3).
 
+use std::fs::File;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
+use crate::limits;
 use crate::time::{Mono, Span};
 
+use super::clock::mono;
 use super::host::variable;
 
 pub struct Notify {
@@ -18,6 +25,51 @@ pub struct Notify {
     feed_every: Option<Span>,
     fed: Option<Mono>,
     told: String,
+}
+
+/// Tells from within an exchange that moves that the program lives: such an exchange may last longer
+/// than systemd waits, and longer than the status file may be old.
+#[derive(Debug)]
+pub struct Pulse {
+    /// The watchdog's socket, where one is to be fed.
+    watchdog: Option<UnixDatagram>,
+    /// Its time of change is a sign of life, as that of the status file is.
+    sign: PathBuf,
+    every: Span,
+    told: AtomicU64,
+}
+
+impl Pulse {
+    /// `sign`: a file of the program's own, which is there while it runs.
+    pub fn new(sign: PathBuf) -> Pulse {
+        let Notify { socket, feed_every, .. } = Notify::from_environment();
+        let usual = Span::seconds(limits::STATUS_SECONDS_MAX);
+        Pulse {
+            watchdog: socket.filter(|_| feed_every.is_some()),
+            sign,
+            every: feed_every.map_or(usual, |every| every.min(usual)),
+            told: AtomicU64::new(mono().0),
+        }
+    }
+
+    /// Something moved.
+    pub fn beat(&self) {
+        let now = mono();
+        if now.since(Mono(self.told.load(Ordering::Relaxed))) < self.every {
+            return;
+        }
+        self.told.store(now.0, Ordering::Relaxed);
+        // Whatever comes of it: who does not listen is not told.
+        if let Some(watchdog) = &self.watchdog {
+            let _ = watchdog.send(b"WATCHDOG=1\n");
+        }
+        let _ = File::open(&self.sign).and_then(|file| file.set_modified(wall_time()));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge dates its files by the local clock")]
+fn wall_time() -> SystemTime {
+    SystemTime::now()
 }
 
 impl Notify {
@@ -51,7 +103,8 @@ impl Notify {
             text.clone_into(&mut self.told);
         }
         let is_hungry = match (self.feed_every, self.fed) {
-            (Some(every), Some(fed)) => now.since(fed) >= every,
+            // A step that takes long begins with all of the time.
+            (Some(_), Some(fed)) => now.since(fed) >= Span::seconds(1),
             (Some(_), None) => true,
             (None, _) => false,
         };
@@ -120,11 +173,11 @@ mod tests {
         assert_eq!(heard(&socket), "READY=1\n");
         notify.step(Mono(0), "healthy");
         assert_eq!(heard(&socket), "STATUS=healthy\nWATCHDOG=1\n");
-        notify.step(Mono(29_999), "healthy");
-        assert_eq!(heard(&socket), "");
-        notify.step(Mono(30_000), "healthy");
-        assert_eq!(heard(&socket), "WATCHDOG=1\n");
-        notify.step(Mono(30_001), "degraded");
+        notify.step(Mono(999), "healthy");
+        assert_eq!(heard(&socket), "", "many quick steps are no more words");
+        notify.step(Mono(1_000), "healthy");
+        assert_eq!(heard(&socket), "WATCHDOG=1\n", "a long step begins with all of the time");
+        notify.step(Mono(1_001), "degraded");
         assert_eq!(heard(&socket), "STATUS=degraded\n");
         notify.stopping();
         assert_eq!(heard(&socket), "STOPPING=1\n");

@@ -258,7 +258,14 @@ pub fn own_clock() -> Option<Outcome> {
 fn stream(door: &mut Door, kind: Kind, tell: Tell) {
     let begun = mono();
     let from = clock::local().max(Stamp::EPOCH) - Span::hours(PROBE_BACK_HOURS);
-    let path = page_path(&Query { kind, from: from.max(Stamp::EPOCH), cursor: None, rows_max: 1 });
+    let path = page_path(&Query {
+        kind,
+        from: from.max(Stamp::EPOCH),
+        cursor: None,
+        rows_max: 1,
+        to: None,
+        skip: 0,
+    });
     let outcome = match ask(door, &Ask::Page(path)) {
         Ok(answer) => verdicts::stream(&answer, kind, door.peer.base()),
         Err(trouble) => {

@@ -15,7 +15,9 @@ use super::clock::{self, Moment, Source, Verdict};
 use super::judge::Judge;
 use super::keeper::Keeper;
 use super::net::{Peer, Post, Request, hidden};
+use super::notify::Pulse;
 use super::proxy::{BadProxy, ProxyEnvironment};
+use super::reach::Reach;
 use super::secret::plain;
 use super::signal::Inbox;
 use super::tls::Tls;
@@ -87,10 +89,11 @@ impl Doors {
         judge: &Arc<Judge>,
     ) -> Result<Doors, SetupError> {
         let tls = trust(config.network.ca_file.as_deref(), judge)?;
+        let reach = Arc::new(Reach::new(Arc::clone(stop)));
         let door = |url: &str, what, source: &crate::config::SecretSource| {
             let peer = Peer::new(url, &config.network, &tls, environment, Arc::clone(stop))
                 .map_err(SetupError::Proxy)?;
-            Ok(Door { peer, keeper: Keeper::new(what, source.clone()) })
+            Ok(Door { peer, keeper: Keeper::new(what, source.clone(), &reach) })
         };
         let tenant =
             |one: &Integration| door(&one.tenant, "API token of SentinelOne", &one.api_token);
@@ -98,6 +101,16 @@ impl Doors {
             tenants: config.integrations.iter().map(tenant).collect::<Result<_, _>>()?,
             sink: door(&config.coralogix.url, "API key of Coralogix", &config.coralogix.api_key)?,
         })
+    }
+}
+
+impl Doors {
+    /// What moves on the wire is progress to whoever supervises the program.
+    fn tell_progress(&self, queue_dir: &Path) {
+        for door in self.tenants.iter().chain([&self.sink]) {
+            // Set once: the peer is as old as its door.
+            let _ = door.peer.wire().pulse.set(Pulse::new(queue_dir.join("lock")));
+        }
     }
 }
 
@@ -132,6 +145,7 @@ impl Real {
         let inbox = Inbox::open().map_err(|error| SetupError::Signals(plain(&error)))?;
         let judge = Arc::new(Judge::of_queue(&config.queue.dir, true));
         let doors = Doors::new(config, &ProxyEnvironment::read(), &inbox.stop_flag(), &judge)?;
+        doors.tell_progress(&config.queue.dir);
         Ok(Real { doors, told: Told::default(), judge, zone: zone(config), inbox })
     }
 
@@ -142,6 +156,7 @@ impl Real {
         if doors.sink.peer.base() != self.doors.sink.peer.base() {
             self.told.forget_sink();
         }
+        doors.tell_progress(&config.queue.dir);
         self.doors = doors;
         self.zone = zone(config);
         Ok(())
@@ -176,9 +191,9 @@ impl Real {
     }
 
     /// Warnings about secrets that everybody on the machine can read.
-    pub fn exposures(&self) -> Vec<String> {
-        let tenants = self.doors.tenants.iter().map(|door| &door.keeper);
-        tenants.chain([&self.doors.sink.keeper]).filter_map(Keeper::exposure).collect()
+    pub fn exposures(&mut self) -> Vec<String> {
+        let tenants = self.doors.tenants.iter_mut().map(|door| &mut door.keeper);
+        tenants.chain([&mut self.doors.sink.keeper]).filter_map(Keeper::exposure).collect()
     }
 
     fn watched(&self) -> bool {

@@ -14,7 +14,7 @@ use crate::limits;
 use crate::secret::{NotASecret, Secret};
 
 /// One secret's file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SecretFile {
     /// The setting that names it: `coralogix.api_key_file`.
     setting: String,
@@ -37,6 +37,7 @@ enum Cause {
     TooLong,
     NotText,
     NotASecret(NotASecret),
+    Late,
 }
 
 /// What tells one content of a file from another without reading it. The change time is part of
@@ -92,6 +93,12 @@ impl SecretFile {
         let is_changed = before.is_some_and(|(_, old)| old != secret);
         self.held = Some((state, secret.clone()));
         Ok((secret, is_changed))
+    }
+
+    /// The file did not answer in time. The secret in hand is not to be used any more.
+    pub fn late(&mut self) -> SecretError {
+        self.held = None;
+        self.error(Cause::Late)
     }
 
     /// Whether the file is another one than the secret in hand came from. One `stat`; a file that
@@ -162,6 +169,11 @@ impl fmt::Display for SecretError {
                 "it is longer than {} bytes. It must hold the key or token alone",
                 limits::SECRET_FILE_BYTES_MAX
             ),
+            Cause::Late => write!(
+                f,
+                "it does not answer. Check the mount or disk it lies on (mount, dmesg); it is used as \
+                 soon as it answers"
+            ),
             Cause::NotText => write!(f, "it is not plain text. Save it as UTF-8 or ASCII"),
             Cause::NotASecret(why) => {
                 write!(f, "{why}. It must hold the key or token alone, without a name before it")
@@ -213,14 +225,31 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    fn file(name: &str, content: &[u8]) -> SecretFile {
+    /// Its file is removed with it.
+    #[derive(Debug)]
+    struct Scratch(SecretFile);
+
+    fn file(name: &str, content: &[u8]) -> Scratch {
         let name = format!("s1-coralogix-secret-{}-{name}", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, content).unwrap();
-        SecretFile::new("coralogix.api_key_file", path)
+        Scratch(SecretFile::new("coralogix.api_key_file", path))
     }
 
-    impl Drop for SecretFile {
+    impl std::ops::Deref for Scratch {
+        type Target = SecretFile;
+        fn deref(&self) -> &SecretFile {
+            &self.0
+        }
+    }
+
+    impl std::ops::DerefMut for Scratch {
+        fn deref_mut(&mut self) -> &mut SecretFile {
+            &mut self.0
+        }
+    }
+
+    impl Drop for Scratch {
         fn drop(&mut self) {
             let _ = std::fs::remove_file(&self.path);
             let _ = std::fs::remove_dir(&self.path);
@@ -312,7 +341,7 @@ mod tests {
         let name = format!("s1-coralogix-secrets-{}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&directory).unwrap();
-        let file = SecretFile::new("API key", directory.join("key"));
+        let file = Scratch(SecretFile::new("API key", directory.join("key")));
         std::fs::write(&file.path, "x").unwrap();
         std::fs::set_permissions(&file.path, mode(0o644)).unwrap();
         // Where the temporary directory itself is closed, nothing in it is open.

@@ -3,9 +3,9 @@
 //! Promises: an answer that was not foreseen never passes. Never: IO.
 
 use super::cause::Cause;
-use super::dial::Steps;
 use super::real::SINGLES_PATH;
 use super::step::{Outcome, what_and_remedy};
+use super::wire::Steps;
 use crate::answer::{excerpt, redirect_host, retry_after};
 use crate::limits::TOKEN_END_WARN_DAYS;
 use crate::record::{Answer, Kind, NetTrouble, Refusal, Refused, SourceTrouble};
@@ -22,10 +22,11 @@ pub fn no_answer(trouble: &NetTrouble, steps: &Steps, host: &str, setting: &str)
         NetTrouble::Connect(_) => Cause::ConnectFailed,
         NetTrouble::Proxy(_) => Cause::ProxyRefuses,
         NetTrouble::Tls(_) => Cause::TlsFailed,
-        NetTrouble::Timeout => Cause::NoAnswer,
-        NetTrouble::Broken(_) | NetTrouble::TooLong | NetTrouble::Endless(_) => {
-            Cause::ConnectionBroken
-        }
+        NetTrouble::Timeout(_) => Cause::NoAnswer,
+        NetTrouble::Broken(_)
+        | NetTrouble::Stopped
+        | NetTrouble::TooLong
+        | NetTrouble::Endless(_) => Cause::ConnectionBroken,
         NetTrouble::Secret(_) => Cause::SecretUnreadable,
     });
     let remedy = match cause {

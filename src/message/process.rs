@@ -65,7 +65,7 @@ super::codes! {
         "At log.level trace: the next step of the loop, for whoever works on the program."
         "Nothing is to be done; set log.level to info for fewer lines.";
     CONNECTION_RENEWED Debug 22
-        "At log.level debug: a connection kept open was closed by the other side, so the request is made again on a new one."
+        "At log.level debug: a connection kept open was closed by the other side or forgotten on the way, so the request is made again on a new one."
         "Nothing is to be done.";
     LIBRARY_FAILED Error 23
         "A library in the program, named in the line, reports an error; most often the index' (sled)."
@@ -94,4 +94,16 @@ super::codes! {
     LOG_LINES_LOST Warn 31
         "Whoever reads stderr stalled, is gone or has no room, so lines of the log were lost; `status` counts them. Collecting and delivering went on."
         "Look at what reads the log (journald, the log driver of a container, a terminal): it has to keep reading.";
+    REPORT_HANGS Warn 40
+        "Writing the status file, or the file for Prometheus, does not come back: its disk or mount hangs. Collecting and delivering go on; the file is old until it does, and only the newest content waits."
+        "Bring the mount back (mount, dmesg), or set status.file or metrics.file to a place in memory such as /run and restart.";
+    REPORT_WRITTEN_AGAIN Info 41
+        "Writing the status file, or the file for Prometheus, came back; it is up to date again."
+        "Nothing is to be done.";
+    STOP_FORCED Error 42
+        "Told to stop, the program still waited for the disk after 9.5 seconds: a card that is busy with itself, or a mount that hangs. It ended with 1 all the same. Nothing is lost: what was not acknowledged is sent again."
+        "Check the disk or mount that is named (mount, dmesg, smartctl).";
+    STOP_ABANDONED Info 43
+        "Told to stop, the program still waited for the network after 9.5 seconds, and ended. Nothing is lost: what was not acknowledged is sent again."
+        "Nothing is to be done.";
 }

@@ -62,7 +62,7 @@ super::codes! {
         "Coralogix accepted a batch with words beside the 200. Further ones are counted in `status` only."
         "Read the remark: most often a quota or a limit of the team is near.";
     PARKED Error 121
-        "Coralogix refused one record for what it is. It lies in parked/ of the queue with the answer, and a gap is noted."
+        "Coralogix refused one record for what it is, or failed at it again and again while an empty request was taken. It lies in parked/ of the queue with the answer, and a gap is noted."
         "`s1-coralogix queue parked list` and `show NAME`; then `retry` when the cause is gone, or `drop`.";
     GAP_RETENTION Error 122
         "By the time SentinelOne could be asked it no longer held records as old as needed. What it deleted in between is lost; the range is written down and delivered as a record."

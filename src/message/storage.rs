@@ -40,6 +40,9 @@ super::codes! {
     INDEX_FAILED Error 213
         "The index failed in the middle of the work. It is rebuilt from the log; nothing queued is lost."
         "If it comes back, check the disk (dmesg, smartctl) and whether it is full.";
+    DISK_SLOW Warn 214
+        "The disk of the queue took longer than 20 seconds for one step, or still has not answered. Nothing else is done meanwhile and nothing is lost; a slow disk is not taken for a broken index. Told at most once an hour."
+        "Check the disk or card (dmesg, smartctl): cards near their end do this. Or set queue.dir to a better one.";
     TENANT_CHANGED Error 220
         "The address of a tenant is not the one that the positions under the integration's name were collected from. Another tenant would be read from the wrong place, so none of its streams is polled; everything else goes on."
         "With the daemon stopped: for the same tenant under a new address `s1-coralogix queue adopt NAME`, which keeps the positions; for another tenant `s1-coralogix queue adopt NAME --begin-anew`, or a new name for it. A mistyped address: correct it.";
@@ -55,4 +58,7 @@ super::codes! {
     GAP_CONFIG_CHANGED Error 224
         "The config was changed so that a stream begins later than its tenant was collected to under another name, or its position was given up by hand. The range is written down and delivered as a record."
         "If the integration was renamed: write name_was = \"OLD NAME\" into it and restart; the stream goes back to the old position. Else nothing is to be done.";
+    GAP_UNFETCHABLE Error 225
+        "SentinelOne could not give a record of a stream, or not in a form that can be read, in request after request for it alone, while the records after it came. Those were collected; the range with the record is written down and delivered as a gap."
+        "Look in the console for the records of that time. A record longer than the bound of a page, or one that makes the console fail, is a case for SentinelOne's support. Reconciliation collects it once it can be fetched.";
 }

@@ -98,25 +98,28 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.take_in(stream, frames, Taking { progress, known, births, gap: None })
     }
 
-    /// Moves a stream on over what SentinelOne does not have any more, and notes the gap, in one
-    /// commit.
-    pub fn skip(
+    /// The same, of a stream that moves on over a range of which something is not collected: the gap
+    /// is noted in the same commit.
+    pub fn append_past(
         &mut self,
         stream: &StreamName,
-        (from, to): (Stamp, Stamp),
+        frames: &[Frame],
         progress: Progress,
+        known: &[RowKey],
+        births: &[RowKey],
+        (from, to, reason): (Stamp, Stamp, GapReason),
     ) -> Result<Held, QueueError> {
         let gap = Gap {
             number: 0,
             stream: stream.clone(),
             from,
             to,
-            reason: GapReason::Retention,
+            reason,
             count: None,
             parked: None,
             closed: false,
         };
-        self.take_in(stream, &[], Taking { progress, known: &[], births: &[], gap: Some(gap) })
+        self.take_in(stream, frames, Taking { progress, known, births, gap: Some(gap) })
     }
 
     /// Takes in what belongs together.

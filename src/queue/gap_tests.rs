@@ -73,7 +73,16 @@ fn a_lost_index_forgets_no_gap<G: Ground>(ground: &G) {
     park_first::<G>(&mut queue);
     assert_eq!(tell::<G>(&mut queue), [1]);
     park_first::<G>(&mut queue);
-    queue.skip(&activities(), (Stamp(5), Stamp(9)), progress(9, 9)).unwrap();
+    queue
+        .append_past(
+            &activities(),
+            &[],
+            progress(9, 9),
+            &[],
+            &[],
+            (Stamp(5), Stamp(9), GapReason::Retention),
+        )
+        .unwrap();
     drop(queue);
     ground.lose_index();
     let (queue, opened, findings) = ground.open();
@@ -245,7 +254,8 @@ fn a_power_cut_at_any_operation_of_a_skip_moves_the_stream_with_its_gap_or_not_a
         let disk = MemDisk::new(128 << 20);
         let mut queue = started(&disk);
         disk.fail_after(n, super::mem::Fault::PowerOff);
-        let skipped = queue.skip(&threats(), (Stamp(5), Stamp(90)), progress(3, 90));
+        let range = (Stamp(5), Stamp(90), GapReason::Retention);
+        let skipped = queue.append_past(&threats(), &[], progress(3, 90), &[], &[], range);
         let is_over = skipped.is_ok() && !disk.has_failed();
         drop(queue);
         disk.power_cut(&mut crate::prng::Prng::new(n));

@@ -25,11 +25,11 @@ mod checkpoint;
 mod condemn;
 pub mod disk;
 pub mod gaps;
-mod helper;
 mod in_doubt;
 pub mod index;
 pub mod inspect;
 mod keys;
+mod learned;
 mod log;
 mod medium;
 pub mod mem;
@@ -238,6 +238,8 @@ pub struct Queue<D: Disk, O: Opener> {
     unsettled: u32,
     /// Ids of each stream that are kept for reconciliation; 0: it is off.
     tally_ids_max: Vec<(StreamName, usize)>,
+    /// What was last written of what was learned, and of what is being asked for.
+    learned: Option<(learned::File, std::collections::BTreeMap<String, u32>)>,
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
@@ -268,6 +270,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             findings: Vec::new(),
             unsettled: 0,
             tally_ids_max: Vec::new(),
+            learned: None,
         };
         queue.lock()?;
         queue.start()?;
@@ -364,7 +367,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     fn opened(&mut self) -> Opened {
         let held = self.held();
         let streams = self.configured.iter().map(|name| self.stream_held(name));
-        Opened { held, streams: streams.collect(), unsettled: self.unsettled }
+        let streams = streams.collect();
+        let learned = self.read_learned();
+        Opened { held, streams, learned, unsettled: self.unsettled }
     }
 
     fn stream_held(&self, name: &StreamName) -> StreamHeld {

@@ -1,27 +1,28 @@
 //! The index in sled 0.34, with what was measured about it built in (docs/QUEUE.md).
 //!
 //! Promises: `commit` returns after an fdatasync of our own, because sled's `flush` is not one;
-//! a panic of sled is an error here, and so is silence: over a damaged file sled can spin for ever, in
-//! opening as in reading. A handle that failed is leaked, because dropping it can hang. Never: asks
-//! sled for a length, a size, or a scan to the end.
+//! a panic of sled is an error here, and so is silence, where the disk is not its reason: over a damaged
+//! file sled can spin for ever, in opening as in reading. A handle that failed is leaked, because
+//! dropping it can hang. Never: asks sled for a length, a size, or a scan to the end; calls an index
+//! broken because its disk is slow.
 //!
 //! Everything is asked of sled on one thread, which is given up when it does not answer. sled starts
-//! seven more for its IO on the first write. These eight are the only threads of the program besides
-//! the main one.
+//! seven more for its IO on the first write.
 
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::helper::{Helper, Silence};
 use super::index::{Batch, Index, IndexError, IndexFault, Opener, Pair};
 use super::real::tree_bytes;
 use crate::answer::one_line;
+use crate::edge::helper::{Helper, Pending, Silence};
 use crate::limits::{
-    INDEX_ANSWER_SECONDS_MAX, INDEX_LOCKED_PAUSE_MS, INDEX_LOCKED_TRIES_MAX, SLED_CACHE_BYTES,
+    DISK_QUICK_MS, INDEX_ANSWER_SECONDS_MAX, INDEX_LOCKED_PAUSE_MS, INDEX_LOCKED_TRIES_MAX,
+    SLED_CACHE_BYTES,
 };
 
 thread_local! {
@@ -75,8 +76,8 @@ impl Opener for SledOpener {
             IndexError { fault: IndexFault::NoThread, why }
         })?;
         let (path, root) = (self.path(number), self.root.clone());
-        let mut index = SledIndex { path: path.clone(), helper: Some(helper) };
-        index.ask(move |open| {
+        let mut index = SledIndex { path: path.clone(), root: root.clone(), helper: Some(helper) };
+        index.ask(Whose::Sled, move |open| {
             let config = sled::Config::new()
                 .path(&path)
                 .cache_capacity(SLED_CACHE_BYTES)
@@ -164,8 +165,59 @@ type Open = Option<(sled::Db, File)>;
 #[derive(Debug)]
 pub struct SledIndex {
     path: PathBuf,
+    /// The queue's directory.
+    root: PathBuf,
     /// `None` once anything failed.
     helper: Option<Helper<Open>>,
+}
+
+/// Whose answer is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// sled's, which may never come.
+    Sled,
+    /// The kernel's alone, which comes when the disk has done its work.
+    Disk,
+}
+
+/// Asks the disk of the queue for a write of a few bytes and its fdatasync, by a thread of its own. The
+/// file is the lock, whose content is this process' number anyway. `None`: no thread is to be had.
+fn ask_disk(root: &Path) -> Option<Pending<io::Result<()>>> {
+    let lock = root.join("lock");
+    let helper = Helper::start("disk", Duration::ZERO, || ()).ok()?;
+    let write = move |(): &mut ()| {
+        let mut file = OpenOptions::new().write(true).open(lock)?;
+        writeln!(file, "{}", std::process::id())?;
+        file.sync_data()
+    };
+    helper.begin(write).ok()
+}
+
+/// Waits on for what has not answered in time, until the disk is no reason any more: it answered at
+/// once, and again after one more patience. An error of the disk is an answer.
+fn outwait<T>(late: &Pending<T>, patience: Duration, root: &Path) -> Result<T, Silence> {
+    let quick = Duration::from_millis(DISK_QUICK_MS);
+    let mut was_quick = false;
+    loop {
+        let mut is_quick = true;
+        if let Some(disk) = ask_disk(root) {
+            while matches!(disk.wait(quick), Err(Silence::TooLong)) {
+                is_quick = false;
+                match late.wait(Duration::ZERO) {
+                    Err(Silence::TooLong) => {}
+                    answer => return answer,
+                }
+            }
+        }
+        if is_quick && was_quick {
+            return late.wait(Duration::ZERO);
+        }
+        was_quick = is_quick;
+        match late.wait(patience) {
+            Err(Silence::TooLong) => {}
+            answer => return answer,
+        }
+    }
 }
 
 impl SledIndex {
@@ -173,24 +225,33 @@ impl SledIndex {
     /// sled is poisoned by a single error, and its drop then waits for what never comes.
     fn ask<T: Send + 'static>(
         &mut self,
+        whose: Whose,
         job: impl FnOnce(&mut Open) -> Result<T, IndexError> + Send + 'static,
     ) -> Result<T, IndexError> {
         let Some(helper) = &self.helper else {
             let why = "the index failed before and is not asked again".to_owned();
             return Err(IndexError { fault: IndexFault::Broken, why });
         };
-        let answer = helper.ask(|open| {
+        let begun = helper.begin(|open| {
             let outcome = job(open);
             if outcome.is_err() {
                 std::mem::forget(open.take());
             }
             outcome
         });
+        let answer = begun.and_then(|pending| match (whose, pending.wait(helper.patience())) {
+            (Whose::Sled, Err(Silence::TooLong)) => {
+                outwait(&pending, helper.patience(), &self.root)
+            }
+            (Whose::Disk, Err(Silence::TooLong)) => pending.wait_on(),
+            (_, answer) => answer,
+        });
         let outcome = answer.unwrap_or_else(|silence| {
             let why = match silence {
                 Silence::TooLong => format!(
-                    "sled did not answer within {INDEX_ANSWER_SECONDS_MAX} s; until the next start \
-                     its thread may keep a processor busy"
+                    "sled did not answer within {} s, though the disk did; until the next start its \
+                     thread may keep a processor busy",
+                    2 * INDEX_ANSWER_SECONDS_MAX
                 ),
                 Silence::Gone => "the thread of the index ended".to_owned(),
             };
@@ -207,7 +268,7 @@ impl SledIndex {
         &mut self,
         action: impl FnOnce(&sled::Db) -> Result<T, sled::Error> + Send + 'static,
     ) -> Result<T, IndexError> {
-        self.ask(|open| {
+        self.ask(Whose::Sled, |open| {
             let (db, _) = open.as_ref().ok_or_else(|| IndexError {
                 fault: IndexFault::Broken,
                 why: "the index is not open".to_owned(),
@@ -258,7 +319,7 @@ impl Index for SledIndex {
             db.apply_batch(changes)?;
             db.flush().map(|_| ())
         })?;
-        self.ask(|open| {
+        self.ask(Whose::Disk, |open| {
             open.as_ref().map_or(Ok(()), |(_, file)| file.sync_data().map_err(|e| told(&e)))
         })
     }
@@ -270,7 +331,7 @@ impl Index for SledIndex {
 
     fn close(mut self) {
         // Whatever comes of it: what counts is on the disk.
-        let _ = self.ask(|open| {
+        let _ = self.ask(Whose::Sled, |open| {
             let closed = open.take();
             let _ = inside(|| drop(closed));
             Ok(())
@@ -320,133 +381,5 @@ fn told(error: &io::Error) -> IndexError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::queue::testing::TempDir;
-
-    /// The kernel answers fdatasync on it with an error, which shows that it was asked.
-    const NOT_SYNCED: &str = "/dev/null";
-
-    fn one_change() -> Batch {
-        let mut batch = Batch::default();
-        batch.put(b"c".to_vec(), vec![1]);
-        batch
-    }
-
-    fn created(dir: &TempDir) -> SledOpener {
-        fs::create_dir_all(&dir.0).unwrap();
-        SledOpener::new(&dir.0)
-    }
-
-    #[test]
-    fn a_snapshot_that_a_kill_left_half_written_costs_nothing() {
-        let dir = TempDir::new();
-        let mut index = created(&dir).open(0).unwrap();
-        index.commit(&one_change()).unwrap();
-        index.close();
-        // A start writes its snapshot before it is renamed; this one was killed after the open.
-        let folder = dir.0.join("index.0");
-        for half in [&b""[..], b"too short", b"long enough and yet no snapshot at all"] {
-            let unfinished = folder.join("snap.7FFFFFFFFFFFFFFF.generating");
-            fs::write(&unfinished, half).unwrap();
-            let mut index = SledOpener::new(&dir.0).open(0).unwrap();
-            assert_eq!(index.get(b"c").unwrap(), Some(vec![1]));
-            assert!(!unfinished.exists());
-            index.close();
-        }
-    }
-
-    #[test]
-    fn a_commit_ends_with_an_fdatasync_of_our_own_and_its_failure_ends_the_handle() {
-        let dir = TempDir::new();
-        let mut index = created(&dir).open(0).unwrap();
-        index.commit(&one_change()).unwrap();
-        index
-            .ask(|open| {
-                open.as_mut().unwrap().1 = OpenOptions::new().write(true).open(NOT_SYNCED).unwrap();
-                Ok(())
-            })
-            .unwrap();
-        assert!(index.commit(&one_change()).is_err());
-        assert!(index.helper.is_none() && index.get(b"c").is_err());
-    }
-
-    #[test]
-    fn a_panic_or_an_error_of_sled_ends_the_handle() {
-        let dir = TempDir::new();
-        let mut index = created(&dir).open(0).unwrap();
-        let error = index.with::<()>(|_| panic!("on purpose")).unwrap_err();
-        assert!(error.why.contains("on purpose"));
-        assert!(index.helper.is_none() && index.commit(&one_change()).is_err());
-        let mut index = created(&dir).open(1).unwrap();
-        index.with::<()>(|_| Err(sled::Error::Unsupported("on purpose".into()))).unwrap_err();
-        assert!(index.helper.is_none() && index.get(b"c").is_err());
-    }
-
-    #[test]
-    fn what_sled_creates_is_synced_with_its_names() {
-        let dir = TempDir::new();
-        created(&dir).open(0).unwrap().close();
-        let path = dir.0.join("index.0");
-        assert!(make_durable(&path, &dir.0).is_ok());
-        assert!(make_durable(&path, Path::new("/proc")).is_err(), "the directory of the index");
-        for file in ["conf", "db"] {
-            let (there, aside) = (path.join(file), path.join("aside"));
-            fs::rename(&there, &aside).unwrap();
-            std::os::unix::fs::symlink(NOT_SYNCED, &there).unwrap();
-            assert!(make_durable(&path, &dir.0).is_err(), "{file}");
-            fs::rename(&aside, &there).unwrap();
-        }
-    }
-
-    #[test]
-    fn a_panic_inside_is_one_line_for_whoever_asked() {
-        let error = guarded(|| -> Result<(), sled::Error> {
-            assert!(is_inside());
-            panic!("first line\nsecond line")
-        });
-        assert_eq!(error.unwrap_err().why, "sled panicked: first line second line");
-        assert!(!is_inside());
-    }
-
-    #[test]
-    fn a_handle_that_lets_go_late_is_waited_for_and_one_that_never_does_is_told() {
-        let locked = || Err(IndexError { fault: IndexFault::Locked, why: "locked".into() });
-        let mut tries = 0;
-        let outcome = unlocked(|| {
-            tries += 1;
-            if tries < 3 { locked() } else { Ok(tries) }
-        });
-        assert_eq!(outcome.map_err(|error| error.fault), Ok(3));
-        let mut tries = 0;
-        let outcome = unlocked(|| -> Result<(), IndexError> {
-            tries += 1;
-            Err(IndexError { fault: IndexFault::Broken, why: "broken".into() })
-        });
-        assert_eq!((outcome.unwrap_err().fault, tries), (IndexFault::Broken, 1));
-        let dir = TempDir::new();
-        created(&dir).open(0).unwrap().close();
-        let holder = File::open(dir.0.join("index.0/db")).unwrap();
-        holder.lock().unwrap();
-        assert_eq!(created(&dir).open(0).unwrap_err().fault, IndexFault::Locked);
-    }
-
-    #[test]
-    fn an_index_that_does_not_answer_is_given_up() {
-        let dir = TempDir::new();
-        let mut opener = created(&dir);
-        opener.patience = Duration::ZERO;
-        let error = opener.open(0).unwrap_err();
-        assert!(error.why.contains("did not answer"), "{error}");
-        assert_eq!(error.fault, IndexFault::Broken);
-        // It is out of the way, whatever its thread may still be doing.
-        opener.patience = Duration::from_secs(60);
-        let mut index = opener.open(1).unwrap();
-        index.commit(&one_change()).unwrap();
-        let (release, held) = std::sync::mpsc::channel::<()>();
-        index.helper.as_mut().unwrap().set_patience(Duration::from_millis(1));
-        let error = index.with(move |_| Ok(held.recv().is_ok())).unwrap_err();
-        assert!(error.why.contains("did not answer") && index.get(b"c").is_err());
-        drop(release);
-    }
-}
+#[path = "sled_tests.rs"]
+mod tests;

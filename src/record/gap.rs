@@ -22,16 +22,19 @@ pub enum GapReason {
     PositionAhead = 5,
     /// Under another name, or for another tenant, the stream begins later than it was collected to.
     ConfigChanged = 6,
+    /// SentinelOne can't give the record, or gives it in no form that can be read.
+    Unfetchable = 7,
 }
 
 impl GapReason {
-    pub const ALL: [GapReason; 6] = [
+    pub const ALL: [GapReason; 7] = [
         GapReason::Refused,
         GapReason::Retention,
         GapReason::Purged,
         GapReason::InDoubt,
         GapReason::PositionAhead,
         GapReason::ConfigChanged,
+        GapReason::Unfetchable,
     ];
 
     /// The stable name in status and records.
@@ -43,6 +46,7 @@ impl GapReason {
             GapReason::InDoubt => "in_doubt",
             GapReason::PositionAhead => "position_ahead",
             GapReason::ConfigChanged => "config_changed",
+            GapReason::Unfetchable => "unfetchable",
         }
     }
 
@@ -55,13 +59,14 @@ impl GapReason {
             GapReason::InDoubt => message::GAP_IN_DOUBT,
             GapReason::PositionAhead => message::GAP_POSITION,
             GapReason::ConfigChanged => message::GAP_CONFIG_CHANGED,
+            GapReason::Unfetchable => message::GAP_UNFETCHABLE,
         }
     }
 
     pub fn explain(self) -> &'static str {
         match self {
             GapReason::Refused => {
-                "Coralogix refused the record; it is kept in parked/ of the queue's directory"
+                "Coralogix did not take the record; it is kept in parked/ of the queue's directory"
             }
             GapReason::Retention => {
                 "SentinelOne holds nothing of this time any more; it may have held records that \
@@ -79,6 +84,10 @@ impl GapReason {
             GapReason::ConfigChanged => {
                 "the config was changed so that the stream begins later than it was collected to; \
                  what lies between was not collected"
+            }
+            GapReason::Unfetchable => {
+                "a request for a record of this time failed again and again, alone, while those after \
+                 it came; they were collected"
             }
         }
     }

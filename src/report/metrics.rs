@@ -1,12 +1,10 @@
 //! The status in Prometheus' text format, for node_exporter's textfile collector.
 //!
 //! Promises: names, types and units follow Prometheus' conventions (`promtool check metrics` has
-//! nothing to say); the file is replaced whole. Names only ever get more within a major version.
+//! nothing to say). Names only ever get more within a major version.
 //! Never: says what the status does not.
 
 use std::fmt::Write as _;
-use std::io;
-use std::path::Path;
 
 use super::status::{self, Lane, Status};
 use crate::time::Stamp;
@@ -44,11 +42,6 @@ pub const METRICS: [(&str, &str, &str); 30] = [
     ("s1_coralogix_log_complaints_total", "counter", "Lines at WARN or ERROR in the log."),
     ("s1_coralogix_log_lost_lines_total", "counter", "Lines that stderr did not take."),
 ];
-
-/// Replaces the file.
-pub fn write(status: &Status, file: &Path) -> io::Result<()> {
-    status::replace(file, render(status).as_bytes())
-}
 
 /// The whole text.
 pub fn render(status: &Status) -> String {

@@ -1,17 +1,21 @@
 //! What people are told: log lines when something changes, and the status file.
 //!
-//! Promises: says a change once (P10), never a secret (P7). Never: decides anything.
+//! Promises: says a change once (P10), never a secret (P7); files that can't be written hold nothing
+//! up. Never: decides anything.
 
 mod changes;
 mod clock;
 pub mod metrics;
 mod rate;
 mod reconciled;
+mod sheet;
 mod status;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use changes::{Changes, Names, token_end_code};
+use sheet::{Sheet, Turn};
 pub use status::{
     Clock, Disk, GapLine, Gaps, Integration, Lane, LastTrouble, OrphanLine, Queue, Remark, Sink,
     Status, Stream, overall,
@@ -21,7 +25,7 @@ use crate::core::{Core, Mood, View, Why};
 use crate::edge::clock::Verdict;
 use crate::edge::{host, logging, stderr};
 use crate::limits;
-use crate::message::{self, tell};
+use crate::message::{self, Code, tell};
 use crate::record::{Gap, Held, Orphan};
 use crate::time::{Mono, Span, Stamp};
 use crate::work::Counters;
@@ -34,26 +38,40 @@ const STATUS_AT_LEAST: Span = Span::seconds(limits::STATUS_SECONDS_MAX);
 /// Metrics are rewritten at most this often: Prometheus asks no more often by default.
 const METRICS_EVERY: Span = Span::seconds(15);
 
-/// Where the report goes beside the log.
+/// The longest a file is waited for before the loop goes on without it.
+const ANSWER_IN: Duration = Duration::from_millis(limits::REPORT_ANSWER_MS);
+/// ... and before the process ends.
+const LAST_ANSWER_IN: Duration = Duration::from_millis(limits::REPORT_LAST_ANSWER_MS);
+
+/// Where the report goes beside the log. They outlive a report, for one of them may hang.
 pub struct Files {
-    pub status: PathBuf,
-    pub metrics: Option<PathBuf>,
+    status: Sheet,
+    metrics: Option<Sheet>,
 }
 
-struct Metrics {
-    file: PathBuf,
-    works: bool,
-    written: Option<Mono>,
+impl Files {
+    pub fn new(status: PathBuf, metrics: Option<PathBuf>) -> Files {
+        Files { status: Sheet::new(status), metrics: metrics.map(Sheet::new) }
+    }
+
+    /// The same with the places of a new config.
+    pub fn moved_to(self, status: PathBuf, metrics: Option<PathBuf>) -> Files {
+        let mut old: Vec<Sheet> = [self.status].into_iter().chain(self.metrics).collect();
+        let mut at = |file: PathBuf| match old.iter().position(|sheet| sheet.file() == file) {
+            Some(place) => old.swap_remove(place),
+            None => Sheet::new(file),
+        };
+        Files { status: at(status), metrics: metrics.map(at) }
+    }
 }
 
 pub struct Report {
     names: Names,
     changes: Changes,
-    status_file: PathBuf,
-    status_works: bool,
-    metrics: Option<Metrics>,
+    files: Files,
     max_bytes: u64,
     written: Option<(Mono, Gist)>,
+    metrics_written: Option<Mono>,
     rates: rate::Rates,
     clock: clock::Told,
     /// What was last complained about, and when that was first seen here.
@@ -97,11 +115,10 @@ impl Report {
         Report {
             changes: Changes::new(names.clone()),
             names,
-            status_file: files.status,
-            status_works: true,
-            metrics: files.metrics.map(|file| Metrics { file, works: true, written: None }),
+            files,
             max_bytes,
             written: None,
+            metrics_written: None,
             rates: rate::Rates::default(),
             clock: clock::Told::default(),
             trouble: None,
@@ -167,21 +184,40 @@ impl Report {
             Some((at, _)) => now.since(*at) >= STATUS_AT_LEAST,
         };
         if due {
-            self.write(&view, (now, wall), counters);
+            let (status, metrics) = self.pages(&view, (now, wall), counters);
+            if let (Some(sheet), Some(text)) = (&mut self.files.metrics, metrics) {
+                sheet.put(text, now, ANSWER_IN);
+            }
+            self.files.status.put(status, now, ANSWER_IN);
             self.written = Some((now, gist));
         }
+        self.look_after_files(now);
         overall(&view)
+    }
+
+    /// For the report that follows this one.
+    pub fn into_files(self) -> Files {
+        self.files
     }
 
     /// The last word before the program ends.
     pub fn close(&mut self, core: &Core, now: Mono, wall: Stamp, counters: Counters) {
-        if let Some(metrics) = &mut self.metrics {
-            metrics.written = None;
+        self.metrics_written = None;
+        let (status, metrics) = self.pages(&core.view(now), (now, wall), counters);
+        if let (Some(sheet), Some(text)) = (&mut self.files.metrics, metrics) {
+            sheet.finish(text, now, LAST_ANSWER_IN);
         }
-        self.write(&core.view(now), (now, wall), counters);
+        self.files.status.finish(status, now, LAST_ANSWER_IN);
+        self.look_after_files(now);
     }
 
-    fn write(&mut self, view: &View, (now, wall): (Mono, Stamp), counters: Counters) {
+    /// The status, and the metrics where they are due.
+    fn pages(
+        &mut self,
+        view: &View,
+        (now, wall): (Mono, Stamp),
+        counters: Counters,
+    ) -> (Vec<u8>, Option<Vec<u8>>) {
         let trouble = logging::last_trouble();
         if self.trouble.as_ref().map(|(_, told)| told.count)
             != trouble.as_ref().map(|new| new.count)
@@ -202,44 +238,67 @@ impl Report {
             log_lines_lost: stderr::lost(),
         };
         let status = Status::of(view, &self.names, counters, &beside);
-        self.write_metrics(&status, now);
-        match status.write(&self.status_file) {
-            Ok(()) => self.status_works = true,
-            Err(why) if self.status_works => {
-                self.status_works = false;
-                let file = self.status_file.display();
-                tell!(
-                    STATUS_UNWRITABLE,
-                    "Failed to write the status file {file}: {why}. `status` will not work; let \
-                     the user of this process write there, or set status.file"
-                );
+        let is_due = self.files.metrics.is_some()
+            && self.metrics_written.is_none_or(|at| now.since(at) >= METRICS_EVERY);
+        let metrics = is_due.then(|| {
+            self.metrics_written = Some(now);
+            metrics::render(&status).into_bytes()
+        });
+        (status.text(), metrics)
+    }
+
+    /// Tells what became of the files.
+    fn look_after_files(&mut self, now: Mono) {
+        let metrics = self.files.metrics.as_mut().map(|sheet| (sheet, METRICS));
+        for (sheet, which) in [(&mut self.files.status, STATUS)].into_iter().chain(metrics) {
+            if let Some(turn) = sheet.look(now) {
+                tell_turn(&turn, &which, sheet.file());
             }
-            Err(_) => {}
         }
     }
 }
 
-impl Report {
-    fn write_metrics(&mut self, status: &Status, now: Mono) {
-        let Some(metrics) = &mut self.metrics else { return };
-        if metrics.written.is_some_and(|at| now.since(at) < METRICS_EVERY) {
-            return;
-        }
-        metrics.written = Some(now);
-        let file = &metrics.file;
-        match metrics::write(status, file) {
-            Ok(()) => metrics.works = true,
-            Err(why) if metrics.works => {
-                metrics.works = false;
-                tell!(
-                    METRICS_UNWRITABLE,
-                    "Failed to write metrics to {}: {why}. Let the user of this process write \
-                     there (with systemd: ReadWritePaths=), or remove metrics.file",
-                    file.display()
-                );
-            }
-            Err(_) => {}
-        }
+/// One of the two files: what it is, the code when it can't be written, and what is to be done then.
+struct Which {
+    what: &'static str,
+    setting: &'static str,
+    unwritable: Code,
+    remedy: &'static str,
+}
+
+const STATUS: Which = Which {
+    what: "the status file",
+    setting: "status.file",
+    unwritable: message::STATUS_UNWRITABLE,
+    remedy: "`status` will not work; let the user of this process write there, or set status.file",
+};
+
+const METRICS: Which = Which {
+    what: "metrics to",
+    setting: "metrics.file",
+    unwritable: message::METRICS_UNWRITABLE,
+    remedy: "Let the user of this process write there (with systemd: ReadWritePaths=), or remove \
+             metrics.file",
+};
+
+fn tell_turn(turn: &Turn, which: &Which, file: &Path) {
+    let (file, Which { what, setting, remedy, .. }) = (file.display(), which);
+    match turn {
+        Turn::Fails(why) => message::write(
+            which.unwritable,
+            format_args!("Failed to write {what} {file}: {why}. {remedy}"),
+        ),
+        Turn::Hangs(span) => tell!(
+            REPORT_HANGS,
+            "Writing {what} {file} has not come back for {span}: its disk or mount hangs. Collecting \
+             and delivering go on. Bring the mount back (mount, dmesg), or set {setting} to a place in \
+             memory such as /run and restart"
+        ),
+        Turn::WrittenAgain { after, skipped } => tell!(
+            REPORT_WRITTEN_AGAIN,
+            "Writing {what} {file} came back after {after}; {skipped} newer versions of it were skipped \
+             meanwhile"
+        ),
     }
 }
 

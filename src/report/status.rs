@@ -396,9 +396,9 @@ impl Status {
         }
     }
 
-    pub fn write(&self, file: &Path) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
-        replace(file, &text)
+    /// What the file holds.
+    pub fn text(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("a status is text and numbers")
     }
 
     pub fn read(file: &Path) -> io::Result<Status> {

@@ -25,25 +25,36 @@ pub struct Query<'a> {
     pub kind: Kind,
     /// The earliest stamp asked for.
     pub from: Stamp,
+    /// The end, exclusive; only without a cursor.
+    pub to: Option<Stamp>,
     pub cursor: Option<&'a Cursor>,
     pub rows_max: u32,
+    /// Rows to pass over, at most `SKIP_MAX`; only without a cursor.
+    pub skip: u32,
 }
 
 /// Path and query of a page. Ascending by the stamp that the walk goes by: a threat that changes
 /// during the walk moves to the end and is seen again, never missed.
 pub fn page_path(query: &Query<'_>) -> String {
-    let (list, filter, sort) = match query.kind {
-        Kind::Threats => ("threats", "updatedAt__gte", "updatedAt"),
-        Kind::Activities => ("activities", "createdAt__gte", "createdAt"),
+    let (list, field, sort) = match query.kind {
+        Kind::Threats => ("threats", "updatedAt", "updatedAt"),
+        Kind::Activities => ("activities", "createdAt", "createdAt"),
         // An alert's `createdAt` is the endpoint's and arrives late; `reportedAt` is the console's.
-        Kind::Alerts => ("cloud-detection/alerts", "reportedAt__gte", "alertInfoReportedAt"),
+        Kind::Alerts => ("cloud-detection/alerts", "reportedAt", "alertInfoReportedAt"),
     };
-    let from = query.from.max(Stamp::EPOCH).to_string();
-    let mut path = format!(
-        "/web/api/v2.1/{list}?{filter}={}&sortBy={sort}&sortOrder=asc&limit={}&skipCount=true",
-        utf8_percent_encode(&from, QUERY),
-        query.rows_max.clamp(1, limits::PAGE_ROWS_MAX),
-    );
+    let bound = |bound: &str, stamp: Stamp| {
+        let text = stamp.max(Stamp::EPOCH).to_string();
+        format!("{field}__{bound}={}", utf8_percent_encode(&text, QUERY))
+    };
+    let mut path = format!("/web/api/v2.1/{list}?{}", bound("gte", query.from));
+    if let Some(to) = query.to {
+        path.push_str(&format!("&{}", bound("lt", to)));
+    }
+    let rows = query.rows_max.clamp(1, limits::PAGE_ROWS_MAX);
+    path.push_str(&format!("&sortBy={sort}&sortOrder=asc&limit={rows}&skipCount=true"));
+    if query.skip > 0 {
+        path.push_str(&format!("&skip={}", query.skip));
+    }
     push_cursor(&mut path, query.cursor);
     path
 }
@@ -147,7 +158,7 @@ mod tests {
                  &sortBy=alertInfoReportedAt&sortOrder=asc&limit=1&skipCount=true",
             ),
         ] {
-            assert_eq!(page_path(&Query { kind, from, cursor, rows_max }), path);
+            assert_eq!(page_path(&Query { kind, from, to: None, cursor, rows_max, skip: 0 }), path);
         }
     }
 
@@ -193,7 +204,14 @@ mod tests {
 
     #[test]
     fn a_start_before_every_record_is_still_a_date() {
-        let query = Query { kind: Kind::Threats, from: Stamp::MIN, cursor: None, rows_max: 1 };
+        let query = Query {
+            kind: Kind::Threats,
+            from: Stamp::MIN,
+            to: None,
+            cursor: None,
+            rows_max: 1,
+            skip: 0,
+        };
         assert!(page_path(&query).contains("updatedAt__gte=1970-01-01T00%3A00%3A00.000000Z&"));
     }
 

@@ -39,6 +39,8 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             from: fetch.from,
             cursor: fetch.cursor.as_ref(),
             rows_max: fetch.rows_max,
+            to: fetch.to,
+            skip: fetch.skip,
         };
         let answer = self.ask_stream(fetch.stream, s1::request::page_path(&query));
         let page = answer.and_then(|answer| self.take_page(kind, answer, fetch));

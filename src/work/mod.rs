@@ -19,7 +19,9 @@ use std::collections::BTreeSet;
 
 use crate::coralogix::entry::Labels;
 use crate::coralogix::{body, verdict};
-use crate::core::{Action, Event, Fetch, Keep, PageFacts, SetBack, StoreTrouble, Tick, World};
+use crate::core::{
+    Action, Event, Fetch, Keep, Missed, PageFacts, SetBack, StoreTrouble, Tick, World,
+};
 use crate::edge::{Ask, Edge, Stamping};
 use crate::frame::Piece;
 use crate::limits;
@@ -28,8 +30,8 @@ use crate::queue::disk::Disk;
 use crate::queue::index::Opener;
 use crate::queue::{Back, Queue, QueueError};
 use crate::record::{
-    Answer, Gap, Held, Kind, NetTrouble, Place, SinkVerdict, SourceTrouble, StreamName, Take,
-    TrialKey,
+    Answer, Gap, Held, Kind, Learned, NetTrouble, Place, SinkVerdict, SourceTrouble, StreamName,
+    Take, TrialKey,
 };
 use crate::time::{Mono, Span, Stamp};
 use crate::window::{Carried, Gate, Windows};
@@ -191,8 +193,11 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             self.queue.compared(&stream.name, at);
         }
         let (name, progress) = (&stream.name, keep.progress);
-        let stored = match keep.gone {
-            Some(gone) => self.queue.skip(name, gone, progress),
+        let stored = match keep.missed {
+            Some(Missed { from, to, reason }) => {
+                let range = (from, to, reason);
+                self.queue.append_past(name, frames, progress, &keep.known, &births, range)
+            }
             None => self.queue.append_tallied(name, frames, progress, &keep.known, &births),
         };
         self.stored(stored)
@@ -248,14 +253,14 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     }
 
     /// Sends the page in hand without writing it first; `None` where it does not fit.
-    fn send_page(&mut self, keep: &Keep) -> Event {
+    fn send_page(&mut self, keep: &Keep, raw_bytes_max: u64) -> Event {
         let stream = &self.streams[keep.stream];
         let hand = self.hand.as_mut().expect("a page is in hand until it is stored");
         // The page is stored as delivered afterwards, and what was collected is noted then.
         hand.births(keep);
         let frames = hand.frames(stream, keep, &mut self.counters);
         let raw_bytes: u64 = frames.iter().map(|frame| u64::from(frame.raw_len) + 1).sum();
-        if raw_bytes > limits::BODY_RAW_BYTES_MAX {
+        if raw_bytes > raw_bytes_max {
             return Event::PageSent(None);
         }
         let whole = |frame: &crate::frame::Frame| Piece {
@@ -304,14 +309,9 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         let verdict = self.deliver(&body.gzip);
         match &verdict {
             SinkVerdict::Accepted { .. } => self.counters.unstamped += u64::from(body.unstamped),
-            SinkVerdict::TooLarge(why)
-            | SinkVerdict::Malformed(why)
-            | SinkVerdict::KeyRefused(why)
-            | SinkVerdict::Blocked(why)
-                if peeked.sent.entries == 1 =>
-            {
+            _ if peeked.sent.entries == 1 => {
                 let piece = peeked.pieces.into_iter().next().expect("one entry is in one piece");
-                self.refused = Some((piece, why.clone()));
+                self.refused = Some((piece, verdict.words()));
             }
             _ => {}
         }
@@ -361,7 +361,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         if count <= u64::from(limits::PARKED_IN_A_ROW_MAX) || count.is_power_of_two() {
             tell!(
                 PARKED,
-                "Coralogix refused a record of {} ({why}). It is parked in parked/ of the queue, \
+                "Coralogix did not take a record of {} ({why}). It is parked in parked/ of the queue, \
                  the answer beside it; {count} so far",
                 piece.frame.stream
             );
@@ -431,6 +431,10 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
         }
     }
 
+    fn remember(&mut self, learned: &Learned) {
+        self.queue.learn(learned);
+    }
+
     fn perform(&mut self, action: Action) -> Option<Event> {
         tell!(STEP, "{action:?}");
         Some(match action {
@@ -440,7 +444,7 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
             Action::Count(count) => self.count(&count),
             Action::List(list) => self.list(&list),
             Action::Store(keep) => self.store(&keep),
-            Action::SendPage(keep) => self.send_page(&keep),
+            Action::SendPage { keep, raw_bytes_max } => self.send_page(&keep, raw_bytes_max),
             Action::Send(take) => self.send(take),
             Action::Ack { end } => {
                 let now = self.edge.mono();

@@ -218,7 +218,10 @@ fn tell_gap(gap: &Gap) {
     };
     let (stream, to, why) = (&gap.stream, gap.to.to_the_second(), gap.explain());
     match gap.reason {
-        GapReason::Retention | GapReason::PositionAhead | GapReason::ConfigChanged
+        GapReason::Retention
+        | GapReason::PositionAhead
+        | GapReason::ConfigChanged
+        | GapReason::Unfetchable
             if !gap.closed && gap.to != Stamp::UNREADABLE =>
         {
             let text = format_args!("A gap in {stream}: from {from} to {to} {why}");

@@ -9,6 +9,7 @@ use crate::support::data::{Kind, Shape};
 use crate::support::fault::{Fault, On, RetryAfter};
 use crate::support::http::After;
 use crate::support::ingress::{AgeRule, Got, Ingress, LongRule, Measured, Rejection, Stored};
+use crate::support::ledger::Book;
 
 #[test]
 fn an_entry_carries_what_the_design_says() {
@@ -120,19 +121,19 @@ fn lost_replies_bring_one_batch_twice_each_and_lose_nothing() {
     scene.tenant().publish(Kind::Activities, 1_000);
     scene.run();
     scene.settle();
-    for (nth, fault) in [Fault::LostReply, Fault::LostReplyByReset].into_iter().enumerate() {
+    for fault in [Fault::LostReply, Fault::LostReplyByReset] {
+        let before = scene.ledger.balance().duplicates;
         scene.ingress.fail(On::Singles, 1, fault);
         scene.tenant().publish(Kind::Threats, 100);
         scene.settle();
-        let twice = scene.ingress.wait_for(0, PATIENCE, |_| true)
-            && scene
-                .ledger
-                .wait(PATIENCE, |book| (book.balance().duplicates >= (nth + 1) * 100).then_some(()))
-                .is_some();
-        assert!(twice, "the batch comes again\n{}", scene.story());
+        let twice = |book: &Book| (book.balance().duplicates > before).then_some(());
+        let comes_again = scene.ledger.wait(PATIENCE, twice).is_some();
+        assert!(comes_again, "the batch comes again\n{}", scene.story());
+        scene.poll_again();
+        let duplicates = scene.ledger.balance().duplicates - before;
+        // The second time batches are smaller: what was lost might have been too large.
+        assert!((25..=100).contains(&duplicates), "{duplicates}: and only that batch");
     }
-    scene.poll_again();
-    assert_eq!(scene.ledger.balance().duplicates, 200, "and only that batch");
     scene.assert_nothing_lost();
 }
 
@@ -163,9 +164,10 @@ fn a_sink_that_drops_poison_and_says_so_parks_nothing() {
         knobs.rejection = Rejection::Entry;
         knobs.poison = Some(Arc::new(|text| text.contains("\"activityType\": 90,")));
     });
-    scene.tenant().publish(Kind::Activities, 80);
+    // In one batch, and that is the first.
+    scene.tenant().publish(Kind::Activities, 48);
     scene.run();
-    scene.wait_delivered(70);
+    scene.wait_delivered(42);
     scene.wait_status_is("/queue/waiting", "0");
     scene.wait_status_is("/queue/parked", "0");
     scene.wait_status_is("/queue/doubt", "1");

@@ -6,7 +6,7 @@ use crate::scene::Scene;
 use crate::support::data::Kind;
 use crate::support::ingress::Rejection;
 
-const WORDS: &str = r#"{"message":"300 logs were not accepted"}"#;
+const WORDS: &str = r#"{"message":"48 logs were not accepted"}"#;
 
 fn said(scene: &Scene, args: &[&str], code: i32) -> String {
     let ended = scene.command(args);
@@ -26,7 +26,7 @@ fn records_of(scene: &Scene) -> u64 {
     of_records.map(|stream| stream["records"].as_u64().unwrap()).sum()
 }
 
-/// A sink that takes nothing of 300 records and says so with a 200.
+/// A sink that takes nothing of 48 records and says so with a 200.
 fn refused_in_a_200(change: impl FnOnce(&mut crate::support::world::Settings)) -> Scene {
     let mut scene = Scene::with(change);
     scene.ingress.turn(|knobs| {
@@ -34,7 +34,7 @@ fn refused_in_a_200(change: impl FnOnce(&mut crate::support::world::Settings)) -
         knobs.poison = Some(std::sync::Arc::new(|text| text.contains("\"activityType\"")));
         knobs.accepted_body = WORDS;
     });
-    scene.tenant().publish(Kind::Activities, 300);
+    scene.tenant().publish(Kind::Activities, 48);
     scene.run();
     scene
 }
@@ -45,7 +45,7 @@ fn what_a_200_says_was_not_taken_is_kept_told_and_sent_again_once() {
     scene.wait_status_is("/coralogix/reason", "in_doubt");
     scene.wait_status_is("/queue/waiting", "0");
     assert_eq!(scene.ledger.balance().delivered, 0);
-    assert_eq!(records_of(&scene), 300);
+    assert_eq!(records_of(&scene), 48);
     scene.wait_status_is("/state", "degraded");
     let gap = "/gaps/latest/0";
     scene.wait_status_is(&format!("{gap}/reason"), "in_doubt");
@@ -86,9 +86,9 @@ fn a_page_sent_from_memory_is_kept_in_doubt_too() {
     let mut scene = refused_in_a_200(|settings| settings.write = "on-failure".to_string());
     scene.wait_status_is("/coralogix/reason", "in_doubt");
     scene.wait_status_is("/queue/waiting", "0");
-    assert_eq!(records_of(&scene), 300);
+    assert_eq!(records_of(&scene), 48);
     scene.poll_again_without_settling();
-    assert_eq!(records_of(&scene), 300, "not collected again");
+    assert_eq!(records_of(&scene), 48, "not collected again");
     scene.stop();
     scene.ingress.turn(|knobs| {
         knobs.poison = None;
@@ -138,7 +138,7 @@ fn a_batch_in_doubt_moves_to_another_box_and_stays_in_doubt() {
     assert!(export.contains(" batches in doubt"), "{export}");
     std::fs::rename(scene.queue_dir(), scene.path("old-box")).unwrap();
     said(&scene, &["queue", "import", file.to_str().unwrap()], 0);
-    assert_eq!(records_of(&scene), 300);
+    assert_eq!(records_of(&scene), 48);
     scene.ingress.turn(|knobs| {
         knobs.poison = None;
         knobs.accepted_body = "";

@@ -15,6 +15,7 @@
 mod support;
 
 mod acceptance;
+mod addresses;
 mod adopt;
 mod answers;
 mod appliance;
@@ -32,6 +33,7 @@ mod doctor;
 mod doubt;
 mod full;
 mod ground;
+mod hangs;
 mod judge;
 mod kill;
 mod lifecycle;
@@ -52,6 +54,7 @@ mod relay;
 mod scene;
 mod servers;
 mod severity;
+mod shrink;
 mod soak;
 mod stalled;
 mod status_schema;

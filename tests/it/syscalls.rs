@@ -260,7 +260,7 @@ fn written_again(trace: &str) -> Vec<String> {
 }
 
 /// Where strace is, if it may trace here.
-fn strace() -> Result<PathBuf, String> {
+pub fn strace() -> Result<PathBuf, String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found =
         std::env::split_paths(&path).map(|dir| dir.join("strace")).find(|file| file.exists());

@@ -56,6 +56,8 @@ impl Link {
             delivery_rate: self.delivery.rate,
             polling_rate: self.polling.rate,
             body_raw_bytes: self.delivery.rate.map(|rate| rate * 30),
+            silence: Some(crate::bears::SILENCE),
+            whole: Some(crate::bears::WHOLE),
             order: self.order.clone(),
         }
     }

@@ -10,8 +10,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test is told what to live by its environment")]
 
+mod bears;
 mod campaign;
 mod disk;
+mod ingress;
 mod lies;
 mod link;
 mod oracle;
@@ -28,10 +30,11 @@ use s1_coralogix::core::{self, Action, Core, End, Event, Mode, Plan, StreamPlan,
 use s1_coralogix::prng::Prng;
 use s1_coralogix::queue::mem::{Fault, MemDisk, MemOpener};
 use s1_coralogix::queue::{Queue, QueueLimits};
-use s1_coralogix::record::{Kind, Start, StreamName, WriteMode};
+use s1_coralogix::record::{Kind, Learned, Start, StreamName, WriteMode};
 use s1_coralogix::time::{Mono, Span};
 use s1_coralogix::work::{StreamWork, Worker};
 
+use bears::Bears;
 use campaign::{Campaign, Lived};
 use lies::{Claim, Lies};
 use link::Link;
@@ -60,8 +63,9 @@ fn every_record_is_delivered_or_parked_whatever_breaks() {
     let met = &campaign.met;
     assert!(met["very late"] > 0, "no life met a record that only a count finds");
     let teeth = ["cut", "reply lost", "source outage", "token refused", "poison", "windows"];
+    let bounds = ["thin link", "too long for the link", "page not borne", "batch not borne"];
     let lies = lies::KINDS.iter().filter(|_| campaign.is_ordinary()).map(|(name, _)| name);
-    for fault in teeth.iter().chain(&disk::FAULTS).chain(lies) {
+    for fault in teeth.iter().chain(&bounds).chain(&disk::FAULTS).chain(lies) {
         assert!(met.contains_key(*fault), "no life met \"{fault}\": the simulation lost its teeth");
     }
 }
@@ -146,7 +150,10 @@ fn live_told(seed: u64, forced: Option<&str>) -> Lived {
     let tally_ids = apart.chance(25).then(|| 8 + apart.below(200) as usize);
     // A count is a claim as well: what is late by hours is not found where pages and times are wrong.
     let counts_lie = lies.any(|claim| claim.is_of_pages() || claim.is_of_time());
-    let very_late = reconcile > Span::ZERO && tally_ids.is_none() && !counts_lie;
+    // What can't be listed may hide what is late.
+    let mut bears = if lies.is_empty() { Bears::draw(seed) } else { Bears::default() };
+    let is_limited = bears.is_limited();
+    let very_late = reconcile > Span::ZERO && tally_ids.is_none() && !counts_lie && !is_limited;
     let mut tenant = Tenant::publish(&mut prng, BIRTH, lasting, OVERLAP, very_late);
     tenant.restamp(BIRTH, &mut lies);
     let is_poisoned = prng.chance(30) || lies.any(|claim| claim == Claim::ContentForbidden);
@@ -154,6 +161,10 @@ fn live_told(seed: u64, forced: Option<&str>) -> Lived {
     // What counts find in a box with a limited link is not judged here: a life has one of the two.
     let link = Link::draw(seed);
     let plan = plan(&mut prng, reconcile, tally_ids, &link);
+    // A run of `--once` ends too soon to get past a row: each one costs it many runs.
+    if plan.mode == Mode::Daemon {
+        bears.spoil(seed, &tenant, poison_every);
+    }
     let disk = MemDisk::new(disk::CAPACITY);
     let mut shared = Shared::new(prng.clone(), faults, lies, tenant, poison_every);
     shared.windows_bind = plan.mode == Mode::Daemon;
@@ -161,6 +172,7 @@ fn live_told(seed: u64, forced: Option<&str>) -> Lived {
         shared.met.insert("windows", 1);
     }
     shared.link = link;
+    shared.bears = bears;
     let shared = Rc::new(RefCell::new(shared));
     live_on(&plan, &disk, &shared, &mut prng);
     let state = shared.borrow();
@@ -233,7 +245,12 @@ fn boot(plan: &Plan, disk: &MemDisk, shared: &Rc<RefCell<Shared>>, seed: u64) ->
     if trace {
         let held: Vec<_> = opened.streams.iter().map(|stream| stream.progress).collect();
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
-        eprintln!("{} opened: {held:?} {:?} {found:?}", shared.borrow().true_time(), opened.held);
+        eprintln!(
+            "{} opened: {held:?} {:?} {found:?} {:?}",
+            shared.borrow().true_time(),
+            opened.held,
+            opened.learned
+        );
     }
     let plan = plan.clone();
     let mut life = Life { worker, plan, shared: Rc::clone(shared), disk: disk.clone(), trace };
@@ -300,6 +317,10 @@ impl World for Life {
         if after { None } else { event }
     }
 
+    fn remember(&mut self, learned: &Learned) {
+        self.worker.remember(learned);
+    }
+
     fn observe(&mut self, core: &Core, now: Mono, next: &Action) {
         let mut shared = self.shared.borrow_mut();
         assert!(core.held().bytes < 20 << 20, "the queue outgrows its bound");
@@ -310,7 +331,8 @@ impl World for Life {
         if self.plan.mode == Mode::Daemon && matches!(next, Action::Sleep { .. }) {
             shared.look(&self.plan, core.held(), core.view(now).mood());
         }
-        let late = shared.now >= shared.faults.end + 30 * HOUR + shared.link.patience();
+        let late =
+            shared.now >= shared.faults.end + shared.bears.patience() + shared.link.patience();
         if late {
             let missing = shared.brief(shared.missing().into_iter());
             panic!("stuck with {missing}: {:?}", core.view(now));

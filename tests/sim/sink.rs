@@ -66,9 +66,17 @@ pub enum Dropping {
 impl Word {
     /// Whether this is the gap of a record that was refused.
     pub fn tells_of(&self, stream: &str, stamp: Stamp) -> bool {
+        self.reason == "refused" && self.covers(stream, stamp)
+    }
+
+    /// Whether it is a gap with a row in it that could not be fetched.
+    pub fn passes_over(&self, stream: &str, stamp: Stamp) -> bool {
+        self.reason == "unfetchable" && self.covers(stream, stamp)
+    }
+
+    fn covers(&self, stream: &str, stamp: Stamp) -> bool {
         let read = |text: &Option<String>| text.as_deref().and_then(Stamp::parse);
-        self.reason == "refused"
-            && self.stream == stream
+        self.stream == stream
             && read(&self.from).is_some_and(|from| from <= stamp)
             && read(&self.to).is_some_and(|to| to >= stamp)
     }

@@ -192,7 +192,7 @@ impl Tenant {
             value(name).map(|text| Stamp::parse(&text).expect("a filter of ours is a time"))
         };
         let (updated, created) = (time("updatedAt__gte"), time("createdAt__gte"));
-        let to = time("createdAt__lt");
+        let to = time("createdAt__lt").or(time("updatedAt__lt"));
         let Some(from) = updated.or(created) else {
             return self.older(kind, to.expect("a filter"), now, lies);
         };
@@ -205,7 +205,7 @@ impl Tenant {
         let order = after.as_ref().map_or(lies.order, |after| after.order);
         let mut rows: Vec<&Published> = (self.rows.iter())
             .filter(|row| {
-                let asked = stamp(row) >= from && to.is_none_or(|to| row.created < to);
+                let asked = stamp(row) >= from && to.is_none_or(|to| stamp(row) < to);
                 row.kind == kind
                     && (asked || lies.unfiltered)
                     && row.visible <= now
@@ -232,6 +232,9 @@ impl Tenant {
         }
         rows.sort_by_key(|row| order.key(stamp(row), row.id));
         let limit = limit.min(ROWS_MAX).min(lies.rows_max.unwrap_or(ROWS_MAX));
+        let skip = value("skip").map_or(0, |skip| skip.parse().expect("a number"));
+        assert!(skip <= 1_000 && (skip == 0 || after.is_none()), "no console takes that");
+        rows.drain(..rows.len().min(skip));
         let more = rows.len() > limit;
         rows.truncate(limit);
         let end = rows.last().map(|last| order.key(stamp(last), last.id));

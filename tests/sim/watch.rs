@@ -112,7 +112,9 @@ impl Shared {
         let first = texts.first().and_then(|text| self.watch.rows.get(*text));
         let first = first.map_or(String::new(), |at| {
             let row = &self.tenant.rows[*at];
-            format!(", the first of {} {} visible at {}", stream_of(row), row.stamp, row.visible)
+            let bad = if self.bears.is_bad(&row.json) { ", which can't be fetched," } else { "" };
+            let (stream, stamp, visible) = (stream_of(row), row.stamp, row.visible);
+            format!(", the first of {stream} {stamp}{bad} visible at {visible}")
         });
         format!("{} missing{first}", texts.len())
     }
@@ -166,6 +168,14 @@ impl Shared {
 
     /// Whether a lie lost a record and a gap says so. The truth excuses nothing.
     pub fn is_told_missing(&self, row: &Published) -> bool {
+        // What was told stays told, whatever becomes of the ledger.
+        let mut words = self.sink.words.iter().filter(|word| word.what == "gap");
+        let is_told = self.bears.is_bad(&row.json)
+            && (self.watch.covers(row, &["unfetchable"])
+                || words.any(|word| word.passes_over(&stream_of(row), row.stamp)));
+        if is_told {
+            return true;
+        }
         let reasons = ["in_doubt", "position_ahead", "retention"];
         let led_to = reasons.into_iter().filter(|reason| self.is_led_to(reason));
         !self.lies.is_empty() && self.watch.covers(row, &led_to.collect::<Vec<_>>())
@@ -236,7 +246,9 @@ impl Shared {
             .tenant
             .rows
             .iter()
-            .filter(|row| self.is_wanted(row) && is_poison(&row.json, self.poison_every));
+            .filter(|row| self.is_wanted(row) && is_poison(&row.json, self.poison_every))
+            // What was passed over never came to the sink.
+            .filter(|row| !self.is_told_missing(row));
         let is_restamped = self.lies.any(Claim::is_of_records);
         let is_deaf = self.lies.told_any(Claim::drops);
         let untold = refused.filter(move |row| {

@@ -15,10 +15,11 @@ use s1_coralogix::prng::Prng;
 use s1_coralogix::record::{Answer, Credential, NetTrouble, TrialKey};
 use s1_coralogix::time::{BUILT_AT, Clocks, Mono, Span, Stamp};
 
+use crate::bears::Bears;
 use crate::lies::{Claim, Lies, Side};
 use crate::link::Link;
+use crate::sink::Sink;
 pub use crate::sink::is_poison;
-use crate::sink::{Dropping, Sink};
 use crate::tenant::{Lie, PageLies, Tenant, http_date};
 use crate::watch::Watch;
 
@@ -74,9 +75,10 @@ pub struct Shared {
     source_date: Option<(Stamp, u64)>,
     sink_date: Option<(Stamp, u64)>,
     /// The last `Date` that the sink told was wrong.
-    sink_was_off: bool,
+    pub sink_was_off: bool,
     changed: Vec<(u64, Credential)>,
     pub link: Link,
+    pub bears: Bears,
     /// In a life of `--once` windows bind nobody.
     pub windows_bind: bool,
     received: u64,
@@ -125,6 +127,7 @@ impl Shared {
             sink_was_off: false,
             changed,
             link: Link::default(),
+            bears: Bears::default(),
             windows_bind: true,
             received: 0,
             poison_every,
@@ -178,7 +181,7 @@ impl Shared {
         *self.met.entry(fault).or_default() += 1;
     }
 
-    fn within(&mut self, range: &Range<u64>, fault: &'static str) -> bool {
+    pub fn within(&mut self, range: &Range<u64>, fault: &'static str) -> bool {
         let within = range.contains(&self.now);
         if within {
             self.meet(fault);
@@ -192,7 +195,7 @@ impl Shared {
     }
 
     /// The `Date` of an answer as it is told, and as the program hears it.
-    fn dated(&mut self, side: Side, answer: Answer) -> Answer {
+    pub fn dated(&mut self, side: Side, answer: Answer) -> Answer {
         let truth = self.true_time();
         let date = self.lies.date(side, self.now, truth);
         // The header has whole seconds, and what is before the program's date is none to the edge.
@@ -215,12 +218,12 @@ impl Shared {
     }
 
     /// Whether the windows of the life bind: somebody told the time, and nobody told a wrong one.
-    fn is_bound(&self) -> bool {
+    pub fn is_bound(&self) -> bool {
         let lied = self.lies.any(|claim| claim.is_of_time());
         self.windows_bind && self.told().is_some() && !lied
     }
 
-    fn refusal(status: u16, retry_after: Option<&str>, html: bool, date: Stamp) -> Answer {
+    pub fn refusal(status: u16, retry_after: Option<&str>, html: bool, date: Stamp) -> Answer {
         let (content_type, body) = if html {
             ("text/html", "<html><head><title>429 Too Many Requests</title></head></html>")
         } else {
@@ -236,7 +239,7 @@ impl Shared {
         }
     }
 
-    fn web_page(status: u16, date: Stamp) -> Answer {
+    pub fn web_page(status: u16, date: Stamp) -> Answer {
         let body = b"<html><head><title>Access denied</title></head></html>".to_vec();
         Answer { status, body, ..Self::refusal(status, None, true, date) }
     }
@@ -312,83 +315,11 @@ impl Shared {
         let counts = matches!(ask, Ask::Page(path) if path.contains("countOnly"));
         let lie = (counts && self.hit("no count", permille))
             .then(|| [Lie::Cap, Lie::Zero, Lie::Nothing][self.prng.below(3) as usize]);
-        Ok(self.tenant.answer(ask, date, cut_at, lie, &lies))
-    }
-
-    fn deliver(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble> {
-        let (begun, told) = (self.now, self.is_bound());
-        self.link.begin(&self.link.delivery, "sent", self.true_time(), begun, told);
-        self.link.delivery.carry(begun, gzip.len() as u64);
-        let answer = self.deliver_at_last(gzip);
-        answer.map(|answer| self.dated(Side::Sink, answer))
-    }
-
-    fn deliver_at_last(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble> {
-        self.now += self.prng.below(300);
-        let faults = self.faults.clone();
-        let date = self.true_time();
-        if self.within(&faults.sink_outage, "sink outage") {
-            self.sent_in_outage += 1;
-            return Err(NetTrouble::Timeout);
+        let answer = self.tenant.answer(ask, date, cut_at, lie, &lies);
+        match ask {
+            Ask::Page(_) if !counts => self.bear_page(answer, date),
+            _ => Ok(answer),
         }
-        let permille = faults.percent * 10;
-        if self.hit("sink unreachable", permille) {
-            return Err(NetTrouble::Connect("simulated".into()));
-        }
-        if self.within(&faults.key_refused, "key refused") {
-            return Ok(Self::refusal(403, None, false, date));
-        }
-        if self.hit("sink busy", permille) {
-            let status = [408, 429, 503][self.prng.below(3) as usize];
-            let retry_after = [None, Some("45")][self.prng.below(2) as usize];
-            return Ok(Self::refusal(status, retry_after, true, date));
-        }
-        // A single record is never refused for its size, else it would rightly be parked.
-        if Sink::count(gzip) > 1 && self.hit("sink too small", permille) {
-            return Ok(Self::refusal(413, None, true, date));
-        }
-        if self.lies.tells(Claim::WebPage, self.now).is_some() {
-            return Ok(Self::web_page(200, date));
-        }
-        if let Some(variant) = self.lies.tells(Claim::OddSuccess, self.now) {
-            let status = [203, 206, 226][(variant % 3) as usize];
-            return Ok(Answer { status, ..Answer::default() });
-        }
-        let every = self.poison_every;
-        if Sink::holds(gzip, |text| is_poison(text, every)) {
-            self.meet("poison");
-            let forbidden = self.lies.tells(Claim::ContentForbidden, self.now).is_some();
-            let status = if forbidden { 403 } else { 400 };
-            return Ok(Self::refusal(status, None, false, date));
-        }
-        let answer = self.take_in(gzip, date);
-        if self.hit("reply lost", permille) {
-            return Err(NetTrouble::Broken("simulated".into()));
-        }
-        Ok(answer)
-    }
-
-    /// The sink takes a batch in, or as much of it as it says.
-    fn take_in(&mut self, gzip: &[u8], date: Stamp) -> Answer {
-        let dropping = match () {
-            () if self.lies.tells(Claim::DropsAll, self.now).is_some() => Dropping::All,
-            () if self.lies.tells(Claim::DropsSome, self.now).is_some() => Dropping::Some,
-            () => Dropping::Nothing,
-        };
-        // What a sink drops for its age can't be known from a `Date` that is wrong.
-        let judged_at = (!self.sink_was_off).then_some(date);
-        let dropped = self.sink.accept(gzip, judged_at, dropping);
-        let remark = self.lies.tells(Claim::Remark, self.now).is_some();
-        let body = match (dropped, dropped % 3) {
-            (0, _) if remark => r#"{"request_id":"af31","took_ms":4}"#.to_owned(),
-            (0, _) => String::new(),
-            (_, 0) => format!(r#"{{"message":"{dropped} logs were not accepted"}}"#),
-            (_, 1) => format!(
-                r#"{{"partialSuccess":{{"errorMessage":"quota","rejectedLogRecords":{dropped}}}}}"#
-            ),
-            _ => format!("{dropped} logs were dropped"),
-        };
-        Answer { status: 200, body: body.into(), ..Answer::default() }
     }
 }
 
@@ -441,13 +372,7 @@ impl Edge for SimEdge {
     }
 
     fn try_key(&mut self, key: TrialKey) -> Result<Answer, NetTrouble> {
-        let shared = self.0.borrow();
-        let date = shared.true_time();
-        let range = shared.faults.key_refused.clone();
-        if key == TrialKey::MadeUp || range.contains(&shared.now) {
-            return Ok(Shared::refusal(403, None, false, date));
-        }
-        Ok(Answer { status: 200, date: Some(http_date(date)), ..Answer::default() })
+        self.0.borrow_mut().try_key(key)
     }
 
     fn sleep(&mut self, until: Mono) -> Woke {

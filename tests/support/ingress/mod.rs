@@ -76,7 +76,7 @@ pub struct Knobs {
     pub long: LongRule,
     /// Texts that can't be taken.
     pub poison: Option<Poison>,
-    /// What a batch with such a text is answered: status, content type, body.
+    /// What a batch with such a text is answered: status, content type, body; 0 is a reset.
     pub poison_answer: (u16, &'static str, &'static str),
     /// The body of a plain 200.
     pub accepted_body: &'static str,
@@ -86,6 +86,8 @@ pub struct Knobs {
     /// Answers to encodings other than gzip.
     pub bad_encoding_status: u16,
     pub slow: Duration,
+    /// Bytes a second that a body takes to come through; it is taken even if nobody waits any more.
+    pub rate: Option<u64>,
     /// Whether answers carry a `Date`.
     pub date: bool,
 }
@@ -105,6 +107,7 @@ impl Default for Knobs {
             takes_empty: true,
             bad_encoding_status: 415,
             slow: Duration::ZERO,
+            rate: None,
             date: true,
         }
     }

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flate2::bufread::GzDecoder;
 
@@ -66,8 +67,10 @@ impl Inner {
         if knobs.date {
             reply = reply.with("Date", self.clock.http_date());
         }
-        reply.wait_before = knobs.slow;
+        let carried = knobs.rate.map_or(0, |rate| request.body.len() as u64 * 1_000 / rate);
+        reply.wait_before = knobs.slow + Duration::from_millis(carried);
         let act = match fault {
+            _ if reply.status == 0 => Act::Reset,
             Some(fault) => fault.spoil(reply),
             None => reply.into(),
         };

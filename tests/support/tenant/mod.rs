@@ -64,6 +64,10 @@ pub struct Knobs {
     pub slow: Duration,
     /// No page has more rows, whatever was asked for.
     pub rows_max: usize,
+    /// A gateway gives up on pages of more rows: 504.
+    pub too_many_rows: usize,
+    /// A page with the row of this id is answered with this status; 200: with JSON that breaks in it.
+    pub bad_row: Option<(u64, u16)>,
 }
 
 impl Default for Knobs {
@@ -78,6 +82,8 @@ impl Default for Knobs {
             closed: HashMap::new(),
             slow: Duration::ZERO,
             rows_max: 1_000,
+            too_many_rows: usize::MAX,
+            bad_row: None,
         }
     }
 }

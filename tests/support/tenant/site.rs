@@ -136,7 +136,16 @@ impl Inner {
                     plain((401, error_body(4_010_010, "Authentication Failed", "null")))
                 }
                 None => match page(state, kind, request.query(), fault) {
-                    Ok((body, shown)) => (Reply::new(200, JSON, body), shown),
+                    Ok((_, shown)) if shown.rows > state.knobs.too_many_rows => {
+                        let body = "504 Gateway Time-out";
+                        (Reply::new(504, "text/plain", body), Shown::default())
+                    }
+                    Ok((body, shown)) => match state.knobs.bad_row {
+                        Some((id, status)) if holds(&body, id) => {
+                            (Reply::new(status, JSON, broken_in(body, id)), Shown::default())
+                        }
+                        _ => (Reply::new(200, JSON, body), shown),
+                    },
                     Err(Refused(body)) => plain((400, body)),
                 },
             },
@@ -248,6 +257,23 @@ fn page(
     let reached_us = picked.rows.iter().map(|row| row.draft.position_us()).max();
     let shown = Shown { rows: picked.rows.len(), reached_us };
     Ok((page_body(&picked, totals, fault, ""), shown))
+}
+
+fn mark(id: u64) -> String {
+    format!("\"id\": \"{id}\"")
+}
+
+fn holds(body: &[u8], id: u64) -> bool {
+    let mark = mark(id);
+    body.windows(mark.len()).any(|part| part == mark.as_bytes())
+}
+
+/// The body with a control character in the row, which no JSON may have.
+fn broken_in(mut body: Vec<u8>, id: u64) -> Vec<u8> {
+    let mark = mark(id);
+    let at = body.windows(mark.len()).position(|part| part == mark.as_bytes()).unwrap_or(0);
+    body[at] = b'}';
+    body
 }
 
 /// `filler` stands before the rows.

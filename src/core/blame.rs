@@ -1,0 +1,173 @@
+//! Who is to blame when one record, or one row, fails alone: it, or the other side.
+//!
+//! Promises: it is to blame only once it failed in one way, try after try, with the other side seen
+//! alive after each (keeps P1); the next that fails in that way needs less time. Never: knows what an
+//! answer said, or what follows.
+
+use crate::limits;
+use crate::record::{Lone, SinkVerdict, SourceTrouble, Way};
+use crate::time::{Mono, Span};
+
+impl Way {
+    pub fn of_sink(verdict: &SinkVerdict) -> Way {
+        match verdict {
+            SinkVerdict::Unreachable(_) | SinkVerdict::Failed(_) => Way::Failed,
+            _ => Way::Refused,
+        }
+    }
+
+    pub fn of_source(trouble: &SourceTrouble) -> Way {
+        match trouble {
+            SourceTrouble::TooLong => Way::Refused,
+            _ => Way::Failed,
+        }
+    }
+
+    /// How often one has to fail in this way to be to blame, and for how long at least. Where so many
+    /// were before it and nothing was taken since, it is ever less likely to be the next one's fault.
+    fn patience(self, is_known: bool, longest_wait: Span, in_a_row: u32) -> (u32, Span) {
+        let doubled = 1 << in_a_row.min(limits::LONE_DOUBLINGS_MAX);
+        match self {
+            Way::Refused => (limits::LONE_REFUSALS, Span::ZERO),
+            Way::Failed if is_known && in_a_row == 0 => (limits::LONE_FAILURES, Span::ZERO),
+            Way::Failed => {
+                let waits = u64::from(limits::LONE_WAITS * doubled);
+                (limits::LONE_FAILURES * doubled, longest_wait.times(waits))
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Blame<K> {
+    lone: Option<Lone<K>>,
+    /// When it last failed, if that was in this process.
+    last: Option<Mono>,
+    /// How the last failed that was to blame, and when, at the earliest.
+    known: Option<(Way, Mono)>,
+}
+
+impl<K> Default for Blame<K> {
+    fn default() -> Self {
+        Blame { lone: None, last: None, known: None }
+    }
+}
+
+impl<K: Copy + PartialEq> Blame<K> {
+    /// What an earlier process saw fail alone.
+    pub fn remembering(lone: Option<Lone<K>>) -> Blame<K> {
+        Blame { lone, ..Blame::default() }
+    }
+
+    pub fn lone(&self) -> Option<Lone<K>> {
+        self.lone
+    }
+
+    /// It failed alone, and the other side was seen alive. Answers whether it is to blame now: it
+    /// failed so, and nothing but so, often enough and for long enough. `in_a_row`: set aside since
+    /// anything was taken.
+    pub fn failed(
+        &mut self,
+        now: Mono,
+        at: K,
+        way: Way,
+        longest_wait: Span,
+        in_a_row: u32,
+    ) -> bool {
+        let new = Lone { at, way, tries: 0, for_ms: Span::ZERO };
+        let lone = self.lone.get_or_insert(new);
+        if lone.at != at || lone.way != way {
+            *lone = new;
+        } else if let Some(last) = self.last {
+            lone.for_ms = Span(lone.for_ms.0.saturating_add(now.since(last).0));
+        }
+        self.last = Some(now);
+        lone.tries = lone.tries.saturating_add(1);
+        let is_known = self.known.is_some_and(|(known, at)| {
+            known == way && now.since(at) < Span::hours(limits::BLAME_HOURS)
+        });
+        let (tries, time) = way.patience(is_known, longest_wait, in_a_row);
+        // A process that never lives for so long tries more often instead.
+        let is_long = lone.for_ms >= time || lone.tries >= tries * limits::LONE_TIMES;
+        lone.tries >= tries && is_long
+    }
+
+    /// It is set aside.
+    pub fn set_aside(&mut self, now: Mono) {
+        self.known = self.lone.take().map(|lone| (lone.way, now)).or(self.known);
+        self.last = None;
+    }
+
+    /// The other side was not seen alive, or it did not fail this time: nothing that failed so far says
+    /// anything.
+    pub fn acquit(&mut self) {
+        (self.lone, self.last) = (None, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT: Span = Span::minutes(5);
+
+    fn at(minute: u64) -> Mono {
+        Mono(Span::minutes(minute).as_ms())
+    }
+
+    #[test]
+    fn one_is_to_blame_after_several_tries_and_some_time() {
+        let mut blame = Blame::default();
+        for minute in 0..30 {
+            assert!(!blame.failed(at(minute), 1, Way::Failed, WAIT, 0), "{minute}");
+        }
+        assert!(blame.failed(at(30), 1, Way::Failed, WAIT, 0));
+        blame.set_aside(at(30));
+        for _ in 1..limits::LONE_FAILURES {
+            assert!(!blame.failed(at(31), 2, Way::Failed, WAIT, 0), "a few tries are not enough");
+        }
+        assert!(blame.failed(at(31), 2, Way::Failed, WAIT, 0), "the next like it needs less time");
+    }
+
+    #[test]
+    fn those_after_which_nothing_was_taken_need_ever_more_time() {
+        let mut blame = Blame::default();
+        let mut begun = 0;
+        for (in_a_row, minutes) in [(0, 30), (1, 60), (2, 120), (3, 240), (4, 480), (5, 480)] {
+            for minute in begun..begun + minutes {
+                assert!(
+                    !blame.failed(at(minute), in_a_row, Way::Failed, WAIT, in_a_row),
+                    "{minute}"
+                );
+            }
+            begun += minutes;
+            assert!(blame.failed(at(begun), in_a_row, Way::Failed, WAIT, in_a_row), "{begun}");
+            blame.set_aside(at(begun));
+        }
+    }
+
+    #[test]
+    fn another_way_and_another_side_that_is_not_alive_begin_anew() {
+        let mut blame = Blame::default();
+        for minute in 0..29 {
+            assert!(!blame.failed(at(minute), 1, Way::Failed, WAIT, 0));
+        }
+        assert!(!blame.failed(at(29), 1, Way::Refused, WAIT, 0));
+        for minute in 30..60 {
+            assert!(!blame.failed(at(minute), 1, Way::Failed, WAIT, 0), "{minute}");
+        }
+        for minute in 60..200 {
+            blame.acquit();
+            assert!(!blame.failed(at(minute), 1, Way::Failed, WAIT, 0), "{minute}");
+        }
+    }
+
+    #[test]
+    fn one_that_is_refused_is_to_blame_after_a_few_refusals() {
+        let mut blame = Blame::default();
+        for _ in 1..limits::LONE_REFUSALS {
+            assert!(!blame.failed(at(0), 1, Way::Refused, WAIT, 0));
+        }
+        assert!(blame.failed(at(0), 1, Way::Refused, WAIT, 0));
+    }
+}

@@ -1,0 +1,137 @@
+//! The files `learned` and `asking`: what the program learned of the other sides, and which pages it is
+//! asking for that are larger than any it took, by the names of its streams.
+//!
+//! One line of JSON each, written whole under another name and renamed. Promises: a file that can't be
+//! read is as good as none, and a disk that can't take one stops nothing; what was learned survives a
+//! power cut. What is being asked for need not, for it is there to tell of a process that was killed.
+//! Never: holds what a promise rests on.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use super::Queue;
+use super::disk::Disk;
+use super::index::Opener;
+use crate::limits::LEARNED_BYTES_MAX;
+use crate::record::{Learned, SinkLearned, StreamLearned};
+
+const LEARNED: &str = "learned";
+const ASKING: &str = "asking";
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct File {
+    sink: SinkLearned,
+    streams: BTreeMap<String, StreamLearned>,
+}
+
+impl<D: Disk, O: Opener> Queue<D, O> {
+    pub(super) fn read_learned(&mut self) -> Learned {
+        let file: File = self.read_json(LEARNED);
+        let asking: BTreeMap<String, u32> = self.read_json(ASKING);
+        let streams = self.configured.iter().map(|name| {
+            let name = name.to_string();
+            let learned = file.streams.get(&name).copied().unwrap_or_default();
+            StreamLearned { asking: asking.get(&name).copied(), ..learned }
+        });
+        Learned { sink: file.sink, streams: streams.collect() }
+    }
+
+    fn read_json<T: Default + serde::de::DeserializeOwned>(&mut self, name: &str) -> T {
+        let bytes = self.disk.read(name, 0, LEARNED_BYTES_MAX).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    /// Remembers it for the next process, if the disk lets it.
+    pub fn learn(&mut self, learned: &Learned) {
+        let named = self.configured.iter().map(ToString::to_string).zip(&learned.streams);
+        let asking: BTreeMap<String, u32> =
+            named.clone().filter_map(|(name, stream)| Some((name, stream.asking?))).collect();
+        let streams = named
+            .map(|(name, stream)| (name, StreamLearned { asking: None, ..*stream }))
+            .filter(|(_, stream)| !stream.is_nothing())
+            .collect();
+        let file = File { sink: learned.sink, streams };
+        if self.learned.as_ref().is_none_or(|(_, written)| *written != asking) {
+            let _ = self.write_json(ASKING, &asking, false);
+        }
+        if self.learned.as_ref().is_none_or(|(written, _)| *written != file) {
+            let _ = self.write_json(LEARNED, &file, true);
+        }
+        self.learned = Some((file, asking));
+    }
+
+    fn write_json(&mut self, name: &str, value: &impl Serialize, durable: bool) -> io::Result<()> {
+        let new = format!("{name}.new");
+        // One may be left from a write that was cut short.
+        let _ = self.disk.remove(&new);
+        self.disk.create(&new)?;
+        self.disk.append(&new, &serde_json::to_vec(value)?)?;
+        if durable {
+            self.disk.sync_data(&new)?;
+        }
+        self.disk.rename(&new, name)?;
+        if durable { self.disk.sync_dir("") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::mem::MemDisk;
+    use crate::queue::testing::Ground;
+    use crate::record::{Lone, Place, RowPlace, Seq, Way};
+    use crate::time::{Span, Stamp};
+
+    /// As version 0.1 writes it: it can be read for ever.
+    const GOLDEN: &str = concat!(
+        r#"{"sink":{"body_bytes":16384,"lone":{"at":{"seq":7,"skip":2},"way":"failed","tries":3,"for_ms":9000}},"#,
+        r#""streams":{"acme/threats":{"rows":125,"lone":"#,
+        r#"{"at":{"from":1800000000000000,"is_after":true},"way":"refused","tries":1,"for_ms":0}}}}"#
+    );
+
+    fn learned() -> Learned {
+        let place = Place { seq: Seq(7), skip: 2 };
+        let failed = Lone { at: place, way: Way::Failed, tries: 3, for_ms: Span::seconds(9) };
+        let row = RowPlace { from: Stamp(1_800_000_000_000_000), is_after: true };
+        let lone = Lone { at: row, way: Way::Refused, tries: 1, for_ms: Span::ZERO };
+        let threats = StreamLearned { rows: Some(125), asking: Some(250), lone: Some(lone) };
+        let sink = SinkLearned { body_bytes: Some(16_384), lone: Some(failed) };
+        Learned { sink, streams: vec![threats, StreamLearned::default()] }
+    }
+
+    #[test]
+    fn what_was_learned_survives_a_kill_in_a_form_that_stays() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, opened, _) = disk.open();
+        assert_eq!(opened.learned.sink, SinkLearned::default());
+        assert!(opened.learned.streams.iter().all(StreamLearned::is_nothing));
+        queue.learn(&learned());
+        drop(queue);
+        disk.kill();
+        let mut files = disk.clone();
+        assert_eq!(files.read(LEARNED, 0, 1 << 20).unwrap(), GOLDEN.as_bytes());
+        assert_eq!(files.read(ASKING, 0, 1 << 20).unwrap(), br#"{"acme/threats":250}"#);
+        assert_eq!(disk.open().1.learned, learned());
+        for seed in 0..20 {
+            disk.power_cut(&mut crate::prng::Prng::new(seed));
+            let mut survives = learned();
+            survives.streams[0].asking = None;
+            let mut opened = disk.open().1.learned;
+            opened.streams[0].asking = None;
+            assert_eq!(opened, survives, "{seed}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_as_good_as_none() {
+        for text in ["", "{", r#"{"sink":7}"#, "\0\0\0"] {
+            let file: File = serde_json::from_slice(text.as_bytes()).unwrap_or_default();
+            assert_eq!(file, File::default(), "{text}");
+        }
+        let newer = r#"{"sink":{"colour":"red"},"streams":{},"links":[]}"#;
+        assert_eq!(serde_json::from_str::<File>(newer).unwrap(), File::default());
+    }
+}

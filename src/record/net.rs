@@ -1,0 +1,94 @@
+//! Why no whole answer came.
+//!
+//! Promises: says at which step it was and what had been carried by then; what may be for the size or
+//! the content of the exchange is told apart from what is not. Never: holds a secret.
+
+use std::fmt;
+
+use crate::time::Span;
+
+/// Why an exchange brought no answer at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetTrouble {
+    /// The name could not be resolved.
+    Dns(String),
+    /// No TCP connection: refused, no route, timed out while connecting.
+    Connect(String),
+    /// The proxy said no, with its status or words.
+    Proxy(String),
+    /// The TLS handshake failed: certificate, clock, protocol.
+    Tls(String),
+    /// Nothing moved for too long, or the whole exchange took too long.
+    Timeout(Late),
+    /// The connection broke, or what came was not HTTP.
+    Broken(String),
+    /// The answer is longer than the bound for it.
+    TooLong,
+    /// A 2xx whose body did not end in time.
+    Endless(u16),
+    /// It was given up because the program was told to stop.
+    Stopped,
+    /// A secret could not be read, so nothing was sent.
+    Secret(String),
+}
+
+/// Which bound an exchange met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// `network.timeout`: how long nothing may move, or too little to be called progress.
+    Silence,
+    /// `network.exchange_timeout`: how long an exchange may last though it moves.
+    Whole,
+}
+
+/// An exchange that was given up, and what it had carried by then, TLS included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    pub bound: Bound,
+    pub after: Span,
+    pub sent: u64,
+    pub received: u64,
+}
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (after, sent, received) = (self.after, self.sent, self.received);
+        match self.bound {
+            Bound::Silence => write!(f, "nothing moved for {after} (network.timeout)")?,
+            Bound::Whole => write!(f, "it was not done within {after} (network.exchange_timeout)")?,
+        }
+        write!(f, "; {sent} bytes were sent and {received} came")
+    }
+}
+
+impl NetTrouble {
+    /// Nothing moved at all.
+    pub fn silent(after: Span) -> NetTrouble {
+        NetTrouble::Timeout(Late { bound: Bound::Silence, after, sent: 0, received: 0 })
+    }
+
+    /// Whether the exchange had begun, so that a smaller one, or one of another content, may end
+    /// otherwise.
+    pub fn is_of_an_exchange(&self) -> bool {
+        matches!(self, NetTrouble::Timeout(_) | NetTrouble::Broken(_))
+    }
+}
+
+impl fmt::Display for NetTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NetTrouble::Dns(why) => write!(f, "name not resolved: {why}"),
+            NetTrouble::Connect(why) => write!(f, "no connection: {why}"),
+            NetTrouble::Proxy(why) => write!(f, "the proxy refused: {why}"),
+            NetTrouble::Tls(why) => write!(f, "TLS failed: {why}"),
+            NetTrouble::Timeout(late) => late.fmt(f),
+            NetTrouble::Broken(why) => write!(f, "the connection broke: {why}"),
+            NetTrouble::TooLong => write!(f, "the answer is longer than allowed"),
+            NetTrouble::Endless(status) => {
+                write!(f, "the answer (HTTP {status}) did not end in time")
+            }
+            NetTrouble::Stopped => write!(f, "given up, because the program was told to stop"),
+            NetTrouble::Secret(why) => write!(f, "{why}"),
+        }
+    }
+}

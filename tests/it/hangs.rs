@@ -1,0 +1,210 @@
+//! Disks, mounts and name servers that do not answer: the collector goes on where it can, and hears a
+//! request to stop always.
+//!
+//! `strace` holds single system calls for as long as a mount would; it stands beside the program
+//! (`-D`), which stays the test's own child. It also holds the end of a thread that it holds, so once all
+//! others have ended it is ended; a program that has not exited by then would die of a signal. Where it
+//! is missing or may not trace, a test says so and counts as passed; with CI set it fails. A secret file
+//! that hangs is a pipe that nobody writes.
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::campaign::Campaign;
+use crate::scene::Scene;
+use crate::support::data::Kind;
+use crate::support::program::Program;
+use crate::support::watched::Watched;
+use crate::syscalls::strace;
+
+/// A request to stop is heard within this, the time that container runtimes give.
+const HEARD_WITHIN: Duration = Duration::from_secs(10);
+/// Longer than any of these tests; after it what a failed one left behind ends by itself.
+const FOR_EVER: u64 = 150;
+/// Longer than an index may take that is not to be called broken, were its disk quick.
+const LONG_SYNC: u64 = 22;
+
+/// Whether calls can be held here.
+fn is_possible(name: &str) -> bool {
+    Campaign::is_possible(name, strace().map(drop))
+}
+
+/// From the next start on, the program's calls of these kinds on these files take so many seconds.
+fn hold(scene: &mut Scene, calls: &str, seconds: u64, files: &[PathBuf]) {
+    let strace = strace().expect("it was there before").into_os_string();
+    let mut args: Vec<OsString> = [strace].into();
+    args.extend(["-D", "-f", "-qq", "-o", "/dev/null"].map(OsString::from));
+    args.extend(files.iter().flat_map(|file| ["-P".into(), file.into()]));
+    let inject = format!("inject={calls}:delay_enter={}", seconds * 1_000_000);
+    args.extend(
+        [format!("trace={calls}"), inject].into_iter().flat_map(|e| ["-e".into(), e.into()]),
+    );
+    scene.program = scene.program.under(args);
+}
+
+/// SIGTERM, and how the program ended.
+fn hears_sigterm(scene: &mut Scene, code: i32) {
+    const LOOK: Duration = Duration::from_millis(50);
+    let (pid, never) = (scene.daemon().pid(), Watched::new(()));
+    scene.daemon().signal(Signal::TERM);
+    let heard = (0..HEARD_WITHIN.as_millis() / LOOK.as_millis()).any(|_| {
+        never.wait(LOOK, |()| None::<()>);
+        is_ending(pid)
+    });
+    assert!(heard, "SIGTERM is heard\n{}", scene.story());
+    // Only a tracer of what this test started.
+    if let Some(strace) =
+        field(pid, "TracerPid:").and_then(|text| Pid::from_raw(text.parse().ok()?))
+    {
+        let _ = kill_process(strace, Signal::KILL);
+    }
+    assert_eq!(scene.ended().code, Some(code), "{}", scene.log());
+}
+
+/// Whether no thread is left but such as are held, or have ended. One that works sleeps now and then.
+fn is_ending(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['t', 'Z', 'X']))
+    })
+}
+
+fn field(pid: u32, name: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.trim().to_owned())
+}
+
+/// The next start, on a sound machine.
+fn ends_well(scene: &mut Scene, sound: Program) {
+    scene.program = sound;
+    scene.once_with_code(0);
+    scene.assert_nothing_lost();
+}
+
+#[test]
+fn a_status_file_and_metrics_on_a_mount_that_hangs_stop_nothing() {
+    if !is_possible("files that hang") {
+        return;
+    }
+    let mut scene = Scene::new();
+    let metrics = scene.path("s1.prom");
+    scene.settings.extra = format!("[metrics]\nfile = \"{}\"\n", metrics.display());
+    scene.write_config();
+    let files = [scene.path("status.json.new"), scene.path("s1.prom.new")];
+    hold(&mut scene, "?open,openat", FOR_EVER, &files);
+    scene.tenant().publish(Kind::Activities, 30);
+    scene.run();
+    scene.wait_log("S1C-W040 Writing the status file");
+    scene.wait_log("S1C-W040 Writing metrics");
+    scene.tenant().publish(Kind::Activities, 30);
+    scene.settle();
+    assert_eq!(scene.log().matches("S1C-W040").count(), 2, "once each\n{}", scene.log());
+    hears_sigterm(&mut scene, 0);
+    scene.assert_exactly_once();
+}
+
+#[test]
+fn a_slow_disk_is_told_and_is_no_broken_index() {
+    if !is_possible("slow disk") {
+        return;
+    }
+    let mut scene = Scene::new();
+    let sound = scene.program.clone();
+    scene.tenant().publish(Kind::Activities, 30);
+    scene.once_with_code(0);
+    scene.tenant().publish(Kind::Activities, 30);
+    let index = scene.queue_dir().join("index.0/db");
+    hold(&mut scene, "fdatasync", LONG_SYNC, &[index]);
+    scene.run();
+    scene.wait_log("S1C-W214 The disk of the queue");
+    // Not the first commit, nor the last: delivered in the middle of them.
+    scene.settle();
+    hears_sigterm(&mut scene, 1);
+    let log = scene.log();
+    assert!(log.contains("S1C-E042 Told to stop"), "{log}");
+    assert_eq!(log.matches("S1C-W214").count(), 1, "told once, counted then\n{log}");
+    for code in ["S1C-E213", "S1C-W208", "S1C-E206"] {
+        assert!(!log.contains(code), "the index is not to blame\n{log}");
+    }
+    let aside = fs::read_dir(scene.queue_dir().join("quarantine")).unwrap().count();
+    assert_eq!(aside, 0, "nothing is set aside");
+    ends_well(&mut scene, sound);
+}
+
+#[test]
+fn a_request_to_stop_is_heard_while_the_log_of_the_queue_hangs() {
+    if !is_possible("disk that hangs") {
+        return;
+    }
+    let mut scene = Scene::new();
+    let sound = scene.program.clone();
+    scene.once_with_code(0);
+    scene.tenant().publish(Kind::Activities, 30);
+    let log = scene.queue_dir().join("log");
+    hold(&mut scene, "fsync", FOR_EVER, &[log]);
+    scene.run();
+    scene.wait_log("S1C-W214 The disk of the queue");
+    hears_sigterm(&mut scene, 1);
+    ends_well(&mut scene, sound);
+}
+
+#[test]
+fn a_request_to_stop_is_heard_while_no_name_server_answers() {
+    if !is_possible("name servers that hang") {
+        return;
+    }
+    let mut scene = Scene::with(|s| {
+        s.tls = false;
+        s.be_impatient("3s");
+    });
+    let config = scene.config().replace("127.0.0.1", "localhost");
+    scene.write_file("config.toml", &config);
+    let resolver = ["/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/host.conf"];
+    hold(&mut scene, "?open,openat", FOR_EVER, &resolver.map(PathBuf::from));
+    scene.run();
+    scene.wait_log("localhost: no answer within 3s. Check the name servers");
+    hears_sigterm(&mut scene, 0);
+    assert!(!scene.log().contains("S1C-E042"), "{}", scene.log());
+}
+
+#[test]
+fn a_secret_file_on_a_mount_that_hangs_is_told_and_used_once_it_answers() {
+    let mut scene = Scene::new();
+    scene.tenant().publish(Kind::Activities, 30);
+    scene.run();
+    scene.settle();
+    let (file, pipe) = (scene.path("acme.token"), scene.path("pipe"));
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
+    fs::rename(&pipe, &file).unwrap();
+    scene.wait_log("it does not answer. Check the mount");
+    // Status and delivery go on, and whatever else there is.
+    scene.wait_status_is("/state", "stuck");
+    // The mount is back.
+    let token = scene.tenant().token();
+    let answer = OpenOptions::new().write(true).open(&file).unwrap();
+    scene.write_token(0, &token);
+    drop(answer);
+    scene.tenant().publish(Kind::Activities, 30);
+    scene.settle();
+    scene.stop();
+    scene.assert_exactly_once();
+}
+
+#[test]
+fn a_request_to_stop_is_heard_while_a_secret_file_hangs_from_the_start() {
+    let mut scene = Scene::new();
+    let file = scene.path("coralogix.key");
+    fs::remove_file(&file).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &file, 0o600.into()).unwrap();
+    scene.tenant().publish(Kind::Activities, 30);
+    scene.run();
+    scene.wait_waiting(30);
+    scene.wait_log("it does not answer. Check the mount");
+    hears_sigterm(&mut scene, 0);
+}

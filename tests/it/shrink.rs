@@ -1,0 +1,123 @@
+//! What fails for its size is asked for or sent smaller, and what fails alone holds up nothing (P1, P6).
+
+use std::sync::Arc;
+
+use crate::scene::Scene;
+use crate::support::clock::HOUR;
+use crate::support::data::{Draft, Kind};
+
+/// One record of 400 that makes the sink, or what stands before it, answer so.
+fn one_record_fails(answer: (u16, &'static str, &'static str), words: &str) {
+    let mut scene = Scene::new();
+    let ids = scene.tenant().publish(Kind::Activities, 400);
+    let poison = format!("\"id\": \"{}\"", ids[123]);
+    scene.ingress.turn(|knobs| {
+        knobs.poison = Some(Arc::new(move |text| text.contains(&poison)));
+        knobs.poison_answer = answer;
+    });
+    scene.run();
+    scene.wait_delivered(399);
+    scene.wait_status_is("/queue/parked", "1");
+    scene.wait_status_is("/state", "healthy");
+    let list = scene.command(&["queue", "parked", "list"]).out;
+    assert!(list.contains(&ids[123].to_string()) && list.contains(words), "{list}");
+    let balance = scene.ledger.balance();
+    assert_eq!((balance.lost, balance.duplicates), (1, 0), "{balance}");
+    let requests = scene.ingress.requests();
+    // With two for each look at whether the sink is alive.
+    assert!(requests < 90, "found by halving: {requests} requests");
+}
+
+#[test]
+fn a_record_that_a_server_always_answers_with_500_holds_up_no_other() {
+    one_record_fails((500, "application/json", r#"{"error":"internal"}"#), "HTTP 500");
+    one_record_fails((504, "text/html", "<html>Gateway Time-out</html>"), "HTTP 504");
+}
+
+#[test]
+fn a_record_that_always_gets_a_block_page_holds_up_no_other() {
+    one_record_fails((451, "text/html", "<html>Blocked by policy</html>"), "HTTP 451");
+    one_record_fails((200, "text/html", "<html>Blocked by policy</html>"), "HTTP 200");
+    one_record_fails((302, "text/html", ""), "HTTP 302");
+}
+
+#[test]
+fn a_record_that_always_gets_a_reset_holds_up_no_other() {
+    one_record_fails((0, "", ""), "the connection broke");
+}
+
+#[test]
+fn pages_that_a_gateway_gives_up_on_are_asked_for_with_fewer_rows() {
+    let mut scene = Scene::new();
+    scene.tenant().turn(|knobs| knobs.too_many_rows = 50);
+    scene.tenant().publish(Kind::Activities, 1_500);
+    scene.run();
+    scene.wait_log("HTTP 504: 504 Gateway Time-out; 1000 rows were asked for, 500 are next");
+    scene.settle();
+    scene.assert_exactly_once();
+    let pages = scene.tenant().seen();
+    let failed = pages.iter().filter(|seen| seen.status == 504).count();
+    assert!(failed <= 10, "{failed} of {} pages were asked for in vain", pages.len());
+}
+
+#[test]
+fn a_thin_link_gets_batches_that_it_carries_in_time_and_nothing_twice() {
+    let mut scene = Scene::with(|settings| settings.be_impatient("2s"));
+    // The largest batch, some 130 KB, would take more than 4 s.
+    scene.ingress.turn(|knobs| knobs.rate = Some(30_000));
+    scene.tenant().publish(Kind::Activities, 1_200);
+    scene.run();
+    scene.settle();
+    scene.assert_exactly_once();
+    assert!(scene.ingress.got().iter().all(|got| got.wire_bytes < 45_000));
+}
+
+/// 400 records of the last hours, the 124th shaped so. Answers with its id.
+fn one_of_400(scene: &Scene, shape: impl Fn(&mut Draft)) -> u64 {
+    let now = scene.tenant().clock().now_us();
+    let mut nth = 0;
+    let ids = scene.tenant().publish_between(
+        Kind::Activities,
+        400,
+        now - 3 * HOUR,
+        now - HOUR,
+        |draft| {
+            nth += 1;
+            if nth == 124 {
+                shape(draft);
+            }
+        },
+    );
+    ids[123]
+}
+
+fn all_but_one_arrive(scene: &Scene) {
+    scene.wait_delivered(399);
+    scene.wait_log("S1C-E225");
+    scene.wait_status_is("/gaps/latest/0/reason", "unfetchable");
+    scene.wait_status_is("/state", "healthy");
+    let balance = scene.ledger.balance();
+    assert_eq!((balance.lost, balance.duplicates), (1, 0), "{balance}");
+}
+
+#[test]
+fn a_row_that_the_console_cannot_give_holds_up_no_other() {
+    for (status, words) in [(500, "HTTP 500"), (200, "JSON")] {
+        let mut scene = Scene::new();
+        let bad = one_of_400(&scene, |_| {});
+        scene.tenant().turn(|knobs| knobs.bad_row = Some((bad, status)));
+        scene.run();
+        scene.wait_log(words);
+        all_but_one_arrive(&scene);
+    }
+}
+
+#[test]
+fn a_row_of_30_megabytes_holds_up_no_other() {
+    let mut scene = Scene::new();
+    scene.tenant().turn(|knobs| knobs.gzip = false);
+    one_of_400(&scene, |draft| draft.size = 30 << 20);
+    scene.run();
+    scene.wait_log("the page is longer than allowed");
+    all_but_one_arrive(&scene);
+}

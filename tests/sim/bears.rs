@@ -1,0 +1,176 @@
+//! How much the two services and the links bear, for a whole life: rows of a page, records of a batch,
+//! bytes a second, and which rows and records nobody can get through.
+//!
+//! Promises: drawn apart from the rest, so that a seed keeps its life; a row that can't be fetched has
+//! rows behind it, so that it can be passed over.
+
+use std::collections::BTreeSet;
+
+use s1_coralogix::prng::Prng;
+use s1_coralogix::record::{Answer, Bound, Kind, Late, NetTrouble};
+use s1_coralogix::time::{Span, Stamp};
+
+use crate::sink::Sink;
+use crate::tenant::Tenant;
+use crate::world::{Shared, is_poison};
+
+/// `network.exchange_timeout` and `network.timeout`.
+pub const WHOLE: Span = Span::minutes(15);
+pub const SILENCE: Span = Span::minutes(1);
+/// Every this many-th row can't be fetched.
+const BAD_EVERY: u64 = 23;
+
+#[derive(Clone, Debug, Default)]
+pub struct Bears {
+    /// Pages with more rows, and batches with more records, fail.
+    rows: Option<usize>,
+    records: Option<usize>,
+    /// Bytes a second, and how much is lost of what was carried before an exchange is given up.
+    down: Option<u64>,
+    up: Option<u64>,
+    /// The rows that fail, as text, and how they and the pages that are too long do.
+    bad: BTreeSet<String>,
+    page_fails: u64,
+    batch_fails: u64,
+}
+
+impl Bears {
+    /// Half of the lives have services and links without limits.
+    pub fn draw(seed: u64) -> Bears {
+        let mut prng = Prng::new(seed ^ 0xbea5_5eed);
+        if prng.chance(50) {
+            return Bears::default();
+        }
+        let rate = |prng: &mut Prng| prng.chance(40).then(|| 8 << prng.below(8));
+        Bears {
+            rows: prng.chance(30).then(|| 1 + prng.below(40) as usize),
+            records: prng.chance(30).then(|| 1 + prng.below(40) as usize),
+            down: rate(&mut prng),
+            up: rate(&mut prng),
+            bad: BTreeSet::new(),
+            page_fails: prng.next_u64(),
+            batch_fails: prng.next_u64(),
+        }
+    }
+
+    pub fn is_limited(&self) -> bool {
+        self.rows.is_some() || self.records.is_some() || self.down.is_some() || self.up.is_some()
+    }
+
+    /// How long after the last fault all that can arrive has arrived.
+    pub fn patience(&self) -> u64 {
+        Span::hours(if self.is_limited() { 90 } else { 30 }).0
+    }
+
+    /// Picks the rows that can't be fetched: none of the last of their kind, nor any that the sink is to
+    /// see and refuse.
+    pub fn spoil(&mut self, seed: u64, tenant: &Tenant, poison_every: u64) {
+        let mut prng = Prng::new(seed ^ 0xbad_0f0e);
+        if !self.is_limited() || prng.chance(50) {
+            return;
+        }
+        for kind in [Kind::Activities, Kind::Threats] {
+            let rows: Vec<_> = tenant.rows.iter().filter(|row| row.kind == kind).collect();
+            let stays = rows.iter().filter(|row| row.hidden_from.is_none());
+            let mut stamps: Vec<Stamp> = stays.map(|row| row.stamp).collect();
+            stamps.dedup();
+            let Some(last) = stamps.len().checked_sub(4).map(|at| stamps[at]) else { continue };
+            let bad = rows.iter().filter(|row| row.id % BAD_EVERY == 3 && row.stamp < last);
+            let bad = bad.filter(|row| !is_poison(&row.json, poison_every));
+            self.bad.extend(bad.map(|row| row.json.clone()));
+        }
+    }
+
+    pub fn is_bad(&self, json: &str) -> bool {
+        self.bad.contains(json)
+    }
+
+    /// How the page that is to be answered fails, if it does.
+    fn page_failure(&self, answer: &Answer) -> Option<Fails> {
+        let text = std::str::from_utf8(&answer.body).unwrap_or("");
+        let is_bad = self.bad.iter().any(|row| text.contains(row.as_str()));
+        let count = text.matches(r#""id":""#).count();
+        let is_long = self.rows.is_some_and(|rows| count > rows);
+        (is_bad || is_long).then(|| Fails::drawn(self.page_fails))
+    }
+}
+
+/// In which way an exchange fails that is not borne.
+#[derive(Clone, Copy, Debug)]
+enum Fails {
+    Status(u16),
+    Reset,
+    Silent,
+    TooLong,
+}
+
+impl Fails {
+    fn drawn(number: u64) -> Fails {
+        [Fails::Status(500), Fails::Status(504), Fails::Reset, Fails::Silent, Fails::TooLong]
+            [(number % 5) as usize]
+    }
+}
+
+impl Shared {
+    fn fail(&mut self, fails: Fails, date: Stamp) -> Result<Answer, NetTrouble> {
+        match fails {
+            Fails::Status(status) => Ok(Self::refusal(status, None, true, date)),
+            Fails::Reset => Err(NetTrouble::Broken("simulated".into())),
+            Fails::TooLong => Err(NetTrouble::TooLong),
+            Fails::Silent => {
+                self.now += SILENCE.0;
+                Err(NetTrouble::silent(SILENCE))
+            }
+        }
+    }
+
+    /// Carries so many bytes over the link, or as many as it bears in time.
+    fn carry(&mut self, bytes: u64, rate: Option<u64>) -> Result<(), NetTrouble> {
+        let Some(rate) = rate else { return Ok(()) };
+        self.meet("thin link");
+        let took = Span(bytes * 1_000 / rate);
+        self.now += took.0.min(WHOLE.0);
+        if took <= WHOLE {
+            return Ok(());
+        }
+        self.meet("too long for the link");
+        let carried = WHOLE.0 / 1_000 * rate;
+        let late = Late { bound: Bound::Whole, after: WHOLE, sent: carried, received: carried };
+        Err(NetTrouble::Timeout(late))
+    }
+
+    /// What becomes of a page on its way.
+    pub fn bear_page(&mut self, answer: Answer, date: Stamp) -> Result<Answer, NetTrouble> {
+        if let Some(fails) = self.bears.page_failure(&answer) {
+            self.meet("page not borne");
+            return self.fail(fails, date);
+        }
+        self.carry(answer.body.len() as u64, self.bears.down)?;
+        Ok(answer)
+    }
+
+    /// What becomes of a batch on its way; `Ok(None)`: it arrives.
+    pub fn bear_batch(&mut self, gzip: &[u8], date: Stamp) -> Result<Option<Answer>, NetTrouble> {
+        self.carry(gzip.len() as u64, self.bears.up)?;
+        let count = self.bears.records.map(|most| (Sink::count(gzip), most));
+        if count.is_some_and(|(count, most)| count > most) {
+            self.meet("batch not borne");
+            let way = [Fails::Status(500), Fails::Status(413), Fails::Status(451), Fails::Reset];
+            return self.fail(way[(self.bears.batch_fails % 4) as usize], date).map(Some);
+        }
+        Ok(None)
+    }
+
+    /// What the sink, or what stands before it, answers to a record that it can't take.
+    pub fn poisoned(&mut self, date: Stamp) -> Result<Answer, NetTrouble> {
+        let ways = [Fails::Status(500), Fails::Status(504), Fails::Reset, Fails::Status(400)];
+        let way = match self.bears.is_limited() {
+            true => ways[(self.bears.batch_fails / 4 % 4) as usize],
+            false => Fails::Status(400),
+        };
+        match way {
+            Fails::Status(400) => Ok(Self::refusal(400, None, false, date)),
+            other => self.fail(other, date),
+        }
+    }
+}

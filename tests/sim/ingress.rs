@@ -1,0 +1,115 @@
+//! What a batch, or an empty array, meets on its way to the sink, and how it is answered.
+
+use s1_coralogix::record::{Answer, NetTrouble, TrialKey};
+use s1_coralogix::time::{Span, Stamp};
+
+use crate::lies::{Claim, Side};
+use crate::sink::{Dropping, Sink, is_poison};
+use crate::tenant::http_date;
+use crate::world::Shared;
+
+impl Shared {
+    pub fn deliver(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble> {
+        let (begun, told) = (self.now, self.is_bound());
+        self.link.begin(&self.link.delivery, "sent", self.true_time(), begun, told);
+        self.link.delivery.carry(begun, gzip.len() as u64);
+        let answer = self.deliver_at_last(gzip);
+        answer.map(|answer| self.dated(Side::Sink, answer))
+    }
+
+    fn deliver_at_last(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble> {
+        self.now += self.prng.below(300);
+        let faults = self.faults.clone();
+        let date = self.true_time();
+        if self.within(&faults.sink_outage, "sink outage") {
+            self.sent_in_outage += 1;
+            return Err(NetTrouble::silent(Span::minutes(1)));
+        }
+        let permille = faults.percent * 10;
+        if self.hit("sink unreachable", permille) {
+            return Err(NetTrouble::Connect("simulated".into()));
+        }
+        if self.within(&faults.key_refused, "key refused") {
+            return Ok(Self::refusal(403, None, false, date));
+        }
+        if self.hit("sink busy", permille) {
+            let status = [408, 429, 503][self.prng.below(3) as usize];
+            let retry_after = [None, Some("45")][self.prng.below(2) as usize];
+            return Ok(Self::refusal(status, retry_after, true, date));
+        }
+        // A single record is never refused for its size, else it would rightly be parked.
+        if Sink::count(gzip) > 1 && self.hit("sink too small", permille) {
+            return Ok(Self::refusal(413, None, true, date));
+        }
+        if self.lies.tells(Claim::WebPage, self.now).is_some() {
+            return Ok(Self::web_page(200, date));
+        }
+        if let Some(variant) = self.lies.tells(Claim::OddSuccess, self.now) {
+            let status = [203, 206, 226][(variant % 3) as usize];
+            return Ok(Answer { status, ..Answer::default() });
+        }
+        if let Some(refusal) = self.bear_batch(gzip, date)? {
+            return Ok(refusal);
+        }
+        let every = self.poison_every;
+        if Sink::holds(gzip, |text| is_poison(text, every)) {
+            self.meet("poison");
+            let forbidden = self.lies.tells(Claim::ContentForbidden, self.now).is_some();
+            if forbidden {
+                return Ok(Self::refusal(403, None, false, date));
+            }
+            return self.poisoned(date);
+        }
+        let answer = self.take_in(gzip, date);
+        if self.hit("reply lost", permille) {
+            return Err(NetTrouble::Broken("simulated".into()));
+        }
+        Ok(answer)
+    }
+
+    /// An empty array meets what a batch meets, but for what is in a batch.
+    pub fn try_key(&mut self, key: TrialKey) -> Result<Answer, NetTrouble> {
+        self.now += self.prng.below(300);
+        let (faults, date) = (self.faults.clone(), self.true_time());
+        if self.within(&faults.sink_outage, "sink outage") {
+            return Err(NetTrouble::silent(Span::minutes(1)));
+        }
+        if self.hit("sink unreachable", faults.percent * 10) {
+            return Err(NetTrouble::Connect("simulated".into()));
+        }
+        if self.lies.tells(Claim::WebPage, self.now).is_some() {
+            return Ok(Self::web_page(200, date));
+        }
+        if let Some(variant) = self.lies.tells(Claim::OddSuccess, self.now) {
+            let status = [203, 206, 226][(variant % 3) as usize];
+            return Ok(Answer { status, ..Answer::default() });
+        }
+        if key == TrialKey::MadeUp || faults.key_refused.contains(&self.now) {
+            return Ok(Self::refusal(403, None, false, date));
+        }
+        Ok(Answer { status: 200, date: Some(http_date(date)), ..Answer::default() })
+    }
+
+    /// The sink takes a batch in, or as much of it as it says.
+    fn take_in(&mut self, gzip: &[u8], date: Stamp) -> Answer {
+        let dropping = match () {
+            () if self.lies.tells(Claim::DropsAll, self.now).is_some() => Dropping::All,
+            () if self.lies.tells(Claim::DropsSome, self.now).is_some() => Dropping::Some,
+            () => Dropping::Nothing,
+        };
+        // What a sink drops for its age can't be known from a `Date` that is wrong.
+        let judged_at = (!self.sink_was_off).then_some(date);
+        let dropped = self.sink.accept(gzip, judged_at, dropping);
+        let remark = self.lies.tells(Claim::Remark, self.now).is_some();
+        let body = match (dropped, dropped % 3) {
+            (0, _) if remark => r#"{"request_id":"af31","took_ms":4}"#.to_owned(),
+            (0, _) => String::new(),
+            (_, 0) => format!(r#"{{"message":"{dropped} logs were not accepted"}}"#),
+            (_, 1) => format!(
+                r#"{{"partialSuccess":{{"errorMessage":"quota","rejectedLogRecords":{dropped}}}}}"#
+            ),
+            _ => format!("{dropped} logs were dropped"),
+        };
+        Answer { status: 200, body: body.into(), ..Answer::default() }
+    }
+}
