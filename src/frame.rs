@@ -5,6 +5,8 @@
 //! little-endian on every machine. Never: inflates, reads a file, or trusts a length it has not
 //! checked.
 
+use std::ops::Range;
+
 use crate::limits::{
     FRAME_ENTRIES_MAX, FRAME_NUMBER_MAX, FRAME_RAW_BYTES_CEILING,
     INTEGRATION_NAME_BYTES_MAX as NAME_BYTES_MAX,
@@ -222,6 +224,12 @@ pub fn stamps(entries: &[EntryMeta], progress: Progress) -> (Stamp, Stamp) {
 
 /// Adds a frame as it lies on disk to `out`.
 pub fn encode(out: &mut Vec<u8>, frame: &Frame, slot: Slot) {
+    encode_head(out, frame, slot);
+    out.extend_from_slice(&frame.deflated);
+}
+
+/// The same without the deflated blocks, which follow.
+pub fn encode_head(out: &mut Vec<u8>, frame: &Frame, slot: Slot) {
     let name = frame.stream.integration.as_bytes();
     debug_assert!(!frame.entries.is_empty() && frame.entries.len() <= FRAME_ENTRIES_MAX);
     debug_assert!(name.len() <= NAME_BYTES_MAX && json_len(&frame.entries) <= u64::from(u32::MAX));
@@ -258,11 +266,25 @@ pub fn encode(out: &mut Vec<u8>, frame: &Frame, slot: Slot) {
     debug_assert_eq!(out.len() - begin, FRAME_HEADER_BYTES);
     out.extend_from_slice(name);
     out.extend_from_slice(&table);
-    out.extend_from_slice(&frame.deflated);
 }
 
 /// Reads the frame that begins `bytes`, every checksum checked.
 pub fn decode(bytes: &[u8]) -> Result<(Header, Frame), Bad> {
+    let (header, frame, deflated) = checked(bytes)?;
+    let deflated = bytes[deflated].to_vec();
+    Ok((header, Frame { deflated, ..frame }))
+}
+
+/// The same of bytes that nobody else needs: they become the frame's.
+pub fn take(mut bytes: Vec<u8>) -> Result<(Header, Frame), Bad> {
+    let (header, frame, deflated) = checked(&bytes)?;
+    bytes.truncate(deflated.end);
+    bytes.drain(..deflated.start);
+    Ok((header, Frame { deflated: bytes, ..frame }))
+}
+
+/// A frame without its blocks, and where they lie.
+fn checked(bytes: &[u8]) -> Result<(Header, Frame, Range<usize>), Bad> {
     let header = Header::decode(bytes)?;
     let deflated = bytes.get(header.deflated_at()..header.disk_len()).ok_or(Bad::Cut)?;
     let entries = header.table(bytes)?;
@@ -276,9 +298,10 @@ pub fn decode(bytes: &[u8]) -> Result<(Header, Frame), Bad> {
         entries,
         raw_len: header.raw_len,
         raw_crc: header.raw_crc,
-        deflated: deflated.to_vec(),
+        deflated: Vec::new(),
     };
-    Ok((header, frame))
+    let place = header.deflated_at()..header.disk_len();
+    Ok((header, frame, place))
 }
 
 /// A log file's header.
@@ -434,6 +457,7 @@ mod tests {
         encode(&mut bytes, &frame, slot);
         assert_eq!(bytes.len() as u64 - 6, disk_len(&frame));
         bytes.extend_from_slice(b"behind");
+        assert_eq!(take(bytes[6..].to_vec()), decode(&bytes[6..]));
         let (header, read) = decode(&bytes[6..]).unwrap();
         assert_eq!(read, frame);
         assert_eq!((header.seq, header.page_index), (Seq(0x17), 3));

@@ -15,6 +15,24 @@ pub const CURSOR_BYTES_MAX: usize = 4 << 10;
 /// The longest answer of SentinelOne that is taken, inflated. A page of the largest threats seen
 /// (9.2 KB) is 9 MB; a longer one is asked for again with fewer rows.
 pub const PAGE_BYTES_MAX: u64 = 24 << 20;
+/// The least `polling.max_page`, and the least that any budget of memory comes to: records of a megabyte
+/// were seen, in threats with macros.
+pub const PAGE_BYTES_MIN: u64 = 1 << 20;
+/// Of a budget of memory so much is not for pages: the program at rest, a batch, TLS, the index, what the
+/// system keeps of sockets and files for it (measured, docs/PERFORMANCE.md).
+pub const MEMORY_BESIDE_PAGES_BYTES: u64 = 14 << 20;
+/// So many times a page of one record, which nothing compresses, is in memory at the worst: as a page that
+/// is not stored yet, and another record as it is read from the queue and as it is sent. That is three, and
+/// a fourth for what an allocator keeps: glibc's does, the shipped binaries' does not (measured).
+pub const MEMORY_OF_A_PAGE: u64 = 4;
+/// Of a machine's memory this share is the program's: the rest is other programs' and the system's.
+pub const MEMORY_SHARE: u64 = 3;
+/// What is told of memory is a number or two, and no machine has less.
+pub const MEMORY_FILE_BYTES_MAX: u64 = 64 << 10;
+pub const MEMORY_BYTES_MIN: u64 = 4 << 20;
+const _: () = assert!(PAGE_BYTES_MIN < PAGE_BYTES_MAX && PAGE_BYTES_MIN > PIECE_BYTES as u64);
+/// What is longer than a frame is rendered, deflated and inflated in pieces of this length.
+pub const PIECE_BYTES: usize = 64 << 10;
 /// The longest answer of Coralogix that is read. A longer one is not Coralogix': none of the bodies
 /// that systems of its kind give is longer than a few hundred bytes.
 pub const SINK_ANSWER_BYTES_MAX: u64 = 64 << 10;
@@ -31,7 +49,8 @@ pub const COMPUTER_NAME_BYTES_MAX: usize = 256;
 /// JSON in one frame before compression. Frames are the unit of reading, checking and sending.
 pub const FRAME_RAW_BYTES_MAX: usize = 256 << 10;
 /// A frame may exceed `FRAME_RAW_BYTES_MAX` only by holding a single record, and that never
-/// exceeds a page rendered with every byte escaped to six (`\u0000`).
+/// exceeds a page rendered with every byte escaped to six (`\u0000`). It is never whole in memory but
+/// deflated.
 pub const FRAME_RAW_BYTES_CEILING: usize = 6 * PAGE_BYTES_MAX as usize + (1 << 20);
 /// Entries in one frame.
 pub const FRAME_ENTRIES_MAX: usize = PAGE_ROWS_MAX as usize;

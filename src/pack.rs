@@ -41,6 +41,39 @@ impl Deflater {
         Deflater { compress: Compress::new(Compression::new(level), false) }
     }
 
+    /// Begins what is given piece by piece, to be ended by `finish`.
+    pub fn begin(&mut self) {
+        self.compress.reset();
+    }
+
+    /// Appends what of `piece` leaves the deflater already.
+    pub fn add(&mut self, piece: &[u8], out: &mut Vec<u8>) {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            out.reserve(limits::PIECE_BYTES);
+            let before = self.compress.total_in();
+            self.compress
+                .compress_vec(rest, out, FlushCompress::None)
+                .expect("a deflate stream takes any input");
+            let taken = self.compress.total_in() - before;
+            rest = &rest[usize::try_from(taken).expect("no more than the piece")..];
+        }
+    }
+
+    /// Appends the rest, up to a byte boundary.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        loop {
+            out.reserve(limits::PIECE_BYTES);
+            let status = self
+                .compress
+                .compress_vec(&[], out, FlushCompress::Sync)
+                .expect("a deflate stream can be flushed");
+            if out.len() < out.capacity() || status == Status::BufError {
+                return;
+            }
+        }
+    }
+
     /// Appends `raw` to `out` as deflate blocks, none of them final, up to a byte boundary.
     pub fn deflate(&mut self, raw: &[u8], out: &mut Vec<u8>) {
         self.compress.reset();
@@ -92,6 +125,36 @@ pub fn inflate(frame: &Frame) -> Result<Vec<u8>, &'static str> {
     Ok(raw)
 }
 
+/// The same piece by piece, for what is longer than a frame should be. The pieces are worth nothing
+/// before all of them were found sound.
+pub fn inflate_by_pieces(frame: &Frame, mut put: impl FnMut(&[u8])) -> Result<(), &'static str> {
+    let mut decompress = Decompress::new(false);
+    let mut piece = Vec::with_capacity(limits::PIECE_BYTES);
+    let (mut length, mut crc) = (0, crc32fast::Hasher::new());
+    loop {
+        let read = decompress.total_in();
+        let done = usize::try_from(read).expect("no more than the frame was read");
+        piece.clear();
+        decompress
+            .decompress_vec(&frame.deflated[done..], &mut piece, FlushDecompress::None)
+            .map_err(|_| "its blocks can't be inflated")?;
+        length += piece.len();
+        if length > frame.raw_len as usize || decompress.total_in() == read && piece.is_empty() {
+            break;
+        }
+        crc.update(&piece);
+        put(&piece);
+    }
+    let all_read = decompress.total_in() == frame.deflated.len() as u64;
+    if length != frame.raw_len as usize || !all_read {
+        return Err("its JSON has another length than its header says");
+    }
+    match crc.finalize() == frame.raw_crc {
+        true => Ok(()),
+        false => Err("its JSON has another checksum than its header says"),
+    }
+}
+
 /// Collects the entries of one page of one stream.
 pub struct Packer {
     stream: StreamName,
@@ -131,6 +194,42 @@ impl Packer {
         self.raw.extend_from_slice(entry);
         let raw_len = u32::try_from(entry.len()).expect("an entry is bounded by its page");
         self.entries.push(EntryMeta { key, raw_len, stamped });
+        self.lowest = self.lowest.min(key.stamp);
+    }
+
+    /// Adds an entry in a frame of its own, piece by piece: it is never whole in memory. Deflated it is
+    /// hardly longer than `text_bytes`, so there is room for it at once.
+    pub fn push_by_pieces(
+        &mut self,
+        key: RowKey,
+        stamped: bool,
+        text_bytes: usize,
+        render: impl FnOnce(&mut dyn FnMut(&[u8])),
+    ) {
+        if !self.entries.is_empty() {
+            self.close_frame(Effort::Bulk);
+        }
+        let deflater = self.deflater.get_or_insert_with(|| Deflater::new(Effort::Bulk));
+        let (mut deflated, mut crc, mut length) = (Vec::new(), crc32fast::Hasher::new(), 0);
+        deflated.reserve_exact(text_bytes + 2 * limits::PIECE_BYTES);
+        deflater.begin();
+        render(&mut |piece| {
+            crc.update(piece);
+            length += piece.len();
+            deflater.add(piece, &mut deflated);
+        });
+        deflater.finish(&mut deflated);
+        deflated.shrink_to_fit();
+        let raw_len = u32::try_from(length).expect("an entry is bounded by its page");
+        self.frames.push(Frame {
+            stream: self.stream.clone(),
+            progress: Progress { position: key.stamp, from: key.stamp },
+            last_of_page: false,
+            entries: vec![EntryMeta { key, raw_len, stamped }],
+            raw_len,
+            raw_crc: crc.finalize(),
+            deflated,
+        });
         self.lowest = self.lowest.min(key.stamp);
     }
 
@@ -221,6 +320,36 @@ mod tests {
                 assert_eq!(lengths, expected.iter().map(Vec::len).collect::<Vec<_>>());
             }
             assert!(left.next().is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_packed_by_pieces_is_the_same() {
+        let mut prng = Prng::new(3);
+        for length in [1, 1_000, 700_000, 3_000_000] {
+            let noise: Vec<u8> = (0..length).map(|_| prng.next_u64() as u8).collect();
+            let even = vec![b'"'; length];
+            for entry in [noise, even] {
+                let (mut packer, key) = (Packer::new(stream()), RowKey { stamp: Stamp(7), id: 1 });
+                packer.push(b"{}", RowKey { stamp: Stamp(6), id: 0 }, false);
+                packer.push_by_pieces(key, true, length, |put| {
+                    entry.chunks(limits::PIECE_BYTES + 3).for_each(put);
+                });
+                packer.push(b"{}", RowKey { stamp: Stamp(8), id: 2 }, false);
+                let frames = packer.finish(Progress { position: Stamp(8), from: Stamp(6) });
+                assert_eq!(frames.len(), 3);
+                assert_eq!(inflate(&frames[1]).unwrap(), entry);
+                assert!(frames[1].deflated.ends_with(&SYNC_MARK));
+                let mut pieces = Vec::new();
+                inflate_by_pieces(&frames[1], |piece| pieces.extend_from_slice(piece)).unwrap();
+                assert_eq!(pieces, entry);
+                assert_eq!(frames[1].progress, Progress { position: Stamp(7), from: Stamp(6) });
+                let mut cut = frames[1].clone();
+                cut.raw_len -= 1;
+                assert!(inflate_by_pieces(&cut, |_| {}).is_err());
+                (cut.raw_len, cut.raw_crc) = (cut.raw_len + 1, cut.raw_crc ^ 1);
+                assert!(inflate_by_pieces(&cut, |_| {}).is_err());
+            }
         }
     }
 

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use crate::cli::{self, Exit};
-use crate::config::Config;
+use crate::config::{Config, units};
 use crate::coralogix::entry::Labels;
 use crate::core::{self, Action, Core, End, Event, Mode, Plan, StreamPlan, Tick, World};
 use crate::edge::notify::Notify;
@@ -35,6 +35,7 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     panics::tell_in_one_line();
     tell!(STARTS, "{} starts, config {}", cli::version(), config_file.display());
     let mut edge = open_edge(&config)?;
+    tell_pages(&edge);
     elsewhere::tell(&config);
     let mut files = Files::new(config.status_file.clone(), config.metrics_file.clone());
     let (mut queue, mut opened) = open_queue(&config)?;
@@ -113,6 +114,7 @@ fn reconfigure(edge: &mut Real, new: &Config) -> bool {
         Ok(()) => {
             settings::restart_log(new);
             tell!(CONFIG_TAKEN, "The new config is in use");
+            tell_pages(edge);
             tell_exposures(edge);
             true
         }
@@ -121,6 +123,16 @@ fn reconfigure(edge: &mut Real, new: &Config) -> bool {
             false
         }
     }
+}
+
+fn tell_pages(edge: &Real) {
+    let pages = edge.pages();
+    tell!(
+        PAGES_BOUNDED,
+        "Pages of up to {} are taken, {}",
+        units::of_size(pages.bytes),
+        pages.by.explain()
+    );
 }
 
 fn tell_exposures(edge: &mut Real) {

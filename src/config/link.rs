@@ -21,7 +21,12 @@ impl Check<'_> {
     }
 
     pub fn polling(&mut self, scope: Scope<'_>) -> Polling {
-        Polling { max_rate: self.rate(scope), windows: self.windows(scope) }
+        Polling {
+            max_rate: self.rate(scope),
+            windows: self.windows(scope),
+            // What can't be read is told, and as good as not given.
+            max_page: Some(self.size(scope, "max_page")).filter(|bytes| *bytes > 0),
+        }
     }
 
     fn rate(&mut self, scope: Scope<'_>) -> Option<u64> {

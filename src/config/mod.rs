@@ -97,6 +97,8 @@ pub struct Polling {
     /// Bytes a second.
     pub max_rate: Option<u64>,
     pub windows: Windows,
+    /// Bytes of one answer.
+    pub max_page: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

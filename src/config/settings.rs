@@ -367,6 +367,16 @@ pub const SETTINGS: &[Setting] = &[
         "The only times of the day at which SentinelOne is asked; as for delivery.",
     ),
     setting(
+        "polling",
+        "max_page",
+        Shape::Size { min: limits::PAGE_BYTES_MIN, max: limits::PAGE_BYTES_MAX },
+        Fallback::Words("24MiB, or less where the machine or its control group has little memory"),
+        "\"4MiB\"",
+        "The longest answer of SentinelOne that is taken, inflated. A longer page is asked for again \
+         with fewer rows, so this bounds the memory: 14 MiB and four times as much at most. A single \
+         record that is longer can't be carried: an activity is passed over and told as a gap.",
+    ),
+    setting(
         "network",
         "proxy",
         Shape::Address,

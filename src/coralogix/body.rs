@@ -10,9 +10,9 @@ use std::fmt;
 use crc32fast::Hasher;
 
 use crate::coralogix::entry::STAMP_HEAD;
-use crate::frame::{EntryMeta, Piece};
+use crate::frame::{EntryMeta, Frame, Piece};
 use crate::limits;
-use crate::pack::{Deflater, Effort, SYNC_MARK, inflate};
+use crate::pack::{Deflater, Effort, SYNC_MARK, inflate, inflate_by_pieces};
 use crate::time::{Span, Stamp};
 
 /// Magic, deflate, no flags, no time, no hints, unknown system (RFC 1952 section 2.3).
@@ -52,7 +52,9 @@ impl fmt::Display for BadFrame {
 pub fn assemble(pieces: &[Piece], now: Stamp) -> Result<Body, BadFrame> {
     let stored =
         pieces.iter().map(|piece| piece.frame.deflated.len() + STORED_BYTES).sum::<usize>();
-    let mut writer = Writer::new(GZIP_HEAD.len() + stored + STORED_BYTES + GZIP_TAIL_BYTES);
+    let own = GZIP_HEAD.len() + STORED_BYTES + GZIP_TAIL_BYTES;
+    // What is deflated anew may come out a little longer.
+    let mut writer = Writer::new(stored + stored / 64 + limits::PIECE_BYTES + own);
     let mut slow: Option<(Deflater, Vec<u8>)> = None;
     let (mut entries, mut unstamped) = (0, 0);
     writer.stored(b'[', false);
@@ -69,14 +71,19 @@ pub fn assemble(pieces: &[Piece], now: Stamp) -> Result<Body, BadFrame> {
         entries += piece.take;
         unstamped += metas.iter().map(|meta| u32::from(!keeps_stamp(meta))).sum::<u32>();
         let is_whole = metas.len() == piece.frame.entries.len();
+        let is_long = piece.frame.raw_len as usize > limits::FRAME_RAW_BYTES_MAX;
         if is_whole && metas.iter().all(|meta| !meta.stamped || keeps_stamp(meta)) {
             let frame = &piece.frame;
             writer.part(&frame.deflated, frame.raw_crc, frame.raw_len.into());
             continue;
         }
-        let raw = cut(piece, now).map_err(bad)?;
         let (deflater, scratch) =
             slow.get_or_insert_with(|| (Deflater::new(Effort::Bulk), Vec::new()));
+        if is_long && piece.frame.entries.len() == 1 {
+            writer.unstamped(&piece.frame, deflater).map_err(bad)?;
+            continue;
+        }
+        let raw = cut(piece, now).map_err(bad)?;
         scratch.clear();
         deflater.deflate(&raw, scratch);
         writer.part(scratch, crc32fast::hash(&raw), raw.len() as u64);
@@ -154,14 +161,17 @@ fn cut(piece: &Piece, now: Stamp) -> Result<Vec<u8>, &'static str> {
             out.extend_from_slice(entry);
             continue;
         }
-        let rest =
-            entry.strip_prefix(STAMP_HEAD).ok_or("an entry lacks the timestamp it claims")?;
-        let number =
-            rest.iter().position(|b| *b == b',').ok_or("an entry is nothing but a stamp")?;
         out.push(b'{');
-        out.extend_from_slice(&rest[number + 1..]);
+        out.extend_from_slice(behind_stamp(entry)?);
     }
     Ok(out)
+}
+
+/// What follows the timestamp at the beginning of an entry, and its comma.
+fn behind_stamp(entry: &[u8]) -> Result<&[u8], &'static str> {
+    let rest = entry.strip_prefix(STAMP_HEAD).ok_or("an entry lacks the timestamp it claims")?;
+    let number = rest.iter().position(|b| *b == b',').ok_or("an entry is nothing but a stamp")?;
+    Ok(&rest[number + 1..])
 }
 
 /// A gzip member in the making.
@@ -193,6 +203,33 @@ impl Writer {
         self.raw_bytes += raw_len;
     }
 
+    /// The one entry of a long frame without its timestamp. It is never whole in memory.
+    fn unstamped(&mut self, frame: &Frame, deflater: &mut Deflater) -> Result<(), &'static str> {
+        let (mut crc, mut length, mut cut) = (Hasher::new(), 0, None);
+        deflater.begin();
+        let mut put = |piece: &[u8], gzip: &mut Vec<u8>| {
+            crc.update(piece);
+            length += piece.len() as u64;
+            deflater.add(piece, gzip);
+        };
+        inflate_by_pieces(frame, |piece| match &cut {
+            Some(Ok(())) => put(piece, &mut self.gzip),
+            Some(Err(_)) => {}
+            // The first piece is far longer than a timestamp.
+            None => {
+                cut = Some(behind_stamp(piece).map(|rest| {
+                    put(b"{", &mut self.gzip);
+                    put(rest, &mut self.gzip);
+                }));
+            }
+        })?;
+        cut.unwrap_or(Err("an entry lacks the timestamp it claims"))?;
+        deflater.finish(&mut self.gzip);
+        self.crc.combine(&Hasher::new_with_initial_len(crc.finalize(), length));
+        self.raw_bytes += length;
+        Ok(())
+    }
+
     fn finish(mut self) -> (Vec<u8>, u64) {
         self.gzip.extend_from_slice(&self.crc.finalize().to_le_bytes());
         // The length modulo 2^32, as RFC 1952 has it.
@@ -209,7 +246,6 @@ mod tests {
 
     use super::*;
     use crate::coralogix::entry::{Labels, render_own};
-    use crate::frame::Frame;
     use crate::pack::Packer;
     use crate::prng::Prng;
     use crate::record::{Kind, Progress, RowKey, StreamName};
@@ -288,6 +324,25 @@ mod tests {
                 unstamped += u32::from(travels.is_none());
             }
             assert_eq!(body.unstamped, unstamped, "round {round}");
+        }
+    }
+
+    #[test]
+    fn a_long_entry_loses_its_timestamp_and_nothing_else() {
+        let old = NOW - Span::hours(30);
+        for text in ["\\\"".repeat(700_000), "x".repeat(300_000)] {
+            let texts =
+                [("a".to_owned(), Some(old)), (text, Some(old)), ("b".to_owned(), Some(NOW))];
+            let pieces: Vec<Piece> = frames_of(&texts).iter().map(whole).collect();
+            assert!(pieces[1].frame.entries.len() == 1, "it is alone");
+            let body = assemble(&pieces, NOW).unwrap();
+            let entries: Vec<Value> = serde_json::from_str(&gunzip(&body)).unwrap();
+            assert_eq!(entries.len(), 3);
+            assert!(entries[1].get("timestamp").is_none() && entries[1]["severity"] == 3);
+            assert_eq!(entries[1]["text"], texts[1].0.as_str());
+            let mut damaged = pieces[1].clone();
+            damaged.frame.raw_crc ^= 1;
+            assert!(assemble(&[damaged], NOW).is_err());
         }
     }
 

@@ -1,9 +1,10 @@
 //! Renders a record as an entry of `logs/v1/singles`.
 //!
 //! Promises: `text` decodes to exactly the record's bytes; `timestamp` stands first, so that it can
-//! be cut off again when the entry has grown old in the queue; severity is always there. Never:
-//! parses a record again.
+//! be cut off again when the entry has grown old in the queue; severity is always there; a large record
+//! never stands in memory as a whole entry. Never: parses a record again.
 
+use crate::limits;
 use crate::record::Kind;
 use crate::s1::json::equal_bytes;
 use crate::s1::page::Row;
@@ -48,13 +49,35 @@ impl Labels {
 
 /// Appends one record's entry. `body` is what the row's ranges refer to.
 pub fn render(out: &mut Vec<u8>, labels: &Labels, kind: Kind, row: &Row, body: &[u8]) {
-    let head = Head {
+    render_text(out, labels, head_of(kind, row, body), &body[row.range.clone()]);
+}
+
+/// The same, given out piece by piece: escaped, a record may be six times as long.
+pub fn render_by_pieces(
+    labels: &Labels,
+    kind: Kind,
+    row: &Row,
+    body: &[u8],
+    put: &mut dyn FnMut(&[u8]),
+) {
+    let mut piece = Vec::new();
+    render_head(&mut piece, labels, &head_of(kind, row, body));
+    // What is cut are bytes, not characters: all of a character but ASCII stays as it is.
+    for part in body[row.range.clone()].chunks(limits::PIECE_BYTES) {
+        escape(&mut piece, part);
+        put(&piece);
+        piece.clear();
+    }
+    put(TAIL);
+}
+
+fn head_of<'a>(kind: Kind, row: &Row, body: &'a [u8]) -> Head<'a> {
+    Head {
         stamp: row.stamped.then_some(row.key.stamp),
         computer: row.computer.clone().map(|token| &body[token]),
         severity: row.severity,
         category: kind.name(),
-    };
-    render_text(out, labels, head, &body[row.range.clone()]);
+    }
 }
 
 /// Appends an entry that the collector writes itself: nothing is lost without a word (keeps P1).
@@ -78,7 +101,17 @@ struct Head<'a> {
     category: &'static str,
 }
 
+/// What ends an entry, behind its text.
+const TAIL: &[u8] = b"\"}";
+
 fn render_text(out: &mut Vec<u8>, labels: &Labels, head: Head<'_>, text: &[u8]) {
+    render_head(out, labels, &head);
+    escape(out, text);
+    out.extend_from_slice(TAIL);
+}
+
+/// Everything before the text.
+fn render_head(out: &mut Vec<u8>, labels: &Labels, head: &Head<'_>) {
     assert!((1..=9).contains(&head.severity), "severity is one digit");
     match head.stamp {
         Some(stamp) => {
@@ -95,8 +128,6 @@ fn render_text(out: &mut Vec<u8>, labels: &Labels, head: Head<'_>, text: &[u8]) 
     out.extend_from_slice(b",\"category\":\"");
     out.extend_from_slice(head.category.as_bytes());
     out.extend_from_slice(labels.tail.as_bytes());
-    escape(out, text);
-    out.extend_from_slice(b"\"}");
 }
 
 /// Milliseconds with the microseconds as three decimals: Coralogix takes the unit from the size.
@@ -221,6 +252,22 @@ mod tests {
         let mut out = b"before".to_vec();
         render(&mut out, &labels(), kind, &page.rows[0], body.as_bytes());
         String::from_utf8(out).unwrap().strip_prefix("before").unwrap().to_owned()
+    }
+
+    #[test]
+    fn an_entry_in_pieces_is_the_same() {
+        for length in [0, 7, limits::PIECE_BYTES - 60, 3 * limits::PIECE_BYTES + 5] {
+            let text = "\\\"\\n\u{e9}\u{1f600}a".repeat(length / 5);
+            let body = format!("{{\"data\":[{{\"id\":\"9\",\"text\":\"{text}\"}}]}}");
+            let page = scan(body.as_bytes(), Kind::Activities).unwrap();
+            let (row, mut whole, mut pieces) = (&page.rows[0], Vec::new(), Vec::new());
+            render(&mut whole, &labels(), Kind::Activities, row, body.as_bytes());
+            render_by_pieces(&labels(), Kind::Activities, row, body.as_bytes(), &mut |piece| {
+                assert!(piece.len() <= 2 * limits::PIECE_BYTES + 1_000, "{}", piece.len());
+                pieces.extend_from_slice(piece);
+            });
+            assert_eq!(whole, pieces, "{length}");
+        }
     }
 
     #[test]

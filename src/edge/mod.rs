@@ -20,6 +20,7 @@ pub mod ingress;
 pub mod judge;
 pub mod keeper;
 pub mod logging;
+pub mod memory;
 pub mod net;
 pub mod notify;
 pub mod owner;
@@ -82,6 +83,9 @@ pub trait Edge {
     /// Bytes of HTTP that all tenants answered with since the edge was made, as they came:
     /// compressed.
     fn received_bytes(&mut self) -> u64;
+
+    /// The longest answer of a tenant that is taken, inflated: what this machine's memory bears.
+    fn page_bytes_max(&mut self) -> u64;
 
     /// Asks a tenant, by its place in the config.
     fn ask(&mut self, tenant: usize, request: &Ask) -> Result<Answer, NetTrouble>;

@@ -318,8 +318,15 @@ impl Peer {
     /// A peer that hangs up on a request that is still being sent often cuts its own answer too.
     /// Its status says what is wrong, so such an answer is taken as far as it came.
     fn read(&self, body: Body, bytes_max: u64, beyond: Beyond) -> Result<Vec<u8>, Error> {
-        let expected = body.content_length().unwrap_or(0).min(bytes_max);
-        let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
+        let expected = body.content_length().unwrap_or(0);
+        // What is longer as it comes is no shorter inflated.
+        if expected > bytes_max && beyond == Beyond::Refused {
+            return Err(Error::BodyExceedsLimit(bytes_max));
+        }
+        // Room for the longest, which is none before it is written to: a page that grows would be in
+        // memory twice each time it is moved.
+        let room = if beyond == Beyond::Refused { bytes_max } else { expected.min(bytes_max) };
+        let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or(0));
         let read = match beyond {
             Beyond::Refused => {
                 body.into_with_config().limit(bytes_max).reader().read_to_end(&mut bytes)
@@ -331,7 +338,10 @@ impl Peer {
         };
         match read {
             Err(error) if !self.wire.is_unsent() => Err(error.into()),
-            _ => Ok(bytes),
+            _ => {
+                bytes.shrink_to_fit();
+                Ok(bytes)
+            }
         }
     }
 }

@@ -10,13 +10,14 @@ use super::cause::Cause;
 use super::clock::{self, mono};
 use super::compare::{self, Service};
 use super::ingress::{self, Keys};
+use super::memory::PageBound;
 use super::net::{Peer, Request, hidden};
 use super::real::{Door, ask};
 use super::step::{Name, Outcome, Step, what_and_remedy};
 use super::{Ask, certificate, trial, verdicts};
 use crate::answer;
 use crate::config::Integration;
-use crate::limits::{PROBE_BACK_HOURS, SINK_ANSWER_BYTES_MAX};
+use crate::limits::{PAGE_BYTES_MIN, PROBE_BACK_HOURS, SINK_ANSWER_BYTES_MAX};
 use crate::record::{Answer, Kind, NetTrouble};
 use crate::s1::request::{Query, SYSTEM_INFO_PATH, page_path};
 use crate::s1::token::{details_end, jwt_end};
@@ -266,7 +267,7 @@ fn stream(door: &mut Door, kind: Kind, tell: Tell) {
         to: None,
         skip: 0,
     });
-    let outcome = match ask(door, &Ask::Page(path)) {
+    let outcome = match ask(door, &Ask::Page(path), PageBound::of(None).bytes) {
         Ok(answer) => verdicts::stream(&answer, kind, door.peer.base()),
         Err(trouble) => {
             let steps = door.peer.wire().steps();
@@ -279,7 +280,7 @@ fn stream(door: &mut Door, kind: Kind, tell: Tell) {
 fn token_end(door: &mut Door, token: &Secret, now: Stamp, tell: Tell) {
     let begun = mono();
     let end = jwt_end(token.reveal()).or_else(|| {
-        let answer = ask(door, &Ask::TokenDetails).ok()?;
+        let answer = ask(door, &Ask::TokenDetails, PAGE_BYTES_MIN).ok()?;
         details_end(&answer.body).filter(|_| answer.status == 200)
     });
     let outcome = verdicts::token_end(end, now);

@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::clock::{self, Moment, Source, Verdict};
 use super::judge::Judge;
 use super::keeper::Keeper;
+use super::memory::PageBound;
 use super::net::{Peer, Post, Request, hidden};
 use super::notify::Pulse;
 use super::proxy::{BadProxy, ProxyEnvironment};
@@ -26,8 +27,8 @@ use super::zone::Zone;
 use super::{Ask, Credential, Edge, Signals, Woke, host};
 use crate::config::{Config, Integration};
 use crate::limits::{
-    CA_FILE_BYTES_MAX, CREDENTIAL_LOOK_MS, PAGE_BYTES_MAX, SINK_ANSWER_BYTES_MAX,
-    SLEEP_SECONDS_MAX, STOP_GRACE_SECONDS,
+    CA_FILE_BYTES_MAX, CREDENTIAL_LOOK_MS, SINK_ANSWER_BYTES_MAX, SLEEP_SECONDS_MAX,
+    STOP_GRACE_SECONDS,
 };
 use crate::message::tell;
 use crate::record::{Answer, NetTrouble, TrialKey};
@@ -133,6 +134,7 @@ fn bad_ca(path: &Path, why: String) -> SetupError {
 #[derive(Debug)]
 pub struct Real {
     doors: Doors,
+    pages: PageBound,
     told: Told,
     judge: Arc<Judge>,
     zone: Zone,
@@ -146,7 +148,8 @@ impl Real {
         let judge = Arc::new(Judge::of_queue(&config.queue.dir, true));
         let doors = Doors::new(config, &ProxyEnvironment::read(), &inbox.stop_flag(), &judge)?;
         doors.tell_progress(&config.queue.dir);
-        Ok(Real { doors, told: Told::default(), judge, zone: zone(config), inbox })
+        let (told, pages) = (Told::default(), PageBound::of(config.polling.max_page));
+        Ok(Real { doors, pages, told, judge, zone: zone(config), inbox })
     }
 
     /// Takes a new config. On an error the old one stays in force.
@@ -158,8 +161,14 @@ impl Real {
         }
         doors.tell_progress(&config.queue.dir);
         self.doors = doors;
+        self.pages = PageBound::of(config.polling.max_page);
         self.zone = zone(config);
         Ok(())
+    }
+
+    /// How long a page may be, and why.
+    pub fn pages(&self) -> PageBound {
+        self.pages
     }
 
     /// How this machine's clock stands to the services'.
@@ -250,8 +259,12 @@ impl Edge for Real {
         wires.map(|wire| wire.received.load(Ordering::Relaxed)).sum()
     }
 
+    fn page_bytes_max(&mut self) -> u64 {
+        self.pages.bytes
+    }
+
     fn ask(&mut self, tenant: usize, request: &Ask) -> Result<Answer, NetTrouble> {
-        let result = ask(&mut self.doors.tenants[tenant], request);
+        let result = ask(&mut self.doors.tenants[tenant], request, self.pages.bytes);
         self.hear(Source::Tenant(tenant), &result);
         result
     }
@@ -315,8 +328,8 @@ impl Edge for Real {
     }
 }
 
-/// Asks a tenant with its token.
-pub fn ask(door: &mut Door, request: &Ask) -> Result<Answer, NetTrouble> {
+/// Asks a tenant with its token, for no longer an answer than this.
+pub fn ask(door: &mut Door, request: &Ask, bytes_max: u64) -> Result<Answer, NetTrouble> {
     let token = door.keeper.current()?;
     let body;
     let (path, post) = match request {
@@ -331,7 +344,7 @@ pub fn ask(door: &mut Door, request: &Ask) -> Result<Answer, NetTrouble> {
         path,
         authorization: Some(hidden("ApiToken", &token)),
         post,
-        answer_bytes_max: PAGE_BYTES_MAX,
+        answer_bytes_max: bytes_max,
         grace: Duration::ZERO,
     })?;
     door.keeper.judge(answer.status);
@@ -367,7 +380,8 @@ mod tests {
         let stop = inbox.stop_flag();
         let judge = Arc::default();
         let doors = Doors::new(config, &ProxyEnvironment::default(), &stop, &judge).unwrap();
-        Real { doors, told: Told::default(), judge, zone: Zone::utc(), inbox }
+        let pages = PageBound::of(None);
+        Real { doors, pages, told: Told::default(), judge, zone: Zone::utc(), inbox }
     }
 
     fn recording(status: &'static str) -> (Server, mpsc::Receiver<Received>) {

@@ -106,4 +106,7 @@ super::codes! {
     STOP_ABANDONED Info 43
         "Told to stop, the program still waited for the network after 9.5 seconds, and ended. Nothing is lost: what was not acknowledged is sent again."
         "Nothing is to be done.";
+    PAGES_BOUNDED Info 44
+        "How long an answer of SentinelOne may be, and what decided it: the program's own bound, the machine's memory, that of its control group, or polling.max_page."
+        "Nothing is to be done. Where the system does not tell what memory the program may have, set polling.max_page.";
 }

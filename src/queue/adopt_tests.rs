@@ -194,7 +194,7 @@ fn a_parked_record_of_the_old_name_comes_back_under_the_new_one<G: Ground>(groun
     lived(ground);
     let (mut queue, ..) = ground.open();
     let first = queue.peek(ALL).unwrap().unwrap().sent.first;
-    queue.park(first, &entry(&old(), 0), "no").unwrap();
+    queue.park(first, Some(&entry(&old(), 0)), "no").unwrap();
     queue.claim(&[claim("acme", Some("old"), TENANT)]).unwrap();
     assert_eq!(queue.gaps()[0].stream, threats(), "it is told under the name in use");
     queue.retry_parked(first).unwrap().unwrap();

@@ -9,7 +9,7 @@ use super::streams::{chunked, earlier};
 use super::tally::Change;
 use super::{Queue, QueueError, put_state, put_stream};
 use crate::frame::{self, FILE_HEADER_BYTES, Frame, Slot};
-use crate::limits::LOG_FILE_BYTES_MAX;
+use crate::limits::{FRAME_RAW_BYTES_MAX, LOG_FILE_BYTES_MAX};
 use crate::record::{Gap, GapReason, Held, Place, Progress, RowKey, StreamName};
 use crate::time::Stamp;
 
@@ -285,8 +285,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 progress: if is_last { progress } else { frame.progress },
             };
             bytes.clear();
-            frame::encode(&mut bytes, frame, slot);
-            let len = bytes.len() as u64;
+            frame::encode_head(&mut bytes, frame, slot);
+            let len = (bytes.len() + frame.deflated.len()) as u64;
             let fits = self.log.active_len().is_some_and(|used| used + len <= LOG_FILE_BYTES_MAX);
             if !fits {
                 if let Some(full) = self.log.active.take() {
@@ -296,7 +296,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 self.log.begin(&mut self.disk, seq)?;
             }
             let file = self.log.active.expect("a file was begun when there was none");
-            self.disk.append(&log::path(file), &bytes)?;
+            self.write_frame(&log::path(file), &mut bytes, &frame.deflated)?;
             let used = self.log.lens.entry(file).or_default();
             let offset = *used;
             *used += len;
@@ -317,6 +317,21 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let file = self.log.active.expect("a page has at least one frame");
         self.disk.sync_data(&log::path(file))?;
         Ok(entries)
+    }
+
+    /// A frame is one write, but for one that is too long to be in memory twice.
+    fn write_frame(
+        &mut self,
+        path: &str,
+        head: &mut Vec<u8>,
+        deflated: &[u8],
+    ) -> std::io::Result<()> {
+        if deflated.len() > FRAME_RAW_BYTES_MAX {
+            self.disk.append(path, head)?;
+            return self.disk.append(path, deflated);
+        }
+        head.extend_from_slice(deflated);
+        self.disk.append(path, head)
     }
 
     /// Takes back what was written of a page, durably. The files are not written to again.

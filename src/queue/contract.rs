@@ -355,10 +355,10 @@ fn a_parked_record_is_kept_aside_and_does_not_stand_in_the_way<G: Ground>(ground
     append::<G>(&mut queue, &threats(), 0..3, 3);
     let one = Place { seq: Seq(1), skip: 1 };
     queue.ack(one, NOW).unwrap();
-    let held = queue.park(one, &entry(&threats(), 1), "400: no\u{1F4A5}").unwrap();
+    let held = queue.park(one, Some(&entry(&threats(), 1)), "400: no\u{1F4A5}").unwrap();
     assert_eq!((held.records, held.parked), (1, 1));
     assert_eq!(held.head, Place { seq: Seq(1), skip: 2 });
-    assert_eq!(queue.park(one, b"{}", "again").unwrap().parked, 1);
+    assert_eq!(queue.park(one, Some(b"{}"), "again").unwrap().parked, 1);
     assert_eq!(drain::<G>(&mut queue, ALL), [2]);
     drop(queue);
     ground.lose_index();

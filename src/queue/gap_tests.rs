@@ -34,7 +34,7 @@ fn tell<G: Ground>(queue: &mut Queue<G::D, G::O>) -> Vec<u64> {
 
 fn park_first<G: Ground>(queue: &mut Queue<G::D, G::O>) -> Place {
     let sent = queue.peek(ONE).unwrap().unwrap().sent;
-    queue.park(sent.first, b"{\"refused\":1}", "400").unwrap();
+    queue.park(sent.first, Some(b"{\"refused\":1}"), "400").unwrap();
     sent.first
 }
 
@@ -229,7 +229,7 @@ fn a_power_cut_at_any_operation_of_a_park_loses_neither_record_nor_gap() {
         let mut queue = started(&disk);
         let sent = queue.peek(ONE).unwrap().unwrap().sent;
         disk.fail_after(n, super::mem::Fault::PowerOff);
-        let parked = queue.park(sent.first, b"{}", "400");
+        let parked = queue.park(sent.first, Some(b"{}"), "400");
         let is_over = parked.is_ok() && !disk.has_failed();
         drop(queue);
         disk.power_cut(&mut crate::prng::Prng::new(n));

@@ -419,7 +419,7 @@ mod tests {
         let (mut queue, ..) = disk.open();
         queue.append(&threats(), &page(&threats(), &[1, 2], 2), progress(2, 1), &[]).unwrap();
         let first = queue.peek(ALL).unwrap().unwrap().sent.first;
-        queue.park(first, &entry(&threats(), 1), "HTTP 400: no").unwrap();
+        queue.park(first, Some(&entry(&threats(), 1)), "HTTP 400: no").unwrap();
         let parked = inspector(&disk, None).parked().unwrap();
         assert_eq!(parked.len(), 1);
         assert_eq!((parked[0].why.as_str(), parked[0].key), ("HTTP 400: no", Some(key(1))));

@@ -149,7 +149,7 @@ impl Scan {
             Depth::Whole => {}
         }
         let bytes = disk.read(&self.path, at, header.disk_len()).ok()?;
-        let (header, frame) = frame::decode(&bytes).ok()?;
+        let (header, frame) = frame::take(bytes).ok()?;
         Some((header, frame.entries))
     }
 

@@ -20,7 +20,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// Sets the entry at the head aside, durably, and lets go of it: Coralogix refuses it, and it
     /// shall not stand in the way. It stays in `parked/` until a person decides. A heartbeat is
     /// forgotten instead: the next one says the same of a later time.
-    pub fn park(&mut self, at: Place, entry: &[u8], why: &str) -> Result<Held, QueueError> {
+    /// `entry`: its JSON; `None` where its frame holds nothing else.
+    pub fn park(&mut self, at: Place, entry: Option<&[u8]>, why: &str) -> Result<Held, QueueError> {
         self.index()?;
         if at < self.state.head {
             return Ok(self.held());
@@ -39,13 +40,17 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let Some(meta) = whole.entries.get(at.skip as usize).copied() else {
             return Err(QueueError::Broken("the entry to park is not in its frame".into()));
         };
-        let frame = Frame {
-            last_of_page: true,
-            entries: vec![frame::EntryMeta { raw_len: entry.len() as u32, ..meta }],
-            raw_len: entry.len() as u32,
-            raw_crc: crc32fast::hash(entry),
-            deflated: deflate(entry),
-            ..whole
+        let frame = match entry {
+            None if whole.entries.len() == 1 => Frame { last_of_page: true, ..whole },
+            None => return Err(QueueError::Broken("the frame to park holds more".into())),
+            Some(entry) => Frame {
+                last_of_page: true,
+                entries: vec![frame::EntryMeta { raw_len: entry.len() as u32, ..meta }],
+                raw_len: entry.len() as u32,
+                raw_crc: crc32fast::hash(entry),
+                deflated: deflate(entry),
+                ..whole
+            },
         };
         let mut batch = Batch::default();
         if frame.stream.category != Category::Collector || meta.key.id != HEARTBEAT_ID {
@@ -150,7 +155,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(QueueError::Broken(format!("{path}: {error}"))),
         };
-        match frame::decode(&bytes) {
+        match frame::take(bytes) {
             Ok((_, mut frame)) => {
                 // Under the name that its stream has now, or it would make the old one anew.
                 frame.stream = match self.origins.owner(&frame.stream, at.seq) {

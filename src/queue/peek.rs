@@ -113,7 +113,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let path = log::path(entry.file);
         let bytes = self.disk.read(&path, entry.offset, entry.len as usize);
         let bytes = bytes.map_err(|error| damaged(format!("{path} can't be read: {error}")))?;
-        let (header, frame) = frame::decode(&bytes).map_err(|bad| {
+        let (header, frame) = frame::take(bytes).map_err(|bad| {
             damaged(format!("{path} at byte {}: {}", entry.offset, bad.explain()))
         })?;
         if header.seq != entry.seq || header.entries != entry.entries {

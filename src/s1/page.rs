@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::str::Utf8Chunk;
 
 use crate::answer;
 use crate::limits;
@@ -61,6 +62,32 @@ impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// A body with U+FFFD for what is not UTF-8, and whether there was any. `None`: that is longer than
+/// `bytes_max`, or would be with its control characters escaped as an entry has them. JSON has none as
+/// they are but for blanks, and each becomes six bytes.
+pub fn kept(body: Vec<u8>, bytes_max: u64) -> Option<(Vec<u8>, bool)> {
+    let is_control = |byte: &&u8| **byte < b' ' && !b"\t\n\r".contains(byte);
+    let escapes = 5 * body.iter().filter(is_control).count();
+    let is_whole = std::str::from_utf8(&body).is_ok();
+    let mark = |chunk: &Utf8Chunk<'_>| if chunk.invalid().is_empty() { "" } else { "\u{fffd}" };
+    let length = match is_whole {
+        true => body.len(),
+        false => body.utf8_chunks().map(|chunk| chunk.valid().len() + mark(&chunk).len()).sum(),
+    };
+    if (length + escapes) as u64 > bytes_max {
+        return None;
+    }
+    if is_whole {
+        return Some((body, false));
+    }
+    let mut repaired = Vec::with_capacity(length);
+    for chunk in body.utf8_chunks() {
+        repaired.extend_from_slice(chunk.valid().as_bytes());
+        repaired.extend_from_slice(mark(&chunk).as_bytes());
+    }
+    Some((repaired, true))
 }
 
 /// Finds the records of a page.

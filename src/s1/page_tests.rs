@@ -347,3 +347,19 @@ fn a_threat_tells_when_it_was_created_beside_when_it_changed() {
     assert_eq!(page.rows[0].created, Stamp::parse("2022-04-05T09:06:38Z"));
     assert_eq!(Some(page.rows[0].key.stamp), Stamp::parse("2022-05-05T09:06:38Z"));
 }
+
+#[test]
+fn what_is_kept_of_a_body_is_bounded_as_it_will_be() {
+    let whole = |body: &[u8], max| kept(body.to_vec(), max);
+    assert_eq!(whole(b"plain", 5), Some((b"plain".to_vec(), false)));
+    assert_eq!(whole(b"plain", 4), None);
+    assert_eq!(whole(b"\t\r\n", 3), Some((b"\t\r\n".to_vec(), false)), "blanks of JSON");
+    assert_eq!(whole(b"a\x01b", 8), Some((b"a\x01b".to_vec(), false)));
+    assert_eq!(whole(b"a\x01b", 7), None);
+    assert_eq!(whole(b"a\xffb\xc3", 8), Some(("a\u{fffd}b\u{fffd}".into(), true)));
+    assert_eq!(whole(b"a\xffb\xc3", 7), None);
+    for body in [&b"\xf0\x9f\x98"[..], b"\xe9\xe9x\xc3\x28", b"", b"\xed\xa0\x80"] {
+        let lossy = String::from_utf8_lossy(body).into_owned().into_bytes();
+        assert_eq!(whole(body, 100).unwrap().0, lossy);
+    }
+}

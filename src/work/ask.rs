@@ -83,14 +83,13 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         from: Stamp,
     ) -> Result<PageFacts, SourceTrouble> {
         let date = date(&answer);
-        let mut page = s1::page::scan(&answer.body, kind)
+        let body = answer.body;
+        let mut page = s1::page::scan(&body, kind)
             .map_err(|broken| SourceTrouble::BrokenAnswer(broken.to_string()))?;
-        self.counters.repaired_pages += u64::from(page.repaired.is_some());
         // A stamp before there was any record (a null date reads 1970) is not what the record was
         // found by, so it says nothing about its place. Another one before the time that was asked
         // for is for the core to judge.
         let earliest = Stamp::from_seconds(limits::RECORD_SECONDS_MIN).min(from);
-        let body = page.repaired.as_deref().unwrap_or(&answer.body);
         for row in page.rows.iter_mut() {
             row.stamped &= row.key.stamp >= earliest;
             if !row.stamped {
@@ -100,7 +99,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         }
         let keys = page.rows.iter().map(|row| row.key).collect();
         let next = page.next.take();
-        self.hand = Some(Hand::new(answer.body, page));
+        self.hand = Some(Hand::new(body, page));
         Ok(PageFacts { keys, next, date })
     }
 
@@ -117,16 +116,23 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         Event::Older { stream, result }
     }
 
-    /// Asks the tenant of a stream.
+    /// Asks the tenant of a stream. What is not UTF-8 in a page is repaired.
     pub(super) fn ask_stream(
         &mut self,
         stream: usize,
         path: String,
     ) -> Result<Answer, SourceTrouble> {
         let tenant = self.streams[stream].tenant;
-        self.edge.ask(tenant, &Ask::Page(path)).map_err(|net| match net {
+        let answer = self.edge.ask(tenant, &Ask::Page(path)).map_err(|net| match net {
             NetTrouble::TooLong => SourceTrouble::TooLong,
             net => SourceTrouble::Unreachable(net),
-        })
+        })?;
+        if answer.status != 200 {
+            return Ok(answer);
+        }
+        let (body, is_repaired) = s1::page::kept(answer.body, self.edge.page_bytes_max())
+            .ok_or(SourceTrouble::TooLong)?;
+        self.counters.repaired_pages += u64::from(is_repaired);
+        Ok(Answer { body, ..answer })
     }
 }

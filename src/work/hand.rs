@@ -1,11 +1,12 @@
 //! The page in hand: what was fetched and is not yet stored.
 //!
 //! Promises: rows are rendered and packed once, however often they are then tried to be stored or
-//! sent.
+//! sent; what was packed is not held as it came as well.
 
 use crate::coralogix::entry;
 use crate::core::Keep;
 use crate::frame::Frame;
+use crate::limits;
 use crate::pack::Packer;
 use crate::record::RowKey;
 use crate::s1::page::{Page, Row};
@@ -14,6 +15,7 @@ use crate::time::Stamp;
 use super::{Counters, StreamWork};
 
 pub struct Hand {
+    /// What the rows' ranges refer to; nothing once they are packed.
     body: Vec<u8>,
     page: Page,
     packed: Option<Vec<Frame>>,
@@ -57,17 +59,23 @@ impl Hand {
         keep: &Keep,
         counters: &mut Counters,
     ) -> &[Frame] {
-        let (page, sent) = (&self.page, &self.body);
         self.packed.get_or_insert_with(|| {
-            let body = page.body(sent);
+            let (page, body) = (&self.page, std::mem::take(&mut self.body));
             let mut packer = Packer::new(stream.name.clone());
             let mut rendered = Vec::with_capacity(8 << 10);
             for at in &keep.fresh {
                 let row = &page.rows[*at as usize];
                 counters.long_records += u64::from(row.long);
                 counters.unreadable_stamps += u64::from(row.undated);
+                if row.range.len() > limits::FRAME_RAW_BYTES_MAX {
+                    let bytes = row.range.len();
+                    packer.push_by_pieces(row.key, row.stamped, bytes, |put| {
+                        entry::render_by_pieces(&stream.labels, stream.kind, row, &body, put);
+                    });
+                    continue;
+                }
                 rendered.clear();
-                entry::render(&mut rendered, &stream.labels, stream.kind, row, body);
+                entry::render(&mut rendered, &stream.labels, stream.kind, row, &body);
                 packer.push(&rendered, row.key, row.stamped);
             }
             packer.finish(keep.progress)

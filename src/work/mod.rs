@@ -370,6 +370,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
 
     fn doubt(&mut self, end: Place) -> Event {
         let words = self.doubted.take().expect("only what was just sent is in doubt");
+        self.refused = None;
         let doubted = self.queue.doubt(end, &words);
         self.stored(doubted)
     }
@@ -397,10 +398,16 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
 
     fn park(&mut self, at: Place) -> Event {
         let (piece, why) = self.refused.take().expect("only a refused record is parked");
-        let parked = match body::entry_at(&piece) {
+        // Its frame can be parked as it is. It may be long, so it is held once.
+        let entry = match piece.frame.entries.len() {
+            1 => Ok(None),
+            _ => body::entry_at(&piece).map(Some),
+        };
+        let parked = match entry {
             Ok(entry) => {
                 self.tell_parked(&piece, &why);
-                self.queue.park(at, &entry, &why)
+                drop(piece);
+                self.queue.park(at, entry.as_deref(), &why)
             }
             Err(bad) => Err(QueueError::Damaged { seq: at.seq, why: bad.why.to_owned() }),
         };

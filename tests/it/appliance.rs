@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::scene::Scene;
+use crate::support::cgroup::MemoryGroup;
 use crate::support::data::Kind;
 use crate::support::program::Program;
 use crate::support::temp::TempDir;
@@ -51,14 +52,12 @@ fn an_idle_collector_with_an_open_queue_is_small() {
 #[test]
 fn a_read_only_box_with_64_megabytes_and_nothing_but_the_binary_is_enough() {
     let Some(binary) = shipped() else { return };
-    let group = match Group::new() {
-        Ok(group) => group,
-        Err(missing) => {
-            assert!(env::var_os("CI").is_none(), "CI must have a box: {missing}");
-            eprintln!("skipped: {missing}");
-            return;
-        }
-    };
+    if let Err(missing) = may_mount() {
+        assert!(env::var_os("CI").is_none(), "CI must have a box: {missing}");
+        eprintln!("skipped: {missing}");
+        return;
+    }
+    let Some(group) = MemoryGroup::or_skip(BOX_BYTES) else { return };
     let root = TempDir::new("s1-coralogix-box");
     let mut scene = Scene::with(|settings| settings.status_file = "run/status.json".to_string());
     for writable in ["queue", "run"] {
@@ -67,7 +66,7 @@ fn a_read_only_box_with_64_megabytes_and_nothing_but_the_binary_is_enough() {
     let world = scene.path("");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/packaging/box.sh");
     scene.program =
-        Program::of(["sh".as_ref(), &*script, &group.path, root.path(), &world, &binary]);
+        Program::of(["sh".as_ref(), &*script, group.path(), root.path(), &world, &binary]);
 
     scene.ingress.server.take_away();
     scene.tenant().publish_with(Kind::Activities, 20_000, |draft| draft.size = 2_600);
@@ -86,47 +85,10 @@ fn a_read_only_box_with_64_megabytes_and_nothing_but_the_binary_is_enough() {
     assert_eq!(group.killed(), 0, "the kernel found no memory for it");
 }
 
-/// A memory cgroup of this test, of whichever version the system has mounted.
-struct Group {
-    path: PathBuf,
-    is_first_version: bool,
-}
-
-impl Group {
-    fn new() -> Result<Group, String> {
-        let tools = Command::new("unshare").args(["--mount", "true"]).output();
-        if !tools.is_ok_and(|output| output.status.success()) {
-            return Err("no mount namespace may be made (root is needed)".to_string());
-        }
-        let first = Path::new("/sys/fs/cgroup/memory");
-        let is_first_version = first.join("memory.limit_in_bytes").exists();
-        let parent = if is_first_version { first } else { Path::new("/sys/fs/cgroup") };
-        let path = parent.join(format!("s1-coralogix-test-{}", std::process::id()));
-        let limit = if is_first_version { "memory.limit_in_bytes" } else { "memory.max" };
-        let made = fs::create_dir(&path).and_then(|()| {
-            let group = Group { path: path.clone(), is_first_version };
-            fs::write(path.join(limit), BOX_BYTES.to_string()).map(|()| group)
-        });
-        made.map_err(|error| format!("no memory cgroup at {}: {error}", path.display()))
-    }
-
-    fn peak(&self) -> u64 {
-        let name = if self.is_first_version { "memory.max_usage_in_bytes" } else { "memory.peak" };
-        let text = fs::read_to_string(self.path.join(name)).unwrap_or_default();
-        text.trim().parse().unwrap_or(0)
-    }
-
-    /// How often the kernel killed for want of memory.
-    fn killed(&self) -> u64 {
-        let name = if self.is_first_version { "memory.oom_control" } else { "memory.events" };
-        let text = fs::read_to_string(self.path.join(name)).unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        line.and_then(|number| number.parse().ok()).expect("the kernel counts them")
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.path);
+fn may_mount() -> Result<(), String> {
+    let tools = Command::new("unshare").args(["--mount", "true"]).output();
+    match tools.is_ok_and(|output| output.status.success()) {
+        true => Ok(()),
+        false => Err("no mount namespace may be made (root is needed)".to_string()),
     }
 }

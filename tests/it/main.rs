@@ -38,6 +38,7 @@ mod judge;
 mod kill;
 mod lifecycle;
 mod liveness;
+mod memory;
 mod metrics;
 mod network;
 mod notes;

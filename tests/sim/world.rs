@@ -352,6 +352,10 @@ impl Edge for SimEdge {
         self.0.borrow().link.second_of_day(wall)
     }
 
+    fn page_bytes_max(&mut self) -> u64 {
+        s1_coralogix::limits::PAGE_BYTES_MAX
+    }
+
     fn received_bytes(&mut self) -> u64 {
         self.0.borrow().received
     }

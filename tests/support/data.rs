@@ -40,6 +40,8 @@ pub enum Shape {
     BrokenUtf8,
     /// Macro source of this many bytes.
     Macro(usize),
+    /// Nothing but escaped quotes, this many bytes of them: twice as long in an entry.
+    Quotes(usize),
     /// The position stamp as written, instead of the usual six digits.
     StampText(&'static str),
     /// The same as raw JSON, for stamps that are numbers.
@@ -270,6 +272,7 @@ impl Draft {
         const LINE: &str = "Sub AutoOpen() \\r\\n Dim x As String: x = \\\"calc\\\" \\r\\n";
         match self.shape {
             Shape::Macro(bytes) => LINE.repeat(bytes / LINE.len() + 1),
+            Shape::Quotes(bytes) => "\\\"".repeat(bytes / 2),
             _ => String::new(),
         }
     }

@@ -12,6 +12,7 @@
     reason = "a test world has clocks of its own, and a failure in it should end the test at once"
 )]
 
+pub mod cgroup;
 pub mod client;
 pub mod clock;
 pub mod data;
