@@ -149,6 +149,9 @@ pub const BODY_RAW_BYTES_FIRST: u64 = 64 << 10;
 /// doubles it.
 pub const SIZE_RAISE_AFTER: u32 = 2;
 pub const SIZE_RAISE_AFTER_MAX: u32 = 4_096;
+/// What took less than this part of the time allowed says nothing of the link's pace where it was small: the
+/// connection and the service's own work take as long.
+pub const PACE_SHOWS_PART: u64 = 16;
 /// Less than this within `network.timeout` is no progress: a peer that lets a byte drip now and then
 /// holds nobody up for longer than one that is silent.
 pub const PROGRESS_BYTES: u64 = 1 << 10;
@@ -306,8 +309,13 @@ pub const CONNECTION_BUFFER_BYTES: usize = 64 << 10;
 pub const CREDENTIAL_LOOK_MS: u64 = 1_000;
 /// `network.ca_file` is no longer than this; the bundle of a whole system is 250 KB.
 pub const CA_FILE_BYTES_MAX: u64 = 4 << 20;
-/// `check` asks each stream for one row of this long ago: a light query on every console.
+/// `check` asks each stream for a page from this long ago, as a new `run` does by default.
 pub const PROBE_BACK_HOURS: u64 = 24;
+/// A page of fewer bytes says nothing of the link's pace: connections and the console's own work take as
+/// long.
+pub const SAMPLE_BYTES_MIN: u64 = 8 << 10;
+/// Where a page is too large for the console, `check` tries one this many times smaller, then one row.
+pub const SAMPLE_SMALLER: u32 = 10;
 /// `check` asks for a new token when less than this is left, as the first warning of `run` does.
 pub const TOKEN_END_WARN_DAYS: u64 = 30;
 /// A clock that is off by more is told: what it would harm (certificates' first and last minutes,

@@ -115,7 +115,9 @@ pub fn check(
             continue;
         }
         let mut third = || sinks_date.map(|anchor| anchor.carried_to(clock::mono()));
-        let date = probe::tenant(door, integration, &mut third, &mut |step| page.step(step));
+        let samples = Remembered::samples(config, integration);
+        let date =
+            probe::tenant(door, integration, &samples, &mut third, &mut |step| page.step(step));
         tenants_date = tenants_date.or(date.map(|date| Anchor { date, at: clock::mono() }));
     }
     page.head("coralogix", None, &config.coralogix.url);

@@ -1,14 +1,19 @@
 //! What `check` says of the queue's memory: positions that no integration goes on from, and those that
-//! were collected from another address.
+//! were collected from another address; and which pages `run` would begin with.
 //!
-//! Promises: reads the checkpoint only, so it works while the daemon runs; a queue that is not there or
+//! Promises: reads the checkpoint and `learned` only, so it works while the daemon runs; a queue that is not there or
 //! can't be read says nothing here, for another step tells that. Never: takes the lock.
 
 use crate::config::{Config, Integration};
+use crate::core::rows::Rows;
 use crate::edge::cause::Cause;
+use crate::edge::memory::PageBound;
+use crate::edge::sample::Sample;
 use crate::edge::step::{Name, Outcome, Step};
 use crate::queue::inspect::Inspector;
+use crate::queue::learned;
 use crate::queue::real::RealDisk;
+use crate::record::{Kind, StreamName};
 
 use super::run::stream_names;
 
@@ -18,6 +23,20 @@ pub struct Remembered(Option<Inspector<RealDisk>>);
 impl Remembered {
     pub fn of(config: &Config) -> Remembered {
         Remembered(Inspector::open(RealDisk::new(&config.queue.dir), None).ok())
+    }
+
+    /// How `run` would begin with each stream of an integration.
+    pub fn samples(config: &Config, integration: &Integration) -> Vec<Sample> {
+        let whole = config.network.whole();
+        let most = PageBound::of(config.polling.max_page).bytes;
+        let mut disk = RealDisk::new(&config.queue.dir);
+        let sample = |kind: &Kind| {
+            let name = StreamName::polled(integration.name.as_str(), *kind);
+            let learned = learned::of_stream(&mut disk, &name);
+            let rows = Rows::new(Some(whole)).remembering(&learned).now();
+            Sample { kind: *kind, rows, whole, most }
+        };
+        integration.streams.iter().map(sample).collect()
     }
 
     /// One step for each integration whose streams the config does not name.

@@ -300,6 +300,8 @@ impl Beyond {
             // Nothing lies behind it yet that it could hold up.
             (Probe::Behind, None) => self.probe = Probe::Row,
             (Probe::Behind, Some(_)) => {
+                // It comes, so that what failed before was not its fault.
+                search.failures = 0;
                 search.confirms += 1;
                 self.probe = match search.confirms < limits::LONE_CONFIRMS {
                     true => Probe::Row,

@@ -113,7 +113,7 @@ impl Bench {
                 continue;
             }
             let date = self.date();
-            let present = Present::Between { earliest: date, latest: date };
+            let present = Present::Between { earliest: date, latest: date, is_backed: true };
             let pending = self.stream.page(0, &page, Span::ms(100), present);
             self.got.extend(pending.keep.fresh.iter().map(|at| page.keys[*at as usize].id));
             self.missed.extend(pending.keep.missed);
@@ -248,4 +248,18 @@ fn the_last_row_is_waited_for_and_what_comes_after_it_is_not_held_up() {
     let back = healed.begun + Span::hours(2);
     healed.poll(back + Span::minutes(20), &trouble, |id, now| id == 9 && now < back, |_| false);
     assert_eq!((healed.got.len(), healed.missed.len()), (10, 0));
+}
+
+#[test]
+fn a_row_behind_that_comes_now_and_then_is_not_passed_over() {
+    let mut bench = Bench::new(vec![row(1, 1), row(2, 2), row(3, 3), row(4, 9)]);
+    let asked = std::cell::Cell::new(0);
+    let bad = |id, _| match id {
+        2 => true,
+        // Four times in a row, twice, and never so often as would be its fault.
+        3 => asked.replace(asked.get() + 1) % 6 < 4 && asked.get() <= 12,
+        _ => false,
+    };
+    bench.poll(bench.begun + Span::hours(60), &SourceTrouble::TooLong, bad, |_| false);
+    assert_eq!(bench.sorted(), bench.all_but(&[2]));
 }

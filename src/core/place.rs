@@ -60,7 +60,9 @@ impl Core {
         if !self.goes_back(state, now) {
             return None;
         }
-        let Present::Between { earliest, latest } = self.present(state, now) else { return None };
+        let Present::Between { earliest, latest, .. } = self.present(state, now) else {
+            return None;
+        };
         let (begin, is_open) = state.begins_anew(earliest, now)?;
         let overlap = state.plan.overlap;
         Some(Action::SetBack(SetBack { stream, latest, overlap, begin, is_open }))

@@ -415,6 +415,41 @@ fn rows_in_another_order_hold_the_position_until_the_walk_is_whole() {
 }
 
 #[test]
+fn a_stream_that_stands_still_does_not_carry_its_overlap_with_each_poll() {
+    let last = NOW - Span::minutes(1);
+    for local in [Some(NOW), None] {
+        let mut stage = Stage::new(Start::Now, stood(NOW - days(1)));
+        stage.local = local;
+        stage.begin();
+        let rows = [last - Span::seconds(30), last];
+        let mut from = vec![];
+        for _ in 0..6 {
+            from.push(fetch_from(stage.page(&rows, None)));
+            let settled = stage.time() - POLL - OVERLAP >= last;
+            assert!(settled || from[from.len() - 1] < last - Span::seconds(30), "{from:?}");
+        }
+        // One clock alone is not enough.
+        let still = if local.is_some() { last } else { last - OVERLAP };
+        assert_eq!(from[5], still, "{local:?}");
+        // What comes new has its overlap looked at again, and nothing is taken in twice.
+        let new = stage.time() - Span::seconds(30);
+        let next = fetch_from(stage.page(&[last, new], None));
+        assert_eq!((next <= new - OVERLAP, stage.core.streams[0].collected), (true, 3));
+    }
+}
+
+#[test]
+fn what_was_not_stored_is_read_again_where_a_stream_stands_still() {
+    let last = NOW - Span::minutes(10);
+    let mut stage = Stage::new(Start::Now, stood(NOW - days(1)));
+    stage.begin();
+    stage.page(&[last], None);
+    assert_eq!(fetch_from(stage.page(&[last], None)), last);
+    stage.core.streams[0].not_stored();
+    assert!(stage.core.streams[0].fetch(0).from < last);
+}
+
+#[test]
 fn a_first_page_of_one_stamp_shows_no_order() {
     let mut stage = Stage::new(Start::Now, stood(NOW - days(1)));
     stage.begin();

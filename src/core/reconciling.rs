@@ -64,7 +64,8 @@ impl Core {
             return None;
         }
         if !state.reconcile.in_round() {
-            let closed = state.reconcile.closed(state.progress?.from, source_now, pressed);
+            let settled = state.settled(state.progress?);
+            let closed = state.reconcile.closed(settled, source_now, pressed);
             state.reconcile.begin(closed, state.collected);
         }
         match state.reconcile.next(stream, state.rows.now(), source_now) {

@@ -132,7 +132,9 @@ mod tests {
         let mut rows = Rows::new(Some(Span::minutes(10)));
         rows.read(1_000, Span::minutes(8));
         assert_eq!(rows.now(), 625);
-        rows.read(3, Span::minutes(1));
+        rows.read(3, Span::seconds(30));
         assert_eq!(rows.now(), 625, "a few rows say nothing of many");
+        rows.read(60, Span::minutes(3));
+        assert_eq!(rows.now(), 100, "but where they took long all the same");
     }
 }

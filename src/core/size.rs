@@ -26,6 +26,8 @@ pub struct Size {
     raise_after: u32,
     /// It grew, and not as many were taken since.
     is_raised: bool,
+    /// What takes half of the time allowed, at the pace that was last measured.
+    paced: u64,
 }
 
 impl Size {
@@ -41,6 +43,7 @@ impl Size {
             taken: 0,
             raise_after: limits::SIZE_RAISE_AFTER,
             is_raised: false,
+            paced: u64::MAX,
         }
     }
 
@@ -66,10 +69,11 @@ impl Size {
     /// Something was taken that was smaller than it might have been: it is time that a failure passed.
     pub fn passed(&mut self) {
         self.taken = self.taken.saturating_add(1);
-        if self.taken >= self.raise_after && self.now < self.most {
+        let most = self.most.min(self.paced);
+        if self.taken >= self.raise_after && self.now < most {
             self.hold();
             (self.is_raised, self.taken) = (true, 0);
-            self.now = self.now.saturating_mul(2).min(self.most);
+            self.now = self.now.saturating_mul(2).min(most);
         }
     }
 
@@ -81,15 +85,26 @@ impl Size {
     }
 
     /// `tried` was taken within `took` of the time allowed. What is much smaller than it might have
-    /// been says nothing of what else fits.
+    /// been says nothing of how much else fits, but where it took long all the same.
     pub fn succeeded(&mut self, tried: u64, took: Span, allowed: Option<Span>) {
+        if tried == 0 {
+            return;
+        }
         let fits = allowed.map_or(u64::MAX, |allowed| fitting(tried, took, allowed));
+        let is_small = tried < self.now.div_ceil(2);
+        let is_slow = allowed
+            .is_some_and(|allowed| took.as_ms() >= allowed.as_ms() / limits::PACE_SHOWS_PART);
+        // What was quick for its time on the way shows at least so much.
+        self.paced = if is_small && !is_slow { self.paced.max(fits) } else { fits };
         if fits < tried {
             (self.is_raised, self.is_new, self.taken) = (false, false, 0);
             self.now = self.now.min(fits).max(self.least);
             return;
         }
-        if tried < self.now.div_ceil(2) {
+        if is_small {
+            if is_slow {
+                self.now = self.now.min(fits.max(self.least));
+            }
             return;
         }
         self.taken = self.taken.saturating_add(1);
@@ -141,10 +156,29 @@ mod tests {
     #[test]
     fn a_small_one_says_nothing_of_what_else_fits() {
         let mut size = Size::beginning(1, 64, 10_000);
-        size.succeeded(3, Span::seconds(9), Some(MINUTE));
+        size.succeeded(3, Span::seconds(3), Some(MINUTE));
         assert_eq!(size.now(), 64);
+        size.succeeded(3, Span::seconds(9), Some(MINUTE));
+        assert_eq!(size.now(), 10, "but where it is slow all the same");
         size.succeeded(3, Span::seconds(45), Some(MINUTE));
         assert_eq!(size.now(), 2, "but that it took longer than it may");
+    }
+
+    #[test]
+    fn quiet_times_bring_it_back_to_what_the_link_was_measured_to_carry_and_no_further() {
+        let mut size = Size::beginning(1, 1_000, 1_000);
+        size.failed(1_000);
+        size.succeeded(100, Span::seconds(25), Some(MINUTE));
+        for _ in 0..100 {
+            size.succeeded(0, Span::seconds(5), Some(MINUTE));
+            size.succeeded(1, Span::seconds(3), Some(MINUTE));
+            size.passed();
+        }
+        assert_eq!(size.now(), 120);
+        // The link became another one.
+        size.succeeded(1, Span::ms(20), Some(MINUTE));
+        (0..100).for_each(|_| size.passed());
+        assert_eq!(size.now(), 1_000);
     }
 
     #[test]

@@ -153,6 +153,8 @@ pub struct Stream {
     pub progress: Option<Progress>,
     pub known: Known,
     pub(super) walk: Option<Walk>,
+    /// A position up to which all was seen, while the stream stands there.
+    pub(super) quiet: Option<Stamp>,
     pub rows: Rows,
     pub(super) beyond: Beyond,
     /// A walk has reached its end since the start.
@@ -165,7 +167,7 @@ pub struct Stream {
     /// walk comes to its end without.
     pub condition: Option<(Why, String)>,
     /// Whether the walk under way met such a thing, and whether any two of its rows came in order.
-    flawed: bool,
+    pub(super) flawed: bool,
     shows_order: bool,
     /// When the stream's beginning was stored, if that was in this process.
     pub began: Option<Mono>,
@@ -190,6 +192,7 @@ impl Stream {
             progress: held.progress,
             known: Known::new(held.known),
             walk: None,
+            quiet: None,
             rows: Rows::new(None),
             caught_up: false,
             collected: 0,
@@ -225,7 +228,7 @@ impl Stream {
         self.lane.due = self.lane.due.max(Due::At(soon));
         self.progress = held.progress;
         self.known = known;
-        self.walk = None;
+        (self.walk, self.quiet) = (None, None);
         self.beyond.acquit();
         self.reconcile.abandon();
     }
@@ -314,7 +317,8 @@ impl Stream {
         if self.walk.is_none() {
             self.flawed = false;
         }
-        let walk = self.walk.get_or_insert_with(|| Walk::starting(progress.from));
+        let begin = self.next_start(progress);
+        let walk = self.walk.get_or_insert_with(|| Walk::starting(begin));
         let (from, cursor) = (walk.from, walk.cursor.clone());
         Fetch { stream, from, to: None, cursor, rows_max: self.rows.now(), skip: 0 }
     }
@@ -374,6 +378,9 @@ impl Stream {
         let (next, known) = (page.next.as_ref(), self.known.count());
         let passed = Passed { keys: &page.keys, fresh: keep.fresh.len(), next, known };
         self.shows_order = walk.rose;
+        if is_whole {
+            self.walk_ends_at(position, &walk);
+        }
         let read = (page.keys.len(), took);
         let then = Then::Walk(walk.after(passed));
         Pending { keep, then, read, date: present.earliest() }
@@ -473,7 +480,7 @@ impl Stream {
 
     /// The page could not be stored: it is forgotten and will be asked for again by time.
     pub fn not_stored(&mut self) {
-        self.walk = None;
+        (self.walk, self.quiet) = (None, None);
         self.beyond.not_stored();
         self.reconcile.restart_listing();
     }

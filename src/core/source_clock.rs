@@ -55,8 +55,9 @@ pub enum Present {
     Untold,
     /// One claim, and no other witness: nothing that is stored may rest on it.
     Unconfirmed,
-    /// It lies in between, both ends included.
-    Between { earliest: Stamp, latest: Stamp },
+    /// It lies in between, both ends included. `is_backed`: SentinelOne's own clock and another witness
+    /// agree on that.
+    Between { earliest: Stamp, latest: Stamp, is_backed: bool },
 }
 
 impl Present {
@@ -72,6 +73,11 @@ impl Present {
             Present::Between { latest, .. } => Some(latest),
             Present::Untold | Present::Unconfirmed => None,
         }
+    }
+
+    /// Whether SentinelOne's own clock tells it and another witness agrees.
+    pub fn is_backed(self) -> bool {
+        matches!(self, Present::Between { is_backed: true, .. })
     }
 
     /// Whether a position may move to a record's stamp. One that is dated far ahead would hide
@@ -145,7 +151,15 @@ impl SourceClock {
         match (own, clocks.sink, clocks.local) {
             (None, None, None) => Present::Untold,
             (Some(_), None, None) if self.agreed.is_none() => Present::Unconfirmed,
-            (own, sink, local) => majority([own, sink, local]),
+            (own, sink, local) => match majority([own, sink, local]) {
+                Present::Between { earliest, latest, .. } => {
+                    let own = own.filter(|_| self.single.is_none());
+                    let others = || [sink, local].into_iter().flatten();
+                    let is_backed = own.is_some_and(|own| others().any(|other| near(other, own)));
+                    Present::Between { earliest, latest, is_backed }
+                }
+                other => other,
+            },
         }
     }
 
@@ -187,7 +201,7 @@ fn majority(witnesses: [Option<Stamp>; 3]) -> Present {
     let has_backing = told().any(|stamp| is_backed(&stamp));
     let voices = || told().filter(|stamp| !has_backing || is_backed(stamp));
     match voices().min().zip(voices().max()) {
-        Some((earliest, latest)) => Present::Between { earliest, latest },
+        Some((earliest, latest)) => Present::Between { earliest, latest, is_backed: false },
         None => Present::Untold,
     }
 }
@@ -230,8 +244,8 @@ mod tests {
         Clocks { local: Some(local), sink: Some(sink) }
     }
 
-    fn between(earliest: Stamp, latest: Stamp) -> Present {
-        Present::Between { earliest, latest }
+    fn range(present: Present) -> Option<(Stamp, Stamp)> {
+        present.earliest().zip(present.latest())
     }
 
     #[test]
@@ -275,13 +289,28 @@ mod tests {
     #[test]
     fn two_witnesses_outvote_the_third_and_two_that_disagree_leave_a_range() {
         let ahead = clock(&[NOW + days(2), NOW + days(2)]);
-        assert_eq!(ahead.present(AT, both(NOW, NOW)), between(NOW, NOW));
-        assert_eq!(ahead.present(AT, local(NOW)), between(NOW, NOW + days(2)));
+        let seen = |clock: &SourceClock, clocks| range(clock.present(AT, clocks));
+        assert_eq!(seen(&ahead, both(NOW, NOW)), Some((NOW, NOW)));
+        assert_eq!(seen(&ahead, local(NOW)), Some((NOW, NOW + days(2))));
         let right = clock(&[NOW, NOW]);
-        assert_eq!(right.present(AT, both(NOW - days(9), NOW)), between(NOW, NOW));
-        assert_eq!(right.present(AT, both(NOW + days(9), NOW - days(9))), {
-            between(NOW - days(9), NOW + days(9))
-        });
+        assert_eq!(seen(&right, both(NOW - days(9), NOW)), Some((NOW, NOW)));
+        let far = both(NOW + days(9), NOW - days(9));
+        assert_eq!(seen(&right, far), Some((NOW - days(9), NOW + days(9))));
+    }
+
+    #[test]
+    fn its_own_clock_is_backed_by_another_that_agrees_and_by_none_that_outvotes_it() {
+        let backed = |dates: &[Stamp], clocks| clock(dates).present(AT, clocks).is_backed();
+        assert!(backed(&[NOW, NOW], local(NOW + Span::minutes(9))));
+        assert!(backed(&[NOW, NOW], both(NOW - days(9), NOW)));
+        for (dates, clocks) in [
+            (&[NOW, NOW][..], NONE),
+            (&[NOW, NOW], local(NOW + days(1))),
+            (&[NOW - days(1), NOW - days(1)], both(NOW, NOW)),
+            (&[NOW, NOW, NOW - days(1)], both(NOW, NOW)),
+        ] {
+            assert!(!backed(dates, clocks), "{dates:?} {clocks:?}");
+        }
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub struct Walk {
     pages: u32,
     /// Whether a page was passed while nobody could tell the time: nothing is settled then.
     untimed: bool,
+    /// Whether a page was passed while fewer than two witnesses agreed on the time.
+    unbacked: bool,
     /// Whether rows came in another order than asked for, and whether any two came in it.
     pub disordered: bool,
     pub rose: bool,
@@ -116,6 +118,7 @@ impl Walk {
             began: None,
             pages: 0,
             untimed: false,
+            unbacked: false,
             disordered: false,
             rose: false,
             ascends: false,
@@ -150,6 +153,7 @@ impl Walk {
         self.rows = self.rows.saturating_add(u32::try_from(keys.len()).unwrap_or(u32::MAX));
         self.began = self.began.or(present.earliest());
         self.untimed |= present == Present::Unconfirmed;
+        self.unbacked |= !present.is_backed();
         let coarseness = Span::seconds(limits::SOURCE_COARSENESS_SECONDS);
         // What is dated ahead may stand anywhere.
         let new = keys.iter().filter(|key| !self.passed.contains(key));
@@ -241,6 +245,12 @@ impl Walk {
     /// The highest stamp passed that a position may have.
     pub fn reached(&self) -> Stamp {
         self.reached
+    }
+
+    /// Whether nothing can become visible any more up to there, by a time that two witnesses tell:
+    /// what it has passed need not be read again.
+    pub fn is_final(&self, position: Stamp) -> bool {
+        !self.unbacked && !self.untimed && self.settled >= position
     }
 
     /// Where the next walk has to start.

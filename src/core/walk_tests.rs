@@ -13,7 +13,7 @@ fn key(seconds: i64, id: u64) -> RowKey {
 }
 
 fn between(seconds: i64) -> Present {
-    Present::Between { earliest: at(seconds), latest: at(seconds) }
+    Present::Between { earliest: at(seconds), latest: at(seconds), is_backed: true }
 }
 
 fn passed(walk: &mut Walk, stamps: &[i64], date: i64) {

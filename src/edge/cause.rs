@@ -98,6 +98,7 @@ causes! {
     KeyUnproven "key_unproven" Warning CHECK_KEY_UNPROVEN,
     TenantChanged "tenant_changed" Config CHECK_TENANT_CHANGED,
     StreamOrphaned "stream_orphaned" Warning CHECK_STREAM_ORPHANED,
+    PagesSmaller "pages_smaller" Warning CHECK_PAGES_SMALLER,
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ pub mod progress;
 pub mod proxy;
 pub mod reach;
 pub mod real;
+pub mod sample;
 pub mod secret;
 pub mod signal;
 pub mod stderr;

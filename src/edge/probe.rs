@@ -10,16 +10,16 @@ use super::cause::Cause;
 use super::clock::{self, mono};
 use super::compare::{self, Service};
 use super::ingress::{self, Keys};
-use super::memory::PageBound;
 use super::net::{Peer, Request, hidden};
 use super::real::{Door, ask};
+use super::sample::Sample;
 use super::step::{Name, Outcome, Step, what_and_remedy};
 use super::{Ask, certificate, trial, verdicts};
 use crate::answer;
 use crate::config::Integration;
-use crate::limits::{PAGE_BYTES_MIN, PROBE_BACK_HOURS, SINK_ANSWER_BYTES_MAX};
-use crate::record::{Answer, Kind, NetTrouble};
-use crate::s1::request::{Query, SYSTEM_INFO_PATH, page_path};
+use crate::limits::{PAGE_BYTES_MIN, SINK_ANSWER_BYTES_MAX};
+use crate::record::{Answer, NetTrouble};
+use crate::s1::request::SYSTEM_INFO_PATH;
 use crate::s1::token::{details_end, jwt_end};
 use crate::secret::Secret;
 use crate::time::{BUILT_AT, Mono, Span, Stamp};
@@ -55,10 +55,11 @@ pub fn secret(door: &mut Door, tell: Tell) -> Option<Secret> {
 /// A clock that decides which of two others is wrong, asked for only then.
 pub type Third<'a> = &'a mut dyn FnMut() -> Option<Stamp>;
 
-/// Every step to a tenant. Returns the time it told.
+/// Every step to a tenant, with a page of each stream. Returns the time it told.
 pub fn tenant(
     door: &mut Door,
     integration: &Integration,
+    samples: &[Sample],
     third: Third,
     tell: Tell,
 ) -> Option<Stamp> {
@@ -93,11 +94,11 @@ pub fn tenant(
         (Ok(_), None) => SECRET_FAILED,
         (Ok(_), Some(_)) => TOKEN_FAILED,
     };
-    for &kind in &integration.streams {
-        match accepted {
-            true => stream(door, kind, tell),
-            false => tell(Step::skipped(Name::Stream(kind), why_not)),
-        }
+    for sample in samples {
+        tell(match accepted {
+            true => sample.step(door),
+            false => Step::skipped(Name::Stream(sample.kind), why_not),
+        });
     }
     match (accepted, token) {
         (true, Some(token)) => {
@@ -253,28 +254,6 @@ pub fn own_clock() -> Option<Outcome> {
             "Set the clock (NTP)",
         )
     })
-}
-
-/// Whether a stream may be read: one row is asked for and thrown away.
-fn stream(door: &mut Door, kind: Kind, tell: Tell) {
-    let begun = mono();
-    let from = clock::local().max(Stamp::EPOCH) - Span::hours(PROBE_BACK_HOURS);
-    let path = page_path(&Query {
-        kind,
-        from: from.max(Stamp::EPOCH),
-        cursor: None,
-        rows_max: 1,
-        to: None,
-        skip: 0,
-    });
-    let outcome = match ask(door, &Ask::Page(path), PageBound::of(None).bytes) {
-        Ok(answer) => verdicts::stream(&answer, kind, door.peer.base()),
-        Err(trouble) => {
-            let steps = door.peer.wire().steps();
-            verdicts::no_answer(&trouble, &steps, door.peer.base(), "tenant")
-        }
-    };
-    tell(Step { name: Name::Stream(kind), outcome, took: mono().since(begun) });
 }
 
 fn token_end(door: &mut Door, token: &Secret, now: Stamp, tell: Tell) {

@@ -10,8 +10,11 @@ use super::loopback::{
 use super::probe;
 use super::proxy::ProxyEnvironment;
 use super::real::Doors;
+use super::sample::Sample;
 use super::step::{Outcome, Step};
 use crate::config::{Config, SecretSource};
+use crate::limits::PAGE_BYTES_MAX;
+use crate::record::Kind;
 use crate::secret::Secret;
 use crate::time::Stamp;
 
@@ -67,7 +70,12 @@ fn tenant(config: &Config) -> Vec<Step> {
     let mut steps = Vec::new();
     let door = &mut doors(config).tenants[0];
     let tell = &mut |step| steps.push(step);
-    probe::tenant(door, &config.integrations[0], &mut || Stamp::parse_http_date(DATE), tell);
+    let integration = &config.integrations[0];
+    let (whole, most) = (config.network.whole(), PAGE_BYTES_MAX);
+    let sample = |kind: &Kind| Sample { kind: *kind, rows: 1_000, whole, most };
+    let samples: Vec<Sample> = integration.streams.iter().map(sample).collect();
+    let third = &mut || Stamp::parse_http_date(DATE);
+    probe::tenant(door, integration, &samples, third, tell);
     steps
 }
 

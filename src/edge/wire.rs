@@ -138,6 +138,11 @@ impl Wire {
         }
     }
 
+    /// Bytes of all answers so far, as they came.
+    pub fn received_bytes(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
     pub fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }

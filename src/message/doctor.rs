@@ -148,4 +148,7 @@ super::codes! {
     CHECK_STREAM_ORPHANED Warn 553
         "The queue has the position of a stream that no integration collects."
         "If its integration was renamed, write `name_was = \"OLD NAME\"` into the new one.";
+    CHECK_PAGES_SMALLER Warn 554
+        "A page of the size that is asked for first does not come, or takes more than half of `network.exchange_timeout`, so smaller ones are asked for."
+        "Nothing has to be done. Larger pages are a little cheaper: raise `network.exchange_timeout` on a link as slow as this.";
 }

@@ -15,7 +15,7 @@ use super::Queue;
 use super::disk::Disk;
 use super::index::Opener;
 use crate::limits::LEARNED_BYTES_MAX;
-use crate::record::{Learned, SinkLearned, StreamLearned};
+use crate::record::{Learned, SinkLearned, StreamLearned, StreamName};
 
 const LEARNED: &str = "learned";
 const ASKING: &str = "asking";
@@ -29,19 +29,14 @@ pub(super) struct File {
 
 impl<D: Disk, O: Opener> Queue<D, O> {
     pub(super) fn read_learned(&mut self) -> Learned {
-        let file: File = self.read_json(LEARNED);
-        let asking: BTreeMap<String, u32> = self.read_json(ASKING);
+        let file: File = read_json(&mut self.disk, LEARNED);
+        let asking: BTreeMap<String, u32> = read_json(&mut self.disk, ASKING);
         let streams = self.configured.iter().map(|name| {
             let name = name.to_string();
             let learned = file.streams.get(&name).copied().unwrap_or_default();
             StreamLearned { asking: asking.get(&name).copied(), ..learned }
         });
         Learned { sink: file.sink, streams: streams.collect() }
-    }
-
-    fn read_json<T: Default + serde::de::DeserializeOwned>(&mut self, name: &str) -> T {
-        let bytes = self.disk.read(name, 0, LEARNED_BYTES_MAX).unwrap_or_default();
-        serde_json::from_slice(&bytes).unwrap_or_default()
     }
 
     /// Remembers it for the next process, if the disk lets it.
@@ -75,6 +70,17 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.disk.rename(&new, name)?;
         if durable { self.disk.sync_dir("") } else { Ok(()) }
     }
+}
+
+/// What was learned of one stream, by whoever looks on; not what its daemon is asking for this moment.
+pub fn of_stream(disk: &mut impl Disk, name: &StreamName) -> StreamLearned {
+    let file: File = read_json(disk, LEARNED);
+    file.streams.get(&name.to_string()).copied().unwrap_or_default()
+}
+
+fn read_json<T: Default + serde::de::DeserializeOwned>(disk: &mut impl Disk, name: &str) -> T {
+    let bytes = disk.read(name, 0, LEARNED_BYTES_MAX).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
 }
 
 #[cfg(test)]

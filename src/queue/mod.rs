@@ -29,7 +29,7 @@ mod in_doubt;
 pub mod index;
 pub mod inspect;
 mod keys;
-mod learned;
+pub mod learned;
 mod log;
 mod medium;
 pub mod mem;

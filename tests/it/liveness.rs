@@ -1,12 +1,18 @@
 //! Whether `status` can tell a daemon that goes on from one that hangs or has lost its queue.
 
 use std::fs::{self, File};
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::scene::Scene;
+use crate::scene::{PATIENCE, Scene};
+use crate::support::data::Kind;
+use crate::support::link::Link;
+use crate::support::proxy::Proxy;
+use crate::support::tenant::Seen;
 
 /// The exit code of `status --json` and what it calls the daemon.
 fn judged(scene: &Scene) -> (Option<i32>, String) {
@@ -40,6 +46,37 @@ fn a_daemon_that_makes_no_steps_does_not_answer() {
     scene.stop();
     assert_eq!(scene.command(&["status", "--alive"]).code, Some(1));
     assert_eq!(judged(&scene), (Some(3), "not_running".to_owned()));
+}
+
+/// One page takes longer than the supervisor waits: bytes that move are a sign of life.
+#[test]
+fn an_exchange_that_moves_feeds_the_watchdog_and_is_alive() {
+    let link = Arc::new(Link::new(5_000, Duration::ZERO));
+    let proxy = Proxy::over(link);
+    let mut scene = Scene::with(|settings| {
+        settings.proxy = Some(format!("http://{}", proxy.authority()));
+    });
+    // Some 18 s.
+    scene.tenant().publish_with(Kind::Activities, 150, |draft| draft.size = 2_600);
+    let ear = UnixDatagram::bind(scene.path("notify")).unwrap();
+    ear.set_read_timeout(Some(PATIENCE)).unwrap();
+    let notify = scene.path("notify").display().to_string();
+    scene.run_with(&[("NOTIFY_SOCKET", notify), ("WATCHDOG_USEC", "2000000".to_owned())]);
+    let asked = |seen: &[Seen]| seen.iter().any(|seen| seen.rows > 0).then_some(());
+    scene.wait_while_alive("a page is asked for", |within| scene.tenant().wait(within, asked));
+    let lock = scene.queue_dir().join("lock");
+    let touched = || fs::metadata(&lock).unwrap().modified().unwrap();
+    let before = touched();
+    let mut buffer = [0; 512];
+    let mut fed = 0;
+    // The first may have been sent before.
+    while fed < 4 {
+        let length = ear.recv(&mut buffer).unwrap();
+        fed += u32::from(buffer[..length].starts_with(b"WATCHDOG=1"));
+    }
+    assert!(scene.ledger.balance().delivered == 0 && touched() > before, "{}", scene.story());
+    assert_eq!(scene.command(&["status", "--alive"]).code, Some(0));
+    scene.kill();
 }
 
 #[test]

@@ -60,6 +60,7 @@ mod soak;
 mod stalled;
 mod status_schema;
 mod syscalls;
+mod thin;
 mod tidy;
 mod trail;
 mod windows;

@@ -5,6 +5,7 @@
 //! rows behind it, so that it can be passed over.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 
 use s1_coralogix::prng::Prng;
 use s1_coralogix::record::{Answer, Bound, Kind, Late, NetTrouble};
@@ -32,6 +33,10 @@ pub struct Bears {
     bad: BTreeSet<String>,
     page_fails: u64,
     batch_fails: u64,
+    /// Pages go compressed, as consoles send them.
+    gzip: bool,
+    /// Bytes that went over the link, both ways, those of exchanges that were given up included.
+    pub carried: u64,
 }
 
 impl Bears {
@@ -50,7 +55,14 @@ impl Bears {
             bad: BTreeSet::new(),
             page_fails: prng.next_u64(),
             batch_fails: prng.next_u64(),
+            ..Bears::default()
         }
+    }
+
+    /// A link of so many bytes a second each way, and services without limits.
+    pub fn link(bytes_a_second: u64) -> Bears {
+        let rate = Some(bytes_a_second);
+        Bears { down: rate, up: rate, gzip: true, ..Bears::default() }
     }
 
     pub fn is_limited(&self) -> bool {
@@ -131,10 +143,12 @@ impl Shared {
         let took = Span(bytes * 1_000 / rate);
         self.now += took.0.min(WHOLE.0);
         if took <= WHOLE {
+            self.bears.carried += bytes;
             return Ok(());
         }
         self.meet("too long for the link");
         let carried = WHOLE.0 / 1_000 * rate;
+        self.bears.carried += carried;
         let late = Late { bound: Bound::Whole, after: WHOLE, sent: carried, received: carried };
         Err(NetTrouble::Timeout(late))
     }
@@ -145,7 +159,8 @@ impl Shared {
             self.meet("page not borne");
             return self.fail(fails, date);
         }
-        self.carry(answer.body.len() as u64, self.bears.down)?;
+        let bytes = if self.bears.gzip { gzip(&answer.body) } else { answer.body.len() as u64 };
+        self.carry(bytes, self.bears.down)?;
         Ok(answer)
     }
 
@@ -173,4 +188,10 @@ impl Shared {
             other => self.fail(other, date),
         }
     }
+}
+
+/// How long it is once compressed.
+fn gzip(bytes: &[u8]) -> u64 {
+    let mut out = flate2::write::GzEncoder::new(vec![], flate2::Compression::default());
+    out.write_all(bytes).and_then(|()| out.finish()).expect("memory takes it").len() as u64
 }

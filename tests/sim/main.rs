@@ -19,6 +19,7 @@ mod link;
 mod oracle;
 mod sink;
 mod tenant;
+mod thin;
 mod watch;
 mod world;
 

@@ -20,6 +20,7 @@ pub mod fault;
 pub mod http;
 pub mod ingress;
 pub mod ledger;
+pub mod link;
 pub mod process;
 pub mod program;
 pub mod proxy;

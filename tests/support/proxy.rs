@@ -1,4 +1,4 @@
-//! An HTTP proxy that only knows CONNECT, with basic authentication.
+//! An HTTP proxy that only knows CONNECT, with basic authentication, and a thin link behind it on demand.
 //!
 //! Promises: forwards to loopback and nowhere else, whatever host was named; writes down every
 //! request with its authorization.
@@ -13,11 +13,18 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+
+use super::link::Link;
 use super::watched::Watched;
 use super::wire::{Reader, Wire};
 
+/// What the ends of a thin link hold of what is to go over it.
+const THIN_BUFFER_BYTES: usize = 4 << 10;
+
 #[derive(Default)]
 struct State {
+    link: Option<Arc<Link>>,
     credentials: Option<String>,
     refuse_with: Option<u16>,
     seen: Vec<Connect>,
@@ -43,9 +50,21 @@ pub struct Proxy {
 impl Proxy {
     /// `credentials`: `user:password`, when the proxy wants them.
     pub fn start(credentials: Option<&str>) -> Proxy {
+        let credentials = credentials.map(str::to_string);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Proxy::serving(listener, State { credentials, ..State::default() })
+    }
+
+    /// All tunnels lead over one link.
+    pub fn over(link: Arc<Link>) -> Proxy {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        // Of its own, so that what was not carried yet waits where it would before a real link.
+        set_socket_recv_buffer_size(&listener, THIN_BUFFER_BYTES).unwrap();
+        Proxy::serving(listener, State { link: Some(link), ..State::default() })
+    }
+
+    fn serving(listener: TcpListener, state: State) -> Proxy {
         let port = listener.local_addr().unwrap().port();
-        let state = State { credentials: credentials.map(str::to_string), ..State::default() };
         let state = Arc::new(Watched::new(state));
         let stopped = Arc::new(AtomicBool::new(false));
         let (served, stop) = (Arc::clone(&state), Arc::clone(&stopped));
@@ -125,6 +144,15 @@ fn serve(socket: TcpStream, state: &Watched<State>) -> io::Result<()> {
     reader.wire.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
     let (wire, ahead) = reader.into_parts();
     upstream.write_all(&ahead)?;
+    if let Some(link) = state.look(|state| state.link.clone()) {
+        let (client, back) = (wire.socket().try_clone()?, wire.socket().try_clone()?);
+        let (server, forth) = (upstream.try_clone()?, upstream);
+        thread::scope(|scope| {
+            scope.spawn(|| link.down.copy(server, back));
+            link.up.copy(client, forth);
+        });
+        return Ok(());
+    }
     let mut client = wire.socket().try_clone()?;
     let (mut back_from, mut back_to) = (upstream.try_clone()?, client.try_clone()?);
     let back = thread::spawn(move || {

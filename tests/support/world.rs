@@ -32,6 +32,7 @@ pub struct Settings {
     pub retry_max: String,
     pub connect_timeout: String,
     pub timeout: String,
+    pub exchange_timeout: Option<String>,
     pub proxy: Option<String>,
     pub ca_file: bool,
     pub tls: bool,
@@ -89,6 +90,7 @@ impl Default for Settings {
             retry_max: "400ms".to_string(),
             connect_timeout: "5s".to_string(),
             timeout: "20s".to_string(),
+            exchange_timeout: None,
             proxy: None,
             ca_file: true,
             tls: true,
@@ -215,6 +217,9 @@ impl World {
         text += "[network]\n";
         if let Some(proxy) = &s.proxy {
             text += &format!("proxy = \"{proxy}\"\n");
+        }
+        if let Some(span) = &s.exchange_timeout {
+            text += &format!("exchange_timeout = \"{span}\"\n");
         }
         if s.ca_file {
             text += &format!("ca_file = \"{}\"\n", path("ca.pem"));

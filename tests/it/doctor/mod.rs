@@ -4,15 +4,19 @@
 mod network;
 
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::scene::Scene;
 use crate::support::clock::{DAY, MINUTE};
-use crate::support::data::Kind;
+use crate::support::data::{Draft, Kind};
 use crate::support::fault::{Fault, On};
 use crate::support::ingress::Key;
+use crate::support::link::Link;
 use crate::support::process::Ended;
+use crate::support::proxy::Proxy;
 use crate::support::tenant::Closed;
 
 /// A scene whose program gives up soon, for what never answers.
@@ -160,6 +164,60 @@ fn a_token_that_is_wrong_or_lacks_a_permission() {
             ),
         }
         .hold(&scene);
+    }
+}
+
+/// What `check` says of the stream of activities.
+fn told_of_activities(scene: &Scene, code: i32) -> Value {
+    let ended = scene.command(&["check", "--json"]);
+    assert_eq!(ended.code, Some(code), "{}", ended.out);
+    let steps = steps(&json(&ended));
+    steps.into_iter().find(|(_, step)| step["step"] == "activities").unwrap().1
+}
+
+#[test]
+fn a_page_of_the_size_that_run_asks_for_is_timed() {
+    let scene = self::scene();
+    scene.tenant().publish_with(Kind::Activities, 1_300, |draft| draft.size = 2_600);
+    let told = told_of_activities(&scene, 0);
+    assert_eq!(told["outcome"], "passed");
+    assert!(told["text"].as_str().unwrap().contains("1000 rows, "), "{told}");
+    // A gateway before the console gives up on it.
+    scene.tenant().turn(|knobs| knobs.too_many_rows = 500);
+    let told = told_of_activities(&scene, 0);
+    assert_eq!((&told["outcome"], &told["cause"]), (&"warning".into(), &"pages_smaller".into()));
+    let words = "a page of 1000 rows did not come (HTTP 504), one of 100 did";
+    assert!(told["text"].as_str().unwrap().contains(words), "{told}");
+    // What an earlier `run` learned is asked for.
+    let learned = r#"{"sink":{},"streams":{"acme/activities":{"rows":200}}}"#;
+    std::fs::create_dir(scene.queue_dir()).unwrap();
+    scene.write_file("queue/learned", learned);
+    let told = told_of_activities(&scene, 0);
+    assert_eq!(told["outcome"], "passed");
+    assert!(told["text"].as_str().unwrap().contains("200 rows, "), "{told}");
+}
+
+/// On a link that takes longer than the bound `check` does not say that everything works.
+#[test]
+fn a_link_that_is_too_thin_for_a_page_is_told() {
+    let link = Arc::new(Link::new(60_000, Duration::ZERO));
+    let proxy = Proxy::over(Arc::clone(&link));
+    let mut scene = Scene::with(|settings| {
+        settings.be_impatient("3s");
+        settings.proxy = Some(format!("http://{}", proxy.authority()));
+    });
+    let sized = |draft: &mut Draft| draft.size = 2_600;
+    scene.tenant().publish_with(Kind::Activities, 1_000, sized);
+    // Some 10 s.
+    for (bound, code, cause, words) in [
+        ("4s", 75, "no_answer", "1000 rows were asked for, and `run` would ask for 500 next"),
+        ("15s", 0, "pages_smaller", "more than half of network.exchange_timeout (15s)"),
+    ] {
+        scene.settings.exchange_timeout = Some(bound.to_owned());
+        scene.write_config();
+        let told = told_of_activities(&scene, code);
+        assert_eq!(told["cause"], cause, "{told}");
+        assert!(told["text"].as_str().unwrap().contains(words), "{told}");
     }
 }
 

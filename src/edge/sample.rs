@@ -1,0 +1,215 @@
+//! What a page of a stream costs over this link: one of the size that `run` would ask for is asked for,
+//! timed and thrown away.
+//!
+//! Promises: nothing is said of larger pages but what this one showed; where none so large comes, smaller
+//! ones are tried as `run` does it, three in all. Never: changes what `run` learned.
+
+use super::clock::{self, mono};
+use super::net::Peer;
+use super::real::{Door, ask};
+use super::step::{Name, Outcome, Step};
+use super::{Ask, cause::Cause, verdicts};
+use crate::limits::{PROBE_BACK_HOURS, SAMPLE_BYTES_MIN, SAMPLE_SMALLER};
+use crate::record::{Answer, Bound, Kind, NetTrouble};
+use crate::s1::page;
+use crate::s1::request::{Query, page_path};
+use crate::time::{Span, Stamp};
+
+/// A stream, and how `run` would begin with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    pub kind: Kind,
+    /// Rows of its first page.
+    pub rows: u32,
+    /// How long an exchange may take, and how many bytes a page may have.
+    pub whole: Span,
+    pub most: u64,
+}
+
+/// A page that came.
+#[derive(Clone, Copy, Debug)]
+struct Came {
+    asked: u32,
+    rows: usize,
+    /// On the wire.
+    bytes: u64,
+    took: Span,
+}
+
+/// What came of asking for so many rows.
+enum Tried {
+    Answer(Answer, Came),
+    Trouble(NetTrouble),
+}
+
+impl Sample {
+    /// Whether the stream may be read, and how large its pages can be.
+    pub fn step(self, door: &mut Door) -> Step {
+        let begun = mono();
+        let mut smaller = [self.rows / SAMPLE_SMALLER, 1].into_iter().filter(|rows| *rows > 0);
+        let mut tried = self.page(door, self.rows);
+        let failed = too_large(&tried).filter(|_| self.rows > 1);
+        while failed.is_some() && too_large(&tried).is_some() {
+            let Some(rows) = smaller.next() else { break };
+            tried = self.page(door, rows);
+        }
+        let outcome = self.judge(&door.peer, tried, failed.as_deref());
+        Step { name: Name::Stream(self.kind), outcome, took: mono().since(begun) }
+    }
+
+    fn page(self, door: &mut Door, asked: u32) -> Tried {
+        let from = clock::local().max(Stamp::EPOCH) - Span::hours(PROBE_BACK_HOURS);
+        let (from, cursor) = (from.max(Stamp::EPOCH), None);
+        let path =
+            page_path(&Query { kind: self.kind, from, to: None, cursor, rows_max: asked, skip: 0 });
+        let (before, begun) = (door.peer.wire().received_bytes(), mono());
+        match ask(door, &Ask::Page(path), self.most) {
+            Err(trouble) => Tried::Trouble(trouble),
+            Ok(answer) => {
+                let rows = page::scan(&answer.body, self.kind).map_or(0, |page| page.rows.len());
+                let bytes = door.peer.wire().received_bytes() - before;
+                Tried::Answer(answer, Came { asked, rows, bytes, took: mono().since(begun) })
+            }
+        }
+    }
+
+    fn judge(self, peer: &Peer, tried: Tried, before: Option<&str>) -> Outcome {
+        match tried {
+            Tried::Answer(answer, came) => {
+                let outcome = verdicts::stream(&answer, self.kind, peer.base());
+                match outcome {
+                    Outcome::Passed(text) => self.paced(&text, came, before),
+                    other => other,
+                }
+            }
+            Tried::Trouble(trouble) => {
+                let steps = peer.wire().steps();
+                let outcome = verdicts::no_answer(&trouble, &steps, peer.base(), "tenant");
+                match (outcome, trouble) {
+                    (Outcome::Failed(mut told), NetTrouble::Timeout(late)) if self.rows > 1 => {
+                        let (rows, next) = (self.rows, self.rows / 2);
+                        told.what += &format!(
+                            "; {rows} rows were asked for, and `run` would ask for {next} next"
+                        );
+                        if late.bound == Bound::Whole {
+                            told.remedy =
+                                "Let `run` find out how many rows this link bears, or raise \
+                                           network.exchange_timeout"
+                                    .to_owned();
+                        }
+                        Outcome::Failed(told)
+                    }
+                    (outcome, _) => outcome,
+                }
+            }
+        }
+    }
+
+    /// `text`: that it may be read.
+    fn paced(self, text: &str, came: Came, before: Option<&str>) -> Outcome {
+        let Came { rows, bytes, took, .. } = came;
+        let text = format!("{text}; {rows} rows, {bytes} bytes in {took}");
+        let makes_smaller = |why: String| {
+            Outcome::noted(
+                Cause::PagesSmaller,
+                format!("{text}; {why}"),
+                "Nothing has to be done: pages are made smaller until they come in time",
+            )
+        };
+        if let Some(words) = before {
+            let (asked, came) = (self.rows, came.asked);
+            return makes_smaller(format!(
+                "a page of {asked} rows did not come ({words}), one of {came} did"
+            ));
+        }
+        match self.fitting(came) {
+            None => Outcome::Passed(text),
+            Some((full, fit)) => {
+                let (asked, whole) = (self.rows, self.whole);
+                let bound = if full > whole { "longer than" } else { "more than half of" };
+                makes_smaller(format!(
+                    "a page of {asked} rows would take {full} here, {bound} \
+                     network.exchange_timeout ({whole}), so {fit} are asked for at once"
+                ))
+            }
+        }
+    }
+
+    /// How long a page as large as was asked for would take, and how many rows take half of the time
+    /// allowed; `None`: that large a page does, or too little came to tell.
+    fn fitting(self, came: Came) -> Option<(Span, u32)> {
+        if came.bytes < SAMPLE_BYTES_MIN || came.rows == 0 {
+            return None;
+        }
+        let (rows, took) = (came.rows as u64, came.took.as_ms().max(1));
+        let full = Span::ms(took.saturating_mul(u64::from(came.asked)) / rows);
+        let half = self.whole.as_ms() / 2;
+        let fit = u32::try_from(half.saturating_mul(rows) / took).unwrap_or(u32::MAX).max(1);
+        (full.as_ms() > half && fit < came.asked).then_some((full, fit))
+    }
+}
+
+/// What `run` would take for a page that was too large, in words. A link that is too slow for it takes long
+/// to say so, and is not asked again.
+fn too_large(tried: &Tried) -> Option<String> {
+    match tried {
+        Tried::Answer(answer, _) if matches!(answer.status, 500 | 502 | 504) => {
+            Some(format!("HTTP {}", answer.status))
+        }
+        Tried::Trouble(NetTrouble::TooLong) => Some(NetTrouble::TooLong.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::PAGE_BYTES_MAX;
+
+    const SAMPLE: Sample = Sample {
+        kind: Kind::Activities,
+        rows: 1_000,
+        whole: Span::minutes(15),
+        most: PAGE_BYTES_MAX,
+    };
+
+    fn came(rows: usize, bytes: u64, took: Span) -> Came {
+        Came { asked: 1_000, rows, bytes, took }
+    }
+
+    #[test]
+    fn a_page_that_takes_more_than_half_of_the_time_is_told_with_what_fits() {
+        for (rows, bytes, took, fitting) in [
+            (1_000, 260_000, Span::minutes(2), None),
+            (1_000, 260_000, Span::minutes(10), Some((Span::minutes(10), 750))),
+            // A tenth of it came, at a pace that leaves no doubt.
+            (100, 26_000, Span::seconds(104), Some((Span::seconds(1_040), 432))),
+            // A quiet stream over a satellite says nothing of large pages.
+            (1, 900, Span::seconds(2), None),
+            (0, 90_000, Span::minutes(14), None),
+        ] {
+            assert_eq!(SAMPLE.fitting(came(rows, bytes, took)), fitting, "{rows} {bytes} {took}");
+        }
+        let Outcome::Noted(told) =
+            SAMPLE.paced("may be read", came(100, 26_000, Span::seconds(104)), None)
+        else {
+            panic!("a person is told")
+        };
+        assert!(told.what.contains("100 rows, 26000 bytes in 1m 44s"), "{}", told.what);
+        assert!(told.what.contains("longer than network.exchange_timeout"), "{}", told.what);
+        assert!(told.what.contains("so 432 are asked for"), "{}", told.what);
+    }
+
+    #[test]
+    fn what_fails_for_its_size_is_told_with_the_size_that_came() {
+        let small = Came { asked: 100, ..came(100, 26_000, Span::seconds(1)) };
+        let Outcome::Noted(told) = SAMPLE.paced("may be read", small, Some("HTTP 504")) else {
+            panic!("a person is told")
+        };
+        assert!(
+            told.what.ends_with("a page of 1000 rows did not come (HTTP 504), one of 100 did"),
+            "{}",
+            told.what
+        );
+    }
+}
