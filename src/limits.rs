@@ -183,6 +183,9 @@ pub const BEYOND_STEP_SECONDS: u64 = 1;
 pub const BEYOND_STEP_HOURS_MAX: u64 = 20 * 366 * 24;
 /// SentinelOne lets no more rows be skipped in a query (swagger 2.1: `skip`, 0 to 1000).
 pub const SKIP_MAX: u32 = 1_000;
+/// So often nothing new came of all that have nearly the stamp of a row that can't be fetched, before it is
+/// passed over.
+pub const BEYOND_IDLE_PASSES: u32 = 2;
 /// Rows that have nearly the stamp of one that can't be fetched are asked for 1, 2, 4, ... at once, no
 /// more than these.
 pub const BEYOND_ROWS_MAX: u32 = 256;

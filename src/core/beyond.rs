@@ -63,11 +63,25 @@ enum Probe {
     Before,
     Behind,
     /// So many rows of those that would be passed over with it, after so many.
-    Inside {
-        after: u32,
-        rows: u32,
-        failures: u32,
-    },
+    Inside(Pass),
+}
+
+/// Rows may move away from before the place while they are asked for: all are asked for again until that
+/// brings nothing new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pass {
+    after: u32,
+    rows: u32,
+    failures: u32,
+    is_new: bool,
+    /// Passes before this one that brought nothing.
+    idle: u32,
+}
+
+impl Pass {
+    fn after_idle(idle: u32) -> Probe {
+        Probe::Inside(Pass { after: 0, rows: 1, failures: 0, is_new: false, idle })
+    }
 }
 
 /// What is known of where a bad row stands.
@@ -134,7 +148,7 @@ impl Beyond {
             Probe::With => range(base, high),
             Probe::Before => range(base, Some(low)),
             Probe::Behind => range(high?, None),
-            Probe::Inside { after, rows, .. } => {
+            Probe::Inside(Pass { after, rows, .. }) => {
                 Some(Rows { from: self.at?.from, to: high, skip: after, rows })
             }
         }
@@ -234,7 +248,7 @@ impl Beyond {
         let Some(search) = &mut self.search else { return false };
         let is_refused = matches!(trouble, SourceTrouble::QueryRefused(_));
         match &mut self.probe {
-            Probe::Inside { .. } if is_refused => {
+            Probe::Inside(_) if is_refused => {
                 (self.takes_no_skip, self.probe) = (true, Probe::Row);
                 return false;
             }
@@ -259,11 +273,11 @@ impl Beyond {
                 }
                 return false;
             }
-            Probe::Inside { rows, .. } if *rows > 1 => *rows /= 2,
-            Probe::Inside { after, failures, .. } => {
-                *failures += 1;
-                if *failures >= limits::LONE_REFUSALS {
-                    (*after, *failures) = (*after + 1, 0);
+            Probe::Inside(pass) if pass.rows > 1 => pass.rows /= 2,
+            Probe::Inside(pass) => {
+                pass.failures += 1;
+                if pass.failures >= limits::LONE_REFUSALS >> pass.idle {
+                    (pass.after, pass.failures) = (pass.after + 1, 0);
                 }
                 return false;
             }
@@ -272,8 +286,8 @@ impl Beyond {
     }
 
     /// What was asked for of a range came. `settled`: nothing becomes visible any more before this, as far
-    /// as the answer tells.
-    pub fn came(&mut self, keys: &[RowKey], settled: Option<Stamp>) -> Then {
+    /// as the answer tells. `is_new`: some of it was not collected yet.
+    pub fn came(&mut self, keys: &[RowKey], is_new: bool, settled: Option<Stamp>) -> Then {
         (self.settled, self.is_alive) = (settled.max(self.settled), true);
         let (Some(asked), Some(search), Some(at)) = (self.asks(), &mut self.search, self.at) else {
             return Then::Later;
@@ -306,18 +320,23 @@ impl Beyond {
                 self.probe = match search.confirms < limits::LONE_CONFIRMS {
                     true => Probe::Row,
                     false if self.takes_no_skip => return self.step(),
-                    false => Probe::Inside { after: 0, rows: 1, failures: 0 },
+                    false => Pass::after_idle(0),
                 };
                 return Then::Look;
             }
-            (Probe::Inside { after, rows, failures }, Some(_)) => {
-                *after = after.saturating_add(u32::try_from(keys.len()).unwrap_or(u32::MAX));
-                (*rows, *failures) = ((2 * *rows).min(limits::BEYOND_ROWS_MAX), 0);
-                if *after > limits::SKIP_MAX {
+            (Probe::Inside(pass), Some(_)) if pass.after < limits::SKIP_MAX => {
+                let came = u32::try_from(keys.len()).unwrap_or(u32::MAX);
+                pass.after = pass.after.saturating_add(came).min(limits::SKIP_MAX);
+                pass.rows = (2 * pass.rows).min(limits::BEYOND_ROWS_MAX);
+                (pass.failures, pass.is_new) = (0, pass.is_new | is_new);
+            }
+            (Probe::Inside(pass), _) => {
+                let idle = if pass.is_new || is_new { 0 } else { pass.idle + 1 };
+                if idle >= limits::BEYOND_IDLE_PASSES {
                     return self.step();
                 }
+                self.probe = Pass::after_idle(idle);
             }
-            (Probe::Inside { .. }, None) => return self.step(),
             // What was to fail came, or the other way round: it is looked for anew if it fails again.
             _ => (self.search, self.probe, self.is_swept) = (None, Probe::Row, false),
         }

@@ -40,7 +40,7 @@ impl Stream {
         };
         // What is settled hides no record that becomes visible later.
         let settled = date.map(|date| date - self.plan.overlap);
-        let then = self.beyond.came(&page.keys, settled);
+        let then = self.beyond.came(&page.keys, !fresh.is_empty(), settled);
         if then == Step::Look {
             fresh.clear();
         }
@@ -96,6 +96,20 @@ impl Stream {
         self.beyond.failed_alone(now, walk.next_row(), trouble, backoff.max)
     }
 
+    /// A cursor that is refused is given up at once: the walk goes on by time.
+    fn refused_query(&mut self, text: String, backoff: &mut Backoff) -> (Span, Why, String) {
+        let Some(walk) = self.walk.take().filter(|walk| walk.cursor.is_some()) else {
+            return (backoff.long(), Why::QueryRefused, text);
+        };
+        self.walk = walk.after_refused_cursor();
+        if self.walk.is_none() {
+            self.flaw(Why::CursorsRefused, text.clone());
+        }
+        let is_stuck = matches!(self.condition, Some((Why::CursorsRefused, _)));
+        let why = if is_stuck { Why::CursorsRefused } else { Why::BrokenAnswer };
+        (backoff.after(self.lane.failures, None), why, text)
+    }
+
     /// What a failed fetch means for this stream. Doubts about the token are the tenant's.
     pub fn fail(
         &mut self,
@@ -128,21 +142,7 @@ impl Stream {
             SourceTrouble::QueryRefused(text) if is_by_range => {
                 (backoff.after(failures, None), Why::QueryRefused, text)
             }
-            SourceTrouble::QueryRefused(text) => {
-                // A cursor that is refused is given up at once: the walk goes on by time.
-                match self.walk.take().filter(|walk| walk.cursor.is_some()) {
-                    None => (backoff.long(), Why::QueryRefused, text),
-                    Some(walk) => {
-                        self.walk = walk.after_refused_cursor();
-                        if self.walk.is_none() {
-                            self.flaw(Why::CursorsRefused, text.clone());
-                        }
-                        let is_stuck = matches!(self.condition, Some((Why::CursorsRefused, _)));
-                        let why = if is_stuck { Why::CursorsRefused } else { Why::BrokenAnswer };
-                        (backoff.after(failures, None), why, text)
-                    }
-                }
-            }
+            SourceTrouble::QueryRefused(text) => self.refused_query(text, backoff),
             SourceTrouble::Misdirected(text) => (backoff.long(), Why::Misdirected, text),
             SourceTrouble::Forbidden(refusal) => {
                 let why = Why::of_refusal(&refusal);

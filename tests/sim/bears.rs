@@ -69,9 +69,11 @@ impl Bears {
         self.rows.is_some() || self.records.is_some() || self.down.is_some() || self.up.is_some()
     }
 
-    /// How long after the last fault all that can arrive has arrived.
+    /// How long after the last fault all that can arrive has arrived. A row that can't be fetched takes
+    /// about two hours, which is a day where the windows of polling are open for as long.
     pub fn patience(&self) -> u64 {
-        Span::hours(if self.is_limited() { 90 } else { 30 }).0
+        let limited = if self.is_limited() { 90 } else { 30 };
+        Span::hours(limited + 24 * self.bad.len() as u64).0
     }
 
     /// Picks the rows that can't be fetched: none of the last of their kind, nor any that the sink is to

@@ -5,6 +5,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::panic;
 
 use s1_coralogix::prng::Prng;
@@ -36,13 +37,15 @@ pub struct Campaign {
 }
 
 impl Campaign {
-    pub fn run(lives: u64, live: fn(u64) -> Lived) -> Campaign {
+    pub fn run(lives: Range<u64>, live: fn(u64) -> Lived) -> Campaign {
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
         let shares: Vec<_> = (0..threads)
             .map(|share| {
+                let lives = lives.clone();
                 std::thread::spawn(move || {
                     let mut campaign = Campaign::default();
-                    (share..lives).step_by(threads as usize).for_each(|s| campaign.add(s, live));
+                    let seeds = (lives.start + share..lives.end).step_by(threads as usize);
+                    seeds.for_each(|seed| campaign.add(seed, live));
                     campaign
                 })
             })

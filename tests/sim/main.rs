@@ -1,8 +1,8 @@
 //! The simulation: the real core, worker, formats and queue over a simulated tenant, sink, disk
 //! and clock, for as many lives as asked for.
 //!
-//! `S1C_LIVES=100000 cargo test --release --test sim` lives more of them; `S1C_SEED=17` lives one
-//! again; with `S1C_TRACE=1` every action of it is printed. `S1C_LIE=page-errors` has the peers of
+//! `S1C_LIVES=100000 cargo test --release --test sim` lives more of them, from `S1C_FIRST` on; `S1C_SEED=17`
+//! lives one again; with `S1C_TRACE=1` every action of it is printed. `S1C_LIE=page-errors` has the peers of
 //! every life tell that lie (`none`: no lie), and with `S1C_GO_ON=1` a life that fails ends nothing:
 //! what came of each lie is printed. Promises: after the faults end, everything visible is delivered
 //! or parked, or a gap says that a lie lost it; order, bounds, request rates and the watch's rule hold
@@ -55,8 +55,10 @@ fn every_record_is_delivered_or_parked_whatever_breaks() {
         println!("seed {seed}: {:?}", live(seed));
         return;
     }
-    let lives = std::env::var("S1C_LIVES").map_or(LIVES, |n| n.parse().expect("a number"));
-    let campaign = Campaign::run(lives, live);
+    let told =
+        |name, default| std::env::var(name).map_or(default, |n| n.parse().expect("a number"));
+    let first = told("S1C_FIRST", 0);
+    let campaign = Campaign::run(first..first + told("S1C_LIVES", LIVES), live);
     println!("{campaign}");
     if campaign.goes_on() {
         return;
