@@ -74,13 +74,16 @@ struct Pass {
     rows: u32,
     failures: u32,
     is_new: bool,
+    /// Something failed in this pass or one before it.
+    is_bad: bool,
     /// Passes before this one that brought nothing.
     idle: u32,
 }
 
 impl Pass {
-    fn after_idle(idle: u32) -> Probe {
-        Probe::Inside(Pass { after: 0, rows: 1, failures: 0, is_new: false, idle })
+    fn after_idle(idle: u32, is_bad: bool) -> Probe {
+        let (after, rows, failures, is_new) = (0, 1, 0, false);
+        Probe::Inside(Pass { after, rows, failures, is_new, is_bad, idle })
     }
 }
 
@@ -275,7 +278,7 @@ impl Beyond {
             }
             Probe::Inside(pass) if pass.rows > 1 => pass.rows /= 2,
             Probe::Inside(pass) => {
-                pass.failures += 1;
+                (pass.failures, pass.is_bad) = (pass.failures + 1, true);
                 if pass.failures >= limits::LONE_REFUSALS >> pass.idle {
                     (pass.after, pass.failures) = (pass.after + 1, 0);
                 }
@@ -320,7 +323,7 @@ impl Beyond {
                 self.probe = match search.confirms < limits::LONE_CONFIRMS {
                     true => Probe::Row,
                     false if self.takes_no_skip => return self.step(),
-                    false => Pass::after_idle(0),
+                    false => Pass::after_idle(0, false),
                 };
                 return Then::Look;
             }
@@ -332,10 +335,16 @@ impl Beyond {
             }
             (Probe::Inside(pass), _) => {
                 let idle = if pass.is_new || is_new { 0 } else { pass.idle + 1 };
-                if idle >= limits::BEYOND_IDLE_PASSES {
-                    return self.step();
+                let is_done = idle >= limits::BEYOND_IDLE_PASSES;
+                // It may be one of those that are out of reach.
+                match pass.is_bad || pass.after >= limits::SKIP_MAX {
+                    true if is_done => return self.step(),
+                    // It is gone.
+                    false if is_done => {
+                        (self.search, self.probe, self.is_swept) = (None, Probe::Row, false)
+                    }
+                    is_bad => self.probe = Pass::after_idle(idle, is_bad),
                 }
-                self.probe = Pass::after_idle(idle);
             }
             // What was to fail came, or the other way round: it is looked for anew if it fails again.
             _ => (self.search, self.probe, self.is_swept) = (None, Probe::Row, false),

@@ -293,7 +293,9 @@ impl Stream {
     /// before: if there is any such record still, nothing after it was deleted for its age.
     pub fn doubts(&mut self, page: &PageFacts, date: Option<Stamp>) -> Option<Stamp> {
         let (progress, walk) = (self.progress?, self.walk.as_ref()?);
-        let began = progress.position != progress.from || self.known.count() > 0;
+        // Rows from around one that fails alone are known before any walk has passed one.
+        let began =
+            progress.position != progress.from || self.known.reaches_back_to(progress.position);
         // What stands around a row that fails alone says nothing of what comes first.
         let is_walk = self.beyond.asks().is_none();
         let first = page.keys.first().filter(|key| is_walk && !self.known.has(key));

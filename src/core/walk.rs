@@ -321,6 +321,11 @@ impl Known {
         before.keys.iter().any(|key| !self.keys.contains(key))
     }
 
+    /// Whether any of them is not after that.
+    pub fn reaches_back_to(&self, stamp: Stamp) -> bool {
+        self.keys.first().is_some_and(|key| key.stamp <= stamp)
+    }
+
     pub fn count(&self) -> usize {
         self.keys.len()
     }

@@ -33,6 +33,8 @@ pub struct Bears {
     bad: BTreeSet<String>,
     page_fails: u64,
     batch_fails: u64,
+    /// How many records the sink fails at.
+    poisoned: u64,
     /// Pages go compressed, as consoles send them.
     gzip: bool,
     /// Bytes that went over the link, both ways, those of exchanges that were given up included.
@@ -55,6 +57,7 @@ impl Bears {
             bad: BTreeSet::new(),
             page_fails: prng.next_u64(),
             batch_fails: prng.next_u64(),
+            poisoned: 0,
             ..Bears::default()
         }
     }
@@ -70,10 +73,22 @@ impl Bears {
     }
 
     /// How long after the last fault all that can arrive has arrived. A row that can't be fetched takes
-    /// about two hours, which is a day where the windows of polling are open for as long.
+    /// about two hours, which is a day where the windows of polling are open for as long; a record that the
+    /// sink fails at takes four where each process lives for a few tries only.
     pub fn patience(&self) -> u64 {
         let limited = if self.is_limited() { 90 } else { 30 };
-        Span::hours(limited + 24 * self.bad.len() as u64).0
+        Span::hours(limited + 24 * self.bad.len() as u64 + 4 * self.poisoned).0
+    }
+
+    /// Counts the records that the sink fails at.
+    pub fn expect_poison(&mut self, tenant: &Tenant, poison_every: u64) {
+        let poisoned = tenant.rows.iter().filter(|row| is_poison(&row.json, poison_every));
+        self.poisoned = if self.is_limited() { poisoned.count() as u64 } else { 0 };
+    }
+
+    /// Whether some rows can't be fetched.
+    pub fn are_rows_bad(&self) -> bool {
+        !self.bad.is_empty()
     }
 
     /// Picks the rows that can't be fetched: none of the last of their kind, nor any that the sink is to
@@ -157,6 +172,7 @@ impl Shared {
 
     /// What becomes of a page on its way.
     pub fn bear_page(&mut self, answer: Answer, date: Stamp) -> Result<Answer, NetTrouble> {
+        self.answered = Some(self.now);
         if let Some(fails) = self.bears.page_failure(&answer) {
             self.meet("page not borne");
             return self.fail(fails, date);

@@ -165,6 +165,7 @@ fn live_told(seed: u64, forced: Option<&str>) -> Lived {
     let link = Link::draw(seed);
     let plan = plan(&mut prng, reconcile, tally_ids, &link);
     // A run of `--once` ends too soon to get past a row: each one costs it many runs.
+    bears.expect_poison(&tenant, poison_every);
     if plan.mode == Mode::Daemon {
         bears.spoil(seed, &tenant, poison_every);
     }
@@ -333,6 +334,8 @@ impl World for Life {
         }
         if self.plan.mode == Mode::Daemon && matches!(next, Action::Sleep { .. }) {
             shared.look(&self.plan, core.held(), core.view(now).mood());
+        } else if shared.glances() {
+            shared.glance(core.view(now).mood());
         }
         let late =
             shared.now >= shared.faults.end + shared.bears.patience() + shared.link.patience();

@@ -34,6 +34,7 @@ pub struct Watch {
     /// Every gap that was ever in the ledger, with its stream's name.
     ledger: BTreeMap<u64, (String, Gap)>,
     ledger_at: (u64, u64, u64),
+    glanced: u64,
     healthy_since: Option<u64>,
     next: u64,
     /// The state when it was last looked at.
@@ -96,6 +97,22 @@ impl Shared {
             let texts = missing.iter().map(|row| row.json.as_str());
             let (missing, healthy) = (self.brief(texts), Span(now - since));
             panic!("healthy for {healthy} and no gap tells of {missing}; {waits} wait");
+        }
+    }
+
+    /// Whether it is time for a glance where there is no rest.
+    pub fn glances(&mut self) -> bool {
+        let is_time = self.now >= self.watch.glanced + Span::minutes(10).0;
+        if is_time {
+            self.watch.glanced = self.now;
+        }
+        is_time
+    }
+
+    /// Looks in the middle of work: what is not well there was told.
+    pub fn glance(&mut self, mood: Mood) {
+        if mood != Mood::Fine {
+            self.watch.healthy_since = None;
         }
     }
 
@@ -215,6 +232,8 @@ impl Shared {
         let uncounted = damage.into_iter().any(|fault| self.met.contains_key(fault));
         // Where stamps can't be read, nor can when a record was created, by which it is counted.
         let uncounted = uncounted || self.lies.any(|claim| claim == Claim::Unreadable);
+        // A list ends at a row that can't be fetched, and finds nothing late behind it.
+        let uncounted = uncounted || self.bears.are_rows_bad();
         row.hidden_from.is_none() && !(uncounted && row.is_very_late(self.tenant.overlap))
     }
 

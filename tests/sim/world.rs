@@ -66,6 +66,8 @@ pub struct Shared {
     pub stop: bool,
     pub met: BTreeMap<&'static str, u64>,
     pub asked: u64,
+    /// When the answer under way began to come, where its body takes time.
+    pub answered: Option<u64>,
     pub asked_in_outage: u64,
     pub sent_in_outage: u64,
     pub boots: u64,
@@ -116,6 +118,7 @@ impl Shared {
             stop: false,
             met: BTreeMap::new(),
             asked: 0,
+            answered: None,
             asked_in_outage: 0,
             sent_in_outage: 0,
             boots: 1,
@@ -255,8 +258,13 @@ impl Shared {
         if !matches!(ask, Ask::Page(path) if path.contains("__lt=")) {
             self.link.begin(&self.link.polling, "asked", self.true_time(), begun, told);
         }
+        self.answered = None;
         let answer = self.ask_at_last(ask);
+        // An answer is dated before its body goes over the link.
+        let end = self.now;
+        self.now = self.answered.unwrap_or(end);
         let answer = answer.map(|answer| self.dated(Side::Source, answer));
+        self.now = end;
         let bytes = answer.as_ref().map_or(0, |answer| answer.body.len() as u64);
         self.received += bytes;
         self.link.polling.carry(begun, bytes);
