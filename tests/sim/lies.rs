@@ -248,10 +248,13 @@ impl Lie {
 }
 
 /// Lives that failed once, with the lie that was told in each, where not the seed's own.
-pub const FAILED_ONCE: [(u64, Option<&str>); 17] = [
+pub const FAILED_ONCE: [(u64, Option<&str>); 20] = [
     (501, None),
     (2_020, None),
     (2_142, None),
+    (3_689, None),
+    (6_346, None),
+    (6_424, None),
     (1, Some("source-clock-ahead")),
     (5, Some("source-clock-ahead")),
     (282, Some("source-clock-ahead")),
