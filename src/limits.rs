@@ -183,6 +183,8 @@ pub const BEYOND_STEP_SECONDS: u64 = 1;
 pub const BEYOND_STEP_HOURS_MAX: u64 = 20 * 366 * 24;
 /// SentinelOne lets no more rows be skipped in a query (swagger 2.1: `skip`, 0 to 1000).
 pub const SKIP_MAX: u32 = 1_000;
+/// The supervisor's watchdog is fed by steps of the loop, no more often than this.
+pub const WATCHDOG_FED_MS: u64 = 1_000;
 /// So often nothing new came of all that have nearly the stamp of a row that can't be fetched, before it is
 /// passed over.
 pub const BEYOND_IDLE_PASSES: u32 = 2;

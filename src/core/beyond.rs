@@ -340,20 +340,22 @@ impl Beyond {
                 match pass.is_bad || pass.after >= limits::SKIP_MAX {
                     true if is_done => return self.step(),
                     // It is gone.
-                    false if is_done => {
-                        (self.search, self.probe, self.is_swept) = (None, Probe::Row, false)
-                    }
+                    false if is_done => self.end_search(),
                     is_bad => self.probe = Pass::after_idle(idle, is_bad),
                 }
             }
             // What was to fail came, or the other way round: it is looked for anew if it fails again.
-            _ => (self.search, self.probe, self.is_swept) = (None, Probe::Row, false),
+            _ => self.end_search(),
         }
         match self.probe {
             Probe::Row if self.begins_anew => Then::Look,
             Probe::Row => Then::Later,
             _ => Then::Soon,
         }
+    }
+
+    fn end_search(&mut self) {
+        (self.search, self.probe, self.is_swept) = (None, Probe::Row, false);
     }
 
     fn step(&self) -> Then {

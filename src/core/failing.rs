@@ -23,7 +23,7 @@ pub enum AskedFor {
 
 impl Stream {
     /// What is to be stored of rows that were asked for near one that fails alone.
-    pub(super) fn rows_by_place(
+    pub(super) fn rows_beside(
         &mut self,
         stream: usize,
         progress: Progress,
@@ -58,11 +58,11 @@ impl Stream {
         let compared = self.reconcile.tale.compared;
         let keep = Keep { stream, fresh, progress: after, known, compared, missed };
         let read = (page.keys.len(), Span::ZERO);
-        Pending { keep, then: Then::ByPlace(then), read, date: present.earliest() }
+        Pending { keep, then: Then::Beside(then), read, date: present.earliest() }
     }
 
-    /// Rows that were asked for by their place are stored.
-    pub(super) fn stored_by_place(&mut self, now: Mono, then: Step, backoff: &mut Backoff) {
+    /// They are stored.
+    pub(super) fn stored_beside(&mut self, now: Mono, then: Step, backoff: &mut Backoff) {
         let (why, text) = (self.lane.why, self.lane.detail.clone());
         match then {
             Step::Step { .. } => {
@@ -79,8 +79,8 @@ impl Stream {
         }
     }
 
-    /// What may have failed for its size is asked for smaller, and one row that fails alone by its place.
-    /// Answers whether something else is asked for soon.
+    /// What may have failed for its size is asked for smaller, and what stands around one row that
+    /// fails alone is asked for. Answers whether something else is asked for soon.
     fn shrink(&mut self, now: Mono, trouble: &SourceTrouble, backoff: &Backoff) -> bool {
         if self.beyond.asks().is_some() {
             return self.beyond.failed(trouble);

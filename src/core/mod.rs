@@ -41,7 +41,7 @@ mod reconcile;
 mod reconciling;
 pub mod rows;
 mod sink;
-mod size;
+pub mod size;
 mod source;
 mod source_clock;
 mod store;
@@ -64,6 +64,7 @@ mod shrink_tests;
 mod tests;
 
 use decide::LaneId;
+use failing::AskedFor;
 use lane::{Backoff, Lane};
 pub use lane::{Mood, Why};
 pub use note::Note;
@@ -85,8 +86,6 @@ use crate::record::{
 };
 use crate::time::{Clocks, Due, Mono, Span, Stamp};
 use crate::window::{Carried, Gate};
-
-use failing::AskedFor;
 
 /// The ambient input, sampled at the edge before every step.
 #[derive(Clone, Debug, Default)]

@@ -70,7 +70,7 @@ impl Rows {
             self.size = full();
             return;
         }
-        let is_small = (rows as u64) < self.size.now().div_ceil(2);
+        let is_small = self.size.is_small(rows as u64);
         self.size.succeeded(rows as u64, took, self.whole);
         // A quiet stream has no larger pages, and its size has to come back for what is listed.
         if is_small {

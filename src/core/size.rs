@@ -57,6 +57,11 @@ impl Size {
         self.now
     }
 
+    /// Whether it is so much smaller than it might be that it says little of what else fits.
+    pub fn is_small(&self, tried: u64) -> bool {
+        tried < self.now.div_ceil(2)
+    }
+
     /// `tried` failed in a way that a smaller one may not.
     pub fn failed(&mut self, tried: u64) {
         if self.is_raised {
@@ -91,7 +96,7 @@ impl Size {
             return;
         }
         let fits = allowed.map_or(u64::MAX, |allowed| fitting(tried, took, allowed));
-        let is_small = tried < self.now.div_ceil(2);
+        let is_small = self.is_small(tried);
         let is_slow = allowed
             .is_some_and(|allowed| took.as_ms() >= allowed.as_ms() / limits::PACE_SHOWS_PART);
         // What was quick for its time on the way shows at least so much.
@@ -120,7 +125,7 @@ impl Size {
 }
 
 /// How much takes half of the time that is allowed, at the pace that was measured.
-fn fitting(tried: u64, took: Span, allowed: Span) -> u64 {
+pub fn fitting(tried: u64, took: Span, allowed: Span) -> u64 {
     let took = u128::from(took.as_ms().max(1));
     let fits = u128::from(tried) * u128::from(allowed.as_ms() / 2) / took;
     u64::try_from(fits).unwrap_or(u64::MAX)

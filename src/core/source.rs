@@ -17,7 +17,7 @@ use crate::record::{
 };
 use crate::time::{Clocks, Due, Mono, Span, Stamp};
 
-use super::beyond::{self, Beyond, Rows as Place};
+use super::beyond::{self, Beyond, Rows as Beside};
 use super::doubt::Doubt;
 use super::lane::{Backoff, Lane, Why};
 use super::plan::StreamPlan;
@@ -143,7 +143,7 @@ pub(super) enum Then {
     /// without being counted as such.
     Listed(PageFacts, u64),
     /// The rows were asked for by their place, near one that fails alone.
-    ByPlace(beyond::Then),
+    Beside(beyond::Then),
 }
 
 #[derive(Clone, Debug)]
@@ -293,7 +293,7 @@ impl Stream {
     /// before: if there is any such record still, nothing after it was deleted for its age.
     pub fn doubts(&mut self, page: &PageFacts, date: Option<Stamp>) -> Option<Stamp> {
         let (progress, walk) = (self.progress?, self.walk.as_ref()?);
-        // Rows from around one that fails alone are known before any walk has passed one.
+        // A row that was read without a position, as the only one of its page, tells of nothing before it.
         let began =
             progress.position != progress.from || self.known.reaches_back_to(progress.position);
         // What stands around a row that fails alone says nothing of what comes first.
@@ -310,7 +310,7 @@ impl Stream {
 
     pub fn fetch(&mut self, stream: usize) -> Fetch {
         let progress = self.progress.expect("a stream is fetched once it knows where from");
-        if let Some(Place { from, to, skip, rows }) = self.beyond.asks() {
+        if let Some(Beside { from, to, skip, rows }) = self.beyond.asks() {
             return Fetch { stream, from, to, cursor: None, rows_max: rows, skip };
         }
         if self.beyond.takes_beginning() {
@@ -335,7 +335,7 @@ impl Stream {
     ) -> Pending {
         let progress = self.progress.expect("a page follows a fetch");
         if let Some(asked) = self.beyond.asks() {
-            return self.rows_by_place(stream, progress, asked, page, present);
+            return self.rows_beside(stream, progress, asked, page, present);
         }
         let overlap = self.plan.overlap;
         let mut walk = self.walk.take().unwrap_or_else(|| Walk::starting(progress.from));
@@ -426,7 +426,7 @@ impl Stream {
         self.collected += taken;
         self.progress = Some(self.known.remember(&pending.keep.known, pending.keep.progress));
         let next = match pending.then {
-            Then::ByPlace(then) => return self.stored_by_place(now, then, backoff),
+            Then::Beside(then) => return self.stored_beside(now, then, backoff),
             Then::Walk(next) => next,
             Then::Listed(page, unmatched) => {
                 self.rows.read(page.keys.len(), Span::ZERO);

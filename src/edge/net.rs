@@ -387,20 +387,19 @@ fn is_given_up(error: &Error) -> bool {
 
 /// Nothing moved for `network.timeout`.
 fn is_silence(error: &Error) -> bool {
-    let Error::Other(other) = error else { return false };
-    match other.downcast_ref::<Dialing>() {
-        Some(Dialing(NetTrouble::Timeout(late))) => late.bound == Bound::Silence,
-        _ => false,
-    }
+    bound_of(error) == Some(Bound::Silence)
 }
 
 fn is_late(error: &Error) -> bool {
-    match error {
-        Error::Timeout(_) => true,
-        Error::Other(other) => {
-            matches!(other.downcast_ref::<Dialing>(), Some(Dialing(NetTrouble::Timeout(_))))
-        }
-        _ => false,
+    matches!(error, Error::Timeout(_)) || bound_of(error).is_some()
+}
+
+/// The bound that a transport of ours met.
+fn bound_of(error: &Error) -> Option<Bound> {
+    let Error::Other(other) = error else { return None };
+    match other.downcast_ref::<Dialing>() {
+        Some(Dialing(NetTrouble::Timeout(late))) => Some(late.bound),
+        _ => None,
     }
 }
 

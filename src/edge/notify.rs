@@ -104,7 +104,7 @@ impl Notify {
         }
         let is_hungry = match (self.feed_every, self.fed) {
             // A step that takes long begins with all of the time.
-            (Some(_), Some(fed)) => now.since(fed) >= Span::seconds(1),
+            (Some(_), Some(fed)) => now.since(fed) >= Span::ms(limits::WATCHDOG_FED_MS),
             (Some(_), None) => true,
             (None, _) => false,
         };

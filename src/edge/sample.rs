@@ -9,6 +9,7 @@ use super::net::Peer;
 use super::real::{Door, ask};
 use super::step::{Name, Outcome, Step};
 use super::{Ask, cause::Cause, verdicts};
+use crate::core::size::fitting;
 use crate::limits::{PROBE_BACK_HOURS, SAMPLE_BYTES_MIN, SAMPLE_SMALLER};
 use crate::record::{Answer, Bound, Kind, NetTrouble};
 use crate::s1::page;
@@ -143,9 +144,9 @@ impl Sample {
         }
         let (rows, took) = (came.rows as u64, came.took.as_ms().max(1));
         let full = Span::ms(took.saturating_mul(u64::from(came.asked)) / rows);
-        let half = self.whole.as_ms() / 2;
-        let fit = u32::try_from(half.saturating_mul(rows) / took).unwrap_or(u32::MAX).max(1);
-        (full.as_ms() > half && fit < came.asked).then_some((full, fit))
+        let fit = fitting(rows, came.took, self.whole);
+        let fit = u32::try_from(fit).unwrap_or(u32::MAX).max(1);
+        (full.as_ms() > self.whole.as_ms() / 2 && fit < came.asked).then_some((full, fit))
     }
 }
 

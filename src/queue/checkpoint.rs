@@ -7,7 +7,7 @@
 
 use std::io;
 
-use super::disk::Disk;
+use super::disk::{self, Disk};
 use super::gaps::{self, Ledger};
 use super::keys::{self, StreamRow};
 use super::origins::Origins;
@@ -16,7 +16,6 @@ use crate::limits::{FRAME_ENTRIES_MAX, FRAME_NUMBER_MAX, STREAMS_MAX};
 use crate::record::{Place, RowKey, Seq};
 
 pub(super) const FILE: &str = "checkpoint";
-const NEW_FILE: &str = "checkpoint.new";
 const MAGIC: &[u8; 8] = b"S1CXCHK\x01";
 /// What follows the ledger: a letter, a length, and so many bytes. An unknown letter is passed over.
 const ORIGINS: u8 = b'o';
@@ -99,15 +98,7 @@ impl Checkpoint {
     }
 
     pub fn write(bytes: &[u8], disk: &mut impl Disk) -> io::Result<()> {
-        match disk.remove(NEW_FILE) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        disk.create(NEW_FILE)?;
-        disk.append(NEW_FILE, bytes)?;
-        disk.sync_data(NEW_FILE)?;
-        disk.rename(NEW_FILE, FILE)?;
-        disk.sync_dir("")
+        disk::replace(disk, FILE, bytes, true)
     }
 }
 

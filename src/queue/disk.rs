@@ -70,6 +70,24 @@ pub trait Disk {
     fn free_bytes(&mut self) -> io::Result<u64>;
 }
 
+/// Writes a file whole under another name and renames it over the old one. `is_durable`: it survives a
+/// power cut once this returns.
+pub fn replace(disk: &mut impl Disk, name: &str, bytes: &[u8], is_durable: bool) -> io::Result<()> {
+    let new = format!("{name}.new");
+    // One may be left from a write that was cut short.
+    match disk.remove(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    disk.create(&new)?;
+    disk.append(&new, bytes)?;
+    if is_durable {
+        disk.sync_data(&new)?;
+    }
+    disk.rename(&new, name)?;
+    if is_durable { disk.sync_dir("") } else { Ok(()) }
+}
+
 /// Whether an error says that there is no room, rather than that the disk is broken.
 pub fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};

@@ -12,7 +12,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use super::Queue;
-use super::disk::Disk;
+use super::disk::{self, Disk};
 use super::index::Opener;
 use crate::limits::LEARNED_BYTES_MAX;
 use crate::record::{Learned, SinkLearned, StreamLearned, StreamName};
@@ -59,16 +59,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 
     fn write_json(&mut self, name: &str, value: &impl Serialize, durable: bool) -> io::Result<()> {
-        let new = format!("{name}.new");
-        // One may be left from a write that was cut short.
-        let _ = self.disk.remove(&new);
-        self.disk.create(&new)?;
-        self.disk.append(&new, &serde_json::to_vec(value)?)?;
-        if durable {
-            self.disk.sync_data(&new)?;
-        }
-        self.disk.rename(&new, name)?;
-        if durable { self.disk.sync_dir("") } else { Ok(()) }
+        disk::replace(&mut self.disk, name, &serde_json::to_vec(value)?, durable)
     }
 }
 

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::index::{Batch, Index, IndexError, IndexFault, Opener, Pair};
-use super::real::tree_bytes;
+use super::real::{LOCK, tree_bytes};
 use crate::answer::one_line;
 use crate::edge::helper::{Helper, Pending, Silence};
 use crate::limits::{
@@ -183,7 +183,7 @@ enum Whose {
 /// Asks the disk of the queue for a write of a few bytes and its fdatasync, by a thread of its own. The
 /// file is the lock, whose content is this process' number anyway. `None`: no thread is to be had.
 fn ask_disk(root: &Path) -> Option<Pending<io::Result<()>>> {
-    let lock = root.join("lock");
+    let lock = root.join(LOCK);
     let helper = Helper::start("disk", Duration::ZERO, || ()).ok()?;
     let write = move |(): &mut ()| {
         let mut file = OpenOptions::new().write(true).open(lock)?;
