@@ -1,7 +1,5 @@
 //! Who may acknowledge a batch, and what is refused: the key, the content, or this machine (P1).
 
-use std::sync::Arc;
-
 use crate::scene::Scene;
 use crate::support::data::Kind;
 use crate::support::fault::{Fault, On, html};
@@ -95,24 +93,10 @@ fn a_harmless_body_is_accepted_and_shown_with_its_last_words() {
 
 /// One record of 400 that a filter refuses with this answer, while the key is good.
 fn the_content_is_refused(answer: (u16, &'static str, &'static str)) {
-    let mut scene = Scene::new();
-    let ids = scene.tenant().publish(Kind::Activities, 400);
-    let poison = format!("\"id\": \"{}\"", ids[123]);
-    scene.ingress.turn(|knobs| {
-        knobs.poison = Some(Arc::new(move |text| text.contains(&poison)));
-        knobs.poison_answer = answer;
-    });
-    scene.run();
-    scene.wait_delivered(399);
-    scene.wait_status_is("/queue/parked", "1");
-    scene.wait_status_is("/state", "healthy");
+    let (scene, list) = Scene::where_one_is_parked(answer);
     let log = scene.log();
     assert!(!log.contains("the API key is refused") && !log.contains("S1C-E109"), "{log}");
-    let list = scene.command(&["queue", "parked", "list"]).out;
-    assert!(list.contains(&ids[123].to_string()), "{list}");
     assert!(list.contains(&format!("HTTP {}", answer.0)), "{list}");
-    let balance = scene.ledger.balance();
-    assert_eq!((balance.lost, balance.duplicates), (1, 0), "{balance}");
     assert!(scene.ingress.requests() < 60, "found by halving");
 }
 

@@ -32,17 +32,13 @@ fn with_two_addresses(connect_timeout: &str) -> Option<Scene> {
         .args(&runner[1..])
         .args(["getent", "ahosts", "localhost"])
         .output();
-    match asked {
-        Ok(output) if output.stdout.starts_with(b"::1 ") => {
-            scene.program = scene.program.under(runner);
-            Some(scene)
-        }
-        other => {
-            let missing = format!("localhost can't be given a second address: {other:?}");
-            Campaign::is_possible("addresses", Err(missing));
-            None
-        }
-    }
+    let ground = match asked {
+        Ok(output) if output.stdout.starts_with(b"::1 ") => Ok(()),
+        other => Err(format!("localhost can't be given a second address: {other:?}")),
+    };
+    Campaign::given("addresses", ground)?;
+    scene.program = scene.program.under(runner);
+    Some(scene)
 }
 
 /// Listens at the tenant's port of `::1`, with room for so many that nobody accepts.

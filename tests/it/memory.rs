@@ -4,6 +4,7 @@
 //! kernel kills it at none of this. Every record arrives but one that no page can hold, which is a
 //! gap. Needs root and a memory cgroup: see `support::cgroup`.
 
+use crate::campaign::Campaign;
 use crate::scene::Scene;
 use crate::support::cgroup::MemoryGroup;
 use crate::support::clock::{HOUR, MINUTE};
@@ -28,7 +29,7 @@ impl Box {
             eprintln!("skipped: the memory under an emulator is the emulator's");
             return None;
         }
-        let group = MemoryGroup::or_skip(bytes)?;
+        let group = Campaign::given("memory", MemoryGroup::new(bytes))?;
         let mut scene = Scene::new();
         scene.program = group.around(&scene.program);
         scene.ingress.turn(|knobs| knobs.size_limit = None);

@@ -5,6 +5,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -42,6 +43,27 @@ impl DerefMut for Scene {
 impl Scene {
     pub fn new() -> Scene {
         Scene::with(|_| {})
+    }
+
+    /// 400 records, of which one makes the sink, or what stands before it, answer so: all others are
+    /// delivered once, and that one is parked. With what `queue parked list` says of it.
+    pub fn where_one_is_parked(answer: (u16, &'static str, &'static str)) -> (Scene, String) {
+        let mut scene = Scene::new();
+        let ids = scene.tenant().publish(Kind::Activities, 400);
+        let poison = format!("\"id\": \"{}\"", ids[123]);
+        scene.ingress.turn(|knobs| {
+            knobs.poison = Some(Arc::new(move |text| text.contains(&poison)));
+            knobs.poison_answer = answer;
+        });
+        scene.run();
+        scene.wait_delivered(399);
+        scene.wait_status_is("/queue/parked", "1");
+        scene.wait_status_is("/state", "healthy");
+        let list = scene.command(&["queue", "parked", "list"]).out;
+        assert!(list.contains(&ids[123].to_string()), "{list}");
+        let balance = scene.ledger.balance();
+        assert_eq!((balance.lost, balance.duplicates), (1, 0), "{balance}");
+        (scene, list)
     }
 
     /// A world whose config differs from the usual in what `change` says.

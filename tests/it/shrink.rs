@@ -1,28 +1,12 @@
 //! What fails for its size is asked for or sent smaller, and what fails alone holds up nothing (P1, P6).
-
-use std::sync::Arc;
-
 use crate::scene::Scene;
 use crate::support::clock::HOUR;
 use crate::support::data::{Draft, Kind};
 
 /// One record of 400 that makes the sink, or what stands before it, answer so.
 fn one_record_fails(answer: (u16, &'static str, &'static str), words: &str) {
-    let mut scene = Scene::new();
-    let ids = scene.tenant().publish(Kind::Activities, 400);
-    let poison = format!("\"id\": \"{}\"", ids[123]);
-    scene.ingress.turn(|knobs| {
-        knobs.poison = Some(Arc::new(move |text| text.contains(&poison)));
-        knobs.poison_answer = answer;
-    });
-    scene.run();
-    scene.wait_delivered(399);
-    scene.wait_status_is("/queue/parked", "1");
-    scene.wait_status_is("/state", "healthy");
-    let list = scene.command(&["queue", "parked", "list"]).out;
-    assert!(list.contains(&ids[123].to_string()) && list.contains(words), "{list}");
-    let balance = scene.ledger.balance();
-    assert_eq!((balance.lost, balance.duplicates), (1, 0), "{balance}");
+    let (scene, list) = Scene::where_one_is_parked(answer);
+    assert!(list.contains(words), "{list}");
     let requests = scene.ingress.requests();
     // With two for each look at whether the sink is alive.
     assert!(requests < 90, "found by halving: {requests} requests");
