@@ -253,6 +253,12 @@ impl Core {
         (0..self.streams.len()).any(|at| self.may_reconcile(at, now))
     }
 
+    /// Whether a stream may stand ahead of the time for all that is known.
+    fn is_in_doubt(&self, now: Mono) -> bool {
+        let mut streams = self.streams.iter();
+        streams.any(|stream| self.is_doubted(stream, now) || self.is_unconfirmed(stream, now))
+    }
+
     /// How `--once` ends, once nothing more can be done.
     fn once_ended(&self, now: Mono) -> Option<End> {
         if self.plan.mode == Mode::Daemon {
@@ -262,7 +268,10 @@ impl Core {
             return Some(End::TryLater);
         }
         let sink_over = self.held.records == 0 || self.gave_up(&self.sink.lane);
-        if !(sink_over && self.streams_over(now)) || self.compares(now) {
+        // A gap can't be told of for want of space, which may come back.
+        let is_untold = self.held.untold > 0 && self.held.room != Room::Free;
+        let has_space = !is_untold || self.room_checks > limits::ONCE_FAILURES_MAX;
+        if !(sink_over && has_space && self.streams_over(now)) || self.compares(now) {
             return None;
         }
         let mut lanes = vec![];
@@ -277,9 +286,7 @@ impl Core {
         Some(match () {
             () if is_ahead => End::Misconfigured,
             () if lanes.is_empty() && self.sink.lane.why == Why::InDoubt => End::InDoubt,
-            () if lanes.is_empty() && self.streams.iter().any(|s| self.is_doubted(s, now)) => {
-                End::TryLater
-            }
+            () if lanes.is_empty() && (is_untold || self.is_in_doubt(now)) => End::TryLater,
             () if lanes.is_empty() => End::Done,
             () if lanes.iter().any(|lane| lane.why.is_refusal()) => End::Refused,
             () => End::TryLater,

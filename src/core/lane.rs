@@ -65,6 +65,8 @@ pub enum Why {
     StartAhead,
     /// SentinelOne's clock and others disagree.
     ClocksDisagree,
+    /// Only SentinelOne says what time it is, or nobody.
+    TimeUnconfirmed,
     /// Cursors lead back to pages that were read before.
     PagesLeadBack,
     /// One page without a record after the other, and each says that more follow.
@@ -147,6 +149,7 @@ impl Why {
             Why::PositionAhead => "position_ahead",
             Why::StartAhead => "start_ahead",
             Why::ClocksDisagree => "clocks_disagree",
+            Why::TimeUnconfirmed => "time_unconfirmed",
             Why::PagesLeadBack => "pages_lead_back",
             Why::EmptyPages => "empty_pages",
             Why::OrderIgnored => "order_ignored",
@@ -189,6 +192,7 @@ impl Why {
             Why::PositionAhead => "its position is ahead of SentinelOne's clock",
             Why::StartAhead => "`start` is in the future; correct it in the config",
             Why::ClocksDisagree => "its clock disagrees with others",
+            Why::TimeUnconfirmed => "nobody else confirms its time",
             Why::PagesLeadBack => "its pages lead back to earlier ones",
             Why::EmptyPages => "answers with empty pages that never end",
             Why::OrderIgnored => "does not keep the order that was asked for",
@@ -232,6 +236,7 @@ impl Why {
             Why::PositionAhead => message::POSITION_AHEAD,
             Why::StartAhead => message::START_AHEAD,
             Why::ClocksDisagree => message::CLOCKS_DISAGREE,
+            Why::TimeUnconfirmed => message::TIME_UNCONFIRMED,
             Why::PagesLeadBack => message::PAGES_LEAD_BACK,
             Why::EmptyPages => message::EMPTY_PAGES,
             Why::OrderIgnored => message::ORDER_IGNORED,

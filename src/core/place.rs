@@ -9,7 +9,8 @@
 //!
 //! Promises: a position that every witness of the time rules out is set back whenever it is seen,
 //! wherever it came from (keeps P1); one that SentinelOne's own clock alone rules out is shown, and
-//! `--once` does not end as done while any clock speaks against one. Never: sets back what one claim
+//! `--once` does not end as done while any clock speaks against one, or while no
+//! two of them agree on where it began. Never: sets back what one claim
 //! alone speaks against, for that would send records twice (P2).
 
 use crate::limits;
@@ -146,11 +147,26 @@ impl Core {
         least.is_some_and(|least| ahead_of(least, stream).is_some())
     }
 
+    /// Whether one word alone says that a stream stands where it can: nobody tells the time, or no two
+    /// agree on it and no record has borne out where the stream began.
+    pub(super) fn is_unconfirmed(&self, stream: &Stream, now: Mono) -> bool {
+        match self.present(stream, now) {
+            Present::Untold => self.tenants[stream.plan.tenant].was_informed,
+            Present::Unconfirmed => false,
+            Present::Between { .. } => {
+                let clock = &self.tenants[stream.plan.tenant].clock;
+                stream.is_at_its_start() && !clock.is_seconded(now, self.clocks)
+            }
+        }
+    }
+
     /// How far a position is ahead of SentinelOne's own clock, unless two others say that the clock
-    /// is behind.
+    /// is behind; of every other clock where it tells no time.
     pub(super) fn position_ahead(&self, stream: &Stream, now: Mono) -> Option<Span> {
         let clock = &self.tenants[stream.plan.tenant].clock;
-        let ahead = ahead_of(clock.agreed(now)?, stream)?;
+        // Where it tells no time, the others are all there is.
+        let others = || self.present(stream, now).latest().filter(|_| !clock.was_told());
+        let ahead = ahead_of(clock.agreed(now).or_else(others)?, stream)?;
         let is_backed = self.present(stream, now).allows(stream.progress?.position);
         (!is_backed).then_some(ahead)
     }

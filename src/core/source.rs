@@ -258,6 +258,13 @@ impl Stream {
         }
     }
 
+    /// Whether it stands where SentinelOne's time made it begin, and has seen no record since.
+    pub fn is_at_its_start(&self) -> bool {
+        let begins_by_time = !matches!(self.plan.start, Start::At(_));
+        let stands = self.progress.is_some_and(|progress| progress.position == progress.from);
+        begins_by_time && stands && self.known.count() == 0
+    }
+
     /// Where a stream begins that was found to stand where it can't, and of which nothing is known
     /// that was collected; and whether something may lie before that. `None`: its `start` lies
     /// ahead too.

@@ -163,6 +163,11 @@ impl SourceClock {
         }
     }
 
+    /// Whether any two witnesses agree on the present.
+    pub fn is_seconded(&self, now: Mono, clocks: Clocks) -> bool {
+        seconded([self.shown(now), clocks.sink, clocks.local]).next().is_some()
+    }
+
     /// Where the time for the beginning of a stream comes from: two answers that agree, and of the
     /// witnesses the earliest that is plausible. Answers that never agree leave the earliest of
     /// all. `None`: more answers are needed.
@@ -196,14 +201,19 @@ impl SourceClock {
 
 /// The range of those that agree with one another, or of all where none do.
 fn majority(witnesses: [Option<Stamp>; 3]) -> Present {
-    let told = || witnesses.into_iter().flatten();
-    let is_backed = |stamp: &Stamp| told().filter(|other| near(*other, *stamp)).count() > 1;
-    let has_backing = told().any(|stamp| is_backed(&stamp));
-    let voices = || told().filter(|stamp| !has_backing || is_backed(stamp));
-    match voices().min().zip(voices().max()) {
+    let has_backing = seconded(witnesses).next().is_some();
+    let alone = witnesses.into_iter().flatten().filter(|_| !has_backing);
+    let voices: Vec<Stamp> = seconded(witnesses).chain(alone).collect();
+    match voices.iter().copied().min().zip(voices.iter().copied().max()) {
         Some((earliest, latest)) => Present::Between { earliest, latest, is_backed: false },
         None => Present::Untold,
     }
+}
+
+/// Those that another one agrees with.
+fn seconded(witnesses: [Option<Stamp>; 3]) -> impl Iterator<Item = Stamp> {
+    let told = move || witnesses.into_iter().flatten();
+    told().filter(move |stamp| told().filter(|other| near(*other, *stamp)).count() > 1)
 }
 
 fn agree(a: Claim, b: Claim, now: Mono) -> bool {
@@ -257,6 +267,14 @@ mod tests {
         two.hear(Some(NOW + Span::minutes(1)), AT + Span::minutes(1), NONE);
         assert_eq!(two.agreed(AT + Span::minutes(2)), Some(NOW + Span::minutes(2)));
         assert!(SourceClock::default().present(AT, NONE) == Present::Untold);
+    }
+
+    #[test]
+    fn the_present_is_seconded_by_any_two_that_agree() {
+        let (told, ahead) = (clock(&[NOW, NOW]), NOW + days(3_650));
+        assert!(told.is_seconded(AT, local(NOW)) && !told.is_seconded(AT, local(ahead)));
+        assert!(clock(&[ahead]).is_seconded(AT, both(NOW, NOW)));
+        assert!(!told.is_seconded(AT, NONE) && !told.is_seconded(AT, both(ahead, NOW - days(9))));
     }
 
     #[test]

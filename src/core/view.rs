@@ -89,8 +89,8 @@ impl StreamView {
 
 impl Core {
     pub fn view(&self, now: Mono) -> View {
-        let tenants = self.tenants.iter().map(|tenant| TenantView {
-            lane: self.tenant_lane(tenant, now),
+        let tenants = self.tenants.iter().enumerate().map(|(at, tenant)| TenantView {
+            lane: self.tenant_lane(at, tenant, now),
             token_end: tenant.token_end,
             source_now: tenant.clock.shown(now),
         });
@@ -121,7 +121,13 @@ impl Core {
         }
     }
 
-    fn tenant_lane(&self, tenant: &Tenant, now: Mono) -> LaneView {
+    /// Whether nobody but the tenant says that its streams stand where they can.
+    fn is_time_unconfirmed(&self, tenant: usize, now: Mono) -> bool {
+        let mut streams = self.streams.iter().filter(|stream| stream.plan.tenant == tenant);
+        streams.any(|stream| stream.progress.is_some() && self.is_unconfirmed(stream, now))
+    }
+
+    fn tenant_lane(&self, at: usize, tenant: &Tenant, now: Mono) -> LaneView {
         let lane = LaneView::of(&tenant.lane, now);
         match tenant.clock.dispute() {
             Some(Dispute { by, is_ahead, with_sink }) if lane.why.mood() == Mood::Fine => {
@@ -129,6 +135,9 @@ impl Core {
                 let other = if with_sink { "Coralogix'" } else { "this machine's" };
                 let detail = format!("it is {by} {way} {other}");
                 LaneView { why: Why::ClocksDisagree, detail, ..lane }
+            }
+            None if lane.why.mood() == Mood::Fine && self.is_time_unconfirmed(at, now) => {
+                LaneView { why: Why::TimeUnconfirmed, ..lane }
             }
             _ => lane,
         }

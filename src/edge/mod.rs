@@ -68,6 +68,9 @@ pub trait Edge {
     /// later. Only ever a hint; what judges the age of an entry is `stamping` (keeps P8).
     fn wall(&mut self) -> Stamp;
 
+    /// The time, where two clocks agree on it, which is sure enough to date the collector's own words.
+    fn dated(&mut self) -> Option<Stamp>;
+
     /// Whether a service told the time since the start. Until then `wall` is the box's own clock,
     /// which may stand where the box was switched off.
     fn wall_is_told(&mut self) -> bool;

@@ -242,6 +242,10 @@ impl Edge for Real {
         self.told.is_told()
     }
 
+    fn dated(&mut self) -> Option<Stamp> {
+        self.told.dated(Moment::now())
+    }
+
     fn stamping(&mut self) -> Stamping {
         self.told.stamping(Moment::now())
     }

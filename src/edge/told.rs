@@ -143,6 +143,20 @@ impl Told {
         }
     }
 
+    /// The time that dates what the collector says of itself: two clocks agree on it. What is dated by
+    /// one that is off would be dropped with a 200.
+    pub fn dated(&self, now: Moment) -> Option<Stamp> {
+        match self.stamping(now) {
+            Stamping::By(time) => {
+                let tenants = self.tenants.iter().flatten().map(|told| told.carried_to(now.mono));
+                let mut others = tenants.chain([now.local]);
+                others.any(|other| agree(time, other)).then_some(time)
+            }
+            Stamping::Agreed(time) => Some(time),
+            Stamping::Unknown | Stamping::Never => None,
+        }
+    }
+
     /// A tenant's clock that agrees with this machine's, of those that told lately.
     fn agreed(&self, now: Moment) -> Option<Stamp> {
         let recent =
@@ -255,6 +269,23 @@ mod tests {
         assert_eq!(told.stamping(off(1, Stamp(0))), Stamping::Unknown, "a box of 1970");
         told.note(Source::Sink, Some(clock(9)), at(0));
         assert_eq!(told.stamping(at(1)), Stamping::By(clock(10)));
+    }
+
+    #[test]
+    fn the_collectors_own_words_are_dated_by_a_clock_that_another_agrees_with() {
+        let mut told = Told::default();
+        assert_eq!(told.dated(at(0)), None);
+        told.note(Source::Sink, Some(clock(5_256_000)), at(0));
+        assert_eq!(told.dated(at(0)), None, "ten years ahead");
+        told.note(Source::Sink, Some(NOON), at(0));
+        assert_eq!(told.dated(at(1)), Some(clock(1)), "this machine agrees");
+        assert_eq!(told.dated(off(0, Stamp(0))), None, "a box of 1970");
+        let box_of_1970 = |minutes| off(minutes, Stamp(0) + Span::minutes(minutes));
+        let mut told = Told::default();
+        told.note(Source::Sink, Some(NOON), box_of_1970(0));
+        assert_eq!(told.dated(box_of_1970(1)), None);
+        told.note(TENANT, Some(clock(1)), box_of_1970(1));
+        assert_eq!(told.dated(box_of_1970(1)), Some(clock(1)), "a tenant agrees");
     }
 
     #[test]

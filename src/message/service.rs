@@ -124,4 +124,7 @@ super::codes! {
     SINK_TELLS_NO_TIME Warn 150
         "Coralogix' answers have no Date, or an impossible one, so it is not known how old a record looks there. Records go without `timestamp` and are dated by their arrival; their own times stay in their text."
         "Look for a proxy or relay in between that takes the Date off its answers, and have it pass it on. Nothing is lost meanwhile.";
+    TIME_UNCONFIRMED Warn 151
+        "This machine has no clock that can be right, and Coralogix has not told the time lately, so only SentinelOne says what time it is, or nobody. A stream that stands by a wrong time would miss records, and nothing would show it."
+        "Give this machine the time (NTP, or a battery for its clock). Where that can't be, set `heartbeat` below [coralogix]: each one brings the time.";
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::coralogix::{body, entry};
 use crate::core::{Event, Mood, Note, View};
-use crate::edge::{Edge, Stamping};
+use crate::edge::Edge;
 use crate::frame::{Frame, Piece};
 use crate::message;
 use crate::pack::Packer;
@@ -64,17 +64,9 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         let (_, frames, _) = self.written(self.first_integration(), vec![word]);
         let pieces: Vec<Piece> =
             frames.into_iter().map(|frame| Piece { frame, skip: 0, take: 1 }).collect();
-        let now = self.judged_at().unwrap_or(Stamp::MIN);
+        let now = self.edge.dated().unwrap_or(Stamp::MIN);
         let body = body::assemble(&pieces, now).expect("a frame just packed is whole");
         Event::NoteSent(self.deliver(&body.gzip))
-    }
-
-    /// The time, where it is sure enough to date what travels.
-    fn judged_at(&mut self) -> Option<Stamp> {
-        match self.edge.stamping() {
-            Stamping::By(now) | Stamping::Agreed(now) => Some(now),
-            Stamping::Unknown | Stamping::Never => None,
-        }
     }
 
     /// What Coralogix said of a batch in doubt.
@@ -95,7 +87,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         words: Vec<Word>,
     ) -> (StreamName, Vec<Frame>, Progress) {
         // A clock that nobody confirmed dates nothing that travels.
-        let stamp = self.judged_at();
+        let stamp = self.edge.dated();
         let at = stamp.unwrap_or_else(|| self.edge.wall());
         let of_it = self.streams.iter().find(|stream| stream.name.integration == integration);
         // A gap may outlive its integration in the config.

@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::panic;
 
 use s1_coralogix::prng::Prng;
+use s1_coralogix::time::Span;
 
 use crate::lies::{self, Lies};
 
@@ -18,6 +19,15 @@ pub struct Lived {
     pub met: BTreeMap<&'static str, u64>,
     pub lies: Vec<&'static str>,
     pub outcome: &'static str,
+    pub healed: Healed,
+}
+
+/// How long after the last fault it was seen that all had arrived, and how long that may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Healed {
+    pub took: Span,
+    pub allowed: Span,
+    pub seed: u64,
 }
 
 /// What came of the lives in which a lie was told.
@@ -34,6 +44,8 @@ pub struct Campaign {
     failed: u64,
     pub met: BTreeMap<&'static str, u64>,
     tales: BTreeMap<&'static str, Tale>,
+    /// The life that took longest to heal, of those whose services bear everything, and of the others.
+    healed: BTreeMap<&'static str, Healed>,
 }
 
 impl Campaign {
@@ -71,6 +83,11 @@ impl Campaign {
         self.lives += 1;
         let why = match panic::catch_unwind(|| live(seed)) {
             Ok(lived) => {
+                let is_limited = lived.met.contains_key("limited");
+                self.heal(
+                    if is_limited { "limits and bad rows" } else { "no limits" },
+                    lived.healed,
+                );
                 for lie in lived.lies {
                     *self.met.entry(lie).or_default() += 1;
                     let tale = self.tales.entry(lie).or_default();
@@ -98,11 +115,19 @@ impl Campaign {
         }
     }
 
+    fn heal(&mut self, among: &'static str, healed: Healed) {
+        let longest = self.healed.entry(among).or_insert(healed);
+        *longest = (*longest).max(healed);
+    }
+
     fn merge(&mut self, other: Campaign) {
         self.lives += other.lives;
         self.failed += other.failed;
         for (fault, n) in other.met {
             *self.met.entry(fault).or_default() += n;
+        }
+        for (among, healed) in other.healed {
+            self.heal(among, healed);
         }
         for (lie, tale) in other.tales {
             let own = self.tales.entry(lie).or_default();
@@ -123,6 +148,13 @@ fn first_line(why: &(dyn Any + Send)) -> String {
 impl fmt::Display for Campaign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} lives, {} failed; faults met: {:?}", self.lives, self.failed, self.met)?;
+        for (among, Healed { took, allowed, seed }) in &self.healed {
+            writeln!(
+                f,
+                "{among}: all had arrived {took} after the last fault at the latest, of {allowed} \
+                 allowed (seed {seed})"
+            )?;
+        }
         for (lie, tale) in &self.tales {
             write!(f, "{lie:<26} {:?}", tale.outcomes)?;
             if let Some((seed, why)) = &tale.failure {

@@ -248,13 +248,18 @@ impl Lie {
 }
 
 /// Lives that failed once, with the lie that was told in each, where not the seed's own.
-pub const FAILED_ONCE: [(u64, Option<&str>); 20] = [
+pub const FAILED_ONCE: [(u64, Option<&str>); 25] = [
     (501, None),
     (2_020, None),
     (2_142, None),
     (3_689, None),
+    (4_463, None),
+    (4_491, None),
     (6_346, None),
     (6_424, None),
+    (6_494, None),
+    (7_127, None),
+    (8_104, None),
     (1, Some("source-clock-ahead")),
     (5, Some("source-clock-ahead")),
     (282, Some("source-clock-ahead")),

@@ -123,6 +123,11 @@ impl Shared {
         self.now > over && ((ever && self.now > over + LEAST.times(4).0) || self.is_complete())
     }
 
+    /// How long after the last fault all that can arrive has arrived.
+    pub fn patience(&self) -> u64 {
+        self.bears.patience() + self.link.patience()
+    }
+
     /// So many records, and the first of them.
     pub fn brief<'a>(&self, texts: impl Iterator<Item = &'a str>) -> String {
         let texts: Vec<&str> = texts.collect();

@@ -350,6 +350,11 @@ impl Edge for SimEdge {
         self.0.borrow().told().is_some()
     }
 
+    fn dated(&mut self) -> Option<Stamp> {
+        let shared = self.0.borrow();
+        shared.heard.dated(shared.moment())
+    }
+
     fn stamping(&mut self) -> Stamping {
         let shared = self.0.borrow();
         shared.heard.stamping(shared.moment())
@@ -398,7 +403,6 @@ impl Edge for SimEdge {
         assert!(until > shared.now, "a sleep that is already over");
         let changes = shared.changed.iter().map(|(at, _)| at + 1_000);
         let change = changes.filter(|at| *at > shared.now).min();
-        shared.steps = 0;
         match change {
             Some(at) if at < until => {
                 shared.now = at;
