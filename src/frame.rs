@@ -58,7 +58,8 @@ const FILE_VERSION: u16 = 1;
 pub const FRAME_HEADER_BYTES: usize = 80;
 /// Enough bytes to read any frame's header with its name.
 pub const FRAME_HEADER_BYTES_MAX: usize = FRAME_HEADER_BYTES + NAME_BYTES_MAX;
-pub const FRAME_MAGIC: [u8; 4] = *b"S1F\x01";
+pub const FRAME_MAGIC: [u8; 3] = *b"S1F";
+const FRAME_VERSION: u8 = 1;
 const TABLE_ROW_BYTES: usize = 20;
 const FLAG_LAST_OF_PAGE: u8 = 1;
 /// The top bit of an entry's length says that it is stamped; no entry is this long.
@@ -71,8 +72,10 @@ const _: () = assert!(NAME_BYTES_MAX <= u8::MAX as usize);
 pub enum Bad {
     /// Fewer bytes than the frame says it has.
     Cut,
-    /// Not a frame's header, or of a version this program does not know.
+    /// Not a frame's header.
     NotAHeader,
+    /// Whole, and of a version that this program does not know: it is no damage.
+    Newer,
     /// The header's checksum does not match.
     Header,
     /// The entry table's checksum does not match, or its lengths do not add up.
@@ -86,6 +89,7 @@ impl Bad {
         match self {
             Bad::Cut => "it is cut short",
             Bad::NotAHeader => "there is no frame header",
+            Bad::Newer => "a newer version of s1-coralogix wrote it",
             Bad::Header => "the checksum of its header does not match",
             Bad::Table => "the checksum of its entry table does not match",
             Bad::Deflated => "the checksum of its records does not match",
@@ -150,17 +154,24 @@ impl Header {
     /// Reads a header, with the name, from the beginning of `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Header, Bad> {
         let fixed = bytes.get(..FRAME_HEADER_BYTES).ok_or(Bad::Cut)?;
-        if fixed[..4] != FRAME_MAGIC {
+        if fixed[..3] != FRAME_MAGIC {
             return Err(Bad::NotAHeader);
         }
-        let mut fields = Fields(&fixed[4..]);
-        let category = fields.u8().and_then(Category::from_code).ok_or(Bad::Header)?;
+        let mut fields = Fields(&fixed[3..]);
+        let version = fields.u8().ok_or(Bad::Header)?;
+        let category = fields.u8();
         let flags = fields.u8().ok_or(Bad::Header)?;
         let name_len = usize::from(fields.u16().ok_or(Bad::Header)?);
         let name = bytes.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + name_len).ok_or(Bad::Cut)?;
+        // Every version begins with a header of this length, its version and its checksum where they
+        // are here: so one that is whole is told from one that is damaged.
         if header_crc(&fixed[..FRAME_HEADER_BYTES - 4], name) != last_u32(fixed) {
             return Err(Bad::Header);
         }
+        if version != FRAME_VERSION {
+            return Err(if version > FRAME_VERSION { Bad::Newer } else { Bad::NotAHeader });
+        }
+        let category = category.and_then(Category::from_code).ok_or(Bad::Header)?;
         let integration = String::from_utf8(name.to_vec()).map_err(|_| Bad::Header)?;
         let header =
             fields.header(StreamName { integration, category }, flags).ok_or(Bad::Header)?;
@@ -243,6 +254,7 @@ pub fn encode_head(out: &mut Vec<u8>, frame: &Frame, slot: Slot) {
     let (oldest, newest) = stamps(&frame.entries, slot.progress);
     let begin = out.len();
     out.extend_from_slice(&FRAME_MAGIC);
+    out.push(FRAME_VERSION);
     out.push(frame.stream.category.code());
     out.push(if slot.last_of_page { FLAG_LAST_OF_PAGE } else { 0 });
     out.extend_from_slice(&(name.len() as u16).to_le_bytes());
@@ -318,6 +330,13 @@ pub fn file_header(first: Seq) -> [u8; FILE_HEADER_BYTES] {
 /// Whether `bytes` begin with the header of a file of this format that begins with `first`.
 pub fn is_file_header(bytes: &[u8], first: Seq) -> bool {
     bytes.get(..FILE_HEADER_BYTES).is_some_and(|head| head == file_header(first))
+}
+
+/// Whether `bytes` begin with the header of a log file, whole, that a newer version wrote.
+pub fn is_newer_file(bytes: &[u8]) -> bool {
+    let Some(head) = bytes.get(..FILE_HEADER_BYTES) else { return false };
+    let is_whole = head[..8] == FILE_MAGIC && crc32fast::hash(&head[..20]) == last_u32(head);
+    is_whole && Fields(&head[8..]).u16().is_some_and(|version| version > FILE_VERSION)
 }
 
 fn header_crc(fixed: &[u8], name: &[u8]) -> u32 {

@@ -305,9 +305,18 @@ pub(super) fn take_queue(config: &Config) -> Result<(RealQueue, Opened, Vec<Find
     Ok((queue, opened, findings))
 }
 
+/// How the program ends where its queue can't be opened.
+pub(super) fn exit_of(why: &OpenError) -> Exit {
+    match why {
+        OpenError::Newer { .. } => Exit::Config,
+        OpenError::System { .. } => Exit::TryLater,
+        _ => Exit::Failed,
+    }
+}
+
 fn open_queue(config: &Config) -> Result<(RealQueue, Opened), Failure> {
     watch::begin("opening the queue", On::Queue);
-    let failed = |why: OpenError| Failure::new(why.message(), Exit::Failed, why);
+    let failed = |why: OpenError| Failure::new(why.message(), exit_of(&why), why);
     let tell = |findings: &[Finding]| {
         findings.iter().for_each(|finding| message::write(finding.code, format_args!("{finding}")));
     };

@@ -126,5 +126,5 @@ super::codes! {
         "Look for a proxy or relay in between that takes the Date off its answers, and have it pass it on. Nothing is lost meanwhile.";
     TIME_UNCONFIRMED Warn 151
         "This machine has no clock that can be right, and Coralogix has not told the time lately, so only SentinelOne says what time it is, or nobody. A stream that stands by a wrong time would miss records, and nothing would show it."
-        "Give this machine the time (NTP, or a battery for its clock). Where that can't be, set `heartbeat` below [coralogix]: each one brings the time.";
+        "Give this machine the time (NTP, or a battery for its clock). Where that can't be, set `interval` below [heartbeat]: each one brings the time.";
 }

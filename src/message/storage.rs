@@ -61,4 +61,10 @@ super::codes! {
     GAP_UNFETCHABLE Error 225
         "SentinelOne could not give a record of a stream, or not in a form that can be read, in request after request for it alone, while the records after it came. Those were collected; the range with the record is written down and delivered as a gap."
         "Look in the console for the records of that time. A record longer than the bound of a page, or one that makes the console fail, is a case for SentinelOne's support. Reconciliation collects it once it can be fetched.";
+    QUEUE_SYSTEM Error 226
+        "The system refused what the queue asked of it: too many open files, no memory, no locks, a file server that is away. It says nothing of what is on the disk, and nothing was changed."
+        "Allow the process more (ulimit -n, ulimit -v, LimitNOFILE, MemoryMax), or mend the mount; then start again.";
+    QUEUE_NEWER Error 227
+        "A newer version of s1-coralogix wrote some of the queue, in a form that this one can't read. Nothing was changed, and nothing is lost."
+        "Install that version again, or a newer one; or write the records with its `queue export` and start with an empty queue.dir.";
 }

@@ -16,7 +16,8 @@ use crate::limits::{FRAME_ENTRIES_MAX, FRAME_NUMBER_MAX, STREAMS_MAX};
 use crate::record::{Place, RowKey, Seq};
 
 pub(super) const FILE: &str = "checkpoint";
-const MAGIC: &[u8; 8] = b"S1CXCHK\x01";
+const MAGIC: &[u8; 7] = b"S1CXCHK";
+const VERSION: u8 = 1;
 /// What follows the ledger: a letter, a length, and so many bytes. An unknown letter is passed over.
 const ORIGINS: u8 = b'o';
 
@@ -36,6 +37,7 @@ pub(super) struct Checkpoint {
 impl Checkpoint {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
+        out.push(VERSION);
         out.extend_from_slice(&self.head.seq.0.to_le_bytes());
         out.extend_from_slice(&self.head.skip.to_le_bytes());
         out.extend_from_slice(&self.next_seq.0.to_le_bytes());
@@ -59,12 +61,27 @@ impl Checkpoint {
         out
     }
 
-    pub fn decode(bytes: &[u8]) -> Option<Checkpoint> {
+    /// What is in the file, whole, behind its version.
+    fn content(bytes: &[u8]) -> Option<(u8, &[u8])> {
         let (content, crc) = bytes.split_last_chunk()?;
         if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
             return None;
         }
-        let mut fields = Fields(content.strip_prefix(MAGIC)?);
+        let (version, content) = content.strip_prefix(MAGIC)?.split_first()?;
+        Some((*version, content))
+    }
+
+    /// Whether a newer version wrote it.
+    pub fn is_newer(bytes: &[u8]) -> bool {
+        Checkpoint::content(bytes).is_some_and(|(version, _)| version > VERSION)
+    }
+
+    pub fn decode(bytes: &[u8]) -> Option<Checkpoint> {
+        let (version, content) = Checkpoint::content(bytes)?;
+        if version != VERSION {
+            return None;
+        }
+        let mut fields = Fields(content);
         let head = Place { seq: Seq(fields.u64()?), skip: fields.u32()? };
         let next_seq = Seq(fields.u64()?);
         if head.seq.max(next_seq).0 > FRAME_NUMBER_MAX || head.skip as usize > FRAME_ENTRIES_MAX {

@@ -79,7 +79,8 @@ impl Life {
 
     fn failed(&mut self, error: QueueError) -> Result<(), Gone> {
         match error {
-            QueueError::DiskFull => Ok(()),
+            QueueError::DiskFull | QueueError::System(_) => Ok(()),
+            QueueError::Denied(why) | QueueError::Newer(why) => panic!("{why}"),
             QueueError::Damaged { seq, why } => {
                 let queue = self.queue.as_mut().ok_or(Gone)?;
                 match queue.condemn(seq, &why) {
@@ -288,7 +289,7 @@ fn a_power_cut_while_starting_after_a_power_cut_loses_nothing() {
 #[test]
 fn an_error_at_any_operation_loses_nothing() {
     for seed in seeds() {
-        for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
+        for kind in [ErrorKind::Other, ErrorKind::StorageFull, ErrorKind::OutOfMemory] {
             for n in 1..=operations(seed) {
                 let told = format!("seed {seed}, {kind} at operation {n}");
                 let mut life = Life::new(seed);
@@ -306,7 +307,7 @@ fn an_error_at_any_operation_loses_nothing() {
 #[test]
 fn a_disk_that_fails_for_good_from_any_operation_on_loses_nothing() {
     for seed in seeds() {
-        for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
+        for kind in [ErrorKind::Other, ErrorKind::StorageFull, ErrorKind::OutOfMemory] {
             for n in (1..=operations(seed)).step_by(5) {
                 let told = format!("seed {seed}, {kind} from operation {n} on");
                 let mut life = Life::new(seed);

@@ -264,6 +264,14 @@ impl Row {
         out
     }
 
+    /// Whether a newer version wrote it, or names a reason that this one does not know.
+    pub fn is_newer(value: &[u8]) -> bool {
+        let known = GapReason::ALL.map(|reason| reason as u8);
+        let [version, reason, ..] = value else { return false };
+        *version > ROW_VERSION
+            || *version == ROW_VERSION && known.iter().all(|known| known < reason)
+    }
+
     pub fn decode(fields: &mut Fields<'_>) -> Option<Row> {
         if fields.u8()? != ROW_VERSION {
             return None;

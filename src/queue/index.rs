@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::disk::Says;
 use crate::limits::{INDEX_COMMIT_BYTES_MAX, INDEX_VALUE_BYTES_MAX};
 
 /// Why the index could not do something. Each says what is to be done.
@@ -18,8 +19,24 @@ pub enum IndexFault {
     Denied,
     /// No thread can be created: stop and tell.
     NoThread,
+    /// The system could not just now, which says nothing of what is on the disk: wait.
+    System,
+    /// A newer version wrote it: stop, and touch nothing.
+    Newer,
     /// Anything else, panics too: set it aside and rebuild it from the log.
     Broken,
+}
+
+impl IndexFault {
+    /// What an error of the disk makes of the index.
+    pub fn of(says: Says) -> IndexFault {
+        match says {
+            Says::Full => IndexFault::Full,
+            Says::Denied => IndexFault::Denied,
+            Says::System => IndexFault::System,
+            Says::Medium => IndexFault::Broken,
+        }
+    }
 }
 
 /// What went wrong, and why in words.

@@ -15,7 +15,7 @@ use super::origins::Origins;
 use super::replay::{Partial, Replay};
 use super::room::{DOUBT, PARKED, QUARANTINE};
 use crate::coralogix::body;
-use crate::frame::{self, EntryMeta, FILE_HEADER_BYTES, Frame, Piece};
+use crate::frame::{self, Bad, EntryMeta, FILE_HEADER_BYTES, Frame, Piece};
 use crate::pack;
 use crate::record::{Category, Gap, Orphan, Place, Progress, RowKey, Seq, StreamName};
 
@@ -64,6 +64,8 @@ pub struct Contents {
     pub delivered: Vec<Waiting>,
     /// Bytes that are no frame, by file.
     pub damage: Vec<Damage>,
+    /// Files that could not be read to their end, and why; nothing says that they are damaged.
+    pub unread: Vec<(String, String)>,
     /// Frames of pages that are not whole: never taken in, asked for again.
     pub torn: u32,
     pub files: usize,
@@ -111,12 +113,18 @@ impl<D: Disk> Inspector<D> {
             }
             other => other?,
         };
+        if let Some(file) = files.newer(&mut disk)? {
+            return Err(written_by_newer(&file));
+        }
         let items = disk.list("")?;
         let checkpoint = items.iter().find(|item| item.name == checkpoint::FILE);
         let checkpoint = checkpoint
             .and_then(|item| disk.read(checkpoint::FILE, 0, item.len as usize).ok())
-            .and_then(|bytes| Checkpoint::decode(&bytes))
             .unwrap_or_default();
+        if Checkpoint::is_newer(&checkpoint) {
+            return Err(written_by_newer(checkpoint::FILE));
+        }
+        let checkpoint = Checkpoint::decode(&checkpoint).unwrap_or_default();
         let place = told.map_or(checkpoint.head, |told| told.max(checkpoint.head));
         let head = Head { place, is_exact: told.is_some_and(|told| told >= checkpoint.head) };
         let Checkpoint { streams, ledger, origins, .. } = checkpoint;
@@ -189,6 +197,14 @@ impl<D: Disk> Inspector<D> {
             loop {
                 match scan.next(&mut self.disk) {
                     Found::End => break,
+                    Found::Newer => {
+                        contents.unread.push((log::path(file), Bad::Newer.explain().to_owned()));
+                        break;
+                    }
+                    Found::Unread(error) => {
+                        contents.unread.push((log::path(file), error.to_string()));
+                        break;
+                    }
                     Found::Damage { bytes } => {
                         contents.damage.push(Damage { file: log::path(file), offset: at, bytes });
                         at += bytes;
@@ -339,6 +355,12 @@ impl<D: Disk> Inspector<D> {
         items.sort();
         items
     }
+}
+
+/// Told apart by its kind.
+fn written_by_newer(what: &str) -> io::Error {
+    let why = format!("a newer version of s1-coralogix wrote {what}");
+    io::Error::new(io::ErrorKind::Unsupported, why)
 }
 
 fn gone(path: &str) -> io::Error {

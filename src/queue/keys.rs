@@ -23,7 +23,7 @@ use crate::time::Stamp;
 pub(super) const STATE: &[u8] = b"c";
 /// What is one of a kind in the ledger of gaps. Not there in an index that never knew one.
 pub(super) const GAPS: &[u8] = b"h";
-const STATE_VERSION: u8 = 1;
+pub(super) const STATE_VERSION: u8 = 1;
 const TALLY_VERSION: u8 = 1;
 
 /// What is one of a kind in the index.

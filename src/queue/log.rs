@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::disk::Disk;
+use super::disk::{Disk, Says, says};
 use crate::frame::{
-    self, EntryMeta, FILE_HEADER_BYTES, FRAME_HEADER_BYTES_MAX, FRAME_MAGIC, Header,
+    self, Bad, EntryMeta, FILE_HEADER_BYTES, FRAME_HEADER_BYTES_MAX, FRAME_MAGIC, Header,
 };
 use crate::limits::FRAME_NUMBER_MAX;
 use crate::record::Seq;
@@ -45,6 +45,23 @@ impl LogFiles {
 
     pub fn bytes(&self) -> u64 {
         self.lens.values().sum()
+    }
+
+    /// The first file that a newer version wrote, or whose first frame it wrote. Each process begins a
+    /// file of its own.
+    pub fn newer(&self, disk: &mut impl Disk) -> io::Result<Option<String>> {
+        for (file, len) in &self.lens {
+            let path = path(*file);
+            let head = match disk.read(&path, 0, FILE_HEADER_BYTES) {
+                Err(error) if says(&error) == Says::Medium => continue,
+                head => head?,
+            };
+            let mut scan = Scan::new(*file, 0, *len).at_depth(Depth::Header);
+            if frame::is_newer_file(&head) || matches!(scan.next(disk), Found::Newer) {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
     }
 
     pub fn active_len(&self) -> Option<u64> {
@@ -84,6 +101,10 @@ pub(super) enum Found {
     Damage {
         bytes: u64,
     },
+    /// The file could not be read, which says nothing of what is in it.
+    Unread(io::Error),
+    /// A frame of a newer version.
+    Newer,
     End,
 }
 
@@ -125,46 +146,83 @@ impl Scan {
             return Found::End;
         }
         let begin = self.offset;
-        if let Some((header, table)) = self.frame_at(disk, begin) {
-            self.offset += header.disk_len() as u64;
-            return Found::Frame { header, offset: begin, table };
+        let next = match self.frame_at(disk, begin) {
+            Ok((header, table)) => {
+                self.offset += header.disk_len() as u64;
+                return Found::Frame { header, offset: begin, table };
+            }
+            Err(Unusable::Unread(error)) => Err(error),
+            Err(Unusable::Bad(Bad::Newer)) => return Found::Newer,
+            Err(Unusable::Bad(_)) => self.next_magic(disk, begin + 1),
+        };
+        match next {
+            Ok(next) => {
+                self.offset = next;
+                Found::Damage { bytes: next - begin }
+            }
+            Err(error) => Found::Unread(error),
         }
-        self.offset = self.next_magic(disk, begin + 1);
-        Found::Damage { bytes: self.offset - begin }
     }
 
-    fn frame_at(&self, disk: &mut impl Disk, at: u64) -> Option<(Header, Vec<EntryMeta>)> {
-        let head = disk.read(&self.path, at, FRAME_HEADER_BYTES_MAX).ok()?;
-        let header = Header::decode(&head).ok()?;
+    fn frame_at(
+        &self,
+        disk: &mut impl Disk,
+        at: u64,
+    ) -> Result<(Header, Vec<EntryMeta>), Unusable> {
+        let header = Header::decode(&self.read(disk, at, FRAME_HEADER_BYTES_MAX)?)?;
         if at + header.disk_len() as u64 > self.len {
-            return None;
+            return Err(Bad::Cut.into());
         }
         match self.depth {
-            Depth::Header => return Some((header, Vec::new())),
+            Depth::Header => return Ok((header, Vec::new())),
             Depth::Table => {
-                let len = header.head_len();
-                let table = header.table(&disk.read(&self.path, at, len).ok()?).ok()?;
-                return Some((header, table));
+                let table = header.table(&self.read(disk, at, header.head_len())?)?;
+                return Ok((header, table));
             }
             Depth::Whole => {}
         }
-        let bytes = disk.read(&self.path, at, header.disk_len()).ok()?;
-        let (header, frame) = frame::take(bytes).ok()?;
-        Some((header, frame.entries))
+        let (header, frame) = frame::take(self.read(disk, at, header.disk_len())?)?;
+        Ok((header, frame.entries))
+    }
+
+    /// Reads; of what the medium does not give there is nothing.
+    fn read(&self, disk: &mut impl Disk, at: u64, len: usize) -> io::Result<Vec<u8>> {
+        match disk.read(&self.path, at, len) {
+            Err(error) if says(&error) == Says::Medium => Ok(Vec::new()),
+            read => read,
+        }
     }
 
     /// Where the next whole frame may begin. What can't be read is passed over.
-    fn next_magic(&self, disk: &mut impl Disk, from: u64) -> u64 {
+    fn next_magic(&self, disk: &mut impl Disk, from: u64) -> io::Result<u64> {
         let mut at = from;
         while at < self.len {
-            let bytes = disk.read(&self.path, at, WINDOW_BYTES).unwrap_or_default();
+            let bytes = self.read(disk, at, WINDOW_BYTES)?;
             let found = bytes.windows(FRAME_MAGIC.len()).position(|four| four == FRAME_MAGIC);
             if let Some(found) = found {
-                return at + found as u64;
+                return Ok(at + found as u64);
             }
             // The magic may lie across the border of two windows.
             at += (WINDOW_BYTES - FRAME_MAGIC.len() + 1) as u64;
         }
-        self.len
+        Ok(self.len)
+    }
+}
+
+/// Why there is no frame to be had at a place.
+enum Unusable {
+    Unread(io::Error),
+    Bad(Bad),
+}
+
+impl From<io::Error> for Unusable {
+    fn from(error: io::Error) -> Unusable {
+        Unusable::Unread(error)
+    }
+}
+
+impl From<Bad> for Unusable {
+    fn from(bad: Bad) -> Unusable {
+        Unusable::Bad(bad)
     }
 }

@@ -20,7 +20,7 @@ use super::medium::{
 use crate::prng::Prng;
 
 /// All indexes of a directory at one time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Indexes(BTreeMap<u32, Pairs>);
 
 /// A directory in memory. Clones are further views of it; only one can hold the lock.
@@ -98,6 +98,13 @@ impl MemDisk {
     /// The indexes as they are, to be brought back with `set_indexes` as if all since were lost.
     pub fn indexes(&self) -> Indexes {
         Indexes(self.medium.borrow().indexes.clone())
+    }
+
+    /// Damages or replaces what is stored under a key of every index.
+    pub fn tamper_index(&self, key: &[u8], change: impl Fn(&mut Vec<u8>)) {
+        let mut medium = self.medium.borrow_mut();
+        let indexes = medium.indexes.values_mut();
+        indexes.filter_map(|pairs| pairs.get_mut(key)).for_each(change);
     }
 
     pub fn set_indexes(&self, indexes: Indexes) {
@@ -395,6 +402,6 @@ impl Index for MemIndex {
 }
 
 fn told(error: &io::Error) -> IndexError {
-    let fault = if super::disk::is_full(error) { IndexFault::Full } else { IndexFault::Broken };
+    let fault = IndexFault::of(super::disk::says(error));
     IndexError { fault, why: error.to_string() }
 }

@@ -64,6 +64,8 @@ mod gap_tests;
 #[cfg(test)]
 mod in_doubt_tests;
 #[cfg(test)]
+mod newer_tests;
+#[cfg(test)]
 mod testing;
 
 use std::fmt;
@@ -120,6 +122,12 @@ pub enum QueueError {
     Broken(String),
     /// This frame can't be read: `condemn` it.
     Damaged { seq: Seq, why: String },
+    /// The system could not just now; nothing was kept of this call, and nothing is damaged: try again.
+    System(String),
+    /// This process may not: stop, so that its files are closed, and leave all as it is.
+    Denied(String),
+    /// A newer version wrote it: stop, and touch nothing.
+    Newer(String),
 }
 
 impl fmt::Display for Finding {
@@ -135,6 +143,9 @@ impl fmt::Display for QueueError {
             QueueError::Broken(why) => write!(f, "the queue's disk failed: {why}"),
             QueueError::Damaged { seq, why } => {
                 write!(f, "frame {} of the queue is damaged: {why}", seq.0)
+            }
+            QueueError::System(why) | QueueError::Denied(why) | QueueError::Newer(why) => {
+                write!(f, "{why}")
             }
         }
     }
@@ -155,6 +166,10 @@ pub enum OpenError {
     Failed { place: String, why: String },
     /// The index was replaced too often in this process; a fresh process may do better.
     ReplacedTooOften { why: String },
+    /// The system could not just now, which says nothing of the queue.
+    System { place: String, why: String },
+    /// A newer version wrote some of it.
+    Newer { place: String, why: String },
 }
 
 impl OpenError {
@@ -167,6 +182,8 @@ impl OpenError {
             OpenError::NoThread { .. } => message::QUEUE_NO_THREAD,
             OpenError::Failed { .. } => message::QUEUE_FAILED,
             OpenError::ReplacedTooOften { .. } => message::QUEUE_GIVEN_UP,
+            OpenError::System { .. } => message::QUEUE_SYSTEM,
+            OpenError::Newer { .. } => message::QUEUE_NEWER,
         }
     }
 }
@@ -201,6 +218,17 @@ impl fmt::Display for OpenError {
                 "Failed to open the queue {place}: {why}. Check the disk (dmesg, smartctl); the \
                  records in log/ below that directory are kept as they are."
             ),
+            OpenError::System { place, why } => write!(
+                f,
+                "Failed to open the queue {place}: {why}. The system refused it, and nothing was \
+                 changed: see that enough descriptors and memory are allowed (ulimit -n, ulimit -v, \
+                 LimitNOFILE, MemoryMax), and that the file system is there and can do what it is asked."
+            ),
+            OpenError::Newer { place, why } => write!(
+                f,
+                "Failed to open the queue {place}: {why}. Nothing was changed: install that version \
+                 again, or write the records with its `queue export`."
+            ),
             OpenError::ReplacedTooOften { why } => write!(
                 f,
                 "Gave up on the queue's index after {INDEX_REPLACED_MAX} replacements: {why}. \
@@ -221,6 +249,8 @@ pub struct Queue<D: Disk, O: Opener> {
     /// `None` once it failed.
     index: Option<O::Index>,
     number: u32,
+    /// It failed for what the system refused.
+    is_index_sound: bool,
     replaced: u32,
     configured: Vec<StreamName>,
     streams: streams::Streams,
@@ -256,6 +286,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             opener,
             index: None,
             number: 0,
+            is_index_sound: false,
             replaced: 0,
             configured: streams.to_vec(),
             streams: streams::Streams::default(),
@@ -409,7 +440,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if error.fault == IndexFault::Full {
             self.give_up_reserve();
         }
-        QueueError::Broken(error.why)
+        self.is_index_sound = matches!(error.fault, IndexFault::System | IndexFault::Denied);
+        match error.fault {
+            IndexFault::System => QueueError::System(error.why),
+            IndexFault::Denied => QueueError::Denied(error.why),
+            _ => QueueError::Broken(error.why),
+        }
     }
 
     /// The first `max` entries at or after `from`.
@@ -428,7 +464,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// The disk failed outside the index. The log file in use is not trusted any more.
     fn disk_failed(&mut self, what: &str, error: &std::io::Error) -> QueueError {
         self.log.active = None;
-        QueueError::Broken(format!("{what}: {error}"))
+        let why = format!("{what}: {error}");
+        match disk::says(error) {
+            disk::Says::System => QueueError::System(why),
+            disk::Says::Denied => QueueError::Denied(why),
+            disk::Says::Full | disk::Says::Medium => QueueError::Broken(why),
+        }
     }
 
     fn find(&mut self, code: Code, reason: &'static str, text: String) {

@@ -8,13 +8,13 @@ use std::io;
 
 use super::append::{chunk_pairs, tally_pairs};
 use super::checkpoint::{self, Checkpoint};
-use super::disk::{Disk, is_full};
+use super::disk::{Disk, Says, is_full, says};
 use super::gaps::{self, Ledger};
 use super::index::{Batch, Index, IndexError, IndexFault, Opener};
 use super::keys::{self, State, StreamRow, Tail, TallyRow};
-use super::log::{DIR, Found, LogFiles, Scan};
+use super::log::{DIR, Found, LogFiles, Scan, path};
 use super::origins::Origins;
-use super::rebuild::{Base, take_in, tell};
+use super::rebuild::{Base, newer, take_in, tell};
 use super::replay::{Page, Partial, Replay};
 use super::room::{DOUBT, PARKED, QUARANTINE};
 use super::streams::{Streams, chunked};
@@ -32,18 +32,19 @@ const ROWS: usize = 1_024;
 
 /// Says what an error of the disk means for a start.
 pub(super) fn disk_error(place: String, error: &io::Error) -> OpenError {
-    use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
     let why = error.to_string();
-    match error.kind() {
-        PermissionDenied | ReadOnlyFilesystem | NotADirectory => OpenError::Denied { place, why },
-        _ if is_full(error) => OpenError::Full { place, why },
-        _ => OpenError::Failed { place, why },
+    match says(error) {
+        Says::Denied => OpenError::Denied { place, why },
+        Says::Full => OpenError::Full { place, why },
+        Says::System => OpenError::System { place, why },
+        Says::Medium => OpenError::Failed { place, why },
     }
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
     pub(super) fn start(&mut self) -> Result<(), OpenError> {
         let place = self.disk.place();
+        self.refuse_newer()?;
         let prepared = self.prepare();
         let (checkpoint, attempts) = prepared.map_err(|error| disk_error(place, &error))?;
         let started = self.start_index(&checkpoint, attempts);
@@ -57,6 +58,36 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let _ = self.opener.remove_below(self.number);
         self.give_back_files();
         Ok(())
+    }
+
+    /// Looks at what is read before the index, and touches nothing.
+    fn refuse_newer(&mut self) -> Result<(), OpenError> {
+        let place = self.disk.place();
+        let found = self.newer().map_err(|error| disk_error(place.clone(), &error))?;
+        found.map_or(Ok(()), |what| Err(OpenError::Newer { place, why: newer(&what).why }))
+    }
+
+    fn newer(&mut self) -> io::Result<Option<String>> {
+        let items = self.disk.list("")?;
+        let named = |name: &str| items.iter().find(|item| item.name == name);
+        if let Some(item) = named(checkpoint::FILE)
+            && let Some(bytes) = self.read_checkpoint(item.len)?
+            && Checkpoint::is_newer(&bytes)
+        {
+            return Ok(Some(checkpoint::FILE.to_owned()));
+        }
+        match named(DIR) {
+            Some(_) => LogFiles::list(&mut self.disk)?.newer(&mut self.disk),
+            None => Ok(None),
+        }
+    }
+
+    /// `None`: the medium does not give it.
+    fn read_checkpoint(&mut self, len: u64) -> io::Result<Option<Vec<u8>>> {
+        match self.disk.read(checkpoint::FILE, 0, len as usize) {
+            Err(error) if says(&error) == Says::Medium => Ok(None),
+            read => read.map(Some),
+        }
     }
 
     /// Makes the directories and reads what needs no index. Answers with the checkpoint and how
@@ -75,8 +106,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let Some(item) = items.iter().find(|item| item.name == checkpoint::FILE) else {
             return Ok((Checkpoint::default(), attempts));
         };
-        let bytes = self.disk.read(checkpoint::FILE, 0, item.len as usize).unwrap_or_default();
-        let read = Checkpoint::decode(&bytes);
+        let bytes = self.read_checkpoint(item.len)?;
+        let read = bytes.and_then(|bytes| Checkpoint::decode(&bytes));
         if read.is_none() {
             let why = "The checksum of this checkpoint does not match.";
             self.set_aside(checkpoint::FILE, checkpoint::FILE, why)?;
@@ -99,6 +130,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             match self.open_index().and_then(|()| self.load(checkpoint)) {
                 Ok(()) => match self.adopt(checkpoint.next_seq) {
                     Ok(()) => return Ok(()),
+                    Err(error) if !matches!(error, QueueError::Broken(_)) => {
+                        return Err(self.cannot_go_on(error));
+                    }
                     Err(error) => {
                         self.find(
                             message::INDEX_REPLACED,
@@ -139,6 +173,17 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// Goes on after the index failed, with what this process knows.
     pub(super) fn restart(&mut self) -> Result<(), OpenError> {
+        if std::mem::take(&mut self.is_index_sound) {
+            // What the system refuses it would refuse a new index too, and this one is not to blame.
+            let opened = self.open_index();
+            self.drop_index();
+            if let Err(error) = opened
+                && matches!(error.fault, IndexFault::System | IndexFault::Denied)
+            {
+                self.is_index_sound = true;
+                return Err(self.cannot_open(error));
+            }
+        }
         let memory = self.streams.clone();
         let mut streams = memory.clone();
         for stream in streams.iter_mut() {
@@ -218,7 +263,20 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             IndexFault::Locked => OpenError::Locked { place, holder: None },
             IndexFault::Denied => OpenError::Denied { place, why },
             IndexFault::NoThread => OpenError::NoThread { why },
+            IndexFault::System => OpenError::System { place, why },
+            IndexFault::Newer => OpenError::Newer { place, why },
             IndexFault::Broken => OpenError::Failed { place, why },
+        }
+    }
+
+    fn cannot_go_on(&mut self, error: QueueError) -> OpenError {
+        let (place, why) = (self.disk.place(), error.to_string());
+        match error {
+            QueueError::Newer(why) => OpenError::Newer { place, why },
+            QueueError::System(why) => OpenError::System { place, why },
+            QueueError::Denied(why) => OpenError::Denied { place, why },
+            QueueError::DiskFull => OpenError::Full { place, why },
+            QueueError::Broken(_) | QueueError::Damaged { .. } => OpenError::Failed { place, why },
         }
     }
 
@@ -240,6 +298,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let Some(state) = index.get(keys::STATE)? else {
             return Err(broken("it came back empty or was never finished"));
         };
+        if state.first().is_some_and(|version| *version > keys::STATE_VERSION) {
+            return Err(newer("the index"));
+        }
         let state = State::decode(&state).ok_or_else(|| broken("its state is unreadable"))?;
         let mut streams = Streams::default();
         each(index, b"s", |key, value| {
@@ -271,11 +332,18 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if checkpoint.head > state.head || checkpoint.next_seq > state.next_seq {
             return Err(broken("it came back older than it was"));
         }
-        let mut ledger = Ledger::default();
+        let (mut ledger, mut is_newer) = (Ledger::default(), false);
         each(index, b"g", |_, value| {
+            is_newer |= gaps::Row::is_newer(value);
+            if is_newer {
+                return Some(());
+            }
             ledger.load(gaps::Row::decode(&mut Fields(value))?);
             Some(())
         })?;
+        if is_newer {
+            return Err(newer("a gap in the index"));
+        }
         if let Some(head) = index.get(keys::GAPS)? {
             let head = gaps::Head::decode(&mut Fields(&head));
             ledger.head = head.ok_or_else(|| broken("its ledger is unreadable"))?;
@@ -308,6 +376,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 match scan.next(&mut self.disk) {
                     Found::End => break,
                     Found::Damage { bytes } => damaged += bytes,
+                    Found::Unread(error) => {
+                        return Err(self.disk_failed("the log could not be read", &error));
+                    }
+                    Found::Newer => return Err(QueueError::Newer(newer(&path(file)).why)),
                     Found::Frame { header, offset, table } => {
                         for page in replay.feed(file, offset, &header, &table) {
                             self.adopt_page(page)?;

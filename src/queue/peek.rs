@@ -1,10 +1,10 @@
 //! Giving out what waits, without taking it away.
 
-use super::disk::Disk;
+use super::disk::{Disk, Says, says};
 use super::index::Opener;
 use super::keys::Entry;
 use super::{Peeked, Queue, QueueError, log};
-use crate::frame::{self, Frame, Piece, json_len};
+use crate::frame::{self, Bad, Frame, Piece, json_len};
 use crate::limits::TAKE_FRAMES_MAX;
 use crate::record::{Category, Place, Sent, Seq, Take};
 
@@ -112,9 +112,17 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let damaged = |why: String| QueueError::Damaged { seq: entry.seq, why };
         let path = log::path(entry.file);
         let bytes = self.disk.read(&path, entry.offset, entry.len as usize);
-        let bytes = bytes.map_err(|error| damaged(format!("{path} can't be read: {error}")))?;
+        let bytes = bytes.map_err(|error| {
+            let why = format!("{path} can't be read: {error}");
+            match says(&error) {
+                Says::Medium => damaged(why),
+                Says::Denied => QueueError::Denied(why),
+                Says::System | Says::Full => QueueError::System(why),
+            }
+        })?;
         let (header, frame) = frame::take(bytes).map_err(|bad| {
-            damaged(format!("{path} at byte {}: {}", entry.offset, bad.explain()))
+            let why = format!("{path} at byte {}: {}", entry.offset, bad.explain());
+            if bad == Bad::Newer { QueueError::Newer(why) } else { damaged(why) }
         })?;
         if header.seq != entry.seq || header.entries != entry.entries {
             let what = format!("{path} at byte {}: there is another frame", entry.offset);

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use super::append::{chunk_pairs, tally_pairs};
-use super::disk::{Disk, is_full};
+use super::disk::{Disk, says};
 use super::gaps::{self, Ledger};
 use super::index::{Batch, Index, IndexError, IndexFault, Opener};
 use super::keys::{self, State};
@@ -17,7 +17,7 @@ use super::replay::{Page, Partial, Replay};
 use super::room::PARKED;
 use super::streams::{Stream, Streams, chunked, earlier};
 use super::tally::Change;
-use super::{Queue, QueueError, put_state, put_stream};
+use super::{Queue, QueueError, log, put_state, put_stream};
 use crate::record::{Category, Place, Progress, Seq};
 use crate::time::{Mono, Stamp};
 
@@ -35,8 +35,14 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// Fills a new index from the whole log. The state is written last: without it the index does
     /// not count.
     pub(super) fn build(&mut self, base: &Base) -> Result<(), IndexError> {
-        let told =
-            |error: QueueError| IndexError { fault: IndexFault::Broken, why: error.to_string() };
+        let told = |error: QueueError| {
+            let fault = match error {
+                QueueError::System(_) => IndexFault::System,
+                QueueError::Denied(_) => IndexFault::Denied,
+                _ => IndexFault::Broken,
+            };
+            IndexError { fault, why: error.to_string() }
+        };
         let damaged_before = std::mem::take(&mut self.log.damaged);
         self.log = LogFiles::list(&mut self.disk).map_err(|error| log_error(&error))?;
         self.log.damaged = damaged_before;
@@ -66,6 +72,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 match scan.next(&mut self.disk) {
                     Found::End => break,
                     Found::Damage { bytes } => damaged += bytes,
+                    Found::Unread(error) => return Err(log_error(&error)),
+                    Found::Newer => return Err(newer(&log::path(file))),
                     Found::Frame { header, offset, table } => {
                         for page in replay.feed(file, offset, &header, &table) {
                             let page = self.owned(page);
@@ -259,7 +267,15 @@ fn forget_stale(stream: &mut Stream, progress: Progress) {
     }
 }
 
+/// What a newer version wrote is touched by nobody.
+pub(super) fn newer(what: &str) -> IndexError {
+    let why = format!("a newer version of s1-coralogix wrote {what}");
+    IndexError { fault: IndexFault::Newer, why }
+}
+
 fn log_error(error: &io::Error) -> IndexError {
-    let fault = if is_full(error) { IndexFault::Full } else { IndexFault::Broken };
-    IndexError { fault, why: format!("the log could not be read: {error}") }
+    IndexError {
+        fault: IndexFault::of(says(error)),
+        why: format!("the log could not be read: {error}"),
+    }
 }

@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::disk::says;
 use super::index::{Batch, Index, IndexError, IndexFault, Opener, Pair};
 use super::real::{LOCK, tree_bytes};
 use crate::answer::one_line;
@@ -365,17 +366,14 @@ fn guarded<T>(action: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, Inde
 }
 
 fn told(error: &io::Error) -> IndexError {
-    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
     let why = error.to_string();
     // sled wraps the error of flock in one of kind Other and says so in its text only.
     let fault = if why.contains("could not acquire lock") {
         IndexFault::Locked
-    } else if super::disk::is_full(error) || why.contains("StorageFull") {
+    } else if why.contains("StorageFull") {
         IndexFault::Full
-    } else if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) {
-        IndexFault::Denied
     } else {
-        IndexFault::Broken
+        IndexFault::of(says(error))
     };
     IndexError { fault, why }
 }

@@ -232,6 +232,16 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
                     Err(trouble) => trouble,
                 }
             }
+            // Nothing is damaged: the lane that is concerned tries again later.
+            QueueError::System(why) => return Event::Stored(Err(StoreTrouble::Failed(why))),
+            QueueError::Denied(why) => {
+                tell!(QUEUE_DENIED, "{why}. See that the queue's user may write there");
+                return Event::Dead;
+            }
+            QueueError::Newer(why) => {
+                tell!(QUEUE_NEWER, "{why}. Nothing was changed: install that version again");
+                return Event::Dead;
+            }
             broken @ QueueError::Broken(_) => broken,
         };
         tell!(

@@ -15,7 +15,7 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
-use super::run::take_queue;
+use super::run::{exit_of, take_queue};
 use super::{Failure, complain, settings};
 use crate::cli::Exit;
 use crate::cli::queue::{Ask, Which};
@@ -82,13 +82,16 @@ fn look(config: &Config) -> Result<Looked, Failure> {
             std::io::ErrorKind::PermissionDenied => {
                 "Ask as the user that runs the daemon, or as root".to_owned()
             }
+            std::io::ErrorKind::Unsupported => {
+                "Use that version, or a newer one; nothing was changed".to_owned()
+            }
             _ => "Check the disk (dmesg)".to_owned(),
         };
-        Failure::new(
-            message::QUEUE_UNSEEN,
-            Exit::Failed,
-            format!("Failed to look into the queue {place}: {why}. {remedy}"),
-        )
+        let (code, exit) = match why.kind() {
+            std::io::ErrorKind::Unsupported => (message::QUEUE_NEWER, Exit::Config),
+            _ => (message::QUEUE_UNSEEN, Exit::Failed),
+        };
+        Failure::new(code, exit, format!("Failed to look into the queue {place}: {why}. {remedy}"))
     })?;
     Ok(Looked { inspector, dir, in_use })
 }
@@ -110,7 +113,7 @@ fn take(config: &Config, what: &str) -> Result<RealQueue, Failure> {
                 ),
             )
         }
-        why => Failure::new(why.message(), Exit::Failed, why),
+        why => Failure::new(why.message(), exit_of(&why), why),
     })?;
     findings.iter().for_each(|finding| complain(finding.code, finding));
     Ok(queue)

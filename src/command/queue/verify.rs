@@ -27,6 +27,9 @@ pub fn verify(config: &Config) -> Result<Exit, Failure> {
             damage.file, damage.offset, damage.bytes
         );
     }
+    for (file, why) in &contents.unread {
+        out += &format!("{file} could not be read: {why}\n");
+    }
     for parked in &unreadable {
         out += &format!("parked/{}.log is damaged\n", parked.name);
     }
@@ -42,6 +45,11 @@ pub fn verify(config: &Config) -> Result<Exit, Failure> {
         doubts.len()
     );
     let damaged = contents.damage.len() + unreadable.len() + in_doubt.len();
+    if !contents.unread.is_empty() {
+        out += "; not everything could be looked at\n";
+        print(&out)?;
+        return Ok(if damaged == 0 { Exit::Usage } else { Exit::Failed });
+    }
     if damaged == 0 {
         out += "; everything is whole\n";
         print(&out)?;
