@@ -1,6 +1,7 @@
 //! Carries every SentinelOne threat and activity to Coralogix from a box nobody looks at.
 #![forbid(unsafe_code)]
 
+pub mod errno;
 pub mod limits;
 pub mod message;
 pub mod prng;

@@ -12,7 +12,7 @@ use crate::coralogix::entry::Labels;
 use crate::core::{self, Action, Core, End, Event, Mode, Plan, StreamPlan, Tick, World};
 use crate::edge::notify::Notify;
 use crate::edge::watch::{self, On};
-use crate::edge::{Edge, Real, host, stderr};
+use crate::edge::{Edge, Real, host, owner, stderr};
 use crate::limits;
 use crate::message::{self, tell};
 use crate::queue::adopt::Claim;
@@ -31,9 +31,14 @@ use super::{Failure, elsewhere, panics, settings};
 pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     stderr::never_wait();
     let mut config = settings::load(config_file)?;
+    // What root would write there the service could not read.
+    let acts_as = owner::act_as_owner(&config.queue.dir);
     settings::start_log(&config);
     panics::tell_in_one_line();
     tell!(STARTS, "{} starts, config {}", cli::version(), config_file.display());
+    if let Some(owner) = acts_as {
+        tell!(ACTS_AS_OWNER, "It acts as {owner}, who owns {}", config.queue.dir.display());
+    }
     let mut edge = open_edge(&config)?;
     tell_pages(&edge);
     elsewhere::tell(&config);
@@ -102,8 +107,10 @@ fn open_edge(config: &Config) -> Result<Real, Failure> {
         Failure::new(message::QUEUE_NO_THREAD, Exit::Failed, format!("{what}: {why}; {remedy}"))
     })?;
     watch::begin("reading secrets and certificates", On::Files);
-    let mut edge =
-        Real::open(config).map_err(|why| Failure::new(message::SETUP_FAILED, Exit::Config, why))?;
+    let mut edge = Real::open(config).map_err(|why| {
+        let exit = if why.is_of_system() { Exit::TryLater } else { Exit::Config };
+        Failure::new(message::SETUP_FAILED, exit, why)
+    })?;
     tell_exposures(&mut edge);
     Ok(edge)
 }

@@ -66,7 +66,10 @@ impl Keeper {
         };
         result.map_err(|why| {
             self.doubted = true;
-            NetTrouble::Secret(why.to_string())
+            match why.is_of_system() {
+                true => NetTrouble::System(why.to_string()),
+                false => NetTrouble::Secret(why.to_string()),
+            }
         })
     }
 

@@ -1,8 +1,8 @@
 //! Root acting as the user who owns the queue.
 //!
 //! Root can read every file and write everywhere, so its `check` would call good what the daemon can't
-//! use, and what its `queue` commands write would be closed to the daemon. Promises: rights are only
-//! given up, and only those of this program's own start are taken back. Never: done by `run`.
+//! use, and what its `run` and its `queue` commands write would be closed to the daemon. Promises:
+//! rights are only given up, and only those of this program's own start are taken back.
 //!
 //! The kernel keeps these rights by thread. The program has one thread when this is called, and those
 //! that it starts later have the same.

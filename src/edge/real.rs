@@ -26,6 +26,7 @@ use super::told::{Stamping, Told};
 use super::zone::Zone;
 use super::{Ask, Credential, Edge, Signals, Woke, host};
 use crate::config::{Config, Integration};
+use crate::errno::{Says, says};
 use crate::limits::{
     CA_FILE_BYTES_MAX, CREDENTIAL_LOOK_MS, SINK_ANSWER_BYTES_MAX, SLEEP_SECONDS_MAX,
     STOP_GRACE_SECONDS,
@@ -43,8 +44,23 @@ pub const SINGLES_PATH: &str = "/logs/v1/singles";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SetupError {
     Proxy(BadProxy),
-    CaFile { path: String, why: String },
+    CaFile {
+        path: String,
+        why: String,
+    },
     Signals(String),
+    /// The same file could not be read for what the system refused.
+    System {
+        path: String,
+        why: String,
+    },
+}
+
+impl SetupError {
+    /// Whether the system is to blame, and not the config.
+    pub fn is_of_system(&self) -> bool {
+        matches!(self, SetupError::Signals(_) | SetupError::System { .. })
+    }
 }
 
 impl fmt::Display for SetupError {
@@ -57,6 +73,11 @@ impl fmt::Display for SetupError {
                 f,
                 "failed to read network.ca_file {path}: {why}. It has to be a PEM file with the \
                  certificates of the authorities to trust, readable for this program"
+            ),
+            SetupError::System { path, why } => write!(
+                f,
+                "failed to read network.ca_file {path}: {why}. Allow this process more (ulimit -n, \
+                 LimitNOFILE, MemoryMax)"
             ),
             SetupError::Signals(why) => {
                 write!(f, "failed to listen for signals: {why}. The system is out of resources")
@@ -120,9 +141,14 @@ fn trust(ca_file: Option<&Path>, judge: &Arc<Judge>) -> Result<Tls, SetupError> 
         return Tls::new(None, judge).map_err(|why| bad_ca(Path::new("(none)"), why));
     };
     let mut pem = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(CA_FILE_BYTES_MAX).read_to_end(&mut pem))
-        .map_err(|error| bad_ca(path, plain(&error)))?;
+    File::open(path).and_then(|file| file.take(CA_FILE_BYTES_MAX).read_to_end(&mut pem)).map_err(
+        |error| match says(&error) {
+            Says::System => {
+                SetupError::System { path: path.display().to_string(), why: plain(&error) }
+            }
+            _ => bad_ca(path, plain(&error)),
+        },
+    )?;
     Tls::new(Some(&pem), judge).map_err(|why| bad_ca(path, why))
 }
 

@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::errno::{Says, says};
 use crate::limits;
 use crate::secret::{NotASecret, Secret};
 
@@ -33,6 +34,8 @@ pub struct SecretError {
 #[derive(Debug)]
 enum Cause {
     Io(io::ErrorKind, String),
+    /// The system could not just now; nothing is known of the file.
+    System(String),
     NotAFile,
     TooLong,
     NotText,
@@ -138,11 +141,21 @@ impl SecretFile {
     }
 
     fn io(&self, error: &io::Error) -> SecretError {
-        self.error(Cause::Io(error.kind(), plain(error)))
+        self.error(match says(error) {
+            Says::System => Cause::System(plain(error)),
+            _ => Cause::Io(error.kind(), plain(error)),
+        })
     }
 
     fn error(&self, cause: Cause) -> SecretError {
         SecretError { setting: self.setting.clone(), path: self.path.clone(), cause }
+    }
+}
+
+impl SecretError {
+    /// Whether the system is to blame, and neither the file nor the secret.
+    pub fn is_of_system(&self) -> bool {
+        matches!(self.cause, Cause::System(_))
     }
 }
 
@@ -163,6 +176,12 @@ impl fmt::Display for SecretError {
                 rustix::process::geteuid().as_raw()
             ),
             Cause::Io(_, why) => write!(f, "{why}"),
+            Cause::System(why) => {
+                write!(
+                    f,
+                    "{why}. Allow this process more (ulimit -n, ulimit -v, LimitNOFILE, MemoryMax)"
+                )
+            }
             Cause::NotAFile => write!(f, "it is not a file. Name the file itself"),
             Cause::TooLong => write!(
                 f,

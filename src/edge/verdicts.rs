@@ -27,7 +27,7 @@ pub fn no_answer(trouble: &NetTrouble, steps: &Steps, host: &str, setting: &str)
         | NetTrouble::Stopped
         | NetTrouble::TooLong
         | NetTrouble::Endless(_) => Cause::ConnectionBroken,
-        NetTrouble::Secret(_) => Cause::SecretUnreadable,
+        NetTrouble::Secret(_) | NetTrouble::System(_) => Cause::SecretUnreadable,
     });
     let remedy = match cause {
         Cause::NameNotResolved => format!(

@@ -109,4 +109,7 @@ super::codes! {
     PAGES_BOUNDED Info 44
         "How long an answer of SentinelOne may be, and what decided it: the program's own bound, the machine's memory, that of its control group, or polling.max_page."
         "Nothing is to be done. Where the system does not tell what memory the program may have, set polling.max_page.";
+    ACTS_AS_OWNER Info 45
+        "Root started it, and the queue's directory belongs to another user. It gave up root's rights and acts as that user, so that the service can read what it writes."
+        "Nothing is to be done. To run as root, let root own the queue's directory.";
 }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::disk::Says;
+use crate::errno::Says;
 use crate::limits::{INDEX_COMMIT_BYTES_MAX, INDEX_VALUE_BYTES_MAX};
 
 /// Why the index could not do something. Each says what is to be done.

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::disk::{Disk, Says, says};
+use super::disk::Disk;
+use crate::errno::{Says, says};
 use crate::frame::{
     self, Bad, EntryMeta, FILE_HEADER_BYTES, FRAME_HEADER_BYTES_MAX, FRAME_MAGIC, Header,
 };

@@ -402,6 +402,6 @@ impl Index for MemIndex {
 }
 
 fn told(error: &io::Error) -> IndexError {
-    let fault = IndexFault::of(super::disk::says(error));
+    let fault = IndexFault::of(crate::errno::says(error));
     IndexError { fault, why: error.to_string() }
 }

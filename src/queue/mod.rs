@@ -465,10 +465,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     fn disk_failed(&mut self, what: &str, error: &std::io::Error) -> QueueError {
         self.log.active = None;
         let why = format!("{what}: {error}");
-        match disk::says(error) {
-            disk::Says::System => QueueError::System(why),
-            disk::Says::Denied => QueueError::Denied(why),
-            disk::Says::Full | disk::Says::Medium => QueueError::Broken(why),
+        match crate::errno::says(error) {
+            crate::errno::Says::System => QueueError::System(why),
+            crate::errno::Says::Denied => QueueError::Denied(why),
+            crate::errno::Says::Full | crate::errno::Says::Medium => QueueError::Broken(why),
         }
     }
 

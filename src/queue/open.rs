@@ -8,7 +8,7 @@ use std::io;
 
 use super::append::{chunk_pairs, tally_pairs};
 use super::checkpoint::{self, Checkpoint};
-use super::disk::{Disk, Says, is_full, says};
+use super::disk::{Disk, is_full};
 use super::gaps::{self, Ledger};
 use super::index::{Batch, Index, IndexError, IndexFault, Opener};
 use super::keys::{self, State, StreamRow, Tail, TallyRow};
@@ -20,6 +20,7 @@ use super::room::{DOUBT, PARKED, QUARANTINE};
 use super::streams::{Streams, chunked};
 use super::tally::Tally;
 use super::{OpenError, Queue, QueueError, put_state, put_stream};
+use crate::errno::{Says, says};
 use crate::frame::Fields;
 use crate::limits::{INDEX_OPEN_ATTEMPTS_MAX, INDEX_REPLACED_MAX};
 use crate::message;

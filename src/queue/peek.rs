@@ -1,9 +1,10 @@
 //! Giving out what waits, without taking it away.
 
-use super::disk::{Disk, Says, says};
+use super::disk::Disk;
 use super::index::Opener;
 use super::keys::Entry;
 use super::{Peeked, Queue, QueueError, log};
+use crate::errno::{Says, says};
 use crate::frame::{self, Bad, Frame, Piece, json_len};
 use crate::limits::TAKE_FRAMES_MAX;
 use crate::record::{Category, Place, Sent, Seq, Take};

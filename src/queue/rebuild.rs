@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use super::append::{chunk_pairs, tally_pairs};
-use super::disk::{Disk, says};
+use super::disk::Disk;
 use super::gaps::{self, Ledger};
 use super::index::{Batch, Index, IndexError, IndexFault, Opener};
 use super::keys::{self, State};
@@ -18,6 +18,7 @@ use super::room::PARKED;
 use super::streams::{Stream, Streams, chunked, earlier};
 use super::tally::Change;
 use super::{Queue, QueueError, log, put_state, put_stream};
+use crate::errno::says;
 use crate::record::{Category, Place, Progress, Seq};
 use crate::time::{Mono, Stamp};
 

@@ -16,11 +16,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::disk::says;
 use super::index::{Batch, Index, IndexError, IndexFault, Opener, Pair};
 use super::real::{LOCK, tree_bytes};
 use crate::answer::one_line;
 use crate::edge::helper::{Helper, Pending, Silence};
+use crate::errno::says;
 use crate::limits::{
     DISK_QUICK_MS, INDEX_ANSWER_SECONDS_MAX, INDEX_LOCKED_PAUSE_MS, INDEX_LOCKED_TRIES_MAX,
     SLED_CACHE_BYTES,

@@ -30,6 +30,8 @@ pub enum NetTrouble {
     Stopped,
     /// A secret could not be read, so nothing was sent.
     Secret(String),
+    /// The same, for what the system refused: neither the secret nor its file is to blame.
+    System(String),
 }
 
 /// Which bound an exchange met.
@@ -88,7 +90,7 @@ impl fmt::Display for NetTrouble {
                 write!(f, "the answer (HTTP {status}) did not end in time")
             }
             NetTrouble::Stopped => write!(f, "given up, because the program was told to stop"),
-            NetTrouble::Secret(why) => write!(f, "{why}"),
+            NetTrouble::Secret(why) | NetTrouble::System(why) => write!(f, "{why}"),
         }
     }
 }

@@ -31,6 +31,7 @@ mod dates;
 mod delivery;
 mod doctor;
 mod doubt;
+mod formats;
 mod full;
 mod ground;
 mod hangs;

@@ -77,10 +77,15 @@ fn what_root_does_to_a_queue_is_its_owners() {
     let mut scene = Scene::new();
     scene.ingress.server.take_away();
     scene.tenant().publish(Kind::Activities, 40);
+    fs::create_dir(scene.queue_dir()).unwrap();
+    tree(&scene.path(".")).iter().for_each(|path| give(path));
     scene.run();
     scene.wait_waiting(40);
     scene.stop();
-    tree(&scene.queue_dir()).iter().for_each(|path| give(path));
+    let uid = |path: &PathBuf| path.metadata().unwrap().uid();
+    let of_root: Vec<_> = tree(&scene.queue_dir()).into_iter().filter(|p| uid(p) == 0).collect();
+    assert_eq!(of_root, [PathBuf::new(); 0], "the daemon acts as the owner too");
+    assert!(scene.log().contains("S1C-I045"), "{}", scene.log());
     // Where only root may write.
     let closed = scene.path("closed");
     fs::create_dir(&closed).unwrap();

@@ -1,0 +1,83 @@
+//! What the error of a call to the system says: of the medium, of rights, of space, or of the system alone.
+//!
+//! Promises: only what says that the medium failed may be taken for damage; what is for want of
+//! descriptors, memory or locks blames neither a file nor a secret. Never: does IO.
+
+use std::io;
+
+use rustix::io::Errno;
+
+/// What the error of a call says of the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Says {
+    /// There is no space.
+    Full,
+    /// This process may not: its rights, or a file system that can't be written.
+    Denied,
+    /// The system could not just now, or never can: descriptors, memory, locks, a file server, a call that the
+    /// file system lacks. Nothing of what is on the disk.
+    System,
+    /// What is there can't be had, or is not there.
+    Medium,
+}
+
+/// Only what says that the medium failed may be taken for damage.
+pub fn says(error: &io::Error) -> Says {
+    use io::ErrorKind::{
+        FileTooLarge, Interrupted, InvalidInput, NotADirectory, OutOfMemory, PermissionDenied,
+        QuotaExceeded, ReadOnlyFilesystem, ResourceBusy, StaleNetworkFileHandle, StorageFull,
+        TimedOut, Unsupported, WouldBlock,
+    };
+    match (error.kind(), error.raw_os_error().map(Errno::from_raw_os_error)) {
+        (StorageFull | QuotaExceeded | FileTooLarge, _) => Says::Full,
+        (PermissionDenied | ReadOnlyFilesystem | NotADirectory, _) => Says::Denied,
+        (
+            Interrupted
+            | InvalidInput
+            | OutOfMemory
+            | ResourceBusy
+            | StaleNetworkFileHandle
+            | TimedOut
+            | Unsupported
+            | WouldBlock,
+            _,
+        )
+        | (_, Some(Errno::MFILE | Errno::NFILE | Errno::NOLCK)) => Says::System,
+        _ => Says::Medium,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_medium_says_is_damage() {
+        let of = |errno: Errno| says(&io::Error::from(errno));
+        for full in [Errno::NOSPC, Errno::DQUOT, Errno::FBIG] {
+            assert_eq!(of(full), Says::Full, "{full:?}");
+        }
+        for denied in [Errno::ACCESS, Errno::PERM, Errno::ROFS, Errno::NOTDIR] {
+            assert_eq!(of(denied), Says::Denied, "{denied:?}");
+        }
+        for system in [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+            Errno::INTR,
+            Errno::STALE,
+            Errno::NOLCK,
+            Errno::INVAL,
+            Errno::NOSYS,
+            Errno::OPNOTSUPP,
+            Errno::AGAIN,
+            Errno::BUSY,
+            Errno::TIMEDOUT,
+        ] {
+            assert_eq!(of(system), Says::System, "{system:?}");
+        }
+        for medium in [Errno::IO, Errno::NOENT, Errno::BADMSG, Errno::UCLEAN] {
+            assert_eq!(of(medium), Says::Medium, "{medium:?}");
+        }
+    }
+}
