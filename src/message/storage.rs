@@ -67,4 +67,7 @@ super::codes! {
     QUEUE_NEWER Error 227
         "A newer version of s1-coralogix wrote some of the queue, in a form that this one can't read. Nothing was changed, and nothing is lost."
         "Install that version again, or a newer one; or write the records with its `queue export` and start with an empty queue.dir.";
+    GAP_DAMAGED Error 228
+        "Records that waited in the queue were damaged on its disk, or part of its log is missing. SentinelOne is asked for them again; what it has changed or deleted since can't be had as it was. The gap is closed once each of them came again, or in a newer version."
+        "Check the disk (dmesg, smartctl). Until the gap is closed, look in the console for the changes of that time.";
 }

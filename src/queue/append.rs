@@ -1,7 +1,8 @@
 //! Taking a page in: frames to the log, then one commit of the index.
 
+use super::awaited::Awaited;
 use super::disk::{Disk, is_full};
-use super::gaps::{self, HEARTBEAT_ID};
+use super::gaps::{self, HEARTBEAT_ID, Ledger};
 use super::index::{Batch, Opener, Pair};
 use super::keys::{self, ChunkId, Entry, StreamRow, Tail};
 use super::log::{self, DIR};
@@ -165,10 +166,15 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             batch.remove(keys::chunk_key(number, *chunk));
         }
         let gap = gap.or_else(|| self.gap_before(stream, begins?));
+        let before = self.settle_awaited(stream, frames, &mut batch);
         let ledger_changes = self.note_in_ledger(stream, frames, &entries, gap, &mut batch);
         let pairs = chunk_pairs(number, &chunks).chain(tally_pairs(&mut batch, number, &tallied));
         if let Err(error) = self.commit_with(batch, pairs) {
             self.streams.named(stream).row = row_before;
+            // What was not stored did not come.
+            if let Some((ledger, awaited)) = before {
+                (self.ledger, self.awaited) = (ledger, awaited);
+            }
             return Err(error);
         }
         let known_stream = self.streams.named(stream);
@@ -186,6 +192,25 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             self.checkpoint_out_of_turn();
         }
         Ok(self.held())
+    }
+
+    /// What damage took may have come again. Answers with what there was before, where something may
+    /// have changed.
+    fn settle_awaited(
+        &mut self,
+        stream: &StreamName,
+        frames: &[Frame],
+        batch: &mut Batch,
+    ) -> Option<(Ledger, Awaited)> {
+        if self.awaited.is_empty() || frames.is_empty() {
+            return None;
+        }
+        let before = (self.ledger.clone(), self.awaited.clone());
+        let keys = frames.iter().flat_map(|frame| &frame.entries).map(|entry| entry.key);
+        let is_of = |gap: u64, stream: &StreamName| self.ledger.is_of(gap, stream);
+        let complete = self.awaited.came(is_of, stream, keys, batch);
+        self.ledger.close_damaged(&complete, batch);
+        Some(before)
     }
 
     /// What is taken in may be a gap, or tell of gaps. Answers whether the ledger now says what

@@ -1,4 +1,8 @@
-//! Giving a damaged frame up: its stream goes back to before it, and SentinelOne is asked again.
+//! Giving damaged frames up: their streams go back to before them, and SentinelOne is asked again.
+//!
+//! Promises: what is lost is a gap in the same commit, with its keys where the frame still tells them
+//! (keeps P1); frames in a row that are damaged are given up together, so that a stream goes back once,
+//! and what it knows from the earliest time that is asked for again stays known (keeps P2).
 
 use super::append::chunk_pairs;
 use super::disk::Disk;
@@ -8,26 +12,140 @@ use super::streams::{chunked, earlier};
 use super::{Queue, QueueError, log, put_state, put_stream};
 use crate::frame::{EntryMeta, FRAME_HEADER_BYTES_MAX, Header};
 use crate::limits::{KNOWN_IDS_MAX, STALE_CHUNKS_PER_COMMIT_MAX, TAKE_FRAMES_MAX};
-use crate::record::{Opened, Place, Progress, RowKey, Seq};
+use crate::record::{Category, Gap, GapReason, Opened, Place, Progress, RowKey, Seq};
 use crate::time::Stamp;
 
+/// Frames looked at in one step when a row of damaged ones is followed.
+const LOOK_AHEAD: usize = 32;
+
+/// What damage takes of one stream.
+struct Loss {
+    stream: u16,
+    oldest: Stamp,
+    newest: Stamp,
+    records: u64,
+    /// The keys of what was not delivered. `None`: a frame does not tell them any more.
+    keys: Option<Vec<RowKey>>,
+    /// The keys in them that were delivered.
+    delivered: Vec<RowKey>,
+}
+
 impl<D: Disk, O: Opener> Queue<D, O> {
-    /// Takes a frame that can't be read out of the queue and sets its stream back, so that its
-    /// records are polled again. Records of the stream that still wait are known, so they are not
-    /// taken twice. Its file goes to `quarantine/` once the rest of it is delivered.
+    /// Takes a frame that can't be read out of the queue, and those right after it that can't be read
+    /// either, and sets their streams back, so that their records are polled again. Records of the
+    /// streams that still wait are known, so they are not taken twice. The files go to `quarantine/`
+    /// once the rest of them is delivered.
     pub fn condemn(&mut self, seq: Seq, why: &str) -> Result<Opened, QueueError> {
         self.index()?;
-        let found = self.entries(seq, 1)?.first().copied().filter(|entry| entry.seq == seq);
-        let Some(entry) = found else { return Ok(self.opened()) };
-        let low = entry.oldest;
-        let lost = self.read_table(&entry).ok();
+        let run = self.damaged_from(seq, why)?;
+        let Some(last) = run.last().map(|(entry, _)| entry.seq) else { return Ok(self.opened()) };
+        let seqs: Vec<Seq> = run.iter().map(|(entry, _)| entry.seq).collect();
         let skip = if self.state.head.seq == seq { self.state.head.skip } else { 0 };
-        let mut known = self.known_of_others(&entry, lost.as_deref(), skip)?;
-        known.truncate(KNOWN_IDS_MAX);
+        let losses = self.losses(&run, skip);
 
-        let Some(stream) = self.streams.numbered(entry.stream) else {
+        let mut batch = Batch::default();
+        let mut learned = Vec::new();
+        for loss in &losses {
+            learned.push(self.go_back(loss, &seqs)?);
+        }
+        for (entry, _) in &run {
+            batch.remove(keys::entry_key(entry.seq));
+        }
+        self.ledger.untell(|told| seqs.contains(&told), &mut batch);
+        let lost: u64 = losses.iter().map(|loss| loss.records).sum();
+        self.state.records = self.state.records.saturating_sub(lost);
+        if self.state.head.seq == seq {
+            self.state.head = Place { seq: last.next(), skip: 0 };
+        }
+        let mut pairs = Vec::new();
+        for (loss, known) in losses.iter().zip(learned) {
+            pairs.extend(self.note_loss(loss, &known, &mut batch));
+            let chunks = chunked(&known, &mut self.state.next_chunk);
+            pairs.extend(chunk_pairs(loss.stream, &chunks));
+            if let Some(stream) = self.streams.numbered(loss.stream) {
+                put_stream(&mut batch, stream);
+                chunks.into_iter().for_each(|(chunk, ids)| stream.learn(chunk, ids));
+            }
+        }
+        put_state(&mut batch, &self.state);
+        self.commit_with(batch, pairs.into_iter())?;
+        for (entry, why) in run {
+            self.log.damaged.insert(entry.file, why);
+        }
+        self.note_oldest()?;
+        self.give_back_files();
+        self.checkpoint_out_of_turn();
+        Ok(self.opened())
+    }
+
+    /// The frame and those right after it that can't be read either, each with why.
+    fn damaged_from(&mut self, seq: Seq, why: &str) -> Result<Vec<(Entry, String)>, QueueError> {
+        let found = self.entries(seq, 1)?.first().copied().filter(|entry| entry.seq == seq);
+        let Some(first) = found else { return Ok(Vec::new()) };
+        let mut run = vec![(first, why.to_owned())];
+        let mut from = seq.next();
+        while run.len() < TAKE_FRAMES_MAX {
+            let entries = self.entries(from, LOOK_AHEAD)?;
+            let Some(last) = entries.last() else { break };
+            from = last.seq.next();
+            for entry in entries {
+                match self.read_frame(&entry) {
+                    Err(QueueError::Damaged { why, .. }) => run.push((entry, why)),
+                    // What could not be looked at is looked at when it is its turn.
+                    Ok(_) | Err(_) => return Ok(run),
+                }
+            }
+        }
+        Ok(run)
+    }
+
+    /// What is lost with these frames, by stream. `skip`: entries of the first that are delivered.
+    fn losses(&mut self, run: &[(Entry, String)], skip: u32) -> Vec<Loss> {
+        let mut losses: Vec<Loss> = Vec::new();
+        for (at, (entry, _)) in run.iter().enumerate() {
+            let skip = if at == 0 { skip.min(entry.entries) } else { 0 };
+            let table = self.read_table(entry).ok();
+            let keys = table.map(|table| table.iter().map(|meta| meta.key).collect::<Vec<_>>());
+            let (gone, lost) = match keys {
+                Some(mut keys) => {
+                    let lost = keys.split_off((skip as usize).min(keys.len()));
+                    (keys, Some(lost))
+                }
+                None => (Vec::new(), None),
+            };
+            let records = u64::from(entry.entries - skip);
+            match losses.iter_mut().find(|loss| loss.stream == entry.stream) {
+                Some(loss) => {
+                    loss.oldest = loss.oldest.min(entry.oldest);
+                    loss.newest = loss.newest.max(entry.newest);
+                    loss.records += records;
+                    loss.keys = loss.keys.take().zip(lost).map(|(a, b)| [a, b].concat());
+                    loss.delivered.extend(gone);
+                }
+                None => losses.push(Loss {
+                    stream: entry.stream,
+                    oldest: entry.oldest,
+                    newest: entry.newest,
+                    records,
+                    keys: lost,
+                    delivered: gone,
+                }),
+            }
+        }
+        losses
+    }
+
+    /// Sets a stream back to before what is lost; answers with the ids that stay known.
+    fn go_back(&mut self, loss: &Loss, lost: &[Seq]) -> Result<Vec<RowKey>, QueueError> {
+        let low = loss.oldest;
+        let Some(stream) = self.streams.numbered(loss.stream) else {
             return Err(QueueError::Broken("a frame's stream is not in the index".into()));
         };
+        // The next walk begins there.
+        let from = stream.row.progress.map_or(low, |now| now.from.min(low));
+        let mut known = self.known_of_others(loss, from, lost)?;
+        known.truncate(KNOWN_IDS_MAX);
+        let stream = self.streams.numbered(loss.stream).expect("it was there");
         let back = Progress { position: low, from: low };
         stream.row.progress = Some(stream.row.progress.map_or(back, |now| earlier(now, back)));
         stream.row.delivered = Some(stream.row.delivered.map_or(back, |now| earlier(now, back)));
@@ -36,64 +154,76 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         // Ids are forgotten before anything else: too few of them are only duplicates.
         for some in old_chunks.chunks(STALE_CHUNKS_PER_COMMIT_MAX) {
             for chunk in some {
-                batch.remove(keys::chunk_key(entry.stream, *chunk));
+                batch.remove(keys::chunk_key(loss.stream, *chunk));
             }
             self.commit(&std::mem::take(&mut batch))?;
         }
-        batch.remove(keys::entry_key(seq));
-        self.ledger.untell(|told| told == seq, &mut batch);
-        self.state.records =
-            self.state.records.saturating_sub(u64::from(entry.entries.saturating_sub(skip)));
-        if self.state.head.seq == seq {
-            self.state.head = Place { seq: seq.next(), skip: 0 };
-        }
-        let chunks = chunked(&known, &mut self.state.next_chunk);
-        put_state(&mut batch, &self.state);
-        if let Some(stream) = self.streams.numbered(entry.stream) {
-            put_stream(&mut batch, stream);
-            for (chunk, ids) in &chunks {
-                stream.learn(*chunk, ids.clone());
-            }
-        }
-        self.commit_with(batch, chunk_pairs(entry.stream, &chunks))?;
-        self.log.damaged.insert(entry.file, why.to_owned());
-        self.note_oldest()?;
-        self.give_back_files();
-        Ok(self.opened())
-    }
-
-    /// The ids of this stream at or after the damaged frame that are not in it.
-    fn known_of_others(
-        &mut self,
-        damaged: &Entry,
-        lost: Option<&[EntryMeta]>,
-        delivered: u32,
-    ) -> Result<Vec<RowKey>, QueueError> {
-        // Not from the tally: it still has what an earlier damage took, and that is polled again.
-        let before = self.streams.numbered(damaged.stream);
-        let mut known = before.map_or(Vec::new(), |stream| stream.known(damaged.oldest));
-        match lost {
-            Some(lost) => {
-                let (gone, lost) = lost.split_at((delivered as usize).min(lost.len()));
-                let mut lost: Vec<RowKey> = lost.iter().map(|entry| entry.key).collect();
-                lost.sort_unstable();
-                known.retain(|key| lost.binary_search(key).is_err());
-                known.extend(gone.iter().map(|entry| entry.key));
-            }
-            // Its ids can't be told from the others, but none of them is newer than this.
-            None => known.retain(|key| key.stamp > damaged.newest),
-        }
-        self.add_waiting(damaged.stream, damaged.oldest, Some(damaged.seq), &mut known)?;
         Ok(known)
     }
 
-    /// Adds the keys at or after `oldest` of what waits of a stream, but for one frame; sorted, and
+    /// Notes the gap, and what has to come again before it is closed; answers with what is to be stored.
+    fn note_loss(
+        &mut self,
+        loss: &Loss,
+        known: &[RowKey],
+        batch: &mut Batch,
+    ) -> Vec<super::index::Pair> {
+        let Some(stream) = self.streams.numbered(loss.stream) else { return Vec::new() };
+        let stream = stream.row.name.clone();
+        if stream.category == Category::Collector || loss.records == 0 {
+            return Vec::new();
+        }
+        let is_newer = |key: &&RowKey| known.iter().any(|k| k.id == key.id && k.stamp > key.stamp);
+        let superseded = loss.keys.iter().flatten().filter(is_newer).count();
+        let is_all = loss.keys.as_ref().is_some_and(|keys| keys.len() == superseded);
+        let count = if is_all { superseded as u64 } else { loss.records };
+        let gap = Gap {
+            number: 0,
+            stream,
+            from: loss.oldest,
+            to: loss.newest,
+            reason: GapReason::Damaged,
+            count: Some(count),
+            parked: None,
+            closed: is_all,
+        };
+        let number = self.ledger.note(gap, batch);
+        let awaited = loss.keys.iter().flatten().filter(|key| !is_newer(key)).copied();
+        let awaited: Vec<RowKey> = awaited.collect();
+        self.awaited.want(number, &awaited, superseded as u32)
+    }
+
+    /// The ids of this stream at or after `from` that are not lost.
+    fn known_of_others(
+        &mut self,
+        loss: &Loss,
+        from: Stamp,
+        lost: &[Seq],
+    ) -> Result<Vec<RowKey>, QueueError> {
+        // Not from the tally: it still has what an earlier damage took, and that is polled again.
+        let before = self.streams.numbered(loss.stream);
+        let mut known = before.map_or(Vec::new(), |stream| stream.known(from));
+        match &loss.keys {
+            Some(keys) => {
+                let mut keys = keys.clone();
+                keys.sort_unstable();
+                known.retain(|key| keys.binary_search(key).is_err());
+                known.extend(loss.delivered.iter().filter(|key| key.stamp >= from));
+            }
+            // Its ids can't be told from the others, but none of them lies outside of this.
+            None => known.retain(|key| key.stamp > loss.newest || key.stamp < loss.oldest),
+        }
+        self.add_waiting(loss.stream, from, lost, &mut known)?;
+        Ok(known)
+    }
+
+    /// Adds the keys at or after `oldest` of what waits of a stream, but for some frames; sorted, and
     /// each once.
     pub(super) fn add_waiting(
         &mut self,
         stream: u16,
         oldest: Stamp,
-        but: Option<Seq>,
+        but: &[Seq],
         known: &mut Vec<RowKey>,
     ) -> Result<(), QueueError> {
         let mut from = self.state.head.seq;
@@ -102,7 +232,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             let Some(last) = entries.last() else { break };
             from = last.seq.next();
             let others = entries.iter().filter(|entry| {
-                entry.stream == stream && Some(entry.seq) != but && entry.newest >= oldest
+                entry.stream == stream && !but.contains(&entry.seq) && entry.newest >= oldest
             });
             for entry in others {
                 // A table that can't be read belongs to a frame that is condemned in its turn.

@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 
+use super::awaited::Complete;
 use super::index::Batch;
 use super::keys;
 use crate::frame::Fields;
@@ -124,12 +125,12 @@ impl Ledger {
     }
 
     /// Notes a gap; its number is given here. Of a parked record there is one gap, whatever
-    /// becomes of it, so a later word replaces the earlier one and is told anew.
-    pub fn note(&mut self, gap: Gap, batch: &mut Batch) {
+    /// becomes of it, so a later word replaces the earlier one and is told anew. Answers with the number.
+    pub fn note(&mut self, gap: Gap, batch: &mut Batch) -> u64 {
         let known = self.of_place(&gap);
         let number = known.map_or(self.head.newest + 1, |known| known.number);
         if known.is_some_and(|known| Gap { number, ..gap.clone() } == *known) {
-            return;
+            return number;
         }
         self.head.newest = self.head.newest.max(number);
         let row = Row { gap: Gap { number, ..gap }, told: None };
@@ -137,6 +138,22 @@ impl Ledger {
         self.rows.insert(number, row);
         self.shorten(batch);
         batch.put(keys::GAPS.to_vec(), self.head.encode());
+        number
+    }
+
+    /// Whether a gap that is kept is of this stream.
+    pub fn is_of(&self, number: u64, stream: &StreamName) -> bool {
+        self.rows.get(&number).is_some_and(|row| row.gap.stream == *stream)
+    }
+
+    /// All that damage took is accounted for.
+    pub fn close_damaged(&mut self, complete: &[Complete], batch: &mut Batch) {
+        let closed = |row: &Row| {
+            let complete = complete.iter().find(|complete| complete.gap == row.gap.number)?;
+            let count = (complete.superseded > 0).then_some(u64::from(complete.superseded));
+            Some(Row { gap: Gap { closed: true, count, ..row.gap.clone() }, told: None })
+        };
+        self.change(closed, batch);
     }
 
     /// Changes gaps and puts those that differ then. What became of one is told anew.
@@ -318,7 +335,9 @@ pub(super) mod tests {
 
     fn noted(numbers: impl Iterator<Item = u64>) -> Ledger {
         let mut ledger = Ledger::default();
-        numbers.for_each(|n| ledger.note(gap(n), &mut Batch::default()));
+        numbers.for_each(|n| {
+            ledger.note(gap(n), &mut Batch::default());
+        });
         ledger
     }
 
@@ -373,7 +392,9 @@ pub(super) mod tests {
         assert_eq!(all, many, "no record of a gap is forgotten");
         let ids: Vec<u64> = ledger.rows.keys().copied().collect();
         ledger.told(Seq(7), &ids, &mut Batch::default());
-        (0..10).for_each(|n| ledger.note(gap(n + 9_000), &mut Batch::default()));
+        (0..10).for_each(|n| {
+            ledger.note(gap(n + 9_000), &mut Batch::default());
+        });
         assert_eq!((ledger.rows.len(), ledger.head.folded), (GAPS_MAX, 10));
         assert_eq!(ledger.open(), GAPS_MAX as u64 + 10);
     }

@@ -154,6 +154,18 @@ pub(super) fn gap_key(number: u64) -> Vec<u8> {
     key
 }
 
+pub(super) fn awaited_key(gap: u64, number: u16) -> Vec<u8> {
+    let mut key = b"a".to_vec();
+    key.extend_from_slice(&gap.to_be_bytes());
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+pub(super) fn decode_awaited_key(key: &[u8]) -> Option<(u64, u16)> {
+    let (gap, rest) = key.get(1..)?.split_first_chunk()?;
+    Some((u64::from_be_bytes(*gap), u16::from_be_bytes(*rest.first_chunk()?)))
+}
+
 pub(super) fn stream_key(number: u16) -> Vec<u8> {
     let mut key = b"s".to_vec();
     key.extend_from_slice(&number.to_be_bytes());

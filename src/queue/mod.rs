@@ -20,6 +20,7 @@
 mod ack;
 pub mod adopt;
 mod append;
+mod awaited;
 pub mod bundle;
 mod checkpoint;
 mod condemn;
@@ -51,6 +52,8 @@ mod tally;
 mod adopt_tests;
 #[cfg(test)]
 mod broken;
+#[cfg(test)]
+mod condemn_tests;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
@@ -255,6 +258,7 @@ pub struct Queue<D: Disk, O: Opener> {
     configured: Vec<StreamName>,
     streams: streams::Streams,
     ledger: gaps::Ledger,
+    awaited: awaited::Awaited,
     origins: origins::Origins,
     /// Integrations that must not be polled.
     holds: Vec<(String, Hold)>,
@@ -291,6 +295,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             configured: streams.to_vec(),
             streams: streams::Streams::default(),
             ledger: gaps::Ledger::default(),
+            awaited: awaited::Awaited::default(),
             origins: origins::Origins::default(),
             holds: Vec::new(),
             log: log::LogFiles::default(),

@@ -7,6 +7,7 @@
 use std::io;
 
 use super::append::{chunk_pairs, tally_pairs};
+use super::awaited::Awaited;
 use super::checkpoint::{self, Checkpoint};
 use super::disk::{Disk, is_full};
 use super::gaps::{self, Ledger};
@@ -345,6 +346,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if is_newer {
             return Err(newer("a gap in the index"));
         }
+        let mut awaited = Awaited::default();
+        each(index, b"a", |key, value| awaited.load(key, value))?;
         if let Some(head) = index.get(keys::GAPS)? {
             let head = gaps::Head::decode(&mut Fields(&head));
             ledger.head = head.ok_or_else(|| broken("its ledger is unreadable"))?;
@@ -353,7 +356,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         each(index, b"u", |key, value| origins.load_tenant(key, value))?;
         each(index, b"m", |_, value| origins.load_move(value))?;
         (self.state, self.streams, self.ledger) = (state, streams, ledger);
-        self.origins = origins;
+        (self.origins, self.awaited) = (origins, awaited);
         Ok(())
     }
 

@@ -201,9 +201,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         self.streams = streams;
         outcome?;
-        let origins = self.origins.pairs();
-        if !origins.is_empty() {
-            self.commit_with(std::mem::take(&mut batch), origins.into_iter())?;
+        let others = [self.origins.pairs(), self.awaited.pairs()].concat();
+        if !others.is_empty() {
+            self.commit_with(std::mem::take(&mut batch), others.into_iter())?;
         }
         self.ledger.put_all(&mut batch);
         put_state(&mut batch, &self.state);

@@ -57,7 +57,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             let keys = stream.tally.chunks().flat_map(|(_, keys)| keys).copied();
             known.extend(keys.filter(|key| key.stamp >= to.from && key.stamp < until));
         }
-        self.add_waiting(number, to.from, None, &mut known)?;
+        self.add_waiting(number, to.from, &[], &mut known)?;
         known.retain(|key| had.binary_search(key).is_err());
         known.truncate(KNOWN_IDS_MAX);
 

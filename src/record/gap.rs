@@ -24,10 +24,12 @@ pub enum GapReason {
     ConfigChanged = 6,
     /// SentinelOne can't give the record, or gives it in no form that can be read.
     Unfetchable = 7,
+    /// The queue's disk damaged records that waited, and SentinelOne is asked for them again.
+    Damaged = 8,
 }
 
 impl GapReason {
-    pub const ALL: [GapReason; 7] = [
+    pub const ALL: [GapReason; 8] = [
         GapReason::Refused,
         GapReason::Retention,
         GapReason::Purged,
@@ -35,6 +37,7 @@ impl GapReason {
         GapReason::PositionAhead,
         GapReason::ConfigChanged,
         GapReason::Unfetchable,
+        GapReason::Damaged,
     ];
 
     /// The stable name in status and records.
@@ -47,6 +50,7 @@ impl GapReason {
             GapReason::PositionAhead => "position_ahead",
             GapReason::ConfigChanged => "config_changed",
             GapReason::Unfetchable => "unfetchable",
+            GapReason::Damaged => "damaged",
         }
     }
 
@@ -60,6 +64,7 @@ impl GapReason {
             GapReason::PositionAhead => message::GAP_POSITION,
             GapReason::ConfigChanged => message::GAP_CONFIG_CHANGED,
             GapReason::Unfetchable => message::GAP_UNFETCHABLE,
+            GapReason::Damaged => message::GAP_DAMAGED,
         }
     }
 
@@ -88,6 +93,10 @@ impl GapReason {
             GapReason::Unfetchable => {
                 "a request for a record of this time failed again and again, alone, while those after \
                  it came; they were collected"
+            }
+            GapReason::Damaged => {
+                "records that waited in the queue were damaged on its disk; SentinelOne is asked for \
+                 them again, and what it has changed or deleted since can't be had as it was"
             }
         }
     }

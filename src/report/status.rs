@@ -120,7 +120,8 @@ pub struct GapLine {
     pub stream: String,
     pub from: Option<String>,
     pub to: Option<String>,
-    /// `refused`, `retention`, `purged`, `in_doubt`, `position_ahead` or `config_changed`.
+    /// `refused`, `retention`, `purged`, `in_doubt`, `position_ahead`, `config_changed`, `unfetchable` or
+    /// `damaged`.
     pub reason: String,
     /// What it is looked up by.
     #[serde(default)]

@@ -196,6 +196,10 @@ fn words(gap: &Gap) -> &'static str {
     match (gap.closed, gap.reason) {
         (false, _) => gap.explain(),
         (true, GapReason::ConfigChanged) => "the stream went back to before it",
+        (true, GapReason::Damaged) if gap.count.is_some() => {
+            "SentinelOne gave all of them again, so many of them in a newer version only"
+        }
+        (true, GapReason::Damaged) => "SentinelOne gave all of them again",
         (true, GapReason::InDoubt) => "the records were put back into the queue, or accepted since",
         (true, _) => "the record was put back into the queue",
     }
@@ -214,6 +218,7 @@ fn tell_gap(gap: &Gap) {
         | GapReason::PositionAhead
         | GapReason::ConfigChanged
         | GapReason::Unfetchable
+        | GapReason::Damaged
             if !gap.closed && gap.to != Stamp::UNREADABLE =>
         {
             let text = format_args!("A gap in {stream}: from {from} to {to} {why}");

@@ -68,7 +68,11 @@ fn a_queue_that_a_newer_version_wrote_is_refused_and_not_touched() {
         let before = contents(&logs);
         scene.ingress.server.bring_back();
         let ended = scene.once_with_code(78);
-        assert!(ended.err.contains("S1C-E227") && ended.err.contains("newer version"), "{}", ended.err);
+        assert!(
+            ended.err.contains("S1C-E227") && ended.err.contains("newer version"),
+            "{}",
+            ended.err
+        );
         assert_eq!(contents(&logs), before);
         assert_eq!(contents(&scene.queue_dir().join("quarantine")), []);
         for command in ["stats", "list"] {

@@ -84,7 +84,7 @@ fn what_root_does_to_a_queue_is_its_owners() {
     scene.stop();
     let uid = |path: &PathBuf| path.metadata().unwrap().uid();
     let of_root: Vec<_> = tree(&scene.queue_dir()).into_iter().filter(|p| uid(p) == 0).collect();
-    assert_eq!(of_root, [PathBuf::new(); 0], "the daemon acts as the owner too");
+    assert!(of_root.is_empty(), "the daemon acts as the owner too: {of_root:?}");
     assert!(scene.log().contains("S1C-I045"), "{}", scene.log());
     // Where only root may write.
     let closed = scene.path("closed");
