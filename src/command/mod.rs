@@ -23,7 +23,7 @@ pub use crate::cli::wrapped;
 use crate::cli::{self, Command, Exit, Invocation};
 use crate::core::Mode;
 use crate::edge::proxy::ProxyEnvironment;
-use crate::edge::{config_file, host, logging, stderr};
+use crate::edge::{config_file, host, logging, made, stderr};
 use crate::message::{self, Code};
 
 /// A failure for people, with the exit code for scripts.
@@ -59,6 +59,7 @@ pub fn put(level: Level, text: &str) {
 pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
     // Before any secret is read. A kernel that refuses is no reason not to work.
     host::keep_memory_private();
+    made::keep_to_the_owner();
     let config = cli::config_path(invocation.config, config_file::path_from_environment());
     match invocation.command {
         Command::Run { once } => run::run(&config, if once { Mode::Once } else { Mode::Daemon }),

@@ -38,6 +38,7 @@ mod judge;
 mod kill;
 mod lifecycle;
 mod liveness;
+mod made;
 mod memory;
 mod metrics;
 mod network;

@@ -12,7 +12,7 @@ use crate::support::data::Kind;
 const SOMEBODY: u32 = 65_534;
 
 /// Everything below a directory, and the directory.
-fn tree(dir: &Path) -> Vec<PathBuf> {
+pub fn tree(dir: &Path) -> Vec<PathBuf> {
     let mut found = vec![dir.to_owned()];
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();

@@ -66,6 +66,18 @@ const TELL: &str = "take tell!, with a code of src/message";
 const AMBIENT: [&str; 5] =
     ["Instant::now", "SystemTime::now", "thread::sleep", "env::var", "process::exit"];
 
+/// Only in `MAKES_FILES`, which follows no link and sets modes.
+const MAKING: [&str; 7] = [
+    "File::create",
+    "fs::write(",
+    "fs::copy(",
+    "create_new(true)",
+    ".create(true)",
+    "DirBuilder::",
+    "fs::create_dir",
+];
+const MAKES_FILES: &str = "src/edge/made.rs";
+
 /// Never below `FLOOR_OF_IO`.
 const IO: [&str; 9] = [
     "std::fs",
@@ -186,6 +198,9 @@ fn the_program_makes_no_banned_call() {
             }
             if floor < FLOOR_OF_IO {
                 IO.iter().for_each(|word| ban(word, "nothing below floor 3 touches the world"));
+            }
+            if !source.path.ends_with(MAKES_FILES) {
+                MAKING.iter().for_each(|word| ban(word, "take edge::made"));
             }
             if source.module == "core" {
                 UNORDERED.iter().for_each(|word| ban(word, "take the BTree one"));
