@@ -25,6 +25,7 @@ use crate::core::Mode;
 use crate::edge::proxy::ProxyEnvironment;
 use crate::edge::{config_file, host, logging, made, stderr};
 use crate::message::{self, Code};
+use crate::plain;
 
 /// A failure for people, with the exit code for scripts.
 #[derive(Debug)]
@@ -52,7 +53,8 @@ pub fn put(level: Level, text: &str) {
         _ => "",
     };
     logging::catch_up();
-    text.lines().for_each(|line| stderr::put(format!("{priority}{line}\n").as_bytes()));
+    let put = |line| stderr::put(format!("{priority}{}\n", plain::line(line)).as_bytes());
+    text.lines().for_each(put);
 }
 
 /// Does what the command line says.
@@ -103,8 +105,13 @@ pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
     }
 }
 
-/// Prints to stdout. Whoever closed the pipe has read enough.
+/// Prints to stdout; of what a terminal obeys only our colours. Whoever closed the pipe has read enough.
 pub fn print(text: &str) -> Result<Exit, Failure> {
+    draw(&plain::painted(text))
+}
+
+/// Prints what may move the cursor as well.
+fn draw(text: &str) -> Result<Exit, Failure> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => Ok(Exit::Done),
         Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),

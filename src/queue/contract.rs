@@ -355,7 +355,7 @@ fn a_parked_record_is_kept_aside_and_does_not_stand_in_the_way<G: Ground>(ground
     append::<G>(&mut queue, &threats(), 0..3, 3);
     let one = Place { seq: Seq(1), skip: 1 };
     queue.ack(one, NOW).unwrap();
-    let held = queue.park(one, Some(&entry(&threats(), 1)), "400: no\u{1F4A5}").unwrap();
+    let held = queue.park(one, Some(&entry(&threats(), 1)), "400: no\u{1F4A5}\u{202e}").unwrap();
     assert_eq!((held.records, held.parked), (1, 1));
     assert_eq!(held.head, Place { seq: Seq(1), skip: 2 });
     assert_eq!(queue.park(one, Some(b"{}"), "again").unwrap().parked, 1);
@@ -370,6 +370,8 @@ fn a_parked_record_is_kept_aside_and_does_not_stand_in_the_way<G: Ground>(ground
     let (_, frame) = crate::frame::decode(&bytes).unwrap();
     let piece = crate::frame::Piece { frame, skip: 0, take: 1 };
     assert_eq!(numbers(&piece), [(Kind::Threats, 1)]);
+    let note = queue.disk.read(&format!("parked/{}", files[1]), 0, 1 << 10).unwrap();
+    assert_eq!(note, "400: no\u{1F4A5}\\u202e\n".as_bytes(), "people read it on a terminal");
 }
 
 fn an_index_that_grew_is_written_anew_when_the_queue_is_empty<G: Ground>(ground: &G) {

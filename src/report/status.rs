@@ -14,6 +14,7 @@ use crate::edge::clock::Verdict;
 use crate::edge::logging;
 use crate::edge::made::{self, Readers};
 use crate::message::{self, Code};
+use crate::plain;
 use crate::record::{Gap, Held, Orphan};
 use crate::time::{Span, Stamp};
 
@@ -399,7 +400,8 @@ impl Status {
 
     /// What the file holds.
     pub fn text(&self) -> Vec<u8> {
-        serde_json::to_vec_pretty(self).expect("a status is text and numbers")
+        let text = serde_json::to_string_pretty(self).expect("a status is text and numbers");
+        plain::text(&text).into_owned().into_bytes()
     }
 
     pub fn read(file: &Path) -> io::Result<Status> {

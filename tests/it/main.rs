@@ -46,6 +46,7 @@ mod notes;
 mod openwrt;
 mod owner;
 mod pages;
+mod plain;
 mod polling;
 mod power;
 mod queue;

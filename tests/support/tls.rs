@@ -37,9 +37,15 @@ pub struct Authority {
 
 impl Authority {
     pub fn new(name: &str) -> Authority {
+        Authority::named(&[(DnType::CommonName, name)])
+    }
+
+    pub fn named(names: &[(DnType, &str)]) -> Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
+        for (kind, name) in names {
+            params.distinguished_name.push(kind.clone(), *name);
+        }
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().unwrap();
         Authority { issuer: CertifiedIssuer::self_signed(params, key).unwrap() }
