@@ -6,6 +6,7 @@
 //! against the answer's own `Date` (keeps P8).
 
 use crate::limits;
+pub use crate::plain::one_line;
 use crate::record::Answer;
 use crate::time::{BUILT_AT, Span, Stamp};
 
@@ -90,43 +91,6 @@ pub fn redirect_host(answer: &Answer) -> Option<String> {
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     Some(one_line(host)).filter(|host| !host.is_empty())
-}
-
-/// Text of a remote party as one line: control characters are gone, white space is squeezed, and
-/// the end is cut.
-pub fn one_line(text: &str) -> String {
-    let mut line = String::new();
-    for c in text.chars() {
-        let c = if c.is_whitespace() || c.is_control() || is_invisible(c) { ' ' } else { c };
-        if c == ' ' && (line.is_empty() || line.ends_with(' ')) {
-            continue;
-        }
-        if line.len() + c.len_utf8() > limits::EXCERPT_BYTES_MAX {
-            break;
-        }
-        line.push(c);
-    }
-    line.truncate(line.trim_end().len());
-    line
-}
-
-/// Text of a remote party in full, for a terminal: its lines stay, what a terminal would obey is
-/// escaped.
-pub fn harmless(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | ' ' => out.push(c),
-            c if c.is_control() || is_invisible(c) => out.extend(c.escape_default()),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// Characters that reorder or hide the text around them; a terminal obeys them like controls.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -218,12 +182,6 @@ mod tests {
             assert_eq!(redirect_host(&answer).as_deref(), host, "{location}");
         }
         assert_eq!(redirect_host(&Answer::default()), None);
-    }
-
-    #[test]
-    fn a_text_shown_in_full_gives_a_terminal_no_orders() {
-        assert_eq!(harmless("a\nb \u{1b}[31m\u{202e}c\t\r"), "a\nb \\u{1b}[31m\\u{202e}c\\t\\r");
-        assert_eq!(harmless("caf\u{e9} \u{20ac}"), "caf\u{e9} \u{20ac}");
     }
 
     #[test]

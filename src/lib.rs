@@ -4,6 +4,7 @@
 pub mod errno;
 pub mod limits;
 pub mod message;
+pub mod plain;
 pub mod prng;
 pub mod record;
 pub mod secret;
@@ -40,7 +41,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let invocation = match cli::parse(args.into_iter().skip(1)) {
         Ok(invocation) => invocation,
         Err(usage) => {
-            eprintln!("{usage}");
+            eprintln!("{}", plain::text(&usage.to_string()));
             return cli::Exit::Usage.into();
         }
     };

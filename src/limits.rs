@@ -38,6 +38,9 @@ pub const PIECE_BYTES: usize = 64 << 10;
 pub const SINK_ANSWER_BYTES_MAX: u64 = 64 << 10;
 /// How much of an unexpected answer is kept for a person to read.
 pub const EXCERPT_BYTES_MAX: usize = 200;
+/// How much of a name in a certificate is shown. Source: ub-common-name and ub-organization-name, RFC 5280
+/// appendix A.1, which count characters; of other scripts fewer are shown.
+pub const CERTIFICATE_NAME_BYTES_MAX: usize = 64;
 /// How far a web page is looked into for what it says to a person; block pages begin with kilobytes
 /// of style.
 pub const PAGE_TEXT_BYTES_MAX: usize = 16 << 10;

@@ -26,6 +26,7 @@ use crate::edge::proxy::ProxyEnvironment;
 use crate::edge::real::Doors;
 use crate::edge::step::{Name, Outcome, Step, Told, what_and_remedy};
 use crate::edge::{ground, logging, owner};
+use crate::plain;
 
 /// The shape of `--json`; raised when a member changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -307,7 +308,8 @@ impl<'a> Page<'a> {
 
     fn put(&mut self, text: &str) {
         if self.error.is_none() {
-            let result = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+            let result =
+                self.out.write_all(plain::painted(text).as_bytes()).and_then(|()| self.out.flush());
             self.error = result.err();
         }
     }

@@ -23,8 +23,9 @@ pub use crate::cli::wrapped;
 use crate::cli::{self, Command, Exit, Invocation};
 use crate::core::Mode;
 use crate::edge::proxy::ProxyEnvironment;
-use crate::edge::{config_file, host, logging, stderr};
+use crate::edge::{config_file, host, logging, made, stderr};
 use crate::message::{self, Code};
+use crate::plain;
 
 /// A failure for people, with the exit code for scripts.
 #[derive(Debug)]
@@ -52,13 +53,15 @@ pub fn put(level: Level, text: &str) {
         _ => "",
     };
     logging::catch_up();
-    text.lines().for_each(|line| stderr::put(format!("{priority}{line}\n").as_bytes()));
+    let put = |line| stderr::put(format!("{priority}{}\n", plain::line(line)).as_bytes());
+    text.lines().for_each(put);
 }
 
 /// Does what the command line says.
 pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
     // Before any secret is read. A kernel that refuses is no reason not to work.
     host::keep_memory_private();
+    made::keep_to_the_owner();
     let config = cli::config_path(invocation.config, config_file::path_from_environment());
     match invocation.command {
         Command::Run { once } => run::run(&config, if once { Mode::Once } else { Mode::Daemon }),
@@ -102,8 +105,13 @@ pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
     }
 }
 
-/// Prints to stdout. Whoever closed the pipe has read enough.
+/// Prints to stdout; of what a terminal obeys only our colours. Whoever closed the pipe has read enough.
 pub fn print(text: &str) -> Result<Exit, Failure> {
+    draw(&plain::painted(text))
+}
+
+/// Prints what may move the cursor as well.
+fn draw(text: &str) -> Result<Exit, Failure> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => Ok(Exit::Done),
         Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),

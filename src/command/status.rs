@@ -10,12 +10,13 @@ use std::path::Path;
 use crate::cli::Exit;
 use crate::edge::{clock, host, logging};
 use crate::message;
+use crate::plain;
 use crate::report::{Lane, OrphanLine, Status, token_end_code};
 use crate::time::{Span, Stamp};
 
 use super::liveness::{Liveness, alive, seen, silence};
 use super::paint::Paint;
-use super::{COLUMNS, Failure, first_column, print, wrapped};
+use super::{COLUMNS, Failure, draw, first_column, print, wrapped};
 
 /// `status --watch` draws anew this often; the daemon writes at most every second.
 const WATCH_EVERY: Span = Span::seconds(2);
@@ -51,14 +52,15 @@ fn watch(config_file: &Path) -> Result<Exit, Failure> {
         let text = "--watch draws on a terminal, and stdout is none. Leave it out, or take --json";
         return Err(Failure::new(message::NO_TERMINAL, Exit::Usage, text));
     }
-    print("\x1b[H\x1b[2J")?;
+    draw("\x1b[H\x1b[2J")?;
     loop {
         let text = match look(config_file, false) {
             Ok((text, _)) => text,
             Err(failure) => format!("{}\n", failure.text),
         };
+        let text = plain::painted(&text);
         let lines: String = text.lines().map(|line| format!("{line}\x1b[K\n")).collect();
-        print(&format!("\x1b[H{lines}\x1b[J"))?;
+        draw(&format!("\x1b[H{lines}\x1b[J"))?;
         clock::pause(WATCH_EVERY);
     }
 }

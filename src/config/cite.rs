@@ -9,6 +9,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::message::Code;
+use crate::plain;
 
 /// Cut here, so that a file without line ends can't fill the screen.
 const LINE_CHARS_MAX: usize = 120;
@@ -158,7 +159,9 @@ fn show(text: &str, line: Range<usize>, marked: &Range<usize>, hidden: &[Range<u
             }
             None => {
                 // A tab is as wide as the terminal likes; a caret below it needs one column.
-                shown.extend(text[at..next].chars().map(|c| if c.is_control() { ' ' } else { c }));
+                shown.extend(
+                    text[at..next].chars().map(|c| if plain::is_harmful(c) { ' ' } else { c }),
+                );
                 1
             }
         };

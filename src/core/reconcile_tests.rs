@@ -300,3 +300,13 @@ fn a_round_is_due_by_sentinelones_own_clock_and_over_starts() {
     assert!(!reconcile.is_due(at(HOUR - 1)) && reconcile.is_due(at(HOUR)));
     assert!(Reconcile::new(Span::hours(1), None, Mono::ZERO).is_due(at(0)));
 }
+
+#[test]
+fn a_clock_that_was_set_back_stops_no_rounds() {
+    let after = |compared| Reconcile::new(Span::hours(1), Some(compared), Mono::ZERO);
+    let now = at(HOUR);
+    assert!(after(now - Span::hours(1)).is_due(now));
+    assert!(!after(now - Span::minutes(59)).is_due(now));
+    assert!(!after(now).is_due(now));
+    assert!(after(now + Span::hours(24 * 365)).is_due(now), "compared in a year from now");
+}

@@ -450,6 +450,8 @@ mod tests {
             {
                 parked += 1;
             }
+            let refuses = sink.lane.why == Why::RefusesEverything;
+            assert!(!refuses || sink.take().entries_max == 1, "then no number is to blame");
             let Due::At(due) = sink.lane.due else { panic!("never") };
             now = now.max(due);
         }

@@ -278,6 +278,15 @@ mod tests {
     }
 
     #[test]
+    fn no_present_lets_a_position_follow_a_stamp_that_cannot_be_read() {
+        let told = clock(&[NOW, NOW]).present(AT, local(NOW));
+        assert!(told.allows(NOW) && Present::Untold.allows(BUILT_AT));
+        for present in [told, Present::Untold, Present::Unconfirmed] {
+            assert!(!present.allows(Stamp::UNREADABLE), "{present:?}");
+        }
+    }
+
+    #[test]
     fn a_single_lie_changes_nothing_that_was_agreed() {
         for lie in [NOW + days(3_650), NOW - days(2)] {
             let clock = clock(&[NOW, NOW, lie]);

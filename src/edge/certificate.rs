@@ -4,6 +4,8 @@
 //! Promises: bounded by the input, never panics, `None` for what it does not understand. Never:
 //! decides whether a certificate is trusted; that is rustls alone.
 
+use crate::limits::CERTIFICATE_NAME_BYTES_MAX;
+use crate::plain;
 use crate::time::Stamp;
 
 /// What a person wants to know of a certificate.
@@ -109,9 +111,9 @@ fn name(mut rdns: &[u8]) -> String {
     }
 }
 
-/// A remote party wrote this: cut, and without control characters, it may be shown and logged.
+/// A remote party wrote this.
 fn readable(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).take(64).collect()
+    plain::squeezed(&String::from_utf8_lossy(text), CERTIFICATE_NAME_BYTES_MAX)
 }
 
 /// UTCTime `YYMMDDHHMMSSZ` or GeneralizedTime `YYYYMMDDHHMMSSZ` (RFC 5280 section 4.1.2.5).
@@ -144,7 +146,7 @@ mod tests {
     fn certificate() -> Vec<u8> {
         let mut params = CertificateParams::new(vec!["edge.test".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, "R11");
-        params.distinguished_name.push(DnType::OrganizationName, "Let's\u{7} Test");
+        params.distinguished_name.push(DnType::OrganizationName, "Let's\u{7}\u{61c}\u{e0041}Test");
         params.not_after = date_time_ymd(2031, 2, 3);
         let key = KeyPair::generate().unwrap();
         params.self_signed(&key).unwrap().der().to_vec()

@@ -22,6 +22,7 @@ use rustls::time_provider::TimeProvider;
 
 use super::certificate::Life;
 use super::clock::{Anchor, Moment, Source, agree, local};
+use super::made::{self, Readers};
 use super::secret::plain;
 use crate::limits::{CLOCK_FILE_BYTES_MAX, CLOCK_KEPT_HOURS};
 use crate::message::tell;
@@ -213,7 +214,7 @@ fn read(file: &Path) -> Option<Stamp> {
 /// Whole or not at all, and on the medium: it is needed after a power cut.
 fn write(file: &Path, stamp: Stamp) -> io::Result<()> {
     let new = file.with_extension("new");
-    let mut out = File::create(&new)?;
+    let mut out = made::file_anew(&new, Readers::Owner)?;
     out.write_all(format!("{}\n", stamp.to_the_second()).as_bytes())?;
     out.sync_all()?;
     fs::rename(&new, file)

@@ -13,6 +13,7 @@ use simplelog::{Config, ConfigBuilder, FormatItem, LevelPadding, WriteLogger, fo
 
 use super::{host, stderr};
 use crate::message;
+use crate::plain;
 
 /// The last line at WARN or ERROR, and how many there were.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,7 +217,7 @@ impl Logger {
             }
             Some(other) => format!("{} {other}: ", message::LIBRARY_WARNED),
         };
-        Some(format!("{origin}{}", one_line(&record.args().to_string())))
+        Some(format!("{origin}{}", plain::line(&record.args().to_string())))
     }
 
     /// A record as a line.
@@ -306,20 +307,6 @@ pub fn priority(level: Level) -> &'static str {
     }
 }
 
-/// Line ends and other control characters, written so that a line stays a line and a terminal
-/// takes no orders from an answer.
-fn one_line(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\t' => out.push(' '),
-            c if c.is_control() => out.extend(c.escape_default()),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -363,8 +350,9 @@ mod tests {
 
     #[test]
     fn a_record_is_one_line() {
-        let said = line(Style::Journal, Level::Info, "s1_coralogix", "a\n<0>b\r\u{1b}[2Jc\té");
-        assert_eq!(said, "<6>a\\n<0>b\\r\\u{1b}[2Jc é\n");
+        let said =
+            line(Style::Journal, Level::Info, "s1_coralogix", "a\n<0>b\r\u{1b}[2Jc\té\u{61c}");
+        assert_eq!(said, "<6>a\\n<0>b\\r\\u001b[2Jc é\\u061c\n");
     }
 
     #[test]

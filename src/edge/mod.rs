@@ -20,6 +20,7 @@ pub mod ingress;
 pub mod judge;
 pub mod keeper;
 pub mod logging;
+pub mod made;
 pub mod memory;
 pub mod net;
 pub mod notify;

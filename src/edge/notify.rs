@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use crate::limits;
+use crate::plain;
 use crate::time::{Mono, Span};
 
 use super::clock::mono;
@@ -99,7 +100,7 @@ impl Notify {
         }
         let mut message = String::new();
         if text != self.told {
-            message.push_str(&format!("STATUS={text}\n"));
+            message.push_str(&format!("STATUS={}\n", plain::line(text)));
             text.clone_into(&mut self.told);
         }
         let is_hungry = match (self.feed_every, self.fed) {

@@ -348,6 +348,9 @@ fn refusal(host: &str, reason: &rustls::Error, shown: Option<&Summary>) -> Refus
                     .to_owned(),
             )
         }
+        CertificateError::BadSignature => {
+            (Flaw::Other, wrong_signature(host, &signer), ANSWERED_BY_ANOTHER.to_owned())
+        }
         other => (
             Flaw::Other,
             format!("the certificate of {host}{signer}, is not valid: {other}"),
@@ -356,6 +359,17 @@ fn refusal(host: &str, reason: &rustls::Error, shown: Option<&Summary>) -> Refus
     };
     Refusal { flaw, what, remedy }
 }
+
+/// Of the handshake, or of the chain.
+fn wrong_signature(host: &str, signer: &str) -> String {
+    format!(
+        "a signature is wrong: the server shows the certificate of {host}{signer}, and does not have \
+         its key, or the certificate was changed"
+    )
+}
+
+const ANSWERED_BY_ANOTHER: &str =
+    "Look for what answers in the service's place: a proxy, a firewall, a false address in DNS";
 
 fn calendar(time: UnixTime) -> String {
     Stamp::from_seconds(i64::try_from(time.as_secs()).unwrap_or(i64::MAX)).to_the_second()

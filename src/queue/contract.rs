@@ -292,6 +292,28 @@ fn without_index_and_log_the_checkpoint_tells_where_to_begin<G: Ground>(ground: 
     assert!(queue.state.next_seq >= Seq(4), "numbers are not used twice");
 }
 
+/// Where a late record's frame was given up, and all but the checkpoint is lost after it, the stream
+/// begins before that record and not behind what was delivered.
+fn the_checkpoint_goes_back_with_a_frame_that_was_given_up<G: Ground>(ground: &G) {
+    let (mut queue, _, _) = ground.open();
+    append::<G>(&mut queue, &threats(), 200..220, 20);
+    let end = queue.peek(ALL).unwrap().unwrap().sent.end;
+    queue.ack(end, NOW).unwrap();
+    let mut late = page(&threats(), &[100, 101], 20);
+    late[0].progress = progress(219, 200);
+    queue.append(&threats(), &late, progress(219, 200), &[key(100), key(101)]).unwrap();
+    append::<G>(&mut queue, &threats(), 220..240, 20);
+    queue.condemn(Seq(2), "a test").unwrap();
+    queue.close(NOW);
+    ground.lose_index();
+    for name in ground.files("log") {
+        ground.change(&format!("log/{name}"), &|bytes| bytes.fill(0));
+    }
+    let (_queue, opened, _) = ground.open();
+    let from = opened.streams[0].progress.map(|progress| progress.from);
+    assert_eq!(from, Some(Stamp(100)));
+}
+
 fn the_queue_is_full_before_max_size_and_goes_on_when_drained<G: Ground>(ground: &G) {
     let limits = super::QueueLimits { max_size_bytes: 16 << 20, min_free_bytes: 0 };
     let (mut queue, _, _) = ground.try_open(limits).unwrap();
@@ -355,7 +377,7 @@ fn a_parked_record_is_kept_aside_and_does_not_stand_in_the_way<G: Ground>(ground
     append::<G>(&mut queue, &threats(), 0..3, 3);
     let one = Place { seq: Seq(1), skip: 1 };
     queue.ack(one, NOW).unwrap();
-    let held = queue.park(one, Some(&entry(&threats(), 1)), "400: no\u{1F4A5}").unwrap();
+    let held = queue.park(one, Some(&entry(&threats(), 1)), "400: no\u{1F4A5}\u{202e}").unwrap();
     assert_eq!((held.records, held.parked), (1, 1));
     assert_eq!(held.head, Place { seq: Seq(1), skip: 2 });
     assert_eq!(queue.park(one, Some(b"{}"), "again").unwrap().parked, 1);
@@ -370,6 +392,8 @@ fn a_parked_record_is_kept_aside_and_does_not_stand_in_the_way<G: Ground>(ground
     let (_, frame) = crate::frame::decode(&bytes).unwrap();
     let piece = crate::frame::Piece { frame, skip: 0, take: 1 };
     assert_eq!(numbers(&piece), [(Kind::Threats, 1)]);
+    let note = queue.disk.read(&format!("parked/{}", files[1]), 0, 1 << 10).unwrap();
+    assert_eq!(note, "400: no\u{1F4A5}\\u202e\n".as_bytes(), "people read it on a terminal");
 }
 
 fn an_index_that_grew_is_written_anew_when_the_queue_is_empty<G: Ground>(ground: &G) {
@@ -430,6 +454,7 @@ on_both!(
     a_damaged_frame_is_polled_again_and_nothing_else_is,
     damage_of_index_and_log_together_goes_back_to_before_it,
     without_index_and_log_the_checkpoint_tells_where_to_begin,
+    the_checkpoint_goes_back_with_a_frame_that_was_given_up,
     the_queue_is_full_before_max_size_and_goes_on_when_drained,
     files_are_bounded_and_given_back,
     a_second_process_is_refused,

@@ -22,6 +22,7 @@ use crate::coralogix::body;
 use crate::frame::{self, FILE_HEADER_BYTES, Frame, Piece, Slot};
 use crate::limits::{DOUBT_ENTRY_MIN, DOUBT_WORDS_BYTES_MAX, TAKE_FRAMES_MAX};
 use crate::pack::Packer;
+use crate::plain;
 use crate::record::{Category, Gap, GapReason, Held, Place, Progress, RowKey, Seq, StreamName};
 use crate::time::Stamp;
 
@@ -115,7 +116,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             };
             frame::encode(&mut bytes, frame, slot);
         }
-        let words = format!("{}\n", super::parked::cut(words, DOUBT_WORDS_BYTES_MAX));
+        let words = format!("{}\n", super::parked::cut(&plain::text(words), DOUBT_WORDS_BYTES_MAX));
         let need = (bytes.len() + words.len()) as u64;
         self.make_room_for_doubt(at, need)?;
         let (path, note) = paths(at);

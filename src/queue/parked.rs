@@ -14,6 +14,7 @@ use super::room::PARKED;
 use super::{Queue, QueueError};
 use crate::frame::{self, Frame, Slot};
 use crate::limits::PARKED_WHY_BYTES_MAX;
+use crate::plain;
 use crate::record::{Category, Gap, GapReason, Held, Place, Progress, Seq};
 
 impl<D: Disk, O: Opener> Queue<D, O> {
@@ -197,7 +198,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             return Err(QueueError::DiskFull);
         }
         let (path, note) = paths(at);
-        let written = self.write_whole(&note, format!("{why}\n").as_bytes());
+        let written = self.write_whole(&note, format!("{}\n", plain::text(why)).as_bytes());
         let written = written.and_then(|()| self.write_whole(&path, &bytes));
         let written = written.and_then(|()| self.disk.sync_dir(PARKED));
         match written {

@@ -1,14 +1,18 @@
 //! The queue's directory on a real file system.
 //!
 //! Promises: a handle that has seen an error is closed and never used again (keeps P9); files are
-//! readable by their owner only, for they hold what SentinelOne says about people's machines.
+//! readable by their owner only, for they hold what SentinelOne says about people's machines. Never: writes
+//! through a link.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 use super::disk::{Disk, Item, LockRefused};
+use crate::edge::made::{self, Readers};
 
 /// Handles kept open for writing; the log file in use and one more are enough.
 const WRITERS_MAX: usize = 2;
@@ -27,7 +31,9 @@ pub const LOCK: &str = "lock";
 
 /// Whether a process has the queue in this directory open. `None`: it can't be seen from here.
 pub fn is_in_use(dir: &Path) -> Option<bool> {
-    match File::open(dir.join(LOCK)) {
+    // What is no file could keep whoever opens it waiting.
+    let flags = made::flags(OFlags::NOFOLLOW | OFlags::NONBLOCK);
+    match OpenOptions::new().read(true).custom_flags(flags).open(dir.join(LOCK)) {
         Ok(lock) => match lock.try_lock_shared() {
             Ok(()) => Some(false),
             Err(TryLockError::WouldBlock) => Some(true),
@@ -35,6 +41,34 @@ pub fn is_in_use(dir: &Path) -> Option<bool> {
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Some(false),
         Err(_) => None,
+    }
+}
+
+/// Opens the lock for writing, and creates it where there is none. It can't be made anew each time, for
+/// another process may hold it; so one that is also something else's name is refused.
+pub(super) fn open_lock(path: &Path) -> io::Result<File> {
+    let flags = made::flags(OFlags::NOFOLLOW | OFlags::NONBLOCK);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(flags);
+    let strange = |what: &str| {
+        let why = format!("{} is {what}, which it never is of itself: remove it", path.display());
+        io::Error::new(io::ErrorKind::PermissionDenied, why)
+    };
+    let opened = options.open(path).or_else(|why| match why.kind() {
+        io::ErrorKind::NotFound => match made::file(path, Readers::Owner) {
+            Err(why) if why.kind() != io::ErrorKind::AlreadyExists => Err(why),
+            // Also where another process was as quick.
+            _ => options.open(path),
+        },
+        _ => Err(why),
+    });
+    let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+    let file = opened.map_err(|why| if is_link { strange("a symbolic link") } else { why })?;
+    let found = file.metadata()?;
+    match () {
+        () if !found.is_file() => Err(strange("no file")),
+        () if found.nlink() > 1 => Err(strange("a hard link")),
+        () => Ok(file),
     }
 }
 
@@ -84,7 +118,10 @@ impl RealDisk {
     ) -> io::Result<()> {
         let mut file = match self.writers.iter().position(|(name, _)| name == path) {
             Some(at) => self.writers.remove(at).1,
-            None => OpenOptions::new().append(true).open(self.path(path))?,
+            None => {
+                let mut options = OpenOptions::new();
+                options.append(true).custom_flags(made::no_link()).open(self.path(path))?
+            }
         };
         action(&mut file)?;
         self.keep_writer(path, file);
@@ -118,20 +155,9 @@ impl Disk for RealDisk {
     }
 
     fn lock(&mut self) -> Result<(), LockRefused> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.root)
-            .map_err(LockRefused::Io)?;
+        made::directories(&self.root).map_err(LockRefused::Io)?;
         let path = self.path(LOCK);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(LockRefused::Io)?;
+        let mut file = open_lock(&path).map_err(LockRefused::Io)?;
         match lock_patiently(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -149,7 +175,7 @@ impl Disk for RealDisk {
     }
 
     fn create_dir(&mut self, dir: &str) -> io::Result<()> {
-        match DirBuilder::new().mode(0o700).create(self.path(dir)) {
+        match made::directory(&self.path(dir), Readers::Owner) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             other => other,
         }
@@ -170,8 +196,7 @@ impl Disk for RealDisk {
 
     fn create(&mut self, path: &str) -> io::Result<()> {
         self.forget(path);
-        let full = self.path(path);
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(full)?;
+        let file = made::file(&self.path(path), Readers::Owner)?;
         self.keep_writer(path, file);
         Ok(())
     }
@@ -244,6 +269,18 @@ pub(super) fn tree_bytes(path: &Path) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_handle_gone_bad_is_not_a_bad_file() {
+        let dir = crate::edge::loopback::scratch_dir("real");
+        let path = dir.path().join("file");
+        fs::write(&path, "whole").unwrap();
+        let mut disk = RealDisk::new(dir.path());
+        // Nothing can be read from it.
+        let bad = OpenOptions::new().write(true).open(&path).unwrap();
+        disk.reader = Some(("file".to_owned(), bad));
+        assert_eq!(disk.read("file", 0, 9).unwrap(), b"whole");
+    }
 
     /// What can't be synced says so, which shows that the kernel was asked: in the page cache all
     /// looks well until the power goes.

@@ -302,6 +302,23 @@ mod tests {
     }
 
     #[test]
+    fn of_what_is_set_aside_the_oldest_goes_when_it_is_too_much() {
+        let disk = MemDisk::new(CAPACITY);
+        let (mut queue, ..) = disk.open();
+        let most = LIMITS.max_size_bytes / 8;
+        let part = vec![7; usize::try_from(most / 4).unwrap()];
+        for _ in 0..9 {
+            queue.disk.create("bad").unwrap();
+            queue.disk.append("bad", &part).unwrap();
+            queue.set_aside("bad", "bad", "a test").unwrap();
+            assert!(queue.disk.tree_bytes(super::QUARANTINE).unwrap() <= most);
+        }
+        let left = Ground::files(&disk, super::QUARANTINE);
+        assert!(left.contains(&"000009-bad".to_owned()), "{left:?}");
+        assert!(!left.contains(&"000001-bad".to_owned()), "{left:?}");
+    }
+
+    #[test]
     fn a_disk_that_says_it_is_full_gets_the_reserve_back() {
         let threats = threats();
         let one = page(&threats, &[1], 1);

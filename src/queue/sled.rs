@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::index::{Batch, Index, IndexError, IndexFault, Opener, Pair};
-use super::real::{LOCK, tree_bytes};
+use super::real::{LOCK, open_lock, tree_bytes};
 use crate::answer::one_line;
 use crate::edge::helper::{Helper, Pending, Silence};
 use crate::errno::says;
@@ -187,7 +187,7 @@ fn ask_disk(root: &Path) -> Option<Pending<io::Result<()>>> {
     let lock = root.join(LOCK);
     let helper = Helper::start("disk", Duration::ZERO, || ()).ok()?;
     let write = move |(): &mut ()| {
-        let mut file = OpenOptions::new().write(true).open(lock)?;
+        let mut file = open_lock(&lock)?;
         writeln!(file, "{}", std::process::id())?;
         file.sync_data()
     };

@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 
 use super::status::{self, Lane, Status};
+use crate::plain;
 use crate::time::Stamp;
 
 /// Every metric there is: name, type, help. docs/METRICS.md lists the same.
@@ -178,7 +179,7 @@ impl Page {
 
 /// As the text format wants label values.
 fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    plain::text(text).replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]

@@ -172,6 +172,19 @@ mod tests {
     }
 
     #[test]
+    fn who_reads_while_it_is_written_sees_the_old_content_whole() {
+        let file = scratch("whole");
+        let mut sheet = Sheet::new(file.clone());
+        sheet.put(b"the first".to_vec(), at(0), LONG);
+        let mut opened = File::open(&file).unwrap();
+        sheet.put(b"2nd".to_vec(), at(1), LONG);
+        let mut read = String::new();
+        opened.read_to_string(&mut read).unwrap();
+        assert_eq!((read.as_str(), fs::read(&file).unwrap()), ("the first", b"2nd".to_vec()));
+        fs::remove_file(&file).unwrap();
+    }
+
+    #[test]
     fn a_write_that_hangs_is_not_waited_for_and_only_the_newest_content_follows_it() {
         let pipe = scratch("hangs");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();

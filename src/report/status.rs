@@ -3,7 +3,7 @@
 //! Promises: written whole or not at all (a new file renamed over the old one); holds no secret.
 //! Its members only ever get more within a major version.
 
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
 use std::path::Path;
 use std::{fs, io};
 
@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::core::{LaneView, Mood, View};
 use crate::edge::clock::Verdict;
 use crate::edge::logging;
+use crate::edge::made::{self, Readers};
 use crate::message::{self, Code};
+use crate::plain;
 use crate::record::{Gap, Held, Orphan};
 use crate::time::{Span, Stamp};
 
@@ -399,7 +401,8 @@ impl Status {
 
     /// What the file holds.
     pub fn text(&self) -> Vec<u8> {
-        serde_json::to_vec_pretty(self).expect("a status is text and numbers")
+        let text = serde_json::to_string_pretty(self).expect("a status is text and numbers");
+        plain::text(&text).into_owned().into_bytes()
     }
 
     pub fn read(file: &Path) -> io::Result<Status> {
@@ -413,16 +416,15 @@ impl Status {
 pub(super) fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
     let mut new = file.as_os_str().to_owned();
     new.push(".new");
-    let written = fs::write(&new, text);
-    match (written, file.parent()) {
+    let new = Path::new(&new);
+    let made = match (made::file_anew(new, Readers::Everyone), file.parent()) {
         // A service manager makes the directory; nobody does for a person at a terminal.
         (Err(why), Some(dir)) if why.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir(dir)?;
-            fs::write(&new, text)?;
+            made::directory(dir, Readers::Everyone)?;
+            made::file_anew(new, Readers::Everyone)
         }
-        (written, _) => written?,
-    }
-    // Anybody may look at the status, whatever umask guards the queue.
-    fs::set_permissions(&new, fs::Permissions::from_mode(0o644))?;
-    fs::rename(&new, file)
+        (made, _) => made,
+    };
+    made?.write_all(text)?;
+    fs::rename(new, file)
 }

@@ -4,7 +4,7 @@ use crate::scene::Scene;
 use crate::support::data::Kind;
 use crate::support::ingress::Got;
 use crate::support::proxy::Proxy;
-use crate::support::tls::{Authority, Flaw};
+use crate::support::tls::{Authority, Flaw, Signs};
 
 #[test]
 fn without_the_ca_nothing_is_sent_to_either_side() {
@@ -36,6 +36,31 @@ fn a_flawed_certificate_holds_delivery_and_a_good_one_lets_it_go_on() {
         assert!(scene.ingress.got().iter().all(asks_time_only), "{flaw:?}");
         scene.ingress.server.set_tls(scene.authority.server(Flaw::None));
         scene.settle();
+        scene.assert_exactly_once();
+    }
+}
+
+/// A chain is public: who copies it and takes the address has all but the key.
+#[test]
+fn who_shows_the_right_chain_and_signs_with_another_key_gets_no_request() {
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let mut scene = Scene::new();
+        let tls = |scene: &Scene, signs| scene.authority.server_signing(version, signs);
+        let (good, bad) = (tls(&scene, Signs::WithItsKey), tls(&scene, Signs::WithAnotherKey));
+        scene.tenant().publish(Kind::Activities, 10);
+        scene.tenant().server.set_tls(good.clone());
+        scene.ingress.server.set_tls(bad.clone());
+        scene.once_with_code(75);
+        assert_eq!(scene.ingress.requests(), 0, "{version:?}");
+        assert!(scene.log().contains("does not have its key"), "{}", scene.log());
+        scene.ingress.server.set_tls(good.clone());
+        scene.tenant().server.set_tls(bad);
+        scene.tenant().publish(Kind::Activities, 10);
+        let asked = scene.tenant().requests();
+        scene.once_with_code(75);
+        assert_eq!(scene.tenant().requests(), asked, "{version:?}");
+        scene.tenant().server.set_tls(good);
+        scene.once_with_code(0);
         scene.assert_exactly_once();
     }
 }

@@ -12,7 +12,7 @@ use crate::support::data::Kind;
 const SOMEBODY: u32 = 65_534;
 
 /// Everything below a directory, and the directory.
-fn tree(dir: &Path) -> Vec<PathBuf> {
+pub fn tree(dir: &Path) -> Vec<PathBuf> {
     let mut found = vec![dir.to_owned()];
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -67,6 +67,36 @@ fn a_check_by_root_sees_what_the_owner_of_the_queue_sees() {
     give(&scene.path("acme.token"));
     let (code, out) = check();
     assert_eq!(code, Some(0), "{out}");
+}
+
+/// A group that root is in does not make readable for the daemon what it lets root's group read.
+#[test]
+fn a_check_by_root_has_none_of_roots_groups() {
+    if !is_root() {
+        return;
+    }
+    /// Of no user.
+    const GROUP: u32 = 54_321;
+    let scene = Scene::new();
+    fs::create_dir(scene.queue_dir()).unwrap();
+    for name in ["queue", "config.toml", "coralogix.key", "acme.token"] {
+        give(&scene.path(name));
+    }
+    fs::set_permissions(scene.path("ca.pem"), PermissionsExt::from_mode(0o644)).unwrap();
+    let token = scene.path("acme.token");
+    chown(&token, Some(0), Some(GROUP)).unwrap();
+    fs::set_permissions(&token, PermissionsExt::from_mode(0o640)).unwrap();
+    // The kernel keeps groups by thread, and a child has those of the thread that starts it.
+    let ended = std::thread::scope(|scope| {
+        let root = scope.spawn(|| {
+            let groups = [0, GROUP].map(rustix::process::Gid::from_raw);
+            rustix::thread::set_thread_groups(&groups).unwrap();
+            scene.command(&["check"])
+        });
+        root.join().unwrap()
+    });
+    assert_eq!(ended.code, Some(78), "{}", ended.out);
+    assert!(ended.out.contains("S1C-E506"), "{}", ended.out);
 }
 
 #[test]

@@ -9,8 +9,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose, date_time_ymd,
 };
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 /// What is wrong with a server's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,14 @@ pub enum Flaw {
     OtherName,
 }
 
+/// Whose key a server signs the handshake with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signs {
+    WithItsKey,
+    /// As somebody does who has copied the chain, which everyone may, and has not its key.
+    WithAnotherKey,
+}
+
 /// A certificate authority of the test's own.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -28,9 +37,15 @@ pub struct Authority {
 
 impl Authority {
     pub fn new(name: &str) -> Authority {
+        Authority::named(&[(DnType::CommonName, name)])
+    }
+
+    pub fn named(names: &[(DnType, &str)]) -> Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
+        for (kind, name) in names {
+            params.distinguished_name.push(kind.clone(), *name);
+        }
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().unwrap();
         Authority { issuer: CertifiedIssuer::self_signed(params, key).unwrap() }
@@ -69,11 +84,50 @@ impl Authority {
         })
     }
 
+    /// TLS of a server on `localhost` that speaks this version alone and shows a good chain.
+    pub fn server_signing(
+        &self,
+        version: &'static SupportedProtocolVersion,
+        signs: Signs,
+    ) -> Arc<ServerConfig> {
+        let (certificate, own) = self.certificate(vec!["localhost".to_string()], |_| {});
+        let key = match signs {
+            Signs::WithItsKey => own,
+            Signs::WithAnotherKey => KeyPair::generate().unwrap(),
+        };
+        let key = rustls::crypto::ring::sign::any_supported_type(&der(&key)).unwrap();
+        // Not `with_single_cert`, which looks whether the two fit.
+        let shown = SingleCertAndKey::from(CertifiedKey::new(vec![certificate], key));
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(shown));
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Arc::new(config)
+    }
+
     fn server_with(
         &self,
         names: Vec<String>,
         change: impl FnOnce(&mut CertificateParams),
     ) -> Arc<ServerConfig> {
+        let (certificate, key) = self.certificate(names, change);
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], der(&key))
+            .unwrap();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Arc::new(config)
+    }
+
+    fn certificate(
+        &self,
+        names: Vec<String>,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (CertificateDer<'static>, KeyPair) {
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, "test server");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -82,15 +136,7 @@ impl Authority {
         change(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key.into())
-            .unwrap();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Arc::new(config)
+        (certificate.der().clone(), key)
     }
 
     /// TLS of a client that trusts this authority and no other.
@@ -105,6 +151,10 @@ impl Authority {
                 .with_no_client_auth(),
         )
     }
+}
+
+fn der(key: &KeyPair) -> PrivateKeyDer<'static> {
+    PrivatePkcs8KeyDer::from(key.serialize_der()).into()
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

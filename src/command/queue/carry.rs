@@ -1,14 +1,14 @@
 //! `queue export` and `queue import`: the way to move a queue to another box.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::{look, progressing, take};
 use crate::cli::Exit;
 use crate::command::{Failure, print};
 use crate::config::Config;
+use crate::edge::made::{self, Readers};
 use crate::edge::progress::Progress;
 use crate::edge::{clock, owner};
 use crate::frame::Frame;
@@ -33,9 +33,7 @@ pub fn export(config: &Config, file: &Path) -> Result<Exit, Failure> {
     part.push(".part");
     let part = Path::new(&part);
     // While it is still the caller who names it.
-    let mut options = OpenOptions::new();
-    let out = options.write(true).create(true).truncate(true).mode(0o600).open(part);
-    let out = out.map_err(|why| failed(&why))?;
+    let out = made::file_anew(part, Readers::Owner).map_err(|why| failed(&why))?;
     let taken = take(config, "export the queue");
     let written = taken.map(|mut queue| {
         let written = write_whole(out, |out| {

@@ -6,13 +6,13 @@ use serde_json::json;
 
 use super::aside::{self, Kind};
 use super::{Which, look, take, text_of};
-use crate::answer;
 use crate::cli::Exit;
 use crate::command::{Failure, print};
 use crate::config::Config;
 use crate::coralogix::body;
 use crate::frame::{Frame, Piece};
 use crate::message;
+use crate::plain;
 use crate::queue::inspect::Doubted;
 use crate::queue::{QueueError, RealQueue};
 use crate::record::{Held, Place};
@@ -85,14 +85,14 @@ fn row(one: &Doubted, parts: &[Part]) -> String {
         "name": one.name,
         "bytes": one.bytes,
         "streams": streams.collect::<Vec<_>>(),
-        "answer": answer::harmless(&one.words),
+        "answer": plain::text(&one.words),
         "damage": one.frames.as_ref().err(),
     });
     format!("{value}\n")
 }
 
 fn shown(one: &Doubted, parts: &[Part]) -> String {
-    let mut out = format!("{}\n  {}\n", one.name, answer::one_line(&one.words));
+    let mut out = format!("{}\n  {}\n", one.name, plain::one_line(&one.words));
     if let Err(why) = &one.frames {
         out += &format!("  it can't be read: {why}\n");
     }
@@ -109,7 +109,7 @@ pub fn show(config: &Config, name: &str) -> Result<Exit, Failure> {
         return Err(unreadable(name, &"there is none of this name"));
     };
     let frames = one.frames.map_err(|why| unreadable(name, &why))?;
-    let mut out = format!("answered with: {}\n", answer::harmless(&one.words));
+    let mut out = format!("answered with: {}\n", plain::text(&one.words));
     for frame in frames {
         let (stream, take) = (frame.stream.to_string(), frame.entries.len() as u32);
         let metas = frame.entries.clone();
@@ -151,7 +151,7 @@ fn each(
 }
 
 fn unreadable(what: &str, why: &dyn std::fmt::Display) -> Failure {
-    let what = answer::one_line(what);
+    let what = plain::one_line(what);
     Failure::new(
         message::DOUBT_UNREADABLE,
         Exit::Failed,

@@ -10,6 +10,7 @@ use crate::cli::Exit;
 use crate::command::{Failure, print, print_failed};
 use crate::config::Config;
 use crate::message;
+use crate::plain;
 use crate::queue::inspect::{self, Contents, Doubted, Waiting};
 use crate::record::{GapReason, RowKey, StreamName};
 use crate::s1::page::{id_made_at, id_number};
@@ -45,7 +46,7 @@ pub fn list(
             some.map(|(at, meta)| row(frame, at, meta.key, meta.raw_len, json)).collect();
         unseen += count.saturating_sub(left);
         left = left.saturating_sub(count);
-        printed = printed.and_then(|()| out.write_all(text.as_bytes()));
+        printed = printed.and_then(|()| out.write_all(plain::text(&text).as_bytes()));
     }
     if unseen > 0 && !json && printed.is_ok() {
         printed = writeln!(out, "... and {unseen} more; --limit 0 shows all");

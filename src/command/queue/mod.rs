@@ -130,7 +130,7 @@ fn text_of(entry: &[u8]) -> String {
     let value: Option<serde_json::Value> = serde_json::from_slice(entry).ok();
     let text = value.as_ref().and_then(|value| value["text"].as_str());
     let text = text.map_or_else(|| String::from_utf8_lossy(entry).into_owned(), str::to_owned);
-    crate::answer::harmless(&text)
+    crate::plain::text(&text).into_owned()
 }
 
 /// Shows how far a long look is.

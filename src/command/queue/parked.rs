@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::aside::{self, Kind};
 use super::{Which, look, take, text_of};
-use crate::answer;
 use crate::cli::Exit;
 use crate::command::{Failure, print};
 use crate::config::Config;
 use crate::message;
+use crate::plain;
 use crate::queue::{QueueError, RealQueue, inspect};
 use crate::record::{Held, Place};
 
@@ -31,7 +31,7 @@ pub fn list(config: &Config, json: bool) -> Result<Exit, Failure> {
                 "id": one.key.map(|key| key.id.to_string()),
                 "time": one.key.map(|key| key.stamp.to_string()),
                 "bytes": one.bytes,
-                "answer": answer::harmless(&one.why),
+                "answer": plain::text(&one.why),
             });
             out += &format!("{value}\n");
         }
@@ -43,7 +43,7 @@ pub fn list(config: &Config, json: bool) -> Result<Exit, Failure> {
             (key.id.to_string(), key.stamp.to_the_second())
         });
         out += &format!("{}  {stream} {id} of {time}\n", one.name);
-        out += &format!("  {}\n", answer::one_line(&one.why));
+        out += &format!("  {}\n", plain::one_line(&one.why));
     }
     match parked.len() {
         0 => out += "No record is parked: Coralogix refused none.\n",
@@ -66,7 +66,7 @@ pub fn show(config: &Config, name: &str) -> Result<Exit, Failure> {
     let id = key.map_or("?".to_owned(), |key| format!("{}, version of {}", key.id, key.stamp));
     let head = format!("{id}, of {}\nrefused with: ", frame.stream);
     let entry = inspect::record(frame, 0).unwrap_or_default();
-    let why = answer::harmless(why.as_deref().unwrap_or("?"));
+    let why = plain::text(why.as_deref().unwrap_or("?"));
     print(&format!("{head}{why}\n{}\n", text_of(&entry)))
 }
 
@@ -101,7 +101,7 @@ fn each(
 }
 
 fn unreadable(what: &str, why: &std::io::Error) -> Failure {
-    let what = answer::one_line(what);
+    let what = plain::one_line(what);
     Failure::new(
         message::PARKED_UNREADABLE,
         Exit::Failed,

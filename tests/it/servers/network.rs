@@ -9,7 +9,7 @@ use crate::support::ingress::Ingress;
 use crate::support::ledger::Ledger;
 use crate::support::proxy::Proxy;
 use crate::support::tenant::Tenant;
-use crate::support::tls::{Authority, Flaw};
+use crate::support::tls::{Authority, Flaw, Signs};
 
 const TIME: &str = "/sdk/v1/time";
 
@@ -32,6 +32,20 @@ fn a_certificate_of_the_own_authority_is_trusted_and_flawed_ones_are_not() {
         assert!(get(&other).is_err(), "{flaw:?}");
         ingress.server.set_tls(authority.server(Flaw::None));
         assert!(get(&authority).is_ok());
+    }
+}
+
+#[test]
+fn a_server_that_signs_with_another_key_is_trusted_in_no_version() {
+    let authority = Authority::new("the good one");
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        for (signs, good) in [(Signs::WithItsKey, true), (Signs::WithAnotherKey, false)] {
+            let tls = authority.server_signing(version, signs);
+            let ingress = Ingress::start(Some(tls), &Ledger::default());
+            let address = ingress.server.address();
+            let got = Client::connect(address, Some(authority.client())).unwrap().get(TIME, &[]);
+            assert_eq!(got.is_ok(), good, "{version:?} {signs:?}");
+        }
     }
 }
 

@@ -1,0 +1,183 @@
+//! Text of others, fit for a terminal, a log line, a file that people read.
+//!
+//! A service, a certificate or a file can hold characters that a terminal obeys, that reorder what stands
+//! around them, or that can't be seen. Promises: one list of them for every output; what is shown in their
+//! place is what JSON writes, so that JSON stays JSON. Never: changes anything else.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use crate::limits::EXCERPT_BYTES_MAX;
+
+/// Whether a character commands, reorders or hides instead of being read.
+pub fn is_harmful(c: char) -> bool {
+    // C0, DEL and C1, line ends among them.
+    c.is_control()
+        || matches!(c,
+            // Soft hyphen, and the Mongolian vowel separator.
+            '\u{ad}' | '\u{180e}'
+            // The order of Arabic letters; zero width, and the marks and embeddings of the order.
+            | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            // Ends of lines and paragraphs.
+            | '\u{2028}' | '\u{2029}'
+            // Joiners and invisible operators, isolates, deprecated forms; the byte order mark.
+            | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            // Annotations between the lines, and tags, which spell whole texts unseen.
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Text in full. Its lines stay lines; what is harmful is shown by its number.
+pub fn text(text: &str) -> Cow<'_, str> {
+    shown(text, |rest| usize::from(rest.starts_with('\n')))
+}
+
+/// The same for what has this program's own colours in it.
+pub fn painted(text: &str) -> Cow<'_, str> {
+    shown(text, |rest| {
+        let digits = rest.strip_prefix("\x1b[").map(|rest| rest.trim_start_matches(is_digit));
+        match digits.and_then(|rest| rest.strip_prefix('m')) {
+            Some(after) => rest.len() - after.len(),
+            None => usize::from(rest.starts_with('\n')),
+        }
+    })
+}
+
+/// Text in full on one line.
+pub fn line(text: &str) -> Cow<'_, str> {
+    match text.contains('\t') {
+        true => Cow::Owned(shown(&text.replace('\t', " "), |_| 0).into_owned()),
+        false => shown(text, |_| 0),
+    }
+}
+
+/// The beginning of a text on one line: white space is squeezed, and what is harmful is white space.
+pub fn one_line(text: &str) -> String {
+    squeezed(text, EXCERPT_BYTES_MAX)
+}
+
+/// The same, of so many bytes at most.
+pub fn squeezed(text: &str, bytes_max: usize) -> String {
+    let mut line = String::new();
+    for c in text.chars() {
+        let c = if c.is_whitespace() || is_harmful(c) { ' ' } else { c };
+        if c == ' ' && (line.is_empty() || line.ends_with(' ')) {
+            continue;
+        }
+        if line.len() + c.len_utf8() > bytes_max {
+            break;
+        }
+        line.push(c);
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+fn is_digit(c: char) -> bool {
+    c.is_ascii_digit()
+}
+
+/// Shows what is harmful by its number. `kept` tells how many bytes of what follows are to stay as they
+/// are, though they begin with such a character.
+fn shown(text: &str, kept: impl Fn(&str) -> usize) -> Cow<'_, str> {
+    if !text.contains(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    while let Some(at) = rest.find(is_harmful) {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let stays = kept(from);
+        out.push_str(&from[..stays]);
+        let mut chars = from[stays..].chars();
+        if stays == 0
+            && let Some(c) = chars.next()
+        {
+            put_number(&mut out, c);
+        }
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+/// As JSON escapes it.
+fn put_number(out: &mut String, c: char) {
+    match c {
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        _ => {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both ends of each class, as published by Unicode.
+    const HARMFUL: [(&str, &[char]); 9] = [
+        ("C0", &['\0', '\u{7}', '\t', '\n', '\r', '\u{1b}', '\u{1f}']),
+        ("DEL and C1", &['\u{7f}', '\u{80}', '\u{85}', '\u{9b}', '\u{9f}']),
+        ("the order of Arabic", &['\u{61c}']),
+        ("marks of the order", &['\u{200e}', '\u{200f}']),
+        ("embeddings and overrides", &['\u{202a}', '\u{202b}', '\u{202d}', '\u{202e}']),
+        ("isolates", &['\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}']),
+        ("tags", &['\u{e0000}', '\u{e0001}', '\u{e0041}', '\u{e007f}']),
+        (
+            "unseen",
+            &['\u{ad}', '\u{180e}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{2060}', '\u{feff}'],
+        ),
+        ("ends of lines", &['\u{2028}', '\u{2029}']),
+    ];
+
+    #[test]
+    fn no_output_lets_a_harmful_character_through() {
+        for (class, chars) in HARMFUL {
+            for c in chars {
+                let bad = format!("a{c}b");
+                assert!(is_harmful(*c), "{class} {c:?}");
+                assert_eq!(one_line(&bad), "a b", "{class} {c:?}");
+                assert!(!line(&bad).contains(*c), "{class} {c:?}");
+                let stays = *c == '\n';
+                assert_eq!(text(&bad).contains(*c), stays, "{class} {c:?}");
+                assert_eq!(painted(&bad).contains(*c), stays, "{class} {c:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_read_stays_as_it_is() {
+        let good = "caf\u{e9} \u{20ac} \u{65e5}\u{672c} \u{5e2}\u{627} \u{1f600} \\u202e ~";
+        assert!(matches!(text(good), Cow::Borrowed(same) if same == good));
+        assert_eq!((line(good).as_ref(), painted(good).as_ref()), (good, good));
+        assert_eq!(text("a\nb\n"), "a\nb\n");
+        assert_eq!(line("a\tb"), "a b");
+    }
+
+    #[test]
+    fn json_stays_json_and_loses_nothing() {
+        let all: String = HARMFUL.iter().flat_map(|(_, chars)| chars.iter()).collect();
+        let json = serde_json::to_string_pretty(&[all.as_str()]).unwrap();
+        let shown = text(&json);
+        assert!(shown.chars().all(|c| c == '\n' || !is_harmful(c)), "{shown}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&shown).unwrap(), [all]);
+    }
+
+    #[test]
+    fn of_what_a_terminal_obeys_only_our_colours_stay() {
+        let ours = "\x1b[31mbad\x1b[0m\n";
+        assert_eq!(painted(ours), ours);
+        for theirs in ["\x1b[2J", "\x1b]0;x\u{7}", "\x1b[1;31m", "\x1b", "\x1b[", "\u{9b}31m"] {
+            let shown = painted(theirs);
+            assert!(!shown.contains(is_harmful), "{shown}");
+            assert!(shown.starts_with("\\u00"), "{shown}");
+        }
+        assert_eq!(text("\x1b[31m"), "\\u001b[31m");
+        assert_eq!(text("\u{e0041}"), "\\udb40\\udc41");
+    }
+}
