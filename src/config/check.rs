@@ -75,8 +75,12 @@ impl Check<'_> {
                 );
                 None
             }
-            (Some(domain), None) => self.read(domain, address::coralogix_domain),
-            (None, Some(url)) => self.read(url, |text| address::coralogix_url(text, plain)),
+            (Some(domain), None) => self
+                .filled(domain)
+                .and_then(|domain| self.read(domain, address::coralogix_domain)),
+            (None, Some(url)) => self
+                .filled(url)
+                .and_then(|url| self.read(url, |text| address::coralogix_url(text, plain))),
             (None, None) => {
                 let hint = "add your team's domain, such as domain = \"eu2.coralogix.com\"";
                 let problem = "neither domain nor url is given";
@@ -136,6 +140,7 @@ impl Check<'_> {
         let name_was = scope.get("name_was").map(|given| self.read(given, leaf::name));
         let tenant = self
             .required(scope, "tenant")
+            .and_then(|given| self.filled(given))
             .and_then(|given| self.read(given, |text| address::tenant(text, plain)));
         let names = SecretNames {
             file: "api_token_file",

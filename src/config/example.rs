@@ -1,6 +1,7 @@
 //! The example config, written from the table of settings.
 //!
-//! Promises: names every setting; holds as it stands, and with each `#key` line's `#` removed.
+//! Promises: names every setting; holds once `EMPTY` is filled in, and with each `#key` line's `#`
+//! removed. Never: names an address that may be somebody's, where a daemon could take it.
 //! `packaging/config.example.toml` is this text; a test compares them.
 
 use crate::config::settings::{self, Fallback, SECTIONS, Section, Setting, Shape};
@@ -8,9 +9,13 @@ use crate::config::settings::{self, Fallback, SECTIONS, Section, Setting, Shape}
 const WIDTH_CHARS: usize = 88;
 
 const HEAD: &str = "\
-The configuration of s1-coralogix. Lines without # must be set; `s1-coralogix check` then tells \
-whether everything works, step by step. A line that is #key = value shows a default, or an example \
+The configuration of s1-coralogix. Lines without # must be set, and fill in the empty ones; \
+`s1-coralogix check` then tells whether everything works, step by step. A line that is #key = value shows a default, or an example \
 where there is none: remove the # to change it. The daemon reads this file again on SIGHUP.";
+
+/// Addresses that nobody but the reader knows. A config with the example's would send one customer's
+/// token to another's console, so these are empty, which is an error.
+const EMPTY: [(&str, &str); 2] = [("coralogix", "domain"), ("integration", "tenant")];
 
 /// Settings that stand in for another one, so that both must not be given.
 const INSTEAD: [(&str, &str); 3] =
@@ -58,6 +63,9 @@ fn words(setting: &Setting) -> String {
 
 fn line(setting: &Setting) -> String {
     let Setting { section, key, example, .. } = setting;
+    if EMPTY.contains(&(section, key)) {
+        return format!("{key} = \"\"  # such as {example}\n");
+    }
     match setting.fallback {
         Fallback::Required => format!("{key} = {example}\n"),
         Fallback::Value(value) => format!("#{key} = {value}\n"),
@@ -101,10 +109,33 @@ mod tests {
         assert!(shipped == rendered, "packaging/config.example.toml should be:\n{rendered}");
     }
 
+    /// The text with its empty lines filled in.
+    fn filled(mut text: String) -> String {
+        for (section, key) in EMPTY {
+            let example = settings::find(section, key).unwrap().example;
+            text = text.replacen(&format!("\n{key} = \"\""), &format!("\n{key} = {example}"), 1);
+        }
+        text
+    }
+
     #[test]
-    fn the_example_holds_as_it_stands() {
-        let (_, warnings) = config::parse("e", &render(), &Environment::default()).unwrap();
+    fn the_example_holds_once_it_is_filled_in() {
+        let (_, warnings) = config::parse("e", &filled(render()), &Environment::default()).unwrap();
         assert_eq!(warnings, []);
+    }
+
+    #[test]
+    fn the_example_as_shipped_names_nobody_and_says_what_to_fill_in() {
+        let told = config::parse("e", &render(), &Environment::default()).unwrap_err();
+        let keys: Vec<&str> = told.0.iter().map(|finding| finding.key.as_str()).collect();
+        assert_eq!(keys, ["coralogix.domain", "integration.tenant"]);
+        let told = told.to_string();
+        assert!(told.contains("integration.tenant: it is empty"), "{told}");
+        assert!(told.contains("hint: fill it in, such as tenant = \"https://"), "{told}");
+        for line in render().lines().filter(|line| !line.starts_with('#')) {
+            let value = line.split(" # ").next().unwrap_or(line);
+            assert!(!value.contains(".com") && !value.contains(".net"), "{line}");
+        }
     }
 
     #[test]
@@ -117,9 +148,9 @@ mod tests {
             })
             .map(|line| format!("{line}\n"))
             .collect();
-        let (open, warnings) = config::parse("e", &open, &Environment::default()).unwrap();
+        let (open, warnings) = config::parse("e", &filled(open), &Environment::default()).unwrap();
         assert_eq!(warnings, []);
-        let (mut closed, _) = config::parse("e", &render(), &Environment::default()).unwrap();
+        let (mut closed, _) = config::parse("e", &filled(render()), &Environment::default()).unwrap();
         // These have no default and stand as examples.
         closed.network.proxy = open.network.proxy.clone();
         closed.network.ca_file = open.network.ca_file.clone();

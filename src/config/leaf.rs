@@ -63,6 +63,24 @@ impl Check<'_> {
         given
     }
 
+    /// An address, unless the line is still as empty as it is shipped.
+    pub fn filled<'r>(&mut self, given: &'r Given) -> Option<&'r Given> {
+        let is_empty = matches!(&given.value, Value::Text(text) if text.trim().is_empty());
+        if is_empty {
+            let Setting { key, example, .. } = given.setting;
+            let hint = format!("fill it in, such as {key} = {example}");
+            let name = given.setting.full_name();
+            self.note(
+                message::SETTING_MISSING,
+                Some(given.span.clone()),
+                &name,
+                "it is empty",
+                &hint,
+            );
+        }
+        Some(given).filter(|_| !is_empty)
+    }
+
     /// A text, a path or a choice; the default where it is not given or wrong.
     pub fn text(&mut self, scope: Scope<'_>, key: &str) -> String {
         let setting = scope.setting(key);
