@@ -15,13 +15,8 @@ zig_version=0.15.2
 zigbuild_version=0.24.0
 all_targets="x86_64-unknown-linux-musl aarch64-unknown-linux-musl armv7-unknown-linux-musleabihf
 arm-unknown-linux-musleabihf i686-unknown-linux-musl"
-# What a binary of this target must stay below.
-max_bytes_of() {
-    case "$1" in
-        arm*) echo 3670016 ;;
-        *) echo 4194304 ;;
-    esac
-}
+# max_bytes_of, the one limit of size.
+. packaging/sizes.sh
 
 cache="${S1C_CI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/s1-coralogix-ci}"
 out="${CARGO_TARGET_DIR:-$PWD/target}"

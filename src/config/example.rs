@@ -2,7 +2,8 @@
 //!
 //! Promises: names every setting; holds once `EMPTY` is filled in, and with each `#key` line's `#`
 //! removed. Never: names an address that may be somebody's, where a daemon could take it.
-//! `packaging/config.example.toml` is this text; a test compares them.
+//! `packaging/config.example.toml` and `packaging/config.toml`, what of it must be given, are these
+//! texts; tests compare them.
 
 use crate::config::settings::{self, Fallback, SECTIONS, Section, Setting, Shape};
 
@@ -37,6 +38,27 @@ pub fn render() -> String {
             out.push('\n');
             comment(&mut out, &words(setting));
             out.push_str(&line(setting));
+        }
+    }
+    out
+}
+
+const MINIMAL_HEAD: &str = "\
+The configuration of s1-coralogix. Fill in the empty lines; `s1-coralogix check` then tells whether \
+everything works. Every other setting is in s1-coralogix.toml(5) and, with comments, in \
+config.example.toml. Settings may also stand in files of the directory config.d beside this one, such \
+as one NAME.toml for each [[integration]]: they are read after it in the order of their names, and the \
+last one counts.";
+
+/// What a package puts where there is no config yet: only what must be given.
+pub fn minimal() -> String {
+    let mut out = String::new();
+    comment(&mut out, MINIMAL_HEAD);
+    for section in &SECTIONS {
+        let lines = settings::of_section(section.name).map(line);
+        let lines: String = lines.filter(|line| !line.starts_with('#')).collect();
+        if !lines.is_empty() {
+            out += &format!("\n{}{lines}", header(section));
         }
     }
     out
@@ -120,13 +142,26 @@ mod tests {
 
     #[test]
     fn the_example_holds_once_it_is_filled_in() {
-        let (_, warnings) = config::parse("e", &filled(render()), &Environment::default()).unwrap();
+        let (_, warnings) =
+            config::parse(&[config::Source::text("e", &filled(render()))], &Environment::default())
+                .unwrap();
         assert_eq!(warnings, []);
     }
 
     #[test]
+    fn the_least_that_a_package_lays_down_wants_the_same_two_lines_and_no_more() {
+        let read =
+            |text: &str| config::parse(&[config::Source::text("m", text)], &Environment::default());
+        let told = read(&minimal()).unwrap_err();
+        let keys: Vec<&str> = told.0.iter().map(|finding| finding.key.as_str()).collect();
+        assert_eq!(keys, ["coralogix.domain", "integration.tenant"]);
+        assert_eq!(read(&filled(minimal())).unwrap(), read(&filled(render())).unwrap());
+    }
+
+    #[test]
     fn the_example_as_shipped_names_nobody_and_says_what_to_fill_in() {
-        let told = config::parse("e", &render(), &Environment::default()).unwrap_err();
+        let told = config::parse(&[config::Source::text("e", &render())], &Environment::default())
+            .unwrap_err();
         let keys: Vec<&str> = told.0.iter().map(|finding| finding.key.as_str()).collect();
         assert_eq!(keys, ["coralogix.domain", "integration.tenant"]);
         let told = told.to_string();
@@ -148,9 +183,13 @@ mod tests {
             })
             .map(|line| format!("{line}\n"))
             .collect();
-        let (open, warnings) = config::parse("e", &filled(open), &Environment::default()).unwrap();
+        let (open, warnings) =
+            config::parse(&[config::Source::text("e", &filled(open))], &Environment::default())
+                .unwrap();
         assert_eq!(warnings, []);
-        let (mut closed, _) = config::parse("e", &filled(render()), &Environment::default()).unwrap();
+        let (mut closed, _) =
+            config::parse(&[config::Source::text("e", &filled(render()))], &Environment::default())
+                .unwrap();
         // These have no default and stand as examples.
         closed.network.proxy = open.network.proxy.clone();
         closed.network.ca_file = open.network.ca_file.clone();
