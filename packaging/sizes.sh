@@ -1,6 +1,6 @@
 # How large what users install may be. The one place: build.sh and package.sh hold their results to it.
 # Sourced; it runs nothing by itself.
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034 # the variables are for those that source this
 
 # What a binary of this target must stay below.
 max_bytes_of() {

@@ -117,6 +117,7 @@ keeps() {
     while read -r kept; do
         [ -e "$root$kept" ] || fail "keep.d names $kept, which is not there"
     done <"$root/lib/upgrade/keep.d/s1-coralogix"
+    ! grep -q srv "$root/lib/upgrade/keep.d/s1-coralogix" || fail "every backup takes the queue"
     echo record >"$root/srv/s1-coralogix/record"
     hook() {
         # shellcheck disable=SC2016 # for the shell inside

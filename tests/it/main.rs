@@ -44,6 +44,7 @@ mod network;
 mod notes;
 mod openwrt;
 mod owner;
+mod packages;
 mod pages;
 mod polling;
 mod power;

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use crate::scene::Scene;
-use crate::support::skip::skipped;
 use crate::support::data::Kind;
+use crate::support::skip::skipped;
 
 /// The value of the one sample whose line begins so.
 fn value(text: &str, sample: &str) -> f64 {

@@ -214,7 +214,8 @@ fn a_directory_is_given_to_the_program_only_if_it_is_for_a_queue_alone() {
         let (good, said) = place.runs(dir, 0, "start_service");
         assert!(!good && !said.contains("procd_"), "{dir}: {said}");
         assert!(said.contains("is a whole disk or holds other things"), "{dir}: {said}");
-        let taken = said.lines().any(|line| line.ends_with(&format!(" {dir}")) && !line.contains("log:"));
+        let taken =
+            said.lines().any(|line| line.ends_with(&format!(" {dir}")) && !line.contains("log:"));
         assert!(!taken, "{dir} was taken: {said}");
     }
     for dir in ["new/queue", "empty", "restored"] {

@@ -27,6 +27,7 @@ pub fn skipped(why: &str) {
     if let Some(file) = env::var_os("S1C_SKIPS") {
         let file = fs::OpenOptions::new().create(true).append(true).open(file);
         let line = format!("skipped: {why}\n");
-        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("S1C_SKIPS can be written");
+        file.and_then(|mut file| file.write_all(line.as_bytes()))
+            .expect("S1C_SKIPS can be written");
     }
 }
