@@ -61,7 +61,15 @@ fn build() -> Option<PathBuf> {
     let profile_dir = example.parent()?.parent()?;
     let mut cargo = Command::new(env!("CARGO"));
     // Named together with what is built already, so that both share every artifact.
-    cargo.args(["build", "--quiet", "--bin", "s1-coralogix", "--example", "demo"]);
+    cargo.args(["build", "--bin", "s1-coralogix", "--example", "demo"]);
+    // What cargo tells a program that it runs is not what it tells one that builds: with these, ring and
+    // all above it would be built another time, and once more at the next run.
+    for (name, _) in std::env::vars_os() {
+        let of_cargo = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+        if of_cargo.iter().any(|start| name.to_string_lossy().starts_with(start)) {
+            cargo.env_remove(name);
+        }
+    }
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).arg("--target-dir").arg(profile_dir.parent()?);
     if profile_dir.ends_with("release") {
         cargo.arg("--release");

@@ -15,13 +15,8 @@ zig_version=0.15.2
 zigbuild_version=0.24.0
 all_targets="x86_64-unknown-linux-musl aarch64-unknown-linux-musl armv7-unknown-linux-musleabihf
 arm-unknown-linux-musleabihf i686-unknown-linux-musl"
-# What a binary of this target must stay below.
-max_bytes_of() {
-    case "$1" in
-        arm*) echo 3670016 ;;
-        *) echo 4194304 ;;
-    esac
-}
+# max_bytes_of, the one limit of size.
+. packaging/sizes.sh
 
 cache="${S1C_CI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/s1-coralogix-ci}"
 out="${CARGO_TARGET_DIR:-$PWD/target}"
@@ -95,14 +90,18 @@ steady() {
 }
 
 # What keeps x86_64 small, for its code is the longest and brings a table
-# of 150 KB for P-256: our own crate made small too, absolute addresses (the binary has a fixed one
-# anyway), and no source lines in panics, which say by their words what was wrong.
+# of 150 KB for P-256: our own crate made small too, and no source lines in panics, which say by their
+# words what was wrong.
 # shellcheck disable=SC2317 # called by the next
 smaller() {
     case "$1" in
-        x86_64-*) printf '%s' "-Crelocation-model=static -Zlocation-detail=none " ;;
+        x86_64-*) printf '%s' "-Zlocation-detail=none " ;;
     esac
 }
+
+# Static and at another address at each start. rustc asks for it by -static-pie where it knows that a
+# target can, and zig takes no notice of that word; -pie is the one it knows.
+movable="-Crelocation-model=pie -Clink-arg=-pie"
 
 # shellcheck disable=SC2317 # called by the name that $mode makes
 build_with_zig() {
@@ -117,7 +116,7 @@ build_with_zig() {
         # -Zbuild-std on a stable compiler; a 64-bit time_t on 32-bit targets, in std as in crates.
         export RUSTC_BOOTSTRAP=1 RUST_LIBC_UNSTABLE_MUSL_V1_2_3=1
         export CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only
-        export "CARGO_TARGET_${upper}_RUSTFLAGS=-Clink-self-contained=no $(smaller "$target")$(steady "$library")"
+        export "CARGO_TARGET_${upper}_RUSTFLAGS=-Clink-self-contained=no $movable $(smaller "$target")$(steady "$library")"
         if [ -n "$(smaller "$target")" ]; then export CARGO_PROFILE_RELEASE_OPT_LEVEL=z; fi
         # No panic ever passes through ring's C.
         export "CFLAGS_${target//-/_}=-fno-unwind-tables -fno-asynchronous-unwind-tables -ffile-prefix-map=${CARGO_HOME:-$HOME/.cargo}/registry/src=/cargo -ffile-prefix-map=$out/static=/target"
@@ -152,12 +151,18 @@ is_static() {
     ! readelf --wide --program-headers --dynamic "$1" 2>/dev/null | grep -qE 'INTERP|\(NEEDED\)'
 }
 
+# Without an interpreter, and of a type that the kernel puts where it likes.
+is_movable() {
+    readelf --file-header "$1" | grep -q 'Type: *DYN'
+}
+
 # One line of the table; fails when the binary is not what it must be.
 row() {
     local target=$1 binary="$out/dist/$1/s1-coralogix" bytes static=yes ran=yes runner bad=0
     runner=$(runner_of "$target")
     bytes=$(stat -c %s "$binary")
     is_static "$binary" || { static=NO; bad=1; }
+    is_movable "$binary" || { static="NO PIE"; bad=1; }
     [ "$bytes" -lt "$(max_bytes_of "$target")" ] || { bytes="$bytes!"; bad=1; }
     # shellcheck disable=SC2086 # a command and its words
     if [ -n "$runner" ] && ! command -v "${runner%% *}" >/dev/null; then

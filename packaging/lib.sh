@@ -60,7 +60,9 @@ pack() {
 stage() {
     rm -rf "$1"
     put 0755 "$2" "$1/usr/bin/s1-coralogix"
-    put 0640 packaging/config.example.toml "$1/etc/s1-coralogix/config.toml"
+    # The example grows with every setting; the config itself is the administrator's from the start.
+    put 0644 packaging/config.toml "$1/usr/share/s1-coralogix/config.toml"
+    mkdir -p "$1/etc/s1-coralogix/config.d"
     put 0644 packaging/systemd/s1-coralogix.service "$1/usr/lib/systemd/system/s1-coralogix.service"
     doc=$1/usr/share/doc/s1-coralogix
     put 0644 packaging/config.example.toml "$doc/config.example.toml"

@@ -11,6 +11,7 @@ set -eu
 umask 022
 cd "$(dirname "$0")/.."
 . packaging/lib.sh
+. packaging/sizes.sh
 
 kinds=${S1C_PACKAGE_KINDS:-deb rpm openwrt offline}
 out=${S1C_PACKAGE_DIR:-$dist/packages}

@@ -167,9 +167,13 @@ pub fn config(data: &[u8]) {
         coralogix_api_key: (steer & 2 != 0).then(|| Secret::new("cxtp_made_up_for_the_fuzzer")),
         s1_api_token: (steer & 4 != 0).then(|| Secret::new("token-made-up-for-the-fuzzer")),
         now: (steer & 16 != 0).then_some(crate::time::BUILT_AT),
-        config_mode: (steer & 8 != 0).then_some(0o100_644),
     };
-    match config::parse("config.toml", text, &environment) {
+    // Two files where the text has a mark for the end of one.
+    let mode = (steer & 8 != 0).then_some(0o100_644);
+    let files = text.split('\u{1c}').take(3);
+    let sources: Vec<config::Source<'_>> =
+        files.map(|text| config::Source { mode, ..config::Source::text("c.toml", text) }).collect();
+    match config::parse(&sources, &environment) {
         Err(findings) => {
             assert!(!findings.0.is_empty());
             assert!(!findings.to_string().is_empty());

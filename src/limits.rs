@@ -64,7 +64,9 @@ pub const FRAME_NUMBER_MAX: u64 = 1 << 62;
 pub const INTEGRATION_NAME_BYTES_MAX: usize = 64;
 /// Application and subsystem: Coralogix publishes no limit; this is far above what is in use.
 pub const LABEL_BYTES_MAX: usize = 128;
-/// The config file; the example with every setting is 4 KB.
+/// Files in the config's directory; one for each tenant is natural.
+pub const CONFIG_FILES_MAX: usize = 1_000;
+/// The config, all its files; the example with every setting is 6 KB.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// A file with a token or key; the longest tokens seen are JWTs of 1 KB.
 pub const SECRET_FILE_BYTES_MAX: u64 = 16 << 10;

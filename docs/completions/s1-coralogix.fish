@@ -41,7 +41,7 @@ complete -c s1-coralogix -n "__s1_coralogix_at '/check'" -l json -d 'print one J
 complete -c s1-coralogix -n "__s1_coralogix_at '/check'" -l strict -d 'end with 1 where there is only a warning'
 complete -c s1-coralogix -n "__s1_coralogix_at '/status'" -l json -d 'print it as JSON, for monitoring'
 complete -c s1-coralogix -n "__s1_coralogix_at '/status'" -l alive -d 'tell only whether it goes on, for probes: 0 or 1'
-complete -c s1-coralogix -n "__s1_coralogix_at '/status'" -l watch -d 'draw it anew every two seconds, until interrupted'
+complete -c s1-coralogix -n "__s1_coralogix_at '/status'" -s w -l watch -d 'show it anew every two seconds, until interrupted; with --json one line each'
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a stats -d 'how much waits, by stream'
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a list -d 'the records that wait, in order of delivery'
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue'" -a show -d 'the life of one record, by its SentinelOne id'

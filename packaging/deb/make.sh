@@ -1,7 +1,7 @@
 # The .deb of one target, from the tree that `stage` made. Sourced by package.sh.
 # shellcheck shell=sh disable=SC2154 # the names come from lib.sh
 #
-# dpkg-deb is all it takes: the package has six files of its own, and each of them is here to read.
+# dpkg-deb is all it takes: the package has five files of its own, and each of them is here to read.
 
 deb_root=$work/deb-$deb_arch
 rm -rf "$deb_root"
@@ -43,13 +43,14 @@ Description: collector that carries SentinelOne records to Coralogix
  .
  One static binary for appliances, gateways and relays that nobody looks at.
 END
-echo /etc/s1-coralogix/config.toml > "$deb_root/DEBIAN/conffiles"
+# There is no conffile: postinst makes the config where there is none, and nothing ever asks about it,
+# so that an upgrade without a terminal goes through however it was edited.
 for script in postinst prerm postrm; do
     put 0755 "packaging/deb/$script" "$deb_root/DEBIAN/$script"
 done
 (cd "$deb_root" && find usr lib -type f -print0 | sort -z | xargs -0 md5sum) \
     > "$deb_root/DEBIAN/md5sums"
-chmod 0644 "$deb_root/DEBIAN/control" "$deb_root/DEBIAN/conffiles" "$deb_root/DEBIAN/md5sums"
+chmod 0644 "$deb_root/DEBIAN/control" "$deb_root/DEBIAN/md5sums"
 set_times "$deb_root"
 dpkg-deb --root-owner-group -Zxz --build "$deb_root" \
     "$out/s1-coralogix_$version-${release}_$deb_arch.deb" > "$work/deb.log" ||

@@ -103,8 +103,12 @@ install_files() {
     if [ -f "$ETC/config.toml" ]; then
         say "$ETC/config.toml is kept as it is; config.example.toml has every setting"
     else
-        place 0640 "$here/config.example.toml" "$ETC/config.toml"
+        place 0640 "$here/config.toml" "$ETC/config.toml"
         chown "root:$RUN_AS" "$ETC/config.toml"
+    fi
+    if [ ! -d "$ETC/config.d" ]; then
+        mkdir -m 0750 "$ETC/config.d"
+        chown "root:$RUN_AS" "$ETC/config.d"
     fi
     chmod 0700 "$STATE"
     chown "$RUN_AS:$RUN_AS" "$STATE"
@@ -152,11 +156,36 @@ install_all() {
     fi
 }
 
+# Said before it is deleted, while there is a program that can tell.
+tell_what_is_left() {
+    [ -d "$STATE/log" ] && [ -x "$PREFIX/bin/s1-coralogix" ] || return 0
+    config=$(mktemp)
+    cat > "$config" <<END
+[coralogix]
+url = "https://nowhere.invalid"
+api_key_file = "/nonexistent"
+[[integration]]
+name = "none"
+tenant = "https://nowhere.invalid"
+api_token_file = "/nonexistent"
+[queue]
+dir = "$STATE"
+END
+    stats=$("$PREFIX/bin/s1-coralogix" --config "$config" queue stats --json 2>/dev/null) || stats=""
+    rm -f "$config"
+    number() { echo "$stats" | sed -n "s/^  \"$1\": \([0-9]*\),\{0,1\}\$/\1/p"; }
+    waiting=$(number waiting) parked=$(number parked) doubt=$(number doubt)
+    [ -z "$waiting" ] || [ "$waiting$parked$doubt" = 000 ] ||
+        say "deleting $STATE with up to $waiting records that wait for delivery, $parked that \
+Coralogix refused, $doubt batches in doubt"
+}
+
 uninstall() {
     [ "$(id -u)" = 0 ] || fail "run it as root"
     if systemd_runs && [ -e "$UNIT" ]; then
         systemctl disable --now s1-coralogix.service || true
     fi
+    [ "$1" != purge ] || tell_what_is_left
     rm -f "$UNIT" "/etc/systemd/system/multi-user.target.wants/s1-coralogix.service" \
         "$PREFIX/bin/s1-coralogix"
     for page in "$here"/man/*; do

@@ -8,6 +8,7 @@ rm -rf "$off"
 put 0755 "$binary" "$off/s1-coralogix"
 put 0755 packaging/offline/install.sh "$off/install.sh"
 put 0644 packaging/config.example.toml "$off/config.example.toml"
+put 0644 packaging/config.toml "$off/config.toml"
 put 0644 packaging/systemd/s1-coralogix.service "$off/s1-coralogix.service"
 for file in README.md CHANGELOG.md LICENSE; do
     put 0644 "$file" "$off/$file"

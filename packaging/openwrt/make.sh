@@ -13,6 +13,7 @@ put 0755 "$binary" "$wrt_root/usr/bin/s1-coralogix"
 put 0755 packaging/openwrt/files/s1-coralogix.init "$wrt_root/etc/init.d/s1-coralogix"
 put 0600 packaging/openwrt/files/s1-coralogix.config "$wrt_root/etc/config/s1-coralogix"
 put 0644 packaging/openwrt/files/s1-coralogix.keep "$wrt_root/lib/upgrade/keep.d/s1-coralogix"
+put 0644 packaging/openwrt/files/s1-coralogix.upgrade.sh "$wrt_root/lib/upgrade/s1-coralogix.sh"
 # Where the commands look for the config; the init script makes what it leads to.
 mkdir -p "$wrt_root/etc/s1-coralogix"
 ln -s /var/etc/s1-coralogix/config.toml "$wrt_root/etc/s1-coralogix/config.toml"
@@ -22,6 +23,9 @@ for script in preinst postinst prerm; do
         > "$wrt/scripts/$script"
     put 0755 "$wrt/scripts/$script" "$wrt_control/$script"
 done
+# apk runs this one after an upgrade; opkg says so in the environment by itself.
+{ head -n 1 "$wrt/scripts/postinst"; echo "export PKG_UPGRADE=1"; tail -n +2 "$wrt/scripts/postinst"; } \
+    > "$wrt/scripts/postupgrade"
 
 # --- ipk: a gzipped tar of debian-binary and two more of them.
 echo /etc/config/s1-coralogix > "$wrt_control/conffiles"
@@ -65,5 +69,11 @@ python3 packaging/openwrt/apk.py write --root "$wrt_root" \
     --info "maintainer:$maintainer" --depends procd \
     --script "pre-install:$wrt/scripts/preinst" --script "post-install:$wrt/scripts/postinst" \
     --script "pre-deinstall:$wrt/scripts/prerm" --script "pre-upgrade:$wrt/scripts/preinst" \
-    --script "post-upgrade:$wrt/scripts/postinst" \
+    --script "post-upgrade:$wrt/scripts/postupgrade" \
     "$out/s1-coralogix-$version-r${release}_openwrt_$arch.apk"
+
+for wrt_package in "$out/s1-coralogix-$version-r${release}_openwrt_$arch".[ia]pk; do
+    wrt_bytes=$(stat -c %s "$wrt_package")
+    [ "$wrt_bytes" -lt "$max_openwrt_bytes" ] ||
+        fail "${wrt_package##*/} has $wrt_bytes bytes, and packaging/sizes.sh allows less than $max_openwrt_bytes"
+done

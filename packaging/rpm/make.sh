@@ -7,6 +7,9 @@ cp -a "$work/$target" "$rpm_root"
 put 0644 CHANGELOG.md "$rpm_root/usr/share/doc/s1-coralogix/CHANGELOG.md"
 put 0644 LICENSE "$rpm_root/usr/share/licenses/s1-coralogix/LICENSE"
 mkdir -p "$rpm_root/var/lib/s1-coralogix"
+mkdir -p "$rpm_root/etc/s1-coralogix"
+mv "$rpm_root/usr/share/s1-coralogix/config.toml" "$rpm_root/etc/s1-coralogix/config.toml"
+rmdir "$rpm_root/usr/share/s1-coralogix"
 # Where these families look for them.
 [ ! -d "$rpm_root/usr/share/zsh/vendor-completions" ] ||
     mv "$rpm_root/usr/share/zsh/vendor-completions" "$rpm_root/usr/share/zsh/site-functions"

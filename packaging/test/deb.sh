@@ -27,13 +27,24 @@ same "$(inside getent passwd s1-coralogix | cut -d: -f6,7)" \
 wants=/etc/systemd/system/multi-user.target.wants/s1-coralogix.service
 [ -L "$root$wants" ] || fail "not enabled"
 want "--version" inside s1-coralogix --version
-# Nothing but the secrets is missing: the shipped config is a config.
+# It says what to fill in, and once that is done nothing but the secrets is missing.
+inside s1-coralogix check --offline >"$scratch/said" 2>&1 && fail "an empty config is good"
+for key in coralogix.domain integration.tenant; do
+    grep -q "$key: it is empty" "$scratch/said" || fail "$key is not asked for"
+done
+sed -i 's/^domain = ""/domain = "eu2.coralogix.com"/
+    s#^tenant = ""#tenant = "https://usea1-acme.sentinelone.net"#' "$root/etc/s1-coralogix/config.toml"
 inside s1-coralogix check --offline >"$scratch/said" 2>&1 && fail "check found secrets"
-grep -q "config .*valid" "$scratch/said" || fail "the shipped config is not valid"
+grep -q "config .*valid" "$scratch/said" || fail "the config that was filled in is not valid"
+same "$(stat_of /etc/s1-coralogix/config.d)" "750 root:s1-coralogix" "config.d"
 
-echo "upgrade, with an edited config, something in the queue, and the service disabled"
+echo "upgrade, without a terminal, with an edited config, another default, something in the queue, and the service disabled"
 echo "# edited" >>"$root/etc/s1-coralogix/config.toml"
 echo secret >"$root/etc/s1-coralogix/acme.token"
+echo "# mine" >"$root/etc/s1-coralogix/config.d/10.toml"
+# What made an upgrade stop: a default that changed under a config that was edited too.
+# shellcheck disable=SC2016 # dpkg-query's own names
+[ -z "$(inside dpkg-query -W -f '${Conffiles}' s1-coralogix)" ] || fail "there is a conffile"
 echo record >"$root/var/lib/s1-coralogix/record"
 inside systemctl disable s1-coralogix >/dev/null 2>&1
 said=$(inside dpkg -i /new.deb 2>&1 </dev/null) || fail "$said"
@@ -58,6 +69,12 @@ echo "and again"
 want "dpkg -i after remove" inside dpkg -i /new.deb
 tail -n 1 "$root/etc/s1-coralogix/config.toml" | grep -q "# edited" || fail "the config was replaced"
 [ -L "$root$wants" ] || fail "not enabled again"
+
+echo "config and directory are made where they are missing, and only there"
+rm "$root/etc/s1-coralogix/config.toml"
+want "dpkg-reconfigure" inside /var/lib/dpkg/info/s1-coralogix.postinst configure "$version-1"
+cmp packaging/config.toml "$root/etc/s1-coralogix/config.toml" || fail "another config was made"
+same "$(stat_of /etc/s1-coralogix/config.toml)" "640 root:s1-coralogix" "the config that was made"
 
 echo "purge"
 want "dpkg -P" inside dpkg -P s1-coralogix

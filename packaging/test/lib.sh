@@ -12,6 +12,7 @@ skip() {
         exit 1
     fi
     echo "skipped: $*"
+    [ -z "${S1C_SKIPS:-}" ] || echo "skipped: $*" >>"$S1C_SKIPS"
     exit 0
 }
 

@@ -31,6 +31,10 @@ new_root() {
     chmod +x "$root/etc/rc.common"
     mount -t proc proc "$root/proc"
     mknod -m 0666 "$root/dev/null" c 1 3
+    # /proc is the machine's, where others may run one.
+    printf '#!/bin/sh\nexit 1\n' >"$root/var/pidof"
+    mv -f "$root/var/pidof" "$root/bin/pidof"
+    chmod +x "$root/bin/pidof"
 }
 inside() { chroot "$root" /bin/busybox env -i PATH=/bin:/usr/bin "$@"; }
 same() { [ "$1" = "$2" ] || fail "$3: $1, not $2"; }
@@ -54,6 +58,7 @@ serve() {
     for line in \
         "procd_set_param [command] [/usr/bin/s1-coralogix] [--config] [/var/etc/s1-coralogix/config.toml] [run]" \
         "procd_set_param [user] [s1-coralogix]" "procd_set_param [no_new_privs] [1]" \
+        "procd_set_param [file] [/var/etc/s1-coralogix/config.toml] [/usr/bin/s1-coralogix]" \
         "procd_set_param [respawn] [3600] [10] [0]" "procd_set_param [stderr] [1]" \
         "procd_add_jail [s1-coralogix] [procfs]" "procd_add_jail_mount [/etc/s1-coralogix]" \
         "procd_add_jail_mount_rw [/srv/s1-coralogix]" \
@@ -75,12 +80,30 @@ serve() {
     said=$(inside s1-coralogix check --offline 2>&1) || fail "$said"
     says "$said" "valid"
 
-    echo "  a config that can't be used is not started, and said"
+    echo "  a config that can't be used is not started, and said; what runs is left alone"
+    cp "$root/var/etc/s1-coralogix/config.toml" "$scratch/former.toml"
     # The last section of the file takes it.
     printf '\toption no_such_setting 1\n' >>"$root/etc/config/s1-coralogix"
     said=$(inside /etc/init.d/s1-coralogix reload 2>&1) && fail "started with a wrong setting"
     says "$said" "no_such_setting"
+    says "$said" "goes on with the former ones"
+    [[ $said != *procd_* ]] || fail "procd was asked: $said"
+    echo nameserver 192.0.2.9 >"$root/etc/resolv.conf"
+    said=$(inside /etc/init.d/s1-coralogix online 2>&1) && fail "restarted with a wrong setting"
+    [[ $said != *procd_* && $said != *stop* ]] || fail "procd was asked: $said"
+    echo nameserver 127.0.0.1 >"$root/etc/resolv.conf"
+    cmp "$scratch/former.toml" "$root/var/etc/s1-coralogix/config.toml" || fail "the former config is gone"
     sed -i '/no_such_setting/d' "$root/etc/config/s1-coralogix"
+
+    echo "  a directory that is not the queue's is not taken"
+    for dir in / /srv /proc; do
+        owner=$(inside stat -c '%a %u' $dir)
+        sed -i "s#option dir .*#option dir '$dir'#" "$root/etc/config/s1-coralogix"
+        said=$(inside /etc/init.d/s1-coralogix reload 2>&1) && fail "$dir is a queue"
+        says "$said" "queue.dir $dir is a whole disk or holds other things"
+        same "$(inside stat -c '%a %u' $dir)" "$owner" "$dir"
+    done
+    sed -i "s#option dir .*#option dir '/srv/s1-coralogix'#" "$root/etc/config/s1-coralogix"
 
     echo "  an interface comes up"
     inside /etc/init.d/s1-coralogix start >/dev/null
@@ -94,6 +117,29 @@ keeps() {
     while read -r kept; do
         [ -e "$root$kept" ] || fail "keep.d names $kept, which is not there"
     done <"$root/lib/upgrade/keep.d/s1-coralogix"
+    ! grep -q srv "$root/lib/upgrade/keep.d/s1-coralogix" || fail "every backup takes the queue"
+    echo record >"$root/srv/s1-coralogix/record"
+    hook() {
+        # shellcheck disable=SC2016 # for the shell inside
+        inside "$@" sh -c '. /lib/upgrade/s1-coralogix.sh; : >/var/list
+            for one in $sysupgrade_init_conffiles; do $one /var/list; done; cat /var/list' 2>/dev/null
+    }
+    same "$(hook CONF_BACKUP=/mnt/backup.tgz)" "" "the queue in a backup"
+    same "$(hook CONF_BACKUP=)" "stop
+/srv/s1-coralogix/record" "the queue in an upgrade, at rest"
+    same "$(hook CONF_BACKUP_LIST=1)" "/srv/s1-coralogix/record" "a list stops nothing"
+}
+
+# upgrade SCRIPT: a service that was disabled is neither enabled nor started by it.
+upgraded() {
+    inside /etc/init.d/s1-coralogix enable >/dev/null
+    said=$(inside "$@" 2>&1) || fail "$said"
+    says "$said" "procd_open_instance"
+    [[ $said != *stop* ]] || fail "an upgrade stops what it started: $said"
+    inside /etc/init.d/s1-coralogix disable >/dev/null
+    said=$(inside "$@" 2>&1) || fail "$said"
+    ! inside /etc/init.d/s1-coralogix enabled || fail "an upgrade enables what was disabled"
+    same "$(tail -n 1 <<<"$said")" stop "a disabled service after an upgrade"
 }
 
 echo "ipk"
@@ -110,6 +156,8 @@ said=$(inside /usr/lib/opkg/info/s1-coralogix.postinst configure 2>&1) || true
 says "$said" "enable 95 10"
 serve
 keeps
+# opkg says so in the environment.
+upgraded PKG_UPGRADE=1 /usr/lib/opkg/info/s1-coralogix.postinst configure
 says "$(inside /usr/lib/opkg/info/s1-coralogix.prerm remove)" disable
 sed "s/uname -m/echo mips/" "$scratch/control/preinst" >"$root/preinst"
 chmod +x "$root/preinst"
@@ -121,7 +169,7 @@ new_root apk
 python3 packaging/openwrt/apk.py extract "$apk" "$root"
 chown -R 0:0 "$root/etc" "$root/usr" "$root/lib"
 python3 packaging/openwrt/apk.py read "$apk" >"$scratch/apk.json"
-for script in pre-install post-install; do
+for script in pre-install post-install post-upgrade; do
     python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["scripts"][sys.argv[2]], end="")' \
         "$scratch/apk.json" $script >"$root/$script"
     chmod +x "$root/$script"
@@ -132,9 +180,10 @@ says "$said" "enable 95 10"
 grep -q '^/etc/init.d/s1-coralogix$' "$root/lib/apk/packages/s1-coralogix.list" || fail list
 serve
 keeps
+upgraded /post-upgrade
 
 # One tree, two packages: the same files but for what each manager wants beside them.
-diff <(cd "$scratch/ipk" && find etc usr/bin lib/upgrade -name '*s1-coralogix*' | sort) \
-    <(cd "$scratch/apk" && find etc usr/bin lib/upgrade -name '*s1-coralogix*' | sort) ||
+diff <(cd "$scratch/ipk" && find etc/init.d etc/config etc/s1-coralogix usr/bin lib/upgrade -name '*s1-coralogix*' | sort) \
+    <(cd "$scratch/apk" && find etc/init.d etc/config etc/s1-coralogix usr/bin lib/upgrade -name '*s1-coralogix*' | sort) ||
     fail "the two packages differ"
 echo "openwrt: ipk and apk unpacked, configured, refused, asked of procd"

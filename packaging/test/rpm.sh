@@ -23,6 +23,8 @@ same "$(inside stat -c '%a %U:%G' /var/lib/s1-coralogix)" "700 s1-coralogix:s1-c
 want "--version" inside s1-coralogix --version
 want "unit" inside test -f /usr/lib/systemd/system/s1-coralogix.service
 
+same "$(inside stat -c '%a %U:%G' /etc/s1-coralogix/config.d)" "750 root:s1-coralogix" config.d
+
 echo "upgrade, with an edited config and something in the queue"
 echo "# edited" >>"$root/etc/s1-coralogix/config.toml"
 echo record >"$root/var/lib/s1-coralogix/record"
@@ -30,6 +32,7 @@ said=$(install -U "$rpm") || fail "$said"
 ! grep -q "not started yet" <<<"$said" || fail "an upgrade says the first steps again"
 same "$(rpm --root "$root" -q s1-coralogix)" "s1-coralogix-$version-1.x86_64" "rpm"
 tail -n 1 "$root/etc/s1-coralogix/config.toml" | grep -q "# edited" || fail "the config was replaced"
+[ ! -e "$root/etc/s1-coralogix/config.toml.rpmnew" ] || fail "an upgrade leaves an .rpmnew behind"
 want "verify" rpm --root "$root" -V --nodeps --nofiles s1-coralogix
 
 echo "erase"

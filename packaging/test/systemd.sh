@@ -72,9 +72,18 @@ want "install" inside dpkg -i /new.deb
 inside systemctl is-enabled --quiet $unit || fail "not enabled"
 is ActiveState inactive || fail "a fresh install started: $(show ActiveState)"
 
-echo "the config as it is shipped: it starts, waits, and says what is missing"
+failed_for_good() { is ActiveState failed && is ExecMainStatus 78; }
+echo "the config as it is laid down: it ends with 78 and says what to fill in"
+! inside systemctl start $unit >/dev/null 2>&1 || fail "it runs with nobody's address"
+wait_for "an empty config does not end with 78" 20 failed_for_good
+says_what() { inside journalctl --no-pager -u $unit -o cat | grep -q "integration.tenant: it is empty"; }
+wait_for "what to fill in is not said" 20 says_what
+
+echo "filled in: it starts, waits, and says which secret is missing"
+sed -i 's/^domain = ""/domain = "eu2.coralogix.com"/
+    s#^tenant = ""#tenant = "https://usea1-acme.sentinelone.net"#' "$root/etc/s1-coralogix/config.toml"
 want "start" inside systemctl start $unit
-is ActiveState active || problem "not active with the shipped config"
+is ActiveState active || problem "not active with the config filled in"
 names_secret() { ! inside s1-coralogix status >"$scratch/status" 2>&1 && grep -q acme.token "$scratch/status"; }
 wait_for "status does not name the missing secret" 20 names_secret
 
@@ -91,7 +100,6 @@ echo "a config that can't be used: it ends with 78 and is not started again"
 cp "$root/etc/s1-coralogix/config.toml" "$scratch/shipped.toml"
 echo "[no_such_section]" >>"$root/etc/s1-coralogix/config.toml"
 inside systemctl restart $unit >/dev/null 2>&1 || true
-failed_for_good() { is ActiveState failed && is ExecMainStatus 78; }
 wait_for "a wrong config does not end with 78" 20 failed_for_good
 is NRestarts 0 || problem "it was started again: $(show NRestarts)"
 

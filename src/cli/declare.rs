@@ -33,7 +33,7 @@ pub enum Leads {
 pub struct Choice {
     /// With its hyphens. A name takes a value in all commands that have it, or in none.
     pub name: &'static str,
-    /// One letter with its hyphen; only options of every command have one.
+    /// One letter with its hyphen; it means the same in all commands that have it.
     pub short: Option<&'static str>,
     pub value: Option<Value>,
     pub line: &'static str,

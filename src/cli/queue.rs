@@ -365,9 +365,10 @@ const DOUBT_DROP: Declared = Declared {
 
 const FILE: Argument = Argument {
     value: Value { name: "FILE", is: Is::File },
-    line: "the file to be written or read",
+    line: "the new file to write; it must not be there yet",
     needed: true,
 };
+const EXPORTED: Argument = Argument { line: "the file that export wrote", ..FILE };
 
 const EXPORT: Declared = Declared {
     name: "export",
@@ -394,7 +395,7 @@ const IMPORT: Declared = Declared {
          collected the same streams before. Parked records wait again; batches in doubt stay so.",
     )],
     more: &[],
-    arguments: &[FILE],
+    arguments: &[EXPORTED],
     options: &[],
     exits: CHANGING,
     leads: Leads::To(|given: &Given| {

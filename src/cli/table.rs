@@ -196,7 +196,12 @@ const STATUS: Declared = Declared {
     options: &[
         Choice::flag("--json", "print it as JSON, for monitoring"),
         Choice::flag("--alive", "tell only whether it goes on, for probes: 0 or 1"),
-        Choice::flag("--watch", "draw it anew every two seconds, until interrupted"),
+        Choice {
+            name: "--watch",
+            short: Some("-w"),
+            value: None,
+            line: "show it anew every two seconds, until interrupted; with --json one line each",
+        },
     ],
     exits: &[
         (Exit::Done, "the daemon runs and is healthy"),
@@ -210,11 +215,11 @@ const STATUS: Declared = Declared {
     leads: Leads::To(|given: &Given| {
         let (json, watch, alive) =
             (given.has("--json"), given.has("--watch"), given.has("--alive"));
-        match u8::from(json) + u8::from(watch) + u8::from(alive) {
-            0 | 1 => Ok(Command::Status { json, watch, alive }),
-            _ => usage(
+        match alive && (json || watch) {
+            false => Ok(Command::Status { json, watch, alive }),
+            true => usage(
                 message::OPTIONS_EXCLUDE,
-                "--json, --watch and --alive do not go together",
+                "--alive tells one thing only, so neither --json nor --watch goes with it",
                 "give one of them",
             ),
         }
@@ -252,6 +257,7 @@ pub const SIGNALS: &[(&str, &str)] = &[
 /// The files that are there without being named.
 pub const FILES: &[(&str, &str)] = &[
     (CONFIG_DEFAULT, "the config"),
+    ("/etc/s1-coralogix/config.d/*.toml", "more of it, read after it in the order of their names"),
     ("/var/lib/s1-coralogix/", "the queue, where queue.dir names no other"),
     ("/run/s1-coralogix/status.json", "the status, where status.file names no other"),
 ];

@@ -16,7 +16,7 @@ use super::paint::Paint;
 use super::remembered::Remembered;
 use super::wrapped;
 use crate::cli::Exit;
-use crate::config::Config;
+use crate::config::{Config, Finding};
 use crate::edge::cause::{Cause, Fault};
 use crate::edge::clock::{self, Anchor};
 use crate::edge::compare;
@@ -62,17 +62,17 @@ fn after(cause: Cause) -> Exit {
     }
 }
 
-/// Checks a config that is already known to be valid. An error means that `out` can't be written.
+/// Checks a config that is already known to be valid, but for its warnings. An error means that `out`
+/// can't be written.
 pub fn check(
     config: &Config,
+    warnings: &[Finding],
     config_file: &Path,
     how: How,
     out: &mut dyn Write,
 ) -> io::Result<Exit> {
     let mut page = Page::new(how, config_file, out);
     page.head("config", None, &config_file.display().to_string());
-    // The service manager makes its directory, so this is seen before rights are given up.
-    let status_file = ground::status_file(&config.status_file);
     let seen_as = owner::act_as_owner(&config.queue.dir);
     let valid = match ground::config(config_file, seen_as.as_deref()) {
         Ok(text) => text,
@@ -81,10 +81,15 @@ pub fn check(
             return page.close();
         }
     };
+    if let Some(owner) = owner::is_another(&config.queue.dir) {
+        page.step(Step::at_once(Name::Queue, ground::anothers(&config.queue.dir, &owner)));
+        return page.close();
+    }
     let judge = Arc::new(Judge::of_queue(&config.queue.dir, false));
     let mut doors = match Doors::new(config, how.proxies, &Arc::default(), &judge) {
         Ok(doors) => {
             page.step(Step::at_once(Name::Config, Outcome::Passed(valid)));
+            warnings.iter().for_each(|finding| page.step(doubtful(finding)));
             doors
         }
         Err(error) => {
@@ -98,7 +103,7 @@ pub fn check(
     page.step(Step::at_once(Name::Queue, ground::queue(&config.queue, is_in_use)));
     let remembered = Remembered::of(config);
     remembered.orphans(config).into_iter().for_each(|step| page.step(step));
-    page.step(Step::at_once(Name::StatusFile, status_file));
+    page.step(Step::at_once(Name::StatusFile, ground::status_file(&config.status_file)));
     if let Some(outcome) = probe::own_clock() {
         page.step(Step::at_once(Name::Clock, outcome));
     }
@@ -128,6 +133,13 @@ pub fn check(
         false => probe::team(&mut doors.sink, &mut third, &mut |step| page.step(step)),
     }
     page.close()
+}
+
+/// What in the config a person should know, though it can be used.
+fn doubtful(finding: &Finding) -> Step {
+    let (what, remedy) = (finding.what(), finding.hint.clone().unwrap_or_default());
+    let told = Told { code: finding.code, ..Told::new(Cause::ConfigDoubtful, what, remedy) };
+    Step::at_once(Name::Config, Outcome::Noted(told))
 }
 
 /// Tells, as JSON, of a config that can't be used; `why` is what people are told of it.
@@ -193,17 +205,16 @@ impl StepTold {
         let (outcome, text, told) = match step.outcome {
             Outcome::Passed(text) => ("passed", text, None),
             Outcome::Skipped(why) => ("skipped", why.to_owned(), None),
-            Outcome::Noted(told) => ("warning", told.what, Some((told.cause, told.remedy))),
-            Outcome::Failed(told) => ("failed", told.what, Some((told.cause, told.remedy))),
+            Outcome::Noted(told) => ("warning", told.what.clone(), Some(told)),
+            Outcome::Failed(told) => ("failed", told.what.clone(), Some(told)),
         };
-        let (cause, remedy) = told.unzip();
         StepTold {
             step: step.name.code(),
             outcome,
-            cause: cause.map(Cause::code),
-            code: cause.map(|cause| cause.message().to_string()),
+            cause: told.as_ref().map(|told| told.cause.code()),
+            code: told.as_ref().map(|told| told.code.to_string()),
             text,
-            remedy,
+            remedy: told.map(|told| told.remedy),
             took_ms: step.took.as_ms(),
         }
     }
@@ -211,7 +222,7 @@ impl StepTold {
 
 /// What to do, and where more is said of it.
 fn advice(told: &Told) -> String {
-    let code = told.cause.message();
+    let code = told.code;
     match told.remedy.as_str() {
         "" => format!("[{code}]"),
         remedy => format!("{remedy}. [{code}]"),

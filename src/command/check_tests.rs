@@ -20,9 +20,14 @@ fn plain(proxies: &ProxyEnvironment) -> How<'_> {
 fn run(config: &Config, offline: bool, utf8: bool) -> (String, Exit) {
     let mut out = Vec::new();
     let file = Path::new("/etc/s1-coralogix/config.toml");
-    let ended =
-        check(config, file, How { offline, utf8, ..plain(&ProxyEnvironment::default()) }, &mut out)
-            .unwrap();
+    let ended = check(
+        config,
+        &[],
+        file,
+        How { offline, utf8, ..plain(&ProxyEnvironment::default()) },
+        &mut out,
+    )
+    .unwrap();
     (String::from_utf8(out).unwrap(), ended)
 }
 
@@ -80,7 +85,7 @@ fn an_unusable_queue_is_told_with_its_remedy_and_priority() {
     let proxies = ProxyEnvironment::default();
     let how =
         How { offline: true, utf8: true, columns: Some(80), journal: true, ..plain(&proxies) };
-    let ended = check(&config, Path::new("/etc/c.toml"), how, &mut out).unwrap();
+    let ended = check(&config, &[], Path::new("/etc/c.toml"), how, &mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert_eq!(ended, Exit::Config);
     assert!(text.contains("\n<3>  \u{2717} queue  "), "{text}");
@@ -116,9 +121,49 @@ fn a_mark_is_coloured_and_nothing_else_of_a_step() {
     let [coloured, bare] = [true, false].map(|colour| {
         let how = How { offline: true, colour, ..plain(&proxies) };
         let mut out = Vec::new();
-        check(&config, Path::new("/etc/c.toml"), how, &mut out).unwrap();
+        check(&config, &[], Path::new("/etc/c.toml"), how, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     });
     assert!(coloured.contains("  \x1b[32mok  \x1b[0m secret "), "{coloured}");
     assert!(!bare.contains('\x1b'), "{bare}");
+}
+
+/// A finding that does not stop the program.
+fn warning() -> Finding {
+    let text = "[coralogix]\ndomain = \"a.b\"\napi_key_file = \"/k\"\n[[integration]]\nname = \"a\"\n\
+                tenant = \"a.b\"\napi_token_file = \"/t\"\n[[integration]]\nname = \"b\"\n\
+                tenant = \"a.b\"\napi_token_file = \"/t\"\n";
+    let sources = [crate::config::Source::text("c.toml", text)];
+    let (_, found) = crate::config::parse(&sources, &Default::default()).unwrap();
+    let [finding] = &found[..] else { panic!("{found:?}") };
+    finding.clone()
+}
+
+#[test]
+fn a_warning_of_the_config_counts_like_any_other() {
+    let config = config("http://127.0.0.1:9", inline("t"), inline("k"));
+    let proxies = ProxyEnvironment::default();
+    let with = |strict, json| {
+        let how = How { offline: true, strict, json, ..plain(&proxies) };
+        let mut out = Vec::new();
+        let ended = check(&config, &[warning()], Path::new("/etc/c.toml"), how, &mut out).unwrap();
+        (String::from_utf8(out).unwrap(), ended)
+    };
+    let (text, ended) = with(false, false);
+    assert_eq!(ended, Exit::Done);
+    assert!(
+        text.contains("note config                c.toml:10:10: integration.tenant: "),
+        "{text}"
+    );
+    assert!(text.contains("[S1C-W311]\n"), "{text}");
+    assert!(text.ends_with("mind the note\n"), "{text}");
+    let (text, ended) = with(true, false);
+    assert_eq!(ended, Exit::Failed, "{text}");
+    let (text, _) = with(false, true);
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["result"], "warnings");
+    let step = &document["sections"][0]["steps"][1];
+    assert_eq!(step["cause"], "config_doubtful");
+    assert_eq!(step["code"], "S1C-W311");
+    assert!(step["remedy"].as_str().unwrap().contains("delivered twice"), "{step}");
 }

@@ -13,6 +13,7 @@ mod remembered;
 pub mod run;
 pub mod settings;
 pub mod status;
+mod watch;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -73,13 +74,15 @@ pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
                 json,
                 utf8: host::speaks_utf8(),
                 colour: host::shows_colour(),
-                columns: io::stdout().is_terminal().then_some(COLUMNS),
+                columns: io::stdout().is_terminal().then(columns),
                 journal: logging::is_journal(io::stdout()),
                 proxies: &proxies,
             };
             let mut out = io::stdout().lock();
-            let ended = match settings::load(&config) {
-                Ok(settings) => check::check(&settings, &config, how, &mut out),
+            let ended = match settings::load_quietly(&config) {
+                Ok((settings, warnings)) => {
+                    check::check(&settings, &warnings, &config, how, &mut out)
+                }
                 Err(why) if json => check::unusable(&config, how, &why.text, &mut out),
                 Err(why) => return Err(why),
             };
@@ -92,7 +95,8 @@ pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
         Command::Status { json, watch, alive } => {
             let how = match (json, watch) {
                 _ if alive => status::How::Alive,
-                (_, true) => status::How::Watch,
+                (true, true) => status::How::Lines,
+                (false, true) => status::How::Watch,
                 (true, _) => status::How::Json,
                 _ => status::How::Table,
             };
@@ -107,14 +111,15 @@ pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
 
 /// Prints to stdout; of what a terminal obeys only our colours. Whoever closed the pipe has read enough.
 pub fn print(text: &str) -> Result<Exit, Failure> {
-    draw(&plain::painted(text))
+    drawn(&plain::painted(text)).map(|_| Exit::Done)
 }
 
-/// Prints what may move the cursor as well.
-fn draw(text: &str) -> Result<Exit, Failure> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Ok(()) => Ok(Exit::Done),
-        Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+/// Prints what may move the cursor as well, at once, and says whether anybody still reads it.
+pub fn drawn(text: &str) -> Result<bool, Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(why) => Err(print_failed(&why)),
     }
 }
@@ -132,5 +137,10 @@ pub fn first_column(name: &str, chars: usize) -> String {
     }
 }
 
-/// What every terminal has.
+/// How wide a page may be: as most terminals are, or as this one is.
 pub const COLUMNS: usize = 80;
+
+/// How wide a page is made for the terminal that stdout is.
+pub fn columns() -> usize {
+    host::terminal().map_or(COLUMNS, |(columns, _)| columns.min(COLUMNS))
+}

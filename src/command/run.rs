@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use crate::cli::{self, Exit};
-use crate::config::{Config, units};
+use crate::config::{Config, SecretSource, units};
 use crate::coralogix::entry::Labels;
 use crate::core::{self, Action, Core, End, Event, Mode, Plan, StreamPlan, Tick, World};
 use crate::edge::notify::Notify;
@@ -370,6 +370,10 @@ fn report(config: &Config, files: Files) -> Report {
     let names = Names {
         tenants: config.integrations.iter().map(|integration| integration.name.clone()).collect(),
         streams: stream_names(config).iter().map(ToString::to_string).collect(),
+        secrets: {
+            let tokens = config.integrations.iter().map(|integration| &integration.api_token);
+            tokens.chain([&config.coralogix.api_key]).map(SecretSource::told).collect()
+        },
     };
     Report::new(names, files, config.queue.max_size_bytes)
 }

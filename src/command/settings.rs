@@ -14,14 +14,15 @@ use super::{Failure, put};
 
 /// Loads the config. Warnings go to stderr, for there is no log yet.
 pub fn load(file: &Path) -> Result<Config, Failure> {
-    match config_file::load(file) {
-        Ok((config, warnings)) => {
-            warnings.iter().for_each(|warning| put(Level::Warn, &warning.to_string()));
-            Ok(config)
-        }
-        // Each of its lines has its code.
-        Err(why) => Err(Failure { exit: Exit::Config, text: why.to_string() }),
-    }
+    let (config, warnings) = load_quietly(file)?;
+    warnings.iter().for_each(|warning| put(Level::Warn, &warning.to_string()));
+    Ok(config)
+}
+
+/// Loads the config, with the warnings for whoever tells them.
+pub fn load_quietly(file: &Path) -> Result<(Config, Vec<Finding>), Failure> {
+    // Each of its lines has its code.
+    config_file::load(file).map_err(|why| Failure { exit: Exit::Config, text: why.to_string() })
 }
 
 /// Begins to log. A level that does not exist is told, and is no reason not to collect.

@@ -4,22 +4,17 @@
 //! daemon does not run. Never: opens the queue.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal;
 use std::path::Path;
 
 use crate::cli::Exit;
-use crate::edge::{clock, host, logging};
+use crate::edge::{host, logging};
 use crate::message;
-use crate::plain;
-use crate::report::{Lane, OrphanLine, Status, token_end_code};
+use crate::report::{Integration, Lane, OrphanLine, Status, token_end_code};
 use crate::time::{Span, Stamp};
 
 use super::liveness::{Liveness, alive, seen, silence};
 use super::paint::Paint;
-use super::{COLUMNS, Failure, draw, first_column, print, wrapped};
-
-/// `status --watch` draws anew this often; the daemon writes at most every second.
-const WATCH_EVERY: Span = Span::seconds(2);
+use super::{COLUMNS, Failure, columns, first_column, print, watch, wrapped};
 
 /// How the status is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,62 +23,55 @@ pub enum How {
     Json,
     /// The table, drawn anew until the command is interrupted.
     Watch,
+    /// A line of JSON each time instead.
+    Lines,
     /// Only whether the daemon goes on.
     Alive,
 }
 
 /// Shows the status file that the config names.
 pub fn status(config_file: &Path, how: How) -> Result<Exit, Failure> {
-    if how == How::Watch {
-        return watch(config_file);
-    }
-    if how == How::Alive {
-        return alive(config_file);
-    }
-    let json = how == How::Json;
-    let (text, exit) = look(config_file, json)?;
-    print(&text)?;
-    Ok(exit)
-}
-
-/// Draws over what it drew before, so that nothing flickers and the scrollback stays clean.
-fn watch(config_file: &Path) -> Result<Exit, Failure> {
-    if !std::io::stdout().is_terminal() {
-        let text = "--watch draws on a terminal, and stdout is none. Leave it out, or take --json";
-        return Err(Failure::new(message::NO_TERMINAL, Exit::Usage, text));
-    }
-    draw("\x1b[H\x1b[2J")?;
-    loop {
-        let text = match look(config_file, false) {
-            Ok((text, _)) => text,
-            Err(failure) => format!("{}\n", failure.text),
-        };
-        let text = plain::painted(&text);
-        let lines: String = text.lines().map(|line| format!("{line}\x1b[K\n")).collect();
-        draw(&format!("\x1b[H{lines}\x1b[J"))?;
-        clock::pause(WATCH_EVERY);
+    match how {
+        How::Alive => alive(config_file),
+        How::Watch => watch::on_terminal(config_file),
+        How::Lines => watch::as_lines(config_file),
+        How::Table => {
+            let (text, exit) = table(config_file, columns())?;
+            print(&text)?;
+            Ok(exit)
+        }
+        How::Json => {
+            let (value, exit) = document(config_file)?;
+            print(&format!("{value:#}\n"))?;
+            Ok(exit)
+        }
     }
 }
 
-fn look(config_file: &Path, json: bool) -> Result<(String, Exit), Failure> {
+/// The table as wide as this, and the exit code for it.
+pub(super) fn table(config_file: &Path, columns: usize) -> Result<(String, Exit), Failure> {
     let (status, liveness, age) = seen(config_file)?;
-    let running = liveness != Liveness::NotRunning;
-    let text = if json {
-        let mut value = serde_json::to_value(&status)
-            .map_err(|why| Failure::new(message::PRINT_FAILED, Exit::Failed, why))?;
-        value["running"] = running.into();
-        value["liveness"] = liveness.name().into();
-        format!("{value:#}\n")
-    } else {
-        let colour = host::shows_colour();
-        Table::of(&status, liveness, age, colour).written()
-    };
-    let exit = match liveness {
+    let colour = host::shows_colour();
+    let table = Table { columns, ..Table::of(&status, liveness, age, colour) };
+    Ok((table.written(), exit(&status, liveness)))
+}
+
+/// The status file with what only this command knows, and the exit code for it.
+pub(super) fn document(config_file: &Path) -> Result<(serde_json::Value, Exit), Failure> {
+    let (status, liveness, _) = seen(config_file)?;
+    let mut value = serde_json::to_value(&status)
+        .map_err(|why| Failure::new(message::PRINT_FAILED, Exit::Failed, why))?;
+    value["running"] = (liveness != Liveness::NotRunning).into();
+    value["liveness"] = liveness.name().into();
+    Ok((value, exit(&status, liveness)))
+}
+
+fn exit(status: &Status, liveness: Liveness) -> Exit {
+    match liveness {
         Liveness::NotRunning => Exit::NotRunning,
         Liveness::Answers if status.state == "healthy" => Exit::Done,
         _ => Exit::Failed,
-    };
-    Ok((text, exit))
+    }
 }
 
 /// What is written, with what it takes to judge it.
@@ -94,16 +82,17 @@ struct Table<'a> {
     running: bool,
     age: Option<Span>,
     colour: bool,
+    columns: usize,
     out: String,
 }
 
 impl<'a> Table<'a> {
     fn of(status: &'a Status, liveness: Liveness, age: Option<Span>, colour: bool) -> Table<'a> {
         let running = matches!(liveness, Liveness::Answers | Liveness::QueueRemoved);
-        Table { status, liveness, running, age, colour, out: String::new() }
+        Table { status, liveness, running, age, colour, columns: COLUMNS, out: String::new() }
     }
 
-    /// Everything in 80 columns.
+    /// Everything in so many columns, but for names and words that are longer.
     fn written(mut self) -> String {
         self.head();
         self.sources();
@@ -129,7 +118,10 @@ impl<'a> Table<'a> {
         let _ = writeln!(self.out, "s1-coralogix {}: {state}", status.version);
         let who = match self.running {
             true => {
+                // The file may be half a minute old.
                 let uptime = Span::seconds(status.uptime_seconds);
+                let uptime = uptime.as_ms().saturating_add(self.age.unwrap_or_default().as_ms());
+                let uptime = Span::seconds(uptime / 1_000);
                 format!("process {}, up {uptime}, as of", status.pid)
             }
             false => "what follows is what it last said, at".to_owned(),
@@ -181,19 +173,26 @@ impl<'a> Table<'a> {
                     && one.lane.reason == stream.lane.reason
             });
             if !told_below {
-                self.explain("", &stream.lane);
+                self.explain("", &stream.lane, "");
             }
         }
         for integration in &status.integrations {
-            self.explain(&format!("{}: ", integration.name), &integration.lane);
+            let Integration { name, lane, secret, .. } = integration;
+            self.explain(&format!("{name}: "), lane, secret);
             if let (Some(end), Some(days)) = (&integration.token_ends, integration.token_days_left)
                 && integration.lane.reason != "token_refused"
             {
                 let name = &integration.name;
                 let code = token_end_code(u64::try_from(days).unwrap_or(0));
                 let code = code.map_or(String::new(), |code| format!("{code} "));
-                let (end, days) = (seconds(end), count(days, "day"));
-                self.line(2, &format!("{name}: {code}the API token ends in {days}, at {end}"));
+                let ends = match (Stamp::parse(end), Stamp::parse(&status.updated)) {
+                    (Some(end), Some(now)) if end <= now => {
+                        format!("expired {} ago", now.since(end))
+                    }
+                    _ => format!("ends in {}", count(days, "day")),
+                };
+                let end = seconds(end);
+                self.line(2, &format!("{name}: {code}the API token {ends}, at {end}"));
             }
         }
     }
@@ -218,7 +217,7 @@ impl<'a> Table<'a> {
         self.columns("Coralogix", Cell::plain("state"), "delivered", "waiting");
         let (delivered, waiting) = (sink.delivered.to_string(), queue.waiting.to_string());
         self.columns("delivery", Cell::of(&sink.lane, self.running), &delivered, &waiting);
-        self.explain("", &sink.lane);
+        self.explain("", &sink.lane, &sink.secret);
         let (bytes, most) = (size(queue.bytes), size(queue.max_bytes));
         let room = match queue.room.as_str() {
             "queue_full" => "; it is full, polling waits for delivery",
@@ -278,10 +277,17 @@ impl<'a> Table<'a> {
         let collected = status.streams.iter().map(|stream| stream.collected_per_minute);
         let collected = collected.sum::<u64>();
         if self.running && collected + out > 0 {
-            self.line(
-                0,
-                &format!("In the last minutes {collected} records a minute came and {out} went."),
-            );
+            // Before there was a minute, what is told of one is what came since the start.
+            let text = match status.uptime_seconds {
+                up @ 0..60 => {
+                    let up = Span::seconds(up);
+                    format!("In the first {up} {collected} records came and {out} went.")
+                }
+                _ => {
+                    format!("In the last minutes {collected} records a minute came and {out} went.")
+                }
+            };
+            self.line(0, &text);
         }
         if let Some(written) = status.disk.written_bytes {
             let day = status.disk.day_bytes;
@@ -306,7 +312,12 @@ impl<'a> Table<'a> {
         }
         if let Some(trouble) = &status.last_trouble {
             let (level, at) = (&trouble.level, seconds(&trouble.at));
-            self.line(0, &format!("Last {level}, at {at} ({} since the start):", trouble.count));
+            let healthy = status.healthy_since.as_ref().filter(|_| self.running);
+            let healthy = healthy.filter(|since| **since >= trouble.at);
+            let healthy = healthy
+                .map_or(String::new(), |since| format!("; healthy since {}", seconds(since)));
+            let count = trouble.count;
+            self.line(0, &format!("Last {level}, at {at} ({count} since the start{healthy}):"));
             self.line(2, &trouble.text);
         }
     }
@@ -328,7 +339,9 @@ impl<'a> Table<'a> {
     }
 
     fn columns(&mut self, name: &str, state: Cell<'_>, left: &str, right: &str) {
-        let name = first_column(name, NAME_CHARS);
+        // A narrow terminal costs the column that is the widest.
+        let others = COLUMNS - NAME_CHARS;
+        let name = first_column(name, self.columns.saturating_sub(others).clamp(8, NAME_CHARS));
         let padded = format!("{:<18}", state.text);
         let state = match state.paint {
             Some(paint) => paint.on(&padded, self.colour),
@@ -337,23 +350,25 @@ impl<'a> Table<'a> {
         let _ = writeln!(self.out, "{name} {state} {left:>12} {right:>12}");
     }
 
-    fn explain(&mut self, whose: &str, lane: &Lane) {
+    /// `secret`: where the lane's secret is read from.
+    fn explain(&mut self, whose: &str, lane: &Lane, secret: &str) {
         if lane.mood == "healthy" {
             return;
-        }
-        let code = lane.code.as_deref().map_or(String::new(), |code| format!("{code} "));
-        let mut text = format!("{whose}{code}{}", lane.text);
-        if !lane.detail.is_empty() {
-            let _ = write!(text, " ({})", lane.detail);
         }
         // The file may be half a minute old.
         let age = self.age.unwrap_or_default();
         let lasts = Span::seconds(lane.for_seconds).as_ms().saturating_add(age.as_ms());
-        match self.running {
-            true => {
-                let _ = write!(text, ", for {}", Span::seconds(lasts / 1_000));
-            }
-            false => text += ", when it was last seen",
+        let when = match self.running {
+            true => format!("for {}", Span::seconds(lasts / 1_000)),
+            false => "when last seen".to_owned(),
+        };
+        let code = lane.code.as_deref().map_or(String::new(), |code| format!("{code} "));
+        let mut text = format!("{whose}{code}{when}: {}", lane.text);
+        if !lane.detail.is_empty() {
+            let _ = write!(text, " ({})", lane.detail);
+        }
+        if !secret.is_empty() && matches!(&*lane.reason, "token_refused" | "key_refused") {
+            let _ = write!(text, "; it is read from {secret}");
         }
         if let (true, Some(next)) = (self.running, lane.next_in_seconds) {
             match Span::seconds(next).as_ms().saturating_sub(age.as_ms()) / 1_000 {
@@ -367,7 +382,7 @@ impl<'a> Table<'a> {
     }
 
     fn line(&mut self, indent: usize, text: &str) {
-        let text = wrapped(text, indent, COLUMNS);
+        let text = wrapped(text, indent, self.columns);
         let _ = writeln!(self.out, "{:indent$}{text}", "");
     }
 }

@@ -43,6 +43,7 @@ fn status() -> Status {
             lane: lane("stuck", "token_refused", "the API token is refused", "HTTP 401: no"),
             token_ends: stamp(),
             token_days_left: Some(1),
+            secret: "/etc/acme.token".into(),
         }],
         streams: vec![
             stream("acme/threats", lane("stuck", "token_refused", "the API token", "")),
@@ -79,6 +80,7 @@ fn status() -> Status {
         disk: Disk { written_bytes: Some(3 << 20), day_bytes: Some(1 << 30) },
         clock: Clock { state: "behind".into(), ahead_seconds: Some(-7_200) },
         last_trouble: Some(trouble()),
+        healthy_since: None,
         log_lines_lost: 17,
     }
 }
@@ -96,6 +98,7 @@ fn sink() -> Sink {
         long_records: 0,
         unstamped: 0,
         unreadable_stamps: 2,
+        secret: "/etc/coralogix.key".into(),
     }
 }
 
@@ -183,9 +186,59 @@ fn a_trouble_of_an_integration_is_told_once() {
         text.contains("beta: S1C-E117 the API token ends in 1 day, at 2026-01-31T00"),
         "{text}"
     );
-    let line = "  acme: S1C-E107 the API token is refused (HTTP 401: no), for 1m 18s; next try\n";
+    let line = "  acme: S1C-E107 for 1m 18s: the API token is refused (HTTP 401: no); it is read from \
+                /etc/acme.token; next try in 9s";
     assert_eq!(text.matches("is refused").count(), 1, "{text}");
-    assert!(text.contains(line), "{text}");
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains(line.trim_start()), "{text}");
+}
+
+#[test]
+fn an_end_that_has_passed_is_past() {
+    let mut status = status();
+    status.integrations[0].lane = lane("healthy", "poll_interval", "", "");
+    status.integrations[0].token_ends = Some("2026-01-30T22:00:00Z".into());
+    status.integrations[0].token_days_left = Some(-1);
+    let text = shown(&status, true);
+    assert!(text.contains("the API token expired 2h ago, at 2026-01-30T22:00:00Z"), "{text}");
+    assert!(!text.contains("ends in"), "{text}");
+}
+
+#[test]
+fn what_is_told_of_the_time_is_as_old_as_the_file() {
+    let mut status = status();
+    assert!(shown(&status, true).contains("up 1m 3s, as of "));
+    // After five seconds nobody knows what comes in a minute.
+    status.uptime_seconds = 5;
+    let text = shown(&status, true);
+    assert!(text.contains("In the first 5s 120 records came and 3 went."), "{text}");
+    assert!(!text.contains("a minute"), "{text}");
+}
+
+#[test]
+fn a_complaint_says_when_all_was_well_again() {
+    let mut status = status();
+    assert!(!shown(&status, true).contains("healthy since"));
+    status.healthy_since = Some("2026-01-31T00:05:39.000000Z".into());
+    let told = "Last WARN, at 2026-01-31T00:00:00Z (3 since the start; healthy since";
+    assert!(shown(&status, true).contains(told), "{}", shown(&status, true));
+    // A warning while all is healthy has no end of its own.
+    status.healthy_since = Some("2026-01-30T00:00:00.000000Z".into());
+    assert!(!shown(&status, true).contains("healthy since"));
+}
+
+#[test]
+fn a_narrow_terminal_has_its_table_too() {
+    let mut status = status();
+    // Names that are longer than any terminal have lines of their own.
+    status.streams.truncate(1);
+    status.orphans.clear();
+    let narrow = Table { columns: 60, ..Table::of(&status, Liveness::Answers, None, false) };
+    let text = narrow.written();
+    for line in text.lines() {
+        assert!(line.chars().count() <= 60, "{line}\n{text}");
+    }
+    assert!(text.contains("acme/threats token refused"), "{text}");
 }
 
 #[test]

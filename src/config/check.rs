@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::config::address::{self, Plain};
 use crate::config::cite::{Note, Severity};
+use crate::config::files::Files;
 use crate::config::leaf::{self, Check, Scope};
 use crate::config::raw::{Given, Raw, Table, Value};
 use crate::config::secrets::SecretNames;
@@ -17,8 +18,12 @@ use crate::record::{Kind, WriteMode};
 use crate::time::Span;
 
 /// The config, unless something is wrong; and what was found.
-pub fn check(raw: &Raw, environment: &Environment) -> (Option<Config>, Vec<Note>) {
-    let mut check = Check { notes: raw.notes.clone(), environment };
+pub fn check(
+    raw: &Raw,
+    files: &Files<'_>,
+    environment: &Environment,
+) -> (Option<Config>, Vec<Note>) {
+    let mut check = Check { notes: raw.notes.clone(), files, environment };
     let config = check.config(raw);
     let has_errors = check.notes.iter().any(|note| note.severity() == Severity::Error);
     assert!(config.is_some() || has_errors, "a config is missing only where an error says why");
@@ -33,7 +38,10 @@ impl Check<'_> {
             true => Plain::Allowed,
             false => Plain::Refused,
         };
-        let coralogix = self.coralogix(scope("coralogix"), plain);
+        let coralogix = match raw.is_mistyped("coralogix") {
+            true => None,
+            false => self.coralogix(scope("coralogix"), plain),
+        };
         let integrations = self.integrations(raw, plain);
         let queue = self.queue(scope("queue"));
         let retry = self.retry(scope("retry"));
@@ -75,8 +83,13 @@ impl Check<'_> {
                 );
                 None
             }
-            (Some(domain), None) => self.read(domain, address::coralogix_domain),
-            (None, Some(url)) => self.read(url, |text| address::coralogix_url(text, plain)),
+            (Some(domain), None) => {
+                self.filled(domain).and_then(|domain| self.read(domain, address::coralogix_domain))
+            }
+            (None, Some(url)) => self
+                .filled(url)
+                .and_then(|url| self.read(url, |text| address::coralogix_url(text, plain))),
+            (None, None) if scope.is_mistyped("domain") || scope.is_mistyped("url") => None,
             (None, None) => {
                 let hint = "add your team's domain, such as domain = \"eu2.coralogix.com\"";
                 let problem = "neither domain nor url is given";
@@ -102,6 +115,9 @@ impl Check<'_> {
 
     fn integrations(&mut self, raw: &Raw, plain: Plain) -> Option<Vec<Integration>> {
         let tables: Vec<&Table> = raw.sections("integration").collect();
+        if tables.is_empty() && raw.is_mistyped("integration") {
+            return None;
+        }
         if tables.is_empty() {
             let hint = "add [[integration]] with name, tenant and api_token_file";
             self.note(
@@ -136,6 +152,7 @@ impl Check<'_> {
         let name_was = scope.get("name_was").map(|given| self.read(given, leaf::name));
         let tenant = self
             .required(scope, "tenant")
+            .and_then(|given| self.filled(given))
             .and_then(|given| self.read(given, |text| address::tenant(text, plain)));
         let names = SecretNames {
             file: "api_token_file",

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::config::files::Files;
 use crate::message::Code;
 use crate::plain;
 
@@ -61,10 +62,9 @@ pub(super) struct Note {
     pub hint: Option<String>,
 }
 
-/// The file that is spoken of.
+/// The files that are spoken of.
 pub(super) struct Text<'t> {
-    pub name: &'t str,
-    pub text: &'t str,
+    pub files: &'t Files<'t>,
     /// Values that are never shown.
     pub masks: Vec<Range<usize>>,
     /// What is known of a key of this name, for where the syntax is broken.
@@ -95,29 +95,32 @@ impl Text<'_> {
     /// Looks up where a note's place is and what its line looks like.
     pub fn cite(&self, note: Note, hide: Hide) -> Finding {
         let Note { code, span, key, problem, hint } = note;
-        let file = self.name.to_owned();
+        let part = self.files.at(span.as_ref().map_or(0, |span| span.start));
+        let file = part.source.name.to_owned();
         let Some(span) = span else {
             let (line, column, cited) = (1, 1, None);
             return Finding { code, file, line, column, key, problem, hint, cited };
         };
-        let at = floor_char(self.text, span.start);
-        let start = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-        let end = self.text[at..].find('\n').map_or(self.text.len(), |newline| at + newline);
-        let end = start + self.text[start..end].trim_end_matches('\r').len();
-        let line = self.text[..start].matches('\n').count() + 1;
-        let column = self.text[start..at].chars().count() + 1;
+        let (text, first) = (self.files.text.as_str(), part.range.start);
+        let at = floor_char(text, span.start);
+        let start = text[first..at].rfind('\n').map_or(first, |newline| first + newline + 1);
+        let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
+        let end = start + text[start..end].trim_end_matches('\r').len();
+        let line = text[first..start].matches('\n').count() + 1;
+        let column = text[start..at].chars().count() + 1;
         let hidden = match hide {
             Hide::Masks => self.masks.clone(),
             Hide::Doubtful => self.doubtful(start, end).into_iter().collect(),
         };
         let marked = at..span.end.clamp(at, end.max(at));
-        let cited = Some(show(self.text, start..end, &marked, &hidden));
+        let cited = Some(show(text, start..end, &marked, &hidden));
         Finding { code, file, line, column, key, problem, hint, cited }
     }
 
     /// What of a line nobody can vouch for, where the file could not be read.
     fn doubtful(&self, start: usize, end: usize) -> Option<Range<usize>> {
-        let line = &self.text[start..end];
+        let text = self.files.text.as_str();
+        let line = &text[start..end];
         let trimmed = line.trim_start();
         let is_header = trimmed.starts_with('[') && !trimmed.contains(['=', '"', '\'']);
         if trimmed.is_empty() || trimmed.starts_with('#') || is_header {
@@ -136,7 +139,7 @@ impl Text<'_> {
                 }
             }
         };
-        let blank = self.text[from..end].len() - self.text[from..end].trim_start().len();
+        let blank = text[from..end].len() - text[from..end].trim_start().len();
         Some(from + blank..end)
     }
 }
@@ -208,11 +211,16 @@ impl Finding {
         severity(self.code)
     }
 
+    /// On one line, without hint and code.
+    pub fn what(&self) -> String {
+        let Finding { file, line, column, key, problem, .. } = self;
+        format!("{file}:{line}:{column}: {key}: {problem}")
+    }
+
     /// On one line, for the log, which puts the code before it.
     pub fn brief(&self) -> String {
-        let Finding { file, line, column, key, problem, .. } = self;
         let hint = self.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!("{file}:{line}:{column}: {key}: {problem}{hint}")
+        format!("{}{hint}", self.what())
     }
 }
 
@@ -253,6 +261,7 @@ impl std::error::Error for Findings {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::files::Source;
 
     fn trust(key: &str) -> Trust {
         match key {
@@ -267,12 +276,9 @@ mod tests {
             let at = text.find(part).expect("the part is in the text");
             at..at + part.len()
         };
-        let source = Text {
-            name: "c.toml",
-            text,
-            masks: masks.iter().map(|mask| range(mask)).collect(),
-            trust,
-        };
+        let files = Files::join(&[Source::text("c.toml", text)]);
+        let source =
+            Text { files: &files, masks: masks.iter().map(|mask| range(mask)).collect(), trust };
         let note = Note {
             code: crate::message::SETTING_UNKNOWN,
             span: Some(range(marked)),
@@ -315,7 +321,8 @@ mod tests {
     #[test]
     fn where_the_syntax_is_broken_only_harmless_lines_are_shown() {
         let cite = |text: &str| {
-            let source = Text { name: "c", text, masks: vec![], trust };
+            let files = Files::join(&[Source::text("c", text)]);
+            let source = Text { files: &files, masks: vec![], trust };
             let note = Note {
                 code: crate::message::SETTING_UNKNOWN,
                 span: Some(text.len()..text.len()),
@@ -343,7 +350,8 @@ mod tests {
     #[test]
     fn a_long_line_is_cut_and_its_caret_stays_on_it() {
         let text = format!("a = \"{}\" @", "x".repeat(500));
-        let source = Text { name: "c", text: &text, masks: vec![], trust };
+        let files = Files::join(&[Source::text("c", &text)]);
+        let source = Text { files: &files, masks: vec![], trust };
         let note = Note {
             code: crate::message::TENANT_TWICE,
             span: Some(text.len() - 1..text.len()),

@@ -1,16 +1,22 @@
 //! The example config, written from the table of settings.
 //!
-//! Promises: names every setting; holds as it stands, and with each `#key` line's `#` removed.
-//! `packaging/config.example.toml` is this text; a test compares them.
+//! Promises: names every setting; holds once `EMPTY` is filled in, and with each `#key` line's `#`
+//! removed. Never: names an address that may be somebody's, where a daemon could take it.
+//! `packaging/config.example.toml` and `packaging/config.toml`, what of it must be given, are these
+//! texts; tests compare them.
 
 use crate::config::settings::{self, Fallback, SECTIONS, Section, Setting, Shape};
 
 const WIDTH_CHARS: usize = 88;
 
 const HEAD: &str = "\
-The configuration of s1-coralogix. Lines without # must be set; `s1-coralogix check` then tells \
-whether everything works, step by step. A line that is #key = value shows a default, or an example \
+The configuration of s1-coralogix. Lines without # must be set, and fill in the empty ones; \
+`s1-coralogix check` then tells whether everything works, step by step. A line that is #key = value shows a default, or an example \
 where there is none: remove the # to change it. The daemon reads this file again on SIGHUP.";
+
+/// Addresses that nobody but the reader knows. A config with the example's would send one customer's
+/// token to another's console, so these are empty, which is an error.
+const EMPTY: [(&str, &str); 2] = [("coralogix", "domain"), ("integration", "tenant")];
 
 /// Settings that stand in for another one, so that both must not be given.
 const INSTEAD: [(&str, &str); 3] =
@@ -37,6 +43,27 @@ pub fn render() -> String {
     out
 }
 
+const MINIMAL_HEAD: &str = "\
+The configuration of s1-coralogix. Fill in the empty lines; `s1-coralogix check` then tells whether \
+everything works. Every other setting is in s1-coralogix.toml(5) and, with comments, in \
+config.example.toml. Settings may also stand in files of the directory config.d beside this one, such \
+as one NAME.toml for each [[integration]]: they are read after it in the order of their names, and the \
+last one counts.";
+
+/// What a package puts where there is no config yet: only what must be given.
+pub fn minimal() -> String {
+    let mut out = String::new();
+    comment(&mut out, MINIMAL_HEAD);
+    for section in &SECTIONS {
+        let lines = settings::of_section(section.name).map(line);
+        let lines: String = lines.filter(|line| !line.starts_with('#')).collect();
+        if !lines.is_empty() {
+            out += &format!("\n{}{lines}", header(section));
+        }
+    }
+    out
+}
+
 fn header(section: &Section) -> String {
     match section.repeated {
         true => format!("[[{}]]\n", section.name),
@@ -58,6 +85,9 @@ fn words(setting: &Setting) -> String {
 
 fn line(setting: &Setting) -> String {
     let Setting { section, key, example, .. } = setting;
+    if EMPTY.contains(&(section, key)) {
+        return format!("{key} = \"\"  # such as {example}\n");
+    }
     match setting.fallback {
         Fallback::Required => format!("{key} = {example}\n"),
         Fallback::Value(value) => format!("#{key} = {value}\n"),
@@ -101,10 +131,46 @@ mod tests {
         assert!(shipped == rendered, "packaging/config.example.toml should be:\n{rendered}");
     }
 
+    /// The text with its empty lines filled in.
+    fn filled(mut text: String) -> String {
+        for (section, key) in EMPTY {
+            let example = settings::find(section, key).unwrap().example;
+            text = text.replacen(&format!("\n{key} = \"\""), &format!("\n{key} = {example}"), 1);
+        }
+        text
+    }
+
     #[test]
-    fn the_example_holds_as_it_stands() {
-        let (_, warnings) = config::parse("e", &render(), &Environment::default()).unwrap();
+    fn the_example_holds_once_it_is_filled_in() {
+        let (_, warnings) =
+            config::parse(&[config::Source::text("e", &filled(render()))], &Environment::default())
+                .unwrap();
         assert_eq!(warnings, []);
+    }
+
+    #[test]
+    fn the_least_that_a_package_lays_down_wants_the_same_two_lines_and_no_more() {
+        let read =
+            |text: &str| config::parse(&[config::Source::text("m", text)], &Environment::default());
+        let told = read(&minimal()).unwrap_err();
+        let keys: Vec<&str> = told.0.iter().map(|finding| finding.key.as_str()).collect();
+        assert_eq!(keys, ["coralogix.domain", "integration.tenant"]);
+        assert_eq!(read(&filled(minimal())).unwrap(), read(&filled(render())).unwrap());
+    }
+
+    #[test]
+    fn the_example_as_shipped_names_nobody_and_says_what_to_fill_in() {
+        let told = config::parse(&[config::Source::text("e", &render())], &Environment::default())
+            .unwrap_err();
+        let keys: Vec<&str> = told.0.iter().map(|finding| finding.key.as_str()).collect();
+        assert_eq!(keys, ["coralogix.domain", "integration.tenant"]);
+        let told = told.to_string();
+        assert!(told.contains("integration.tenant: it is empty"), "{told}");
+        assert!(told.contains("hint: fill it in, such as tenant = \"https://"), "{told}");
+        for line in render().lines().filter(|line| !line.starts_with('#')) {
+            let value = line.split(" # ").next().unwrap_or(line);
+            assert!(!value.contains(".com") && !value.contains(".net"), "{line}");
+        }
     }
 
     #[test]
@@ -117,9 +183,13 @@ mod tests {
             })
             .map(|line| format!("{line}\n"))
             .collect();
-        let (open, warnings) = config::parse("e", &open, &Environment::default()).unwrap();
+        let (open, warnings) =
+            config::parse(&[config::Source::text("e", &filled(open))], &Environment::default())
+                .unwrap();
         assert_eq!(warnings, []);
-        let (mut closed, _) = config::parse("e", &render(), &Environment::default()).unwrap();
+        let (mut closed, _) =
+            config::parse(&[config::Source::text("e", &filled(render()))], &Environment::default())
+                .unwrap();
         // These have no default and stand as examples.
         closed.network.proxy = open.network.proxy.clone();
         closed.network.ca_file = open.network.ca_file.clone();

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::config::Environment;
 use crate::config::cite::Note;
+use crate::config::files::Files;
 use crate::config::raw::{Given, Table, Value};
 use crate::config::settings::{self, Fallback, Setting, Shape};
 use crate::config::units::{self, Misread};
@@ -22,6 +23,7 @@ const START_DAYS_MAX: u64 = 10 * 366;
 /// What was found so far.
 pub struct Check<'e> {
     pub notes: Vec<Note>,
+    pub files: &'e Files<'e>,
     pub environment: &'e Environment,
 }
 
@@ -37,6 +39,11 @@ impl<'r> Scope<'r> {
         self.table.and_then(|table| table.get(key))
     }
 
+    /// Whether a setting is there under a name that does not exist, which is told already.
+    pub fn is_mistyped(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.is_mistyped(key))
+    }
+
     pub fn span(&self) -> Option<Range<usize>> {
         self.table.map(|table| table.span.clone())
     }
@@ -49,7 +56,7 @@ impl<'r> Scope<'r> {
 impl Check<'_> {
     pub fn required<'r>(&mut self, scope: Scope<'r>, key: &str) -> Option<&'r Given> {
         let given = scope.get(key);
-        if given.is_none() {
+        if given.is_none() && !scope.is_mistyped(key) {
             let setting = scope.setting(key);
             let hint = format!("add {key} = {}", setting.example);
             self.note(
@@ -61,6 +68,28 @@ impl Check<'_> {
             );
         }
         given
+    }
+
+    /// An address, unless the line is still as empty as it is shipped.
+    pub fn filled<'r>(&mut self, given: &'r Given) -> Option<&'r Given> {
+        let is_empty = matches!(&given.value, Value::Text(text) if text.trim().is_empty());
+        if is_empty {
+            let Setting { key, example, .. } = given.setting;
+            let or_else = match scope_is_repeated(given) {
+                true => ", or remove this section",
+                false => "",
+            };
+            let hint = format!("fill it in, such as {key} = {example}{or_else}");
+            let name = given.setting.full_name();
+            self.note(
+                message::SETTING_MISSING,
+                Some(given.span.clone()),
+                &name,
+                "it is empty",
+                &hint,
+            );
+        }
+        Some(given).filter(|_| !is_empty)
     }
 
     /// A text, a path or a choice; the default where it is not given or wrong.
@@ -255,6 +284,12 @@ fn start(text: &str) -> Result<Start, Misread> {
         )),
         false => Ok(start),
     }
+}
+
+/// Whether the section of a setting may be left out.
+fn scope_is_repeated(given: &Given) -> bool {
+    let mut sections = settings::SECTIONS.iter();
+    sections.any(|section| section.repeated && section.name == given.setting.section)
 }
 
 fn too(what: &str, bound: String) -> Misread {

@@ -105,7 +105,9 @@ impl Check<'_> {
                 }
                 Some(kind) => kinds.push(kind),
                 None => {
+                    // "agents" is no "alerts": beyond one slip of the finger all three are named.
                     let hint = suggest::nearest(name, Kind::ALL.map(Kind::name))
+                        .filter(|known| suggest::distance(name, known) == 1)
                         .map(|known| format!("did you mean {known:?}?"));
                     let problem = format!("{name:?} is not a stream");
                     self.note(

@@ -2,13 +2,14 @@
 //!
 //! Holds: the values; `parse`, which makes them from a text and tells everything that is wrong
 //! with it at once. The way: `raw` (what was typed, with places) to `check` (what is meant);
-//! `settings` is the one table of all there is, `cite` tells findings, `example` writes the file
+//! `files` holds them together, `settings` is the one table of all there is, `cite` tells findings, `example` writes the file
 //! that is shipped. Never: reads a file, the environment or a clock.
 
 mod address;
 mod check;
 mod cite;
 pub mod example;
+mod files;
 mod leaf;
 mod link;
 mod raw;
@@ -23,6 +24,9 @@ pub mod units;
 use std::path::PathBuf;
 
 pub use cite::{Finding, Findings, Severity};
+pub use files::Source;
+
+use files::Files;
 
 use crate::record::{Kind, Start, WriteMode};
 use crate::secret::{NotASecret, Secret};
@@ -136,6 +140,17 @@ pub enum SecretSource {
     Environment { name: &'static str, secret: Secret },
 }
 
+impl SecretSource {
+    /// Where it is, for people.
+    pub fn told(&self) -> String {
+        match self {
+            SecretSource::File(path) => path.display().to_string(),
+            SecretSource::Inline(_) => "the config file".to_owned(),
+            SecretSource::Environment { name, .. } => format!("${name}"),
+        }
+    }
+}
+
 /// What a config needs to know of the world it is read in.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
@@ -147,19 +162,17 @@ pub struct Environment {
     pub s1_api_token: Option<Result<Secret, NotASecret>>,
     /// This machine's clock, where it can be right.
     pub now: Option<Stamp>,
-    /// The permissions of the config file; `None` where there is no file.
-    pub config_mode: Option<u32>,
 }
 
-/// Reads a config. `Ok` comes with warnings, `Err` with everything that was found, in the order of
-/// the file.
+/// Reads the files of a config: of a setting the last counts, of integrations all. `Ok` comes with
+/// warnings, `Err` with everything that was found, in the order of the files.
 pub fn parse(
-    file_name: &str,
-    text: &str,
+    sources: &[Source<'_>],
     environment: &Environment,
 ) -> Result<(Config, Vec<Finding>), Findings> {
-    let source = |masks| cite::Text { name: file_name, text, masks, trust };
-    let raw = match raw::read(text) {
+    let files = Files::join(sources);
+    let source = |masks| cite::Text { files: &files, masks, trust };
+    let raw = match raw::read(&files) {
         Ok(raw) => raw,
         Err(notes) => {
             let source = source(Vec::new());
@@ -167,7 +180,7 @@ pub fn parse(
             return Err(Findings(notes.into_iter().map(cite).collect()));
         }
     };
-    let (config, mut notes) = check::check(&raw, environment);
+    let (config, mut notes) = check::check(&raw, &files, environment);
     notes.sort_by_key(|note| note.span.as_ref().map_or(0, |span| span.start));
     let source = source(raw.masks);
     let findings: Vec<Finding> =

@@ -1,5 +1,8 @@
 //! First stage: what was typed. TOML to known settings with their places.
 //!
+//! A section that stands once may be begun in one file and gone on with in the next: of a setting the
+//! last one counts. One that can be repeated is another one each time.
+//!
 //! Promises: every key is in the table of settings or told as unknown; every value has the TOML
 //! type its setting asks for or is kept as `Value::Unusable`, so that the second stage does not
 //! also call it missing. Never: judges what a value means.
@@ -7,20 +10,26 @@
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use crate::config::cite::Note;
+use crate::config::files::Files;
 use crate::config::settings::{self, SECTIONS, Section, Setting, Shape};
 use crate::config::suggest;
 use crate::message::{self, Code};
 
 /// What was typed, section by section.
+#[derive(Default)]
 pub struct Raw {
     pub tables: Vec<Table>,
     /// What is wrong so far.
     pub notes: Vec<Note>,
     /// Values that may be secrets and are never shown.
     pub masks: Vec<Range<usize>>,
+    /// Sections that an unknown one was most likely meant to be.
+    meant: Vec<&'static Section>,
+    /// Where the file that is being read begins.
+    from: usize,
 }
 
 /// One section as it was typed.
@@ -29,6 +38,8 @@ pub struct Table {
     /// Its header.
     pub span: Range<usize>,
     pub given: Vec<Given>,
+    /// Settings that an unknown key was most likely meant to be.
+    meant: Vec<&'static str>,
 }
 
 /// One setting as it was typed.
@@ -51,6 +62,19 @@ impl Table {
     pub fn get(&self, key: &str) -> Option<&Given> {
         self.given.iter().find(|given| given.setting.key == key)
     }
+
+    /// Whether a setting is only mistyped, not missing.
+    pub fn is_mistyped(&self, key: &str) -> bool {
+        self.meant.contains(&key)
+    }
+
+    /// Takes a setting of a later file, which counts instead of an earlier one.
+    fn put(&mut self, new: Given) {
+        match self.given.iter_mut().find(|given| given.setting.key == new.setting.key) {
+            Some(given) => *given = new,
+            None => self.given.push(new),
+        }
+    }
 }
 
 impl Raw {
@@ -58,8 +82,18 @@ impl Raw {
         self.tables.iter().find(|table| table.section.name == name)
     }
 
+    /// Whether a section is only mistyped, not missing.
+    pub fn is_mistyped(&self, name: &str) -> bool {
+        self.section(name).is_none() && self.meant.iter().any(|section| section.name == name)
+    }
+
     pub fn sections<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r Table> {
         self.tables.iter().filter(move |table| table.section.name == name)
+    }
+
+    /// A place of the file that is being read, in the whole text.
+    fn place(&self, span: Range<usize>) -> Range<usize> {
+        self.from + span.start..self.from + span.end
     }
 
     fn note(
@@ -70,39 +104,37 @@ impl Raw {
         problem: String,
         hint: Option<String>,
     ) {
-        let (span, key) = (Some(span), key.to_owned());
+        let (span, key) = (Some(self.place(span)), key.to_owned());
         self.notes.push(Note { code, span, key, problem, hint });
     }
 }
 
-/// Reads the text, or says what is not TOML in it.
-pub fn read(text: &str) -> Result<Raw, Vec<Note>> {
-    let (document, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        return Err(errors.into_iter().map(|error| syntax(text, error)).collect());
-    }
-    let mut raw = Raw { tables: Vec::new(), notes: Vec::new(), masks: Vec::new() };
-    for (key, value) in document.get_ref() {
-        match SECTIONS.iter().find(|section| section.name == key.get_ref().as_ref()) {
-            Some(section) => read_section(&mut raw, section, key.span(), value),
-            None => {
-                mask_all(&mut raw, value);
-                let hint = hint_for_section(key.get_ref());
-                let problem = match value.get_ref().is_table() {
-                    true => "there is no such section",
-                    false => "no setting stands outside a section",
-                };
-                raw.note(
-                    message::SECTION_UNKNOWN,
-                    key.span(),
-                    key.get_ref(),
-                    problem.to_owned(),
-                    hint,
-                );
-            }
+/// Reads the files, or says what is not TOML in them.
+pub fn read(files: &Files<'_>) -> Result<Raw, Vec<Note>> {
+    let mut raw = Raw::default();
+    let mut broken = Vec::new();
+    for part in files.parts() {
+        raw.from = part.range.start;
+        let text = &files.text[part.range.clone()];
+        let (document, errors) = DeTable::parse_recoverable(text);
+        match errors.is_empty() {
+            true => read_document(&mut raw, document.get_ref()),
+            false => broken.extend(errors.into_iter().map(|error| {
+                let note = syntax(text, error);
+                Note { span: note.span.map(|span| raw.place(span)), ..note }
+            })),
         }
     }
-    Ok(raw)
+    if broken.is_empty() { Ok(raw) } else { Err(broken) }
+}
+
+fn read_document(raw: &mut Raw, document: &DeTable<'_>) {
+    for (key, value) in document {
+        match SECTIONS.iter().find(|section| section.name == key.get_ref().as_ref()) {
+            Some(section) => read_section(raw, section, key.span(), value),
+            None => unknown_section(raw, key, value),
+        }
+    }
 }
 
 fn syntax(text: &str, error: toml::de::Error) -> Note {
@@ -121,6 +153,24 @@ fn syntax(text: &str, error: toml::de::Error) -> Note {
         problem: error.message().to_owned(),
         hint: setting.map(|setting| format!("for example: {key} = {}", setting.example)),
     }
+}
+
+/// A name that is no section, nor a setting of the top level, for there is none.
+fn unknown_section(raw: &mut Raw, key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) {
+    mask_all(raw, value);
+    let name: &str = key.get_ref();
+    let is_table = |value: &Spanned<DeValue<'_>>| value.get_ref().is_table();
+    let problem = match value.get_ref() {
+        DeValue::Table(_) => format!("there is no section [{name}]"),
+        DeValue::Array(tables) if !tables.is_empty() && tables.iter().all(is_table) => {
+            format!("there is no section [[{name}]]")
+        }
+        _ => "no setting stands outside a section".to_owned(),
+    };
+    let hint = hint_for_section(name);
+    // What was meant is there, so that it is not called missing too.
+    raw.meant.extend(nearest_section(name));
+    raw.note(message::SECTION_UNKNOWN, key.span(), name, problem, hint);
 }
 
 fn read_section(
@@ -170,13 +220,15 @@ fn read_section(
 }
 
 fn read_table(raw: &mut Raw, section: &'static Section, span: Range<usize>, table: &DeTable<'_>) {
-    let mut given = Vec::new();
+    let header = raw.place(span);
+    let (mut given, mut meant) = (Vec::new(), Vec::new());
     for (key, value) in table {
         let name: &str = key.get_ref();
         let Some(setting) = settings::find(section.name, name) else {
             mask_all(raw, value);
             let full = format!("{}.{name}", section.name);
             let hint = hint_for_key(section.name, name);
+            meant.extend(nearest_key(section.name, name));
             raw.note(
                 message::SETTING_UNKNOWN,
                 key.span(),
@@ -189,11 +241,18 @@ fn read_table(raw: &mut Raw, section: &'static Section, span: Range<usize>, tabl
         if is_secret(setting, value.get_ref()) {
             mask_all(raw, value);
         }
-        let (key_span, span) = (key.span(), value.span());
+        let (key_span, span) = (raw.place(key.span()), raw.place(value.span()));
         let value = read_value(raw, setting, value);
         given.push(Given { setting, key_span, span, value });
     }
-    raw.tables.push(Table { section, span, given });
+    let earlier = raw.tables.iter_mut().find(|table| table.section.name == section.name);
+    match earlier.filter(|_| !section.repeated) {
+        Some(earlier) => {
+            earlier.meant.extend(meant);
+            given.into_iter().for_each(|given| earlier.put(given));
+        }
+        None => raw.tables.push(Table { section, span: header, given, meant }),
+    }
 }
 
 /// Whether a value must not be shown: it is a secret, or looks like one put in the wrong place.
@@ -211,7 +270,7 @@ fn mask_all(raw: &mut Raw, value: &Spanned<DeValue<'_>>) {
     match value.get_ref() {
         DeValue::Table(table) => table.iter().for_each(|(_, value)| mask_all(raw, value)),
         DeValue::Array(array) => array.iter().for_each(|value| mask_all(raw, value)),
-        _ => raw.masks.push(value.span()),
+        _ => raw.masks.push(raw.place(value.span())),
     }
 }
 
@@ -219,7 +278,7 @@ fn read_value(raw: &mut Raw, setting: &Setting, value: &Spanned<DeValue<'_>>) ->
     let (wanted, example) = match (setting.shape, value.get_ref()) {
         (Shape::Flag, DeValue::Boolean(flag)) => return Value::Flag(*flag),
         (Shape::Flag, _) => ("true or false, without quotes", setting.example),
-        (Shape::Streams | Shape::Windows, DeValue::Array(array)) => match read_list(array) {
+        (Shape::Streams | Shape::Windows, DeValue::Array(array)) => match read_list(raw, array) {
             Some(list) => return Value::List(list),
             None => ("a list of texts in quotes", setting.example),
         },
@@ -237,11 +296,11 @@ fn read_value(raw: &mut Raw, setting: &Setting, value: &Spanned<DeValue<'_>>) ->
     Value::Unusable
 }
 
-fn read_list(array: &[Spanned<DeValue<'_>>]) -> Option<Vec<(String, Range<usize>)>> {
-    array
-        .iter()
-        .map(|element| Some((element.get_ref().as_str()?.to_owned(), element.span())))
-        .collect()
+fn read_list(raw: &Raw, array: &[Spanned<DeValue<'_>>]) -> Option<Vec<(String, Range<usize>)>> {
+    let item = |element: &Spanned<DeValue<'_>>| {
+        Some((element.get_ref().as_str()?.to_owned(), raw.place(element.span())))
+    };
+    array.iter().map(item).collect()
 }
 
 fn kind_of(value: &DeValue<'_>) -> &'static str {
@@ -256,37 +315,58 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
     }
 }
 
+fn nearest_section(name: &str) -> Option<&'static Section> {
+    let known = suggest::nearest(name, SECTIONS.iter().map(|section| section.name))?;
+    SECTIONS.iter().find(|section| section.name == known)
+}
+
 fn hint_for_section(name: &str) -> Option<String> {
     let homes: Vec<String> = settings::SETTINGS
         .iter()
         .filter(|setting| setting.key == name)
-        .map(|setting| format!("[{}]", setting.section))
+        .map(|setting| header(setting.section))
         .collect();
     if !homes.is_empty() {
         return Some(format!("{name} belongs below {}", homes.join(" or ")));
     }
-    let known = SECTIONS.iter().map(|section| section.name);
-    match suggest::nearest(name, known) {
-        Some(section) => Some(format!("did you mean {section}?")),
+    match nearest_section(name) {
+        Some(section) => Some(format!("did you mean {}?", header(section.name))),
         None => {
-            Some(format!("the sections are {}", SECTIONS.map(|section| section.name).join(", ")))
+            let all = SECTIONS.each_ref().map(|section| header(section.name));
+            Some(format!("the sections are {}", all.join(", ")))
         }
     }
 }
 
+/// The line that begins a section.
+fn header(section: &str) -> String {
+    match SECTIONS.iter().any(|known| known.name == section && known.repeated) {
+        true => format!("[[{section}]]"),
+        false => format!("[{section}]"),
+    }
+}
+
+/// The setting of this section that a key was most likely meant to be.
+fn nearest_key(section: &str, key: &str) -> Option<&'static str> {
+    let ours = || settings::of_section(section).map(|setting| setting.key);
+    let habit = || {
+        let mut names = settings::OTHER_NAMES.iter();
+        let lower = key.to_ascii_lowercase();
+        names.find(|(other, name)| *other == lower && ours().any(|our| our == *name))
+    };
+    suggest::nearest(key, ours()).or_else(|| habit().map(|(_, name)| *name))
+}
+
 fn hint_for_key(section: &str, key: &str) -> Option<String> {
     let ours = || settings::of_section(section).map(|setting| setting.key);
-    if let Some(known) = suggest::nearest(key, ours()) {
-        return Some(format!("did you mean {known}?"));
-    }
-    let habit = settings::OTHER_NAMES
-        .iter()
-        .find(|(other, name)| *other == key.to_ascii_lowercase() && ours().any(|our| our == *name));
-    if let Some((_, known)) = habit {
-        return Some(format!("here it is called {known}"));
+    if let Some(known) = nearest_key(section, key) {
+        return Some(match suggest::nearest(key, [known]) {
+            Some(_) => format!("did you mean {known}?"),
+            None => format!("here it is called {known}"),
+        });
     }
     if let Some(other) = settings::SETTINGS.iter().find(|setting| setting.key == key) {
-        return Some(format!("{key} belongs below [{}]", other.section));
+        return Some(format!("{key} belongs below {}", header(other.section)));
     }
     Some(format!("the settings of {section} are {}", ours().collect::<Vec<_>>().join(", ")))
 }
@@ -294,6 +374,11 @@ fn hint_for_key(section: &str, key: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::files::Source;
+
+    fn read(text: &str) -> Result<Raw, Vec<Note>> {
+        super::read(&Files::join(&[Source::text("c", text)]))
+    }
 
     #[test]
     fn what_is_no_toml_is_all_told() {
@@ -330,12 +415,14 @@ mod tests {
             ("coralogix", "domian", "did you mean domain?"),
             ("coralogix", "private_key", "here it is called api_key_file"),
             ("coralogix", "level", "level belongs below [log]"),
+            ("queue", "poll_interval", "poll_interval belongs below [[integration]]"),
             ("integration", "console_url", "here it is called tenant"),
             ("retry", "zzz", "the settings of retry are min, max"),
         ] {
             assert_eq!(hint_for_key(section, key).unwrap(), hint);
         }
         assert_eq!(hint_for_section("domain").unwrap(), "domain belongs below [coralogix]");
-        assert_eq!(hint_for_section("integrations").unwrap(), "did you mean integration?");
+        assert_eq!(hint_for_section("integrations").unwrap(), "did you mean [[integration]]?");
+        assert_eq!(hint_for_section("quue").unwrap(), "did you mean [queue]?");
     }
 }

@@ -144,6 +144,7 @@ impl Check<'_> {
                 );
                 None
             }
+            None if scope.is_mistyped(names.file) || scope.is_mistyped(names.inline) => None,
             None => {
                 let is_ambiguous =
                     names.variable == "S1_API_TOKEN" && self.environment.s1_api_token.is_some();
@@ -159,7 +160,7 @@ impl Check<'_> {
 
     /// A config that holds a secret must not be readable by everyone.
     pub fn config_is_private(&mut self, given: &Given, what: &str, instead: &str) {
-        let Some(mode) = self.environment.config_mode else { return };
+        let Some(mode) = self.files.at(given.span.start).source.mode else { return };
         let (span, key) = (Some(given.span.clone()), given.setting.full_name());
         let mode = mode & 0o7777;
         let hint = format!("chmod 0600 this file {instead}");

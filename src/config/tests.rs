@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::{Config, Environment, SecretSource, example, parse};
+use crate::config::{Config, Environment, SecretSource, Source, example, parse};
 use crate::prng::Prng;
 use crate::record::{Kind, Start, WriteMode};
 use crate::secret::Secret;
@@ -20,7 +20,7 @@ api_token_file = "/etc/s1-coralogix/acme.token"
 "#;
 
 fn good(text: &str, environment: &Environment) -> Config {
-    match parse("c.toml", text, environment) {
+    match parse(&[Source::text("c.toml", text)], environment) {
         Ok((config, warnings)) if warnings.is_empty() => config,
         Ok((_, warnings)) => panic!("{warnings:?}"),
         Err(findings) => panic!("{findings}"),
@@ -29,7 +29,11 @@ fn good(text: &str, environment: &Environment) -> Config {
 
 /// What is told of a text: errors or warnings, as they are shown.
 fn told(text: &str, environment: &Environment) -> String {
-    match parse("c.toml", text, environment) {
+    told_of(&[Source::text("c.toml", text)], environment)
+}
+
+fn told_of(sources: &[Source<'_>], environment: &Environment) -> String {
+    match parse(sources, environment) {
         Ok((_, warnings)) => crate::config::Findings(warnings).to_string(),
         Err(findings) => findings.to_string(),
     }
@@ -142,11 +146,7 @@ api_token_file = "/t"
 poll_interval = "60"
 streams = ["threats", "threat"]
 "#;
-    let expected = r#"c.toml:1:2: S1C-E307 coralogix.domain: neither domain nor url is given
-  1 | [coralogix]
-    |  ^~~~~~~~~
-  hint: add your team's domain, such as domain = "eu2.coralogix.com"
-c.toml:2:1: S1C-E304 coralogix.domian: there is no such setting
+    let expected = r#"c.toml:2:1: S1C-E304 coralogix.domian: there is no such setting
   2 | domian = ***
     | ^~~~~~
   hint: did you mean domain?
@@ -217,7 +217,7 @@ fn each_wrong_value_is_told_with_its_key_and_problem() {
         ("retry", "min = \"10ms\"", "retry.min: it is too short"),
         ("retry", "min = \"10m\"", "retry.min: it is longer than retry.max"),
         ("log", "level = \"verbose\"", "log.level: \"verbose\" is none of its words"),
-        ("logging", "level = \"info\"", "logging: there is no such section"),
+        ("logging", "level = \"info\"", "logging: there is no section [logging]"),
         ("[queue]", "dir = \"/q\"", "queue: this is a section that stands once"),
     ] {
         let told = told_with(section, line);
@@ -279,13 +279,107 @@ fn a_single_table_of_integration_is_told_its_brackets() {
     assert_eq!(told.matches("hint: ").count(), 1, "{told}");
 }
 
+/// The ten lines, then files of its directory.
+fn with_files<'t>(more: &[(&'static str, &'t str)]) -> Vec<Source<'t>> {
+    let more = more.iter().map(|(name, text)| Source::text(name, text));
+    [Source::text("c.toml", TEN_LINES)].into_iter().chain(more).collect()
+}
+
+#[test]
+fn a_later_file_has_the_last_word_and_each_brings_its_integrations() {
+    let sources = with_files(&[
+        ("10.toml", "[coralogix]\ndomain = \"us1.coralogix.com\"\n[log]\nlevel = \"debug\"\n"),
+        (
+            "20.toml",
+            "[[integration]]\nname = \"b\"\ntenant = \"b.sentinelone.net\"\n\
+                     api_token_file = \"/b.token\"\n",
+        ),
+        (
+            "30.toml",
+            "[log]\nlevel = \"warn\"\n[[integration]]\nname = \"c\"\n\
+                     tenant = \"c.sentinelone.net\"\napi_token_file = \"/c.token\"\n",
+        ),
+    ]);
+    let (config, warnings) = parse(&sources, &Environment::default()).unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(config.coralogix.url, "https://ingress.us1.coralogix.com");
+    let key = PathBuf::from("/etc/s1-coralogix/coralogix.key");
+    assert_eq!(config.coralogix.api_key, SecretSource::File(key), "what only the first file says");
+    assert_eq!(config.log_level, log::LevelFilter::Warn);
+    let names: Vec<&str> = config.integrations.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["acme", "b", "c"]);
+}
+
+#[test]
+fn a_finding_names_the_file_and_the_line_in_it() {
+    let told = told_of(
+        &with_files(&[
+            ("10.toml", "# nothing here\n\n[queue]\nmax_size = \"lots\"\n"),
+            ("20.toml", "[retry]\nmin = \"1s\"\nmni = \"1s\"\n"),
+        ]),
+        &Environment::default(),
+    );
+    assert!(told.contains("10.toml:4:12: S1C-E313 queue.max_size: "), "{told}");
+    assert!(told.contains("\n  4 | max_size = \"lots\"\n    |            ^~~~~~\n"), "{told}");
+    assert!(told.contains("20.toml:3:1: S1C-E304 retry.mni: "), "{told}");
+    let broken = told_of(
+        &with_files(&[("10.toml", "x = \n"), ("20.toml", "[retry\n")]),
+        &Environment::default(),
+    );
+    assert!(broken.contains("10.toml:1:") && broken.contains("20.toml:1:"), "{broken}");
+    let twin = "[[integration]]\nname = \"acme\"\ntenant = \"b.sentinelone.net\"\n\
+                api_token_file = \"/b\"\n";
+    let told = told_of(&with_files(&[("10.toml", twin)]), &Environment::default());
+    assert!(told.contains("10.toml:2:8: S1C-E310 integration.name: another"), "{told}");
+}
+
+#[test]
+fn a_secret_is_judged_by_the_permissions_of_its_own_file() {
+    let inline = "[[integration]]\nname = \"b\"\ntenant = \"b.sentinelone.net\"\n\
+                  api_token = \"s3cret\"\n";
+    let with = |modes: [u32; 2]| {
+        let mut sources = with_files(&[("10.toml", inline)]);
+        sources.iter_mut().zip(modes).for_each(|(source, mode)| source.mode = Some(mode));
+        told_of(&sources, &Environment::default())
+    };
+    assert_eq!(with([0o644, 0o600]), "");
+    let told = with([0o600, 0o644]);
+    assert!(told.contains("10.toml:4:13: S1C-E333 integration.api_token: a secret"), "{told}");
+    assert!(!told.contains("s3cret"), "{told}");
+}
+
+#[test]
+fn what_is_only_mistyped_is_told_once() {
+    for (from, to, hint) in [
+        ("[[integration]]", "[[integrations]]", "did you mean [[integration]]?"),
+        ("api_key_file", "apikey_file", "did you mean api_key_file?"),
+        ("api_token_file", "token_file", "here it is called api_token_file"),
+        ("domain", "domian", "did you mean domain?"),
+        ("[coralogix]", "[corallogix]", "did you mean [coralogix]?"),
+        ("tenant =", "console =", "here it is called tenant"),
+    ] {
+        let told = told(&TEN_LINES.replacen(from, to, 1), &Environment::default());
+        assert_eq!(told.matches("hint: ").count(), 1, "{from}:\n{told}");
+        assert!(told.contains(hint), "{from}:\n{told}");
+    }
+    let told =
+        told(&TEN_LINES.replace("[[integration]]", "[[integrations]]"), &Environment::default());
+    assert!(told.contains("integrations: there is no section [[integrations]]"), "{told}");
+}
+
+#[test]
+fn a_stream_that_there_is_not_is_no_other_one() {
+    let told = told_with("integration", "streams = [\"agents\"]");
+    assert!(told.contains("the streams are \"threats\", \"activities\" and \"alerts\""), "{told}");
+}
+
 #[test]
 fn an_inline_secret_wants_a_private_file() {
     let text = TEN_LINES
         .replace("api_key_file = \"/etc/s1-coralogix/coralogix.key\"", "api_key = \"s3cret\"");
     let with = |mode| {
-        let environment = Environment { config_mode: Some(mode), ..Environment::default() };
-        told(&text, &environment)
+        let source = Source { mode: Some(mode), ..Source::text("c.toml", &text) };
+        told_of(&[source], &Environment::default())
     };
     assert_eq!(with(0o100_600), "");
     assert!(
@@ -331,12 +425,12 @@ fn the_environment_gives_what_the_config_does_not() {
 #[test]
 fn a_credential_without_systemd_is_only_a_warning() {
     let text = TEN_LINES.replace("/etc/s1-coralogix/acme.token", "$CREDENTIALS_DIRECTORY/acme");
-    let (config, warnings) = parse("c", &text, &Environment::default()).unwrap();
+    let (config, warnings) = parse(&[Source::text("c", &text)], &Environment::default()).unwrap();
     let path = PathBuf::from("/run/credentials/s1-coralogix.service/acme");
     assert_eq!(config.integrations[0].api_token, SecretSource::File(path));
     assert_eq!(warnings.len(), 1);
     let bad = text.replace("DIRECTORY/acme", "DIRECTORY/../acme");
-    assert!(parse("c", &bad, &Environment::default()).is_err());
+    assert!(parse(&[Source::text("c", &bad)], &Environment::default()).is_err());
 }
 
 #[test]
@@ -362,8 +456,8 @@ fn no_finding_shows_a_secret_wherever_it_was_put() {
         "[network]\nproxy = \"https://u:s3cret@p:1\"\n",
         "[network]\nproxy = http://u:s3cret@p:1\n",
     ] {
-        let environment = Environment { config_mode: Some(0o644), ..Environment::default() };
-        let findings = parse("c", text, &environment).unwrap_err();
+        let source = Source { mode: Some(0o644), ..Source::text("c", text) };
+        let findings = parse(&[source], &Environment::default()).unwrap_err();
         assert!(!findings.to_string().contains("s3cret"), "{text}\n{findings}");
         assert!(!format!("{findings:?}").contains("s3cret"), "{text}\n{findings:?}");
     }
@@ -388,8 +482,8 @@ fn whatever_a_slip_of_the_finger_makes_is_told_without_a_panic_or_a_secret() {
             }
         }
         let text: String = text.into_iter().collect();
-        let environment = Environment { config_mode: Some(0o644), ..Environment::default() };
-        let Err(findings) = parse("c", &text, &environment) else { continue };
+        let source = Source { mode: Some(0o644), ..Source::text("c", &text) };
+        let Err(findings) = parse(&[source], &Environment::default()) else { continue };
         let shown = format!("{findings}\n{findings:?}");
         assert!(!shown.contains("s3cret"), "{text}\n{findings}");
         told += 1;

@@ -1,4 +1,5 @@
-//! The config file and what of the environment belongs to it, read at the edge.
+//! The config: its file, those of the directory beside it, and what of the environment belongs to it,
+//! read at the edge.
 //!
 //! Promises: an error names the file, the cause and the remedy. Never: judges the content; that
 //! is `config::parse`.
@@ -6,11 +7,12 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::clock;
-use crate::config::{self, Config, Environment, Finding, Findings};
+use crate::config::{self, Config, Environment, Finding, Findings, Source};
 use crate::limits;
 use crate::message;
 use crate::secret::{NotASecret, Secret};
@@ -41,21 +43,79 @@ pub fn path_from_environment() -> Option<PathBuf> {
     variable("S1_CORALOGIX_CONFIG").map(PathBuf::from)
 }
 
+/// The directory of a config: `config.d` beside `config.toml`.
+pub fn directory(config: &Path) -> PathBuf {
+    config.with_extension("d")
+}
+
+/// The files of a config: the one that is named, then those of its directory whose names end with
+/// `.toml` and begin with no dot, in the order of the bytes of their names.
+pub fn files(config: &Path) -> Result<Vec<PathBuf>, String> {
+    let dir = directory(config);
+    let shown = dir.display();
+    let failed = |why: &str| format!("Failed to read the config directory {shown}: {why}");
+    let entries = match std::fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![config.to_owned()]),
+        Err(error) => return Err(failed(&in_words(&error))),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| failed(&in_words(&error)))?.path();
+        let name = path.file_name().map_or(&[][..], |name| name.as_bytes());
+        if name.ends_with(b".toml") && !name.starts_with(b".") {
+            files.push(path);
+        }
+        if files.len() > limits::CONFIG_FILES_MAX {
+            let most = limits::CONFIG_FILES_MAX;
+            return Err(failed(&format!("it holds more than {most} files. Is it the right one?")));
+        }
+    }
+    files.sort_unstable();
+    files.insert(0, config.to_owned());
+    Ok(files)
+}
+
 /// Reads and checks a config. Comes with warnings.
 pub fn load(path: &Path) -> Result<(Config, Vec<Finding>), ConfigError> {
-    let (text, mode) = read(path).map_err(ConfigError::Unreadable)?;
+    let read_all = || {
+        let mut room = limits::CONFIG_BYTES_MAX;
+        let read = |file: PathBuf| {
+            let (text, mode) = read(&file, room)?;
+            room -= text.len() as u64;
+            Ok((file.to_string_lossy().into_owned(), text, mode))
+        };
+        files(path)?.into_iter().map(read).collect::<Result<_, String>>()
+    };
+    let read: Vec<(String, String, u32)> = read_all().map_err(ConfigError::Unreadable)?;
+    let sources: Vec<Source<'_>> =
+        read.iter().map(|(name, text, mode)| Source { name, text, mode: Some(*mode) }).collect();
     let secret = |name| variable(name).map(|value| parse_secret(&value));
     let environment = Environment {
         credentials_directory: variable("CREDENTIALS_DIRECTORY").map(PathBuf::from),
         coralogix_api_key: secret("CORALOGIX_API_KEY"),
         s1_api_token: secret("S1_API_TOKEN"),
         now: Some(clock::local()).filter(|now| *now >= BUILT_AT),
-        config_mode: Some(mode),
     };
-    config::parse(&path.to_string_lossy(), &text, &environment).map_err(ConfigError::Wrong)
+    config::parse(&sources, &environment).map_err(ConfigError::Wrong)
 }
 
-fn read(path: &Path) -> Result<(String, u32), String> {
+/// What a person can do who may not read it: nothing that would open it to others, for it may hold
+/// secrets.
+fn in_words(error: &std::io::Error) -> String {
+    let uid = rustix::process::geteuid().as_raw();
+    match error.kind() {
+        ErrorKind::PermissionDenied => format!(
+            "permission denied. At a prompt, run this command with sudo; if the service says so, let \
+             its user (uid {uid}) read it, and nobody else"
+        ),
+        ErrorKind::NotADirectory => "it is not a directory. Move it away".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// `room`: how long it may be.
+fn read(path: &Path, room: u64) -> Result<(String, u32), String> {
     let shown = path.display();
     let failed = |why: &str| format!("Failed to read the config file {shown}: {why}");
     let io = |error: std::io::Error| match error.kind() {
@@ -63,23 +123,18 @@ fn read(path: &Path) -> Result<(String, u32), String> {
             "it does not exist. Write it after the example config, or name another one with \
              --config FILE",
         ),
-        ErrorKind::PermissionDenied => {
-            let uid = rustix::process::geteuid().as_raw();
-            failed(&format!(
-                "permission denied. Let the user this program runs as (uid {uid}) read it, or run \
-                 this command as root"
-            ))
-        }
         ErrorKind::IsADirectory => failed("it is a directory. Name the file itself"),
         ErrorKind::InvalidData => failed("it is not UTF-8. Save it as UTF-8 or plain ASCII"),
-        _ => failed(&error.to_string()),
+        _ => failed(&in_words(&error)),
     };
     let file = File::open(path).map_err(io)?;
     let mode = file.metadata().map_err(io)?.mode();
     let mut text = String::new();
-    file.take(limits::CONFIG_BYTES_MAX + 1).read_to_string(&mut text).map_err(io)?;
-    match text.len() as u64 > limits::CONFIG_BYTES_MAX {
-        true => Err(failed("it is longer than 1 MiB. Is it the right file?")),
+    file.take(room + 1).read_to_string(&mut text).map_err(io)?;
+    match text.len() as u64 > room {
+        true => {
+            Err(failed("with the files before it, it is longer than 1 MiB. Is it the right file?"))
+        }
         false => Ok((text, mode)),
     }
 }
@@ -98,6 +153,7 @@ fn variable(name: &str) -> Option<std::ffi::OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::edge::loopback::scratch_dir;
 
     fn told(name: &str, content: Option<&[u8]>) -> String {
         let name = format!("s1-coralogix-config-{}-{name}", std::process::id());
@@ -121,5 +177,44 @@ mod tests {
         );
         let directory = load(&std::env::temp_dir()).unwrap_err().to_string();
         assert!(directory.contains("it is a directory"), "{directory}");
+    }
+
+    #[test]
+    fn the_directory_beside_a_config_is_read_after_it_in_order() {
+        let dir = scratch_dir("config-d");
+        let main = dir.path().join("config.toml");
+        assert_eq!(files(&main).unwrap(), [main.as_path()], "there need be none");
+        let beside = dir.path().join("config.d");
+        std::fs::create_dir(&beside).unwrap();
+        for (name, text) in [
+            ("20.toml", "[log]\nlevel = \"warn\"\n"),
+            ("10.toml", "[log]\nlevel = \"debug\"\n[queue]\ndir = \"/q\"\n"),
+            (".20.toml.swp", "@"),
+            (".hidden.toml", "@"),
+            ("20.toml.dpkg-old", "@"),
+        ] {
+            std::fs::write(beside.join(name), text).unwrap();
+        }
+        let read: Vec<_> = ["10.toml", "20.toml"].iter().map(|name| beside.join(name)).collect();
+        assert_eq!(files(&main).unwrap()[1..], read);
+        std::fs::write(
+            &main,
+            "[coralogix]\ndomain = \"eu2.coralogix.com\"\napi_key_file = \"/k\"\n\
+             [[integration]]\nname = \"a\"\ntenant = \"a.b\"\napi_token_file = \"/t\"\n",
+        )
+        .unwrap();
+        let (config, _) = load(&main).unwrap();
+        assert_eq!(config.log_level, log::LevelFilter::Warn);
+        assert_eq!(config.queue.dir, PathBuf::from("/q"));
+
+        std::fs::write(beside.join("30.toml"), "[log]\nlevel = \"loud\"\n").unwrap();
+        let told = load(&main).unwrap_err().to_string();
+        assert!(told.contains("/config.d/30.toml:2:9: S1C-E3"), "{told}");
+        std::fs::write(beside.join("30.toml"), vec![b' '; 1 << 20]).unwrap();
+        assert!(load(&main).unwrap_err().to_string().contains("longer than 1 MiB"));
+        std::fs::remove_dir_all(&beside).unwrap();
+        std::fs::write(&beside, "").unwrap();
+        let told = load(&main).unwrap_err().to_string();
+        assert!(told.contains("config.d: it is not a directory"), "{told}");
     }
 }

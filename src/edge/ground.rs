@@ -8,30 +8,57 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat, statvfs};
-use rustix::process::geteuid;
+use rustix::process::{getegid, geteuid};
 
 use super::cause::Cause;
+use super::config_file;
 use super::secret::plain;
 use super::step::Outcome;
 use crate::config::Queue;
+
+/// Where service managers make a directory for each service.
+const RUN: [&str; 2] = ["/run", "/var/run"];
 
 /// What of the queue's directory has to be open to this program.
 const PARTS: [&str; 4] = ["log", "parked", "lock", "checkpoint"];
 
 /// What is said of a valid config; a failure where the user it is seen as can't read it.
 pub fn config(file: &Path, seen_as: Option<&str>) -> Result<String, Outcome> {
-    let Some(user) = seen_as else { return Ok("valid".to_owned()) };
-    match std::fs::File::open(file) {
-        Ok(_) => Ok(format!("valid; what follows is seen as {user}, who owns the queue")),
-        Err(why) => {
-            let shown = file.display();
-            let why = plain(&why).to_ascii_lowercase();
-            let what = format!("{user}, who owns the queue, can't read {shown}: {why}");
-            let uid = geteuid().as_raw();
-            let remedy = format!("Let that user read it: chown {uid} {shown}");
-            Err(Outcome::failed(Cause::ConfigInvalid, what, remedy))
+    let directory = config_file::directory(file);
+    let closed = |path: &Path, mode: &str, why: &str| {
+        let (user, shown) = (seen_as.unwrap_or("this user"), path.display());
+        let what = format!("{user}, who owns the queue, can't read {shown}: {why}");
+        let gid = getegid().as_raw();
+        let remedy = format!("Let its group read it: chgrp {gid} {shown} && chmod {mode} {shown}");
+        Outcome::failed(Cause::ConfigInvalid, what, remedy)
+    };
+    let files =
+        config_file::files(file).map_err(|_| closed(&directory, "g+rx", "permission denied"))?;
+    for file in files.iter().filter(|_| seen_as.is_some()) {
+        if let Err(why) = std::fs::File::open(file) {
+            return Err(closed(file, "g+r", &plain(&why).to_ascii_lowercase()));
         }
     }
+    let more = match files.len() {
+        0 | 1 => String::new(),
+        2 => format!(", with 1 file of {}", directory.display()),
+        all => format!(", with {} files of {}", all - 1, directory.display()),
+    };
+    Ok(match seen_as {
+        Some(user) => format!("valid{more}; what follows is seen as {user}, who owns the queue"),
+        None => format!("valid{more}"),
+    })
+}
+
+/// A queue that is neither this user's nor seen by root. Nothing else is tried: each step would be that
+/// of a stranger, and its remedy would take from the service what is the service's.
+pub fn anothers(dir: &Path, owner: &str) -> Outcome {
+    let (shown, uid) = (dir.display(), geteuid().as_raw());
+    Outcome::failed(
+        Cause::QueueUnusable,
+        format!("{shown} belongs to {owner}, and this command runs as uid {uid}, who can't see it"),
+        format!("Run this command with sudo: it then sees what {owner} sees"),
+    )
 }
 
 /// Whether the queue can be kept where the config says.
@@ -95,7 +122,8 @@ pub fn queue(queue: &Queue, is_in_use: bool) -> Outcome {
     }
 }
 
-/// Whether the daemon will be able to say how it is.
+/// Whether the daemon will be able to say how it is: as the user it runs as, so after root has become
+/// that user.
 pub fn status_file(file: &Path) -> Outcome {
     let shown = file.display();
     let dir = file.parent().unwrap_or(Path::new("/"));
@@ -103,6 +131,10 @@ pub fn status_file(file: &Path) -> Outcome {
     let looked = if dir.exists() { dir } else { dir.parent().unwrap_or(dir) };
     match closed_dir(looked) {
         None => Outcome::Passed(format!("{shown} can be written")),
+        // RuntimeDirectory= of the unit, or the init script; not there while the service is stopped.
+        Some(_) if looked != dir && RUN.iter().any(|run| looked == Path::new(run)) => {
+            Outcome::Skipped("its directory is made when the service starts, and is not there now")
+        }
         Some(why) => Outcome::noted(
             Cause::StatusUnwritable,
             format!("{why}, so the command `status` will have nothing to show"),

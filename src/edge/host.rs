@@ -48,6 +48,13 @@ fn io_file() -> Option<&'static File> {
     IO.get_or_init(|| File::open("/proc/self/io").ok()).as_ref()
 }
 
+/// How many columns and rows the terminal has that stdout is. `None`: it is none, or does not tell.
+pub fn terminal() -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    let (columns, rows) = (usize::from(size.ws_col), usize::from(size.ws_row));
+    (columns > 0 && rows > 0).then_some((columns, rows))
+}
+
 /// Whether stdout is a terminal to be written to in colours.
 pub fn shows_colour() -> bool {
     use std::io::IsTerminal;

@@ -40,6 +40,20 @@ pub fn act_as_owner(dir: &Path) -> Option<String> {
     Some(name.unwrap_or_else(|| format!("uid {uid}")))
 }
 
+/// Who else owns the queue, where this is neither root nor the owner: what such a one sees is not what
+/// the daemon sees. `None` too where root owns it, for then no service of its own user does yet.
+pub fn is_another(dir: &Path) -> Option<String> {
+    let uid = std::fs::metadata(dir).ok()?.uid();
+    let is_stranger = !geteuid().is_root() && uid != geteuid().as_raw() && uid != 0;
+    is_stranger.then(|| name_of(uid))
+}
+
+/// The name of a user, or the number where it has none.
+fn name_of(uid: u32) -> String {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    User::find(&passwd, uid).map_or_else(|| format!("uid {uid}"), |user| user.name)
+}
+
 /// Takes back what `act_as_owner` gave up: for a file that only the caller may name.
 pub fn act_as_root_again() {
     if getuid().is_root() && !geteuid().is_root() {

@@ -366,3 +366,14 @@ fn a_missing_secret_still_lets_the_network_be_tried() {
     assert!(remedy.starts_with("Create it"), "{remedy}");
     assert_eq!(fault, Cause::SecretUnreadable);
 }
+
+#[test]
+fn an_end_that_has_passed_is_told_as_past() {
+    let end = Stamp::parse("2026-11-26T23:01:26Z");
+    let told = |now: &str| super::verdicts::token_end(end, Stamp::parse(now).unwrap());
+    let Outcome::Noted(past) = told("2026-11-27T00:01:26Z") else { panic!("it has passed") };
+    assert_eq!(past.what, "it expired 1h ago, at 2026-11-26T23:01:26Z");
+    assert!(!past.remedy.contains("before then"), "{}", past.remedy);
+    let Outcome::Noted(soon) = told("2026-11-26T22:01:26Z") else { panic!("it is soon") };
+    assert!(soon.what.ends_with(", in 1h") && soon.remedy.contains("before then"), "{soon:?}");
+}

@@ -3,6 +3,7 @@
 //! Never: IO.
 
 use super::cause::Cause;
+use crate::message::Code;
 use crate::record::Kind;
 use crate::time::Span;
 
@@ -99,17 +100,25 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
     pub cause: Cause,
+    /// What it is looked up by: the cause's, unless there is one that says more.
+    pub code: Code,
     pub what: String,
     pub remedy: String,
 }
 
 impl Outcome {
     pub fn failed(cause: Cause, what: impl Into<String>, remedy: impl Into<String>) -> Outcome {
-        Outcome::Failed(Told { cause, what: what.into(), remedy: remedy.into() })
+        Outcome::Failed(Told::new(cause, what.into(), remedy.into()))
     }
 
     pub fn noted(cause: Cause, what: impl Into<String>, remedy: impl Into<String>) -> Outcome {
-        Outcome::Noted(Told { cause, what: what.into(), remedy: remedy.into() })
+        Outcome::Noted(Told::new(cause, what.into(), remedy.into()))
+    }
+}
+
+impl Told {
+    pub fn new(cause: Cause, what: String, remedy: String) -> Told {
+        Told { cause, code: cause.message(), what, remedy }
     }
 }
 

@@ -204,12 +204,14 @@ pub fn token_end(end: Option<Stamp>, now: Stamp) -> Outcome {
     let Some(end) = end else {
         return Outcome::Skipped("neither the token nor SentinelOne tells when it ends");
     };
+    if end <= now {
+        // It was accepted a moment ago, so one of the clocks may be wrong.
+        let text = format!("it expired {} ago, at {}", now.since(end), end.to_the_second());
+        let remedy = "Generate a new one and put it into the same place; no restart is needed";
+        return Outcome::noted(Cause::TokenEndsSoon, text, remedy);
+    }
     let left = end.since(now);
-    let text = match left {
-        // It was accepted a moment ago.
-        Span::ZERO => format!("it ends now, at {}", end.to_the_second()),
-        _ => format!("it ends on {}, in {left}", day(end)),
-    };
+    let text = format!("it ends on {}, in {left}", day(end));
     if left > Span::hours(24 * TOKEN_END_WARN_DAYS) {
         return Outcome::Passed(text);
     }

@@ -29,6 +29,8 @@ pub fn token_end_code(days_left: u64) -> Option<Code> {
 pub struct Names {
     pub tenants: Vec<String>,
     pub streams: Vec<String>,
+    /// Where each tenant's token is read from, and last where the API key is.
+    pub secrets: Vec<String>,
 }
 
 pub struct Changes {
@@ -126,10 +128,14 @@ impl Changes {
         }
         let code = token_end_code(days)?;
         let name = &self.names.tenants[tenant];
+        let ends = match end <= source_now {
+            true => format!("expired {} ago", source_now.since(end)),
+            false => format!("ends in {left}"),
+        };
         Some((
             code,
             format!(
-                "SentinelOne {name}: the API token ends in {left}, at {}. Create a new one and put \
+                "SentinelOne {name}: the API token {ends}, at {}. Create a new one and put \
                  it into the token file; no restart is needed",
                 end.to_the_second()
             ),

@@ -76,6 +76,7 @@ pub struct Report {
     clock: clock::Told,
     /// What was last complained about, and when that was first seen here.
     trouble: Option<(Stamp, logging::Trouble)>,
+    healthy_since: Option<Stamp>,
     gaps: Vec<Gap>,
     remark: Option<(Stamp, String)>,
     queue_dir: String,
@@ -122,6 +123,7 @@ impl Report {
             rates: rate::Rates::default(),
             clock: clock::Told::default(),
             trouble: None,
+            healthy_since: None,
             gaps: vec![],
             remark: None,
             queue_dir: String::new(),
@@ -224,12 +226,17 @@ impl Report {
         {
             self.trouble = trouble.map(|trouble| (wall, trouble));
         }
+        self.healthy_since = match overall(view) {
+            Mood::Fine => self.healthy_since.or(Some(wall)),
+            _ => None,
+        };
         let beside = status::Beside {
             max_bytes: self.max_bytes,
             wall,
             rates: self.rates.per_minute(now, &counted(view)),
             disk_written_bytes: host::disk_written_bytes(),
             trouble: self.trouble.as_ref(),
+            healthy_since: self.healthy_since,
             clock: self.clock.now(),
             gaps: &self.gaps,
             remark: self.remark.as_ref(),

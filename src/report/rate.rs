@@ -8,6 +8,8 @@ use crate::time::{Mono, Span};
 
 /// One sample each.
 const EVERY: Span = Span::seconds(30);
+/// What a rate is told for.
+const MINUTE: Span = Span::minutes(1);
 /// Samples kept: five minutes.
 const SAMPLES_MAX: usize = 11;
 
@@ -29,10 +31,11 @@ impl Rates {
         }
     }
 
-    /// How much each counter grew a minute, on average since the oldest sample.
+    /// How much each counter grew a minute, on average since the oldest sample. As long as that is no
+    /// minute ago, how much it grew at all: nothing is told that did not come.
     pub fn per_minute(&self, now: Mono, counters: &[u64]) -> Vec<u64> {
         let Some((at, then)) = self.samples.front() else { return vec![0; counters.len()] };
-        let ms = now.since(*at).as_ms().max(EVERY.as_ms());
+        let ms = now.since(*at).as_ms().max(MINUTE.as_ms());
         let grown = counters.iter().zip(then).map(|(now, then)| now.saturating_sub(*then));
         grown.map(|grown| grown.saturating_mul(60_000).div_ceil(ms)).collect()
     }
@@ -64,6 +67,8 @@ mod tests {
     fn a_moment_after_the_start_is_no_rush() {
         let mut rates = Rates::default();
         rates.note(Mono(5), &[0]);
-        assert_eq!(rates.per_minute(Mono(6), &[10]), [20]);
+        assert_eq!(rates.per_minute(Mono(6), &[10]), [10]);
+        assert_eq!(rates.per_minute(Mono(59_000), &[5_757]), [5_757]);
+        assert_eq!(rates.per_minute(Mono(120_005), &[10]), [5]);
     }
 }

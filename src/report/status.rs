@@ -48,6 +48,9 @@ pub struct Status {
     #[serde(default)]
     pub clock: Clock,
     pub last_trouble: Option<LastTrouble>,
+    /// Since when all has been healthy without a break, by the services' clock; null while it is not.
+    #[serde(default)]
+    pub healthy_since: Option<String>,
     /// Lines of the log that whoever reads stderr did not take.
     #[serde(default)]
     pub log_lines_lost: u64,
@@ -179,6 +182,9 @@ pub struct Integration {
     pub lane: Lane,
     pub token_ends: Option<String>,
     pub token_days_left: Option<i64>,
+    /// Where the token is read from.
+    #[serde(default)]
+    pub secret: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -217,6 +223,9 @@ pub struct Sink {
     /// Records collected without a stamp that can be read.
     #[serde(default)]
     pub unreadable_stamps: u64,
+    /// Where the API key is read from.
+    #[serde(default)]
+    pub secret: String,
 }
 
 /// What Coralogix said beside a plain success.
@@ -292,6 +301,7 @@ pub(super) struct Beside<'a> {
     pub rates: Vec<u64>,
     pub disk_written_bytes: Option<u64>,
     pub trouble: Option<&'a (Stamp, logging::Trouble)>,
+    pub healthy_since: Option<Stamp>,
     pub clock: Verdict,
     pub gaps: &'a [Gap],
     pub remark: Option<&'a (Stamp, String)>,
@@ -340,13 +350,15 @@ impl Status {
         beside: &Beside<'_>,
     ) -> Status {
         let Beside { max_bytes, wall, .. } = *beside;
-        let integrations =
-            view.tenants.iter().zip(&names.tenants).map(|(tenant, name)| Integration {
+        let integrations = view.tenants.iter().zip(&names.tenants).zip(&names.secrets).map(
+            |((tenant, name), secret)| Integration {
                 name: name.clone(),
                 lane: Lane::of(&tenant.lane),
                 token_ends: tenant.token_end.map(|end| end.to_string()),
                 token_days_left: tenant.token_days_left(wall),
-            });
+                secret: secret.clone(),
+            },
+        );
         let rates = beside.rates.iter().copied();
         let streams =
             view.streams.iter().zip(&names.streams).zip(rates).map(|((stream, name), rate)| {
@@ -384,6 +396,7 @@ impl Status {
                 long_records: counters.long_records,
                 unstamped: counters.unstamped,
                 unreadable_stamps: counters.unreadable_stamps,
+                secret: names.secrets.last().cloned().unwrap_or_default(),
             },
             queue: Queue::of(view, beside.queue_dir, max_bytes, wall),
             gaps: Gaps::of(&view.held, beside.gaps),
@@ -395,6 +408,7 @@ impl Status {
                 text: trouble.text.clone(),
                 count: trouble.count,
             }),
+            healthy_since: beside.healthy_since.map(|at| at.to_string()),
             log_lines_lost: beside.log_lines_lost,
         }
     }

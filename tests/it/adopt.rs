@@ -381,7 +381,7 @@ fn a_queue_that_was_left_behind_is_told_of() {
 fn what_root_adopts_belongs_to_the_queues_owner() {
     const SOMEBODY: u32 = 65_534;
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can give files away");
+        crate::support::skip::skipped("only root can give files away");
         return;
     }
     let mut scene = one_stream();

@@ -14,6 +14,7 @@ use crate::scene::Scene;
 use crate::support::cgroup::MemoryGroup;
 use crate::support::data::Kind;
 use crate::support::program::Program;
+use crate::support::skip::skipped;
 use crate::support::temp::TempDir;
 
 /// What issue, README and docs/BUILDING.md promise of a collector that has nothing to do.
@@ -26,7 +27,7 @@ fn shipped() -> Option<PathBuf> {
     match (env::var_os("S1C_PROGRAM"), env::var_os("S1C_RUNNER")) {
         (Some(binary), None) => Some(fs::canonicalize(binary).expect("S1C_PROGRAM is there")),
         _ => {
-            eprintln!("skipped: S1C_PROGRAM names no static binary for this machine");
+            skipped("S1C_PROGRAM names no static binary for this machine");
             None
         }
     }

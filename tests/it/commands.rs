@@ -59,6 +59,21 @@ fn all_findings_in_a_config_come_at_once_with_place_and_caret_and_78() {
 }
 
 #[test]
+fn the_config_as_shipped_sends_a_token_nowhere_and_says_what_to_fill_in() {
+    let scene = Scene::new();
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/config.example.toml");
+    for args in [&["run"][..], &["run", "--once"], &["check", "--offline"]] {
+        let args = [&["--config", shipped], args].concat();
+        let ended = scene.start_bare(&args, &[]).wait(crate::scene::PATIENCE).unwrap();
+        assert_eq!(ended.code, Some(78), "{args:?}\n{}", both(&ended));
+        let text = both(&ended);
+        for key in ["coralogix.domain", "integration.tenant"] {
+            assert!(text.contains(&format!("S1C-E307 {key}: it is empty")), "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_config_that_is_not_there_is_told_with_its_path() {
     let scene = Scene::new();
     let missing = scene.path("nowhere.toml").display().to_string();

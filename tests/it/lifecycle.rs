@@ -132,6 +132,36 @@ fn sighup_takes_a_good_new_config_and_tells_a_bad_one_and_keeps_the_old() {
 }
 
 #[test]
+fn sighup_reads_the_directory_beside_the_config_too() {
+    let mut scene = Scene::with(|s| s.integrations[0].streams = vec!["activities"]);
+    std::fs::create_dir(scene.path("config.d")).unwrap();
+    scene.write_file("config.d/10.toml", "[log]\nlevel = \"loud\"\n");
+    let ended = scene.command(&["run"]);
+    assert_eq!(ended.code, Some(78), "{}", ended.err);
+    assert!(ended.err.contains("config.d/10.toml:2:9: S1C-E"), "{}", ended.err);
+
+    scene.write_file("config.d/10.toml", "[integration]\nname = \"x\"\n");
+    assert_eq!(scene.command(&["check", "--offline"]).code, Some(78));
+    std::fs::remove_file(scene.path("config.d/10.toml")).unwrap();
+    scene.tenant().publish(Kind::Activities, 10);
+    scene.run();
+    scene.settle();
+    // The rest of the config stays as the first file says.
+    scene.write_file("config.d/10.toml", "[heartbeat]\nno_such_setting = 1\n");
+    scene.signal(Signal::HUP);
+    scene.wait_log("config.d/10.toml:2:1: heartbeat.no_such_setting");
+    scene.write_file("config.d/10.toml", "[retry]\nmax = \"7m\"\n");
+    scene.signal(Signal::HUP);
+    scene.wait_log("The new config is in use");
+    scene.tenant().publish(Kind::Activities, 10);
+    scene.settle();
+    let check = scene.command(&["check", "--offline"]);
+    assert!(check.out.contains("valid, with 1 file of "), "{}", check.out);
+    scene.stop();
+    scene.assert_exactly_once();
+}
+
+#[test]
 fn once_ends_with_75_when_coralogix_cant_be_reached_and_keeps_everything() {
     let mut scene = Scene::new();
     scene.tenant().publish(Kind::Activities, 1_200);

@@ -46,6 +46,7 @@ mod network;
 mod notes;
 mod openwrt;
 mod owner;
+mod packages;
 mod pages;
 mod plain;
 mod polling;

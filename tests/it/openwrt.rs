@@ -129,6 +129,101 @@ fn the_shipped_uci_config_needs_domain_and_tenant_only() {
         .replace("option domain ''", "option domain 'eu2.coralogix.com'")
         .replace("option tenant ''", "option tenant 'https://usea1-acme.sentinelone.net'");
     let toml = rendered(&filled).replace("\"fitted\"", "\"16MiB\"");
-    let read = config::parse("config.toml", &toml, &config::Environment::default());
+    let read = config::parse(
+        &[config::Source::text("config.toml", &toml)],
+        &config::Environment::default(),
+    );
     assert!(read.is_ok(), "{toml}\n{:?}", read.err());
+}
+
+/// The init script's own steps in a directory of the test, with a program that judges as it is told, and
+/// with nothing that would change this machine: what they print, and whether they succeed.
+struct Router {
+    temp: TempDir,
+}
+
+impl Router {
+    fn new() -> Router {
+        let temp = TempDir::new("openwrt-box");
+        std::fs::write(temp.path().join("resolv.conf"), "").unwrap();
+        Router { temp }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.temp.path().join(name)
+    }
+
+    /// Runs steps with this queue directory, and a program that ends with this code.
+    fn runs(&self, queue_dir: &str, judged: u8, steps: &str) -> (bool, String) {
+        let uci = format!(
+            "config coralogix\n\toption domain 'a.b'\nconfig integration 'a'\n\toption tenant 'c.d'\n\
+             config queue\n\toption dir '{queue_dir}'\nconfig log\n\toption level 'judged-{judged}'\n"
+        );
+        std::fs::write(self.path("s1-coralogix"), uci).unwrap();
+        let here = self.temp.path().display();
+        let script = format!(
+            ". {PACKAGING}/stub/functions.sh\n. {PACKAGING}/files/s1-coralogix.init\n\
+             SECRETS_DIR={here}/etc RUN_DIR={here}/run MADE_DIR={here}/made\n\
+             TOML=$MADE_DIR/config.toml NEW=$MADE_DIR/config.new\n\
+             program() {{ echo judged $2; return {judged}; }}\nPROG=program\n\
+             logger() {{ echo \"log: $*\"; }}\nid() {{ echo 400; }}\nchown() {{ echo chown $*; }}\n\
+             chmod() {{ case \"$2\" in {here}/*) command chmod \"$@\" ;; *) echo chmod $* ;; esac; }}\n\
+             start() {{ echo started; start_service; }}\nstop() {{ echo stopped; }}\n\
+             restart() {{ stop; start; }}\n{steps}"
+        );
+        let mut shell = Command::new("sh");
+        let done = shell.args(["-c", &script]).env("UCI_DIR", self.temp.path()).output().unwrap();
+        let said = [done.stdout, done.stderr].map(|said| String::from_utf8(said).unwrap());
+        (done.status.success(), said.concat())
+    }
+}
+
+#[test]
+fn a_setting_that_can_not_be_used_leaves_the_running_service_as_it_is() {
+    let place = Router::new();
+    let queue = place.path("queue").display().to_string();
+    let (good, said) = place.runs(&queue, 0, "start");
+    assert!(good && said.contains("procd_open_instance"), "{said}");
+    assert!(said.contains("made/config.toml] [program]"), "a new program is a new start\n{said}");
+    let former = std::fs::read_to_string(place.path("made/config.toml")).unwrap();
+    assert!(former.contains("judged-0"), "{former}");
+    for steps in ["reload_service", "cmp() { return 1; }; online"] {
+        let (good, said) = place.runs(&queue, 78, steps);
+        assert!(!good, "{steps}: {said}");
+        assert!(said.contains("judged "), "the program was not asked\n{said}");
+        // An offer without an instance would stop it.
+        for done in ["procd_", "started", "stopped"] {
+            assert!(!said.contains(done), "{steps}: {said}");
+        }
+        let left = std::fs::read_to_string(place.path("made/config.toml")).unwrap();
+        assert_eq!(left, former, "procd would start it again with what can't be used");
+    }
+    let (_, said) = place.runs(&queue, 78, "reload_service");
+    assert!(said.contains("goes on with the former ones"), "{said}");
+}
+
+#[test]
+fn a_directory_is_given_to_the_program_only_if_it_is_for_a_queue_alone() {
+    let place = Router::new();
+    let at = |name: &str| place.path(name).display().to_string();
+    std::fs::create_dir_all(place.path("full/other")).unwrap();
+    std::fs::create_dir_all(place.path("empty")).unwrap();
+    std::fs::create_dir_all(place.path("restored/log")).unwrap();
+    std::fs::write(place.path("restored/lock"), "").unwrap();
+    for dir in ["/", "/proc", &at("full")] {
+        let (good, said) = place.runs(dir, 0, "start_service");
+        assert!(!good && !said.contains("procd_"), "{dir}: {said}");
+        assert!(said.contains("is a whole disk or holds other things"), "{dir}: {said}");
+        let taken =
+            said.lines().any(|line| line.ends_with(&format!(" {dir}")) && !line.contains("log:"));
+        assert!(!taken, "{dir} was taken: {said}");
+    }
+    for dir in ["new/queue", "empty", "restored"] {
+        let (good, said) = place.runs(&at(dir), 0, "start_service");
+        assert!(good && said.contains("procd_open_instance"), "{dir}: {said}");
+        assert!(said.contains(&format!("chown s1-coralogix:s1-coralogix {}\n", at(dir))), "{said}");
+    }
+    // Nothing is made for settings that the program does not take.
+    let (good, _) = place.runs(&at("typo"), 78, "start_service");
+    assert!(!good && !place.path("typo").exists());
 }

@@ -31,7 +31,7 @@ fn give(path: &Path) {
 fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        eprintln!("skipped: only root can give files away");
+        crate::support::skip::skipped("only root can give files away");
     }
     is_root
 }
@@ -63,6 +63,8 @@ fn a_check_by_root_sees_what_the_owner_of_the_queue_sees() {
     assert!(out.contains("acme.token") && out.contains("permission denied"), "{out}");
     assert!(out.contains(&format!("chown {SOMEBODY} ")), "the remedy is the owner's\n{out}");
     assert_eq!(out.matches("read from ").count(), 1, "the key can be read\n{out}");
+    // Root could write it, the daemon can't.
+    assert!(out.contains("note status file"), "{out}");
 
     give(&scene.path("acme.token"));
     let (code, out) = check();
@@ -97,6 +99,35 @@ fn a_check_by_root_has_none_of_roots_groups() {
     });
     assert_eq!(ended.code, Some(78), "{}", ended.out);
     assert!(ended.out.contains("S1C-E506"), "{}", ended.out);
+}
+
+/// Somebody who is neither root nor the service.
+const STRANGER: u32 = 65_533;
+
+#[test]
+fn a_stranger_is_told_to_use_sudo_and_not_to_take_the_queue_away() {
+    if !is_root() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::create_dir(scene.queue_dir()).unwrap();
+    give(&scene.queue_dir());
+    let open = |file: &str, mode| {
+        fs::set_permissions(scene.path(file), PermissionsExt::from_mode(mode)).unwrap();
+    };
+    open("", 0o755);
+    let ended = scene.command_as(STRANGER, &["check"]);
+    assert_eq!(ended.code, Some(78), "{}", ended.err);
+    assert!(ended.err.contains("permission denied"), "{}", ended.err);
+    assert!(ended.err.contains("run this command with sudo"), "{}", ended.err);
+    assert!(!ended.err.contains("chown") && !ended.err.contains("chmod"), "{}", ended.err);
+
+    open("config.toml", 0o644);
+    open("ca.pem", 0o644);
+    let ended = scene.command_as(STRANGER, &["check"]);
+    assert_eq!(ended.code, Some(78), "{}", ended.out);
+    assert!(ended.out.contains("Run this command with sudo: it then sees what"), "{}", ended.out);
+    assert!(!ended.out.contains("chown") && !ended.out.contains("secret"), "{}", ended.out);
 }
 
 #[test]

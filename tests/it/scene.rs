@@ -138,6 +138,17 @@ impl Scene {
         }
     }
 
+    /// Runs a command as another user, with no group but its own; root alone can.
+    pub fn command_as(&self, uid: u32, args: &[&str]) -> Ended {
+        let become_it = ["setpriv".into(), format!("--reuid={uid}"), format!("--regid={uid}")];
+        let become_it = become_it.into_iter().chain(["--clear-groups".into()]);
+        let program = Program::under_test(env!("CARGO_BIN_EXE_s1-coralogix"));
+        let program = program.under(become_it.map(Into::into));
+        let config = self.config_file().display().to_string();
+        let process = Process::start(&program, &[&["--config", &config], args].concat(), &[]);
+        process.wait(PATIENCE).unwrap_or_else(|| panic!("{args:?} does not end"))
+    }
+
     pub fn once(&mut self) -> Ended {
         let ended = self.command(&["run", "--once"]);
         self.log += &ended.err;

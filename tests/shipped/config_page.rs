@@ -5,10 +5,15 @@ use s1_coralogix::config::units;
 
 use crate::roff::Page;
 
-const HEAD: [&str; 4] = [
+const HEAD: [&str; 5] = [
     "The config is TOML. A key or section that does not exist is an error, with a hint at what may \
      have been meant. Everything wrong is told at once, with file, line and column; the exit \
      status is then 78. `s1-coralogix check --offline` reads the config and changes nothing.",
+    "Where there is a directory beside the file that is called as it is, with .d in place of .toml, its \
+     files whose names end with .toml and begin with no dot are read after it, in the order of the \
+     bytes of their names: config.toml, then config.d/10-acme.toml. Of a setting that stands in \
+     several the last one counts; an [[integration]] is another one each time, so that one file for \
+     each tenant is natural. A file with a secret in it has to be private by itself.",
     "A running daemon reads it again on SIGHUP. A wrong one is told and the old one stays. The \
      name of an integration and queue.dir are best left as they are: see below.",
     "A length of time is a whole number and one unit of ms, s, m, h or d: \"60s\". A size is a \
@@ -35,7 +40,7 @@ pub fn render() -> String {
     page.head("NAME");
     page.text("s1-coralogix.toml - the config of s1-coralogix");
     page.head("SYNOPSIS");
-    page.text("/etc/s1-coralogix/config.toml");
+    page.text("/etc/s1-coralogix/config.toml, /etc/s1-coralogix/config.d/*.toml");
     page.head("DESCRIPTION");
     page.text(HEAD[0]);
     HEAD[1..].iter().for_each(|text| page.paragraph(text));

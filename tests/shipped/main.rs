@@ -13,6 +13,8 @@ mod fish;
 mod messages;
 mod roff;
 mod shells;
+#[path = "../support/skip.rs"]
+mod skip;
 mod tree;
 mod zsh;
 
@@ -54,6 +56,7 @@ fn the_manual_pages_are_those_of_the_declarations() {
 #[test]
 fn the_example_config_is_that_of_the_declaration() {
     hold("packaging/config.example.toml", &s1_coralogix::config::example::render());
+    hold("packaging/config.toml", &s1_coralogix::config::example::minimal());
 }
 
 #[test]
@@ -87,7 +90,7 @@ fn a_shell_completes_what_is_declared() {
     );
     let bash = Command::new("bash").args(["--norc", "-c", &script]).current_dir(root()).output();
     let Ok(bash) = bash else {
-        eprintln!("skipped: there is no bash here");
+        skip::skipped("there is no bash here");
         return;
     };
     let expected: String = OFFERED.iter().map(|(_, offered)| format!("{offered}\n")).collect();
@@ -110,7 +113,7 @@ fn the_tools_that_read_them_have_nothing_to_say() {
     ] {
         let ended = Command::new(tool[0]).args(&tool[1..]).arg(file).current_dir(root()).output();
         let Ok(ended) = ended else {
-            eprintln!("skipped: there is no {} here to read {file}", tool[0]);
+            skip::skipped(&format!("there is no {} here to read {file}", tool[0]));
             continue;
         };
         let said = [ended.stdout, ended.stderr].concat();

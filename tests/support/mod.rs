@@ -24,6 +24,7 @@ pub mod link;
 pub mod process;
 pub mod program;
 pub mod proxy;
+pub mod skip;
 pub mod temp;
 pub mod tenant;
 pub mod tls;

@@ -53,7 +53,7 @@ add_group_and_user() {
 		echo 's1-coralogix:x:400:400::/var:/bin/false' >> "$root/etc/passwd"
 }
 default_postinst() {
-	/etc/init.d/s1-coralogix enable
+	[ "$PKG_UPGRADE" = 1 ] || /etc/init.d/s1-coralogix enable
 	/etc/init.d/s1-coralogix start
 }
 default_prerm() {

@@ -1,0 +1,150 @@
+//! `status --watch`: the same page again and again, or a line of JSON each time.
+//!
+//! Promises: a page never scrolls, whatever size the terminal has or gets, and is gone at the end;
+//! whoever reads lines may stop reading. Never: judges what is shown.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::path::Path;
+
+use log::Level;
+
+use crate::cli::Exit;
+use crate::edge::host;
+use crate::edge::signal::Inbox;
+use crate::message;
+use crate::plain;
+use crate::time::Span;
+
+use super::status::{document, table};
+use super::{COLUMNS, Failure, columns, drawn, put};
+
+/// The daemon writes at most every second.
+const EVERY: Span = Span::seconds(2);
+/// Rows of a terminal that does not tell.
+const ROWS: usize = 24;
+
+/// Another screen, and back to the one with the prompt. Source: xterm, control sequences, mode 1049.
+const ENTER: &str = "\x1b[?1049h";
+const LEAVE: &str = "\x1b[?1049l";
+
+/// Draws over what it drew before, so that nothing flickers and the scrollback stays as it was.
+pub fn on_terminal(config_file: &Path) -> Result<Exit, Failure> {
+    if !std::io::stdout().is_terminal() {
+        let text = "--watch draws on a terminal, and stdout is none. Leave it out, or add --json";
+        return Err(Failure::new(message::NO_TERMINAL, Exit::Usage, text));
+    }
+    drawn(ENTER)?;
+    let ended = again_and_again(|| {
+        let (wide, high) = host::terminal().unwrap_or((COLUMNS, ROWS));
+        let text = match table(config_file, columns()) {
+            Ok((text, _)) => text,
+            Err(failure) => failure.text,
+        };
+        drawn(&page(&plain::painted(&text), wide, high))
+    });
+    drawn(LEAVE)?;
+    ended
+}
+
+/// One document a line, for programs.
+pub fn as_lines(config_file: &Path) -> Result<Exit, Failure> {
+    let mut told = String::new();
+    again_and_again(|| match document(config_file) {
+        Ok((value, _)) => {
+            told.clear();
+            drawn(&plain::painted(&format!("{value}\n")))
+        }
+        Err(failure) => {
+            // Once, for it may stay so for days.
+            if told != failure.text {
+                put(Level::Error, &failure.text);
+                told = failure.text;
+            }
+            Ok(true)
+        }
+    })
+}
+
+/// Until a signal says that it is enough, or nobody reads it any more.
+fn again_and_again(mut show: impl FnMut() -> Result<bool, Failure>) -> Result<Exit, Failure> {
+    let mut inbox = Inbox::open().map_err(|why| {
+        Failure::new(message::PRINT_FAILED, Exit::Failed, format!("Failed to hear signals: {why}"))
+    })?;
+    while show()? {
+        inbox.wait(EVERY.as_duration());
+        let came = inbox.take();
+        // A terminal that is closed says so by SIGHUP.
+        if came.stop || came.reload {
+            break;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// What is written to show a text from the top left corner: no line wider than the terminal and none
+/// below its end.
+fn page(text: &str, wide: usize, high: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let fits = lines.len() <= high;
+    let shown = if fits { lines.len() } else { high.saturating_sub(1) };
+    let mut out = String::from("\x1b[H");
+    for (nth, line) in lines[..shown].iter().enumerate() {
+        let end = if nth == 0 { "" } else { "\r\n" };
+        let _ = write!(out, "{end}{}\x1b[K", cut(line, wide));
+    }
+    if !fits {
+        let left = lines.len() - shown;
+        let text = format!("... {left} lines more; s1-coralogix status shows all");
+        let end = if shown == 0 { "" } else { "\r\n" };
+        let _ = write!(out, "{end}{}\x1b[K", cut(&text, wide));
+    }
+    out + "\x1b[J"
+}
+
+/// So many characters of a line; what sets a colour takes no room and stays.
+fn cut(line: &str, wide: usize) -> String {
+    let (mut out, mut count, mut is_code) = (String::new(), 0, false);
+    for c in line.chars() {
+        is_code |= c == '\x1b';
+        if is_code || count < wide {
+            out.push(c);
+        }
+        count += usize::from(!is_code);
+        is_code &= !c.is_ascii_alphabetic();
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines that a page leaves on a terminal, without what moves the cursor.
+    fn shown(text: &str, wide: usize, high: usize) -> Vec<String> {
+        let page = page(text, wide, high);
+        let page = page.strip_prefix("\x1b[H").and_then(|page| page.strip_suffix("\x1b[J"));
+        let lines = page.expect("it begins at the top").split("\r\n");
+        lines.map(|line| line.replace("\x1b[K", "")).collect()
+    }
+
+    #[test]
+    fn a_page_keeps_its_head_and_never_scrolls() {
+        let text: String = (1..=30).map(|n| format!("line {n}\n")).collect();
+        assert_eq!(shown(&text, 80, 40).len(), 30);
+        assert_eq!(shown(&text, 80, 30).len(), 30);
+        let short = shown(&text, 80, 16);
+        assert_eq!((short.len(), short[0].as_str()), (16, "line 1"));
+        assert_eq!(short[15], "... 15 lines more; s1-coralogix status shows all");
+        assert_eq!(shown(&text, 80, 1).len(), 1);
+        assert!(!page(&text, 80, 16).ends_with('\n'), "a line end in the last row scrolls");
+    }
+
+    #[test]
+    fn a_line_is_cut_at_the_edge_and_its_colour_ends() {
+        assert_eq!(cut("abcdef", 4), "abcd");
+        assert_eq!(cut("ab", 4), "ab");
+        assert_eq!(cut("a\x1b[31mbcdef\x1b[0mgh", 4), "a\x1b[31mbcd\x1b[0m");
+        assert_eq!(cut("zwölf", 4), "zwöl");
+    }
+}
