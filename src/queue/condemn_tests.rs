@@ -1,5 +1,6 @@
 //! What is given up of the queue: a gap until it came again, one step back, and nothing told twice.
 
+use super::disk::Disk;
 use super::log;
 use super::mem::MemDisk;
 use super::testing::*;
@@ -121,4 +122,40 @@ fn a_frame_that_tells_its_keys_no_more_leaves_the_gap_open() {
     poll_again(&mut queue, &[key(2)]);
     let gap = damaged(&queue).remove(0);
     assert_eq!((gap.closed, gap.count), (false, Some(1)), "nobody knows what it was");
+}
+
+/// The index is lost, and with it the frames of the log from this one on.
+fn without_index_and_log(records: u64, checkpointed: bool) -> (MemDisk, MemQueue) {
+    let (disk, mut queue) = with_damaged(records, &[]);
+    if checkpointed {
+        queue.close(Mono(5));
+    } else {
+        drop(queue);
+    }
+    disk.lose_indexes();
+    disk.clone().remove(&log::path(1)).unwrap();
+    let (queue, _, _) = disk.open();
+    (disk, queue)
+}
+
+#[test]
+fn a_log_that_is_lost_with_its_index_is_a_gap_of_each_stream() {
+    let (disk, queue) = without_index_and_log(6, true);
+    let gap = damaged(&queue).remove(0);
+    assert_eq!((gap.from, gap.to, gap.closed), (Stamp(0), Stamp::UNREADABLE, false));
+    assert_eq!(queue.ledger.untold(), 1);
+    drop(queue);
+    disk.lose_indexes();
+    let (queue, _, _) = disk.open();
+    assert_eq!(damaged(&queue).len(), 1, "the same hole is told once");
+}
+
+#[test]
+fn an_index_that_is_lost_after_all_was_delivered_is_no_gap() {
+    let (disk, mut queue) = with_damaged(6, &[]);
+    drained(&mut queue);
+    queue.close(Mono(5));
+    disk.lose_indexes();
+    let (queue, _, _) = disk.open();
+    assert_eq!(damaged(&queue), []);
 }

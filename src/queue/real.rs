@@ -46,7 +46,7 @@ pub fn is_in_use(dir: &Path) -> Option<bool> {
 
 /// Opens the lock for writing, and creates it where there is none. It can't be made anew each time, for
 /// another process may hold it; so one that is also something else's name is refused.
-pub(super) fn open_lock(path: &Path) -> io::Result<File> {
+fn open_lock(path: &Path) -> io::Result<File> {
     let flags = made::flags(OFlags::NOFOLLOW | OFlags::NONBLOCK);
     let mut options = OpenOptions::new();
     options.read(true).write(true).custom_flags(flags);

@@ -19,7 +19,7 @@ use super::streams::{Stream, Streams, chunked, earlier};
 use super::tally::Change;
 use super::{Queue, QueueError, log, put_state, put_stream};
 use crate::errno::says;
-use crate::record::{Category, Place, Progress, Seq};
+use crate::record::{Category, Gap, GapReason, Place, Progress, Seq};
 use crate::time::{Mono, Stamp};
 
 /// What a new index is built on.
@@ -97,13 +97,50 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             }
         }
         replay.finish();
-        if let Some(memory) = memory.filter(|_| !replay.hole) {
+        // Frames that were counted are not there any more, and were not delivered.
+        let is_cut = replay.next_seq().max(head.seq) < base.next_seq;
+        let lost_up_to = memory.clone();
+        if let Some(memory) = memory.filter(|_| !replay.hole && !is_cut) {
             self.streams = memory;
         }
         self.end_replay(&replay, damaged, base.next_seq);
         self.mend_ledger(&told_in_log)?;
+        if replay.hole || is_cut {
+            self.note_hole(lost_up_to.as_ref(), &mut batch);
+        }
         self.write_streams(batch).map_err(told)?;
         self.note_oldest().map_err(told)
+    }
+
+    /// Nobody knows whose records are missing in the log: from where each stream goes on anything may be.
+    fn note_hole(&mut self, memory: Option<&Streams>, batch: &mut Batch) {
+        let polled = self.streams.iter().map(|stream| &stream.row);
+        let polled = polled.filter(|row| matches!(row.name.category, Category::Polled(_)));
+        let gaps: Vec<Gap> = polled
+            .filter_map(|row| {
+                let from = row.progress?.position;
+                let known = memory.and_then(|memory| memory.find(&row.name)?.row.progress);
+                let to = known.map_or(Stamp::UNREADABLE, |progress| progress.position);
+                let stream = row.name.clone();
+                let (reason, count, parked, closed) = (GapReason::Damaged, None, None, false);
+                (from < to).then_some(Gap {
+                    number: 0,
+                    stream,
+                    from,
+                    to,
+                    reason,
+                    count,
+                    parked,
+                    closed,
+                })
+            })
+            .collect();
+        for gap in gaps {
+            // The hole is there until what lies before it is delivered.
+            if !self.ledger.rows().any(|row| row.gap.is_like(&gap)) {
+                self.ledger.note(gap, batch);
+            }
+        }
     }
 
     /// Writes a long index anew, small, once there is nothing in it but what is in memory too.

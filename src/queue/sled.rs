@@ -12,14 +12,16 @@
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::index::{Batch, Index, IndexError, IndexFault, Opener, Pair};
-use super::real::{LOCK, open_lock, tree_bytes};
+use super::real::{LOCK, tree_bytes};
 use crate::answer::one_line;
 use crate::edge::helper::{Helper, Pending, Silence};
+use crate::edge::made;
 use crate::errno::says;
 use crate::limits::{
     DISK_QUICK_MS, INDEX_ANSWER_SECONDS_MAX, INDEX_LOCKED_PAUSE_MS, INDEX_LOCKED_TRIES_MAX,
@@ -187,7 +189,10 @@ fn ask_disk(root: &Path) -> Option<Pending<io::Result<()>>> {
     let lock = root.join(LOCK);
     let helper = Helper::start("disk", Duration::ZERO, || ()).ok()?;
     let write = move |(): &mut ()| {
-        let mut file = open_lock(&lock)?;
+        // It is held, so it is what it was; whatever keeps the disk is waited for here.
+        let mut options = OpenOptions::new();
+        options.write(true).custom_flags(made::no_link());
+        let mut file = options.open(lock)?;
         writeln!(file, "{}", std::process::id())?;
         file.sync_data()
     };

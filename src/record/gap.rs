@@ -122,6 +122,12 @@ pub struct Gap {
 }
 
 impl Gap {
+    /// Whether it says the same but for its number and what became of it since.
+    pub fn is_like(&self, other: &Gap) -> bool {
+        let what = |gap: &Gap| (gap.stream.clone(), gap.reason, gap.from, gap.to, gap.closed);
+        what(self) == what(other)
+    }
+
     /// Why, and what became of the records.
     pub fn explain(&self) -> &'static str {
         match (self.reason, self.parked) {

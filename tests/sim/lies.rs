@@ -166,10 +166,12 @@ impl Claim {
     }
 
     /// Whether records may arrive twice for it: positions that were truly ahead are set back, and
-    /// what lay at them is no longer known. Pages whose first rows came in order move where the next
-    /// walk begins, and what is older is not known to a walk that breaks off.
+    /// what lay at them is no longer known; so are those that SentinelOne alone calls ahead, on a box where
+    /// nobody else tells the time. Pages whose first rows came in order move where the next walk begins,
+    /// and what is older is not known to a walk that breaks off.
     pub fn repeats(self) -> bool {
-        matches!(self, ClockAhead | FarAheadBelieved | NewestFirst | Shuffled)
+        let is_behind = matches!(self, Date(Side::Source, Off::Behind | Off::Jumping));
+        is_behind || matches!(self, ClockAhead | FarAheadBelieved | NewestFirst | Shuffled)
     }
 
     pub fn reorders(self) -> bool {

@@ -97,7 +97,9 @@ fn judge_words(shared: &Shared, excused: bool) {
         });
         // A stream that rot has sent back to its beginning can't know what there was in between.
         let went_back = disk::MENDED.iter().any(|fault| shared.met.contains_key(fault));
-        let is_doubt = went_back && word.reason == "retention" || shared.is_led_to(&word.reason);
+        // Nor what was damaged came again.
+        let is_of_damage = ["retention", "damaged"].contains(&word.reason.as_str());
+        let is_doubt = went_back && is_of_damage || shared.is_led_to(&word.reason);
         assert!(is_true || is_doubt, "a gap that is none: {word:?}");
         assert!(told.insert(word.gap) || excused, "told twice though nothing broke: {word:?}");
     }
