@@ -32,6 +32,7 @@ pub mod reach;
 pub mod real;
 pub mod sample;
 pub mod secret;
+mod setup;
 pub mod signal;
 pub mod stderr;
 pub mod step;
@@ -56,7 +57,8 @@ mod probe_tests;
 use crate::record::{Answer, Credential, NetTrouble, TrialKey};
 use crate::time::{Clocks, Mono, Stamp};
 
-pub use real::{Real, SetupError};
+pub use real::Real;
+pub use setup::SetupError;
 pub use told::Stamping;
 
 /// The world outside: time, the two services, and the people who send signals.

@@ -3,7 +3,6 @@
 //! Holds: one `Peer` and one `Keeper` for each tenant, and the sink's. Never: decides, retries
 //! by schedule, or remembers an answer.
 
-use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -17,9 +16,10 @@ use super::keeper::Keeper;
 use super::memory::PageBound;
 use super::net::{Peer, Post, Request, hidden};
 use super::notify::Pulse;
-use super::proxy::{BadProxy, ProxyEnvironment};
+use super::proxy::ProxyEnvironment;
 use super::reach::Reach;
 use super::secret::plain;
+use super::setup::SetupError;
 use super::signal::Inbox;
 use super::tls::Tls;
 use super::told::{Stamping, Told};
@@ -39,54 +39,6 @@ use crate::time::{Clocks, Mono, Span, Stamp};
 
 /// Where a batch is posted.
 pub const SINGLES_PATH: &str = "/logs/v1/singles";
-
-/// Why the edge can't be made from a config. The config is to be changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SetupError {
-    Proxy(BadProxy),
-    CaFile {
-        path: String,
-        why: String,
-    },
-    Signals(String),
-    /// The same file could not be read for what the system refused.
-    System {
-        path: String,
-        why: String,
-    },
-}
-
-impl SetupError {
-    /// Whether the system is to blame, and not the config.
-    pub fn is_of_system(&self) -> bool {
-        matches!(self, SetupError::Signals(_) | SetupError::System { .. })
-    }
-}
-
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SetupError::Proxy(BadProxy { setting, why }) => {
-                write!(f, "failed to use the proxy of {setting}: {why}")
-            }
-            SetupError::CaFile { path, why } => write!(
-                f,
-                "failed to read network.ca_file {path}: {why}. It has to be a PEM file with the \
-                 certificates of the authorities to trust, readable for this program"
-            ),
-            SetupError::System { path, why } => write!(
-                f,
-                "failed to read network.ca_file {path}: {why}. Allow this process more (ulimit -n, \
-                 LimitNOFILE, MemoryMax)"
-            ),
-            SetupError::Signals(why) => {
-                write!(f, "failed to listen for signals: {why}. The system is out of resources")
-            }
-        }
-    }
-}
-
-impl std::error::Error for SetupError {}
 
 /// A service with the secret that opens it.
 #[derive(Debug)]

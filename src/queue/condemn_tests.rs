@@ -124,23 +124,13 @@ fn a_frame_that_tells_its_keys_no_more_leaves_the_gap_open() {
     assert_eq!((gap.closed, gap.count), (false, Some(1)), "nobody knows what it was");
 }
 
-/// The index is lost, and with it the frames of the log from this one on.
-fn without_index_and_log(records: u64, checkpointed: bool) -> (MemDisk, MemQueue) {
-    let (disk, mut queue) = with_damaged(records, &[]);
-    if checkpointed {
-        queue.close(Mono(5));
-    } else {
-        drop(queue);
-    }
+#[test]
+fn a_log_that_is_lost_with_its_index_is_a_gap_of_each_stream() {
+    let (disk, queue) = with_damaged(6, &[]);
+    queue.close(Mono(5));
     disk.lose_indexes();
     disk.clone().remove(&log::path(1)).unwrap();
     let (queue, _, _) = disk.open();
-    (disk, queue)
-}
-
-#[test]
-fn a_log_that_is_lost_with_its_index_is_a_gap_of_each_stream() {
-    let (disk, queue) = without_index_and_log(6, true);
     let gap = damaged(&queue).remove(0);
     assert_eq!((gap.from, gap.to, gap.closed), (Stamp(0), Stamp::UNREADABLE, false));
     assert_eq!(queue.ledger.untold(), 1);

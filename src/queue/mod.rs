@@ -47,6 +47,7 @@ pub mod sled;
 mod starts;
 mod streams;
 mod tally;
+mod trouble;
 
 #[cfg(test)]
 mod adopt_tests;
@@ -74,11 +75,11 @@ mod testing;
 use std::fmt;
 
 use crate::frame::Piece;
-use crate::limits::INDEX_REPLACED_MAX;
-use crate::message::{self, Code};
+use crate::message::Code;
 use crate::record::{Gap, Held, Hold, Opened, Sent, Seq, StreamHeld, StreamName};
 use crate::time::{Mono, Stamp};
 pub use set_back::Back;
+pub use trouble::{OpenError, QueueError};
 
 use disk::{Disk, LockRefused};
 use index::{Batch, Index, IndexFault, Opener};
@@ -115,134 +116,11 @@ pub struct Peeked {
     pub sent: Sent,
 }
 
-/// Why the queue did not do what was asked. Each says what is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum QueueError {
-    /// `max_size`, `min_free`, or the file system itself: nothing was kept of this call; drain,
-    /// and try again when `held().room` is free.
-    DiskFull,
-    /// The index or the disk failed: `reopen`.
-    Broken(String),
-    /// This frame can't be read: `condemn` it.
-    Damaged { seq: Seq, why: String },
-    /// The system could not just now; nothing was kept of this call, and nothing is damaged: try again.
-    System(String),
-    /// This process may not: stop, so that its files are closed, and leave all as it is.
-    Denied(String),
-    /// A newer version wrote it: stop, and touch nothing.
-    Newer(String),
-}
-
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.reason, self.text)
     }
 }
-
-impl fmt::Display for QueueError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            QueueError::DiskFull => write!(f, "there is no room for more in the queue"),
-            QueueError::Broken(why) => write!(f, "the queue's disk failed: {why}"),
-            QueueError::Damaged { seq, why } => {
-                write!(f, "frame {} of the queue is damaged: {why}", seq.0)
-            }
-            QueueError::System(why) | QueueError::Denied(why) | QueueError::Newer(why) => {
-                write!(f, "{why}")
-            }
-        }
-    }
-}
-
-/// Why the queue could not be opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OpenError {
-    /// Another process has the directory.
-    Locked { place: String, holder: Option<u32> },
-    /// The directory can't be created or written.
-    Denied { place: String, why: String },
-    /// The disk is full and even the reserve did not help.
-    Full { place: String, why: String },
-    /// The system grants no thread.
-    NoThread { why: String },
-    /// Neither the old index nor a new one works.
-    Failed { place: String, why: String },
-    /// The index was replaced too often in this process; a fresh process may do better.
-    ReplacedTooOften { why: String },
-    /// The system could not just now, which says nothing of the queue.
-    System { place: String, why: String },
-    /// A newer version wrote some of it.
-    Newer { place: String, why: String },
-}
-
-impl OpenError {
-    /// What it is looked up by.
-    pub fn message(&self) -> Code {
-        match self {
-            OpenError::Locked { .. } => message::QUEUE_LOCKED,
-            OpenError::Denied { .. } => message::QUEUE_DENIED,
-            OpenError::Full { .. } => message::QUEUE_DISK_FULL,
-            OpenError::NoThread { .. } => message::QUEUE_NO_THREAD,
-            OpenError::Failed { .. } => message::QUEUE_FAILED,
-            OpenError::ReplacedTooOften { .. } => message::QUEUE_GIVEN_UP,
-            OpenError::System { .. } => message::QUEUE_SYSTEM,
-            OpenError::Newer { .. } => message::QUEUE_NEWER,
-        }
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            OpenError::Locked { place, holder } => {
-                write!(f, "Failed to open the queue {place}: another s1-coralogix")?;
-                if let Some(holder) = holder {
-                    write!(f, " (process {holder})")?;
-                }
-                write!(f, " is using it. Stop that one first, or set another queue.dir.")
-            }
-            OpenError::Denied { place, why } => write!(
-                f,
-                "Failed to open the queue {place}: {why}. Let the user that runs s1-coralogix \
-                 own that directory (chown), on a file system that is mounted for writing."
-            ),
-            OpenError::Full { place, why } => write!(
-                f,
-                "Failed to open the queue {place}: {why}. The disk is full: free about 8 MiB on \
-                 that file system and start again; nothing queued is lost."
-            ),
-            OpenError::NoThread { why } => write!(
-                f,
-                "Failed to open the queue: {why}. Raise the limit on processes or threads of \
-                 this user or service (ulimit -u, TasksMax) to at least 16."
-            ),
-            OpenError::Failed { place, why } => write!(
-                f,
-                "Failed to open the queue {place}: {why}. Check the disk (dmesg, smartctl); the \
-                 records in log/ below that directory are kept as they are."
-            ),
-            OpenError::System { place, why } => write!(
-                f,
-                "Failed to open the queue {place}: {why}. The system refused it, and nothing was \
-                 changed: see that enough descriptors and memory are allowed (ulimit -n, ulimit -v, \
-                 LimitNOFILE, MemoryMax), and that the file system is there and can do what it is asked."
-            ),
-            OpenError::Newer { place, why } => write!(
-                f,
-                "Failed to open the queue {place}: {why}. Nothing was changed: install that version \
-                 again, or write the records with its `queue export`."
-            ),
-            OpenError::ReplacedTooOften { why } => write!(
-                f,
-                "Gave up on the queue's index after {INDEX_REPLACED_MAX} replacements: {why}. \
-                 Starting again may help; if not, check the disk (dmesg, smartctl)."
-            ),
-        }
-    }
-}
-
-impl std::error::Error for QueueError {}
-impl std::error::Error for OpenError {}
 
 /// The queue.
 #[derive(Debug)]

@@ -36,14 +36,6 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// Fills a new index from the whole log. The state is written last: without it the index does
     /// not count.
     pub(super) fn build(&mut self, base: &Base) -> Result<(), IndexError> {
-        let told = |error: QueueError| {
-            let fault = match error {
-                QueueError::System(_) => IndexFault::System,
-                QueueError::Denied(_) => IndexFault::Denied,
-                _ => IndexFault::Broken,
-            };
-            IndexError { fault, why: error.to_string() }
-        };
         let damaged_before = std::mem::take(&mut self.log.damaged);
         self.log = LogFiles::list(&mut self.disk).map_err(|error| log_error(&error))?;
         self.log.damaged = damaged_before;
@@ -66,7 +58,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let mut damaged = 0;
         let mut told_in_log = BTreeSet::new();
         let (mut batch, mut none) = (Batch::default(), Batch::default());
-        self.sync_log(files.iter().map(|(file, _)| *file)).map_err(told)?;
+        self.sync_log(files.iter().map(|(file, _)| *file)).map_err(IndexError::from)?;
         for (file, len) in files {
             let (mut scan, before) = (Scan::new(file, 0, len), (damaged, replay.hole));
             loop {
@@ -80,7 +72,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                             let page = self.owned(page);
                             let is_new = page.entries[0].seq >= base.next_seq;
                             told_in_log.extend(tell(&mut self.ledger, &page, &mut none));
-                            self.put_page(&mut batch, page.clone()).map_err(told)?;
+                            self.put_page(&mut batch, page.clone()).map_err(IndexError::from)?;
                             if let Some(memory) = memory.as_mut().filter(|_| is_new) {
                                 let stream = memory.named(&page.stream);
                                 take_in(stream, &page, &mut self.state.next_chunk);
@@ -108,8 +100,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if replay.hole || is_cut {
             self.note_hole(lost_up_to.as_ref(), &mut batch);
         }
-        self.write_streams(batch).map_err(told)?;
-        self.note_oldest().map_err(told)
+        self.write_streams(batch).map_err(IndexError::from)?;
+        self.note_oldest().map_err(IndexError::from)
     }
 
     /// Nobody knows whose records are missing in the log: from where each stream goes on anything may be.
@@ -156,9 +148,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         let (old, old_number) = (self.index.take(), self.number);
         self.number += 1;
-        let told = |error: QueueError| error.to_string();
         let renewed = self.open_index().map_err(|error| error.why);
-        match renewed.and_then(|()| self.write_streams(Batch::default()).map_err(told)) {
+        match renewed
+            .and_then(|()| self.write_streams(Batch::default()).map_err(|error| error.to_string()))
+        {
             Ok(()) => {
                 if let Some(old) = old {
                     old.close();
@@ -309,6 +302,17 @@ fn forget_stale(stream: &mut Stream, progress: Progress) {
 pub(super) fn newer(what: &str) -> IndexError {
     let why = format!("a newer version of s1-coralogix wrote {what}");
     IndexError { fault: IndexFault::Newer, why }
+}
+
+impl From<QueueError> for IndexError {
+    fn from(error: QueueError) -> IndexError {
+        let fault = match error {
+            QueueError::System(_) => IndexFault::System,
+            QueueError::Denied(_) => IndexFault::Denied,
+            _ => IndexFault::Broken,
+        };
+        IndexError { fault, why: error.to_string() }
+    }
 }
 
 fn log_error(error: &io::Error) -> IndexError {
