@@ -5,7 +5,10 @@
 
 use std::io;
 
-use rustix::io::Errno;
+/// Numbers that the standard library has no name for. Source: asm-generic/errno.h, which ARM and x86 share.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+const ENOLCK: i32 = 37;
 
 /// What the error of a call says of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +31,7 @@ pub fn says(error: &io::Error) -> Says {
         QuotaExceeded, ReadOnlyFilesystem, ResourceBusy, StaleNetworkFileHandle, StorageFull,
         TimedOut, Unsupported, WouldBlock,
     };
-    match (error.kind(), error.raw_os_error().map(Errno::from_raw_os_error)) {
+    match (error.kind(), error.raw_os_error()) {
         (StorageFull | QuotaExceeded | FileTooLarge, _) => Says::Full,
         (PermissionDenied | ReadOnlyFilesystem | NotADirectory, _) => Says::Denied,
         (
@@ -42,7 +45,7 @@ pub fn says(error: &io::Error) -> Says {
             | WouldBlock,
             _,
         )
-        | (_, Some(Errno::MFILE | Errno::NFILE | Errno::NOLCK)) => Says::System,
+        | (_, Some(EMFILE | ENFILE | ENOLCK)) => Says::System,
         _ => Says::Medium,
     }
 }
@@ -50,6 +53,7 @@ pub fn says(error: &io::Error) -> Says {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::io::Errno;
 
     #[test]
     fn only_what_the_medium_says_is_damage() {
