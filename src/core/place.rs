@@ -113,11 +113,16 @@ impl Core {
     }
 
     /// Whether every witness says that the stream can't stand where it does. A tenant that told no
-    /// time rules nothing out: positions go by its clock.
+    /// time rules nothing out: positions go by its clock. Where a stream began and has seen nothing since,
+    /// the tenant's own clock is enough: it takes back what it told, and nothing is sent twice for it.
     fn is_ruled_out(&self, stream: &Stream, now: Mono) -> bool {
-        let was_told = self.tenants[stream.plan.tenant].clock.was_told();
+        let clock = &self.tenants[stream.plan.tenant].clock;
         let stands = stream.progress.map(|progress| progress.position);
-        was_told && stands.is_some_and(|position| self.present(stream, now).rules_out(position))
+        let is_taken_back = stream.is_at_its_start()
+            && clock.agreed(now).is_some_and(|time| ahead_of(time, stream).is_some());
+        let present = self.present(stream, now);
+        let is_impossible = stands.is_some_and(|position| present.rules_out(position));
+        is_taken_back || clock.was_told() && is_impossible
     }
 
     /// Whether a stream waits for its `start` to be corrected.
