@@ -15,7 +15,7 @@ fn script(scene: &Scene, name: &str, step: &str) -> String {
     let here = scene.path("");
     let text = std::fs::read_to_string(format!("{DEB}/{name}")).unwrap();
     let text = text
-        .replace("/usr/bin/s1-coralogix", env!("CARGO_BIN_EXE_s1-coralogix"))
+        .replace("$(s1-coralogix ", concat!("$(", env!("CARGO_BIN_EXE_s1-coralogix"), " "))
         .replace("/var/lib/s1-coralogix", &scene.queue_dir().display().to_string())
         .replace("/etc/s1-coralogix", &here.join("etc").display().to_string())
         .replace("/run/systemd/system", "/nonexistent")
