@@ -122,7 +122,8 @@ const STATS: Declared = Declared {
     line: "how much waits, by stream",
     about: &[Paragraph(
         "Reads the headers of all frames in the log and sums up what waits. After a daemon that \
-         did not end properly the number is an upper bound, and is called one.",
+         did not end in order the number is an upper bound, and is called one. Where delivery stands \
+         is told by the status file of the running daemon, or by the checkpoint; which, is said.",
     )],
     more: &[],
     arguments: &[],
@@ -136,7 +137,8 @@ const LIST: Declared = Declared {
     line: "the records that wait, in order of delivery",
     about: &[Paragraph(
         "Lists the records that wait: place in the queue, position stamp, stream, SentinelOne id \
-         and bytes as an entry. With --json one object a line.",
+         and bytes as an entry. With --json one object a line. A stream that neither the config nor the \
+         queue has is an error.",
     )],
     more: &[],
     arguments: &[],
@@ -174,7 +176,8 @@ const SHOW: Declared = Declared {
     line: "the life of one record, by its SentinelOne id",
     about: &[Paragraph(
         "Searches the queue for a record and tells each version of it: waiting, with its place in \
-         line; delivered; in doubt, or refused by Coralogix, with the answer. The record is \
+         line; delivered; in doubt, or refused by Coralogix, with the answer; given up by a person. \
+         Where that can't be told apart, both are said. The record is \
          printed as it will be delivered. A record that was delivered longer ago is no longer in the queue; then \
          it is told how far each stream is delivered.",
     )],
@@ -392,7 +395,8 @@ const IMPORT: Declared = Declared {
     line: "take over a file that export wrote",
     about: &[Paragraph(
         "Reads the whole file and its checksum first, then takes it over. The queue must not have \
-         collected the same streams before. Parked records wait again; batches in doubt stay so.",
+         collected the same streams before. Parked records wait again; batches in doubt stay so. An \
+         import that was cut short goes on when it is repeated before the next run.",
     )],
     more: &[],
     arguments: &[EXPORTED],

@@ -10,8 +10,10 @@ use crate::config::Config;
 use crate::message::tell;
 use crate::queue::inspect::Inspector;
 use crate::queue::real::{RealDisk, is_in_use};
-use crate::record::{Category, Place, Seq};
+use crate::record::Category;
 use crate::report::Status;
+
+use super::told;
 
 /// Says it, before the status file is written anew.
 pub fn tell(config: &Config) {
@@ -22,7 +24,7 @@ pub fn tell(config: &Config) {
     if status.queue.dir.is_empty() || is_same || is_in_use(was) != Some(false) {
         return;
     }
-    let told = Place { seq: Seq(status.queue.head_frame), skip: status.queue.head_entry };
+    let told = told::of(&status, was);
     let Ok(mut looked) = Inspector::open(RealDisk::new(was), Some(told)) else { return };
     let waiting = looked.contents(&mut |_, _| {}).waiting;
     let records: u64 = waiting.iter().map(|frame| u64::from(frame.entries - frame.skip)).sum();

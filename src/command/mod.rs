@@ -13,6 +13,7 @@ mod remembered;
 pub mod run;
 pub mod settings;
 pub mod status;
+mod told;
 mod watch;
 
 use std::fmt::Display;

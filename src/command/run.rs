@@ -16,6 +16,7 @@ use crate::edge::{Edge, Real, host, owner, stderr};
 use crate::limits;
 use crate::message::{self, tell};
 use crate::queue::adopt::Claim;
+use crate::queue::marks::QueueId;
 use crate::queue::real::RealDisk;
 use crate::queue::sled::SledOpener;
 use crate::queue::{Finding, OpenError, Queue, QueueLimits, RealQueue};
@@ -59,7 +60,7 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
         let (seed, now) = (host::seed(), edge.mono());
         let (delivery, polling) = windows(&config, mode);
         let mut report = report(&config, files);
-        report.know_queue(&config.queue.dir, queue.orphans());
+        report.know_queue(&config.queue.dir, queue.id(), queue.orphans());
         let is_held = opened.streams.iter().any(|stream| stream.hold.is_some());
         let worker = Worker::new(edge, queue, stream_works(&config)).within(delivery, polling);
         let (notify, config_now) = (&mut notify, &config);
@@ -304,6 +305,7 @@ pub(super) fn take_queue(config: &Config) -> Result<(RealQueue, Opened, Vec<Find
     let (disk, opener) = (RealDisk::new(dir), SledOpener::new(dir));
     let names = stream_names(config);
     let (mut queue, opened, findings) = Queue::open(disk, opener, queue_limits(config), &names)?;
+    queue.identify(|| QueueId::of([host::seed(), host::seed()]));
     let plan = plan(config, Mode::Daemon);
     for (stream, name) in plan.streams.iter().zip(&names) {
         let is_on = stream.reconcile > Span::ZERO;
@@ -329,6 +331,14 @@ fn open_queue(config: &Config) -> Result<(RealQueue, Opened), Failure> {
     };
     let (mut queue, _, findings) = take_queue(config).map_err(failed)?;
     tell(&findings);
+    if queue.end_import() {
+        tell!(
+            IMPORT_UNFINISHED,
+            "An import into {} was cut short. What was taken over is delivered, and SentinelOne is \
+             asked for the rest, as far as it still has that",
+            config.queue.dir.display()
+        );
+    }
     // The queue gives up by itself when its index breaks again and again.
     loop {
         match queue.claim(&claims(config)) {

@@ -53,6 +53,7 @@ fn status() -> Status {
         coralogix: sink(),
         queue: Queue {
             dir: "/var/lib/s1-coralogix".into(),
+            id: String::new(),
             waiting: 12_338,
             bytes: 3 << 19,
             max_bytes: 1 << 30,

@@ -70,4 +70,7 @@ super::codes! {
     GAP_DAMAGED Error 228
         "Records that waited in the queue were damaged on its disk, or part of its log is missing. SentinelOne is asked for them again; what it has changed or deleted since can't be had as it was. The gap is closed once each of them came again, or in a newer version."
         "Check the disk (dmesg, smartctl). Until the gap is closed, look in the console for the changes of that time.";
+    IMPORT_UNFINISHED Warn 229
+        "An import into the queue was cut short, and the daemon was started before it was repeated. What was taken over is delivered; SentinelOne is asked for the rest. Parked records and batches in doubt that were not taken over are only in the file."
+        "Nothing is to be done where SentinelOne still has the rest. Else stop the daemon once what waits is delivered, and import the file into an empty queue.dir: what was delivered comes twice.";
 }

@@ -129,8 +129,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// Writes the checkpoint if it says anything new. A failure is passed over: the old one is
     /// still true, only older.
-    /// Answers whether it is up to date.
-    pub(super) fn write_checkpoint(&mut self, now: Mono) -> bool {
+    /// Answers with its checksum, if it is up to date.
+    pub(super) fn write_checkpoint(&mut self, now: Mono) -> Option<u32> {
         let is_empty = self.state.records == 0;
         let streams = self.streams.iter().map(|stream| {
             let settled = if is_empty { stream.row.progress } else { stream.row.delivered };
@@ -153,6 +153,6 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if crc != self.checkpointed.crc && Checkpoint::write(&bytes, &mut self.disk).is_ok() {
             self.checkpointed.crc = crc;
         }
-        crc == self.checkpointed.crc
+        (crc == self.checkpointed.crc).then_some(crc)
     }
 }

@@ -12,7 +12,7 @@
 //! Promises: a file is imported only after it was read to its end and its checksum was found right;
 //! numbers are little-endian, so that the boxes need not be alike; an import that is cut short
 //! leaves a queue that is behind, never one with a hole, for a position moves only with its records
-//! and the ids of the overlap come last. Never: takes records over into a queue that has already
+//! and the ids of the overlap come last; another import of the same file goes on with it. Never: takes records over into a queue that has already
 //! collected the same streams, for they would be delivered twice.
 
 use std::fmt;
@@ -46,6 +46,8 @@ pub struct Tally {
     pub records: u64,
     /// Batches in doubt.
     pub doubts: u64,
+    /// The checksum of the file.
+    pub crc: u32,
 }
 
 /// Why a queue could not be written to a file or read from one.
@@ -55,6 +57,8 @@ pub enum BundleError {
     File(io::Error),
     /// It is not a queue's export, or not whole.
     NotWhole(&'static str),
+    /// An import of another file was cut short.
+    Unfinished,
     /// This queue has collected this stream already.
     Collected(StreamName),
     Queue(QueueError),
@@ -65,6 +69,7 @@ impl fmt::Display for BundleError {
         match self {
             BundleError::File(why) => write!(f, "{why}"),
             BundleError::NotWhole(why) => write!(f, "{why}"),
+            BundleError::Unfinished => write!(f, "the import of another file was cut short"),
             BundleError::Collected(stream) => {
                 write!(f, "the queue has already collected {stream}")
             }
@@ -146,8 +151,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             end.extend_from_slice(&number.to_le_bytes());
         }
         writer.part(b'e', &end)?;
-        let crc = writer.crc.clone().finalize();
-        writer.bytes(&crc.to_le_bytes())?;
+        tally.crc = writer.crc.clone().finalize();
+        writer.bytes(&tally.crc.to_le_bytes())?;
         writer.out.flush()?;
         Ok(tally)
     }
@@ -160,63 +165,85 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         expected: Tally,
         told: Progressing<'_>,
     ) -> Result<(), BundleError> {
+        let mut begun = self.begun_import(expected)?;
         let mut reader = Reader::begin(read)?;
         let mut rows: Vec<(StreamRow, Vec<RowKey>)> = Vec::new();
         let mut page: Vec<Frame> = Vec::new();
-        let mut done = 0;
+        let (mut done, mut is_noted) = (0, false);
         while let Some((tag, bytes)) = reader.part()? {
+            if tag != b's' && !is_noted && !begun.is_going_on {
+                self.note_importing(expected)?;
+            }
+            if tag != b's' && !is_noted {
+                is_noted = true;
+                self.begin_streams(&rows)?;
+            }
             match tag {
                 b's' => {
                     let (row, ids) = decode_stream(&bytes)?;
                     let held = self.streams.find(&row.name);
-                    if held.is_some_and(|stream| stream.row.progress.is_some()) {
+                    if held.is_some_and(|stream| stream.row.progress.is_some())
+                        && !begun.is_going_on
+                    {
                         return Err(BundleError::Collected(row.name));
                     }
                     rows.push((row, ids));
                 }
                 b'd' => {
                     let (words, frames) = decode_doubt(&bytes)?;
-                    self.import_doubt(&frames, &words)?;
+                    if !begun.has_doubt(&frames) {
+                        self.import_doubt(&frames, &words)?;
+                    }
                 }
                 b'p' | b'f' => {
-                    if page.is_empty() && done == 0 {
-                        self.begin_streams(&rows)?;
-                    }
                     let frame = decode_frame(&bytes)?;
                     done += frame.entries.len() as u64;
                     let is_last = frame.last_of_page || tag == b'p';
                     page.push(frame);
                     if is_last {
-                        self.take_page(tag == b'p', &mut page)?;
+                        if !begun.has(&page) {
+                            self.take_page(tag == b'p', &page)?;
+                        }
+                        page.clear();
                         told(done, expected.records + expected.parked);
                     }
                 }
-                _ => {
-                    if done == 0 {
-                        self.begin_streams(&rows)?;
-                    }
-                }
+                _ => {}
             }
         }
         for (row, ids) in &rows {
-            if let Some(progress) = row.progress {
+            if let Some(progress) = row.progress
+                && !self.is_known_to(row, ids)
+            {
                 self.append(&row.name, &[], progress, ids)?;
             }
         }
+        self.end_import();
         Ok(())
     }
 
-    /// Each stream begins where it was delivered on the other box.
+    /// Whether a stream is as far as this, with these ids.
+    fn is_known_to(&self, row: &StreamRow, ids: &[RowKey]) -> bool {
+        let Some(stream) = self.streams.find(&row.name) else { return false };
+        let known = stream.known(Stamp::MIN);
+        stream.row.progress == row.progress && ids.iter().all(|id| known.contains(id))
+    }
+
+    /// Each stream begins where it was delivered on the other box, unless it did so before.
     fn begin_streams(&mut self, rows: &[(StreamRow, Vec<RowKey>)]) -> Result<(), BundleError> {
         for (row, _) in rows {
-            if let Some(delivered) = row.delivered.or(row.progress) {
+            let held = self.streams.find(&row.name);
+            let has_begun = held.is_some_and(|stream| stream.row.progress.is_some());
+            if let Some(delivered) = row.delivered.or(row.progress)
+                && !has_begun
+            {
                 self.append(&row.name, &[], delivered, &[])?;
             }
         }
         Ok(())
     }
 
-    fn take_page(&mut self, is_parked: bool, page: &mut Vec<Frame>) -> Result<(), BundleError> {
+    fn take_page(&mut self, is_parked: bool, page: &[Frame]) -> Result<(), BundleError> {
         let last = page.last().expect("a page is taken once it has a frame");
         let stream = last.stream.clone();
         let reached = self.streams.find(&stream).and_then(|stream| stream.row.progress);
@@ -228,7 +255,6 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let keys = page.iter().flat_map(|frame| &frame.entries).map(|meta| meta.key);
         let known: Vec<RowKey> = keys.filter(|key| key.stamp >= progress.from).collect();
         self.append(&stream, page, progress, &known)?;
-        page.clear();
         Ok(())
     }
 }
@@ -264,6 +290,12 @@ pub fn verify(read: &mut dyn Read) -> Result<Tally, BundleError> {
             _ => {}
         }
     }
+    if !reader.is_at_end()? {
+        return Err(BundleError::NotWhole(
+            "bytes follow its end, so it is not the file that was written",
+        ));
+    }
+    seen.crc = reader.tally.map_or(0, |told| told.crc);
     match reader.tally == Some(seen) && page.is_none() {
         true => Ok(seen),
         false => Err(BundleError::NotWhole("its parts are not as many as it says")),
@@ -400,6 +432,12 @@ impl Reader<'_> {
         Ok(bytes)
     }
 
+    /// Whether nothing follows.
+    fn is_at_end(&mut self) -> Result<bool, BundleError> {
+        let mut more = Vec::new();
+        Ok((&mut *self.read).take(1).read_to_end(&mut more)? == 0)
+    }
+
     /// The next part; `None` once the end was read and found right.
     fn part(&mut self) -> Result<Option<(u8, Vec<u8>)>, BundleError> {
         if self.tally.is_some() {
@@ -419,8 +457,8 @@ impl Reader<'_> {
     }
 
     fn end(&mut self, bytes: &[u8]) -> Result<(), BundleError> {
-        let crc = self.crc.clone().finalize().to_le_bytes();
-        if self.bytes(4)? != crc {
+        let crc = self.crc.clone().finalize();
+        if self.bytes(4)? != crc.to_le_bytes() {
             return Err(BundleError::NotWhole("its checksum does not match"));
         }
         let mut fields = Fields(bytes);
@@ -428,7 +466,7 @@ impl Reader<'_> {
         let (streams, parked) = (number()?, number()?);
         let (frames, records) = (number()?, number()?);
         let doubts = if self.version == VERSION { 0 } else { number()? };
-        self.tally = Some(Tally { streams, parked, frames, records, doubts });
+        self.tally = Some(Tally { streams, parked, frames, records, doubts, crc });
         Ok(())
     }
 }

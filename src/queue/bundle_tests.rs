@@ -4,7 +4,7 @@ use super::*;
 use crate::queue::MemQueue;
 use crate::queue::mem::MemDisk;
 use crate::queue::testing::*;
-use crate::record::Take;
+use crate::record::{Place, Seq, Take};
 use crate::time::Mono;
 
 /// A queue with a page delivered, one delivered in part, and two that wait.
@@ -122,4 +122,75 @@ fn an_import_that_is_cut_short_leaves_a_queue_that_is_behind() {
         }
     }
     assert!(met > 10, "only {met} operations were cut");
+}
+
+#[test]
+fn an_import_that_was_cut_short_goes_on_when_it_is_repeated() {
+    let mut queue = filled(&MemDisk::new(128 << 20));
+    queue.doubt(Place { seq: Seq(2), skip: 3 }, "1 was not accepted").unwrap();
+    let bytes = exported(&mut queue, &page(&threats(), &[2], 1));
+    let whole = {
+        let there = MemDisk::new(128 << 20);
+        state_of(&there, imported(&bytes, &there).unwrap())
+    };
+    let mut met = 0;
+    for n in 1..400 {
+        let there = MemDisk::new(128 << 20);
+        let (mut other, ..) = there.open();
+        there.fail_after(n, crate::queue::mem::Fault::PowerOff);
+        let tally = verify(&mut bytes.as_slice()).unwrap();
+        if other.import(&mut bytes.as_slice(), tally, &mut |_, _| {}).is_ok() {
+            break;
+        }
+        met += 1;
+        drop(other);
+        there.power_cut(&mut crate::prng::Prng::new(n));
+        let again = imported(&bytes, &there).unwrap_or_else(|why| panic!("operation {n}: {why}"));
+        assert_eq!(state_of(&there, again), whole, "operation {n}");
+        let third = imported(&bytes, &there).unwrap_err();
+        assert!(matches!(third, BundleError::Collected(_)), "operation {n}: {third}");
+    }
+    assert!(met > 20, "only {met} operations were cut");
+}
+
+/// What a daemon finds in it: what waits, how many batches are in doubt, and where each stream is.
+fn state_of(disk: &MemDisk, queue: MemQueue) -> impl PartialEq + std::fmt::Debug + use<> {
+    drop(queue);
+    let (mut queue, opened, _) = disk.open();
+    let waits = queue.peek(ALL).unwrap().map_or(vec![], |peeked| all_numbers(&peeked));
+    let streams = opened.streams.into_iter().map(|stream| {
+        let mut known = stream.known;
+        known.sort_unstable();
+        known.dedup();
+        (stream.progress, known)
+    });
+    let gaps = queue.gaps().into_iter().map(|gap| (gap.stream, gap.from, gap.to, gap.count));
+    (waits, queue.doubts().len(), streams.collect::<Vec<_>>(), gaps.collect::<Vec<_>>())
+}
+
+#[test]
+fn what_was_begun_is_given_up_once_the_queue_goes_on_otherwise() {
+    let mut queue = filled(&MemDisk::new(128 << 20));
+    let bytes = exported(&mut queue, &[]);
+    let there = MemDisk::new(128 << 20);
+    let (mut other, ..) = there.open();
+    there.fail_after(20, crate::queue::mem::Fault::PowerOff);
+    let tally = verify(&mut bytes.as_slice()).unwrap();
+    other.import(&mut bytes.as_slice(), tally, &mut |_, _| {}).unwrap_err();
+    drop(other);
+    there.power_cut(&mut crate::prng::Prng::new(7));
+    let longer = exported(&mut queue, &page(&threats(), &[2], 1));
+    assert!(matches!(imported(&longer, &there).unwrap_err(), BundleError::Unfinished));
+    let (mut other, ..) = there.open();
+    assert!(other.end_import() && !other.end_import());
+    drop(other);
+    assert!(matches!(imported(&bytes, &there).unwrap_err(), BundleError::Collected(_)));
+}
+
+#[test]
+fn bytes_after_the_end_are_found() {
+    let mut bytes = exported(&mut filled(&MemDisk::new(128 << 20)), &[]);
+    bytes.push(0);
+    let refused = verify(&mut bytes.as_slice()).unwrap_err();
+    assert!(refused.to_string().contains("bytes follow its end"), "{refused}");
 }

@@ -9,32 +9,29 @@ use std::io;
 use super::checkpoint::{self, Checkpoint};
 use super::disk::{Disk, Item};
 use super::gaps::Ledger;
+pub use super::head::{Fate, Head, HeadBy, Told};
 use super::keys::{Entry, StreamRow};
 use super::log::{self, Depth, Found, LogFiles, Scan};
+use super::marks::{self, QueueId};
 use super::origins::Origins;
 use super::replay::{Partial, Replay};
 use super::room::{DOUBT, PARKED, QUARANTINE};
 use crate::coralogix::body;
 use crate::frame::{self, Bad, EntryMeta, FILE_HEADER_BYTES, Frame, Piece};
 use crate::pack;
-use crate::record::{Category, Gap, Orphan, Place, Progress, RowKey, Seq, StreamName};
+use crate::record::{Category, Orphan, Progress, RowKey, Seq, StreamName};
+use crate::time::Stamp;
 
 /// A queue's directory, looked at.
 pub struct Inspector<D: Disk> {
     disk: D,
     files: LogFiles,
+    id: Option<QueueId>,
     head: Head,
-    ledger: Ledger,
+    is_told_of_another: bool,
+    pub(super) ledger: Ledger,
     pub(super) streams: Vec<(StreamRow, Vec<RowKey>)>,
     origins: Origins,
-}
-
-/// Where the first record that waits is, and how well that is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    pub place: Place,
-    /// False after a daemon that did not end properly: what it delivered last may seem to wait.
-    pub is_exact: bool,
 }
 
 /// A frame as it was found in the log.
@@ -49,8 +46,8 @@ pub struct Waiting {
     pub skip: u32,
     pub entries: u32,
     pub raw_len: u32,
-    pub oldest: crate::time::Stamp,
-    pub newest: crate::time::Stamp,
+    pub oldest: Stamp,
+    pub newest: Stamp,
     /// Ends the page: what follows in the log belongs to another one.
     pub last_of_page: bool,
 }
@@ -104,8 +101,8 @@ pub struct Doubted {
 }
 
 impl<D: Disk> Inspector<D> {
-    /// `told`: the head as the daemon or its status told it, if it did.
-    pub fn open(mut disk: D, told: Option<Place>) -> io::Result<Inspector<D>> {
+    /// `told`: the head as a daemon's status tells it, if it does. That of another queue is passed over.
+    pub fn open(mut disk: D, told: Option<Told>) -> io::Result<Inspector<D>> {
         let files = match LogFiles::list(&mut disk) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 disk.list("")?;
@@ -124,11 +121,29 @@ impl<D: Disk> Inspector<D> {
         if Checkpoint::is_newer(&checkpoint) {
             return Err(written_by_newer(checkpoint::FILE));
         }
+        let is_closed = marks::is_closed(&mut disk, &checkpoint);
         let checkpoint = Checkpoint::decode(&checkpoint).unwrap_or_default();
-        let place = told.map_or(checkpoint.head, |told| told.max(checkpoint.head));
-        let head = Head { place, is_exact: told.is_some_and(|told| told >= checkpoint.head) };
+        let id = QueueId::read(&mut disk);
+        let is_told_of_another = told.as_ref().is_some_and(|told| told.queue != id);
+        let told = told.filter(|told| told.queue == id && told.head >= checkpoint.head);
+        let head = match told {
+            _ if is_closed => Head { place: checkpoint.head, by: HeadBy::Close },
+            None => Head { place: checkpoint.head, by: HeadBy::Checkpoint },
+            Some(Told { head, is_running: true, .. }) => Head { place: head, by: HeadBy::Daemon },
+            Some(Told { head, .. }) => Head { place: head, by: HeadBy::EndedDaemon },
+        };
         let Checkpoint { streams, ledger, origins, .. } = checkpoint;
-        Ok(Inspector { disk, files, head, ledger, streams, origins })
+        Ok(Inspector { disk, files, id, head, is_told_of_another, ledger, streams, origins })
+    }
+
+    /// Which queue it is; `None` before a start of a version that gives ids.
+    pub fn id(&self) -> Option<&QueueId> {
+        self.id.as_ref()
+    }
+
+    /// Whether what was told is another queue's, and was passed over.
+    pub fn is_told_of_another(&self) -> bool {
+        self.is_told_of_another
     }
 
     pub fn head(&self) -> Head {
@@ -332,14 +347,6 @@ impl<D: Disk> Inspector<D> {
         Ok(doubts)
     }
 
-    /// The gap that a record of this stamp lies in, as the checkpoint tells, if it is not closed.
-    pub fn gap_at(&self, stream: &StreamName, stamp: crate::time::Stamp) -> Option<&Gap> {
-        let mut gaps = self.ledger.rows().map(|row| &row.gap).rev();
-        gaps.find(|gap| {
-            gap.stream == *stream && !gap.closed && gap.from <= stamp && stamp <= gap.to
-        })
-    }
-
     /// What lies in `quarantine/`: names and bytes, without the notes.
     pub fn quarantined(&mut self) -> Vec<(String, u64)> {
         let items = self.disk.list(QUARANTINE).unwrap_or_default();
@@ -377,9 +384,11 @@ mod tests {
     use super::*;
     use crate::queue::mem::MemDisk;
     use crate::queue::testing::*;
+    use crate::record::Place;
     use crate::time::Mono;
 
-    fn inspector(disk: &MemDisk, told: Option<Place>) -> Inspector<MemDisk> {
+    fn inspector(disk: &MemDisk, head: Option<Place>) -> Inspector<MemDisk> {
+        let told = head.map(|head| Told { queue: None, head, is_running: true });
         Inspector::open(disk.clone(), told).unwrap()
     }
 
@@ -392,7 +401,7 @@ mod tests {
         let sent = queue.peek(crate::record::Take { entries_max: 2, ..ALL }).unwrap().unwrap().sent;
         let held = queue.ack(sent.end, Mono(1)).unwrap();
         let mut looked = inspector(&disk, Some(held.head));
-        assert!(looked.head().is_exact);
+        assert!(looked.head().by.is_exact());
         let contents = looked.contents(&mut |_, _| {});
         let seen: Vec<_> =
             contents.waiting.iter().map(|w| (w.stream.to_string(), w.skip, w.entries)).collect();
@@ -412,9 +421,8 @@ mod tests {
         let end = queue.peek(ALL).unwrap().unwrap().sent.end;
         queue.ack(end, Mono(1)).unwrap();
         queue.append(&threats(), &page(&threats(), &[3], 3), progress(3, 1), &[]).unwrap();
-        queue.close(Mono(2));
         let mut looked = inspector(&disk, None);
-        assert!(!looked.head().is_exact);
+        assert!(!looked.head().by.is_exact());
         let contents = looked.contents(&mut |_, _| {});
         assert_eq!(contents.waiting.len(), 1);
     }

@@ -26,12 +26,15 @@ mod checkpoint;
 mod condemn;
 pub mod disk;
 pub mod gaps;
+mod head;
+mod importing;
 mod in_doubt;
 pub mod index;
 pub mod inspect;
 mod keys;
 pub mod learned;
 mod log;
+pub mod marks;
 mod medium;
 pub mod mem;
 mod open;
@@ -150,6 +153,8 @@ pub struct Queue<D: Disk, O: Opener> {
     unsettled: u32,
     /// Ids of each stream that are kept for reconciliation; 0: it is off.
     tally_ids_max: Vec<(StreamName, usize)>,
+    /// Not before it was identified.
+    id: Option<marks::QueueId>,
     /// What was last written of what was learned, and of what is being asked for.
     learned: Option<(learned::File, std::collections::BTreeMap<String, u32>)>,
 }
@@ -184,6 +189,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             findings: Vec::new(),
             unsettled: 0,
             tally_ids_max: Vec::new(),
+            id: None,
             learned: None,
         };
         queue.lock()?;
@@ -272,7 +278,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// The same for a process that ends because it can't go on: the next start counts it.
     pub fn close_unsettled(mut self, now: Mono) {
-        self.write_checkpoint(now);
+        if let Some(crc) = self.write_checkpoint(now) {
+            self.note_closed(crc);
+        }
         if let Some(index) = self.index.take() {
             index.close();
         }

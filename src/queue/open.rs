@@ -102,6 +102,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.count_bytes()?;
         self.log = LogFiles::list(&mut self.disk)?;
         let items = self.disk.list("")?;
+        self.note_opened(&items)?;
         self.note_start(&items);
         let markers = items.iter().filter_map(|item| item.name.strip_prefix(MARKER)?.parse().ok());
         let attempts = markers.max().unwrap_or(0);

@@ -5,7 +5,7 @@
 //! through a link.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -26,14 +26,15 @@ pub struct RealDisk {
     reader: Option<(String, File)>,
 }
 
+/// A process's number and the end of its line.
+const HOLDER_BYTES_MAX: u64 = 32;
+
 /// The file in the queue's directory that the running process holds.
 pub const LOCK: &str = "lock";
 
 /// Whether a process has the queue in this directory open. `None`: it can't be seen from here.
 pub fn is_in_use(dir: &Path) -> Option<bool> {
-    // What is no file could keep whoever opens it waiting.
-    let flags = made::flags(OFlags::NOFOLLOW | OFlags::NONBLOCK);
-    match OpenOptions::new().read(true).custom_flags(flags).open(dir.join(LOCK)) {
+    match look_at_lock(dir) {
         Ok(lock) => match lock.try_lock_shared() {
             Ok(()) => Some(false),
             Err(TryLockError::WouldBlock) => Some(true),
@@ -42,6 +43,19 @@ pub fn is_in_use(dir: &Path) -> Option<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Some(false),
         Err(_) => None,
     }
+}
+
+/// The number of the process that took the queue in this directory last.
+pub fn holder(dir: &Path) -> Option<u32> {
+    let mut text = String::new();
+    look_at_lock(dir).ok()?.take(HOLDER_BYTES_MAX).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+fn look_at_lock(dir: &Path) -> io::Result<File> {
+    // What is no file could keep whoever opens it waiting.
+    let flags = made::flags(OFlags::NOFOLLOW | OFlags::NONBLOCK);
+    OpenOptions::new().read(true).custom_flags(flags).open(dir.join(LOCK))
 }
 
 /// Opens the lock for writing, and creates it where there is none. It can't be made anew each time, for

@@ -143,7 +143,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if self.state.records > 0 || !self.index.as_mut().is_some_and(is_long) {
             return;
         }
-        if !self.write_checkpoint(now) {
+        if self.write_checkpoint(now).is_none() {
             return;
         }
         let (old, old_number) = (self.index.take(), self.number);

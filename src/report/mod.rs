@@ -80,6 +80,7 @@ pub struct Report {
     gaps: Vec<Gap>,
     remark: Option<(Stamp, String)>,
     queue_dir: String,
+    queue_id: String,
     orphans: Vec<Orphan>,
     stall_told: bool,
 }
@@ -127,6 +128,7 @@ impl Report {
             gaps: vec![],
             remark: None,
             queue_dir: String::new(),
+            queue_id: String::new(),
             orphans: vec![],
             stall_told: false,
         }
@@ -154,8 +156,9 @@ impl Report {
     }
 
     /// Which queue it is, and the streams in it that the config does not name.
-    pub fn know_queue(&mut self, dir: &Path, orphans: Vec<Orphan>) {
+    pub fn know_queue(&mut self, dir: &Path, id: &str, orphans: Vec<Orphan>) {
         (self.queue_dir, self.orphans) = (dir.display().to_string(), orphans);
+        self.queue_id = id.to_owned();
     }
 
     /// Looks at the core after a step. `resting`: nothing will happen for a while, so what is
@@ -240,7 +243,7 @@ impl Report {
             clock: self.clock.now(),
             gaps: &self.gaps,
             remark: self.remark.as_ref(),
-            queue_dir: &self.queue_dir,
+            queue: (&self.queue_dir, &self.queue_id),
             orphans: &self.orphans,
             log_lines_lost: stderr::lost(),
         };

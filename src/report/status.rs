@@ -240,6 +240,9 @@ pub struct Queue {
     /// Its directory; empty from a program that did not tell it.
     #[serde(default)]
     pub dir: String,
+    /// Which queue that is, wherever its directory lies; empty where it has no id.
+    #[serde(default)]
+    pub id: String,
     pub waiting: u64,
     pub bytes: u64,
     pub max_bytes: u64,
@@ -305,7 +308,8 @@ pub(super) struct Beside<'a> {
     pub clock: Verdict,
     pub gaps: &'a [Gap],
     pub remark: Option<&'a (Stamp, String)>,
-    pub queue_dir: &'a str,
+    /// Its directory and its id.
+    pub queue: (&'a str, &'a str),
     pub orphans: &'a [Orphan],
     pub log_lines_lost: u64,
 }
@@ -319,7 +323,7 @@ impl Disk {
 }
 
 impl Queue {
-    fn of(view: &View, dir: &str, max_bytes: u64, wall: Stamp) -> Queue {
+    fn of(view: &View, (dir, id): (&str, &str), max_bytes: u64, wall: Stamp) -> Queue {
         let held = &view.held;
         let room = match held.room {
             crate::record::Room::Free => "free",
@@ -328,6 +332,7 @@ impl Queue {
         };
         Queue {
             dir: dir.to_owned(),
+            id: id.to_owned(),
             waiting: held.records,
             bytes: held.bytes,
             max_bytes,
@@ -398,7 +403,7 @@ impl Status {
                 unreadable_stamps: counters.unreadable_stamps,
                 secret: names.secrets.last().cloned().unwrap_or_default(),
             },
-            queue: Queue::of(view, beside.queue_dir, max_bytes, wall),
+            queue: Queue::of(view, beside.queue, max_bytes, wall),
             gaps: Gaps::of(&view.held, beside.gaps),
             disk: Disk::of(beside.disk_written_bytes, view.uptime),
             clock: Clock::of(beside.clock),

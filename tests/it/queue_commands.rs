@@ -29,17 +29,21 @@ fn what_waits_can_be_looked_at_while_the_daemon_runs() {
     assert!(stats.contains("in use by the running daemon"), "{stats}");
     assert!(stats.contains("waiting      120 records in"), "{stats}");
     assert!(stats.contains("acme/activities"), "{stats}");
-    assert!(
-        stats.lines().all(|line| line.chars().count() <= 80 || line.starts_with("queue /")),
-        "{stats}"
-    );
+    assert!(stats.lines().all(|line| line.chars().count() <= 80 || line.contains(" /")), "{stats}");
     let json: serde_json::Value =
         serde_json::from_str(&said(&scene, &["queue", "stats", "--json"], 0)).unwrap();
     assert_eq!(json["waiting"], 120);
     assert_eq!(json["waiting_is_exact"], true);
+    let status: serde_json::Value =
+        serde_json::from_str(&said(&scene, &["status", "--json"], 1)).unwrap();
+    assert_eq!((&json["id"], &json["told_by"]), (&status["queue"]["id"], &"daemon".into()));
+    assert_eq!(json["id"].as_str().map(str::len), Some(32), "{json:#}");
+    let told = format!("of the running process {}", scene.daemon().pid());
+    assert!(stats.contains("told by /") && stats.contains(&told), "{stats}");
 
     let list = said(&scene, &["queue", "list", "--limit", "7"], 0);
-    assert_eq!(list.lines().count(), 1 + 7 + 1, "{list}");
+    assert_eq!(list.lines().count(), 1 + 7 + 1 + 1, "{list}");
+    assert!(list.contains(&told), "{list}");
     assert!(list.contains(&ids[0].to_string()) && list.contains("and 113 more"), "{list}");
     let all = said(&scene, &["queue", "list", "--limit", "0", "--json"], 0);
     let listed: Vec<String> = all
@@ -48,7 +52,11 @@ fn what_waits_can_be_looked_at_while_the_daemon_runs() {
         .map(|row| row["id"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(listed, ids.iter().map(u64::to_string).collect::<Vec<_>>());
-    assert_eq!(said(&scene, &["queue", "list", "--stream", "acme/threats"], 0).lines().count(), 1);
+    assert_eq!(said(&scene, &["queue", "list", "--stream", "acme/threats"], 0).lines().count(), 2);
+    let unknown = said(&scene, &["queue", "list", "--stream", "acme/foo"], 2);
+    for words in ["S1C-E437", "acme/foo", "acme/activities", "acme/threats"] {
+        assert!(unknown.contains(words), "{unknown}");
+    }
 
     let show = said(&scene, &["queue", "show", &ids[30].to_string()], 0);
     assert!(show.contains("waiting at") && show.contains("30 records before it"), "{show}");
@@ -64,6 +72,45 @@ fn what_waits_can_be_looked_at_while_the_daemon_runs() {
     scene.assert_exactly_once();
     let show = said(&scene, &["queue", "show", &ids[30].to_string()], 0);
     assert!(show.contains("delivered (accepted by Coralogix)"), "{show}");
+}
+
+#[test]
+fn after_an_orderly_end_what_waits_is_exact() {
+    let (mut scene, _) = with_waiting(120);
+    scene.stop();
+    let stats = said(&scene, &["queue", "stats"], 0);
+    assert!(stats.contains("waiting      120 records in"), "{stats}");
+    assert!(stats.contains("told by the checkpoint of an orderly end"), "{stats}");
+    // A daemon that is killed leaves no word of what it delivered last.
+    scene.run();
+    scene.wait_up();
+    scene.kill();
+    let stats = said(&scene, &["queue", "stats"], 0);
+    assert!(stats.contains("waiting      at most 120 records in"), "{stats}");
+    assert!(stats.contains("which did not end in order"), "{stats}");
+}
+
+#[test]
+fn the_status_file_of_another_queue_is_not_believed() {
+    let (mut scene, ids) = with_waiting(30);
+    scene.ingress.server.bring_back();
+    scene.settle();
+    scene.wait_status_is("/queue/waiting", "0");
+    scene.kill();
+    fs::rename(scene.queue_dir(), scene.path("earlier")).unwrap();
+    let status = fs::read(scene.path("status.json")).unwrap();
+    scene.ingress.server.take_away();
+    scene.run();
+    scene.wait_waiting(30);
+    scene.kill();
+    // As the earlier one left it, where nothing waits any more.
+    fs::write(scene.path("status.json"), status).unwrap();
+    let stats = said(&scene, &["queue", "stats"], 0);
+    assert!(stats.contains("waiting      at most 30 records in"), "{stats}");
+    assert!(stats.contains("is another queue's"), "{stats}");
+    let show = said(&scene, &["queue", "show", &ids[3].to_string()], 0);
+    assert!(!show.contains("accepted by Coralogix"), "{show}");
+    assert!(show.contains("waiting at"), "{show}");
 }
 
 #[test]
@@ -127,6 +174,12 @@ fn another_box_goes_on_where_this_one_stopped_and_nothing_comes_twice() {
     assert!(text.contains("nothing was changed"), "{text}");
     let import = said(&scene, &["queue", "import", file.to_str().unwrap()], 0);
     assert!(import.contains("1500 waiting"), "{import}");
+    let mut longer = fs::read(&file).unwrap();
+    longer.push(b'\n');
+    fs::write(scene.path("longer.export"), longer).unwrap();
+    let refused = scene.path("longer.export");
+    let text = said(&scene, &["queue", "import", refused.to_str().unwrap()], 1);
+    assert!(text.contains("bytes follow its end"), "{text}");
     let again = said(&scene, &["queue", "import", file.to_str().unwrap()], 1);
     assert!(again.contains("already collected"), "{again}");
     scene.ingress.server.bring_back();
@@ -160,10 +213,24 @@ fn a_parked_record_is_shown_sent_again_or_given_up() {
     assert!(show.contains("refused with: ") && show.contains("\"activityType\""), "{show}");
     scene.wait_status_is("/queue/waiting", "0");
     scene.stop();
+    let life = |id: u64, code: i32| said(&scene, &["queue", "show", &id.to_string()], code);
+    for id in [ids[7], ids[31]] {
+        let shown = life(id, 0);
+        assert!(!shown.contains("accepted by Coralogix"), "{shown}");
+        assert!(shown.contains("refused by Coralogix, parked as"), "{shown}");
+    }
+    let shown = life(ids[8], 0);
+    assert!(shown.contains("delivered (accepted by Coralogix)"), "{shown}");
     said(&scene, &["queue", "parked", "retry", "nonsense"], 1);
     said(&scene, &["queue", "parked", "retry", &names[0]], 0);
     let dropped = said(&scene, &["queue", "parked", "drop", &names[1]], 0);
     assert!(dropped.contains("1 record given up"), "{dropped}");
+    let shown = life(ids[31], 1);
+    assert!(!shown.contains("accepted by Coralogix"), "{shown}");
+    assert!(shown.contains("a person threw away records"), "{shown}");
+    let shown = life(ids[7], 0);
+    assert!(!shown.contains("accepted by Coralogix"), "{shown}");
+    assert!(shown.contains("waiting at"), "{shown}");
     assert!(said(&scene, &["queue", "parked", "list"], 0).contains("No record is parked"));
     scene.ingress.turn(|knobs| knobs.poison = None);
     scene.run();

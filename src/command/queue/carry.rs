@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Seek, Write};
 use std::path::Path;
 
-use super::{look, progressing, take};
+use super::{look, progressing, take, take_going_on};
 use crate::cli::Exit;
 use crate::command::{Failure, print};
 use crate::config::Config;
@@ -82,7 +82,7 @@ pub fn import(config: &Config, file: &Path) -> Result<Exit, Failure> {
         ));
     }
     opened.rewind().map_err(|why| failed(&why.into()))?;
-    let mut queue = take(config, "import into the queue")?;
+    let mut queue = take_going_on(config, "import into the queue")?;
     let outcome = {
         let mut progress = Progress::new("Importing");
         queue.import(&mut BufReader::new(&opened), tally, &mut progressing(&mut progress))
@@ -124,8 +124,13 @@ fn with_remedy(why: &BundleError) -> String {
             "the queue has already collected {stream}, so its records would come twice. Import \
              into an empty queue.dir before the first run"
         ),
+        BundleError::Unfinished => format!(
+            "{why} in this queue. Import that file again first, or run the daemon, which goes on \
+             with what was taken over of it; nothing was changed"
+        ),
         BundleError::Queue(why) => format!(
-            "{why}. What was taken over stays; to begin again, remove queue.dir and import anew"
+            "{why}. What was taken over stays; once that is mended, import the same file again, which \
+             goes on from there"
         ),
     }
 }

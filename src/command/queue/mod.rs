@@ -10,20 +10,22 @@ mod carry;
 mod doubt;
 mod list;
 mod parked;
+mod show;
 mod stats;
 mod verify;
 
 use std::path::{Path, PathBuf};
 
 use super::run::{exit_of, take_queue};
-use super::{Failure, complain, settings};
+use super::status::seconds;
+use super::{Failure, complain, settings, told};
 use crate::cli::Exit;
 use crate::cli::queue::{Ask, Which};
 use crate::config::Config;
 use crate::edge::owner;
 use crate::edge::progress::Progress;
 use crate::message;
-use crate::queue::inspect::Inspector;
+use crate::queue::inspect::{HeadBy, Inspector};
 use crate::queue::real::{RealDisk, is_in_use};
 use crate::queue::{OpenError, RealQueue, inspect};
 use crate::record::{Place, Seq};
@@ -35,7 +37,7 @@ pub fn execute(config_file: &Path, ask: &Ask) -> Result<Exit, Failure> {
     match ask {
         Ask::Stats { json } => stats::stats(&config, *json),
         Ask::List { stream, limit, json } => list::list(&config, stream.as_deref(), *limit, *json),
-        Ask::Show { id } => list::show(&config, id),
+        Ask::Show { id } => show::show(&config, id),
         Ask::Verify => verify::verify(&config),
         Ask::Export { file } => carry::export(&config, file),
         Ask::Import { file } => carry::import(&config, file),
@@ -57,22 +59,49 @@ struct Looked {
     dir: PathBuf,
     /// `None`: it can't be seen from here.
     in_use: Option<bool>,
+    status_file: PathBuf,
+    /// What that file says, where it can be read.
+    status: Option<Status>,
 }
 
 impl Looked {
-    /// Whether the number of waiting records is the true one.
+    /// Whether what seems to wait does.
     fn is_exact(&self) -> bool {
-        self.in_use == Some(true) && self.inspector.head().is_exact
+        self.inspector.head().by.is_exact()
+    }
+
+    /// Whose word it is where delivery stands.
+    fn told_by(&self) -> String {
+        let file = self.status_file.display();
+        let (pid, at) = match &self.status {
+            Some(status) => (status.pid, seconds(&status.updated)),
+            None => (0, "-".to_owned()),
+        };
+        let passed_over = match self.inspector.is_told_of_another() {
+            true => format!("\n        {file} is another queue's"),
+            false => String::new(),
+        };
+        match self.inspector.head().by {
+            HeadBy::Daemon => format!("told by {file}, of the running process {pid}, at {at}"),
+            HeadBy::EndedDaemon => format!(
+                "told by {file}, of process {pid}, which did not end in order, at {at}:\n        \
+                 what it delivered last may seem to wait"
+            ),
+            HeadBy::Close => format!("told by the checkpoint of an orderly end{passed_over}"),
+            HeadBy::Checkpoint => format!(
+                "told by the checkpoint: what was delivered since may seem to wait{passed_over}"
+            ),
+        }
     }
 }
 
 fn look(config: &Config) -> Result<Looked, Failure> {
     let dir = config.queue.dir.clone();
     let in_use = is_in_use(&dir);
-    // What an earlier daemon said is behind, never ahead.
-    let told = Status::read(&config.status_file)
-        .ok()
-        .map(|status| Place { seq: Seq(status.queue.head_frame), skip: status.queue.head_entry });
+    let status_file = config.status_file.clone();
+    let status = Status::read(&status_file).ok();
+    // What an earlier daemon said of the same queue is behind, never ahead.
+    let told = status.as_ref().map(|status| told::of(status, &dir));
     let inspector = Inspector::open(RealDisk::new(&dir), told).map_err(|why| {
         let place = dir.display();
         let remedy = match why.kind() {
@@ -93,12 +122,19 @@ fn look(config: &Config) -> Result<Looked, Failure> {
         };
         Failure::new(code, exit, format!("Failed to look into the queue {place}: {why}. {remedy}"))
     })?;
-    Ok(Looked { inspector, dir, in_use })
+    Ok(Looked { inspector, dir, in_use, status_file, status })
+}
+
+/// The same, to be changed. An import that was cut short does not go on after that.
+fn take(config: &Config, what: &str) -> Result<RealQueue, Failure> {
+    let mut queue = take_going_on(config, what)?;
+    queue.end_import();
+    Ok(queue)
 }
 
 /// The queue for this process alone, which is the owner's from then on, if it was root: what it
 /// writes is for the daemon to read.
-fn take(config: &Config, what: &str) -> Result<RealQueue, Failure> {
+fn take_going_on(config: &Config, what: &str) -> Result<RealQueue, Failure> {
     owner::act_as_owner(&config.queue.dir);
     let (queue, _, findings) = take_queue(config).map_err(|why| match why {
         OpenError::Locked { place, holder } => {

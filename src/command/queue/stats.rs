@@ -11,6 +11,7 @@ use super::{contents, look};
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::queue::inspect::{Contents, Waiting};
+use crate::queue::marks::QueueId;
 use crate::record::Orphan;
 use crate::time::Stamp;
 
@@ -41,6 +42,9 @@ pub fn stats(config: &Config, json: bool) -> Result<Exit, Failure> {
         let value = json!({
             "schema": 1,
             "dir": looked.dir.display().to_string(),
+            "id": looked.inspector.id().map(QueueId::as_str),
+            "status_file": looked.status_file.display().to_string(),
+            "told_by": looked.inspector.head().by.code(),
             "in_use": looked.in_use,
             "waiting": waiting,
             "waiting_is_exact": is_exact,
@@ -61,15 +65,14 @@ pub fn stats(config: &Config, json: bool) -> Result<Exit, Failure> {
         return print(&format!("{value:#}\n"));
     }
     let mut out = format!("queue {}{}\n", looked.dir.display(), used(looked.in_use));
-    let at_most = if is_exact { "" } else { "at most " };
+    out += &format!("{}\n", looked.told_by());
+    // Of nothing there is no less.
+    let at_most = if is_exact || waiting == 0 { "" } else { "at most " };
     let frames = contents.waiting.len();
     out += &format!(
         "  waiting      {at_most}{waiting} records in {frames} frames, {} on disk\n",
         size(disk)
     );
-    if !is_exact && waiting > 0 {
-        out += "               (only a running daemon knows which of them are delivered)\n";
-    }
     out += &format!("  log          {} files, {}\n", contents.files, size(contents.bytes));
     let damage = contents.damage.len();
     if damage > 0 {

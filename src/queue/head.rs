@@ -1,0 +1,182 @@
+//! Where delivery stands for those who only look: whose word that is, and what became of what is past it.
+//!
+//! Promises: calls a version delivered only where there is no other way past the head. Never: takes the
+//! word of another queue's status.
+
+use super::disk::Disk;
+use super::inspect::Inspector;
+use super::marks::QueueId;
+use crate::record::{Category, Gap, GapReason, Place, StreamName};
+use crate::time::Stamp;
+
+/// What the status of a daemon says of its queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Which queue that was; `None` from a queue that had no id.
+    pub queue: Option<QueueId>,
+    pub head: Place,
+    /// It has the queue open.
+    pub is_running: bool,
+}
+
+/// Where the first record that waits is, and how well that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub place: Place,
+    pub by: HeadBy,
+}
+
+/// Whose word the head is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadBy {
+    /// The status of the process that has the queue open.
+    Daemon,
+    /// The checkpoint of a process that ended in order.
+    Close,
+    /// The status of a process that did not end in order: what it delivered last may seem to wait.
+    EndedDaemon,
+    /// A checkpoint of a process that did not end in order, with nothing newer: the same.
+    Checkpoint,
+}
+
+impl HeadBy {
+    /// The stable name.
+    pub fn code(self) -> &'static str {
+        match self {
+            HeadBy::Daemon => "daemon",
+            HeadBy::Close => "orderly_end",
+            HeadBy::EndedDaemon => "ended_daemon",
+            HeadBy::Checkpoint => "checkpoint",
+        }
+    }
+
+    /// Whether what seems to wait does.
+    pub fn is_exact(self) -> bool {
+        matches!(self, HeadBy::Daemon | HeadBy::Close)
+    }
+}
+
+/// What became of a version that was taken in and does not wait any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate<'a> {
+    /// Coralogix accepted it: there is no other way past the head.
+    Delivered,
+    /// It alone was taken out of the way of delivery, as this gap tells.
+    TakenOut(&'a Gap),
+    /// This gap speaks of its time; it may be another record's.
+    Perhaps(&'a Gap),
+    /// It may be in a gap that is not kept any more.
+    Untold,
+}
+
+/// Whether records that were taken in leave the queue by such a gap.
+fn is_taken_out(reason: GapReason) -> bool {
+    match reason {
+        GapReason::Refused | GapReason::Purged | GapReason::InDoubt | GapReason::Damaged => true,
+        GapReason::Retention
+        | GapReason::PositionAhead
+        | GapReason::ConfigChanged
+        | GapReason::Unfetchable => false,
+    }
+}
+
+impl<D: Disk> Inspector<D> {
+    /// What became of a version that was taken in and does not wait any more, as far as the ledger in the
+    /// checkpoint tells. `at`: where it was in the log, if that is known.
+    pub fn fate(&self, stream: &StreamName, stamp: Stamp, at: Option<Place>) -> Fate<'_> {
+        let took = |gap: &&Gap| {
+            gap.stream == *stream
+                && is_taken_out(gap.reason)
+                && (gap.from..=gap.to).contains(&&stamp)
+        };
+        let gaps = self.ledger.rows().map(|row| &row.gap).rev().filter(took);
+        let gaps: Vec<&Gap> = gaps.collect();
+        let is_own = |gap: &&Gap| gap.count == Some(1) && gap.parked.is_some() && gap.parked == at;
+        if let Some(own) = gaps.iter().copied().find(is_own) {
+            return Fate::TakenOut(own);
+        }
+        // A refused record of another place is another record.
+        let is_other =
+            |gap: &&Gap| gap.reason == GapReason::Refused && gap.parked.is_some() && at.is_some();
+        match gaps.into_iter().find(|gap| !is_other(gap)) {
+            Some(gap) => Fate::Perhaps(gap),
+            None if self.ledger.head.folded > 0 => Fate::Untold,
+            // Of the collector's own words no gap is noted.
+            None if stream.category == Category::Collector => Fate::Untold,
+            None => Fate::Delivered,
+        }
+    }
+
+    /// The newest gap that a version of this time or a later one may lie in, and whether there are gaps
+    /// that are not kept one by one.
+    pub fn gap_since(&self, stream: &StreamName, stamp: Stamp) -> (Option<&Gap>, bool) {
+        let mut gaps = self.ledger.rows().map(|row| &row.gap).rev();
+        let gap =
+            gaps.find(|gap| gap.stream == *stream && is_taken_out(gap.reason) && stamp <= gap.to);
+        (gap, self.ledger.head.folded > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::mem::MemDisk;
+    use crate::queue::testing::*;
+    use crate::record::{Seq, Take};
+    use crate::time::Mono;
+
+    /// What is said of the threats 1 to 4, of which one was refused and dropped, one delivered, one refused
+    /// and put back, and one delivered.
+    fn fates_of(disk: &MemDisk) -> Vec<&'static str> {
+        let looked = Inspector::open(disk.clone(), None).unwrap();
+        let fate = |at: u32| {
+            let (stamp, skip) = (key(u64::from(at) + 1).stamp, at % 3);
+            let place = Place { seq: Seq(u64::from(at / 3) + 1), skip };
+            match looked.fate(&threats(), stamp, Some(place)) {
+                Fate::Delivered => "delivered",
+                Fate::TakenOut(gap) => gap.reason.code(),
+                Fate::Perhaps(_) => "perhaps",
+                Fate::Untold => "untold",
+            }
+        };
+        (0..4).map(fate).collect()
+    }
+
+    #[test]
+    fn what_was_refused_or_given_up_is_not_called_delivered() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, ..) = disk.open();
+        queue.append(&threats(), &page(&threats(), &[1, 2, 3, 4], 3), progress(4, 1), &[]).unwrap();
+        let mut parked = vec![];
+        for number in 1..5 {
+            let sent = queue.peek(Take { entries_max: 1, ..ALL }).unwrap().unwrap().sent;
+            if number % 2 == 1 {
+                queue.park(sent.first, Some(&entry(&threats(), number)), "400").unwrap();
+                parked.push(sent.first);
+            } else {
+                queue.ack(sent.end, Mono(1)).unwrap();
+            }
+        }
+        queue.drop_parked(parked[0]).unwrap();
+        queue.retry_parked(parked[1]).unwrap();
+        queue.close(Mono(9));
+        assert_eq!(fates_of(&disk), ["purged", "delivered", "refused", "delivered"]);
+        let looked = Inspector::open(disk.clone(), None).unwrap();
+        let of_another_place = looked.fate(&threats(), key(1).stamp, None);
+        assert!(matches!(of_another_place, Fate::Perhaps(gap) if gap.reason == GapReason::Purged));
+        let (gap, is_folded) = looked.gap_since(&threats(), key(2).stamp);
+        assert_eq!((gap.map(|gap| gap.reason), is_folded), (Some(GapReason::Refused), false));
+    }
+
+    #[test]
+    fn a_ledger_that_folded_gaps_calls_nothing_delivered() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, ..) = disk.open();
+        queue.append(&threats(), &page(&threats(), &[1, 2, 3, 4], 3), progress(4, 1), &[]).unwrap();
+        queue.ledger.head.folded = 1;
+        let end = queue.peek(ALL).unwrap().unwrap().sent.end;
+        queue.ack(end, Mono(1)).unwrap();
+        queue.close(Mono(9));
+        assert_eq!(fates_of(&disk), ["untold"; 4]);
+    }
+}

@@ -1,0 +1,212 @@
+//! Two small files beside the checkpoint: `id`, which queue this is, and `closed`, that the last process
+//! ended in order.
+//!
+//! Promises: an id is made once and stays with the directory; `closed` names the checkpoint that it was
+//! written with and is gone, durably, before the next process changes anything, so that whoever finds both
+//! knows where delivery stands. Never: makes an id by itself, for the queue has no source of randomness.
+
+use std::io;
+
+use super::Queue;
+use super::disk::{self, Disk, Item};
+use super::index::Opener;
+
+pub(super) const ID: &str = "id";
+pub(super) const CLOSED: &str = "closed";
+/// 16 bytes in hexadecimal.
+const ID_CHARS: usize = 32;
+
+/// Which queue it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueId(String);
+
+impl QueueId {
+    /// What an id is made of.
+    pub fn of(halves: [u64; 2]) -> QueueId {
+        QueueId(halves.map(|half| format!("{half:016x}")).concat())
+    }
+
+    /// `None`: it is no id.
+    pub fn parse(text: &str) -> Option<QueueId> {
+        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let is_id = text.len() == ID_CHARS && text.bytes().all(is_hex);
+        is_id.then(|| QueueId(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// That of a directory, if it has one.
+    pub(super) fn read(disk: &mut impl Disk) -> Option<QueueId> {
+        let text = disk.read(ID, 0, ID_CHARS + 1).ok()?;
+        QueueId::parse(std::str::from_utf8(&text).ok()?.trim_end())
+    }
+}
+
+/// What `closed` holds: the checkpoint that it was written with.
+fn name_of(checkpoint_crc: u32) -> String {
+    format!("{checkpoint_crc:08x}\n")
+}
+
+/// Whether the process that wrote this checkpoint ended in order, and none has begun since.
+pub(super) fn is_closed(disk: &mut impl Disk, checkpoint: &[u8]) -> bool {
+    let Some(crc) = checkpoint.last_chunk() else { return false };
+    let name = name_of(u32::from_le_bytes(*crc));
+    disk.read(CLOSED, 0, name.len() + 1).is_ok_and(|found| found == name.as_bytes())
+}
+
+impl<D: Disk, O: Opener> Queue<D, O> {
+    /// Reads which queue it is; one that has no id gets this one. Where it can't be written the queue
+    /// stays without, until a later start.
+    pub fn identify(&mut self, new: impl FnOnce() -> QueueId) -> Option<&QueueId> {
+        self.id = QueueId::read(&mut self.disk).or_else(|| {
+            let id = new();
+            let text = format!("{}\n", id.as_str());
+            disk::replace(&mut self.disk, ID, text.as_bytes(), true).is_ok().then_some(id)
+        });
+        self.id.as_ref()
+    }
+
+    /// Which queue it is; empty before it was identified.
+    pub fn id(&self) -> &str {
+        self.id.as_ref().map_or("", QueueId::as_str)
+    }
+
+    /// From here on the checkpoint is not the last word any more.
+    pub(super) fn note_opened(&mut self, items: &[Item]) -> io::Result<()> {
+        if items.iter().all(|item| item.name != CLOSED) {
+            return Ok(());
+        }
+        self.disk.remove(CLOSED)?;
+        self.disk.sync_dir("")
+    }
+
+    /// The checkpoint that was just written is the last word. What can't be written is not said.
+    pub(super) fn note_closed(&mut self, checkpoint_crc: u32) {
+        let text = name_of(checkpoint_crc);
+        let written = self.write_whole(CLOSED, text.as_bytes());
+        let _ = written.and_then(|()| self.disk.sync_dir(""));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prng::Prng;
+    use crate::queue::checkpoint;
+    use crate::queue::inspect::{HeadBy, Inspector, Told};
+    use crate::queue::mem::{Fault, MemDisk};
+    use crate::queue::testing::*;
+    use crate::record::{Place, Seq};
+    use crate::time::Mono;
+
+    fn head_by(disk: &MemDisk, told: Option<Told>) -> HeadBy {
+        Inspector::open(disk.clone(), told).unwrap().head().by
+    }
+
+    /// A queue of which one record is delivered and one waits.
+    fn begun(disk: &MemDisk) -> (crate::queue::MemQueue, Place) {
+        let (mut queue, ..) = disk.open();
+        queue.append(&threats(), &page(&threats(), &[1, 2], 2), progress(2, 1), &[]).unwrap();
+        let one = crate::record::Take { entries_max: 1, ..ALL };
+        let end = queue.peek(one).unwrap().unwrap().sent.end;
+        let head = queue.ack(end, Mono(1)).unwrap().head;
+        (queue, head)
+    }
+
+    #[test]
+    fn a_clean_end_tells_the_head_until_the_next_start() {
+        let disk = MemDisk::new(128 << 20);
+        let (queue, head) = begun(&disk);
+        assert_eq!(head_by(&disk, None), HeadBy::Checkpoint);
+        queue.close(Mono(2));
+        let looked = Inspector::open(disk.clone(), None).unwrap();
+        assert_eq!((looked.head().by, looked.head().place), (HeadBy::Close, head));
+        let (queue, ..) = disk.open();
+        assert_eq!(head_by(&disk, None), HeadBy::Checkpoint, "it is open again");
+        drop(queue);
+        disk.power_cut(&mut Prng::new(1));
+        assert_eq!(head_by(&disk, None), HeadBy::Checkpoint, "durably");
+    }
+
+    #[test]
+    fn another_checkpoint_than_that_of_the_clean_end_is_none() {
+        let disk = MemDisk::new(128 << 20);
+        begun(&disk).0.close(Mono(2));
+        disk.tamper(checkpoint::FILE, |bytes| {
+            let changed = bytes.len() - 5;
+            bytes[changed] ^= 1;
+            let crc = crc32fast::hash(&bytes[..changed + 1]);
+            bytes.truncate(changed + 1);
+            bytes.extend_from_slice(&crc.to_le_bytes());
+        });
+        assert_eq!(head_by(&disk, None), HeadBy::Checkpoint);
+    }
+
+    #[test]
+    fn wherever_a_start_is_cut_nothing_is_called_closed_that_went_on() {
+        let head_of = |disk: &MemDisk| Inspector::open(disk.clone(), None).unwrap().head();
+        let mut met = 0;
+        for n in 1..400 {
+            let disk = MemDisk::new(128 << 20);
+            let (queue, before) = begun(&disk);
+            queue.close(Mono(2));
+            disk.fail_after(n, Fault::PowerOff);
+            let went_on = disk.try_open(LIMITS).is_ok_and(|(mut queue, ..)| {
+                let Ok(Some(peeked)) = queue.peek(ALL) else { return false };
+                let is_done = queue.ack(peeked.sent.end, Mono(3)).is_ok();
+                queue.close(Mono(4));
+                is_done
+            });
+            disk.power_cut(&mut Prng::new(n));
+            let head = head_of(&disk);
+            let (_, opened, _) = disk.open();
+            if head.by == HeadBy::Close {
+                assert_eq!(head.place, opened.held.head, "operation {n}");
+            }
+            met += u32::from(!went_on || opened.held.head == before);
+            if went_on && head.by == HeadBy::Close && head.place > before {
+                break;
+            }
+        }
+        assert!(met > 5, "only {met} operations were cut");
+    }
+
+    #[test]
+    fn an_id_is_made_once() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, ..) = disk.open();
+        let first = QueueId::of([1, 2]);
+        assert_eq!(first.as_str(), "00000000000000010000000000000002");
+        assert_eq!(queue.identify(|| first.clone()), Some(&first));
+        drop(queue);
+        let (mut queue, ..) = disk.open();
+        assert_eq!(queue.identify(|| QueueId::of([3, 4])), Some(&first));
+        drop(queue);
+        disk.tamper(ID, |bytes| bytes[3] = b'?');
+        let (mut queue, ..) = disk.open();
+        assert_eq!(queue.identify(|| QueueId::of([3, 4])), Some(&QueueId::of([3, 4])));
+    }
+
+    #[test]
+    fn what_a_daemon_said_of_another_queue_is_not_believed() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, head) = begun(&disk);
+        let here = queue.identify(|| QueueId::of([1, 2])).cloned();
+        let far = Place { seq: Seq(900), skip: 0 };
+        let told = |queue: Option<QueueId>, head, is_running| Told { queue, head, is_running };
+        for other in [None, Some(QueueId::of([1, 3]))] {
+            let looked = Inspector::open(disk.clone(), Some(told(other, far, true))).unwrap();
+            assert_eq!((looked.head().by, looked.is_told_of_another()), (HeadBy::Checkpoint, true));
+            assert!(looked.head().place < far);
+        }
+        let looked = Inspector::open(disk.clone(), Some(told(here.clone(), head, true))).unwrap();
+        assert_eq!((looked.head().by, looked.head().place), (HeadBy::Daemon, head));
+        assert!(!looked.is_told_of_another());
+        let ended = head_by(&disk, Some(told(here.clone(), head, false)));
+        assert_eq!(ended, HeadBy::EndedDaemon);
+        queue.close(Mono(2));
+        assert_eq!(head_by(&disk, Some(told(here, far, false))), HeadBy::Close);
+    }
+}
