@@ -87,7 +87,7 @@ impl<D: Disk> Inspector<D> {
         let took = |gap: &&Gap| {
             gap.stream == *stream
                 && is_taken_out(gap.reason)
-                && (gap.from..=gap.to).contains(&&stamp)
+                && (gap.from..=gap.to).contains(&stamp)
         };
         let gaps = self.ledger.rows().map(|row| &row.gap).rev().filter(took);
         let gaps: Vec<&Gap> = gaps.collect();
