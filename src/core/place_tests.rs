@@ -213,7 +213,8 @@ fn one_claim_does_not_set_a_position_back() {
 
 #[test]
 fn a_position_that_only_the_tenant_speaks_against_is_shown() {
-    let mut stage = Stage::new(Start::Now, stood(NOW + days(2)));
+    let (position, from) = (NOW + days(2), NOW + days(2) - Span::minutes(2));
+    let mut stage = Stage::new(Start::Now, Some(Progress { position, from }));
     stage.local = Some(NOW + days(2));
     stage.begin();
     stage.page(&[], None);
@@ -222,6 +223,17 @@ fn a_position_that_only_the_tenant_speaks_against_is_shown() {
     assert_eq!(stage.why(), Why::PositionAhead);
     // Coralogix agrees with the tenant: the local clock is outvoted.
     stage.sink = Some(NOW);
+    back(stage.page(&[], None));
+}
+
+/// Nothing was collected from there, so nothing is sent twice for it.
+#[test]
+fn a_beginning_goes_back_once_the_tenant_alone_takes_its_time_back() {
+    let mut stage = Stage::new(Start::Now, stood(NOW + days(2)));
+    stage.local = Some(NOW + days(2));
+    stage.begin();
+    // One answer is no clock yet.
+    assert!(matches!(stage.page(&[], None), Action::Fetch(_)));
     back(stage.page(&[], None));
 }
 

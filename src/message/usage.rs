@@ -94,13 +94,13 @@ super::codes! {
     ADOPT_FAILED Error 434
         "Streams could not be adopted, or their positions not be given up."
         "The text says why; run it again once that is mended, which goes on where it stopped.";
-    STREAM_UNKNOWN Error 437
-        "`queue list` was given a stream that neither the config nor the queue has."
-        "The text names those there are.";
     DAEMON_SILENT Error 435
         "The daemon holds its queue and has written no status for longer than any step of it takes: it hangs, was stopped, or can't write its status file."
         "Look at its log, for S1C-W014 too, and whether its disk answers (dmesg); then restart it. Nothing queued is lost.";
     QUEUE_DIR_REMOVED Error 436
         "The queue directory of a running daemon was removed. What it collects from now on does not survive its end."
         "Let it deliver what waits, which `status` shows, then restart it: the queue begins anew.";
+    STREAM_UNKNOWN Error 437
+        "`queue list` was given a stream that neither the config nor the queue has."
+        "The text names those there are.";
 }
