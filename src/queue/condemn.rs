@@ -4,6 +4,8 @@
 //! (keeps P1); frames in a row that are damaged are given up together, so that a stream goes back once,
 //! and what it knows from the earliest time that is asked for again stays known (keeps P2).
 
+use std::collections::BTreeMap;
+
 use super::append::chunk_pairs;
 use super::disk::Disk;
 use super::index::{Batch, Opener};
@@ -51,7 +53,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         for (entry, _) in &run {
             batch.remove(keys::entry_key(entry.seq));
         }
-        self.ledger.untell(|told| seqs.contains(&told), &mut batch);
+        self.ledger.untell(|told| seqs.binary_search(&told).is_ok(), &mut batch);
         let lost: u64 = losses.iter().map(|loss| loss.records).sum();
         self.state.records = self.state.records.saturating_sub(lost);
         if self.state.head.seq == seq {
@@ -173,8 +175,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if stream.category == Category::Collector || loss.records == 0 {
             return Vec::new();
         }
-        let is_newer = |key: &&RowKey| known.iter().any(|k| k.id == key.id && k.stamp > key.stamp);
-        let superseded = loss.keys.iter().flatten().filter(is_newer).count();
+        // `known` is sorted by stamp, so the newest of an id is the last.
+        let newest: BTreeMap<u64, Stamp> = known.iter().map(|key| (key.id, key.stamp)).collect();
+        let is_newer = |key: &RowKey| newest.get(&key.id).is_some_and(|stamp| *stamp > key.stamp);
+        let keys = loss.keys.iter().flatten().copied();
+        let (newer, awaited): (Vec<RowKey>, Vec<RowKey>) = keys.partition(is_newer);
+        let superseded = newer.len();
         let is_all = loss.keys.as_ref().is_some_and(|keys| keys.len() == superseded);
         let count = if is_all { superseded as u64 } else { loss.records };
         let gap = Gap {
@@ -188,8 +194,6 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             closed: is_all,
         };
         let number = self.ledger.note(gap, batch);
-        let awaited = loss.keys.iter().flatten().filter(|key| !is_newer(key)).copied();
-        let awaited: Vec<RowKey> = awaited.collect();
         self.awaited.want(number, &awaited, superseded as u32)
     }
 
@@ -232,7 +236,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             let Some(last) = entries.last() else { break };
             from = last.seq.next();
             let others = entries.iter().filter(|entry| {
-                entry.stream == stream && !but.contains(&entry.seq) && entry.newest >= oldest
+                entry.stream == stream
+                    && but.binary_search(&entry.seq).is_err()
+                    && entry.newest >= oldest
             });
             for entry in others {
                 // A table that can't be read belongs to a frame that is condemned in its turn.
