@@ -85,7 +85,6 @@ fn what_a_200_says_was_not_taken_is_kept_told_and_sent_again_once() {
 fn a_page_sent_from_memory_is_kept_in_doubt_too() {
     let mut scene = refused_in_a_200(|settings| settings.write = "on-failure".to_string());
     scene.wait_status_is("/coralogix/reason", "in_doubt");
-    scene.wait_status_is("/queue/doubt", "1");
     scene.wait_status_is("/queue/waiting", "0");
     assert_eq!(records_of(&scene), 48);
     scene.poll_again_without_settling();
@@ -105,7 +104,7 @@ fn a_page_sent_from_memory_is_kept_in_doubt_too() {
 #[test]
 fn a_batch_given_up_is_told_as_purged() {
     let mut scene = refused_in_a_200(|_| {});
-    scene.wait_status_is("/queue/doubt", "1");
+    scene.wait_status_is("/coralogix/reason", "in_doubt");
     scene.wait_status_is("/queue/waiting", "0");
     scene.stop();
     let dropped = said(&scene, &["queue", "doubt", "drop", "--all"], 0);
@@ -131,7 +130,7 @@ fn once_does_not_call_it_done() {
 #[test]
 fn a_batch_in_doubt_moves_to_another_box_and_stays_in_doubt() {
     let mut scene = refused_in_a_200(|_| {});
-    scene.wait_status_is("/queue/doubt", "1");
+    scene.wait_status_is("/coralogix/reason", "in_doubt");
     scene.wait_status_is("/queue/waiting", "0");
     scene.stop();
     let file = scene.path("queue.export");
