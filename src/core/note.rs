@@ -117,6 +117,11 @@ impl Core {
     /// everything else; where it is refused for what it is, the next one says the same.
     pub(super) fn note_sent(&mut self, now: Mono, verdict: &SinkVerdict) -> Option<Action> {
         let note = self.notes.in_hand.take();
+        // From its end on: over a link that takes longer for it than its interval, nothing else would be
+        // done.
+        if let (Due::At(due), Some(every)) = (self.notes.heartbeat_due, self.plan.heartbeat) {
+            self.notes.heartbeat_due = Due::At(due.max(now + every));
+        }
         match verdict {
             SinkVerdict::Accepted { remark } => {
                 self.sink.accepted(now, 1, 1);

@@ -69,7 +69,8 @@ impl Core {
                 state.clock.hear(date, now, self.clocks);
                 state.was_informed = true;
                 state.token = Token::Good;
-                if needs_clock && !state.clock.was_told() {
+                // One that told it once and never again is not asked without a pause either.
+                if needs_clock && date.is_none() {
                     let wait = self.backoff.after(state.lane.failures, None);
                     let text = "its answers have no Date header, or one from before this program was \
                                 made; set `start` to a point in time";

@@ -250,7 +250,7 @@ impl Lie {
 }
 
 /// Lives that failed once, with the lie that was told in each, where not the seed's own.
-pub const FAILED_ONCE: [(u64, Option<&str>); 26] = [
+pub const FAILED_ONCE: [(u64, Option<&str>); 28] = [
     (501, None),
     (2_020, None),
     (2_142, None),
@@ -263,6 +263,8 @@ pub const FAILED_ONCE: [(u64, Option<&str>); 26] = [
     (7_127, None),
     (8_104, None),
     (9_344, None),
+    (10_762, None),
+    (11_280, None),
     (1, Some("source-clock-ahead")),
     (5, Some("source-clock-ahead")),
     (282, Some("source-clock-ahead")),
