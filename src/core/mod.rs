@@ -51,6 +51,8 @@ mod view;
 mod walk;
 
 #[cfg(test)]
+mod beginning_tests;
+#[cfg(test)]
 mod beyond_tests;
 #[cfg(test)]
 mod in_doubt_tests;
