@@ -6,7 +6,7 @@
 //! against the answer's own `Date` (keeps P8).
 
 use crate::limits;
-pub use crate::plain::one_line;
+use crate::plain::one_line;
 use crate::record::Answer;
 use crate::time::{BUILT_AT, Span, Stamp};
 

@@ -3,9 +3,9 @@
 //! Never: reads anything; it is all in the program.
 
 use super::{COLUMNS, Failure, print, wrapped};
-use crate::answer;
 use crate::cli::Exit;
 use crate::message::{self, Entry, PARTS};
+use crate::plain;
 
 /// Explains one message, or lists all.
 pub fn explain(code: Option<&str>) -> Result<Exit, Failure> {
@@ -16,7 +16,7 @@ pub fn explain(code: Option<&str>) -> Result<Exit, Failure> {
             let text = format!(
                 "There is no message {:?} in this version. Copy the code from the message, such as \
                  {}; without one all are listed",
-                answer::one_line(typed),
+                plain::one_line(typed),
                 message::TOKEN_REFUSED
             );
             Err(Failure::new(message::CODE_UNKNOWN, Exit::Usage, text))

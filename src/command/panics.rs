@@ -5,8 +5,8 @@
 
 use std::panic::{self, PanicHookInfo};
 
-use crate::answer::one_line;
 use crate::message::tell;
+use crate::plain::one_line;
 use crate::queue::sled;
 
 /// From now on panics are told in the log instead of over many lines of stderr.

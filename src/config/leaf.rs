@@ -75,7 +75,7 @@ impl Check<'_> {
         let is_empty = matches!(&given.value, Value::Text(text) if text.trim().is_empty());
         if is_empty {
             let Setting { key, example, .. } = given.setting;
-            let or_else = match scope_is_repeated(given) {
+            let or_else = match settings::is_repeated(given.setting.section) {
                 true => ", or remove this section",
                 false => "",
             };
@@ -284,12 +284,6 @@ fn start(text: &str) -> Result<Start, Misread> {
         )),
         false => Ok(start),
     }
-}
-
-/// Whether the section of a setting may be left out.
-fn scope_is_repeated(given: &Given) -> bool {
-    let mut sections = settings::SECTIONS.iter();
-    sections.any(|section| section.repeated && section.name == given.setting.section)
 }
 
 fn too(what: &str, bound: String) -> Misread {

@@ -340,7 +340,7 @@ fn hint_for_section(name: &str) -> Option<String> {
 
 /// The line that begins a section.
 fn header(section: &str) -> String {
-    match SECTIONS.iter().any(|known| known.name == section && known.repeated) {
+    match settings::is_repeated(section) {
         true => format!("[[{section}]]"),
         false => format!("[{section}]"),
     }

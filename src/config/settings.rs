@@ -93,6 +93,11 @@ pub fn by_default(section: &str, key: &str) -> &'static str {
     }
 }
 
+/// Whether a section may stand more than once, each time for another one.
+pub fn is_repeated(section: &str) -> bool {
+    SECTIONS.iter().any(|known| known.name == section && known.repeated)
+}
+
 pub fn of_section(section: &str) -> impl Iterator<Item = &'static Setting> {
     SETTINGS.iter().filter(move |setting| setting.section == section)
 }

@@ -254,7 +254,7 @@ impl Core {
     }
 
     /// Whether a stream may stand ahead of the time for all that is known.
-    fn is_in_doubt(&self, now: Mono) -> bool {
+    fn is_place_doubted(&self, now: Mono) -> bool {
         let mut streams = self.streams.iter();
         streams.any(|stream| self.is_doubted(stream, now) || self.is_unconfirmed(stream, now))
     }
@@ -286,7 +286,7 @@ impl Core {
         Some(match () {
             () if is_ahead => End::Misconfigured,
             () if lanes.is_empty() && self.sink.lane.why == Why::InDoubt => End::InDoubt,
-            () if lanes.is_empty() && (is_untold || self.is_in_doubt(now)) => End::TryLater,
+            () if lanes.is_empty() && (is_untold || self.is_place_doubted(now)) => End::TryLater,
             () if lanes.is_empty() => End::Done,
             () if lanes.iter().any(|lane| lane.why.is_refusal()) => End::Refused,
             () => End::TryLater,

@@ -339,7 +339,7 @@ fn refusal(host: &str, reason: &rustls::Error, shown: Option<&Summary>) -> Refus
             // rustls tells them as `DnsName("host")`.
             let bare = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
             let names = presented.iter().map(bare).collect::<Vec<_>>().join(", ");
-            let names = crate::answer::one_line(&names);
+            let names = crate::plain::one_line(&names);
             (
                 Flaw::OtherName,
                 format!("the server shows a certificate{signer}, for {names} and not for {host}"),

@@ -360,7 +360,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let mut emptied = stream.clone();
         (emptied.row.progress, emptied.row.delivered) = (None, None);
         put_stream(&mut batch, &emptied);
-        ledger.note(gap(&name, progress.position, Stamp::UNREADABLE), &mut batch);
+        ledger.note(
+            Gap::open(&name, progress.position, Stamp::UNREADABLE, GapReason::ConfigChanged),
+            &mut batch,
+        );
         origins.note(name.clone(), None, before, &mut batch);
         if let Some(tenant) = tenant {
             origins.learn(&name.integration, tenant, &mut batch);
@@ -386,9 +389,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             .map(|orphan| orphan.position)
             .max()?;
         // A commit that failed may have left it noted already.
-        let is_noted =
-            |gap: &Gap| self.ledger.rows().any(|row| Gap { number: 0, ..row.gap.clone() } == *gap);
-        Some(gap(stream, reached, begins)).filter(|gap| reached < begins && !is_noted(gap))
+        let gap = Gap::open(stream, reached, begins, GapReason::ConfigChanged);
+        (reached < begins && !self.ledger.has(&gap)).then_some(gap)
     }
 
     /// Learns the addresses that are not known, and those of names without a position; forgets names
@@ -418,19 +420,6 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             self.checkpoint_out_of_turn();
         }
         Ok(())
-    }
-}
-
-fn gap(stream: &StreamName, from: Stamp, to: Stamp) -> Gap {
-    Gap {
-        number: 0,
-        stream: stream.clone(),
-        from,
-        to,
-        reason: GapReason::ConfigChanged,
-        count: None,
-        parked: None,
-        closed: false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Taking a page in: frames to the log, then one commit of the index.
 
-use super::awaited::Awaited;
+use super::awaited::{self, Awaited};
 use super::disk::{Disk, is_full};
 use super::gaps::{self, HEARTBEAT_ID, Ledger};
 use super::index::{Batch, Opener, Pair};
@@ -110,16 +110,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         births: &[RowKey],
         (from, to, reason): (Stamp, Stamp, GapReason),
     ) -> Result<Held, QueueError> {
-        let gap = Gap {
-            number: 0,
-            stream: stream.clone(),
-            from,
-            to,
-            reason,
-            count: None,
-            parked: None,
-            closed: false,
-        };
+        let gap = Gap::open(stream, from, to, reason);
         self.take_in(stream, frames, Taking { progress, known, births, gap: Some(gap) })
     }
 
@@ -205,10 +196,15 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if self.awaited.is_empty() || frames.is_empty() {
             return None;
         }
-        let before = (self.ledger.clone(), self.awaited.clone());
         let keys = frames.iter().flat_map(|frame| &frame.entries).map(|entry| entry.key);
-        let is_of = |gap: u64, stream: &StreamName| self.ledger.is_of(gap, stream);
-        let complete = self.awaited.came(is_of, stream, keys, batch);
+        let page = awaited::newest_of(keys);
+        let is_of = |gap: u64| self.ledger.is_of(gap, stream);
+        // What SentinelOne has deleted is waited for for ever; most pages bring nothing of it.
+        if !self.awaited.is_any_in(is_of, &page) {
+            return None;
+        }
+        let before = (self.ledger.clone(), self.awaited.clone());
+        let complete = self.awaited.came(is_of, &page, batch);
         self.ledger.close_damaged(&complete, batch);
         Some(before)
     }

@@ -15,15 +15,18 @@ use std::collections::BTreeMap;
 use super::index::{Batch, Pair};
 use super::keys;
 use crate::frame::Fields;
-use crate::limits::{FRAME_ENTRIES_MAX, KNOWN_IDS_CHUNK_MAX, TAKE_FRAMES_MAX};
-use crate::record::{RowKey, StreamName};
+use crate::limits::{KNOWN_IDS_CHUNK_MAX, KNOWN_IDS_MAX};
+use crate::record::RowKey;
 
 /// The number of the row that tells how many were superseded; the others hold keys.
 const HEAD: u16 = 0;
 const VERSION: u8 = 1;
-/// More keys of one gap than this are not waited for one by one: the gap stays open.
-const KEYS_MAX: usize = 4 * FRAME_ENTRIES_MAX;
-const _: () = assert!(KEYS_MAX / KNOWN_IDS_CHUNK_MAX < u16::MAX as usize && TAKE_FRAMES_MAX > 1);
+/// Keys of all gaps: those of a gap that would be beyond it are not waited for, and it stays open (P5).
+const KEYS_MAX: usize = KNOWN_IDS_MAX;
+const _: () = assert!(KEYS_MAX / KNOWN_IDS_CHUNK_MAX < u16::MAX as usize);
+
+/// The newest version of each record of a page.
+pub(super) type Page = BTreeMap<u64, RowKey>;
 
 /// What one gap waits for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,7 +51,7 @@ pub(super) struct Complete {
 
 impl Wanted {
     /// Takes out what `page` accounts for, and puts what changed.
-    fn settle(&mut self, gap: u64, page: &BTreeMap<u64, RowKey>, batch: &mut Batch) {
+    fn settle(&mut self, gap: u64, page: &Page, batch: &mut Batch) {
         let before = self.superseded;
         for (number, keys) in &mut self.chunks {
             let all = keys.len();
@@ -87,7 +90,7 @@ impl Awaited {
     /// Waits for these keys of a gap, of which so many more are superseded already. Answers with what is
     /// to be stored.
     pub fn want(&mut self, gap: u64, keys: &[RowKey], superseded: u32) -> Vec<Pair> {
-        if keys.is_empty() || keys.len() > KEYS_MAX {
+        if keys.is_empty() || self.keys().count() + keys.len() > KEYS_MAX {
             return Vec::new();
         }
         let chunks = keys.chunks(KNOWN_IDS_CHUNK_MAX).map(<[RowKey]>::to_vec);
@@ -96,26 +99,34 @@ impl Awaited {
         self.pairs_of(gap)
     }
 
-    /// A page of a stream was taken in. `is_of`: whether a gap is of that stream. Answers with the
-    /// gaps that are complete by it.
+    fn keys(&self) -> impl Iterator<Item = (u64, &RowKey)> {
+        self.gaps
+            .iter()
+            .flat_map(|(gap, wanted)| wanted.chunks.values().flatten().map(move |key| (*gap, key)))
+    }
+
+    /// Whether a page brings anything that is waited for. `is_of`: whether a gap is of its stream.
+    pub fn is_any_in(&self, is_of: impl Fn(u64) -> bool, page: &Page) -> bool {
+        let mut keys = self.keys();
+        keys.any(|(gap, key)| {
+            page.get(&key.id).is_some_and(|came| came.stamp >= key.stamp) && is_of(gap)
+        })
+    }
+
+    /// A page was taken in. `is_of`: whether a gap is of its stream. Answers with the gaps that are
+    /// complete by it.
     pub fn came(
         &mut self,
-        is_of: impl Fn(u64, &StreamName) -> bool,
-        stream: &StreamName,
-        keys: impl Iterator<Item = RowKey>,
+        is_of: impl Fn(u64) -> bool,
+        page: &Page,
         batch: &mut Batch,
     ) -> Vec<Complete> {
-        let mut page: BTreeMap<u64, RowKey> = BTreeMap::new();
-        for key in keys {
-            let newest = page.entry(key.id).or_insert(key);
-            *newest = (*newest).max(key);
-        }
         let mut complete = Vec::new();
         for (gap, wanted) in &mut self.gaps {
-            if !is_of(*gap, stream) {
+            if !is_of(*gap) {
                 continue;
             }
-            wanted.settle(*gap, &page, batch);
+            wanted.settle(*gap, page, batch);
             if wanted.chunks.is_empty() {
                 complete.push(Complete { gap: *gap, superseded: wanted.superseded });
                 batch.remove(keys::awaited_key(*gap, HEAD));
@@ -153,6 +164,16 @@ impl Awaited {
     }
 }
 
+/// Of a record that is in a page twice, its newest version.
+pub(super) fn newest_of(keys: impl Iterator<Item = RowKey>) -> Page {
+    let mut page = Page::new();
+    for key in keys {
+        let newest = page.entry(key.id).or_insert(key);
+        *newest = (*newest).max(key);
+    }
+    page
+}
+
 fn encoded(keys: &[RowKey]) -> Vec<u8> {
     let mut out = Vec::with_capacity(keys.len() * 16);
     keys::encode_ids(&mut out, keys);
@@ -162,19 +183,18 @@ fn encoded(keys: &[RowKey]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Kind;
     use crate::time::Stamp;
 
     fn key(id: u64, stamp: i64) -> RowKey {
         RowKey { stamp: Stamp(stamp), id }
     }
 
-    fn acme() -> StreamName {
-        StreamName::polled("acme", Kind::Threats)
+    fn page(keys: &[RowKey]) -> Page {
+        newest_of(keys.iter().copied())
     }
 
     fn come(awaited: &mut Awaited, keys: &[RowKey]) -> Vec<Complete> {
-        awaited.came(|_, _| true, &acme(), keys.iter().copied(), &mut Batch::default())
+        awaited.came(|_| true, &page(keys), &mut Batch::default())
     }
 
     #[test]
@@ -194,8 +214,28 @@ mod tests {
         let mut awaited = Awaited::default();
         awaited.want(7, &[key(1, 1)], 0);
         let batch = &mut Batch::default();
-        let came = awaited.came(|_, _| false, &acme(), [key(1, 1)].into_iter(), batch);
+        assert!(!awaited.is_any_in(|_| false, &page(&[key(1, 1)])));
+        let came = awaited.came(|_| false, &page(&[key(1, 1)]), batch);
         assert!(came.is_empty() && batch.is_empty() && !awaited.is_empty());
+    }
+
+    #[test]
+    fn a_page_that_brings_nothing_of_it_is_told_from_one_that_does() {
+        let mut awaited = Awaited::default();
+        awaited.want(7, &[key(1, 5)], 0);
+        for (came, is_any) in
+            [(key(1, 5), true), (key(1, 6), true), (key(1, 4), false), (key(2, 5), false)]
+        {
+            assert_eq!(awaited.is_any_in(|_| true, &page(&[came])), is_any, "{came:?}");
+        }
+    }
+
+    #[test]
+    fn no_more_keys_are_held_than_of_one_stream() {
+        let mut awaited = Awaited::default();
+        let keys: Vec<RowKey> = (0..KEYS_MAX as u64).map(|id| key(id, 1)).collect();
+        assert!(!awaited.want(1, &keys, 0).is_empty());
+        assert!(awaited.want(2, &[key(9, 9)], 0).is_empty(), "its gap stays open");
     }
 
     #[test]
@@ -203,8 +243,7 @@ mod tests {
         let mut awaited = Awaited::default();
         awaited.want(7, &(0..300).map(|id| key(id, 10)).collect::<Vec<_>>(), 1);
         let mut batch = Batch::default();
-        let came = [key(1, 11), key(2, 10)].into_iter();
-        awaited.came(|_, _| true, &acme(), came, &mut batch);
+        awaited.came(|_| true, &page(&[key(1, 11), key(2, 10)]), &mut batch);
         let mut rows: BTreeMap<_, _> = awaited.pairs().into_iter().collect();
         // Only what changed is written.
         assert_eq!(batch.changes.len(), 2);

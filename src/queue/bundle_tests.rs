@@ -95,22 +95,29 @@ fn every_changed_byte_and_every_cut_is_found_before_anything_is_taken_in() {
     }
 }
 
+/// Imports these bytes into an empty queue whose power goes at each operation in turn, until an import is
+/// not met by it. `then` gets the disk after each cut. Answers how many there were.
+fn at_each_cut(bytes: &[u8], mut then: impl FnMut(&MemDisk, u64)) -> u64 {
+    for n in 1..400 {
+        let there = MemDisk::new(128 << 20);
+        let (mut other, ..) = there.open();
+        there.fail_after(n, crate::queue::mem::Fault::PowerOff);
+        let tally = verify(&mut &bytes[..]).unwrap();
+        if other.import(&mut &bytes[..], tally, &mut |_, _| {}).is_ok() {
+            return n - 1;
+        }
+        drop(other);
+        there.power_cut(&mut crate::prng::Prng::new(n));
+        then(&there, n);
+    }
+    panic!("an import takes more operations than this");
+}
+
 #[test]
 fn an_import_that_is_cut_short_leaves_a_queue_that_is_behind() {
     let mut queue = filled(&MemDisk::new(128 << 20));
     let bytes = exported(&mut queue, &[]);
-    let mut met = 0;
-    for n in 1..200 {
-        let there = MemDisk::new(128 << 20);
-        let (mut other, ..) = there.open();
-        there.fail_after(n, crate::queue::mem::Fault::PowerOff);
-        let tally = verify(&mut bytes.as_slice()).unwrap();
-        if other.import(&mut bytes.as_slice(), tally, &mut |_, _| {}).is_ok() {
-            break;
-        }
-        met += 1;
-        drop(other);
-        there.power_cut(&mut crate::prng::Prng::new(n));
+    let met = at_each_cut(&bytes, |there, n| {
         let (mut other, opened, _) = there.open();
         let waiting = other.peek(ALL).unwrap().map_or(vec![], |peeked| all_numbers(&peeked));
         for (stream, kind) in opened.streams.iter().zip([1, 2]) {
@@ -120,7 +127,7 @@ fn an_import_that_is_cut_short_leaves_a_queue_that_is_behind() {
                 assert!(is_there || key.id <= 4, "operation {n}: {key:?} is nowhere");
             }
         }
-    }
+    });
     assert!(met > 10, "only {met} operations were cut");
 }
 
@@ -133,23 +140,12 @@ fn an_import_that_was_cut_short_goes_on_when_it_is_repeated() {
         let there = MemDisk::new(128 << 20);
         state_of(&there, imported(&bytes, &there).unwrap())
     };
-    let mut met = 0;
-    for n in 1..400 {
-        let there = MemDisk::new(128 << 20);
-        let (mut other, ..) = there.open();
-        there.fail_after(n, crate::queue::mem::Fault::PowerOff);
-        let tally = verify(&mut bytes.as_slice()).unwrap();
-        if other.import(&mut bytes.as_slice(), tally, &mut |_, _| {}).is_ok() {
-            break;
-        }
-        met += 1;
-        drop(other);
-        there.power_cut(&mut crate::prng::Prng::new(n));
-        let again = imported(&bytes, &there).unwrap_or_else(|why| panic!("operation {n}: {why}"));
-        assert_eq!(state_of(&there, again), whole, "operation {n}");
-        let third = imported(&bytes, &there).unwrap_err();
+    let met = at_each_cut(&bytes, |there, n| {
+        let again = imported(&bytes, there).unwrap_or_else(|why| panic!("operation {n}: {why}"));
+        assert_eq!(state_of(there, again), whole, "operation {n}");
+        let third = imported(&bytes, there).unwrap_err();
         assert!(matches!(third, BundleError::Collected(_)), "operation {n}: {third}");
-    }
+    });
     assert!(met > 20, "only {met} operations were cut");
 }
 

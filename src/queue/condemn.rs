@@ -183,16 +183,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let superseded = newer.len();
         let is_all = loss.keys.as_ref().is_some_and(|keys| keys.len() == superseded);
         let count = if is_all { superseded as u64 } else { loss.records };
-        let gap = Gap {
-            number: 0,
-            stream,
-            from: loss.oldest,
-            to: loss.newest,
-            reason: GapReason::Damaged,
-            count: Some(count),
-            parked: None,
-            closed: is_all,
-        };
+        let gap = Gap::open(&stream, loss.oldest, loss.newest, GapReason::Damaged);
+        let gap = Gap { count: Some(count), closed: is_all, ..gap };
         let number = self.ledger.note(gap, batch);
         self.awaited.want(number, &awaited, superseded as u32)
     }

@@ -141,6 +141,11 @@ impl Ledger {
         number
     }
 
+    /// Whether there is a gap that says the same, but for its number.
+    pub fn has(&self, gap: &Gap) -> bool {
+        self.rows.values().any(|row| Gap { number: gap.number, ..row.gap.clone() } == *gap)
+    }
+
     /// Whether a gap that is kept is of this stream.
     pub fn is_of(&self, number: u64, stream: &StreamName) -> bool {
         self.rows.get(&number).is_some_and(|row| row.gap.stream == *stream)

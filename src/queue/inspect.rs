@@ -16,6 +16,7 @@ use super::marks::{self, QueueId};
 use super::origins::Origins;
 use super::replay::{Partial, Replay};
 use super::room::{DOUBT, PARKED, QUARANTINE};
+use super::trouble::wrote_newer;
 use crate::coralogix::body;
 use crate::frame::{self, Bad, EntryMeta, FILE_HEADER_BYTES, Frame, Piece};
 use crate::pack;
@@ -366,8 +367,7 @@ impl<D: Disk> Inspector<D> {
 
 /// Told apart by its kind.
 fn written_by_newer(what: &str) -> io::Error {
-    let why = format!("a newer version of s1-coralogix wrote {what}");
-    io::Error::new(io::ErrorKind::Unsupported, why)
+    io::Error::new(io::ErrorKind::Unsupported, wrote_newer(what))
 }
 
 fn gone(path: &str) -> io::Error {

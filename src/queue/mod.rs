@@ -77,6 +77,7 @@ mod testing;
 
 use std::fmt;
 
+use crate::errno::{Says, says};
 use crate::frame::Piece;
 use crate::message::Code;
 use crate::record::{Gap, Held, Hold, Opened, Sent, Seq, StreamHeld, StreamName};
@@ -356,10 +357,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     fn disk_failed(&mut self, what: &str, error: &std::io::Error) -> QueueError {
         self.log.active = None;
         let why = format!("{what}: {error}");
-        match crate::errno::says(error) {
-            crate::errno::Says::System => QueueError::System(why),
-            crate::errno::Says::Denied => QueueError::Denied(why),
-            crate::errno::Says::Full | crate::errno::Says::Medium => QueueError::Broken(why),
+        match says(error) {
+            Says::System => QueueError::System(why),
+            Says::Denied => QueueError::Denied(why),
+            Says::Full | Says::Medium => QueueError::Broken(why),
         }
     }
 

@@ -178,13 +178,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     pub(super) fn restart(&mut self) -> Result<(), OpenError> {
         if std::mem::take(&mut self.is_index_sound) {
             // What the system refuses it would refuse a new index too, and this one is not to blame.
-            let opened = self.open_index();
-            self.drop_index();
-            if let Err(error) = opened
-                && matches!(error.fault, IndexFault::System | IndexFault::Denied)
-            {
-                self.is_index_sound = true;
-                return Err(self.cannot_open(error));
+            match self.open_index() {
+                Err(error) if matches!(error.fault, IndexFault::System | IndexFault::Denied) => {
+                    self.is_index_sound = true;
+                    return Err(self.cannot_open(error));
+                }
+                _ => self.index.take().into_iter().for_each(Index::close),
             }
         }
         let memory = self.streams.clone();

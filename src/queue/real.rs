@@ -175,9 +175,7 @@ impl Disk for RealDisk {
         match lock_patiently(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let holder = fs::read_to_string(&path).ok();
-                let holder = holder.and_then(|text| text.trim().parse().ok());
-                return Err(LockRefused::Held { holder });
+                return Err(LockRefused::Held { holder: holder(&self.root) });
             }
             Err(TryLockError::Error(error)) => return Err(LockRefused::Io(error)),
         }

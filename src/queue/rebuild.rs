@@ -17,6 +17,7 @@ use super::replay::{Page, Partial, Replay};
 use super::room::PARKED;
 use super::streams::{Stream, Streams, chunked, earlier};
 use super::tally::Change;
+use super::trouble::wrote_newer;
 use super::{Queue, QueueError, log, put_state, put_stream};
 use crate::errno::says;
 use crate::record::{Category, Gap, GapReason, Place, Progress, Seq};
@@ -91,14 +92,18 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         replay.finish();
         // Frames that were counted are not there any more, and were not delivered.
         let is_cut = replay.next_seq().max(head.seq) < base.next_seq;
-        let lost_up_to = memory.clone();
-        if let Some(memory) = memory.filter(|_| !replay.hole && !is_cut) {
-            self.streams = memory;
-        }
+        let is_whole = !replay.hole && !is_cut;
+        let reached = match memory {
+            Some(memory) if is_whole => {
+                self.streams = memory;
+                None
+            }
+            other => other,
+        };
         self.end_replay(&replay, damaged, base.next_seq);
         self.mend_ledger(&told_in_log)?;
-        if replay.hole || is_cut {
-            self.note_hole(lost_up_to.as_ref(), &mut batch);
+        if !is_whole {
+            self.note_hole(reached.as_ref(), &mut batch);
         }
         self.write_streams(batch).map_err(IndexError::from)?;
         self.note_oldest().map_err(IndexError::from)
@@ -108,30 +113,16 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     fn note_hole(&mut self, memory: Option<&Streams>, batch: &mut Batch) {
         let polled = self.streams.iter().map(|stream| &stream.row);
         let polled = polled.filter(|row| matches!(row.name.category, Category::Polled(_)));
-        let gaps: Vec<Gap> = polled
-            .filter_map(|row| {
-                let from = row.progress?.position;
-                let known = memory.and_then(|memory| memory.find(&row.name)?.row.progress);
-                let to = known.map_or(Stamp::UNREADABLE, |progress| progress.position);
-                let stream = row.name.clone();
-                let (reason, count, parked, closed) = (GapReason::Damaged, None, None, false);
-                (from < to).then_some(Gap {
-                    number: 0,
-                    stream,
-                    from,
-                    to,
-                    reason,
-                    count,
-                    parked,
-                    closed,
-                })
-            })
-            .collect();
+        let gaps = polled.filter_map(|row| {
+            let from = row.progress?.position;
+            let known = memory.and_then(|memory| memory.find(&row.name)?.row.progress);
+            let to = known.map_or(Stamp::UNREADABLE, |progress| progress.position);
+            (from < to).then(|| Gap::open(&row.name, from, to, GapReason::Damaged))
+        });
+        // The hole is there until what lies before it is delivered.
+        let gaps: Vec<Gap> = gaps.filter(|gap| !self.ledger.has(gap)).collect();
         for gap in gaps {
-            // The hole is there until what lies before it is delivered.
-            if !self.ledger.rows().any(|row| row.gap.is_like(&gap)) {
-                self.ledger.note(gap, batch);
-            }
+            self.ledger.note(gap, batch);
         }
     }
 
@@ -300,8 +291,7 @@ fn forget_stale(stream: &mut Stream, progress: Progress) {
 
 /// What a newer version wrote is touched by nobody.
 pub(super) fn newer(what: &str) -> IndexError {
-    let why = format!("a newer version of s1-coralogix wrote {what}");
-    IndexError { fault: IndexFault::Newer, why }
+    IndexError { fault: IndexFault::Newer, why: wrote_newer(what) }
 }
 
 impl From<QueueError> for IndexError {
@@ -309,7 +299,10 @@ impl From<QueueError> for IndexError {
         let fault = match error {
             QueueError::System(_) => IndexFault::System,
             QueueError::Denied(_) => IndexFault::Denied,
-            _ => IndexFault::Broken,
+            QueueError::Newer(_) => IndexFault::Newer,
+            QueueError::DiskFull | QueueError::Broken(_) | QueueError::Damaged { .. } => {
+                IndexFault::Broken
+            }
         };
         IndexError { fault, why: error.to_string() }
     }

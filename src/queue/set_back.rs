@@ -63,16 +63,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
         let mut batch = Batch::default();
         if newest.is_none() && back.is_open {
-            let gap = Gap {
-                number: 0,
-                stream: name.clone(),
-                from: Stamp::UNREADABLE,
-                to: to.from,
-                reason: GapReason::PositionAhead,
-                count: None,
-                parked: None,
-                closed: false,
-            };
+            let gap = Gap::open(name, Stamp::UNREADABLE, to.from, GapReason::PositionAhead);
             self.ledger.note(gap, &mut batch);
         }
         let chunks = chunked(&known, &mut self.state.next_chunk);

@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use super::index::{Batch, Index, IndexError, IndexFault, Opener, Pair};
 use super::real::{LOCK, tree_bytes};
-use crate::answer::one_line;
 use crate::edge::helper::{Helper, Pending, Silence};
 use crate::edge::made;
 use crate::errno::says;
@@ -27,6 +26,7 @@ use crate::limits::{
     DISK_QUICK_MS, INDEX_ANSWER_SECONDS_MAX, INDEX_LOCKED_PAUSE_MS, INDEX_LOCKED_TRIES_MAX,
     SLED_CACHE_BYTES,
 };
+use crate::plain::one_line;
 
 thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };

@@ -39,6 +39,11 @@ impl fmt::Display for QueueError {
     }
 }
 
+/// Who wrote what this version can't read.
+pub(super) fn wrote_newer(what: &str) -> String {
+    format!("a newer version of s1-coralogix wrote {what}")
+}
+
 /// Why the queue could not be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenError {

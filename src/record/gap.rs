@@ -122,10 +122,10 @@ pub struct Gap {
 }
 
 impl Gap {
-    /// Whether it says the same but for its number and what became of it since.
-    pub fn is_like(&self, other: &Gap) -> bool {
-        let what = |gap: &Gap| (gap.stream.clone(), gap.reason, gap.from, gap.to, gap.closed);
-        what(self) == what(other)
+    /// A range that may lack records, nobody knows how many. The ledger gives it its number.
+    pub fn open(stream: &StreamName, from: Stamp, to: Stamp, reason: GapReason) -> Gap {
+        let (stream, count, parked) = (stream.clone(), None, None);
+        Gap { number: 0, stream, from, to, reason, count, parked, closed: false }
     }
 
     /// Why, and what became of the records.

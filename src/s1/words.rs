@@ -6,7 +6,8 @@
 use serde_json::Value;
 
 use super::json::Walker;
-use crate::answer::{excerpt, one_line};
+use crate::answer::excerpt;
+use crate::plain::one_line;
 
 /// Errors told of; further ones are left out.
 const ERRORS_TOLD_MAX: usize = 3;

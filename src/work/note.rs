@@ -73,7 +73,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     fn answer_of(&mut self, gap: &Gap) -> Option<String> {
         let is_doubt = gap.reason == GapReason::InDoubt && !gap.closed;
         let words = self.queue.doubt_words(gap.parked.filter(|_| is_doubt)?)?;
-        Some(crate::answer::one_line(&words))
+        Some(crate::plain::one_line(&words))
     }
 
     fn first_integration(&self) -> String {

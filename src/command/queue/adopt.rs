@@ -4,13 +4,13 @@
 //! can be run again. Never: asks a service.
 
 use super::take;
-use crate::answer;
 use crate::cli::Exit;
 use crate::cli::queue::Adopt;
 use crate::command::{Failure, print};
 use crate::config::{Config, Integration};
 use crate::edge::clock;
 use crate::message;
+use crate::plain;
 use crate::queue::RealQueue;
 use crate::queue::adopt::{AdoptError, SaidBy};
 
@@ -22,8 +22,8 @@ pub fn adopt(config: &Config, name: &str, how: &Adopt) -> Result<Exit, Failure> 
             return Err(refused(format!(
                 "Failed to confirm the address of {}: the config has no integration of this name. If it \
                  was renamed, write s1-coralogix queue adopt {} NEW with the name it has now",
-                answer::one_line(name),
-                answer::one_line(name)
+                plain::one_line(name),
+                plain::one_line(name)
             )));
         }
         Adopt::Keep | Adopt::BeginAnew => {}
@@ -49,7 +49,7 @@ fn fits(config: &Config, name: &str, new: &str) -> Result<(), Failure> {
         return Err(refused(format!(
             "Failed to adopt streams for {}: the config has no integration of this name. Rename the \
              integration in the config first",
-            answer::one_line(new)
+            plain::one_line(new)
         )));
     }
     if name == new {
@@ -125,7 +125,7 @@ fn begin_anew(
 }
 
 fn failed(name: &str, why: &AdoptError) -> Failure {
-    let name = answer::one_line(name);
+    let name = plain::one_line(name);
     let text = format!(
         "Failed to adopt the streams of {name}: {why}. Check the disk (dmesg), and run it again"
     );
@@ -140,7 +140,7 @@ fn nothing(queue: &RealQueue, name: &str) -> Failure {
         true => "The config names every stream that has a position".to_owned(),
         false => format!("Those that the config does not name: {}", orphans.join(", ")),
     };
-    let name = answer::one_line(name);
+    let name = plain::one_line(name);
     let text = format!("The queue has no position of {name} that could change hands. {there}");
     Failure::new(message::ADOPT_NOTHING, Exit::Failed, text)
 }

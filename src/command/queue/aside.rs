@@ -4,11 +4,11 @@
 //! either way.
 
 use super::place_of;
-use crate::answer;
 use crate::cli::Exit;
 use crate::command::Failure;
 use crate::edge::clock;
 use crate::message::Code;
+use crate::plain;
 use crate::queue::{QueueError, RealQueue};
 use crate::record::{Held, Place};
 
@@ -38,7 +38,7 @@ pub fn each(
         match place_of(name).map_or(Ok(None), |at| act(&mut queue, at)) {
             Ok(Some(_)) => done += 1,
             Ok(None) => {
-                let (none, name, list) = (kind.none_named, answer::one_line(name), kind.list);
+                let (none, name, list) = (kind.none_named, plain::one_line(name), kind.list);
                 failed = Some(format!("{none} {name}; `{list}` names them"));
                 break;
             }

@@ -41,7 +41,7 @@ impl Beside {
                 "{number} of {stream}, version of {stamp}: refused by Coralogix, parked as {name} \
                  (queue parked show {name})"
             );
-            let _ = writeln!(out, "  answer: {}", crate::answer::one_line(&one.why));
+            let _ = writeln!(out, "  answer: {}", crate::plain::one_line(&one.why));
         }
         found
     }
@@ -86,7 +86,7 @@ fn in_doubt(doubts: &[Doubted], number: u64, out: &mut String) -> bool {
                 "{number} of {stream}, version of {stamp}: sent in a batch that Coralogix may not \
                  have taken whole, kept as {name} (queue doubt show {name})"
             );
-            let _ = writeln!(out, "  answer: {}", crate::answer::one_line(&one.words));
+            let _ = writeln!(out, "  answer: {}", crate::plain::one_line(&one.words));
         }
     }
     found
