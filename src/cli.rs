@@ -58,7 +58,9 @@ impl Exit {
             Exit::Failed => "failed; of status: the daemon runs, but something is wrong",
             Exit::Usage => "the arguments make no sense",
             Exit::NotRunning => "status: the daemon is not running",
-            Exit::TryLater => "a service can't be reached; everything is kept, try again later",
+            Exit::TryLater => {
+                "not now: a service can't be reached, the time is not confirmed, or the system lacks something; everything is kept, try again later"
+            }
             Exit::Refused => "a credential or permission is refused; everything is kept",
             Exit::Config => "the config can't be used",
         }

@@ -98,7 +98,10 @@ const RUN: Declared = Declared {
     exits: &[
         (Exit::Done, "stopped by a signal; with --once: everything is delivered"),
         (Exit::Failed, "the queue is in use or can't be used"),
-        (Exit::TryLater, "with --once: a service can't be reached; everything is kept"),
+        (
+            Exit::TryLater,
+            "with --once: a service can't be reached, the time is not confirmed, or space is missing; everything is kept",
+        ),
         (Exit::Refused, "with --once: a credential or permission is refused; everything is kept"),
         (Exit::Config, "the config can't be used"),
     ],

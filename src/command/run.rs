@@ -164,8 +164,8 @@ fn farewell(end: End, waiting: u64, is_held: bool) -> Exit {
         End::TryLater => {
             tell!(
                 ENDED_UNREACHED,
-                "A side could not be reached, or a stream stands ahead of the time; {waiting} records \
-                 wait in the queue"
+                "Not everything could be done: a service was not reached, the time is not confirmed, \
+                 or space is missing; {waiting} records wait in the queue"
             );
             Exit::TryLater
         }

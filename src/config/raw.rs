@@ -350,7 +350,7 @@ fn header(section: &str) -> String {
 fn nearest_key(section: &str, key: &str) -> Option<&'static str> {
     let ours = || settings::of_section(section).map(|setting| setting.key);
     let habit = || {
-        let mut names = settings::OTHER_NAMES.iter();
+        let mut names = suggest::OTHER_NAMES.iter();
         let lower = key.to_ascii_lowercase();
         names.find(|(other, name)| *other == lower && ours().any(|our| our == *name))
     };

@@ -102,32 +102,6 @@ pub fn of_section(section: &str) -> impl Iterator<Item = &'static Setting> {
     SETTINGS.iter().filter(move |setting| setting.section == section)
 }
 
-/// Names that other programs use for the same thing, so that a habit gets a hint.
-pub const OTHER_NAMES: [(&str, &str); 22] = [
-    ("private_key", "api_key_file"),
-    ("key", "api_key_file"),
-    ("key_file", "api_key_file"),
-    ("send_your_data_key", "api_key_file"),
-    ("region", "domain"),
-    ("endpoint", "url"),
-    ("token", "api_token_file"),
-    ("token_file", "api_token_file"),
-    ("console", "tenant"),
-    ("console_url", "tenant"),
-    ("host", "tenant"),
-    ("url", "tenant"),
-    ("base_url", "tenant"),
-    ("application", "application_name"),
-    ("subsystem", "subsystem_name"),
-    ("interval", "poll_interval"),
-    ("since", "start"),
-    ("path", "dir"),
-    ("directory", "dir"),
-    ("https_proxy", "proxy"),
-    ("ca", "ca_file"),
-    ("ca_cert", "ca_file"),
-];
-
 const fn setting(
     section: &'static str,
     key: &'static str,
@@ -495,7 +469,7 @@ mod tests {
             assert!(setting.doc.ends_with('.'), "{name}");
             assert!(!setting.doc.contains("  "), "{name}");
         }
-        for (_, ours) in OTHER_NAMES {
+        for (_, ours) in crate::config::suggest::OTHER_NAMES {
             assert!(SETTINGS.iter().any(|setting| setting.key == ours), "{ours}");
         }
     }

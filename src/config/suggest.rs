@@ -1,6 +1,32 @@
-//! "Did you mean": the known word nearest to a mistyped one.
+//! "Did you mean": the known word nearest to a mistyped one, and what other programs call a setting.
 //!
 //! Promises: nothing is suggested that shares too little with what was typed.
+
+/// Names that other programs use for the same thing, so that a habit gets a hint.
+pub const OTHER_NAMES: [(&str, &str); 22] = [
+    ("private_key", "api_key_file"),
+    ("key", "api_key_file"),
+    ("key_file", "api_key_file"),
+    ("send_your_data_key", "api_key_file"),
+    ("region", "domain"),
+    ("endpoint", "url"),
+    ("token", "api_token_file"),
+    ("token_file", "api_token_file"),
+    ("console", "tenant"),
+    ("console_url", "tenant"),
+    ("host", "tenant"),
+    ("url", "tenant"),
+    ("base_url", "tenant"),
+    ("application", "application_name"),
+    ("subsystem", "subsystem_name"),
+    ("interval", "poll_interval"),
+    ("since", "start"),
+    ("path", "dir"),
+    ("directory", "dir"),
+    ("https_proxy", "proxy"),
+    ("ca", "ca_file"),
+    ("ca_cert", "ca_file"),
+];
 
 /// The known word nearest to `typed`, if it is near enough to be worth naming.
 pub fn nearest<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {

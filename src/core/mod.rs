@@ -174,8 +174,8 @@ pub enum Action {
 pub enum End {
     /// Told to stop, or everything is done.
     Done,
-    /// A side could not be reached, or a clock says that a stream stands ahead of the time; everything
-    /// is kept.
+    /// A service was not reached, no second clock confirms the time a stream stands at, or a gap can't
+    /// be told of for want of space; everything is kept.
     TryLater,
     /// A credential or permission was refused; everything is kept.
     Refused,

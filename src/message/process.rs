@@ -11,8 +11,8 @@ super::codes! {
         "The program was told to stop, or `run --once` is done. The queue is closed."
         "Nothing is to be done: what waits is kept for the next start.";
     ENDED_UNREACHED Error 4
-        "`run --once` ended with 75: a service could not be reached, asked to come back later, or something before it does not let this machine in; or a clock says that a stream stands ahead of the time, so that what is dated now may be missing."
-        "The lines before it name the service and why. What waits is kept; run it again later.";
+        "`run --once` ended with 75: a service could not be reached, asked to come back later, or something before it does not let this machine in; or a stream stands ahead of the time, or at a time that one clock alone gives, so that what is dated now may be missing; or the space for telling of a gap is missing."
+        "The lines before it name the service, the stream or the space, and why. What waits is kept; run it again later.";
     ENDED_REFUSED Error 5
         "`run --once` ended with 77: a token or key is refused or missing, or lacks a permission or the scope."
         "The lines before it name which and why; `s1-coralogix check` says what to do. What waits is kept.";

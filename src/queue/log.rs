@@ -48,6 +48,14 @@ impl LogFiles {
         self.lens.values().sum()
     }
 
+    /// Remembers how many bytes of a file are no frames; of none, nothing.
+    pub fn note_damage(&mut self, file: u64, bytes: u64) {
+        if bytes > 0 {
+            self.damaged
+                .insert(file, format!("{bytes} bytes of this file are not what was written"));
+        }
+    }
+
     /// The first file that a newer version wrote, or whose first frame it wrote. Each process begins a
     /// file of its own.
     pub fn newer(&self, disk: &mut impl Disk) -> io::Result<Option<String>> {

@@ -83,11 +83,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     }
                 }
             }
-            if damaged > before.0 {
-                let why =
-                    format!("{} bytes of this file are not what was written", damaged - before.0);
-                self.log.damaged.insert(file, why);
-            }
+            self.log.note_damage(file, damaged - before.0);
         }
         replay.finish();
         // Frames that were counted are not there any more, and were not delivered.
