@@ -18,7 +18,7 @@ use crate::support::watched::Watched;
 use crate::support::world::{Settings, World};
 
 /// Longer than anything takes on a slow machine with every core busy.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 pub struct Scene {
     world: World,
