@@ -19,7 +19,7 @@ use crate::queue::adopt::Claim;
 use crate::queue::marks::QueueId;
 use crate::queue::real::RealDisk;
 use crate::queue::sled::SledOpener;
-use crate::queue::{Finding, OpenError, Queue, QueueLimits, RealQueue};
+use crate::queue::{Finding, OpenError, Queue, QueueError, QueueLimits, RealQueue};
 use crate::record::{Learned, Opened, StreamName};
 use crate::report::{Files, Names, Report};
 use crate::time::{Mono, Span};
@@ -347,10 +347,13 @@ fn open_queue(config: &Config) -> Result<(RealQueue, Opened), Failure> {
                 return Ok((queue, opened));
             }
             Err(why) => {
-                tell!(
-                    INDEX_FAILED,
-                    "{why}. The queue's index is rebuilt from its log; nothing queued is lost"
-                );
+                // Want of space is told with what becomes of it.
+                if !matches!(why, QueueError::NoSpace(_)) {
+                    tell!(
+                        INDEX_FAILED,
+                        "{why}. The queue's index is rebuilt from its log; nothing queued is lost"
+                    );
+                }
                 let (_, findings) = queue.reopen().map_err(failed)?;
                 tell(&findings);
             }

@@ -73,4 +73,10 @@ super::codes! {
     IMPORT_UNFINISHED Warn 229
         "An import into the queue was cut short, and the daemon was started before it was repeated. What was taken over is delivered; SentinelOne is asked for the rest. Parked records and batches in doubt that were not taken over are only in the file."
         "Nothing is to be done where SentinelOne still has the rest. Else stop the daemon once what waits is delivered, and import the file into an empty queue.dir: what was delivered comes twice.";
+    INDEX_NO_SPACE Warn 230
+        "The disk is so full that the queue's index can't be written, even after what is held back for this was given up. What waits is delivered from the log all the same, and its files are given back; nothing is polled, set aside or counted meanwhile. SentinelOne keeps the records."
+        "Free space on the file system of queue.dir. Once there is space for the index and what is held back, the daemon goes on by itself.";
+    INDEX_WRITTEN_AGAIN Info 231
+        "There is space for the queue's index again: it says what was delivered without it, and polling goes on."
+        "Nothing is to be done.";
 }

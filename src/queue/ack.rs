@@ -24,6 +24,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// Lets go of everything before `end`, durably. Places before the head are let go of already,
     /// so it may be called again after a `reopen`.
     pub fn ack(&mut self, end: Place, now: Mono) -> Result<Held, QueueError> {
+        if self.is_unindexed() {
+            return self.ack_unindexed(end);
+        }
         self.index()?;
         let mut batch = Batch::default();
         let settled = self.settle_doubts(end, &mut batch);
@@ -31,6 +34,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         for at in settled {
             self.forget_doubt(at)?;
         }
+        // The index says it too.
+        let _ = self.note_head(false);
         self.give_back_files();
         self.checkpoint_now_and_then(now);
         self.renew_index(now);
@@ -82,11 +87,16 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// Unlinks the files that hold nothing waiting, the one in use too once it is long: it would
     /// only grow. A failure is no harm: the next start does it.
     pub(super) fn give_back_files(&mut self) {
-        for file in self.log.delivered(self.state.head.seq, self.state.next_seq) {
-            let is_active = self.log.active == Some(file);
-            if is_active && self.log.lens[&file] < LOG_FILE_KEEP_BYTES_MAX {
-                continue;
-            }
+        let mut files = self.log.delivered(self.state.head.seq, self.state.next_seq);
+        files.retain(|file| {
+            let is_active = self.log.active == Some(*file);
+            !is_active || self.log.lens[file] >= LOG_FILE_KEEP_BYTES_MAX
+        });
+        // What is gone must not seem to be missing to whoever has no index.
+        if files.is_empty() || (self.note_head(true).is_err() && self.is_unindexed()) {
+            return;
+        }
+        for file in files {
             self.give_back_file(file);
         }
     }

@@ -95,6 +95,11 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// addresses that were not known, and holds what was collected from another one. May be called
     /// again after a failure. Answers as `open` does.
     pub fn claim(&mut self, claims: &[Claim]) -> Result<(Opened, Vec<Finding>), QueueError> {
+        if self.is_unindexed() {
+            // Nothing is polled before the index can be asked.
+            self.claims = Some(claims.to_vec());
+            return Ok((self.opened(), std::mem::take(&mut self.findings)));
+        }
         self.index()?;
         for claim in claims {
             let Some(was) = &claim.name_was else { continue };

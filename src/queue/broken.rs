@@ -68,7 +68,7 @@ fn half_a_page_does_not_stay_in_the_log_where_nothing_was_committed() {
 fn a_log_file_that_saw_an_error_is_not_written_to_again() {
     // A full disk leaves the queue in use, so nothing but this promise starts a new file.
     fail_each(ErrorKind::StorageFull, |disk, queue, error, _| {
-        if matches!(error, QueueError::Broken(_)) {
+        if matches!(error, QueueError::Broken(_) | QueueError::NoSpace(_)) {
             queue.reopen().unwrap();
         }
         // The core asks for room before it stores again; that takes the reserve back.

@@ -48,6 +48,13 @@ pub trait Disk {
 
     fn truncate(&mut self, path: &str, len: u64) -> io::Result<()>;
 
+    /// Creates a durable file of these bytes, for `overwrite`; it must not be there yet. A file system that
+    /// copies what is written is asked not to for this one.
+    fn create_steady(&mut self, path: &str, bytes: &[u8]) -> io::Result<()>;
+
+    /// Overwrites bytes within a file, in place.
+    fn overwrite(&mut self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
     /// Returns when a file's bytes and length would survive a power cut. Its name: `sync_dir`.
     fn sync_data(&mut self, path: &str) -> io::Result<()>;
 
@@ -67,6 +74,10 @@ pub trait Disk {
 
     /// The bytes of a file, or of all files below a directory.
     fn tree_bytes(&mut self, path: &str) -> io::Result<u64>;
+
+    /// Returns when all that was removed is given back to the file system: one that copies what is written
+    /// does that only now and then.
+    fn sync_all(&mut self) -> io::Result<()>;
 
     /// What the file system has left for this program.
     fn free_bytes(&mut self) -> io::Result<u64>;

@@ -37,6 +37,8 @@ struct Life {
     in_doubt: u64,
     now: u64,
     reopened: u32,
+    /// How often it went on without an index.
+    unindexed: u32,
     /// Whether the index is written anew whenever the queue runs empty.
     renews: bool,
 }
@@ -56,6 +58,7 @@ impl Life {
             in_doubt: 0,
             now: 0,
             reopened: 0,
+            unindexed: 0,
             renews: seed.is_multiple_of(2),
         }
     }
@@ -89,16 +92,27 @@ impl Life {
                 }
                 Ok(())
             }
-            QueueError::Broken(_) => {
-                self.reopened += 1;
-                let Ok((opened, _)) = self.queue.as_mut().ok_or(Gone)?.reopen() else {
-                    self.queue = None;
-                    return Err(Gone);
-                };
-                self.take_over(opened);
-                Ok(())
-            }
+            QueueError::NoSpace(_) | QueueError::Broken(_) => self.reopen(),
         }
+    }
+
+    fn reopen(&mut self) -> Result<(), Gone> {
+        self.reopened += 1;
+        let queue = self.queue.as_mut().ok_or(Gone)?;
+        let Ok((opened, _)) = queue.reopen() else {
+            self.queue = None;
+            return Err(Gone);
+        };
+        self.unindexed += u32::from(queue.is_unindexed());
+        self.take_over(opened);
+        Ok(())
+    }
+
+    /// Looks whether the index can be written again, as the program does now and then.
+    fn measure(&mut self) -> Result<(), Gone> {
+        let queue = self.queue.as_mut().ok_or(Gone)?;
+        queue.held();
+        if queue.may_be_indexed() { self.reopen() } else { Ok(()) }
     }
 
     fn poll(&mut self, at: usize) -> Result<(), Gone> {
@@ -180,7 +194,18 @@ impl Life {
                 }
                 Ok(())
             }
-            _ => self.drain(),
+            _ => {
+                self.measure()?;
+                self.drain()
+            }
+        }
+    }
+
+    fn step_until_it_fails(&mut self) {
+        for _ in 0..STEPS {
+            if self.step().is_err() || self.disk.has_failed() {
+                break;
+            }
         }
     }
 
@@ -196,6 +221,7 @@ impl Life {
                 assert!(self.open().is_ok(), "{told}: cannot be opened");
             }
             for at in 0..2 {
+                let _ = self.measure();
                 let _ = self.poll(at);
                 let _ = self.drain();
             }
@@ -236,11 +262,7 @@ fn a_power_cut_at_any_operation_loses_nothing() {
             let told = format!("seed {seed}, power cut at operation {n}");
             let mut life = Life::new(seed);
             life.disk.fail_after(n, Fault::PowerOff);
-            for _ in 0..STEPS {
-                if life.step().is_err() || life.disk.has_failed() {
-                    break;
-                }
-            }
+            life.step_until_it_fails();
             life.queue = None;
             let mut cut = Prng::new(seed * 1_000_003 + n);
             life.disk.power_cut(&mut cut);
@@ -250,8 +272,7 @@ fn a_power_cut_at_any_operation_loses_nothing() {
             for _ in 0..10 {
                 let _ = life.step();
             }
-            let in_doubt = life.in_doubt;
-            let twice = life.end(&told);
+            let (in_doubt, twice) = (life.in_doubt, life.end(&told));
             assert!(twice <= in_doubt, "{told}: {twice} came twice, {in_doubt} were in doubt");
             most_twice = most_twice.max(twice);
         }
@@ -268,11 +289,7 @@ fn a_power_cut_while_starting_after_a_power_cut_loses_nothing() {
             let told = format!("seed {seed}, second power cut after operation {n}");
             let mut life = Life::new(seed);
             life.disk.fail_after(n, Fault::PowerOff);
-            for _ in 0..STEPS {
-                if life.step().is_err() || life.disk.has_failed() {
-                    break;
-                }
-            }
+            life.step_until_it_fails();
             for second in 1..12 {
                 life.queue = None;
                 life.disk.power_cut(&mut cut);
@@ -330,11 +347,7 @@ fn a_killed_process_loses_nothing_even_when_the_power_goes_later() {
             let told = format!("seed {seed}, killed at operation {n}, then a power cut");
             let mut life = Life::new(seed);
             life.disk.fail_after(n, Fault::PowerOff);
-            for _ in 0..STEPS {
-                if life.step().is_err() || life.disk.has_failed() {
-                    break;
-                }
-            }
+            life.step_until_it_fails();
             life.queue = None;
             life.disk.kill();
             for _ in 0..5 {
@@ -426,6 +439,44 @@ fn a_disk_filled_by_others_pauses_the_queue_and_loses_nothing() {
         }
         assert_eq!(life.end(&told), 0, "{told}: nothing came twice");
     }
+}
+
+/// A disk on which not a byte more can be written, whatever is removed: as btrfs, with others that take
+/// what is freed.
+/// As on btrfs with others that take what is freed. Every fourth turn it is killed, or the power goes.
+#[test]
+fn a_disk_filled_to_the_last_byte_is_drained_without_an_index() {
+    let (mut without, mut started_without) = (0, 0);
+    for seed in 1..60 {
+        let told = format!("seed {seed}");
+        let mut life = Life::new(seed);
+        assert!((0..20).all(|_| life.step().is_ok()), "{told}");
+        life.disk.set_capacity(0);
+        for turn in 0.. {
+            assert!(turn < 2_000, "{told}: it is drained");
+            if turn % 4 == 3 {
+                life.queue = None;
+                match seed % 2 {
+                    0 => life.disk.kill(),
+                    _ => life.disk.power_cut(&mut Prng::new(seed + turn)),
+                }
+            }
+            if life.queue.is_none() {
+                assert!(life.open().is_ok(), "{told}: it starts");
+                started_without += u32::from(life.queue.as_ref().unwrap().is_unindexed());
+            }
+            assert!(life.drain().is_ok() && life.measure().is_ok(), "{told}: it is drained");
+            if life.queue.as_mut().is_some_and(|queue| queue.held().records == 0) {
+                break;
+            }
+        }
+        without += life.unindexed;
+        let in_doubt = life.in_doubt;
+        life.disk.set_capacity(128 << 20);
+        let twice = life.end(&told);
+        assert!(twice <= in_doubt, "{told}: {twice} came twice, {in_doubt} were in doubt");
+    }
+    assert!(without > 0 && started_without > 0, "{without} {started_without}: it lost its teeth");
 }
 
 #[test]

@@ -121,6 +121,9 @@ pub trait Opener {
     /// Moves an index out of the way into `quarantine/`, under this name.
     fn set_aside(&mut self, number: u32, name: &str) -> std::io::Result<()>;
 
+    /// Removes an index that was not finished.
+    fn remove(&mut self, number: u32) -> std::io::Result<()>;
+
     /// Removes the indexes with lower numbers: this one has taken their place.
     fn remove_below(&mut self, number: u32) -> std::io::Result<()>;
 }

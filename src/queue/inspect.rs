@@ -10,6 +10,7 @@ use super::checkpoint::{self, Checkpoint};
 use super::disk::{Disk, Item};
 use super::gaps::Ledger;
 pub use super::head::{Fate, Head, HeadBy, Told};
+use super::head_file;
 use super::keys::{Entry, StreamRow};
 use super::log::{self, Depth, Found, LogFiles, Scan};
 use super::marks::{self, QueueId};
@@ -122,14 +123,19 @@ impl<D: Disk> Inspector<D> {
         if Checkpoint::is_newer(&checkpoint) {
             return Err(written_by_newer(checkpoint::FILE));
         }
+        if head_file::is_newer(&mut disk) {
+            return Err(written_by_newer(head_file::FILE));
+        }
         let is_closed = marks::is_closed(&mut disk, &checkpoint);
         let checkpoint = Checkpoint::decode(&checkpoint).unwrap_or_default();
         let id = QueueId::read(&mut disk);
         let is_told_of_another = told.as_ref().is_some_and(|told| told.queue != id);
-        let told = told.filter(|told| told.queue == id && told.head >= checkpoint.head);
+        let noted = head_file::read(&mut disk, id.as_ref()).unwrap_or_default();
+        let least = checkpoint.head.max(noted);
+        let told = told.filter(|told| told.queue == id && told.head >= least);
         let head = match told {
-            _ if is_closed => Head { place: checkpoint.head, by: HeadBy::Close },
-            None => Head { place: checkpoint.head, by: HeadBy::Checkpoint },
+            _ if is_closed => Head { place: least, by: HeadBy::Close },
+            None => Head { place: least, by: HeadBy::Checkpoint },
             Some(Told { head, is_running: true, .. }) => Head { place: head, by: HeadBy::Daemon },
             Some(Told { head, .. }) => Head { place: head, by: HeadBy::EndedDaemon },
         };

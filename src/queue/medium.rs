@@ -62,6 +62,8 @@ pub(super) struct Medium {
     /// A commit that was under way when the power went: it may have been made.
     pub doubtful: Option<(u32, Batch)>,
     pub capacity: u64,
+    /// Bytes that were removed and are not free yet, on a file system of that kind.
+    pub unfreed: Option<u64>,
     pub operations: u64,
     pub fault: Option<(u64, Fault)>,
     pub failing: Option<io::ErrorKind>,
@@ -124,7 +126,9 @@ impl Medium {
 
     pub fn used(&self) -> u64 {
         let files = self.names.values().map(|entry| self.len(entry));
-        files.sum::<u64>() + self.indexes.values().map(pairs_bytes).sum::<u64>()
+        files.sum::<u64>()
+            + self.unfreed.unwrap_or(0)
+            + self.indexes.values().map(pairs_bytes).sum::<u64>()
     }
 
     pub fn file(&self, path: &str) -> io::Result<usize> {

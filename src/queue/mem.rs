@@ -55,6 +55,11 @@ impl MemDisk {
         MemOpener { medium: Rc::clone(&self.medium) }
     }
 
+    /// From now on what is removed is free only after `sync_all`, as on btrfs.
+    pub fn copy_on_write(&self) {
+        self.medium.borrow_mut().unfreed = Some(0);
+    }
+
     pub fn set_capacity(&self, bytes: u64) {
         self.medium.borrow_mut().capacity = bytes;
     }
@@ -216,6 +221,35 @@ impl Disk for MemDisk {
         Ok(())
     }
 
+    fn create_steady(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        self.create(path)?;
+        self.append(path, bytes)?;
+        self.sync_data(path)
+    }
+
+    fn overwrite(&mut self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut medium = self.medium.borrow_mut();
+        let at = medium.file(path)?;
+        let offset = offset as usize;
+        if medium.body(at).now.len() < offset + bytes.len() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        match medium.gate() {
+            // It takes no more space than it has.
+            Err(error) if error.kind() != io::ErrorKind::StorageFull => {
+                if medium.may_be_half_done() {
+                    let half = bytes[..bytes.len() / 2].to_vec();
+                    medium.write(at, Write::Data { at: offset, bytes: half });
+                }
+                Err(error)
+            }
+            _ => {
+                medium.write(at, Write::Data { at: offset, bytes: bytes.to_vec() });
+                Ok(())
+            }
+        }
+    }
+
     fn sync_data(&mut self, path: &str) -> io::Result<()> {
         let mut medium = self.medium.borrow_mut();
         medium.gate()?;
@@ -268,7 +302,9 @@ impl Disk for MemDisk {
     fn remove(&mut self, path: &str) -> io::Result<()> {
         let mut medium = self.medium.borrow_mut();
         medium.gate()?;
-        medium.file(path)?;
+        let at = medium.file(path)?;
+        let len = medium.len(&Entry::File(at));
+        medium.unfreed = medium.unfreed.map(|bytes| bytes + len);
         medium.change_name(NameChange::Unlink(path.into()));
         Ok(())
     }
@@ -284,6 +320,13 @@ impl Disk for MemDisk {
         let files =
             medium.names.iter().filter(|(name, _)| *name == path || name.starts_with(&below));
         Ok(files.map(|(_, entry)| medium.len(entry)).sum())
+    }
+
+    fn sync_all(&mut self) -> io::Result<()> {
+        let mut medium = self.medium.borrow_mut();
+        medium.gate()?;
+        medium.unfreed = medium.unfreed.map(|_| 0);
+        Ok(())
     }
 
     fn free_bytes(&mut self) -> io::Result<u64> {
@@ -311,11 +354,21 @@ impl Opener for MemOpener {
     fn open(&mut self, number: u32) -> Result<MemIndex, IndexError> {
         let mut medium = self.medium.borrow_mut();
         medium.gate().map_err(|error| told(&error))?;
+        if medium.used() > medium.capacity {
+            return Err(told(&io::ErrorKind::StorageFull.into()));
+        }
         medium.indexes.entry(number).or_default();
         Ok(MemIndex { medium: Rc::clone(&self.medium), number, is_broken: false })
     }
 
     fn set_aside(&mut self, number: u32, _name: &str) -> io::Result<()> {
+        let mut medium = self.medium.borrow_mut();
+        medium.gate()?;
+        medium.indexes.remove(&number);
+        Ok(())
+    }
+
+    fn remove(&mut self, number: u32) -> io::Result<()> {
         let mut medium = self.medium.borrow_mut();
         medium.gate()?;
         medium.indexes.remove(&number);

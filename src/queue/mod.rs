@@ -27,6 +27,7 @@ mod condemn;
 pub mod disk;
 pub mod gaps;
 mod head;
+mod head_file;
 mod importing;
 mod in_doubt;
 pub mod index;
@@ -43,6 +44,7 @@ mod parked;
 mod peek;
 pub mod real;
 mod rebuild;
+mod reopen;
 mod replay;
 mod room;
 mod set_back;
@@ -51,6 +53,7 @@ mod starts;
 mod streams;
 mod tally;
 mod trouble;
+mod unindexed;
 
 #[cfg(test)]
 mod adopt_tests;
@@ -134,8 +137,13 @@ pub struct Queue<D: Disk, O: Opener> {
     /// `None` once it failed.
     index: Option<O::Index>,
     number: u32,
-    /// It failed for what the system refused.
-    is_index_sound: bool,
+    /// What it failed for, where it is not to blame.
+    refused_by: Option<IndexFault>,
+    /// Delivery goes on without it.
+    unindexed: Option<unindexed::Unindexed>,
+    noted: head_file::Noted,
+    /// What the config said before there was an index to say it to.
+    claims: Option<Vec<adopt::Claim>>,
     replaced: u32,
     configured: Vec<StreamName>,
     streams: streams::Streams,
@@ -174,7 +182,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             opener,
             index: None,
             number: 0,
-            is_index_sound: false,
+            refused_by: None,
+            unindexed: None,
+            noted: head_file::Noted::default(),
+            claims: None,
             replaced: 0,
             configured: streams.to_vec(),
             streams: streams::Streams::default(),
@@ -204,6 +215,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// process stays acknowledged.
     pub fn reopen(&mut self) -> Result<(Opened, Vec<Finding>), OpenError> {
         self.restart()?;
+        if let Some(claims) = self.claims.take_if(|_| self.unindexed.is_none()) {
+            let claimed = self.claim(&claims);
+            return claimed.map_err(|error| self.cannot_go_on(error));
+        }
         Ok((self.opened(), std::mem::take(&mut self.findings)))
     }
 
@@ -279,7 +294,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// The same for a process that ends because it can't go on: the next start counts it.
     pub fn close_unsettled(mut self, now: Mono) {
-        if let Some(crc) = self.write_checkpoint(now) {
+        // What the index says and the checkpoint does not, only the index knows.
+        if !self.is_unindexed()
+            && let Some(crc) = self.write_checkpoint(now)
+        {
             self.note_closed(crc);
         }
         if let Some(index) = self.index.take() {
@@ -322,6 +340,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 
     fn index(&mut self) -> Result<&mut O::Index, QueueError> {
+        if self.is_unindexed() {
+            return Err(QueueError::DiskFull);
+        }
         self.index.as_mut().ok_or_else(|| QueueError::Broken("the index failed before".into()))
     }
 
@@ -332,8 +353,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if error.fault == IndexFault::Full {
             self.give_up_reserve();
         }
-        self.is_index_sound = matches!(error.fault, IndexFault::System | IndexFault::Denied);
+        self.refused_by = match error.fault {
+            IndexFault::System | IndexFault::Denied | IndexFault::Full => Some(error.fault),
+            _ => None,
+        };
         match error.fault {
+            IndexFault::Full => QueueError::NoSpace(error.why),
             IndexFault::System => QueueError::System(error.why),
             IndexFault::Denied => QueueError::Denied(error.why),
             _ => QueueError::Broken(error.why),
@@ -342,6 +367,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// The first `max` entries at or after `from`.
     fn entries(&mut self, from: Seq, max: usize) -> Result<Vec<keys::Entry>, QueueError> {
+        if self.is_unindexed() {
+            return self.unindexed_entries(from, max);
+        }
         let pairs = self.index()?.range(b"q", &keys::entry_key(from), max);
         let pairs = pairs.map_err(|error| self.index_failed(error))?;
         let entries = pairs.iter().map(|(key, value)| keys::Entry::decode(key, value));

@@ -9,21 +9,22 @@ use std::io;
 use super::append::{chunk_pairs, tally_pairs};
 use super::awaited::Awaited;
 use super::checkpoint::{self, Checkpoint};
-use super::disk::{Disk, is_full};
+use super::disk::{Disk, Item, is_full};
 use super::gaps::{self, Ledger};
+use super::head_file;
 use super::index::{Batch, Index, IndexError, IndexFault, Opener};
 use super::keys::{self, State, StreamRow, Tail, TallyRow};
 use super::log::{DIR, Found, LogFiles, Scan, path};
 use super::origins::Origins;
 use super::rebuild::{Base, newer, take_in, tell};
+use super::reopen::Old;
 use super::replay::{Page, Partial, Replay};
 use super::room::{DOUBT, PARKED, QUARANTINE};
 use super::streams::{Streams, chunked};
-use super::tally::Tally;
 use super::{OpenError, Queue, QueueError, put_state, put_stream};
 use crate::errno::{Says, says};
 use crate::frame::Fields;
-use crate::limits::{INDEX_OPEN_ATTEMPTS_MAX, INDEX_REPLACED_MAX};
+use crate::limits::INDEX_OPEN_ATTEMPTS_MAX;
 use crate::message;
 use crate::record::{Place, Seq};
 
@@ -50,16 +51,30 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let prepared = self.prepare();
         let (checkpoint, attempts) = prepared.map_err(|error| disk_error(place, &error))?;
         let started = self.start_index(&checkpoint, attempts);
+        let started = started.and_then(|()| self.end_start());
         // Whatever came of it, this process lived to tell.
         for attempt in 1..=attempts + 1 {
             let _ = self.disk.remove(&format!("{MARKER}{attempt}"));
         }
         let _ = self.disk.sync_dir("");
         started?;
-        // Left behind when renewing the index was cut short.
-        let _ = self.opener.remove_below(self.number);
+        if !self.is_unindexed() {
+            // Left behind when renewing the index was cut short.
+            let _ = self.opener.remove_below(self.number);
+        }
         self.give_back_files();
         Ok(())
+    }
+
+    /// What was delivered without the index is let go of in it too.
+    pub(super) fn end_start(&mut self) -> Result<(), OpenError> {
+        if self.is_unindexed() {
+            return Ok(());
+        }
+        match self.catch_up_with_head() {
+            Err(QueueError::NoSpace(_) | QueueError::Broken(_)) => self.restart(),
+            other => other.map_err(|error| self.cannot_go_on(error)),
+        }
     }
 
     /// Looks at what is read before the index, and touches nothing.
@@ -72,6 +87,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     fn newer(&mut self) -> io::Result<Option<String>> {
         let items = self.disk.list("")?;
         let named = |name: &str| items.iter().find(|item| item.name == name);
+        if head_file::is_newer(&mut self.disk) {
+            return Ok(Some(head_file::FILE.to_owned()));
+        }
         if let Some(item) = named(checkpoint::FILE)
             && let Some(bytes) = self.read_checkpoint(item.len)?
             && Checkpoint::is_newer(&bytes)
@@ -104,10 +122,16 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let items = self.disk.list("")?;
         self.note_opened(&items)?;
         self.note_start(&items);
+        self.prepare_head_file(&items);
         let markers = items.iter().filter_map(|item| item.name.strip_prefix(MARKER)?.parse().ok());
         let attempts = markers.max().unwrap_or(0);
+        Ok((self.find_checkpoint(&items)?, attempts))
+    }
+
+    /// The checkpoint; none where it was never written, or is damaged, which sets it aside.
+    pub(super) fn find_checkpoint(&mut self, items: &[Item]) -> io::Result<Checkpoint> {
         let Some(item) = items.iter().find(|item| item.name == checkpoint::FILE) else {
-            return Ok((Checkpoint::default(), attempts));
+            return Ok(Checkpoint::default());
         };
         let bytes = self.read_checkpoint(item.len)?;
         let read = bytes.and_then(|bytes| Checkpoint::decode(&bytes));
@@ -120,23 +144,28 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 format!("{why} It was set aside in {QUARANTINE}/."),
             );
         }
-        Ok((read.unwrap_or_default(), attempts))
+        Ok(read.unwrap_or_default())
     }
 
-    fn start_index(&mut self, checkpoint: &Checkpoint, attempts: u32) -> Result<(), OpenError> {
+    pub(super) fn start_index(
+        &mut self,
+        checkpoint: &Checkpoint,
+        attempts: u32,
+    ) -> Result<(), OpenError> {
         let place = self.disk.place();
         let newest = self.opener.newest().map_err(|error| disk_error(place.clone(), &error))?;
         self.number = newest.unwrap_or(0);
-        let mut why = format!("opening it did not end, {attempts} times in a row");
+        let mut why = match newest {
+            Some(_) => format!("opening it did not end, {attempts} times in a row"),
+            None => "it is not there".to_owned(),
+        };
         if newest.is_some() && attempts < INDEX_OPEN_ATTEMPTS_MAX {
             self.mark(attempts + 1).map_err(|error| disk_error(place, &error))?;
             match self.open_index().and_then(|()| self.load(checkpoint)) {
                 Ok(()) => match self.adopt(checkpoint.next_seq) {
                     Ok(()) => return Ok(()),
-                    Err(error) if !matches!(error, QueueError::Broken(_)) => {
-                        return Err(self.cannot_go_on(error));
-                    }
-                    Err(error) => {
+                    Err(QueueError::NoSpace(_)) => return self.restart(),
+                    Err(error @ QueueError::Broken(_)) => {
                         self.find(
                             message::INDEX_REPLACED,
                             "index-replaced",
@@ -144,9 +173,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                         );
                         return self.restart();
                     }
+                    Err(error) => return Err(self.cannot_go_on(error)),
                 },
                 Err(error) => {
                     self.drop_index();
+                    if error.fault == IndexFault::Full {
+                        return self.start_unindexed(checkpoint, &error.why);
+                    }
                     if error.fault != IndexFault::Broken {
                         return Err(self.cannot_open(error));
                     }
@@ -160,6 +193,21 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             let text = format!("The index is not usable: {why}. A new one was built from the log.");
             self.find(message::INDEX_REPLACED, "index-replaced", text);
         }
+        let streams = self.take_from(checkpoint);
+        let (head, next_seq) = (checkpoint.head.max(self.noted.place), checkpoint.next_seq);
+        let old = if newest.is_some() { Old::Broken } else { Old::None };
+        let built = self.replace_index(&Base { head, next_seq, streams, memory: None }, old);
+        match built {
+            Err(OpenError::Full { why, .. }) if !self.log.lens.is_empty() => {
+                let _ = self.opener.remove(self.number);
+                self.start_unindexed(checkpoint, &why)
+            }
+            other => other,
+        }
+    }
+
+    /// Takes over what the checkpoint says of gaps and origins; answers with what it says of streams.
+    pub(super) fn take_from(&mut self, checkpoint: &Checkpoint) -> Streams {
         let mut streams = Streams::default();
         for (row, ids) in &checkpoint.streams {
             let stream = streams.named(&row.name);
@@ -168,118 +216,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 stream.learn(chunk, ids);
             }
         }
-        let (head, next_seq) = (checkpoint.head, checkpoint.next_seq);
         self.ledger = checkpoint.ledger.clone();
         self.origins = checkpoint.origins.clone();
-        self.replace_index(&Base { head, next_seq, streams, memory: None }, newest.is_some())
-    }
-
-    /// Goes on after the index failed, with what this process knows.
-    pub(super) fn restart(&mut self) -> Result<(), OpenError> {
-        if std::mem::take(&mut self.is_index_sound) {
-            // What the system refuses it would refuse a new index too, and this one is not to blame.
-            match self.open_index() {
-                Err(error) if matches!(error.fault, IndexFault::System | IndexFault::Denied) => {
-                    self.is_index_sound = true;
-                    return Err(self.cannot_open(error));
-                }
-                _ => self.index.take().into_iter().for_each(Index::close),
-            }
-        }
-        let memory = self.streams.clone();
-        let mut streams = memory.clone();
-        for stream in streams.iter_mut() {
-            stream.row.progress = stream.row.delivered;
-            stream.unlearn_all();
-            stream.tally = Tally::default();
-        }
-        let state = self.state;
-        let State { head, next_seq, .. } = state;
-        let base = Base { head, next_seq, streams, memory: Some(memory) };
-        if let Err(error) = self.replace_index(&base, true) {
-            // What this process knows is not lost, should it try again.
-            self.drop_index();
-            self.state = state;
-            self.streams = base.memory.unwrap_or_default();
-            return Err(error);
-        }
-        self.give_back_files();
-        Ok(())
-    }
-
-    /// Sets the index aside, if there is one, and builds the next, as often as it takes.
-    fn replace_index(&mut self, base: &Base, is_there: bool) -> Result<(), OpenError> {
-        let mut is_there = is_there;
-        let mut why = "the index failed again and again".to_owned();
-        loop {
-            self.drop_index();
-            if is_there {
-                if self.replaced >= INDEX_REPLACED_MAX {
-                    return Err(OpenError::ReplacedTooOften { why });
-                }
-                self.replaced += 1;
-                let name = self.quarantine_name(&format!("index.{}", self.number));
-                // When it can't be moved, it stays under its number and is not looked at again.
-                if self.opener.set_aside(self.number, &name).is_ok() {
-                    self.after_quarantine(&name, &format!("This index was replaced: {why}."));
-                }
-                self.number += 1;
-            }
-            is_there = true;
-            match self.open_index().and_then(|()| self.build(base)) {
-                Ok(()) => return Ok(()),
-                Err(error) if error.fault == IndexFault::Broken => why = error.why,
-                Err(error) if error.fault == IndexFault::Full && self.room.has_reserve => {
-                    self.give_up_reserve();
-                    why = error.why;
-                }
-                Err(error) => return Err(self.cannot_open(error)),
-            }
-        }
-    }
-
-    pub(super) fn drop_index(&mut self) {
-        if let Some(index) = self.index.take() {
-            index.forget();
-        }
-    }
-
-    /// Opens the index of the current number; a full disk gives up the reserve for it.
-    pub(super) fn open_index(&mut self) -> Result<(), IndexError> {
-        let mut opened = self.opener.open(self.number);
-        if let Err(error) = &opened
-            && error.fault == IndexFault::Full
-            && self.room.has_reserve
-        {
-            self.give_up_reserve();
-            opened = self.opener.open(self.number);
-        }
-        self.index = Some(opened?);
-        Ok(())
-    }
-
-    fn cannot_open(&mut self, error: IndexError) -> OpenError {
-        let (place, why) = (self.disk.place(), error.why);
-        match error.fault {
-            IndexFault::Full => OpenError::Full { place, why },
-            IndexFault::Locked => OpenError::Locked { place, holder: None },
-            IndexFault::Denied => OpenError::Denied { place, why },
-            IndexFault::NoThread => OpenError::NoThread { why },
-            IndexFault::System => OpenError::System { place, why },
-            IndexFault::Newer => OpenError::Newer { place, why },
-            IndexFault::Broken => OpenError::Failed { place, why },
-        }
-    }
-
-    fn cannot_go_on(&mut self, error: QueueError) -> OpenError {
-        let (place, why) = (self.disk.place(), error.to_string());
-        match error {
-            QueueError::Newer(why) => OpenError::Newer { place, why },
-            QueueError::System(why) => OpenError::System { place, why },
-            QueueError::Denied(why) => OpenError::Denied { place, why },
-            QueueError::DiskFull => OpenError::Full { place, why },
-            QueueError::Broken(_) | QueueError::Damaged { .. } => OpenError::Failed { place, why },
-        }
+        streams
     }
 
     fn mark(&mut self, attempt: u32) -> io::Result<()> {

@@ -47,7 +47,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// least one entry. `None` when nothing waits. A damaged frame ends what is given out; it is
     /// an error once it is the first.
     pub fn peek(&mut self, take: Take) -> Result<Option<Peeked>, QueueError> {
-        self.index()?;
+        if !self.is_unindexed() {
+            self.index()?;
+        }
         if self.state.records == 0 {
             return Ok(None);
         }
@@ -71,7 +73,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 }
                 let frame = match self.read_frame(entry) {
                     Ok(frame) => frame,
-                    Err(damaged) if is_first => return Err(damaged),
+                    Err(damaged) if is_first => return Err(self.not_without_index(damaged)),
                     Err(_) => break 'frames,
                 };
                 first.get_or_insert(Place { seq: entry.seq, skip });
@@ -96,8 +98,22 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok(Some(Peeked { pieces: basket.pieces, seqs: basket.seqs, sent }))
     }
 
+    /// A frame is given up with its gap, in a commit.
+    fn not_without_index(&self, error: QueueError) -> QueueError {
+        match error {
+            QueueError::Damaged { why, .. } if self.is_unindexed() => {
+                QueueError::System(format!("{why}; to go on, the queue's index needs space"))
+            }
+            other => other,
+        }
+    }
+
     /// Records are counted but no frame is in the index: not an index to trust.
     fn counters_lie(&mut self) -> QueueError {
+        if self.is_unindexed() {
+            let why = "the log does not go on; to know why, the queue's index needs space";
+            return QueueError::System(why.into());
+        }
         let why = format!("{} records are counted, but no frame waits", self.state.records);
         self.index_failed(super::index::IndexError { fault: super::IndexFault::Broken, why })
     }

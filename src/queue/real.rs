@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{IFlags, OFlags};
 
 use super::disk::{Disk, Item, LockRefused};
 use crate::edge::made::{self, Readers};
@@ -24,6 +24,8 @@ pub struct RealDisk {
     lock: Option<File>,
     writers: Vec<(String, File)>,
     reader: Option<(String, File)>,
+    /// The file that is overwritten in place.
+    steady: Option<(String, File)>,
 }
 
 /// A process's number and the end of its line.
@@ -101,7 +103,8 @@ fn lock_patiently(file: &File) -> Result<(), TryLockError> {
 
 impl RealDisk {
     pub fn new(root: impl Into<PathBuf>) -> RealDisk {
-        RealDisk { root: root.into(), lock: None, writers: Vec::new(), reader: None }
+        let (lock, writers, reader, steady) = (None, Vec::new(), None, None);
+        RealDisk { root: root.into(), lock, writers, reader, steady }
     }
 
     pub fn root(&self) -> &Path {
@@ -115,6 +118,7 @@ impl RealDisk {
     fn forget(&mut self, path: &str) {
         self.writers.retain(|(name, _)| name != path);
         self.reader.take_if(|(name, _)| name == path);
+        self.steady.take_if(|(name, _)| name == path);
     }
 
     fn keep_writer(&mut self, path: &str, file: File) {
@@ -221,7 +225,36 @@ impl Disk for RealDisk {
         self.write(path, |file| file.set_len(len))
     }
 
+    fn create_steady(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        self.forget(path);
+        let mut file = made::file(&self.path(path), Readers::Owner)?;
+        // To be asked while the file is empty. A file system without such a flag overwrites in place by
+        // itself, or never does.
+        let flags = rustix::fs::ioctl_getflags(&file);
+        let _ = flags.and_then(|flags| rustix::fs::ioctl_setflags(&file, flags | IFlags::NOCOW));
+        file.write_all(bytes)?;
+        file.sync_all()
+    }
+
+    fn overwrite(&mut self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let file = match self.steady.take() {
+            Some((name, file)) if name == path => file,
+            _ => {
+                let mut options = OpenOptions::new();
+                options.write(true).custom_flags(made::no_link()).open(self.path(path))?
+            }
+        };
+        file.write_all_at(bytes, offset)?;
+        self.steady = Some((path.to_owned(), file));
+        Ok(())
+    }
+
     fn sync_data(&mut self, path: &str) -> io::Result<()> {
+        if let Some((name, file)) = self.steady.take_if(|(name, _)| name == path) {
+            file.sync_data()?;
+            self.steady = Some((name, file));
+            return Ok(());
+        }
         self.write(path, |file| file.sync_data())
     }
 
@@ -257,6 +290,10 @@ impl Disk for RealDisk {
 
     fn tree_bytes(&mut self, path: &str) -> io::Result<u64> {
         tree_bytes(&self.path(path))
+    }
+
+    fn sync_all(&mut self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(File::open(&self.root)?)?)
     }
 
     fn free_bytes(&mut self) -> io::Result<u64> {

@@ -296,9 +296,8 @@ impl From<QueueError> for IndexError {
             QueueError::System(_) => IndexFault::System,
             QueueError::Denied(_) => IndexFault::Denied,
             QueueError::Newer(_) => IndexFault::Newer,
-            QueueError::DiskFull | QueueError::Broken(_) | QueueError::Damaged { .. } => {
-                IndexFault::Broken
-            }
+            QueueError::DiskFull | QueueError::NoSpace(_) => IndexFault::Full,
+            QueueError::Broken(_) | QueueError::Damaged { .. } => IndexFault::Broken,
         };
         IndexError { fault, why: error.to_string() }
     }

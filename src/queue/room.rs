@@ -158,7 +158,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         // With nothing waiting there is nothing that draining could free: a page that does not fit
         // now never will, and only a shorter one can go on.
         let need = if self.state.records == 0 { 0 } else { self.room.refused_bytes };
-        if !self.room.has_reserve || !self.fits_on_disk(need) {
+        if !self.room.has_reserve || self.is_unindexed() || !self.fits_on_disk(need) {
             Room::DiskLow
         } else if !self.fits_within_size(need.max(ROOM_MARGIN_BYTES)) {
             Room::QueueFull
@@ -171,6 +171,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     pub(super) fn give_up_reserve(&mut self) {
         // Failing to remove it changes nothing for the worse.
         let _ = self.disk.remove(RESERVE);
+        let _ = self.disk.sync_all();
         self.room.has_reserve = false;
         let free = self.disk.free_bytes().unwrap_or(0);
         self.room.full.again(free, self.log.bytes());
@@ -279,6 +280,7 @@ mod tests {
     use crate::queue::mem::{Fault, MemDisk};
     use crate::queue::testing::*;
     use crate::record::Room;
+    use crate::time::Mono;
 
     const CAPACITY: u64 = 128 << 20;
 
@@ -299,6 +301,25 @@ mod tests {
         assert_eq!(queue.held().room, Room::Free);
         queue.append(&threats, &two, progress(2, 2), &[key(2)]).unwrap();
         assert_eq!(queue.held().records, 2);
+    }
+
+    #[test]
+    fn where_what_is_removed_is_free_only_later_the_reserve_is_waited_for() {
+        let disk = MemDisk::new(CAPACITY);
+        let (mut queue, ..) = disk.open();
+        let one = page(&threats(), &[1, 2], 1);
+        queue.append(&threats(), &one, progress(1, 1), &[key(1)]).unwrap();
+        let used = CAPACITY - disk.clone().free_bytes().unwrap();
+        disk.copy_on_write();
+        disk.set_capacity(used - 1);
+        let end = queue.peek(ALL).unwrap().unwrap().sent.end;
+        let refused = queue.ack(end, Mono(1));
+        assert!(matches!(refused, Err(QueueError::NoSpace(_))), "{refused:?}");
+        let (opened, findings) = queue.reopen().unwrap();
+        assert!(!queue.is_unindexed(), "the reserve is enough: {findings:?}");
+        assert_eq!((opened.held.records, findings), (0, vec![]));
+        let left = Ground::files(&disk, super::QUARANTINE);
+        assert_eq!(left, Vec::<String>::new(), "nothing is broken");
     }
 
     #[test]

@@ -106,6 +106,13 @@ impl Opener for SledOpener {
         sync(&self.root)
     }
 
+    fn remove(&mut self, number: u32) -> io::Result<()> {
+        match fs::remove_dir_all(self.path(number)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn remove_below(&mut self, number: u32) -> io::Result<()> {
         for older in self.numbers()?.into_iter().filter(|older| *older < number) {
             fs::remove_dir_all(self.path(older))?;
@@ -375,7 +382,7 @@ fn told(error: &io::Error) -> IndexError {
     // sled wraps the error of flock in one of kind Other and says so in its text only.
     let fault = if why.contains("could not acquire lock") {
         IndexFault::Locked
-    } else if why.contains("StorageFull") {
+    } else if why.contains("StorageFull") || why.contains("QuotaExceeded") {
         IndexFault::Full
     } else {
         IndexFault::of(says(error))

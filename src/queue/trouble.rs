@@ -12,6 +12,9 @@ pub enum QueueError {
     /// `max_size`, `min_free`, or the file system itself: nothing was kept of this call; drain,
     /// and try again when `held().room` is free.
     DiskFull,
+    /// There is no space to write the index, which is not to blame: `reopen`, which goes on without it if
+    /// it must.
+    NoSpace(String),
     /// The index or the disk failed: `reopen`.
     Broken(String),
     /// This frame can't be read: `condemn` it.
@@ -32,6 +35,7 @@ impl fmt::Display for QueueError {
             QueueError::Damaged { seq, why } => {
                 write!(f, "frame {} of the queue is damaged: {why}", seq.0)
             }
+            QueueError::NoSpace(why) => write!(f, "there is no space for the queue's index: {why}"),
             QueueError::System(why) | QueueError::Denied(why) | QueueError::Newer(why) => {
                 write!(f, "{why}")
             }

@@ -12,6 +12,7 @@
 
 mod ask;
 mod hand;
+mod mend;
 mod note;
 mod reconcile;
 
@@ -19,19 +20,17 @@ use std::collections::BTreeSet;
 
 use crate::coralogix::entry::Labels;
 use crate::coralogix::{body, verdict};
-use crate::core::{
-    Action, Event, Fetch, Keep, Missed, PageFacts, SetBack, StoreTrouble, Tick, World,
-};
+use crate::core::{Action, Event, Fetch, Keep, Missed, PageFacts, SetBack, Tick, World};
 use crate::edge::{Ask, Edge, Stamping};
 use crate::frame::Piece;
 use crate::limits;
-use crate::message::{self, tell};
+use crate::message::tell;
 use crate::queue::disk::Disk;
 use crate::queue::index::Opener;
 use crate::queue::{Back, Queue, QueueError};
 use crate::record::{
-    Answer, Gap, Held, Kind, Learned, NetTrouble, Place, SinkVerdict, SourceTrouble, StreamName,
-    Take, TrialKey,
+    Answer, Gap, Kind, Learned, NetTrouble, Place, SinkVerdict, SourceTrouble, StreamName, Take,
+    TrialKey,
 };
 use crate::time::{Mono, Span, Stamp};
 use crate::window::{Carried, Gate, Windows};
@@ -201,65 +200,6 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             None => self.queue.append_tallied(name, frames, progress, &keep.known, &births),
         };
         self.stored(stored)
-    }
-
-    /// What an outcome of the queue means for the core.
-    fn stored(&mut self, outcome: Result<Held, QueueError>) -> Event {
-        match outcome {
-            Ok(held) => Event::Stored(Ok(held)),
-            Err(QueueError::DiskFull) => Event::Stored(Err(StoreTrouble::Full(self.queue.held()))),
-            Err(trouble) => self.mend(trouble),
-        }
-    }
-
-    /// A broken index is rebuilt, a damaged frame is set aside; either way the core begins anew
-    /// from what the queue then holds (keeps P9).
-    fn mend(&mut self, trouble: QueueError) -> Event {
-        (self.refused, self.doubted) = (None, None);
-        self.hand = None;
-        let trouble = match trouble {
-            QueueError::DiskFull => {
-                return Event::Stored(Err(StoreTrouble::Full(self.queue.held())));
-            }
-            QueueError::Damaged { seq, why } => {
-                tell!(
-                    FRAME_DAMAGED,
-                    "frame-damaged: The queue holds a damaged frame ({why}). It is set aside in quarantine/, and \
-                     SentinelOne is asked for its records again"
-                );
-                match self.queue.condemn(seq, &why) {
-                    Ok(opened) => return Event::Opened(opened),
-                    Err(trouble) => trouble,
-                }
-            }
-            // Nothing is damaged: the lane that is concerned tries again later.
-            QueueError::System(why) => return Event::Stored(Err(StoreTrouble::Failed(why))),
-            QueueError::Denied(why) => {
-                tell!(QUEUE_DENIED, "{why}. See that the queue's user may write there");
-                return Event::Dead;
-            }
-            QueueError::Newer(why) => {
-                tell!(QUEUE_NEWER, "{why}. Nothing was changed: install that version again");
-                return Event::Dead;
-            }
-            broken @ QueueError::Broken(_) => broken,
-        };
-        tell!(
-            INDEX_FAILED,
-            "{trouble}. The queue's index is rebuilt from its log; nothing queued is lost"
-        );
-        match self.queue.reopen() {
-            Ok((opened, findings)) => {
-                for finding in findings {
-                    message::write(finding.code, format_args!("{finding}"));
-                }
-                Event::Opened(opened)
-            }
-            Err(why) => {
-                message::write(why.message(), format_args!("{why}"));
-                Event::Dead
-            }
-        }
     }
 
     /// Sends the page in hand without writing it first; `None` where it does not fit.
@@ -476,7 +416,7 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
             Action::SendNote(note) => self.send_note(&note),
             Action::SetBack(back) => self.set_back(&back),
             Action::Older { stream, than } => self.older(stream, than),
-            Action::Measure => Event::Measured(self.queue.held()),
+            Action::Measure => self.measure(),
             Action::Sleep { until, .. } => {
                 self.edge.sleep(until);
                 Event::Woke

@@ -3,15 +3,16 @@
 //! Promises: whatever is full, and whenever it becomes so, the queue drains; polling goes on by itself
 //! once there is room, in the same process; nothing is lost or told twice (P1, P2, P4). Where the
 //! system does not allow that (a file system that turned read-only), a restart by the supervisor is
-//! all it takes. `S1C_FULL=1000` for more rounds. Needs root, loop devices and mkfs.ext4; where one
+//! all it takes. On btrfs, which copies what is written, others take at once what draining frees.
+//! `S1C_FULL=1000` for more rounds. Needs root, loop devices, mkfs.ext4 and btrfs; where one
 //! is missing the test says so, and with CI set it fails.
 
 use std::fs;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::campaign::Campaign;
@@ -21,10 +22,12 @@ use crate::support::data::Kind;
 use crate::support::watched::Watched;
 use crate::trail::{Trail, What};
 
-const ROUNDS: u64 = 7;
+const ROUNDS: u64 = 11;
 /// Longer than the pause between two looks at the room, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 const DISK_BYTES: u64 = 64 << 20;
+/// btrfs makes none that are much smaller.
+const BTRFS_BYTES: u64 = 144 << 20;
 
 /// What becomes full, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +39,26 @@ enum Trouble {
     InodesWhilePolling,
     InodesWhileDraining,
     ReadOnly,
+    BtrfsWhilePolling,
+    /// Others take at once whatever is freed.
+    BtrfsWhileDraining,
+    BtrfsAtStart,
+    QuotaWhilePolling,
 }
 
-const TROUBLES: [Trouble; 7] = [
+impl Trouble {
+    fn file_system(self) -> FileSystem {
+        match self {
+            Trouble::BtrfsWhilePolling
+            | Trouble::BtrfsWhileDraining
+            | Trouble::BtrfsAtStart
+            | Trouble::QuotaWhilePolling => FileSystem::Btrfs,
+            _ => FileSystem::Ext4,
+        }
+    }
+}
+
+const TROUBLES: [Trouble; 11] = [
     Trouble::WhilePolling,
     Trouble::WhileDraining,
     Trouble::AtStart,
@@ -46,11 +66,16 @@ const TROUBLES: [Trouble; 7] = [
     Trouble::InodesWhilePolling,
     Trouble::InodesWhileDraining,
     Trouble::ReadOnly,
+    Trouble::BtrfsWhilePolling,
+    Trouble::BtrfsWhileDraining,
+    Trouble::BtrfsAtStart,
+    Trouble::QuotaWhilePolling,
 ];
 
 #[test]
 fn a_full_disk_stops_the_polling_only_and_only_while_it_is_full() {
-    if !Campaign::is_possible("full disk", Ground::possible(&["mkfs.ext4"])) {
+    if !Campaign::is_possible("full disk", Ground::possible(&["mkfs.ext4", "mkfs.btrfs", "btrfs"]))
+    {
         return;
     }
     let mut campaign = Campaign::new("full disk", "S1C_FULL", ROUNDS);
@@ -80,7 +105,11 @@ fn one_disk(campaign: &mut Campaign, trouble: Trouble) -> Result<(), String> {
     let few_inodes: &[&str] = &["-N", "64"];
     let is_short = matches!(trouble, Trouble::InodesWhilePolling | Trouble::InodesWhileDraining);
     let options = if is_short { few_inodes } else { &[] };
-    let ground = Ground::new(scene.queue_dir(), FileSystem::Ext4, DISK_BYTES, options);
+    let (kind, bytes, options) = match trouble.file_system() {
+        FileSystem::Btrfs => (FileSystem::Btrfs, BTRFS_BYTES, ["-m", "single"].as_slice()),
+        other => (other, DISK_BYTES, options),
+    };
+    let ground = Ground::new(scene.queue_dir(), kind, bytes, options);
     let outcome = match trouble {
         Trouble::WhilePolling | Trouble::InodesWhilePolling => {
             polling(campaign, &mut scene, trouble)
@@ -91,6 +120,10 @@ fn one_disk(campaign: &mut Campaign, trouble: Trouble) -> Result<(), String> {
         Trouble::AtStart => at_start(campaign, &mut scene),
         Trouble::MaxSize => max_size(campaign, &mut scene),
         Trouble::ReadOnly => read_only(campaign, &mut scene, &ground),
+        Trouble::BtrfsWhilePolling => polling(campaign, &mut scene, trouble),
+        Trouble::BtrfsWhileDraining => draining_beside(campaign, &mut scene),
+        Trouble::BtrfsAtStart => starting_beside(campaign, &mut scene),
+        Trouble::QuotaWhilePolling => quota(campaign, &mut scene),
     };
     let outcome = outcome.and_then(|()| the_end(&mut scene));
     campaign.settle(&scene.ledger.balance());
@@ -178,6 +211,90 @@ fn at_start(campaign: &mut Campaign, scene: &mut Scene) -> Result<(), String> {
     scene.run();
     drains(scene)?;
     empty(&scene.queue_dir());
+    Ok(())
+}
+
+/// Takes what is free, and what is freed, until it is dropped.
+struct Filler {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Filler {
+    fn beside(place: PathBuf) -> Filler {
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let ballast = fs::File::create(place.join("lost+found/ballast")).expect("a first file");
+        take_all(&ballast);
+        let thread = std::thread::spawn(move || {
+            while !told.load(Ordering::Relaxed) {
+                take_all(&ballast);
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+        });
+        Filler { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Filler {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The disk becomes full while much waits, and others take what draining frees.
+fn draining_beside(campaign: &mut Campaign, scene: &mut Scene) -> Result<(), String> {
+    scene.ingress.server.take_away();
+    publish(scene, 5_000);
+    scene.run();
+    wait_settled(scene, campaign)?;
+    let filler = Filler::beside(scene.queue_dir());
+    scene.ingress.server.bring_back();
+    drains(scene)?;
+    drop(filler);
+    campaign.note("rounds drained beside others that take what is freed", 1);
+    empty(&scene.queue_dir());
+    Ok(())
+}
+
+/// The same, with a program that is killed again and again meanwhile.
+fn starting_beside(campaign: &mut Campaign, scene: &mut Scene) -> Result<(), String> {
+    scene.ingress.server.take_away();
+    publish(scene, 5_000);
+    scene.run();
+    wait_settled(scene, campaign)?;
+    scene.kill();
+    let filler = Filler::beside(scene.queue_dir());
+    for _ in 0..3 {
+        scene.run();
+        wait_until(scene, "it starts", |scene| waiting(scene).is_some())?;
+        scene.kill();
+    }
+    scene.ingress.server.bring_back();
+    scene.run();
+    drains(scene)?;
+    drop(filler);
+    empty(&scene.queue_dir());
+    Ok(())
+}
+
+/// A quota on what the queue may take: the file system itself has space.
+fn quota(campaign: &mut Campaign, scene: &mut Scene) -> Result<(), String> {
+    let place = scene.queue_dir();
+    let limit = "24M".as_ref();
+    tool("btrfs", &["quota".as_ref(), "enable".as_ref(), &place]);
+    tool("btrfs", &["qgroup".as_ref(), "limit".as_ref(), limit, &place]);
+    scene.ingress.server.take_away();
+    publish(scene, 40_000);
+    scene.run();
+    wait_settled(scene, campaign)?;
+    scene.ingress.server.bring_back();
+    drains(scene)?;
+    tool("btrfs", &["qgroup".as_ref(), "limit".as_ref(), "none".as_ref(), &place]);
     Ok(())
 }
 
@@ -269,7 +386,10 @@ fn fill(place: &Path, trouble: Trouble) {
         while fs::File::create(dir.join(format!("{}", names.next().expect("endless")))).is_ok() {}
         return;
     }
-    let mut ballast = fs::File::create(dir.join("ballast")).expect("an inode is left");
+    take_all(&fs::File::create(dir.join("ballast")).expect("an inode is left"));
+}
+
+fn take_all(mut ballast: &fs::File) {
     for piece in [1 << 20, 64 << 10, 4 << 10, 1 << 10] {
         let zeros = vec![0; piece];
         while ballast.write_all(&zeros).is_ok() {}

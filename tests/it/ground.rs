@@ -19,6 +19,7 @@ use crate::support::watched::Watched;
 pub enum FileSystem {
     Ext4,
     Xfs,
+    Btrfs,
 }
 
 impl FileSystem {
@@ -26,6 +27,7 @@ impl FileSystem {
         match self {
             FileSystem::Ext4 => "ext4",
             FileSystem::Xfs => "xfs",
+            FileSystem::Btrfs => "btrfs",
         }
     }
 
@@ -58,7 +60,9 @@ impl Ground {
         }
         let missing = ["mount", "umount"].iter().chain(tools).find(|tool| !is_installed(tool));
         if let Some(tool) = missing {
-            return Err(format!("{tool} is missing (packages mount, e2fsprogs, xfsprogs)"));
+            return Err(format!(
+                "{tool} is missing (packages mount, e2fsprogs, xfsprogs, btrfs-progs)"
+            ));
         }
         match Path::new("/dev/loop-control").exists() {
             true => Ok(()),
@@ -84,6 +88,10 @@ impl Ground {
         arguments.push(&ground.image);
         tool(&kind.make(), &arguments);
         ground.mount("loop");
+        if kind == FileSystem::Btrfs {
+            // What fills it lies where the others have such a directory.
+            fs::create_dir(ground.mounted.join("lost+found")).expect("a directory of its own");
+        }
         ground
     }
 

@@ -152,6 +152,13 @@ fn take_going_on(config: &Config, what: &str) -> Result<RealQueue, Failure> {
         why => Failure::new(why.message(), exit_of(&why), why),
     })?;
     findings.iter().for_each(|finding| complain(finding.code, finding));
+    if queue.is_unindexed() {
+        let why = OpenError::Full {
+            place: config.queue.dir.display().to_string(),
+            why: "its index can't be written".to_owned(),
+        };
+        return Err(Failure::new(why.message(), exit_of(&why), why));
+    }
     Ok(queue)
 }
 

@@ -1,0 +1,195 @@
+//! Going on after the index failed: with the same one, with a new one from the log, or with none.
+//!
+//! Promises: what this process knows is lost by no failure of it; an index that was only refused space
+//! stays until another one counts. Never: calls an index broken for want of space.
+
+use super::disk::Disk;
+use super::index::{Index, IndexError, IndexFault, Opener};
+use super::keys::State;
+use super::log::LogFiles;
+use super::open::disk_error;
+use super::rebuild::Base;
+use super::tally::Tally;
+use super::unindexed::Since;
+use super::{OpenError, Queue, QueueError};
+use crate::limits::INDEX_REPLACED_MAX;
+
+/// What becomes of the index that a new one replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Old {
+    /// There is none.
+    None,
+    /// It is set aside, and counted.
+    Broken,
+    /// It stays until the new one counts: there was no space to write it.
+    Whole,
+}
+
+impl<D: Disk, O: Opener> Queue<D, O> {
+    /// Goes on after the index failed, with what this process knows.
+    pub(super) fn restart(&mut self) -> Result<(), OpenError> {
+        let refused_by = self.refused_by.take();
+        let was_unindexed = self.unindexed.as_ref().map(|unindexed| unindexed.since);
+        if was_unindexed == Some(Since::Start) {
+            return self.start_again();
+        }
+        if matches!(refused_by, Some(IndexFault::System | IndexFault::Denied)) {
+            // What the system refuses it would refuse a new index too, and this one is not to blame.
+            match self.open_index() {
+                Err(error) if matches!(error.fault, IndexFault::System | IndexFault::Denied) => {
+                    self.refused_by = refused_by;
+                    return Err(self.cannot_open(error));
+                }
+                _ => self.index.take().into_iter().for_each(Index::close),
+            }
+        }
+        let old = match refused_by {
+            // Its handle is of no use any more; what it wrote is.
+            Some(IndexFault::Full) => Old::Whole,
+            _ if was_unindexed.is_some() => Old::Whole,
+            _ => Old::Broken,
+        };
+        let number = self.number;
+        let memory = self.streams.clone();
+        let mut streams = memory.clone();
+        for stream in streams.iter_mut() {
+            stream.row.progress = stream.row.delivered;
+            stream.unlearn_all();
+            stream.tally = Tally::default();
+        }
+        let state = self.state;
+        let State { head, next_seq, .. } = state;
+        let base = Base { head, next_seq, streams, memory: Some(memory) };
+        self.unindexed = None;
+        let ledger = self.ledger.clone();
+        if let Err(error) = self.replace_index(&base, old) {
+            // What this process knows is not lost, should it try again.
+            self.drop_index();
+            self.state = state;
+            self.streams = base.memory.unwrap_or_default();
+            let OpenError::Full { why, .. } = error else { return Err(error) };
+            // The index that was there is the one to be opened next, by whoever can.
+            let is_gone = (number + 1..=self.number).all(|new| self.opener.remove(new).is_ok());
+            self.number = if is_gone { number } else { self.number };
+            self.ledger = ledger;
+            self.go_unindexed(&why);
+            return Ok(());
+        }
+        if was_unindexed.is_some() {
+            self.tell_indexed();
+        }
+        self.give_back_files();
+        Ok(())
+    }
+
+    /// Starts anew, once there is space for the index that could not be opened.
+    fn start_again(&mut self) -> Result<(), OpenError> {
+        let (place, before) = (self.disk.place(), self.state);
+        self.unindexed = None;
+        self.state = State::default();
+        let log = LogFiles::list(&mut self.disk);
+        let found = log.and_then(|log| {
+            let items = self.disk.list("")?;
+            self.log = log;
+            self.find_checkpoint(&items)
+        });
+        let checkpoint = found.map_err(|error| disk_error(place, &error))?;
+        self.noted.place = self.noted.place.max(before.head);
+        self.start_index(&checkpoint, 0)?;
+        self.end_start()?;
+        if !self.is_unindexed() {
+            self.tell_indexed();
+            self.give_back_files();
+        }
+        Ok(())
+    }
+
+    /// Builds the next index, as often as it takes. One that is broken is set aside.
+    pub(super) fn replace_index(&mut self, base: &Base, old: Old) -> Result<(), OpenError> {
+        let (mut last, number) = (old, self.number);
+        let mut why = "the index failed again and again".to_owned();
+        loop {
+            self.drop_index();
+            if last == Old::Broken {
+                if self.replaced >= INDEX_REPLACED_MAX {
+                    return Err(OpenError::ReplacedTooOften { why });
+                }
+                self.replaced += 1;
+                let name = self.quarantine_name(&format!("index.{}", self.number));
+                // When it can't be moved, it stays under its number and is not looked at again.
+                if self.opener.set_aside(self.number, &name).is_ok() {
+                    self.after_quarantine(&name, &format!("This index was replaced: {why}."));
+                }
+            }
+            if last != Old::None {
+                self.number += 1;
+            }
+            let had_reserve = self.room.has_reserve;
+            match self.open_index().and_then(|()| self.build(base)) {
+                Ok(()) => break,
+                Err(error) if error.fault == IndexFault::Broken => {
+                    (why, last) = (error.why, Old::Broken);
+                }
+                // It was given up meanwhile: once more with what that freed.
+                Err(error) if error.fault == IndexFault::Full && had_reserve => {
+                    if self.room.has_reserve {
+                        self.give_up_reserve();
+                    }
+                    self.drop_index();
+                    let _ = self.opener.remove(self.number);
+                    last = Old::Whole;
+                }
+                Err(error) => return Err(self.cannot_open(error)),
+            }
+        }
+        if old == Old::Whole && self.number > number {
+            // What stays is removed at the next start.
+            let _ = self.opener.remove_below(self.number);
+        }
+        Ok(())
+    }
+
+    pub(super) fn drop_index(&mut self) {
+        if let Some(index) = self.index.take() {
+            index.forget();
+        }
+    }
+
+    /// Opens the index of the current number; a full disk gives up the reserve for it.
+    pub(super) fn open_index(&mut self) -> Result<(), IndexError> {
+        let mut opened = self.opener.open(self.number);
+        if let Err(error) = &opened
+            && error.fault == IndexFault::Full
+            && self.room.has_reserve
+        {
+            self.give_up_reserve();
+            opened = self.opener.open(self.number);
+        }
+        self.index = Some(opened?);
+        Ok(())
+    }
+
+    pub(super) fn cannot_open(&mut self, error: IndexError) -> OpenError {
+        let (place, why) = (self.disk.place(), error.why);
+        match error.fault {
+            IndexFault::Full => OpenError::Full { place, why },
+            IndexFault::Locked => OpenError::Locked { place, holder: None },
+            IndexFault::Denied => OpenError::Denied { place, why },
+            IndexFault::NoThread => OpenError::NoThread { why },
+            IndexFault::System => OpenError::System { place, why },
+            IndexFault::Newer => OpenError::Newer { place, why },
+            IndexFault::Broken => OpenError::Failed { place, why },
+        }
+    }
+
+    pub(super) fn cannot_go_on(&mut self, error: QueueError) -> OpenError {
+        let (place, why) = (self.disk.place(), error.to_string());
+        match error {
+            QueueError::Newer(why) => OpenError::Newer { place, why },
+            QueueError::System(why) => OpenError::System { place, why },
+            QueueError::Denied(why) => OpenError::Denied { place, why },
+            QueueError::DiskFull | QueueError::NoSpace(_) => OpenError::Full { place, why },
+            QueueError::Broken(_) | QueueError::Damaged { .. } => OpenError::Failed { place, why },
+        }
+    }
+}
