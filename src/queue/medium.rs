@@ -183,9 +183,14 @@ impl Medium {
         });
         for body in self.bodies.values_mut() {
             let pending = std::mem::take(&mut body.pending);
-            let mut left = std::mem::take(&mut body.stable);
             let torn = prng.below(3) == 0;
-            for write in survivors(&pending, prng) {
+            let survivors = survivors(&pending, prng);
+            if pending.is_empty() {
+                // It is what it was, and may be long.
+                continue;
+            }
+            let mut left = std::mem::take(&mut body.stable);
+            for write in survivors {
                 match write {
                     Write::Data { at, bytes } if torn => tear(&mut left, *at, bytes, prng),
                     whole => apply_write(&mut left, whole),

@@ -28,6 +28,8 @@ pub struct Watch {
     /// Each version of each record by its text.
     rows: BTreeMap<String, usize>,
     arrived: Vec<bool>,
+    /// The same, and how much of what was received was looked at for it, to know when a life is over.
+    there: (Vec<bool>, usize),
     /// How much of what was received was looked at, and when some of it was last new.
     read: usize,
     last_new: u64,
@@ -44,7 +46,8 @@ pub struct Watch {
 impl Watch {
     pub fn new(tenant: &Tenant) -> Watch {
         let rows = tenant.rows.iter().enumerate().map(|(at, row)| (row.json.clone(), at));
-        Watch { rows: rows.collect(), arrived: vec![false; tenant.rows.len()], ..Watch::default() }
+        let arrived = vec![false; tenant.rows.len()];
+        Watch { rows: rows.collect(), there: (arrived.clone(), 0), arrived, ..Watch::default() }
     }
 
     /// Whether the ledger has changed since it was last read.
@@ -117,10 +120,29 @@ impl Shared {
     }
 
     /// After the faults, once everything published is received or parked, or never will be.
-    pub fn is_over(&self) -> bool {
+    pub fn is_over(&mut self) -> bool {
         let over = self.faults.end + Span::hours(2).0;
         let ever = self.lies.last_for_ever();
-        self.now > over && ((ever && self.now > over + LEAST.times(4).0) || self.is_complete())
+        self.now > over && ((ever && self.now > over + LEAST.times(4).0) || self.has_come())
+    }
+
+    /// Whether every record that has to arrive has arrived, without looking at each of them each time.
+    fn has_come(&mut self) -> bool {
+        let (there, read) = &mut self.watch.there;
+        for received in &self.sink.received[*read..] {
+            if let Some(at) = self.watch.rows.get(&received.text) {
+                there[*at] = true;
+            }
+        }
+        *read = self.sink.received.len();
+        let mut rows = self.tenant.rows.iter().zip(&self.watch.there.0);
+        let is_there = rows.all(|(row, there)| {
+            *there
+                || !self.is_wanted(row)
+                || is_poison(&row.json, self.poison_every)
+                || self.is_told_missing(row)
+        });
+        is_there && self.untold().next().is_none()
     }
 
     /// How long after the last fault all that can arrive has arrived.
@@ -212,11 +234,6 @@ impl Shared {
             "retention" => self.lies.told_any(|claim| claim.is_of_time() || claim.is_of_pages()),
             _ => false,
         }
-    }
-
-    /// Whether every record that has to arrive has arrived. Looked at now and then only.
-    pub fn is_complete(&self) -> bool {
-        self.missing().is_empty()
     }
 
     /// Of what was visible at a time, what has not arrived.
