@@ -158,13 +158,16 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 
     /// Takes a file's streams and records in. `read` must begin at the file's first byte, and
-    /// `verify` must have found it whole. Parked records wait again: another box, another try.
+    /// `verify` must have found it whole. Parked records wait again: another box, another try. From
+    /// here on this process counts nothing for reconciliation: when a record was created is not in the
+    /// file, and what is in the queue uncounted would be collected a second time.
     pub fn import(
         &mut self,
         read: &mut dyn Read,
         expected: Tally,
         told: Progressing<'_>,
     ) -> Result<(), BundleError> {
+        self.tally_ids_max.clear();
         let mut begun = self.begun_import(expected)?;
         let mut reader = Reader::begin(read)?;
         let mut rows: Vec<(StreamRow, Vec<RowKey>)> = Vec::new();
