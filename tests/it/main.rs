@@ -33,6 +33,7 @@ mod doctor;
 mod doubt;
 mod formats;
 mod full;
+mod golden;
 mod ground;
 mod hangs;
 mod judge;

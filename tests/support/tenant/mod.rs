@@ -316,6 +316,14 @@ impl Tenant {
         self.inner.state.change(|state| self.insert(state, kind, stamps, &mut shape))
     }
 
+    /// Shows a record with these very bytes, whatever a draft would render today.
+    pub fn restore(&self, draft: Draft, raw: &[u8]) {
+        let stream = StreamId { tenant: self.inner.name.clone(), kind: draft.kind };
+        self.inner.ledger.publish(stream, draft.id, draft.position_us(), raw);
+        let row = Row { bytes: raw.into(), draft, visible_at: None };
+        self.inner.state.change(|state| state.table(row.draft.kind).insert(row));
+    }
+
     fn insert(
         &self,
         state: &mut State,
