@@ -67,6 +67,8 @@ mod contract;
 mod corrupt;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod format_tests;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 #[cfg(test)]
