@@ -394,6 +394,10 @@ pub const INDEX_BYTES_MAX: u64 = 4 << 20;
 /// While the disk is full, the reserve is tried for again after at most so many questions for
 /// room: an hour at one every `ROOM_CHECK_SECONDS`.
 pub const RESERVE_PAUSE_ASKED_MAX: u32 = 240;
+
+/// How often one process writes an index anew because the one it had found no space. Each leaks a handle and
+/// its threads; the next process opens what counts.
+pub const INDEX_NO_SPACE_MAX: u32 = 8;
 /// A process that lived this long has settled: what follows is no crash loop.
 pub const SETTLED_SECONDS: u64 = 60;
 /// The pause where the loop finds something due that it can't do, which no test has seen: long enough

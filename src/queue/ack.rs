@@ -87,7 +87,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// Unlinks the files that hold nothing waiting, the one in use too once it is long: it would
     /// only grow. A failure is no harm: the next start does it.
     pub(super) fn give_back_files(&mut self) {
-        let mut files = self.log.delivered(self.state.head.seq, self.state.next_seq);
+        let mut files = match self.unindexed.as_ref() {
+            Some(unindexed) => unindexed.delivered(&self.log, self.state.head.seq),
+            None => self.log.delivered(self.state.head.seq, self.state.next_seq),
+        };
         files.retain(|file| {
             let is_active = self.log.active == Some(*file);
             !is_active || self.log.lens[file] >= LOG_FILE_KEEP_BYTES_MAX

@@ -135,6 +135,26 @@ fn a_later_beginning_is_a_gap_with_the_first_position<G: Ground>(ground: &G) {
     assert_eq!(gaps_of::<G>(&queue), [gap]);
 }
 
+/// Cut at each operation of the first page of a stream that begins later than another was collected to.
+#[test]
+fn a_first_page_that_is_adopted_brings_its_gap() {
+    let (mut adopted, mut stored) = (0, 0);
+    for n in 1..40 {
+        let disk = MemDisk::new(128 << 20);
+        lived(&disk);
+        let (mut queue, ..) = claimed(&disk, &[claim("acme", None, TENANT)]);
+        disk.fail_after(n, Fault::PowerOff);
+        let _ = queue.append(&threats(), &page(&threats(), &[100], 1), progress(100, 90), &[]);
+        drop(queue);
+        disk.kill();
+        let (queue, opened, found) = disk.open();
+        assert_eq!(opened.streams[0].progress.is_some(), queue.gaps().len() == 1, "operation {n}");
+        adopted += u32::from(found.contains(&"page-adopted"));
+        stored += u32::from(queue.gaps().len() == 1);
+    }
+    assert!(adopted > 0 && stored > adopted, "{adopted} {stored}: it lost its teeth");
+}
+
 fn an_earlier_beginning_or_another_tenant_is_no_gap<G: Ground>(ground: &G) {
     lived(ground);
     let (mut queue, ..) = claimed(ground, &[claim("acme", None, OTHER)]);

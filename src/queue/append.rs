@@ -127,7 +127,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let number = self.streams.named(stream).number;
         let (mut state, mut entries) = (self.state, Vec::new());
         if !frames.is_empty() {
-            (state.tail, entries) = self.write_page(number, frames, progress)?;
+            let in_log = self.progress_in_log(stream, progress, gap.as_ref());
+            (state.tail, entries) = self.write_page(number, frames, in_log)?;
         }
         state.next_seq.0 += entries.len() as u64;
         // With nothing waiting the head may stand inside a frame that was given up: the first record
@@ -183,6 +184,19 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             self.checkpoint_out_of_turn();
         }
         Ok(self.held())
+    }
+
+    /// How far a page's frames say that their stream has come. One that is adopted from the log must not pass
+    /// over what only the commit tells of.
+    fn progress_in_log(
+        &mut self,
+        stream: &StreamName,
+        progress: Progress,
+        gap: Option<&Gap>,
+    ) -> Progress {
+        let Some(gap) = gap else { return progress };
+        let before_gap = Progress { position: gap.from, from: gap.from };
+        self.streams.named(stream).row.progress.unwrap_or(before_gap)
     }
 
     /// What damage took may have come again. Answers with what there was before, where something may

@@ -45,6 +45,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let skip = if self.state.head.seq == seq { self.state.head.skip } else { 0 };
         let losses = self.losses(&run, skip);
 
+        let before = self.before();
         let mut batch = Batch::default();
         let mut learned = Vec::new();
         for loss in &losses {
@@ -70,7 +71,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             }
         }
         put_state(&mut batch, &self.state);
-        self.commit_with(batch, pairs.into_iter())?;
+        let condemned = self.commit_with(batch, pairs.into_iter());
+        self.or_as_before(before, condemned)?;
         for (entry, why) in run {
             self.log.damaged.insert(entry.file, why);
         }

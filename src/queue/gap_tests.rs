@@ -1,7 +1,7 @@
 //! What the ledger of gaps keeps through restarts, lost indexes, damage, retries and purges.
 
 use super::gaps::HEARTBEAT_ID;
-use super::mem::MemDisk;
+use super::mem::{Fault, MemDisk};
 use super::testing::*;
 use super::{Queue, QueueError};
 use crate::frame::Frame;
@@ -43,6 +43,29 @@ fn started<G: Ground>(ground: &G) -> Queue<G::D, G::O> {
     let frames = page(&threats(), &[1, 2, 3], 3);
     queue.append(&threats(), &frames, progress(3, 1), &[]).unwrap();
     queue
+}
+
+/// Cut at each operation of a page that steps over a range: on the disk is the gap, or a position before it.
+#[test]
+fn a_page_that_is_adopted_passes_over_nothing_untold() {
+    let range = (Stamp(4), Stamp(90), GapReason::Unfetchable);
+    let (mut adopted, mut stored) = (0, 0);
+    for n in 1..40 {
+        let disk = MemDisk::new(128 << 20);
+        let mut queue = started(&disk);
+        disk.fail_after(n, Fault::PowerOff);
+        let frames = page(&threats(), &[91, 92], 1);
+        let after = progress(92, 90);
+        let _ = queue.append_past(&threats(), &frames, after, &[key(91), key(92)], &[], range);
+        drop(queue);
+        disk.kill();
+        let (mut queue, opened, found) = disk.open();
+        let position = opened.streams[0].progress.unwrap().position;
+        assert_eq!(position > Stamp(4), queue.held().gaps == 1, "operation {n}");
+        adopted += u32::from(found.contains(&"page-adopted"));
+        stored += u32::from(queue.held().gaps == 1);
+    }
+    assert!(adopted > 0 && stored > 0, "{adopted} {stored}: it lost its teeth");
 }
 
 fn what(gap: &Gap) -> (GapReason, Stamp, Stamp, Option<u64>, bool) {

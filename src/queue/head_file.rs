@@ -1,7 +1,7 @@
 //! `head`: how far is delivered, in a few bytes that are overwritten in place.
 //!
 //! ```text
-//! slot at 0, slot at 2048: "S1CXHED" version:u8 id:[32] seq:u64 skip:u32 crc:u32   (little endian)
+//! slot at 0, slot at 4096: "S1CXHED" version:u8 id:[32] seq:u64 skip:u32 crc:u32   (little endian)
 //! ```
 //!
 //! The index says the same, and is what counts while it can be written. On a full disk it can't be; a
@@ -17,6 +17,7 @@ use super::Queue;
 use super::disk::{Disk, Item};
 use super::index::Opener;
 use super::marks::QueueId;
+use crate::errno::{Says, says};
 use crate::frame::Fields;
 use crate::limits::{FRAME_ENTRIES_MAX, FRAME_NUMBER_MAX};
 use crate::record::{Place, Seq};
@@ -27,9 +28,9 @@ const VERSION: u8 = 1;
 const ID_BYTES: usize = 32;
 const SLOT_BYTES: usize = MAGIC.len() + 1 + ID_BYTES + 8 + 4 + 4;
 /// Far enough apart that a disk tears at most one.
-const SLOTS_AT: [usize; 2] = [0, 2_048];
-/// A block of its own on file systems that keep shorter files with the names.
-const FILE_BYTES: usize = 4_096;
+const SLOTS_AT: [usize; 2] = [0, 4_096];
+/// A block for each.
+const FILE_BYTES: usize = 8_192;
 
 /// Where the next write goes, and what was written last.
 #[derive(Debug, Default)]
@@ -37,7 +38,7 @@ pub(super) struct Noted {
     next_slot: usize,
     pub place: Place,
     /// Whether that survives a power cut.
-    is_durable: bool,
+    pub is_durable: bool,
     /// Whether the file is there.
     is_there: bool,
 }
@@ -86,15 +87,25 @@ pub(super) fn is_newer(disk: &mut impl Disk) -> bool {
 
 /// How far this queue is delivered for certain. What can't be read says nothing.
 pub(super) fn read(disk: &mut impl Disk, id: Option<&QueueId>) -> Option<Place> {
-    let bytes = disk.read(FILE, 0, FILE_BYTES).ok()?;
-    slots(&bytes).filter_map(|slot| decode(slot, id.map_or("", QueueId::as_str))).max()
+    read_slots(disk, id).unwrap_or_default().into_iter().max().flatten()
+}
+
+fn read_slots(disk: &mut impl Disk, id: Option<&QueueId>) -> io::Result<Vec<Option<Place>>> {
+    let bytes = match disk.read(FILE, 0, FILE_BYTES) {
+        Err(error) if says(&error) == Says::Medium => Vec::new(),
+        read => read?,
+    };
+    Ok(slots(&bytes).map(|slot| decode(slot, id.map_or("", QueueId::as_str))).collect())
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
     /// Reads it, and makes it where there is none, if there is space.
-    pub(super) fn prepare_head_file(&mut self, items: &[Item]) {
+    pub(super) fn prepare_head_file(&mut self, items: &[Item]) -> io::Result<()> {
         let id = QueueId::read(&mut self.disk);
-        let place = read(&mut self.disk, id.as_ref()).unwrap_or_default();
+        let read = read_slots(&mut self.disk, id.as_ref())?;
+        let place = read.iter().copied().max().flatten().unwrap_or_default();
+        // The newest is never written over.
+        let next_slot = usize::from(read.first().is_some_and(|first| *first == Some(place)));
         let found = items.iter().find(|item| item.name == FILE);
         let is_whole = found.is_some_and(|item| item.len == FILE_BYTES as u64);
         if found.is_some() && !is_whole {
@@ -103,8 +114,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         let is_there = is_whole || self.make_head_file().is_ok();
         let is_durable = is_whole && self.disk.sync_data(FILE).is_ok();
-        self.noted = Noted { next_slot: 0, place, is_durable, is_there };
+        self.noted = Noted { next_slot, place, is_durable, is_there };
         self.id = id;
+        Ok(())
     }
 
     fn make_head_file(&mut self) -> io::Result<()> {
@@ -114,6 +126,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             let _ = self.disk.remove(FILE);
         }
         made
+    }
+
+    /// Notes it anew: the queue has an id now.
+    pub(super) fn note_head_by_id(&mut self) {
+        self.noted.place = Place::default();
+        let _ = self.note_head(false);
     }
 
     /// Notes how far is delivered. `is_durable`: it survives a power cut once this returns Ok.

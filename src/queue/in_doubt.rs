@@ -36,12 +36,14 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             return Ok(self.held());
         }
         let frames = self.frames_before(end)?;
+        let before = self.before();
         let mut batch = Batch::default();
         if !frames.is_empty() {
             self.write_doubt(at, &frames, words)?;
             self.note_doubts(at, &frames, GapReason::InDoubt, &mut batch);
         }
-        self.let_go(end, batch)?;
+        let gone = self.let_go(end, batch);
+        self.or_as_before(before, gone)?;
         self.give_back_files();
         Ok(self.held())
     }

@@ -23,6 +23,8 @@ pub enum IndexFault {
     System,
     /// A newer version wrote it: stop, and touch nothing.
     Newer,
+    /// It has no state: it was never finished, or came back empty.
+    Unfinished,
     /// Anything else, panics too: set it aside and rebuild it from the log.
     Broken,
 }

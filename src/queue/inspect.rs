@@ -132,7 +132,9 @@ impl<D: Disk> Inspector<D> {
         let is_told_of_another = told.as_ref().is_some_and(|told| told.queue != id);
         let noted = head_file::read(&mut disk, id.as_ref()).unwrap_or_default();
         let least = checkpoint.head.max(noted);
-        let told = told.filter(|told| told.queue == id && told.head >= least);
+        // A status is written less often than `head`.
+        let told = told.filter(|told| told.queue == id && told.head >= checkpoint.head);
+        let told = told.map(|told| Told { head: told.head.max(noted), ..told });
         let head = match told {
             _ if is_closed => Head { place: least, by: HeadBy::Close },
             None => Head { place: least, by: HeadBy::Checkpoint },

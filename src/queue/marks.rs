@@ -60,11 +60,14 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// Reads which queue it is; one that has no id gets this one. Where it can't be written the queue
     /// stays without, until a later start.
     pub fn identify(&mut self, new: impl FnOnce() -> QueueId) -> Option<&QueueId> {
-        self.id = QueueId::read(&mut self.disk).or_else(|| {
+        self.id = QueueId::read(&mut self.disk);
+        if self.id.is_none() {
             let id = new();
             let text = format!("{}\n", id.as_str());
-            disk::replace(&mut self.disk, ID, text.as_bytes(), true).is_ok().then_some(id)
-        });
+            let made = disk::replace(&mut self.disk, ID, text.as_bytes(), true);
+            self.id = made.is_ok().then_some(id);
+            self.note_head_by_id();
+        }
         self.id.as_ref()
     }
 

@@ -79,6 +79,8 @@ mod in_doubt_tests;
 mod newer_tests;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod unindexed_tests;
 
 use std::fmt;
 
@@ -147,6 +149,8 @@ pub struct Queue<D: Disk, O: Opener> {
     /// What the config said before there was an index to say it to.
     claims: Option<Vec<adopt::Claim>>,
     replaced: u32,
+    /// How often it was written anew for want of space.
+    lacked_space: u32,
     configured: Vec<StreamName>,
     streams: streams::Streams,
     ledger: gaps::Ledger,
@@ -189,6 +193,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             noted: head_file::Noted::default(),
             claims: None,
             replaced: 0,
+            lacked_space: 0,
             configured: streams.to_vec(),
             streams: streams::Streams::default(),
             ledger: gaps::Ledger::default(),
@@ -217,9 +222,15 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// process stays acknowledged.
     pub fn reopen(&mut self) -> Result<(Opened, Vec<Finding>), OpenError> {
         self.restart()?;
-        if let Some(claims) = self.claims.take_if(|_| self.unindexed.is_none()) {
-            let claimed = self.claim(&claims);
-            return claimed.map_err(|error| self.cannot_go_on(error));
+        while let Some(claims) = self.claims.take_if(|_| self.unindexed.is_none()) {
+            match self.claim(&claims) {
+                // Each of them counts, so this ends.
+                Err(QueueError::NoSpace(_) | QueueError::Broken(_)) => {
+                    self.claims = Some(claims);
+                    self.restart()?;
+                }
+                claimed => return claimed.map_err(|error| self.cannot_go_on(error)),
+            }
         }
         Ok((self.opened(), std::mem::take(&mut self.findings)))
     }

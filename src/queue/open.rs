@@ -53,10 +53,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let started = self.start_index(&checkpoint, attempts);
         let started = started.and_then(|()| self.end_start());
         // Whatever came of it, this process lived to tell.
-        for attempt in 1..=attempts + 1 {
-            let _ = self.disk.remove(&format!("{MARKER}{attempt}"));
-        }
-        let _ = self.disk.sync_dir("");
+        self.unmark(attempts + 1);
         started?;
         if !self.is_unindexed() {
             // Left behind when renewing the index was cut short.
@@ -122,7 +119,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let items = self.disk.list("")?;
         self.note_opened(&items)?;
         self.note_start(&items);
-        self.prepare_head_file(&items);
+        self.prepare_head_file(&items)?;
         let markers = items.iter().filter_map(|item| item.name.strip_prefix(MARKER)?.parse().ok());
         let attempts = markers.max().unwrap_or(0);
         Ok((self.find_checkpoint(&items)?, attempts))
@@ -180,7 +177,14 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     if error.fault == IndexFault::Full {
                         return self.start_unindexed(checkpoint, &error.why);
                     }
-                    if error.fault != IndexFault::Broken {
+                    let is_unfinished = error.fault == IndexFault::Unfinished;
+                    if is_unfinished && self.opener.remove(self.number).is_ok() {
+                        // The one that it was to replace still counts, if there is one.
+                        let older = self.opener.newest();
+                        if older.map_err(|error| disk_error(self.disk.place(), &error))?.is_some() {
+                            return self.start_index(checkpoint, attempts);
+                        }
+                    } else if !is_unfinished && error.fault != IndexFault::Broken {
                         return Err(self.cannot_open(error));
                     }
                     why = error.why;
@@ -221,6 +225,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         streams
     }
 
+    pub(super) fn unmark(&mut self, attempts: u32) {
+        for attempt in 1..=attempts {
+            let _ = self.disk.remove(&format!("{MARKER}{attempt}"));
+        }
+        let _ = self.disk.sync_dir("");
+    }
+
     fn mark(&mut self, attempt: u32) -> io::Result<()> {
         let marker = format!("{MARKER}{attempt}");
         match self.disk.create(&marker) {
@@ -237,7 +248,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let broken = |why: &str| IndexError { fault: IndexFault::Broken, why: why.into() };
         let Some(index) = self.index.as_mut() else { return Err(broken("it is not open")) };
         let Some(state) = index.get(keys::STATE)? else {
-            return Err(broken("it came back empty or was never finished"));
+            let why = "it came back empty or was never finished".into();
+            return Err(IndexError { fault: IndexFault::Unfinished, why });
         };
         if state.first().is_some_and(|version| *version > keys::STATE_VERSION) {
             return Err(newer("the index"));
@@ -349,6 +361,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         );
         self.find(message::PAGE_ADOPTED, "page-adopted", text);
         let chunks = chunked(&page.ids, &mut self.state.next_chunk);
+        let begins = self.streams.named(&page.stream).row.progress.is_none();
+        let begins = page.progress.map(|progress| progress.position).filter(|_| begins);
+        let gap = begins.and_then(|begins| self.gap_before(&page.stream, begins));
         let stream = self.streams.named(&page.stream);
         let tallied = take_in(stream, &page, &mut self.state.next_chunk);
         let number = stream.number;
@@ -365,6 +380,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         self.state.records += records;
         tell(&mut self.ledger, &page, &mut batch);
+        if let Some(gap) = gap {
+            self.ledger.note(gap, &mut batch);
+        }
         put_state(&mut batch, &self.state);
         let births = tally_pairs(&mut batch, number, &tallied);
         self.commit_with(batch, chunk_pairs(number, &chunks).chain(births))

@@ -53,6 +53,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 ..whole
             },
         };
+        let before = self.before();
         let mut batch = Batch::default();
         if frame.stream.category != Category::Collector || meta.key.id != HEARTBEAT_ID {
             self.write_parked(at, &frame, cut(why, PARKED_WHY_BYTES_MAX))?;
@@ -61,7 +62,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         let end =
             if next.skip >= found.entries { Place { seq: at.seq.next(), skip: 0 } } else { next };
-        self.let_go(end, batch)?;
+        let gone = self.let_go(end, batch);
+        self.or_as_before(before, gone)?;
         self.give_back_files();
         Ok(self.held())
     }

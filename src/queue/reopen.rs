@@ -12,7 +12,7 @@ use super::rebuild::Base;
 use super::tally::Tally;
 use super::unindexed::Since;
 use super::{OpenError, Queue, QueueError};
-use crate::limits::INDEX_REPLACED_MAX;
+use crate::limits::{INDEX_NO_SPACE_MAX, INDEX_REPLACED_MAX};
 
 /// What becomes of the index that a new one replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         let state = self.state;
         let State { head, next_seq, .. } = state;
+        let head = head.max(self.noted.place);
         let base = Base { head, next_seq, streams, memory: Some(memory) };
         self.unindexed = None;
         let ledger = self.ledger.clone();
@@ -68,12 +69,15 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             self.state = state;
             self.streams = base.memory.unwrap_or_default();
             let OpenError::Full { why, .. } = error else { return Err(error) };
+            if old != Old::Whole {
+                // What memory knows of gaps may be nowhere on the disk; a start knows what is.
+                return Err(self.cannot_open(IndexError { fault: IndexFault::Full, why }));
+            }
             // The index that was there is the one to be opened next, by whoever can.
             let is_gone = (number + 1..=self.number).all(|new| self.opener.remove(new).is_ok());
             self.number = if is_gone { number } else { self.number };
             self.ledger = ledger;
-            self.go_unindexed(&why);
-            return Ok(());
+            return self.go_unindexed(&why);
         }
         if was_unindexed.is_some() {
             self.tell_indexed();
@@ -94,9 +98,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             self.find_checkpoint(&items)
         });
         let checkpoint = found.map_err(|error| disk_error(place, &error))?;
-        self.noted.place = self.noted.place.max(before.head);
-        self.start_index(&checkpoint, 0)?;
-        self.end_start()?;
+        if self.noted.place < before.head {
+            (self.noted.place, self.noted.is_durable) = (before.head, false);
+        }
+        let started = self.start_index(&checkpoint, 0).and_then(|()| self.end_start());
+        self.unmark(1);
+        started?;
         if !self.is_unindexed() {
             self.tell_indexed();
             self.give_back_files();
@@ -120,6 +127,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 if self.opener.set_aside(self.number, &name).is_ok() {
                     self.after_quarantine(&name, &format!("This index was replaced: {why}."));
                 }
+            }
+            if last == Old::Whole {
+                if self.lacked_space >= INDEX_NO_SPACE_MAX {
+                    let why = "there was no space for it".to_owned();
+                    return Err(OpenError::ReplacedTooOften { why });
+                }
+                self.lacked_space += 1;
             }
             if last != Old::None {
                 self.number += 1;
@@ -178,7 +192,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             IndexFault::NoThread => OpenError::NoThread { why },
             IndexFault::System => OpenError::System { place, why },
             IndexFault::Newer => OpenError::Newer { place, why },
-            IndexFault::Broken => OpenError::Failed { place, why },
+            IndexFault::Broken | IndexFault::Unfinished => OpenError::Failed { place, why },
         }
     }
 

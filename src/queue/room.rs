@@ -152,7 +152,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// Whether there is room for a page as large as the last one that was refused.
     pub(super) fn room_now(&mut self) -> Room {
-        if !self.room.has_reserve {
+        if !self.room.has_reserve && !self.is_unindexed() {
             self.take_back_reserve();
         }
         // With nothing waiting there is nothing that draining could free: a page that does not fit
@@ -177,9 +177,11 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.room.full.again(free, self.log.bytes());
     }
 
-    fn take_back_reserve(&mut self) {
+    pub(super) fn take_back_reserve(&mut self) {
         let free = self.disk.free_bytes().unwrap_or(u64::MAX);
-        if free < self.room.limits.min_free_bytes.saturating_add(self.room.reserve_bytes()) {
+        // What is left to others is of pages; an index that can be written lets what waits go on.
+        let left = if self.is_unindexed() { 0 } else { self.room.limits.min_free_bytes };
+        if free < left.saturating_add(self.room.reserve_bytes()) {
             return;
         }
         let log = self.log.bytes();

@@ -107,15 +107,13 @@ impl Opener for SledOpener {
     }
 
     fn remove(&mut self, number: u32) -> io::Result<()> {
-        match fs::remove_dir_all(self.path(number)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        remove_whole(&self.path(number))?;
+        sync(&self.root)
     }
 
     fn remove_below(&mut self, number: u32) -> io::Result<()> {
         for older in self.numbers()?.into_iter().filter(|older| *older < number) {
-            fs::remove_dir_all(self.path(older))?;
+            remove_whole(&self.path(older))?;
         }
         Ok(())
     }
@@ -152,6 +150,17 @@ fn remove_unfinished(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Removes an index. A handle of it that was leaked keeps no space.
+fn remove_whole(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).custom_flags(made::no_link());
+    let _ = options.open(path.join("db")).and_then(|file| file.set_len(0));
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// sled creates its files without an fsync of them or of their names.

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use crate::limits::INDEX_REPLACED_MAX;
 use crate::message::{self, Code};
 use crate::record::Seq;
 
@@ -128,7 +127,7 @@ impl fmt::Display for OpenError {
             ),
             OpenError::ReplacedTooOften { why } => write!(
                 f,
-                "Gave up on the queue's index after {INDEX_REPLACED_MAX} replacements: {why}. \
+                "Gave up on the queue's index after too many replacements: {why}. \
                  Starting again may help; if not, check the disk (dmesg, smartctl)."
             ),
         }

@@ -13,8 +13,10 @@
 
 use std::collections::VecDeque;
 
+use super::awaited::Awaited;
 use super::checkpoint::Checkpoint;
-use super::disk::Disk;
+use super::disk::{Disk, is_full};
+use super::gaps::Ledger;
 use super::index::{Batch, Opener};
 use super::keys::{Entry, State, Tail};
 use super::log::{self, Depth, Found, LogFiles, Scan};
@@ -24,6 +26,9 @@ use super::{OpenError, Queue, QueueError, put_state};
 use crate::limits::TAKE_FRAMES_MAX;
 use crate::message;
 use crate::record::{Held, Place, Seq};
+
+/// A page is shorter than a file of the log, so it lies in one or two.
+const PAGE_FILES_MAX: usize = 2;
 
 /// What the process knows that has no index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +54,15 @@ pub(super) struct Unindexed {
     until: Seq,
     /// Nothing further can be given out.
     is_over: bool,
+    /// There is more, behind a number that is missing.
+    is_cut: bool,
+}
+
+/// What changes where a record leaves the queue undelivered.
+pub(super) struct Before {
+    state: State,
+    ledger: Ledger,
+    awaited: Awaited,
 }
 
 impl Unindexed {
@@ -58,7 +72,7 @@ impl Unindexed {
         let first = files.front().map(|(first, _)| Seq(*first).max(head));
         let replay = Replay::new(head, first, Partial::Keep);
         let (scan, window, is_over) = (None, VecDeque::new(), false);
-        Unindexed { since, files, scan, replay, window, next: head, until, is_over }
+        Unindexed { since, files, scan, replay, window, next: head, until, is_over, is_cut: false }
     }
 
     /// Looks further until there are `max` frames from `from` on, or there are no more.
@@ -98,11 +112,38 @@ impl Unindexed {
     }
 
     fn add(&mut self, entry: Entry) {
-        self.is_over |= entry.seq != self.next || entry.seq >= self.until;
+        self.is_cut |= entry.seq != self.next;
+        self.is_over |= self.is_cut || entry.seq >= self.until;
         if !self.is_over {
             self.next = entry.seq.next();
             self.window.push_back(entry);
         }
+    }
+
+    /// The files that hold nothing at or after `head`, but for what an index is to learn from them: the last
+    /// page, of which only a start that had none may not know.
+    pub fn delivered(&self, log: &LogFiles, head: Seq) -> Vec<u64> {
+        let files = log.delivered(head, Seq(u64::MAX));
+        let kept = if self.since == Since::Start { PAGE_FILES_MAX } else { 1 };
+        let last: Vec<u64> = log.lens.keys().rev().take(kept).copied().collect();
+        files.into_iter().filter(|file| !last.contains(file)).collect()
+    }
+
+    /// Counts the records from the head on, and finds the number after the last one that can be given out.
+    fn count(mut self, disk: &mut impl Disk, head: Place) -> Result<(u64, Seq), QueueError> {
+        let (mut records, mut from) = (0, head.seq);
+        loop {
+            self.look(disk, from, TAKE_FRAMES_MAX)?;
+            let Some(last) = self.window.back() else { break };
+            from = last.seq.next();
+            records += self.window.iter().map(|entry| u64::from(entry.entries)).sum::<u64>();
+            if let Some(first) = self.window.front().filter(|first| first.seq == head.seq) {
+                records -= u64::from(head.skip.min(first.entries));
+            }
+            self.let_go(from);
+        }
+        // What lies behind a missing number waits too; how much, only the index knows.
+        Ok((records + u64::from(self.is_cut), self.next))
     }
 
     fn let_go(&mut self, before: Seq) {
@@ -118,8 +159,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.unindexed.is_some()
     }
 
-    /// Whether the index can be written again, for all that is known: `reopen` then.
-    pub fn may_be_indexed(&self) -> bool {
+    /// Whether the index can be written again, for all that is known: `reopen` then. To be asked now and
+    /// then, for it tries to write what is held back.
+    pub fn may_be_indexed(&mut self) -> bool {
+        if self.is_unindexed() && !self.room.has_reserve {
+            self.take_back_reserve();
+        }
         self.is_unindexed() && self.room.has_reserve
     }
 
@@ -143,7 +188,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let end = end.min(Place { seq: self.state.next_seq, skip: 0 });
         while self.state.head < end {
             let head = self.state.head;
-            let entries = self.unindexed_entries(head.seq, TAKE_FRAMES_MAX)?;
+            let span = usize::try_from(end.seq.0 - head.seq.0 + 1).unwrap_or(TAKE_FRAMES_MAX);
+            let entries = self.unindexed_entries(head.seq, span.min(TAKE_FRAMES_MAX))?;
             let Some(last) = entries.last() else { break };
             let reached = end.min(Place { seq: last.seq.next(), skip: 0 });
             for entry in entries.iter().take_while(|entry| entry.seq <= reached.seq) {
@@ -154,18 +200,51 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             }
             self.state.head = reached;
         }
-        let _ = self.note_head(true);
+        match self.note_head(true) {
+            // On what copies files and lets none be kept in place: known to this process alone.
+            Err(error) if !is_full(&error) => {
+                return Err(self.disk_failed("`head` could not be written", &error));
+            }
+            _ => {}
+        }
         self.note_oldest()?;
         self.give_back_files();
         Ok(self.held())
     }
 
+    /// What `or_as_before` goes back to.
+    pub(super) fn before(&self) -> Before {
+        Before { state: self.state, ledger: self.ledger.clone(), awaited: self.awaited.clone() }
+    }
+
+    /// Undoes in memory what found no space on the disk. What Coralogix accepted is a fact and stays let go
+    /// of; that a record was set aside or given up is none before its gap is written, and `head` must not
+    /// pass it.
+    pub(super) fn or_as_before<T>(
+        &mut self,
+        before: Before,
+        outcome: Result<T, QueueError>,
+    ) -> Result<T, QueueError> {
+        if let Err(QueueError::NoSpace(_)) = outcome {
+            (self.state, self.ledger, self.awaited) = (before.state, before.ledger, before.awaited);
+        }
+        outcome
+    }
+
     /// Goes on without an index, with what this process knows.
-    pub(super) fn go_unindexed(&mut self, why: &str) {
+    pub(super) fn go_unindexed(&mut self, why: &str) -> Result<(), OpenError> {
         self.drop_index();
-        let (head, until) = (self.state.head, self.state.next_seq);
-        self.unindexed = Some(Unindexed::new(Since::Failure, head, until, &self.log));
+        let until = self.state.next_seq;
+        let walk = |head, log: &LogFiles| Unindexed::new(Since::Failure, head, until, log);
+        if self.state.head < self.noted.place {
+            // Delivered by a process that had no index either.
+            self.state.head = self.noted.place;
+            let counted = walk(self.state.head, &self.log).count(&mut self.disk, self.state.head);
+            self.state.records = counted.map_err(|error| self.cannot_go_on(error))?.0;
+        }
+        self.unindexed = Some(walk(self.state.head, &self.log));
         self.tell_unindexed(why);
+        Ok(())
     }
 
     /// Starts without an index, with what the checkpoint, `head` and the log say.
@@ -181,25 +260,15 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let parked = self.disk.list(PARKED);
         let parked = parked.map_err(|error| super::open::disk_error(place, &error))?;
         let parked = parked.iter().filter(|item| item.name.ends_with(".log")).count() as u64;
-        let mut ahead = Unindexed::new(Since::Start, head, Seq(u64::MAX), &self.log);
-        let (mut records, mut from) = (0, head.seq);
-        loop {
-            let looked = ahead.look(&mut self.disk, from, TAKE_FRAMES_MAX);
-            looked.map_err(|error| self.cannot_go_on(error))?;
-            let Some(last) = ahead.window.back() else { break };
-            from = last.seq.next();
-            records += ahead.window.iter().map(|entry| u64::from(entry.entries)).sum::<u64>();
-            if let Some(first) = ahead.window.front().filter(|first| first.seq == head.seq) {
-                records -= u64::from(head.skip.min(first.entries));
-            }
-            ahead.let_go(from);
-        }
-        let next_seq = ahead.next.max(checkpoint.next_seq);
+        let ahead = Unindexed::new(Since::Start, head, Seq(u64::MAX), &self.log);
+        let counted = ahead.count(&mut self.disk, head);
+        let (records, until) = counted.map_err(|error| self.cannot_go_on(error))?;
+        let next_seq = until.max(checkpoint.next_seq);
         let (file, end) = self.log.lens.last_key_value().map_or((0, 0), |(a, b)| (*a, *b));
         let next_chunk = self.state.next_chunk;
         let tail = Tail { file, end };
         self.state = State { head, next_seq, records, parked, tail, next_chunk };
-        self.unindexed = Some(Unindexed::new(Since::Start, head, ahead.next, &self.log));
+        self.unindexed = Some(Unindexed::new(Since::Start, head, until, &self.log));
         let noted = self.note_oldest();
         noted.map_err(|error| self.cannot_go_on(error))?;
         self.tell_unindexed(why);
@@ -217,11 +286,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.let_go(noted, batch)?;
         if (Place { seq: self.state.next_seq, skip: 0 }) < noted {
             // Frames the index never knew were delivered: no other may have their numbers.
-            self.state.next_seq = noted.seq.next();
+            self.state.next_seq = if noted.skip > 0 { noted.seq.next() } else { noted.seq };
             self.state.head = Place { seq: self.state.next_seq, skip: 0 };
             let mut batch = Batch::default();
             put_state(&mut batch, &self.state);
             self.commit(&batch)?;
+            let _ = self.note_head(false);
         }
         for at in settled {
             self.forget_doubt(at)?;

@@ -41,7 +41,9 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
                 );
                 match self.queue.condemn(seq, &why) {
                     Ok(opened) => return Event::Opened(opened),
-                    Err(trouble) => trouble,
+                    Err(QueueError::Damaged { why, .. }) => QueueError::Broken(why),
+                    Err(broken @ QueueError::Broken(_)) => broken,
+                    Err(refused) => return self.mend(refused),
                 }
             }
             // Nothing is damaged: the lane that is concerned tries again later.
