@@ -15,6 +15,8 @@ pub const CURSOR_BYTES_MAX: usize = 4 << 10;
 /// The longest answer of SentinelOne that is taken, inflated. A page of the largest threats seen
 /// (9.2 KB) is 9 MB; a longer one is asked for again with fewer rows.
 pub const PAGE_BYTES_MAX: u64 = 24 << 20;
+/// Of a page whose head says that it is longer, so much is read: enough for the first ids of a record.
+pub const EXCESS_HEAD_BYTES: u64 = 16 << 10;
 /// The least `polling.max_page`, and the least that any budget of memory comes to: records of a megabyte
 /// were seen, in threats with macros.
 pub const PAGE_BYTES_MIN: u64 = 1 << 20;

@@ -8,9 +8,9 @@ mod net;
 
 use std::fmt;
 
-pub use gap::{Gap, GapReason};
+pub use gap::{Gap, GapReason, Unread};
 pub use learned::{Learned, Lone, RowPlace, SinkLearned, StreamLearned, Way};
-pub use net::{Bound, Late, NetTrouble};
+pub use net::{Bound, Excess, Late, NetTrouble};
 
 use serde::{Deserialize, Serialize};
 
@@ -341,8 +341,10 @@ pub enum SourceTrouble {
     Misdirected(String),
     /// 5xx, HTML, cut or unreadable JSON: the same page is asked for again.
     BrokenAnswer(String),
+    /// It came whole and is no page that can be read: the same page is asked for again.
+    BrokenPage { why: String, unread: Unread },
     /// Longer than the bound: the same page is asked for with fewer rows.
-    TooLong,
+    TooLong(Unread),
     /// No answer at all.
     Unreachable(NetTrouble),
 }
@@ -351,9 +353,19 @@ impl SourceTrouble {
     /// Whether a smaller page may end otherwise.
     pub fn may_be_of_size(&self) -> bool {
         match self {
-            SourceTrouble::TooLong | SourceTrouble::BrokenAnswer(_) => true,
+            SourceTrouble::TooLong(_)
+            | SourceTrouble::BrokenPage { .. }
+            | SourceTrouble::BrokenAnswer(_) => true,
             SourceTrouble::Unreachable(net) => net.is_of_an_exchange(),
             _ => false,
+        }
+    }
+
+    /// What is known of the row, if one was asked for.
+    pub fn unread(&self) -> Unread {
+        match self {
+            SourceTrouble::TooLong(unread) | SourceTrouble::BrokenPage { unread, .. } => *unread,
+            _ => Unread::default(),
         }
     }
 }

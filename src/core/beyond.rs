@@ -24,7 +24,7 @@
 //! position itself.
 
 use crate::limits;
-use crate::record::{Lone, RowKey, RowPlace, SourceTrouble, StreamLearned, Way};
+use crate::record::{Lone, RowKey, RowPlace, SourceTrouble, StreamLearned, Unread, Way};
 use crate::time::{Mono, Span, Stamp};
 
 use super::blame::Blame;
@@ -49,7 +49,7 @@ pub enum Then {
     /// Nothing behind it can be gone on from yet.
     Later,
     /// The stream goes on here, with a gap that begins there.
-    Step { from: Stamp, gap: Stamp },
+    Step { from: Stamp, gap: Stamp, unread: Unread },
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,6 +116,8 @@ pub struct Beyond {
     blame: Blame<RowPlace>,
     /// The last row that came before it.
     at: Option<RowPlace>,
+    /// What came of it tells so much.
+    unread: Unread,
     probe: Probe,
     search: Option<Search>,
     /// Of the console's filter, as far as it was seen.
@@ -175,6 +177,7 @@ impl Beyond {
             self.forget();
             self.at = Some(at);
         }
+        self.unread = trouble.unread().or(self.unread);
         self.is_alive = false;
         if !self.blame.failed(now, at, Way::of_source(trouble), wait, 0) {
             self.probe = Probe::Row;
@@ -361,7 +364,8 @@ impl Beyond {
     fn step(&self) -> Then {
         let search = self.search.expect("a row that is passed over was found");
         let from = search.high.expect("what was found has an end");
-        Then::Step { from, gap: self.at.map_or(search.base, |at| at.from) }
+        let gap = self.at.map_or(search.base, |at| at.from);
+        Then::Step { from, gap, unread: self.unread }
     }
 
     /// What came could not be stored.

@@ -1,7 +1,9 @@
 //! A source that can't give some of its rows: everything else is collected, and a gap says so.
 
 use crate::prng::Prng;
-use crate::record::{Cursor, Kind, NetTrouble, Progress, RowKey, SourceTrouble, Start, StreamHeld};
+use crate::record::{
+    Cursor, Kind, NetTrouble, Progress, RowKey, SourceTrouble, Start, StreamHeld, Unread,
+};
 use crate::time::{Due, Mono, Span, Stamp};
 
 use super::failing::AskedFor;
@@ -138,7 +140,7 @@ fn row(id: u64, second: u64) -> RowKey {
 
 fn troubles() -> Vec<SourceTrouble> {
     vec![
-        SourceTrouble::TooLong,
+        SourceTrouble::TooLong(Unread::default()),
         SourceTrouble::BrokenAnswer("HTTP 500".into()),
         SourceTrouble::Unreachable(NetTrouble::Broken("reset".into())),
         SourceTrouble::Unreachable(NetTrouble::silent(Span::minutes(1))),
@@ -260,6 +262,26 @@ fn a_row_behind_that_comes_now_and_then_is_not_passed_over() {
         3 => asked.replace(asked.get() + 1) % 6 < 4 && asked.get() <= 12,
         _ => false,
     };
-    bench.poll(bench.begun + Span::hours(60), &SourceTrouble::TooLong, bad, |_| false);
+    bench.poll(
+        bench.begun + Span::hours(60),
+        &SourceTrouble::TooLong(Unread::default()),
+        bad,
+        |_| false,
+    );
     assert_eq!(bench.sorted(), bench.all_but(&[2]));
+}
+
+#[test]
+fn the_gap_of_a_row_says_what_its_tries_told_of_it() {
+    let told = Unread { id: Some(60), bytes_min: Some(30 << 20) };
+    for (trouble, unread) in [
+        (SourceTrouble::TooLong(told), told),
+        (SourceTrouble::BrokenPage { why: "the JSON is malformed".into(), unread: told }, told),
+        (SourceTrouble::BrokenAnswer("HTTP 500".into()), Unread::default()),
+    ] {
+        let mut bench = Bench::new((0..100).map(|id| row(id, id * 60)).collect());
+        bench.poll(bench.begun + Span::hours(3), &trouble, |id, _| id == 60, |_| false);
+        let missed: Vec<Unread> = bench.missed.iter().map(|missed| missed.unread).collect();
+        assert_eq!(missed, [unread], "{trouble:?}");
+    }
 }

@@ -18,7 +18,7 @@ impl Way {
 
     pub fn of_source(trouble: &SourceTrouble) -> Way {
         match trouble {
-            SourceTrouble::TooLong => Way::Refused,
+            SourceTrouble::TooLong(_) => Way::Refused,
             _ => Way::Failed,
         }
     }

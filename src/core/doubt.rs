@@ -15,7 +15,7 @@
 //! knows.
 
 use crate::limits;
-use crate::record::{GapReason, Progress, SourceTrouble};
+use crate::record::{GapReason, Progress, SourceTrouble, Unread};
 use crate::time::{Due, Span, Stamp};
 
 use super::failing::AskedFor;
@@ -78,7 +78,7 @@ impl Core {
             Ok(has_older) => has_older,
             // It won't be answered another time either, and to hold the stream up for it is worse
             // than to note a gap that may be none.
-            Err(SourceTrouble::QueryRefused(_) | SourceTrouble::TooLong) => false,
+            Err(SourceTrouble::QueryRefused(_) | SourceTrouble::TooLong(_)) => false,
             // Nor if the one record that is asked for is one that can't be given.
             Err(trouble) if trouble.may_be_of_size() && self.streams[stream].doubt.failed() => {
                 false
@@ -94,7 +94,8 @@ impl Core {
             return None;
         };
         let progress = Progress { position: state.progress?.position, from: to };
-        let missed = Some(Missed { from, to, reason: GapReason::Retention });
+        let (reason, unread) = (GapReason::Retention, Unread::default());
+        let missed = Some(Missed { from, to, reason, unread });
         let (fresh, known) = (vec![], vec![]);
         let keep = Keep { stream, fresh, progress, known, compared: None, missed };
         self.pending = Some(state.begin(keep.clone()));

@@ -45,9 +45,9 @@ impl Stream {
             fresh.clear();
         }
         let (after, missed) = match then {
-            Step::Step { from, gap } => {
+            Step::Step { from, gap, unread } => {
                 let (reason, gap) = (GapReason::Unfetchable, gap.min(from));
-                let missed = Missed { from: gap, to: from, reason };
+                let missed = Missed { from: gap, to: from, reason, unread };
                 let from = from.max(progress.from);
                 (Progress { position: progress.position.max(from), from }, Some(missed))
             }
@@ -132,10 +132,10 @@ impl Stream {
             SourceTrouble::Unreachable(net) => {
                 (backoff.after(failures, None), Why::of(&net), net.to_string())
             }
-            SourceTrouble::BrokenAnswer(text) => {
+            SourceTrouble::BrokenAnswer(text) | SourceTrouble::BrokenPage { why: text, .. } => {
                 (backoff.after(failures, None), Why::BrokenAnswer, text)
             }
-            SourceTrouble::TooLong => {
+            SourceTrouble::TooLong(_) => {
                 let text = "the page is longer than allowed".to_owned();
                 (backoff.after(failures, None), Why::BrokenAnswer, text)
             }

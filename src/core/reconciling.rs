@@ -12,7 +12,7 @@ use crate::time::{Due, Mono, Span, Stamp};
 use super::failing::AskedFor;
 use super::lane::Why;
 use super::reconcile::{Counted, Listed, Step};
-use super::source::Token;
+use super::source::{Keep, Pending, Stream, Then, Token};
 use super::{Action, Core, Mode, Tick};
 
 impl Core {
@@ -153,8 +153,10 @@ impl Core {
                 (self.backoff.after(failures, retry_after), Why::Busy, String::new())
             }
             SourceTrouble::Unreachable(net) => (wait, Why::of(&net), net.to_string()),
-            SourceTrouble::BrokenAnswer(text) => (wait, Why::BrokenAnswer, text),
-            SourceTrouble::TooLong => (wait, Why::BrokenAnswer, String::new()),
+            SourceTrouble::BrokenAnswer(text) | SourceTrouble::BrokenPage { why: text, .. } => {
+                (wait, Why::BrokenAnswer, text)
+            }
+            SourceTrouble::TooLong(_) => (wait, Why::BrokenAnswer, String::new()),
             SourceTrouble::QueryRefused(text) if state.reconcile.restart_listing() => {
                 (wait, Why::BrokenAnswer, text)
             }
@@ -177,5 +179,33 @@ impl Core {
             let (due, not_before): (Due, Mono) = (lane.due, lane.not_before);
             self.rest_tenant(now, tenant, due, not_before);
         }
+    }
+}
+
+impl Stream {
+    /// A list holds rows of other times than asked for: it is no answer, nor is any count.
+    pub fn listed_outside(&mut self, listed: &Listed) {
+        let text = format!(
+            "{} of {} records listed were outside of the range that was asked for",
+            listed.outside,
+            listed.page.keys.len()
+        );
+        self.reconcile.refuse(text.clone());
+        self.condition = Some((Why::FilterIgnored, text));
+    }
+
+    /// What is to be stored of a page that was listed to find late records. The position stays.
+    pub fn listed_page(&mut self, stream: usize, listed: Listed) -> Pending {
+        let progress = self.progress.expect("only a stream that has begun is reconciled");
+        let fresh = self.reconcile.fresh(&listed, |key| self.known.has(key));
+        let keys = fresh.iter().map(|at| listed.page.keys[*at as usize]);
+        // A walk may meet those again that changed lately.
+        let known = keys.filter(|key| key.stamp >= progress.from).collect();
+        let compared = self.reconcile.tale.compared;
+        let keep = Keep { stream, fresh, progress, known, compared, missed: None };
+        let unseen = listed.unseen.iter().filter(|unseen| **unseen).count();
+        let unmatched = (unseen - keep.fresh.len()) as u64;
+        let (date, read) = (listed.page.date, (0, Span::ZERO));
+        Pending { keep, date, read, then: Then::Listed(listed.page, unmatched) }
     }
 }

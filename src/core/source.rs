@@ -13,7 +13,7 @@
 
 use crate::limits;
 use crate::record::{
-    Cursor, GapReason, Hold, Kind, Progress, RowKey, Start, StreamHeld, StreamLearned,
+    Cursor, GapReason, Hold, Kind, Progress, RowKey, Start, StreamHeld, StreamLearned, Unread,
 };
 use crate::time::{Clocks, Due, Mono, Span, Stamp};
 
@@ -21,7 +21,7 @@ use super::beyond::{self, Beyond, Rows as Beside};
 use super::doubt::Doubt;
 use super::lane::{Backoff, Lane, Why};
 use super::plan::StreamPlan;
-use super::reconcile::{Listed, Reconcile};
+use super::reconcile::Reconcile;
 use super::rows::Rows;
 use super::source_clock::{Present, SourceClock};
 use super::walk::{Known, Next, Passed, Walk};
@@ -69,6 +69,8 @@ pub struct Missed {
     pub from: Stamp,
     pub to: Stamp,
     pub reason: GapReason,
+    /// What is known of the row that could not be fetched.
+    pub unread: Unread,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -399,32 +401,6 @@ impl Stream {
     pub(super) fn flaw(&mut self, why: Why, text: String) {
         self.flawed = true;
         self.condition = Some((why, text));
-    }
-
-    /// A list holds rows of other times than asked for: it is no answer, nor is any count.
-    pub fn listed_outside(&mut self, listed: &Listed) {
-        let text = format!(
-            "{} of {} records listed were outside of the range that was asked for",
-            listed.outside,
-            listed.page.keys.len()
-        );
-        self.reconcile.refuse(text.clone());
-        self.condition = Some((Why::FilterIgnored, text));
-    }
-
-    /// What is to be stored of a page that was listed to find late records. The position stays.
-    pub fn listed_page(&mut self, stream: usize, listed: Listed) -> Pending {
-        let progress = self.progress.expect("only a stream that has begun is reconciled");
-        let fresh = self.reconcile.fresh(&listed, |key| self.known.has(key));
-        let keys = fresh.iter().map(|at| listed.page.keys[*at as usize]);
-        // A walk may meet those again that changed lately.
-        let known = keys.filter(|key| key.stamp >= progress.from).collect();
-        let compared = self.reconcile.tale.compared;
-        let keep = Keep { stream, fresh, progress, known, compared, missed: None };
-        let unseen = listed.unseen.iter().filter(|unseen| **unseen).count();
-        let unmatched = (unseen - keep.fresh.len()) as u64;
-        let (date, read) = (listed.page.date, (0, Span::ZERO));
-        Pending { keep, date, read, then: Then::Listed(listed.page, unmatched) }
     }
 
     /// The page is in the queue, or had nothing new: go on after it.

@@ -102,9 +102,9 @@ impl Core {
                     SourceTrouble::Busy { retry_after } => (retry_after, Why::Busy, String::new()),
                     SourceTrouble::Unreachable(net) => (None, Why::of(&net), net.to_string()),
                     SourceTrouble::Misdirected(text) => (None, Why::Misdirected, text),
-                    SourceTrouble::BrokenAnswer(text) | SourceTrouble::QueryRefused(text) => {
-                        (None, Why::BrokenAnswer, text)
-                    }
+                    SourceTrouble::BrokenAnswer(text)
+                    | SourceTrouble::BrokenPage { why: text, .. }
+                    | SourceTrouble::QueryRefused(text) => (None, Why::BrokenAnswer, text),
                     _ => (None, Why::BrokenAnswer, String::new()),
                 };
                 let wait = self.backoff.after(state.lane.failures, retry_after);

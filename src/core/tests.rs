@@ -3,7 +3,8 @@
 
 use super::*;
 use crate::record::{
-    Cursor, Kind, NetTrouble, Progress, Refusal, Refused, RowKey, Seq, Start, StreamHeld, WriteMode,
+    Cursor, Kind, NetTrouble, Progress, Refusal, Refused, RowKey, Seq, Start, StreamHeld, Unread,
+    WriteMode,
 };
 
 const AT: Stamp = Stamp(1_800_000_000_000_000);
@@ -390,7 +391,7 @@ fn counts_that_fail_stand_in_no_polls_way() {
         SourceTrouble::TokenDoubted("HTTP 401".into()),
         SourceTrouble::Forbidden(Refusal { what: Refused::Scope, words: "HTTP 403".into() }),
         SourceTrouble::Misdirected("404".into()),
-        SourceTrouble::TooLong,
+        SourceTrouble::TooLong(Unread::default()),
     ] {
         let (fetched, counts, driver) = reconciling(&Err(trouble.clone()), Mode::Daemon);
         assert!(fetched > 50, "{trouble:?}: {fetched} polls in an hour");

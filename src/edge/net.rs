@@ -27,11 +27,11 @@ use super::wire::{Dialing, Wire, is_cut};
 use crate::answer;
 use crate::config::Network;
 use crate::limits::{
-    CLOCK_DOUBT_MINUTES, CONNECTION_BUFFER_BYTES, DATE_ANSWER_BYTES_MAX,
+    CLOCK_DOUBT_MINUTES, CONNECTION_BUFFER_BYTES, DATE_ANSWER_BYTES_MAX, EXCESS_HEAD_BYTES,
     IDLE_CONNECTION_SECONDS_MAX,
 };
 use crate::message::tell;
-use crate::record::{Answer, Bound, NetTrouble};
+use crate::record::{Answer, Bound, Excess, NetTrouble};
 use crate::time::{Mono, Span, Stamp};
 
 const USER_AGENT: &str = concat!("s1-coralogix/", env!("CARGO_PKG_VERSION"));
@@ -321,7 +321,11 @@ impl Peer {
         let expected = body.content_length().unwrap_or(0);
         // What is longer as it comes is no shorter inflated.
         if expected > bytes_max && beyond == Beyond::Refused {
-            return Err(Error::BodyExceedsLimit(bytes_max));
+            let (mut head, limit) = (vec![], EXCESS_HEAD_BYTES);
+            let reader = body.into_with_config().limit(u64::MAX).reader();
+            // Whatever ends it: what came of it is enough.
+            let _ = reader.take(limit).read_to_end(&mut head);
+            return Err(too_long(expected, head));
         }
         // Room for the longest, which is none before it is written to: a page that grows would be in
         // memory twice each time it is moved.
@@ -336,14 +340,21 @@ impl Peer {
                 reader.take(bytes_max + 1).read_to_end(&mut bytes)
             }
         };
-        match read {
-            Err(error) if !self.wire.is_unsent() => Err(error.into()),
+        match read.map_err(Error::from) {
+            Err(Error::BodyExceedsLimit(_)) if !self.wire.is_unsent() => {
+                Err(too_long(bytes_max.saturating_add(1), bytes))
+            }
+            Err(error) if !self.wire.is_unsent() => Err(error),
             _ => {
                 bytes.shrink_to_fit();
                 Ok(bytes)
             }
         }
     }
+}
+
+fn too_long(bytes_min: u64, head: Vec<u8>) -> Error {
+    super::wire::trouble(NetTrouble::TooLong(Excess { bytes_min, head }))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -412,7 +423,6 @@ fn explain(error: Error) -> NetTrouble {
         Error::Timeout(Timeout::Connect) => {
             NetTrouble::Connect("no answer within network.connect_timeout".to_owned())
         }
-        Error::BodyExceedsLimit(_) => NetTrouble::TooLong,
         Error::Io(error) if is_cut(error.kind()) || is_cut_short(&error) => {
             NetTrouble::Broken("it was closed before the answer was whole".to_owned())
         }

@@ -11,7 +11,7 @@ use super::proxy::ProxyEnvironment;
 use super::tls::Tls;
 use crate::config::Network;
 use crate::record::Bound;
-use crate::record::{Answer, NetTrouble};
+use crate::record::{Answer, Excess, NetTrouble};
 use crate::secret::Secret;
 use crate::time::Span;
 
@@ -109,7 +109,9 @@ fn a_gzip_answer_is_inflated_and_bounded_inflated() {
     });
     assert_eq!(peer.exchange(&get("/")).unwrap().body.len(), 300_000);
     let bounded = Request { answer_bytes_max: 299_999, ..get("/") };
-    assert_eq!(peer.exchange(&bounded), Err(NetTrouble::TooLong));
+    let head = vec![b'x'; 299_999];
+    let excess = Excess { bytes_min: 300_000, head };
+    assert_eq!(peer.exchange(&bounded), Err(NetTrouble::TooLong(excess)));
     let exact = Request { answer_bytes_max: 300_000, ..get("/") };
     assert_eq!(peer.exchange(&exact).unwrap().body.len(), 300_000);
 }

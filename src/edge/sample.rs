@@ -157,7 +157,7 @@ fn too_large(tried: &Tried) -> Option<String> {
         Tried::Answer(answer, _) if matches!(answer.status, 500 | 502 | 504) => {
             Some(format!("HTTP {}", answer.status))
         }
-        Tried::Trouble(NetTrouble::TooLong) => Some(NetTrouble::TooLong.to_string()),
+        Tried::Trouble(trouble @ NetTrouble::TooLong(_)) => Some(trouble.to_string()),
         _ => None,
     }
 }

@@ -25,7 +25,7 @@ pub fn no_answer(trouble: &NetTrouble, steps: &Steps, host: &str, setting: &str)
         NetTrouble::Timeout(_) => Cause::NoAnswer,
         NetTrouble::Broken(_)
         | NetTrouble::Stopped
-        | NetTrouble::TooLong
+        | NetTrouble::TooLong(_)
         | NetTrouble::Endless(_) => Cause::ConnectionBroken,
         NetTrouble::Secret(_) | NetTrouble::System(_) => Cause::SecretUnreadable,
     });

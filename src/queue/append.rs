@@ -11,8 +11,7 @@ use super::tally::Change;
 use super::{Queue, QueueError, put_state, put_stream};
 use crate::frame::{self, FILE_HEADER_BYTES, Frame, Slot};
 use crate::limits::{FRAME_RAW_BYTES_MAX, LOG_FILE_BYTES_MAX};
-use crate::record::{Gap, GapReason, Held, Place, Progress, RowKey, StreamName};
-use crate::time::Stamp;
+use crate::record::{Gap, Held, Place, Progress, RowKey, StreamName};
 
 /// What comes with the frames of a page, in the same commit.
 pub(super) struct Taking<'a> {
@@ -108,9 +107,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         progress: Progress,
         known: &[RowKey],
         births: &[RowKey],
-        (from, to, reason): (Stamp, Stamp, GapReason),
+        gap: Gap,
     ) -> Result<Held, QueueError> {
-        let gap = Gap::open(stream, from, to, reason);
         self.take_in(stream, frames, Taking { progress, known, births, gap: Some(gap) })
     }
 

@@ -13,13 +13,15 @@ use super::keys::{self, StreamRow};
 use super::origins::Origins;
 use crate::frame::Fields;
 use crate::limits::{FRAME_ENTRIES_MAX, FRAME_NUMBER_MAX, STREAMS_MAX};
-use crate::record::{Place, RowKey, Seq};
+use crate::record::{Place, RowKey, Seq, Unread};
 
 pub(super) const FILE: &str = "checkpoint";
 const MAGIC: &[u8; 7] = b"S1CXCHK";
 const VERSION: u8 = 1;
 /// What follows the ledger: a letter, a length, and so many bytes. An unknown letter is passed over.
 const ORIGINS: u8 = b'o';
+/// The numbers of gaps, each with what is known of its row that can't be fetched.
+const UNREAD: u8 = b'u';
 
 /// What the file says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -50,14 +52,25 @@ impl Checkpoint {
         out.extend_from_slice(&self.ledger.head.encode());
         out.extend_from_slice(&(self.ledger.rows().count() as u32).to_le_bytes());
         for row in self.ledger.rows() {
-            out.extend_from_slice(&row.encode());
+            out.extend_from_slice(&row.encode_short());
         }
-        let origins = self.origins.encode();
-        out.push(ORIGINS);
-        out.extend_from_slice(&(origins.len() as u32).to_le_bytes());
-        out.extend_from_slice(&origins);
+        put_part(&mut out, ORIGINS, &self.origins.encode());
+        let unread = self.unread();
+        if !unread.is_empty() {
+            put_part(&mut out, UNREAD, &unread);
+        }
         let crc = crc32fast::hash(&out);
         out.extend_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    fn unread(&self) -> Vec<u8> {
+        let mut out = vec![];
+        let gaps = self.ledger.rows().map(|row| &row.gap);
+        for gap in gaps.filter(|gap| gap.unread != Unread::default()) {
+            out.extend_from_slice(&gap.number.to_le_bytes());
+            out.extend_from_slice(&gaps::encode_unread(gap.unread));
+        }
         out
     }
 
@@ -99,7 +112,7 @@ impl Checkpoint {
         if !fields.0.is_empty() {
             ledger.head = gaps::Head::decode(&mut fields)?;
             for _ in 0..fields.u32()? {
-                ledger.load(gaps::Row::decode(&mut fields)?);
+                ledger.load(gaps::Row::decode_short(&mut fields)?);
             }
         }
         let mut origins = Origins::default();
@@ -107,8 +120,15 @@ impl Checkpoint {
             let (letter, len) = (fields.u8()?, usize::try_from(fields.u32()?).ok()?);
             let (part, rest) = fields.0.split_at_checked(len)?;
             fields.0 = rest;
-            if letter == ORIGINS {
-                origins = Origins::decode(&mut Fields(part))?;
+            let mut part = Fields(part);
+            match letter {
+                ORIGINS => origins = Origins::decode(&mut part)?,
+                UNREAD => {
+                    while !part.0.is_empty() {
+                        ledger.know_unread(part.u64()?, gaps::decode_unread(&mut part)?);
+                    }
+                }
+                _ => {}
             }
         }
         Some(Checkpoint { head, next_seq, streams, ledger, origins })
@@ -119,12 +139,18 @@ impl Checkpoint {
     }
 }
 
+fn put_part(out: &mut Vec<u8>, letter: u8, part: &[u8]) {
+    out.push(letter);
+    out.extend_from_slice(&(part.len() as u32).to_le_bytes());
+    out.extend_from_slice(part);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::queue::gaps::tests::gap;
     use crate::queue::index::Batch;
-    use crate::record::{Kind, Progress, StreamName};
+    use crate::record::{Gap, Kind, Progress, StreamName};
     use crate::time::Stamp;
 
     #[test]
@@ -136,6 +162,8 @@ mod tests {
         let head = Place { seq: Seq(3), skip: 4 };
         let mut ledger = Ledger::default();
         ledger.note(gap(7), &mut Batch::default());
+        let unread = Unread { id: Some(8), bytes_min: Some(9) };
+        ledger.note(Gap { parked: None, unread, ..gap(8) }, &mut Batch::default());
         let mut origins = Origins::default();
         origins.learn("acme", "https://acme.sentinelone.net", &mut Batch::default());
         let streams = vec![(row, ids)];

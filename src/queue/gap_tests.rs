@@ -103,7 +103,7 @@ fn a_lost_index_forgets_no_gap<G: Ground>(ground: &G) {
             progress(9, 9),
             &[],
             &[],
-            (Stamp(5), Stamp(9), GapReason::Retention),
+            Gap::open(&activities(), Stamp(5), Stamp(9), GapReason::Retention),
         )
         .unwrap();
     drop(queue);
@@ -277,7 +277,7 @@ fn a_power_cut_at_any_operation_of_a_skip_moves_the_stream_with_its_gap_or_not_a
         let disk = MemDisk::new(128 << 20);
         let mut queue = started(&disk);
         disk.fail_after(n, super::mem::Fault::PowerOff);
-        let range = (Stamp(5), Stamp(90), GapReason::Retention);
+        let range = Gap::open(&threats(), Stamp(5), Stamp(90), GapReason::Retention);
         let skipped = queue.append_past(&threats(), &[], progress(3, 90), &[], &[], range);
         let is_over = skipped.is_ok() && !disk.has_failed();
         drop(queue);

@@ -17,13 +17,16 @@ use super::index::Batch;
 use super::keys;
 use crate::frame::Fields;
 use crate::limits::{GAPS_MAX, GAPS_TOLD_AT_ONCE};
-use crate::record::{Category, Gap, GapReason, Place, Seq, StreamName};
+use crate::record::{Category, Gap, GapReason, Place, Seq, StreamName, Unread};
 use crate::time::Stamp;
 
 /// The id of a heartbeat's entry, where a gap's is its number.
 pub const HEARTBEAT_ID: u64 = 0;
 const ROW_VERSION: u8 = 1;
 const CLOSED: u8 = 1;
+/// What follows a row in the index: a letter, a length, and so many bytes. An unknown letter is passed
+/// over, as all of it is by a program that knows none.
+const UNREAD: u8 = b'u';
 
 /// A gap and the frame that tells of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -227,6 +230,9 @@ impl Ledger {
         row.gap.to = row.gap.to.max(second.to);
         row.gap.count = row.gap.count.zip(second.count).map(|(a, b)| a.saturating_add(b));
         row.gap.parked = None;
+        if row.gap.unread != second.unread {
+            row.gap.unread = Unread::default();
+        }
         batch.put(keys::gap_key(first), row.encode());
         Some(second.number)
     }
@@ -237,6 +243,13 @@ impl Ledger {
             batch.put(keys::gap_key(*number), row.encode());
         }
         batch.put(keys::GAPS.to_vec(), self.head.encode());
+    }
+
+    /// What is known of a row that can't be fetched stands apart from its gap.
+    pub fn know_unread(&mut self, number: u64, unread: Unread) {
+        if let Some(row) = self.rows.get_mut(&number) {
+            row.gap.unread = unread;
+        }
     }
 
     /// Takes a row in as it was stored.
@@ -266,8 +279,54 @@ impl Head {
     }
 }
 
+/// What is known of a row that can't be fetched, as it stands behind a gap.
+pub(super) fn encode_unread(unread: Unread) -> Vec<u8> {
+    let mut out = vec![u8::from(unread.id.is_some()) | u8::from(unread.bytes_min.is_some()) << 1];
+    for number in [unread.id, unread.bytes_min] {
+        out.extend_from_slice(&number.unwrap_or(0).to_le_bytes());
+    }
+    out
+}
+
+pub(super) fn decode_unread(fields: &mut Fields<'_>) -> Option<Unread> {
+    let known = fields.u8()?;
+    let (id, bytes_min) = (fields.u64()?, fields.u64()?);
+    Some(Unread {
+        id: (known & 1 > 0).then_some(id),
+        bytes_min: (known & 2 > 0).then_some(bytes_min),
+    })
+}
+
 impl Row {
+    /// As it stands in the index.
     pub fn encode(&self) -> Vec<u8> {
+        let mut out = self.encode_short();
+        if self.gap.unread != Unread::default() {
+            let unread = encode_unread(self.gap.unread);
+            out.push(UNREAD);
+            out.extend_from_slice(&(unread.len() as u32).to_le_bytes());
+            out.extend_from_slice(&unread);
+        }
+        out
+    }
+
+    /// What `encode` made.
+    pub fn decode(value: &[u8]) -> Option<Row> {
+        let mut fields = Fields(value);
+        let mut row = Row::decode_short(&mut fields)?;
+        while !fields.0.is_empty() {
+            let (letter, len) = (fields.u8()?, usize::try_from(fields.u32()?).ok()?);
+            let (part, rest) = fields.0.split_at_checked(len)?;
+            fields.0 = rest;
+            if letter == UNREAD {
+                row.gap.unread = decode_unread(&mut Fields(part))?;
+            }
+        }
+        Some(row)
+    }
+
+    /// Without what follows it, as it stands in the checkpoint.
+    pub fn encode_short(&self) -> Vec<u8> {
         let gap = &self.gap;
         let mut out = vec![ROW_VERSION, gap.reason as u8, if gap.closed { CLOSED } else { 0 }];
         out.push(gap.stream.category.code());
@@ -294,7 +353,7 @@ impl Row {
             || *version == ROW_VERSION && known.iter().all(|known| known < reason)
     }
 
-    pub fn decode(fields: &mut Fields<'_>) -> Option<Row> {
+    pub fn decode_short(fields: &mut Fields<'_>) -> Option<Row> {
         if fields.u8()? != ROW_VERSION {
             return None;
         }
@@ -315,6 +374,7 @@ impl Row {
             count: (count > 0).then_some(count),
             parked: (parked.seq.0 > 0).then_some(parked),
             closed,
+            unread: Unread::default(),
         };
         Some(Row { gap, told: (told > 0).then_some(Seq(told)) })
     }
@@ -335,6 +395,7 @@ pub(super) mod tests {
             count: Some(1),
             parked: Some(Place { seq: Seq(n), skip: 1 }),
             closed: false,
+            unread: Unread::default(),
         }
     }
 
@@ -353,10 +414,14 @@ pub(super) mod tests {
         let mut lost = Row { told: Some(Seq(9)), ..open.clone() };
         lost.gap.reason = GapReason::Retention;
         (lost.gap.count, lost.gap.parked, lost.gap.closed) = (None, None, true);
-        for row in [open, lost] {
+        let mut unread = lost.clone();
+        unread.gap.unread = Unread { id: Some(0), bytes_min: None };
+        for row in [open, lost, unread] {
             let bytes = row.encode();
-            assert_eq!(Row::decode(&mut Fields(&bytes)), Some(row));
-            assert_eq!(Row::decode(&mut Fields(&bytes[..bytes.len() - 1])), None);
+            assert_eq!(Row::decode(&bytes), Some(row.clone()));
+            assert_eq!(Row::decode(&bytes[..bytes.len() - 1]), None);
+            let later = [&bytes[..], b"z\x03\0\0\0abc"].concat();
+            assert_eq!(Row::decode(&later), Some(row), "what a later program adds is passed over");
         }
         let head = Head { newest: 3, folded: 4, heartbeat: Some(Seq(5)) };
         assert_eq!(Head::decode(&mut Fields(&head.encode())), Some(head));

@@ -23,7 +23,9 @@ use crate::frame::{self, FILE_HEADER_BYTES, Frame, Piece, Slot};
 use crate::limits::{DOUBT_ENTRY_MIN, DOUBT_WORDS_BYTES_MAX, TAKE_FRAMES_MAX};
 use crate::pack::Packer;
 use crate::plain;
-use crate::record::{Category, Gap, GapReason, Held, Place, Progress, RowKey, Seq, StreamName};
+use crate::record::{
+    Category, Gap, GapReason, Held, Place, Progress, RowKey, Seq, StreamName, Unread,
+};
 use crate::time::Stamp;
 
 impl<D: Disk, O: Opener> Queue<D, O> {
@@ -329,6 +331,7 @@ fn gap_of(at: Place, stream: &StreamName, frames: &[Frame]) -> Option<Gap> {
         count: Some(count),
         parked: Some(at),
         closed: false,
+        unread: Unread::default(),
     })
 }
 

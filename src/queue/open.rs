@@ -291,7 +291,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             if is_newer {
                 return Some(());
             }
-            ledger.load(gaps::Row::decode(&mut Fields(value))?);
+            ledger.load(gaps::Row::decode(value)?);
             Some(())
         })?;
         if is_newer {

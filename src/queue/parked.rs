@@ -15,7 +15,7 @@ use super::{Queue, QueueError};
 use crate::frame::{self, Frame, Slot};
 use crate::limits::PARKED_WHY_BYTES_MAX;
 use crate::plain;
-use crate::record::{Category, Gap, GapReason, Held, Place, Progress, Seq};
+use crate::record::{Category, Gap, GapReason, Held, Place, Progress, Seq, Unread};
 
 impl<D: Disk, O: Opener> Queue<D, O> {
     /// Sets the entry at the head aside, durably, and lets go of it: Coralogix refuses it, and it
@@ -244,6 +244,7 @@ fn gap_of(at: Place, frame: &Frame, reason: GapReason) -> Gap {
         count: Some(1),
         parked: Some(at),
         closed: false,
+        unread: Unread::default(),
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! Holds values only. Never: IO, or a decision that something may be skipped.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use super::{Place, StreamName};
 use crate::message::{self, Code};
 use crate::time::Stamp;
@@ -119,23 +122,60 @@ pub struct Gap {
     pub parked: Option<Place>,
     /// Whether the records were put back into the queue.
     pub closed: bool,
+    /// The row that could not be fetched.
+    pub unread: Unread,
+}
+
+/// What is known of a row that can't be fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// Where so much of it came.
+    pub id: Option<u64>,
+    /// The answer with it alone has at least so many bytes.
+    pub bytes_min: Option<u64>,
+}
+
+impl Unread {
+    pub fn or(self, other: Unread) -> Unread {
+        Unread { id: self.id.or(other.id), bytes_min: self.bytes_min.or(other.bytes_min) }
+    }
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.id {
+            Some(id) => write!(f, "the record's id is {id}")?,
+            None => {
+                f.write_str("the record's id is not known, for none of it came that could be read")?
+            }
+        }
+        match self.bytes_min {
+            Some(bytes) => write!(f, "; the answer with it alone has at least {bytes} bytes"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Gap {
     /// A range that may lack records, nobody knows how many. The ledger gives it its number.
     pub fn open(stream: &StreamName, from: Stamp, to: Stamp, reason: GapReason) -> Gap {
         let (stream, count, parked) = (stream.clone(), None, None);
-        Gap { number: 0, stream, from, to, reason, count, parked, closed: false }
+        let unread = Unread::default();
+        Gap { number: 0, stream, from, to, reason, count, parked, closed: false, unread }
     }
 
     /// Why, and what became of the records.
-    pub fn explain(&self) -> &'static str {
+    pub fn explain(&self) -> Cow<'static, str> {
         match (self.reason, self.parked) {
             (GapReason::InDoubt, None) => {
                 "Coralogix answered that some of the batch was not taken, and not which records; \
                  its copy in doubt/ was given up for newer ones"
+                    .into()
             }
-            (reason, _) => reason.explain(),
+            (GapReason::Unfetchable, _) => {
+                format!("{}; {}", self.reason.explain(), self.unread).into()
+            }
+            (reason, _) => reason.explain().into(),
         }
     }
 }

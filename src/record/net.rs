@@ -23,7 +23,7 @@ pub enum NetTrouble {
     /// The connection broke, or what came was not HTTP.
     Broken(String),
     /// The answer is longer than the bound for it.
-    TooLong,
+    TooLong(Excess),
     /// A 2xx whose body did not end in time.
     Endless(u16),
     /// It was given up because the program was told to stop.
@@ -50,6 +50,22 @@ pub struct Late {
     pub after: Span,
     pub sent: u64,
     pub received: u64,
+}
+
+/// An answer that is longer than its bound, as far as it was read.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Excess {
+    /// It has at least so many bytes.
+    pub bytes_min: u64,
+    /// What it begins with.
+    pub head: Vec<u8>,
+}
+
+/// What it begins with is records, and long.
+impl fmt::Debug for Excess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Excess").field("bytes_min", &self.bytes_min).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Display for Late {
@@ -85,7 +101,7 @@ impl fmt::Display for NetTrouble {
             NetTrouble::Tls(why) => write!(f, "TLS failed: {why}"),
             NetTrouble::Timeout(late) => late.fmt(f),
             NetTrouble::Broken(why) => write!(f, "the connection broke: {why}"),
-            NetTrouble::TooLong => write!(f, "the answer is longer than allowed"),
+            NetTrouble::TooLong(_) => write!(f, "the answer is longer than allowed"),
             NetTrouble::Endless(status) => {
                 write!(f, "the answer (HTTP {status}) did not end in time")
             }

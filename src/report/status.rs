@@ -134,6 +134,11 @@ pub struct GapLine {
     pub text: String,
     pub records: Option<u64>,
     pub closed: bool,
+    /// The record that could not be fetched, and how long the answer with it alone is at least.
+    #[serde(default)]
+    pub record_id: Option<String>,
+    #[serde(default)]
+    pub answer_bytes_min: Option<u64>,
 }
 
 impl Gaps {
@@ -146,9 +151,11 @@ impl Gaps {
             to: known(gap.to),
             reason: gap.reason.code().to_owned(),
             code: gap.reason.message().to_string(),
-            text: gap.explain().to_owned(),
+            text: gap.explain().into_owned(),
             records: gap.count,
             closed: gap.closed,
+            record_id: gap.unread.id.map(|id| id.to_string()),
+            answer_bytes_min: gap.unread.bytes_min,
         };
         let latest = latest.iter().map(line).collect();
         Gaps { count: held.gaps, untold: held.untold, latest }

@@ -64,10 +64,10 @@ impl fmt::Display for Broken {
     }
 }
 
-/// A body with U+FFFD for what is not UTF-8, and whether there was any. `None`: that is longer than
-/// `bytes_max`, or would be with its control characters escaped as an entry has them. JSON has none as
-/// they are but for blanks, and each becomes six bytes.
-pub fn kept(body: Vec<u8>, bytes_max: u64) -> Option<(Vec<u8>, bool)> {
+/// A body with U+FFFD for what is not UTF-8, and whether there was any. It is given back where that is
+/// longer than `bytes_max`, or would be with its control characters escaped as an entry has them. JSON
+/// has none as they are but for blanks, and each becomes six bytes.
+pub fn kept(body: Vec<u8>, bytes_max: u64) -> Result<(Vec<u8>, bool), Vec<u8>> {
     let is_control = |byte: &&u8| **byte < b' ' && !b"\t\n\r".contains(byte);
     let escapes = 5 * body.iter().filter(is_control).count();
     let is_whole = std::str::from_utf8(&body).is_ok();
@@ -77,17 +77,35 @@ pub fn kept(body: Vec<u8>, bytes_max: u64) -> Option<(Vec<u8>, bool)> {
         false => body.utf8_chunks().map(|chunk| chunk.valid().len() + mark(&chunk).len()).sum(),
     };
     if (length + escapes) as u64 > bytes_max {
-        return None;
+        return Err(body);
     }
     if is_whole {
-        return Some((body, false));
+        return Ok((body, false));
     }
     let mut repaired = Vec::with_capacity(length);
     for chunk in body.utf8_chunks() {
         repaired.extend_from_slice(chunk.valid().as_bytes());
         repaired.extend_from_slice(mark(&chunk).as_bytes());
     }
-    Some((repaired, true))
+    Ok((repaired, true))
+}
+
+/// The id of the first record of a page that is cut short or malformed, where it stands before the flaw
+/// and is a number, as SentinelOne's are.
+pub fn first_id(body: &[u8], kind: Kind) -> Option<u64> {
+    let mut walker = Walker::after_mark(body);
+    let mut found = Found::default();
+    let _flaw = walker.members(|walker, name| match name {
+        b"data" if walker.peek() == Some(b'[') => {
+            walker.at += 1;
+            walk_fields(walker, kind, &mut found)?;
+            None
+        }
+        _ => pass(walker),
+    });
+    let ids = [found.id, found.inner_id].into_iter().flatten();
+    // What ends with the body may go on.
+    ids.filter(|token| token.end < body.len()).find_map(|token| number(&body[token]))
 }
 
 /// Finds the records of a page.
@@ -254,11 +272,7 @@ fn walk_record(walker: &mut Walker<'_>, kind: Kind, before: Stamp) -> Option<Opt
     walker.peek()?;
     let start = walker.at;
     let mut found = Found::default();
-    match kind {
-        Kind::Threats => walk_threat(walker, &mut found)?,
-        Kind::Activities => walk_activity(walker, &mut found)?,
-        Kind::Alerts => walk_alert(walker, &mut found)?,
-    }
+    walk_fields(walker, kind, &mut found)?;
     let range = start..walker.at;
     let body = walker.bytes;
     let record = &body[range.clone()];
@@ -308,6 +322,14 @@ fn walk_record(walker: &mut Walker<'_>, kind: Kind, before: Stamp) -> Option<Opt
         long: range.len() > limits::LONG_RECORD_BYTES,
         range,
     }))
+}
+
+fn walk_fields(walker: &mut Walker<'_>, kind: Kind, found: &mut Found) -> Option<()> {
+    match kind {
+        Kind::Threats => walk_threat(walker, found),
+        Kind::Activities => walk_activity(walker, found),
+        Kind::Alerts => walk_alert(walker, found),
+    }
 }
 
 fn walk_threat(walker: &mut Walker<'_>, found: &mut Found) -> Option<()> {

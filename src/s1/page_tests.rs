@@ -350,7 +350,7 @@ fn a_threat_tells_when_it_was_created_beside_when_it_changed() {
 
 #[test]
 fn what_is_kept_of_a_body_is_bounded_as_it_will_be() {
-    let whole = |body: &[u8], max| kept(body.to_vec(), max);
+    let whole = |body: &[u8], max| kept(body.to_vec(), max).ok();
     assert_eq!(whole(b"plain", 5), Some((b"plain".to_vec(), false)));
     assert_eq!(whole(b"plain", 4), None);
     assert_eq!(whole(b"\t\r\n", 3), Some((b"\t\r\n".to_vec(), false)), "blanks of JSON");
@@ -362,4 +362,36 @@ fn what_is_kept_of_a_body_is_bounded_as_it_will_be() {
         let lossy = String::from_utf8_lossy(body).into_owned().into_bytes();
         assert_eq!(whole(body, 100).unwrap().0, lossy);
     }
+}
+
+#[test]
+fn a_page_that_breaks_tells_the_id_that_stands_before_its_flaw_and_no_other() {
+    let id = Some(1_056_789_012_345_678_902);
+    let page = page_of(&[ACTIVITY]);
+    let end = page.find(r#"78902""#).unwrap() + 6;
+    for (body, told) in [
+        (page.as_str(), id),
+        (&page[..=end], id),
+        // It may go on.
+        (&page[..end], None),
+        (&page[..end - 3], None),
+        (&page.replacen("3608", "3608,,", 1), None),
+        (&page.replacen("]\\\\\"", "]\\\\\"\"", 1), None),
+        (&page.replacen("}],", ",}],", 1), id),
+        (&page_of(&[r#"{"id":"a-word","x":1}"#]), None),
+        (&page_of(&[r#"{"data":{"id":"7"}}"#]), None),
+        (&page_of(&[]), None),
+        (r#"{"errors":[{"id":"8"}]}"#, None),
+        ("", None),
+        ("<html>", None),
+    ] {
+        assert_eq!(first_id(body.as_bytes(), Kind::Activities), told, "{body}");
+    }
+    let threat = page_of(&[THREAT]);
+    let cut = &threat[..threat.find("createdAt").unwrap()];
+    let told = first_id(cut.as_bytes(), Kind::Threats);
+    assert_eq!(told, Some(1_056_789_012_345_678_901));
+    let alert = page_of(&[ALERT]);
+    let cut = &alert[..alert.find("ruleInfo").unwrap()];
+    assert_eq!(first_id(cut.as_bytes(), Kind::Alerts), Some(1_056_789_012_345_678_903));
 }

@@ -10,6 +10,7 @@ use super::{
 use crate::answer::date;
 use crate::limits;
 use crate::message::tell;
+use crate::record::{Excess, Unread};
 use crate::s1;
 use crate::time::Stamp;
 
@@ -84,8 +85,10 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     ) -> Result<PageFacts, SourceTrouble> {
         let date = date(&answer);
         let body = answer.body;
-        let mut page = s1::page::scan(&body, kind)
-            .map_err(|broken| SourceTrouble::BrokenAnswer(broken.to_string()))?;
+        let mut page = s1::page::scan(&body, kind).map_err(|broken| SourceTrouble::BrokenPage {
+            why: broken.to_string(),
+            unread: unread(kind, &body, body.len() as u64),
+        })?;
         // A stamp before there was any record (a null date reads 1970) is not what the record was
         // found by, so it says nothing about its place. Another one before the time that was asked
         // for is for the core to judge.
@@ -122,17 +125,25 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         stream: usize,
         path: String,
     ) -> Result<Answer, SourceTrouble> {
-        let tenant = self.streams[stream].tenant;
+        let (tenant, kind) = (self.streams[stream].tenant, self.streams[stream].kind);
         let answer = self.edge.ask(tenant, &Ask::Page(path)).map_err(|net| match net {
-            NetTrouble::TooLong => SourceTrouble::TooLong,
+            NetTrouble::TooLong(Excess { bytes_min, head }) => {
+                SourceTrouble::TooLong(unread(kind, &head, bytes_min))
+            }
             net => SourceTrouble::Unreachable(net),
         })?;
         if answer.status != 200 {
             return Ok(answer);
         }
-        let (body, is_repaired) = s1::page::kept(answer.body, self.edge.page_bytes_max())
-            .ok_or(SourceTrouble::TooLong)?;
+        let bytes_max = self.edge.page_bytes_max();
+        let (body, is_repaired) = s1::page::kept(answer.body, bytes_max)
+            .map_err(|body| SourceTrouble::TooLong(unread(kind, &body, body.len() as u64)))?;
         self.counters.repaired_pages += u64::from(is_repaired);
         Ok(Answer { body, ..answer })
     }
+}
+
+/// What an answer that can't be taken tells of the row, if one was asked for.
+fn unread(kind: Kind, body: &[u8], bytes_min: u64) -> Unread {
+    Unread { id: s1::page::first_id(body, kind), bytes_min: Some(bytes_min) }
 }

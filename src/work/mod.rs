@@ -193,9 +193,9 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         }
         let (name, progress) = (&stream.name, keep.progress);
         let stored = match keep.missed {
-            Some(Missed { from, to, reason }) => {
-                let range = (from, to, reason);
-                self.queue.append_past(name, frames, progress, &keep.known, &births, range)
+            Some(Missed { from, to, reason, unread }) => {
+                let gap = Gap { unread, ..Gap::open(name, from, to, reason) };
+                self.queue.append_past(name, frames, progress, &keep.known, &births, gap)
             }
             None => self.queue.append_tallied(name, frames, progress, &keep.known, &births),
         };
@@ -430,7 +430,7 @@ fn verdict_of(result: Result<Answer, NetTrouble>) -> SinkVerdict {
     match result {
         Ok(answer) => verdict::verdict(&answer),
         // Success was said, and then there was no end: an ingress ends its answers.
-        Err(net @ (NetTrouble::Endless(_) | NetTrouble::TooLong)) => {
+        Err(net @ (NetTrouble::Endless(_) | NetTrouble::TooLong(_))) => {
             SinkVerdict::Misdirected(format!("{net}: another server answers, not Coralogix"))
         }
         Err(net) => SinkVerdict::Unreachable(net),

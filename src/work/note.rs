@@ -4,6 +4,8 @@
 //! of the integration that it speaks of, a heartbeat to those of the first. Never: a secret, or a
 //! count of its own words among the records.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use crate::coralogix::{body, entry};
@@ -188,13 +190,18 @@ fn gap_word(gap: &Gap, answer: Option<String>) -> Word {
     if let Some(answer) = answer {
         text["answer"] = answer.into();
     }
+    if gap.reason == GapReason::Unfetchable {
+        // A text, for a number of this size loses its last digits on the way through many programs.
+        text["record_id"] = gap.unread.id.map(|id| id.to_string()).into();
+        text["answer_bytes_min"] = gap.unread.bytes_min.into();
+    }
     let severity = if gap.closed { SEVERITY_INFO } else { SEVERITY_ERROR };
     Word { id: gap.number, severity, text }
 }
 
-fn words(gap: &Gap) -> &'static str {
-    match (gap.closed, gap.reason) {
-        (false, _) => gap.explain(),
+fn words(gap: &Gap) -> Cow<'static, str> {
+    let closed = match (gap.closed, gap.reason) {
+        (false, _) => return gap.explain(),
         (true, GapReason::ConfigChanged) => "the stream went back to before it",
         (true, GapReason::Damaged) if gap.count.is_some() => {
             "SentinelOne gave all of them again, so many of them in a newer version only"
@@ -202,7 +209,8 @@ fn words(gap: &Gap) -> &'static str {
         (true, GapReason::Damaged) => "SentinelOne gave all of them again",
         (true, GapReason::InDoubt) => "the records were put back into the queue, or accepted since",
         (true, _) => "the record was put back into the queue",
-    }
+    };
+    closed.into()
 }
 
 /// What may be lost is told in the log too; a refused record was told when it was parked, a doubt

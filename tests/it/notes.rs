@@ -21,7 +21,7 @@ fn words(notes: &[String], what: &str) -> Vec<Value> {
     notes.filter(|word| word["type"] == what).collect()
 }
 
-fn wait_said(scene: &Scene, what: &str, count: usize) -> Vec<Value> {
+pub fn wait_said(scene: &Scene, what: &str, count: usize) -> Vec<Value> {
     let found = scene.ledger.wait(PATIENCE, |book| {
         let words = words(&book.notes, what);
         (words.len() >= count).then_some(words)

@@ -1,4 +1,8 @@
 //! What fails for its size is asked for or sent smaller, and what fails alone holds up nothing (P1, P6).
+use s1_coralogix::limits::PAGE_BYTES_MAX;
+use serde_json::{Value, json};
+
+use crate::notes::wait_said;
 use crate::scene::Scene;
 use crate::support::clock::HOUR;
 use crate::support::data::{Draft, Kind};
@@ -57,51 +61,69 @@ fn a_thin_link_gets_batches_that_it_carries_in_time_and_nothing_twice() {
 }
 
 /// 400 records of the last hours, the 124th shaped so. Answers with its id.
-fn one_of_400(scene: &Scene, shape: impl Fn(&mut Draft)) -> u64 {
+fn one_of_400(scene: &Scene, kind: Kind, shape: impl Fn(&mut Draft)) -> u64 {
     let now = scene.tenant().clock().now_us();
     let mut nth = 0;
-    let ids = scene.tenant().publish_between(
-        Kind::Activities,
-        400,
-        now - 3 * HOUR,
-        now - HOUR,
-        |draft| {
-            nth += 1;
-            if nth == 124 {
-                shape(draft);
-            }
-        },
-    );
+    let ids = scene.tenant().publish_between(kind, 400, now - 3 * HOUR, now - HOUR, |draft| {
+        nth += 1;
+        if nth == 124 {
+            shape(draft);
+        }
+    });
     ids[123]
 }
 
-fn all_but_one_arrive(scene: &Scene) {
+/// `id`: whether enough of the one came to tell it.
+fn all_but_one_arrive(scene: &Scene, id: Option<u64>) -> Value {
     scene.wait_delivered(399);
     scene.wait_log("S1C-E225");
     scene.wait_status_is("/gaps/latest/0/reason", "unfetchable");
     scene.wait_status_is("/state", "healthy");
     let balance = scene.ledger.balance();
     assert_eq!((balance.lost, balance.duplicates), (1, 0), "{balance}");
+    let words = match id {
+        Some(id) => format!("the record's id is {id}"),
+        None => "the record's id is not known".to_owned(),
+    };
+    scene.wait_log(&words);
+    let told = wait_said(scene, "gap", 1).remove(0);
+    let shown = scene.status().expect("it runs")["gaps"]["latest"][0].take();
+    assert_eq!(shown["record_id"], json!(id.map(|id| id.to_string())), "{shown}");
+    for member in ["record_id", "answer_bytes_min"] {
+        assert_eq!(told[member], shown[member], "{told}");
+    }
+    assert!(told["words"].as_str().is_some_and(|told| told.contains(&words)), "{told}");
+    told["answer_bytes_min"].clone()
 }
 
 #[test]
 fn a_row_that_the_console_cannot_give_holds_up_no_other() {
     for (status, words) in [(500, "HTTP 500"), (200, "JSON")] {
         let mut scene = Scene::new();
-        let bad = one_of_400(&scene, |_| {});
+        let bad = one_of_400(&scene, Kind::Activities, |_| {});
         scene.tenant().turn(|knobs| knobs.bad_row = Some((bad, status)));
         scene.run();
         scene.wait_log(words);
-        all_but_one_arrive(&scene);
+        let bytes = all_but_one_arrive(&scene, (status == 200).then_some(bad));
+        assert_eq!(bytes.is_null(), status == 500, "{bytes}");
     }
 }
 
 #[test]
 fn a_row_of_30_megabytes_holds_up_no_other() {
-    let mut scene = Scene::new();
-    scene.tenant().turn(|knobs| knobs.gzip = false);
-    one_of_400(&scene, |draft| draft.size = 30 << 20);
-    scene.run();
-    scene.wait_log("the page is longer than allowed");
-    all_but_one_arrive(&scene);
+    const SIZE: usize = 30 << 20;
+    // Of an activity the id stands behind its data, of a threat before its indicators.
+    for (kind, chunked) in
+        [(Kind::Activities, false), (Kind::Threats, false), (Kind::Threats, true)]
+    {
+        let mut scene = Scene::new();
+        scene.tenant().turn(|knobs| (knobs.gzip, knobs.chunked) = (false, chunked));
+        let long = one_of_400(&scene, kind, |draft| draft.size = SIZE);
+        scene.run();
+        scene.wait_log("the page is longer than allowed");
+        let bytes = all_but_one_arrive(&scene, (kind == Kind::Threats).then_some(long));
+        // What does not say how long it is was read up to the bound.
+        let least = if chunked { PAGE_BYTES_MAX } else { SIZE as u64 };
+        assert!(bytes.as_u64().is_some_and(|bytes| bytes >= least), "{bytes}");
+    }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use s1_coralogix::prng::Prng;
-use s1_coralogix::record::{Answer, Bound, Kind, Late, NetTrouble};
+use s1_coralogix::record::{Answer, Bound, Excess, Kind, Late, NetTrouble};
 use s1_coralogix::time::{Span, Stamp};
 
 use crate::sink::Sink;
@@ -145,7 +145,7 @@ impl Shared {
         match fails {
             Fails::Status(status) => Ok(Self::refusal(status, None, true, date)),
             Fails::Reset => Err(NetTrouble::Broken("simulated".into())),
-            Fails::TooLong => Err(NetTrouble::TooLong),
+            Fails::TooLong => Err(NetTrouble::TooLong(Excess::default())),
             Fails::Silent => {
                 self.now += SILENCE.0;
                 Err(NetTrouble::silent(SILENCE))
