@@ -9,6 +9,9 @@ use std::io;
 const EMFILE: i32 = 24;
 const ENFILE: i32 = 23;
 const ENOLCK: i32 = 37;
+const EIO: i32 = 5;
+const EBADMSG: i32 = 74;
+const EUCLEAN: i32 = 117;
 
 /// What the error of a call says of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,10 +53,40 @@ pub fn says(error: &io::Error) -> Says {
     }
 }
 
+/// What helps where a file could not be read and neither its name, its content nor its permissions are to
+/// blame: another time, unchanged, it may be read.
+pub fn system_remedy(error: &io::Error) -> Option<&'static str> {
+    match (says(error), error.kind(), error.raw_os_error()) {
+        (_, io::ErrorKind::OutOfMemory, _) | (_, _, Some(EMFILE | ENFILE)) => Some(
+            "Nothing is wrong with it: allow the process more (ulimit -n, ulimit -v, LimitNOFILE, \
+             MemoryMax), or close what holds so much on this machine, and start again",
+        ),
+        (Says::System, ..) | (_, _, Some(EIO | EBADMSG | EUCLEAN)) => Some(
+            "What is in it is not known: check the disk or mount that it lies on (mount, dmesg), and \
+             start again",
+        ),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use rustix::io::Errno;
+
+    #[test]
+    fn a_file_that_the_system_could_not_read_is_not_blamed_and_the_remedy_fits() {
+        let of = |errno: Errno| system_remedy(&io::Error::from(errno)).unwrap_or_default();
+        for short in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+            assert!(of(short).contains("allow the process more"), "{short:?}");
+        }
+        for away in [Errno::IO, Errno::BADMSG, Errno::UCLEAN, Errno::STALE, Errno::TIMEDOUT] {
+            assert!(of(away).contains("check the disk or mount"), "{away:?}");
+        }
+        for own in [Errno::NOENT, Errno::ACCESS, Errno::ISDIR, Errno::NOTDIR, Errno::LOOP] {
+            assert_eq!(of(own), "", "{own:?}");
+        }
+    }
 
     #[test]
     fn only_what_the_medium_says_is_damage() {

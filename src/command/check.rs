@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::paint::Paint;
 use super::remembered::Remembered;
-use super::wrapped;
+use super::{Failure, wrapped};
 use crate::cli::Exit;
 use crate::config::{Config, Finding};
 use crate::edge::cause::{Cause, Fault};
@@ -143,14 +143,19 @@ fn doubtful(finding: &Finding) -> Step {
 }
 
 /// Tells, as JSON, of a config that can't be used; `why` is what people are told of it.
-pub fn unusable(config_file: &Path, how: How, why: &str, out: &mut dyn Write) -> io::Result<Exit> {
+pub fn unusable(
+    config_file: &Path,
+    how: How,
+    why: &Failure,
+    out: &mut dyn Write,
+) -> io::Result<Exit> {
     let mut page = Page::new(how, config_file, out);
     page.head("config", None, &config_file.display().to_string());
-    let outcome = Outcome::failed(
-        Cause::ConfigInvalid,
-        why,
-        "Correct the config at the places that are named",
-    );
+    let (cause, remedy) = match why.exit {
+        Exit::TryLater => (Cause::SystemRefuses, "Do what is said there, and try again"),
+        _ => (Cause::ConfigInvalid, "Correct the config at the places that are named"),
+    };
+    let outcome = Outcome::failed(cause, &*why.text, remedy);
     page.step(Step::at_once(Name::Config, outcome));
     page.close()
 }

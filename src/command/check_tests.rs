@@ -167,3 +167,16 @@ fn a_warning_of_the_config_counts_like_any_other() {
     assert_eq!(step["code"], "S1C-W311");
     assert!(step["remedy"].as_str().unwrap().contains("delivered twice"), "{step}");
 }
+
+#[test]
+fn a_config_that_could_not_be_read_is_told_from_a_wrong_one() {
+    for (exit, cause) in [(Exit::TryLater, "system_refuses"), (Exit::Config, "config_invalid")] {
+        let why = Failure { exit, text: "S1C-E3 why".to_owned() };
+        let mut out = vec![];
+        let proxies = ProxyEnvironment::default();
+        let how = How { json: true, ..plain(&proxies) };
+        assert_eq!(unusable(Path::new("/etc/c.toml"), how, &why, &mut out).unwrap(), exit);
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.contains(&format!("\"cause\": \"{cause}\"")), "{out}");
+    }
+}

@@ -84,7 +84,7 @@ pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
                 Ok((settings, warnings)) => {
                     check::check(&settings, &warnings, &config, how, &mut out)
                 }
-                Err(why) if json => check::unusable(&config, how, &why.text, &mut out),
+                Err(why) if json => check::unusable(&config, how, &why, &mut out),
                 Err(why) => return Err(why),
             };
             match ended {

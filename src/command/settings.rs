@@ -22,7 +22,14 @@ pub fn load(file: &Path) -> Result<Config, Failure> {
 /// Loads the config, with the warnings for whoever tells them.
 pub fn load_quietly(file: &Path) -> Result<(Config, Vec<Finding>), Failure> {
     // Each of its lines has its code.
-    config_file::load(file).map_err(|why| Failure { exit: Exit::Config, text: why.to_string() })
+    config_file::load(file).map_err(|why| Failure { exit: exit_of(&why), text: why.to_string() })
+}
+
+fn exit_of(why: &ConfigError) -> Exit {
+    match why {
+        ConfigError::System(_) => Exit::TryLater,
+        ConfigError::Unreadable(_) | ConfigError::Wrong(_) => Exit::Config,
+    }
 }
 
 /// Begins to log. A level that does not exist is told, and is no reason not to collect.
@@ -51,6 +58,7 @@ pub fn reload(file: &Path, current: &Config) -> Option<Config> {
             tell!(CONFIG_KEPT, "The new config is wrong, the old one stays");
             match why {
                 ConfigError::Unreadable(why) => tell!(CONFIG_UNREADABLE, "{why}"),
+                ConfigError::System(why) => tell!(CONFIG_SYSTEM, "{why}"),
                 ConfigError::Wrong(Findings(findings)) => tell_all(&findings),
             }
             return None;
@@ -78,5 +86,24 @@ pub fn reload(file: &Path, current: &Config) -> Option<Config> {
 fn tell_all(findings: &[Finding]) {
     for finding in findings {
         message::write(finding.code, format_args!("{}", finding.brief()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reading one's own memory from its very beginning is an error of the device.
+    const FAILS_TO_READ: &str = "/proc/self/mem";
+
+    #[test]
+    fn a_config_that_the_system_could_not_read_is_not_called_wrong() {
+        let Failure { exit, text } = load_quietly(Path::new(FAILS_TO_READ)).unwrap_err();
+        assert_eq!(exit, Exit::TryLater, "{text}");
+        let what =
+            "S1C-E341 Failed to read the config file /proc/self/mem: read: Input/output error. ";
+        assert!(text.starts_with(what) && text.contains("check the disk or mount"), "{text}");
+        let missing = load_quietly(Path::new("/nonexistent/config.toml")).unwrap_err();
+        assert_eq!(missing.exit, Exit::Config, "{}", missing.text);
     }
 }

@@ -99,6 +99,7 @@ causes! {
     TenantChanged "tenant_changed" Config CHECK_TENANT_CHANGED,
     StreamOrphaned "stream_orphaned" Warning CHECK_STREAM_ORPHANED,
     PagesSmaller "pages_smaller" Warning CHECK_PAGES_SMALLER,
+    SystemRefuses "system_refuses" Unreachable CHECK_SYSTEM_REFUSES,
     ConfigDoubtful "config_doubtful" Warning CHECK_CONFIG_DOUBTFUL,
 }
 

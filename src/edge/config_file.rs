@@ -6,23 +6,26 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{Error, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::clock;
+use super::{clock, secret};
 use crate::config::{self, Config, Environment, Finding, Findings, Source};
+use crate::errno::system_remedy;
 use crate::limits;
 use crate::message;
 use crate::secret::{NotASecret, Secret};
 use crate::time::BUILT_AT;
 
-/// Why there is no config. All of them end with `Exit::Config`.
+/// Why there is no config.
 #[derive(Debug)]
 pub enum ConfigError {
     /// The file can't be read; the text is for people.
     Unreadable(String),
+    /// The system could not read it just now, which says nothing of what is in it.
+    System(String),
     /// The file is read and wrong.
     Wrong(Findings),
 }
@@ -31,6 +34,7 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConfigError::Unreadable(text) => write!(f, "{} {text}", message::CONFIG_UNREADABLE),
+            ConfigError::System(text) => write!(f, "{} {text}", message::CONFIG_SYSTEM),
             ConfigError::Wrong(findings) => findings.fmt(f),
         }
     }
@@ -50,25 +54,26 @@ pub fn directory(config: &Path) -> PathBuf {
 
 /// The files of a config: the one that is named, then those of its directory whose names end with
 /// `.toml` and begin with no dot, in the order of the bytes of their names.
-pub fn files(config: &Path) -> Result<Vec<PathBuf>, String> {
+pub fn files(config: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     let dir = directory(config);
-    let shown = dir.display();
-    let failed = |why: &str| format!("Failed to read the config directory {shown}: {why}");
+    let of = Subject { what: "directory", path: &dir };
     let entries = match std::fs::read_dir(&dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![config.to_owned()]),
-        Err(error) => return Err(failed(&in_words(&error))),
+        Err(error) => return Err(of.unread("open", &error)),
     };
     let mut files = Vec::new();
     for entry in entries {
-        let path = entry.map_err(|error| failed(&in_words(&error)))?.path();
+        let path = entry.map_err(|error| of.unread("readdir", &error))?.path();
         let name = path.file_name().map_or(&[][..], |name| name.as_bytes());
         if name.ends_with(b".toml") && !name.starts_with(b".") {
             files.push(path);
         }
         if files.len() > limits::CONFIG_FILES_MAX {
             let most = limits::CONFIG_FILES_MAX;
-            return Err(failed(&format!("it holds more than {most} files. Is it the right one?")));
+            return Err(
+                of.failed(&format!("it holds more than {most} files. Is it the right one?"))
+            );
         }
     }
     files.sort_unstable();
@@ -85,9 +90,9 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Finding>), ConfigError> {
             room -= text.len() as u64;
             Ok((file.to_string_lossy().into_owned(), text, mode))
         };
-        files(path)?.into_iter().map(read).collect::<Result<_, String>>()
+        files(path)?.into_iter().map(read).collect::<Result<_, ConfigError>>()
     };
-    let read: Vec<(String, String, u32)> = read_all().map_err(ConfigError::Unreadable)?;
+    let read: Vec<(String, String, u32)> = read_all()?;
     let sources: Vec<Source<'_>> =
         read.iter().map(|(name, text, mode)| Source { name, text, mode: Some(*mode) }).collect();
     let secret = |name| variable(name).map(|value| parse_secret(&value));
@@ -100,9 +105,35 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Finding>), ConfigError> {
     config::parse(&sources, &environment).map_err(ConfigError::Wrong)
 }
 
+/// What of a config is read.
+struct Subject<'a> {
+    what: &'static str,
+    path: &'a Path,
+}
+
+impl Subject<'_> {
+    fn failed(&self, why: &str) -> ConfigError {
+        ConfigError::Unreadable(self.sentence(why))
+    }
+
+    fn sentence(&self, why: &str) -> String {
+        format!("Failed to read the config {} {}: {why}", self.what, self.path.display())
+    }
+
+    /// This call for it failed.
+    fn unread(&self, call: &str, error: &Error) -> ConfigError {
+        match system_remedy(error) {
+            Some(remedy) => ConfigError::System(
+                self.sentence(&format!("{call}: {}. {remedy}", secret::plain(error))),
+            ),
+            None => self.failed(&in_words(error)),
+        }
+    }
+}
+
 /// What a person can do who may not read it: nothing that would open it to others, for it may hold
 /// secrets.
-fn in_words(error: &std::io::Error) -> String {
+fn in_words(error: &Error) -> String {
     let uid = rustix::process::geteuid().as_raw();
     match error.kind() {
         ErrorKind::PermissionDenied => format!(
@@ -110,30 +141,28 @@ fn in_words(error: &std::io::Error) -> String {
              its user (uid {uid}) read it, and nobody else"
         ),
         ErrorKind::NotADirectory => "it is not a directory. Move it away".to_owned(),
+        ErrorKind::NotFound => {
+            "it does not exist. Write it after the example config, or name another \
+                                one with --config FILE"
+                .to_owned()
+        }
+        ErrorKind::IsADirectory => "it is a directory. Name the file itself".to_owned(),
+        ErrorKind::InvalidData => "it is not UTF-8. Save it as UTF-8 or plain ASCII".to_owned(),
         _ => error.to_string(),
     }
 }
 
 /// `room`: how long it may be.
-fn read(path: &Path, room: u64) -> Result<(String, u32), String> {
-    let shown = path.display();
-    let failed = |why: &str| format!("Failed to read the config file {shown}: {why}");
-    let io = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => failed(
-            "it does not exist. Write it after the example config, or name another one with \
-             --config FILE",
-        ),
-        ErrorKind::IsADirectory => failed("it is a directory. Name the file itself"),
-        ErrorKind::InvalidData => failed("it is not UTF-8. Save it as UTF-8 or plain ASCII"),
-        _ => failed(&in_words(&error)),
-    };
-    let file = File::open(path).map_err(io)?;
-    let mode = file.metadata().map_err(io)?.mode();
+fn read(path: &Path, room: u64) -> Result<(String, u32), ConfigError> {
+    let of = Subject { what: "file", path };
+    let file = File::open(path).map_err(|error| of.unread("open", &error))?;
+    let mode = file.metadata().map_err(|error| of.unread("stat", &error))?.mode();
     let mut text = String::new();
-    file.take(room + 1).read_to_string(&mut text).map_err(io)?;
+    file.take(room + 1).read_to_string(&mut text).map_err(|error| of.unread("read", &error))?;
     match text.len() as u64 > room {
         true => {
-            Err(failed("with the files before it, it is longer than 1 MiB. Is it the right file?"))
+            Err(of
+                .failed("with the files before it, it is longer than 1 MiB. Is it the right file?"))
         }
         false => Ok((text, mode)),
     }

@@ -11,10 +11,11 @@ use rustix::fs::{Access, AtFlags, CWD, accessat, statvfs};
 use rustix::process::{getegid, geteuid};
 
 use super::cause::Cause;
-use super::config_file;
+use super::config_file::{self, ConfigError};
 use super::secret::plain;
-use super::step::Outcome;
+use super::step::{Outcome, what_and_remedy};
 use crate::config::Queue;
+use crate::errno::system_remedy;
 
 /// Where service managers make a directory for each service.
 const RUN: [&str; 2] = ["/run", "/var/run"];
@@ -32,11 +33,22 @@ pub fn config(file: &Path, seen_as: Option<&str>) -> Result<String, Outcome> {
         let remedy = format!("Let its group read it: chgrp {gid} {shown} && chmod {mode} {shown}");
         Outcome::failed(Cause::ConfigInvalid, what, remedy)
     };
-    let files =
-        config_file::files(file).map_err(|_| closed(&directory, "g+rx", "permission denied"))?;
+    let files = config_file::files(file).map_err(|why| match why {
+        ConfigError::System(why) => {
+            let (what, remedy) = what_and_remedy(&why);
+            Outcome::failed(Cause::SystemRefuses, what, remedy)
+        }
+        _ => closed(&directory, "g+rx", "permission denied"),
+    })?;
     for file in files.iter().filter(|_| seen_as.is_some()) {
         if let Err(why) = std::fs::File::open(file) {
-            return Err(closed(file, "g+r", &plain(&why).to_ascii_lowercase()));
+            return Err(match system_remedy(&why) {
+                Some(remedy) => {
+                    let what = format!("{} can't be read: {}", file.display(), plain(&why));
+                    Outcome::failed(Cause::SystemRefuses, what, remedy)
+                }
+                None => closed(file, "g+r", &plain(&why).to_ascii_lowercase()),
+            });
         }
     }
     let more = match files.len() {

@@ -45,7 +45,11 @@ pub fn secret(door: &mut Door, tell: Tell) -> Option<Secret> {
         },
         Err(trouble) => {
             let (what, remedy) = what_and_remedy(&trouble.to_string());
-            Outcome::failed(Cause::SecretUnreadable, what, remedy)
+            let cause = match trouble {
+                NetTrouble::System(_) => Cause::SystemRefuses,
+                _ => Cause::SecretUnreadable,
+            };
+            Outcome::failed(cause, what, remedy)
         }
     };
     tell(Step { name: Name::Secret, outcome, took: mono().since(begun) });

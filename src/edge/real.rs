@@ -26,7 +26,7 @@ use super::told::{Stamping, Told};
 use super::zone::Zone;
 use super::{Ask, Credential, Edge, Signals, Woke, host};
 use crate::config::{Config, Integration};
-use crate::errno::{Says, says};
+use crate::errno::system_remedy;
 use crate::limits::{
     CA_FILE_BYTES_MAX, CREDENTIAL_LOOK_MS, SINK_ANSWER_BYTES_MAX, SLEEP_SECONDS_MAX,
     STOP_GRACE_SECONDS,
@@ -94,11 +94,12 @@ fn trust(ca_file: Option<&Path>, judge: &Arc<Judge>) -> Result<Tls, SetupError> 
     };
     let mut pem = Vec::new();
     File::open(path).and_then(|file| file.take(CA_FILE_BYTES_MAX).read_to_end(&mut pem)).map_err(
-        |error| match says(&error) {
-            Says::System => {
-                SetupError::System { path: path.display().to_string(), why: plain(&error) }
-            }
-            _ => bad_ca(path, plain(&error)),
+        |error| match system_remedy(&error) {
+            Some(remedy) => SetupError::System {
+                path: path.display().to_string(),
+                why: format!("{}. {remedy}", plain(&error)),
+            },
+            None => bad_ca(path, plain(&error)),
         },
     )?;
     Tls::new(Some(&pem), judge).map_err(|why| bad_ca(path, why))
@@ -442,6 +443,10 @@ mod tests {
         assert!(matches!(error, NetTrouble::Secret(_)), "{error:?}");
         assert_eq!(server.accepted(), 0);
         assert!(edge.watched());
+        let fails = SecretSource::File("/proc/self/mem".into());
+        edge.reconfigure(&config(&base, inline("tok"), fails)).unwrap();
+        let error = edge.deliver(b"gzip").unwrap_err();
+        assert!(matches!(error, NetTrouble::System(_)), "its disk fails: {error:?}");
     }
 
     #[test]
@@ -463,6 +468,9 @@ mod tests {
         bad.network.ca_file = Some("/nonexistent/ca.pem".into());
         let error = edge.reconfigure(&bad).unwrap_err().to_string();
         assert!(error.contains("network.ca_file /nonexistent/ca.pem: No such file"), "{error}");
+        bad.network.ca_file = Some("/proc/self/mem".into());
+        let error = edge.reconfigure(&bad).unwrap_err();
+        assert!(error.is_of_system() && error.to_string().contains("mount, dmesg"), "{error}");
         assert_eq!(edge.ask(0, &Ask::Info).unwrap().status, 200);
     }
 }

@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::errno::{Says, says};
+use crate::errno::system_remedy;
 use crate::limits;
 use crate::secret::{NotASecret, Secret};
 
@@ -34,7 +34,7 @@ pub struct SecretError {
 #[derive(Debug)]
 enum Cause {
     Io(io::ErrorKind, String),
-    /// The system could not just now; nothing is known of the file.
+    /// The system could not just now; nothing is known of the file. With its remedy.
     System(String),
     NotAFile,
     TooLong,
@@ -141,9 +141,9 @@ impl SecretFile {
     }
 
     fn io(&self, error: &io::Error) -> SecretError {
-        self.error(match says(error) {
-            Says::System => Cause::System(plain(error)),
-            _ => Cause::Io(error.kind(), plain(error)),
+        self.error(match system_remedy(error) {
+            Some(remedy) => Cause::System(format!("{}. {remedy}", plain(error))),
+            None => Cause::Io(error.kind(), plain(error)),
         })
     }
 
@@ -175,13 +175,7 @@ impl fmt::Display for SecretError {
                 user(),
                 rustix::process::geteuid().as_raw()
             ),
-            Cause::Io(_, why) => write!(f, "{why}"),
-            Cause::System(why) => {
-                write!(
-                    f,
-                    "{why}. Allow this process more (ulimit -n, ulimit -v, LimitNOFILE, MemoryMax)"
-                )
-            }
+            Cause::Io(_, why) | Cause::System(why) => write!(f, "{why}"),
             Cause::NotAFile => write!(f, "it is not a file. Name the file itself"),
             Cause::TooLong => write!(
                 f,

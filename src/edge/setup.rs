@@ -15,7 +15,7 @@ pub enum SetupError {
         why: String,
     },
     Signals(String),
-    /// The same file could not be read for what the system refused.
+    /// The same file could not be read for what the system refused; with its remedy.
     System {
         path: String,
         why: String,
@@ -40,11 +40,9 @@ impl fmt::Display for SetupError {
                 "failed to read network.ca_file {path}: {why}. It has to be a PEM file with the \
                  certificates of the authorities to trust, readable for this program"
             ),
-            SetupError::System { path, why } => write!(
-                f,
-                "failed to read network.ca_file {path}: {why}. Allow this process more (ulimit -n, \
-                 LimitNOFILE, MemoryMax)"
-            ),
+            SetupError::System { path, why } => {
+                write!(f, "failed to read network.ca_file {path}: {why}")
+            }
             SetupError::Signals(why) => {
                 write!(f, "failed to listen for signals: {why}. The system is out of resources")
             }

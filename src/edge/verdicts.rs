@@ -27,7 +27,8 @@ pub fn no_answer(trouble: &NetTrouble, steps: &Steps, host: &str, setting: &str)
         | NetTrouble::Stopped
         | NetTrouble::TooLong(_)
         | NetTrouble::Endless(_) => Cause::ConnectionBroken,
-        NetTrouble::Secret(_) | NetTrouble::System(_) => Cause::SecretUnreadable,
+        NetTrouble::Secret(_) => Cause::SecretUnreadable,
+        NetTrouble::System(_) => Cause::SystemRefuses,
     });
     let remedy = match cause {
         Cause::NameNotResolved => format!(

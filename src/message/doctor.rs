@@ -151,6 +151,9 @@ super::codes! {
     CHECK_PAGES_SMALLER Warn 554
         "A page of the size that is asked for first does not come, or takes more than half of `network.exchange_timeout`, so smaller ones are asked for."
         "Nothing has to be done. Larger pages are a little cheaper: raise `network.exchange_timeout` on a link as slow as this.";
+    CHECK_SYSTEM_REFUSES Error 555
+        "The system could not read the config or a secret just now: too many open files, no memory, a disk or mount that fails. It says nothing of what is in them."
+        "Allow more (ulimit -n, ulimit -v), or look at the disk or mount that is named.";
     CHECK_CONFIG_DOUBTFUL Warn 560
         "The config can be used, but something in it is most likely not meant so."
         "Go by the hint beside it; it has a code of its own.";

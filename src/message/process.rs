@@ -77,7 +77,7 @@ super::codes! {
         "Everyone on this machine can read, or change, a file with a token or key."
         "Close it: chmod o= FILE.";
     SETUP_FAILED Error 26
-        "The proxy or the file of network.ca_file can't be used, or the system grants no signal handler. The program ends with 78."
+        "The proxy or the file of network.ca_file can't be used, or the system grants no signal handler. The program ends with 78, or with 75 where the system could not read that file just now."
         "Correct the setting that is named; `s1-coralogix check` tries it.";
     STALLED Warn 27
         "The loop found something due that it could not do, waited a second, and went on. That is a fault of the program; nothing is lost."

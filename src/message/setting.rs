@@ -118,4 +118,7 @@ super::codes! {
     START_IN_FUTURE Warn 340
         "`integration.start` lies ahead of this machine's clock: most often a typing error in the year. Nothing from before then would be collected."
         "Write a start that has been, such as \"24h\"; if the start is right, set this machine's clock (NTP).";
+    CONFIG_SYSTEM Error 341
+        "The system could not read the config just now: too many open files, no memory, a disk or mount that fails. It says nothing of what is in it. A start ends with 75; a reload keeps the old config."
+        "Allow the process more (ulimit -n, ulimit -v, LimitNOFILE, MemoryMax), or mend the disk or mount; then start again.";
 }
