@@ -87,6 +87,9 @@ serve() {
     said=$(inside /etc/init.d/s1-coralogix reload 2>&1) && fail "started with a wrong setting"
     says "$said" "no_such_setting"
     says "$said" "goes on with the former ones"
+    grep -q no_such_setting "$root/var/etc/s1-coralogix/config.refused" || fail "status has nothing to tell"
+    same "$(inside stat -c '%a %U:%G' /var/etc/s1-coralogix/config.refused)" \
+        "640 root:s1-coralogix" "what is wrong with the settings"
     [[ $said != *procd_* ]] || fail "procd was asked: $said"
     echo nameserver 192.0.2.9 >"$root/etc/resolv.conf"
     said=$(inside /etc/init.d/s1-coralogix online 2>&1) && fail "restarted with a wrong setting"

@@ -12,7 +12,7 @@ use crate::edge::{clock, config_file};
 use crate::limits;
 use crate::message;
 use crate::queue::real::{LOCK, is_in_use};
-use crate::report::Status;
+use crate::report::{SettingsRefused, Status};
 use crate::time::{Span, Stamp};
 
 use super::status::seconds;
@@ -96,7 +96,7 @@ pub fn seen(config_file: &Path) -> Result<(Status, Liveness, Option<Span>), Fail
             (file, None, timeout.expect("a setting's default can be read"))
         }
     };
-    let status = match Status::read(file) {
+    let mut status = match Status::read(file) {
         Ok(status) => status,
         Err(why) if why.kind() == std::io::ErrorKind::NotFound => {
             return Err(Failure::new(
@@ -118,6 +118,8 @@ pub fn seen(config_file: &Path) -> Result<(Status, Liveness, Option<Span>), Fail
             ));
         }
     };
+    let beside = config_file::refused_beside(config_file);
+    status.settings_refused = beside.as_ref().map(SettingsRefused::of).or(status.settings_refused);
     let age = age(file);
     let liveness = Signs::of(&status, age, queue_dir).judge(silence_max(timeout));
     Ok((status, liveness, age))

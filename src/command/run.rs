@@ -26,6 +26,7 @@ use crate::time::{Mono, Span};
 use crate::window::{Bounds, Windows};
 use crate::work::{StreamWork, Worker};
 
+use super::settings::Reload;
 use super::{Failure, elsewhere, panics, settings};
 
 /// Runs until told to stop; with `Mode::Once` until everything there is was delivered.
@@ -45,22 +46,16 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     elsewhere::tell(&config);
     let mut files = Files::new(config.status_file.clone(), config.metrics_file.clone());
     let (mut queue, mut opened) = open_queue(&config)?;
+    let mut refused = None;
     let mut notify = Notify::from_environment();
     notify.ready();
-    if opened.unsettled > 0 {
-        let starts = opened.unsettled;
-        tell!(
-            CRASH_LOOP,
-            "{starts} starts in a row ended within a minute of their beginning, so the first \
-             requests wait longer than usual. Why they ended is told above, or in dmesg"
-        );
-    }
-    tell!(WAITING, "{} records wait in {}", opened.held.records, config.queue.dir.display());
+    tell_queue(&config, &opened);
     loop {
         let (seed, now) = (host::seed(), edge.mono());
         let (delivery, polling) = windows(&config, mode);
         let mut report = report(&config, files);
         report.know_queue(&config.queue.dir, queue.id(), queue.orphans());
+        report.know_refused(refused.take());
         let is_held = opened.streams.iter().any(|stream| stream.hold.is_some());
         let worker = Worker::new(edge, queue, stream_works(&config)).within(delivery, polling);
         let (notify, config_now) = (&mut notify, &config);
@@ -90,14 +85,29 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
             }
             return Ok(farewell(end, waiting, is_held));
         };
-        if reconfigure(&mut edge, &new) {
-            files = files.moved_to(new.status_file.clone(), new.metrics_file.clone());
-            config = new;
+        match reconfigure(&mut edge, &new) {
+            Ok(()) => {
+                files = files.moved_to(new.status_file.clone(), new.metrics_file.clone());
+                config = new;
+            }
+            Err(why) => refused = Some((edge.wall(), why)),
         }
         // Streams and limits may have changed: the queue is opened anew for them.
         queue.close(edge.mono());
         (queue, opened) = open_queue(&config)?;
     }
+}
+
+fn tell_queue(config: &Config, opened: &Opened) {
+    if opened.unsettled > 0 {
+        let starts = opened.unsettled;
+        tell!(
+            CRASH_LOOP,
+            "{starts} starts in a row ended within a minute of their beginning, so the first \
+             requests wait longer than usual. Why they ended is told above, or in dmesg"
+        );
+    }
+    tell!(WAITING, "{} records wait in {}", opened.held.records, config.queue.dir.display());
 }
 
 /// From here on a request to stop is heard.
@@ -116,21 +126,17 @@ fn open_edge(config: &Config) -> Result<Real, Failure> {
     Ok(edge)
 }
 
-/// Whether the new config is in use.
-fn reconfigure(edge: &mut Real, new: &Config) -> bool {
-    match edge.reconfigure(new) {
-        Ok(()) => {
-            settings::restart_log(new);
-            tell!(CONFIG_TAKEN, "The new config is in use");
-            tell_pages(edge);
-            tell_exposures(edge);
-            true
-        }
-        Err(why) => {
-            tell!(CONFIG_KEPT, "The new config can't be used, the old one stays: {why}");
-            false
-        }
+/// Takes the new config into use; else says why not.
+fn reconfigure(edge: &mut Real, new: &Config) -> Result<(), String> {
+    if let Err(why) = edge.reconfigure(new) {
+        tell!(CONFIG_KEPT, "The new config can't be used, the old one stays: {why}");
+        return Err(format!("{} {why}", message::SETUP_FAILED));
     }
+    settings::restart_log(new);
+    tell!(CONFIG_TAKEN, "The new config is in use");
+    tell_pages(edge);
+    tell_exposures(edge);
+    Ok(())
 }
 
 fn tell_pages(edge: &Real) {
@@ -220,10 +226,15 @@ impl World for Daemon<'_> {
         if tick.stop {
             self.notify.stopping();
         }
-        if self.worker.take_reload()
-            && let Some(next) = settings::reload(self.config_file, self.config)
-        {
-            self.next = Some(next);
+        if self.worker.take_reload() {
+            match settings::reload(self.config_file, self.config) {
+                Reload::Taken(next) => self.next = Some(*next),
+                Reload::Unchanged => self.report.know_refused(None),
+                Reload::Refused(why) => {
+                    let wall = self.worker.edge().wall();
+                    self.report.know_refused(Some((wall, why)));
+                }
+            }
         }
         tick.stop |= self.next.is_some();
         tick

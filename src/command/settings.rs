@@ -49,37 +49,57 @@ pub fn restart_log(config: &Config) {
     }
 }
 
-/// After SIGHUP: the new config if it is good and different. A bad one is told and the old one
-/// stays.
-pub fn reload(file: &Path, current: &Config) -> Option<Config> {
+/// What came of SIGHUP.
+pub enum Reload {
+    /// It is good and different.
+    Taken(Box<Config>),
+    Unchanged,
+    /// It is wrong, and the old one stays. Why, in a few words.
+    Refused(String),
+}
+
+/// Reads the config again and tells what is wrong with it.
+pub fn reload(file: &Path, current: &Config) -> Reload {
     let (new, warnings) = match config_file::load(file) {
         Ok(loaded) => loaded,
         Err(why) => {
             tell!(CONFIG_KEPT, "The new config is wrong, the old one stays");
-            match why {
+            match &why {
                 ConfigError::Unreadable(why) => tell!(CONFIG_UNREADABLE, "{why}"),
                 ConfigError::System(why) => tell!(CONFIG_SYSTEM, "{why}"),
-                ConfigError::Wrong(Findings(findings)) => tell_all(&findings),
+                ConfigError::Wrong(Findings(findings)) => tell_all(findings),
             }
-            return None;
+            return Reload::Refused(in_short(&why));
         }
     };
     tell_all(&warnings);
     if new.queue.dir != current.queue.dir {
+        let (old, new) = (current.queue.dir.display(), new.queue.dir.display());
         tell!(
             QUEUE_DIR_MOVED,
             "The new config moves queue.dir, the old config stays: a running queue can't move. \
-             Stop the service, move {} to {}, and start it",
-            current.queue.dir.display(),
-            new.queue.dir.display()
+             Stop the service, move {old} to {new}, and start it"
         );
-        return None;
+        let code = message::QUEUE_DIR_MOVED;
+        return Reload::Refused(format!("{code} queue.dir moves from {old} to {new}"));
     }
     if new == *current {
         tell!(CONFIG_UNCHANGED, "The config was read again; nothing in it has changed");
-        return None;
+        return Reload::Unchanged;
     }
-    Some(new)
+    Reload::Taken(Box::new(new))
+}
+
+/// The first thing that is wrong, and how many more are.
+fn in_short(why: &ConfigError) -> String {
+    let ConfigError::Wrong(Findings(findings)) = why else { return why.to_string() };
+    let first = findings
+        .first()
+        .map_or(String::new(), |finding| format!("{} {}", finding.code, finding.brief()));
+    match findings.len() {
+        0 | 1 => first,
+        all => format!("{first}; and {} more", all - 1),
+    }
 }
 
 /// In the log a finding is one line, without the line of the file.

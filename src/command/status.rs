@@ -95,6 +95,7 @@ impl<'a> Table<'a> {
     /// Everything in so many columns, but for names and words that are longer.
     fn written(mut self) -> String {
         self.head();
+        self.settings();
         self.sources();
         self.orphans();
         self.sink();
@@ -147,6 +148,18 @@ impl<'a> Table<'a> {
             }
             Liveness::Answers | Liveness::NotRunning => {}
         }
+    }
+
+    fn settings(&mut self) {
+        let Some(refused) = &self.status.settings_refused else { return };
+        let (code, since) = (&refused.code, seconds(&refused.since));
+        self.line(
+            2,
+            &format!(
+                "{code} New settings are refused since {since}; the former ones are in force:"
+            ),
+        );
+        self.line(4, &refused.text);
     }
 
     fn sources(&mut self) {

@@ -81,6 +81,7 @@ fn status() -> Status {
         disk: Disk { written_bytes: Some(3 << 20), day_bytes: Some(1 << 30) },
         clock: Clock { state: "behind".into(), ahead_seconds: Some(-7_200) },
         last_trouble: Some(trouble()),
+        settings_refused: None,
         healthy_since: None,
         log_lines_lost: 17,
     }
@@ -272,4 +273,19 @@ fn a_daemon_that_hangs_is_not_called_healthy() {
         "{text}"
     );
     assert!(!text.contains("not running"), "{text}");
+}
+
+#[test]
+fn refused_settings_are_told_first_with_since_when_and_why() {
+    let mut status = status();
+    status.settings_refused = Some(crate::report::SettingsRefused {
+        since: "2026-01-31T01:00:00.000000Z".into(),
+        code: "S1C-E010".into(),
+        text: "S1C-E306 log.level: no such level".into(),
+    });
+    let text = Table::of(&status, Liveness::Answers, None, false).written();
+    let told = "  S1C-E010 New settings are refused since 2026-01-31T01:00:00Z; the former ones\n  are in \
+                force:\n    S1C-E306 log.level: no such level\n";
+    assert!(text.contains(told), "{text}");
+    assert!(text.find(told) < text.find("SentinelOne"), "{text}");
 }

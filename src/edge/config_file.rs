@@ -16,8 +16,9 @@ use crate::config::{self, Config, Environment, Finding, Findings, Source};
 use crate::errno::system_remedy;
 use crate::limits;
 use crate::message;
+use crate::plain;
 use crate::secret::{NotASecret, Secret};
-use crate::time::BUILT_AT;
+use crate::time::{BUILT_AT, Stamp};
 
 /// Why there is no config.
 #[derive(Debug)]
@@ -79,6 +80,20 @@ pub fn files(config: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     files.sort_unstable();
     files.insert(0, config.to_owned());
     Ok(files)
+}
+
+/// What stands beside a config, if new settings came to nothing before they were one: when, and why. The
+/// init script of OpenWrt makes the config of other settings, and leaves it as it was where they are wrong.
+pub fn refused_beside(config: &Path) -> Option<(Stamp, String)> {
+    // What commands are told is a link to it.
+    let file = std::fs::canonicalize(config).ok()?.with_extension("refused");
+    let file = File::open(file).ok()?;
+    let written = file.metadata().ok()?.modified().ok()?;
+    let since = written.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let mut text = vec![];
+    file.take(limits::REFUSED_BYTES_MAX).read_to_end(&mut text).ok()?;
+    let text = plain::one_line(&String::from_utf8_lossy(&text));
+    Some((Stamp::from_ms(i64::try_from(since.as_millis()).ok()?), text))
 }
 
 /// Reads and checks a config. Comes with warnings.

@@ -17,8 +17,8 @@ use std::time::Duration;
 pub use changes::{Changes, Names, token_end_code};
 use sheet::{Sheet, Turn};
 pub use status::{
-    Clock, Disk, GapLine, Gaps, Integration, Lane, LastTrouble, OrphanLine, Queue, Remark, Sink,
-    Status, Stream, overall,
+    Clock, Disk, GapLine, Gaps, Integration, Lane, LastTrouble, OrphanLine, Queue, Remark,
+    SettingsRefused, Sink, Status, Stream, overall,
 };
 
 use crate::core::{Core, Mood, View, Why};
@@ -79,6 +79,7 @@ pub struct Report {
     healthy_since: Option<Stamp>,
     gaps: Vec<Gap>,
     remark: Option<(Stamp, String)>,
+    refused: Option<(Stamp, String)>,
     queue_dir: String,
     queue_id: String,
     orphans: Vec<Orphan>,
@@ -127,6 +128,7 @@ impl Report {
             healthy_since: None,
             gaps: vec![],
             remark: None,
+            refused: None,
             queue_dir: String::new(),
             queue_id: String::new(),
             orphans: vec![],
@@ -153,6 +155,14 @@ impl Report {
         if self.remark.as_ref() != remark {
             self.remark = remark.cloned();
         }
+    }
+
+    /// New settings were refused at a time, for a reason; `None`: those that are in force are the newest.
+    pub fn know_refused(&mut self, refused: Option<(Stamp, String)>) {
+        let since = self.refused.take().map(|(since, _)| since);
+        self.refused = refused.map(|(at, why)| (since.unwrap_or(at), why));
+        // The status shows it at once.
+        self.written = None;
     }
 
     /// Which queue it is, and the streams in it that the config does not name.
@@ -243,6 +253,7 @@ impl Report {
             clock: self.clock.now(),
             gaps: &self.gaps,
             remark: self.remark.as_ref(),
+            refused: self.refused.as_ref(),
             queue: (&self.queue_dir, &self.queue_id),
             orphans: &self.orphans,
             log_lines_lost: stderr::lost(),

@@ -48,6 +48,9 @@ pub struct Status {
     #[serde(default)]
     pub clock: Clock,
     pub last_trouble: Option<LastTrouble>,
+    /// New settings that can't be used; the former ones are in force.
+    #[serde(default)]
+    pub settings_refused: Option<SettingsRefused>,
     /// Since when all has been healthy without a break, by the services' clock; null while it is not.
     #[serde(default)]
     pub healthy_since: Option<String>,
@@ -169,6 +172,25 @@ pub struct Disk {
     pub written_bytes: Option<u64>,
     /// The same carried forward to a day, once an hour has passed.
     pub day_bytes: Option<u64>,
+}
+
+/// New settings that were refused, by the daemon at a reload or by what starts it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SettingsRefused {
+    pub since: String,
+    /// What it is looked up by.
+    pub code: String,
+    pub text: String,
+}
+
+impl SettingsRefused {
+    pub fn of((since, why): &(Stamp, String)) -> SettingsRefused {
+        SettingsRefused {
+            since: since.to_string(),
+            code: message::CONFIG_KEPT.to_string(),
+            text: why.clone(),
+        }
+    }
 }
 
 /// The last WARN or ERROR of this process's log.
@@ -315,6 +337,7 @@ pub(super) struct Beside<'a> {
     pub clock: Verdict,
     pub gaps: &'a [Gap],
     pub remark: Option<&'a (Stamp, String)>,
+    pub refused: Option<&'a (Stamp, String)>,
     /// Its directory and its id.
     pub queue: (&'a str, &'a str),
     pub orphans: &'a [Orphan],
@@ -420,6 +443,7 @@ impl Status {
                 text: trouble.text.clone(),
                 count: trouble.count,
             }),
+            settings_refused: beside.refused.map(SettingsRefused::of),
             healthy_since: beside.healthy_since.map(|at| at.to_string()),
             log_lines_lost: beside.log_lines_lost,
         }

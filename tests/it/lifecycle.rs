@@ -246,3 +246,48 @@ fn a_condition_that_lasts_is_told_once() {
     let lines = scene.log().lines().filter(|line| line.contains("Coralogix")).count();
     assert!(lines <= 3, "{lines} lines\n{}", scene.log());
 }
+
+/// A text without its line ends.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn settings_that_a_reload_refuses_are_told_by_status_until_good_ones_come() {
+    let mut scene = Scene::new();
+    scene.run();
+    scene.wait_healthy();
+    scene.wait_status_is("/settings_refused", "null");
+    let good = scene.config();
+    let ca = good.replacen("ca_file = \"", "ca_file = \"/nonexistent", 1);
+    assert_ne!(ca, good);
+    for (bad, why) in [
+        (good.replacen("[network]", "[network]\nno_such_setting = 1", 1), "S1C-E304"),
+        (ca, "failed to read network.ca_file /nonexistent"),
+    ] {
+        scene.write_file("config.toml", &bad);
+        scene.signal(Signal::HUP);
+        scene.wait_while_alive("the refusal is told", |within| {
+            scene.wait_status(within, |status| {
+                let text = status.pointer("/settings_refused/text")?.as_str()?;
+                text.contains(why).then_some(())
+            })
+        });
+        // Whoever asks may be told another config than the one that is wrong now.
+        scene.write_file("config.toml", &good);
+        let told = words(&scene.command(&["status"]).out);
+        assert!(told.contains("New settings are refused since") && told.contains(why), "{told}");
+        scene.signal(Signal::HUP);
+        scene.wait_status_is("/settings_refused", "null");
+    }
+    // What starts it made no config of settings that are wrong.
+    scene.write_file("config.refused", "no_such_setting\nis unknown\n");
+    let told = words(&scene.command(&["status"]).out);
+    assert!(told.contains("are in force: no_such_setting is unknown"), "{told}");
+    let told = scene.command(&["status", "--json"]).out;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["settings_refused"]["code"], "S1C-E010", "{told}");
+    assert!(told["settings_refused"]["since"].as_str().is_some_and(|since| since > "2020"));
+    scene.settle();
+    scene.assert_exactly_once();
+}

@@ -197,9 +197,16 @@ fn a_setting_that_can_not_be_used_leaves_the_running_service_as_it_is() {
         }
         let left = std::fs::read_to_string(place.path("made/config.toml")).unwrap();
         assert_eq!(left, former, "procd would start it again with what can't be used");
+        let told = std::fs::read_to_string(place.path("made/config.refused")).unwrap();
+        assert!(told.starts_with("judged "), "what `status` tells: {told}");
     }
     let (_, said) = place.runs(&queue, 78, "reload_service");
     assert!(said.contains("goes on with the former ones"), "{said}");
+    let (_, said) = place.runs("/proc", 0, "reload_service");
+    let told = std::fs::read_to_string(place.path("made/config.refused")).unwrap();
+    assert!(told.contains("queue.dir /proc can not be"), "{told}{said}");
+    let (good, said) = place.runs(&queue, 0, "reload_service");
+    assert!(good && !place.path("made/config.refused").exists(), "{said}");
 }
 
 #[test]
