@@ -5,6 +5,7 @@
 //! 's' stream, how far it is taken in and delivered, the ids of its overlap     one for each stream
 //! 'p' a parked record's frame                                                  in order of refusal
 //! 'd' a batch in doubt: the words of its answer, its frames                     oldest first
+//! 'g' gaps that nobody was told of                                              one, or none
 //! 'f' a frame that waits, its delivered entries cut off                        in order of delivery
 //! 'e' how many of each, CRC-32 of all before
 //! ```
@@ -20,19 +21,25 @@ use std::io::{self, Read, Write};
 
 use super::disk::Disk;
 use super::index::Opener;
-use super::keys::{self, StreamRow};
+use super::keys::StreamRow;
+use super::parts::{
+    decode_doubt, decode_frame, decode_stream, decode_untold, encode_doubt, encode_frame,
+    encode_stream, encode_untold, renumber,
+};
 use super::{Queue, QueueError};
 use crate::coralogix::body;
-use crate::frame::{self, FRAME_HEADER_BYTES_MAX, Fields, Frame, Piece, Slot};
-use crate::limits::{BUNDLE_PART_BYTES_MAX, STORED_IDS_MAX};
+use crate::frame::{Fields, Frame, Piece};
+use crate::limits::BUNDLE_PART_BYTES_MAX;
 use crate::pack::Packer;
-use crate::record::{Progress, RowKey, Seq, StreamName};
+use crate::record::{Progress, RowKey, StreamName};
 use crate::time::Stamp;
 
 const MAGIC: &[u8; 8] = b"S1CXEXP\n";
 const VERSION: u32 = 1;
 /// That of a file with batches in doubt, which programs before them must not take for nothing.
 const VERSION_OF_DOUBTS: u32 = 2;
+/// That of a file with gaps that nobody was told of, for the same reason.
+const VERSION_OF_GAPS: u32 = 3;
 /// Entries of the index looked at a time.
 const LOOK_AHEAD: usize = 32;
 
@@ -46,6 +53,8 @@ pub struct Tally {
     pub records: u64,
     /// Batches in doubt.
     pub doubts: u64,
+    /// Gaps that nobody was told of.
+    pub gaps: u64,
     /// The checksum of the file.
     pub crc: u32,
 }
@@ -106,7 +115,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let mut writer = Writer { out, crc: crc32fast::Hasher::new() };
         let mut tally = Tally::default();
         let doubts = self.doubts();
-        let version = if doubts.is_empty() { VERSION } else { VERSION_OF_DOUBTS };
+        let untold = self.untold();
+        let version = match (untold.gaps.is_empty(), doubts.is_empty()) {
+            (false, _) => VERSION_OF_GAPS,
+            (true, false) => VERSION_OF_DOUBTS,
+            (true, true) => VERSION,
+        };
         writer.bytes(MAGIC)?;
         writer.bytes(&version.to_le_bytes())?;
         for stream in self.streams.iter() {
@@ -124,6 +138,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 writer.part(b'd', &encode_doubt(&words, &frames))?;
                 tally.doubts += 1;
             }
+        }
+        if version >= VERSION_OF_GAPS {
+            writer.part(b'g', &encode_untold(&untold))?;
+            tally.gaps = untold.gaps.len() as u64;
         }
         let head = self.state.head;
         let (mut from, all) = (head.seq, self.state.records);
@@ -145,9 +163,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             }
         }
         let mut end = Vec::new();
-        let counts = [tally.streams, tally.parked, tally.frames, tally.records, tally.doubts];
-        let told = if version == VERSION { &counts[..4] } else { &counts[..] };
-        for number in told {
+        let Tally { streams, parked, frames, records, doubts, gaps, .. } = tally;
+        for number in &[streams, parked, frames, records, doubts, gaps][..counts_of(version)] {
             end.extend_from_slice(&number.to_le_bytes());
         }
         writer.part(b'e', &end)?;
@@ -175,7 +192,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let (mut done, mut is_noted) = (0, false);
         while let Some((tag, bytes)) = reader.part()? {
             if tag != b's' && !is_noted && !begun.is_going_on {
-                self.note_importing(expected)?;
+                self.note_importing(expected, begun.given)?;
             }
             if tag != b's' && !is_noted {
                 is_noted = true;
@@ -193,13 +210,17 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     rows.push((row, ids));
                 }
                 b'd' => {
-                    let (words, frames) = decode_doubt(&bytes)?;
+                    let (words, mut frames) = decode_doubt(&bytes)?;
+                    frames.iter_mut().for_each(|frame| renumber(frame, begun.given));
                     if !begun.has_doubt(&frames) {
+                        self.number_past(&frames)?;
                         self.import_doubt(&frames, &words)?;
                     }
                 }
+                b'g' => self.take_untold(decode_untold(&bytes)?, begun.given)?,
                 b'p' | b'f' => {
-                    let frame = decode_frame(&bytes)?;
+                    let mut frame = decode_frame(&bytes)?;
+                    renumber(&mut frame, begun.given);
                     done += frame.entries.len() as u64;
                     let is_last = frame.last_of_page || tag == b'p';
                     page.push(frame);
@@ -255,6 +276,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             true => reached.unwrap_or(last.progress),
             false => last.progress,
         };
+        self.number_past(page)?;
         let keys = page.iter().flat_map(|frame| &frame.entries).map(|meta| meta.key);
         let known: Vec<RowKey> = keys.filter(|key| key.stamp >= progress.from).collect();
         self.append(&stream, page, progress, &known)?;
@@ -281,6 +303,7 @@ pub fn verify(read: &mut dyn Read) -> Result<Tally, BundleError> {
                 decode_doubt(&bytes)?;
                 seen.doubts += 1;
             }
+            b'g' => seen.gaps += decode_untold(&bytes)?.gaps.len() as u64,
             b'f' => {
                 let frame = decode_frame(&bytes)?;
                 seen.frames += 1;
@@ -325,62 +348,9 @@ fn without_first(frame: Frame, skip: u32) -> Result<Vec<Frame>, BundleError> {
     Ok(frames)
 }
 
-fn encode_frame(frame: &Frame) -> Vec<u8> {
-    let slot = Slot {
-        seq: Seq(0),
-        page_index: 0,
-        last_of_page: frame.last_of_page,
-        progress: frame.progress,
-    };
-    let mut bytes = Vec::with_capacity(FRAME_HEADER_BYTES_MAX + frame.deflated.len());
-    frame::encode(&mut bytes, frame, slot);
-    bytes
-}
-
-fn decode_frame(bytes: &[u8]) -> Result<Frame, BundleError> {
-    match frame::decode(bytes) {
-        Ok((_, frame)) => Ok(frame),
-        Err(bad) => Err(BundleError::NotWhole(bad.explain())),
-    }
-}
-
-fn encode_doubt(words: &str, frames: &[Frame]) -> Vec<u8> {
-    let mut out = (words.len() as u32).to_le_bytes().to_vec();
-    out.extend_from_slice(words.as_bytes());
-    for (nth, frame) in frames.iter().enumerate() {
-        let last_of_page = nth + 1 == frames.len();
-        let (seq, page_index) = (Seq(nth as u64), nth as u32);
-        let slot = Slot { seq, page_index, last_of_page, progress: frame.progress };
-        frame::encode(&mut out, frame, slot);
-    }
-    out
-}
-
-fn decode_doubt(bytes: &[u8]) -> Result<(String, Vec<Frame>), BundleError> {
-    let cut = BundleError::NotWhole("a batch in doubt in it can't be read");
-    let Some((len, rest)) = bytes.split_first_chunk() else { return Err(cut) };
-    let len = u32::from_le_bytes(*len) as usize;
-    let (Some(words), Some(frames)) = (rest.get(..len), rest.get(len..)) else { return Err(cut) };
-    let frames = super::in_doubt::decode(frames).map_err(BundleError::NotWhole)?;
-    Ok((String::from_utf8_lossy(words).into_owned(), frames))
-}
-
-fn encode_stream(row: &StreamRow, ids: &[RowKey]) -> Vec<u8> {
-    let mut out = Vec::new();
-    row.encode(&mut out);
-    out.extend_from_slice(&(ids.len() as u32).to_le_bytes());
-    keys::encode_ids(&mut out, ids);
-    out
-}
-
-fn decode_stream(bytes: &[u8]) -> Result<(StreamRow, Vec<RowKey>), BundleError> {
-    let read = |mut fields: Fields<'_>| {
-        let row = StreamRow::decode(&mut fields)?;
-        let count = fields.u32()? as usize;
-        let ids = (0..count.min(STORED_IDS_MAX)).map(|_| keys::decode_id(&mut fields));
-        Some((row, ids.collect::<Option<Vec<_>>>()?))
-    };
-    read(Fields(bytes)).ok_or(BundleError::NotWhole("a stream in it can't be read"))
+/// How many numbers stand at the end of a file of this version.
+fn counts_of(version: u32) -> usize {
+    version as usize + 3
 }
 
 struct Writer<'a> {
@@ -414,7 +384,7 @@ impl Reader<'_> {
         let (crc, version) = (crc32fast::Hasher::new(), VERSION);
         let mut reader = Reader { read, crc, tally: None, version };
         let head = reader.bytes(MAGIC.len() + 4)?;
-        let known = [VERSION, VERSION_OF_DOUBTS];
+        let known = [VERSION, VERSION_OF_DOUBTS, VERSION_OF_GAPS];
         match head.strip_prefix(MAGIC) {
             Some(version) if known.iter().any(|known| version == known.to_le_bytes()) => {
                 let version = version.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
@@ -449,7 +419,7 @@ impl Reader<'_> {
         let mut fields = self.bytes(5)?;
         let len = u32::from_le_bytes(*fields.last_chunk().expect("five bytes were read")) as usize;
         let tag = fields.swap_remove(0);
-        if len > BUNDLE_PART_BYTES_MAX || !b"spdfe".contains(&tag) {
+        if len > BUNDLE_PART_BYTES_MAX || !b"spdgfe".contains(&tag) {
             return Err(BundleError::NotWhole("a part of it has no sense"));
         }
         let bytes = self.bytes(len)?;
@@ -466,10 +436,12 @@ impl Reader<'_> {
         }
         let mut fields = Fields(bytes);
         let mut number = || fields.u64().ok_or(BundleError::NotWhole("its end can't be read"));
-        let (streams, parked) = (number()?, number()?);
-        let (frames, records) = (number()?, number()?);
-        let doubts = if self.version == VERSION { 0 } else { number()? };
-        self.tally = Some(Tally { streams, parked, frames, records, doubts, crc });
+        let mut counts = [0; 6];
+        for count in &mut counts[..counts_of(self.version)] {
+            *count = number()?;
+        }
+        let [streams, parked, frames, records, doubts, gaps] = counts;
+        self.tally = Some(Tally { streams, parked, frames, records, doubts, gaps, crc });
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::queue::MemQueue;
 use crate::queue::mem::MemDisk;
 use crate::queue::testing::*;
-use crate::record::{Place, Seq, Take};
+use crate::record::{Gap, GapReason, Kind, Place, Seq, Take};
 use crate::time::Mono;
 
 /// A queue with a page delivered, one delivered in part, and two that wait.
@@ -157,6 +157,7 @@ fn an_import_that_is_cut_short_leaves_a_queue_that_is_behind() {
 fn an_import_that_was_cut_short_goes_on_when_it_is_repeated() {
     let mut queue = filled(&MemDisk::new(128 << 20));
     queue.doubt(Place { seq: Seq(2), skip: 3 }, "1 was not accepted").unwrap();
+    with_gaps(&mut queue);
     let bytes = exported(&mut queue, &page(&threats(), &[2], 1));
     let whole = {
         let there = MemDisk::new(128 << 20);
@@ -175,7 +176,12 @@ fn an_import_that_was_cut_short_goes_on_when_it_is_repeated() {
 fn state_of(disk: &MemDisk, queue: MemQueue) -> impl PartialEq + std::fmt::Debug + use<> {
     drop(queue);
     let (mut queue, opened, _) = disk.open();
-    let waits = queue.peek(ALL).unwrap().map_or(vec![], |peeked| all_numbers(&peeked));
+    let ids = |piece: Piece| {
+        let ids = piece.frame.entries.iter().map(|entry| entry.key.id).skip(piece.skip as usize);
+        (piece.frame.stream.clone(), ids.collect::<Vec<_>>())
+    };
+    let peeked = queue.peek(ALL).unwrap().map_or(vec![], |peeked| peeked.pieces);
+    let waits: Vec<_> = peeked.into_iter().map(ids).collect();
     let streams = opened.streams.into_iter().map(|stream| {
         let mut known = stream.known;
         known.sort_unstable();
@@ -183,7 +189,8 @@ fn state_of(disk: &MemDisk, queue: MemQueue) -> impl PartialEq + std::fmt::Debug
         (stream.progress, known)
     });
     let gaps = queue.gaps().into_iter().map(|gap| (gap.stream, gap.from, gap.to, gap.count));
-    (waits, queue.doubts().len(), streams.collect::<Vec<_>>(), gaps.collect::<Vec<_>>())
+    let (gaps, untold) = (gaps.collect::<Vec<_>>(), numbers_to_tell(&queue));
+    (waits, queue.doubts().len(), streams.collect::<Vec<_>>(), gaps, untold)
 }
 
 #[test]
@@ -211,4 +218,78 @@ fn bytes_after_the_end_are_found() {
     bytes.push(0);
     let refused = verify(&mut bytes.as_slice()).unwrap_err();
     assert!(refused.to_string().contains("bytes follow its end"), "{refused}");
+}
+
+/// Gap 1, or the next, is told in a frame that waits; the one after it is not.
+fn with_gaps(queue: &mut MemQueue) -> [u64; 2] {
+    let lost = |queue: &mut MemQueue, at: i64| {
+        let gap = Gap::open(&activities(), Stamp(at), Stamp(at + 1), GapReason::Retention);
+        queue.append_past(&activities(), &[], progress(12, 11), &[], &[], gap).unwrap();
+        queue.gaps().last().unwrap().number
+    };
+    let told = lost(queue, 20);
+    let own = StreamName::collector("acme");
+    let frames = page(&own, &[told], 1);
+    queue.append(&own, &frames, frames[0].progress, &[]).unwrap();
+    [told, lost(queue, 30)]
+}
+
+fn numbers_to_tell(queue: &MemQueue) -> Vec<u64> {
+    queue.gaps_to_tell().iter().map(|gap| gap.number).collect()
+}
+
+#[test]
+fn a_gap_that_nobody_was_told_of_is_told_by_the_other_box() {
+    let there = MemDisk::new(128 << 20);
+    let mut queue = filled(&MemDisk::new(128 << 20));
+    let [_, untold] = with_gaps(&mut queue);
+    let gap = queue.gaps_to_tell().remove(0);
+    let bytes = exported(&mut queue, &[]);
+    let other = imported(&bytes, &there).unwrap();
+    assert_eq!(other.gaps_to_tell(), [gap]);
+    drop(other);
+    there.lose_indexes();
+    let (mut other, ..) = there.open();
+    assert_eq!(numbers_to_tell(&other), [untold]);
+    assert_eq!(with_gaps(&mut other), [untold + 1, untold + 2], "no number is given twice");
+}
+
+#[test]
+fn gaps_of_both_boxes_are_told_whatever_their_numbers() {
+    let alerts = StreamName::polled("acme", Kind::Alerts);
+    for has_untold in [true, false] {
+        let there = MemDisk::new(128 << 20);
+        let (mut other, ..) = there.open();
+        let gap = Gap::open(&alerts, Stamp(1), Stamp(2), GapReason::Purged);
+        other.append_past(&alerts, &[], progress(2, 1), &[], &[], gap).unwrap();
+        let before = numbers_to_tell(&other);
+        drop(other);
+        let mut queue = filled(&MemDisk::new(128 << 20));
+        let [_, untold] = with_gaps(&mut queue);
+        if !has_untold {
+            let own = StreamName::collector("acme");
+            let frames = page(&own, &[untold], 1);
+            queue.append(&own, &frames, frames[0].progress, &[]).unwrap();
+        }
+        let bytes = exported(&mut queue, &[]);
+        let mut other = imported(&bytes, &there).unwrap();
+        let mut wanted = before.clone();
+        wanted.extend(has_untold.then_some(untold + before[0]));
+        assert_eq!(numbers_to_tell(&other), wanted);
+        assert_eq!(with_gaps(&mut other)[0], untold + before[0] + 1, "no number is given twice");
+        drop(other);
+        there.lose_indexes();
+        let (other, ..) = there.open();
+        assert_eq!(numbers_to_tell(&other)[..wanted.len()], wanted);
+    }
+}
+
+#[test]
+fn an_export_without_untold_gaps_is_read_by_a_program_that_knows_none() {
+    let mut queue = filled(&MemDisk::new(128 << 20));
+    assert_eq!(exported(&mut queue, &[])[8..12], 1u32.to_le_bytes());
+    queue.doubt(Place { seq: Seq(2), skip: 3 }, "1 was not accepted").unwrap();
+    assert_eq!(exported(&mut queue, &[])[8..12], 2u32.to_le_bytes(), "their gaps go with them");
+    with_gaps(&mut queue);
+    assert_eq!(exported(&mut queue, &[])[8..12], 3u32.to_le_bytes());
 }

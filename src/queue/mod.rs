@@ -41,6 +41,7 @@ pub mod mem;
 mod open;
 mod origins;
 mod parked;
+mod parts;
 mod peek;
 pub mod real;
 mod rebuild;
