@@ -5,6 +5,7 @@
 //! place is what JSON writes, so that JSON stays JSON. Never: changes anything else.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::fmt::Write as _;
 
 use crate::limits::EXCERPT_BYTES_MAX;
@@ -48,6 +49,17 @@ pub fn line(text: &str) -> Cow<'_, str> {
         true => Cow::Owned(shown(&text.replace('\t', " "), |_| 0).into_owned()),
         false => shown(text, |_| 0),
     }
+}
+
+/// So many of something, as it is said of one or of many.
+pub fn count(n: impl Display, one: &str) -> String {
+    let n = n.to_string();
+    let ending = match n.as_str() {
+        "1" => "",
+        _ if one.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{n} {one}{ending}")
 }
 
 /// The beginning of a text on one line: white space is squeezed, and what is harmful is white space.
@@ -134,6 +146,19 @@ mod tests {
         ),
         ("ends of lines", &['\u{2028}', '\u{2029}']),
     ];
+
+    #[test]
+    fn one_of_something_is_told_as_one() {
+        for (n, one, told) in [
+            (0, "record", "0 records"),
+            (1, "record", "1 record"),
+            (2, "parked record", "2 parked records"),
+            (1, "batch", "1 batch"),
+            (11, "batch", "11 batches"),
+        ] {
+            assert_eq!(count(n, one), told);
+        }
+    }
 
     #[test]
     fn no_output_lets_a_harmful_character_through() {

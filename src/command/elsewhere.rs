@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::config::Config;
 use crate::message::tell;
+use crate::plain::count;
 use crate::queue::inspect::Inspector;
 use crate::queue::real::{RealDisk, is_in_use};
 use crate::record::Category;
@@ -35,11 +36,13 @@ pub fn tell(config: &Config) {
     if records > 0 || streams > 0 {
         tell!(
             QUEUE_DIR_CHANGED,
-            "queue.dir changed from {} to {}: {records} records wait in the old directory, and the \
-             positions of {streams} streams are there. To go on with it, stop the service and set \
+            "queue.dir changed from {} to {}: {} waiting and the positions of {} are in the old \
+             directory. To go on with it, stop the service and set \
              queue.dir back, or move that directory to the new place before the start",
             was.display(),
-            now.display()
+            now.display(),
+            count(records, "record"),
+            count(streams, "stream")
         );
     }
 }

@@ -15,6 +15,7 @@ use crate::edge::watch::{self, On};
 use crate::edge::{Edge, Real, host, owner, stderr};
 use crate::limits;
 use crate::message::{self, tell};
+use crate::plain::count;
 use crate::queue::adopt::Claim;
 use crate::queue::marks::QueueId;
 use crate::queue::real::RealDisk;
@@ -100,14 +101,15 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
 
 fn tell_queue(config: &Config, opened: &Opened) {
     if opened.unsettled > 0 {
-        let starts = opened.unsettled;
+        let starts = count(opened.unsettled, "start");
         tell!(
             CRASH_LOOP,
-            "{starts} starts in a row ended within a minute of their beginning, so the first \
-             requests wait longer than usual. Why they ended is told above, or in dmesg"
+            "{starts} in a row ended within a minute of the beginning, so the first \
+             requests wait longer than usual. Why is told above, or in dmesg"
         );
     }
-    tell!(WAITING, "{} records wait in {}", opened.held.records, config.queue.dir.display());
+    let waiting = count(opened.held.records, "record");
+    tell!(WAITING, "{waiting} waiting in {}", config.queue.dir.display());
 }
 
 /// From here on a request to stop is heard.
@@ -154,38 +156,39 @@ fn tell_exposures(edge: &mut Real) {
 }
 
 fn farewell(end: End, waiting: u64, is_held: bool) -> Exit {
+    let waiting = count(waiting, "record");
     match end {
         End::TryLater if is_held => {
             tell!(
                 ENDED_HELD,
-                "A stream is not polled before its tenant's address is confirmed; {waiting} records \
-                 wait in the queue"
+                "A stream is not polled before its tenant's address is confirmed; {waiting} \
+                 waiting in the queue"
             );
             Exit::Config
         }
         End::Done => {
-            tell!(STOPPED, "Stopped; {waiting} records wait in the queue");
+            tell!(STOPPED, "Stopped; {waiting} waiting in the queue");
             Exit::Done
         }
         End::TryLater => {
             tell!(
                 ENDED_UNREACHED,
                 "Not everything could be done: a service was not reached, the time is not confirmed, \
-                 or space is missing; {waiting} records wait in the queue"
+                 or space is missing; {waiting} waiting in the queue"
             );
             Exit::TryLater
         }
         End::Refused => {
             tell!(
                 ENDED_REFUSED,
-                "A credential is refused or missing; {waiting} records wait in the queue"
+                "A credential is refused or missing; {waiting} waiting in the queue"
             );
             Exit::Refused
         }
         End::Misconfigured => {
             tell!(
                 ENDED_MISCONFIGURED,
-                "The config asks for what can't be; {waiting} records wait in the queue"
+                "The config asks for what can't be; {waiting} waiting in the queue"
             );
             Exit::Config
         }
@@ -193,7 +196,7 @@ fn farewell(end: End, waiting: u64, is_held: bool) -> Exit {
             tell!(
                 ENDED_IN_DOUBT,
                 "All was sent, and Coralogix said that some of the last batch was not taken; \
-                 {waiting} records wait in the queue, see s1-coralogix queue doubt list"
+                 {waiting} waiting in the queue, see s1-coralogix queue doubt list"
             );
             Exit::Failed
         }

@@ -9,6 +9,7 @@ use std::path::Path;
 use crate::cli::Exit;
 use crate::edge::{host, logging};
 use crate::message;
+use crate::plain::count;
 use crate::report::{Integration, Lane, OrphanLine, Status, token_end_code};
 use crate::time::{Span, Stamp};
 
@@ -246,7 +247,7 @@ impl<'a> Table<'a> {
         }
         self.gaps();
         if queue.parked > 0 {
-            let records = count(i64::try_from(queue.parked).unwrap_or(i64::MAX), "record");
+            let records = count(queue.parked, "record");
             self.line(
                 0,
                 &format!(
@@ -256,10 +257,7 @@ impl<'a> Table<'a> {
             );
         }
         if queue.doubt > 0 {
-            let batches = match queue.doubt {
-                1 => "1 batch".to_owned(),
-                n => format!("{n} batches"),
-            };
+            let batches = count(queue.doubt, "batch");
             self.line(
                 0,
                 &format!(
@@ -269,10 +267,7 @@ impl<'a> Table<'a> {
             );
         }
         if let Some(last) = &sink.last_remark {
-            let batches = match sink.remarks {
-                1 => "1 batch".to_owned(),
-                n => format!("{n} batches"),
-            };
+            let batches = count(sink.remarks, "batch");
             let (code, at) = (message::REMARK, seconds(&last.at));
             self.line(
                 0,
@@ -290,14 +285,15 @@ impl<'a> Table<'a> {
         let collected = status.streams.iter().map(|stream| stream.collected_per_minute);
         let collected = collected.sum::<u64>();
         if self.running && collected + out > 0 {
+            let collected = count(collected, "record");
             // Before there was a minute, what is told of one is what came since the start.
             let text = match status.uptime_seconds {
                 up @ 0..60 => {
                     let up = Span::seconds(up);
-                    format!("In the first {up} {collected} records came and {out} went.")
+                    format!("In the first {up} {collected} came and {out} went.")
                 }
                 _ => {
-                    format!("In the last minutes {collected} records a minute came and {out} went.")
+                    format!("In the last minutes {collected} a minute came and {out} went.")
                 }
             };
             self.line(0, &text);
@@ -308,10 +304,7 @@ impl<'a> Table<'a> {
             self.line(0, &format!("Written to disk since the start: {}{day}.", size(written)));
         }
         if status.coralogix.unreadable_stamps > 0 {
-            let records = count(
-                i64::try_from(status.coralogix.unreadable_stamps).unwrap_or(i64::MAX),
-                "record",
-            );
+            let records = count(status.coralogix.unreadable_stamps, "record");
             let code = message::STAMP_UNREADABLE;
             self.line(0, &format!("{code} {records} had a stamp that can't be read."));
         }
@@ -340,7 +333,7 @@ impl<'a> Table<'a> {
         if gaps.count == 0 {
             return;
         }
-        let many = count(i64::try_from(gaps.count).unwrap_or(i64::MAX), "gap");
+        let many = count(gaps.count, "gap");
         self.line(0, &format!("{many} noted: records may be missing at Coralogix."));
         let Some(last) = gaps.latest.iter().rev().find(|gap| !gap.closed) else { return };
         let at = |stamp: &Option<String>| stamp.as_deref().map_or("?".to_owned(), seconds);
@@ -445,10 +438,6 @@ fn state(lane: &Lane) -> &str {
         "tenant_changed" => "address changed",
         other => other,
     }
-}
-
-fn count(n: i64, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// RFC 3339 without the fraction.

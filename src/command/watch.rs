@@ -95,7 +95,8 @@ fn page(text: &str, wide: usize, high: usize) -> String {
     }
     if !fits {
         let left = lines.len() - shown;
-        let text = format!("... {left} lines more; s1-coralogix status shows all");
+        let text =
+            format!("... {} more; s1-coralogix status shows all", plain::count(left, "line"));
         let end = if shown == 0 { "" } else { "\r\n" };
         let _ = write!(out, "{end}{}\x1b[K", cut(&text, wide));
     }

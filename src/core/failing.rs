@@ -161,7 +161,7 @@ impl Stream {
         // The next request is another one, so that it may be made soon.
         let next = self.rows.now();
         if next < asked {
-            detail.push_str(&format!("; {asked} rows were asked for, {next} are next"));
+            detail.push_str(&format!("; {asked} rows were asked for, next {next}"));
             return self.lane.try_otherwise(now, wait.min(backoff.after(1, None)), why, detail);
         }
         if is_other_next {

@@ -6,6 +6,7 @@
 //! a stream's own lane fails for it.
 
 use crate::limits;
+use crate::plain::count;
 use crate::record::{GapReason, Kind, Room, SourceTrouble};
 use crate::time::{Due, Mono, Span, Stamp};
 
@@ -190,9 +191,9 @@ impl Stream {
     /// A list holds rows of other times than asked for: it is no answer, nor is any count.
     pub fn listed_outside(&mut self, listed: &Listed) {
         let text = format!(
-            "{} of {} records listed were outside of the range that was asked for",
+            "{} of {} listed, outside of the range that was asked for",
             listed.outside,
-            listed.page.keys.len()
+            count(listed.page.keys.len(), "record")
         );
         self.reconcile.refuse(text.clone());
         self.condition = Some((Why::FilterIgnored, text));

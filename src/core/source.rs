@@ -12,6 +12,7 @@
 //! keep (order, range, cursors) is shown for as long as it lasts (P1, P8).
 
 use crate::limits;
+use crate::plain::count;
 use crate::record::{
     Cursor, GapReason, Hold, Kind, Progress, RowKey, Start, StreamHeld, StreamLearned, Unread,
 };
@@ -355,9 +356,8 @@ impl Stream {
         let outside = page.keys.iter().filter(|key| key.stamp < walk.from - coarseness()).count();
         if outside > 0 {
             let text = format!(
-                "{outside} of {} records were outside of the range that was asked for; they are \
-                 passed over",
-                page.keys.len()
+                "{outside} of {} outside of the range that was asked for; passed over",
+                count(page.keys.len(), "record")
             );
             self.reconcile.refuse(text.clone());
             self.flaw(Why::FilterIgnored, text);

@@ -118,9 +118,9 @@ pub fn catch_up() {
 
 /// That so many lines were lost, with its code, for log and status.
 pub fn told_lost(lost: u64) -> String {
-    let lines = if lost == 1 { "line" } else { "lines" };
+    let lines = plain::count(lost, "line");
     let code = message::LOG_LINES_LOST;
-    format!("{code} {lost} {lines} of the log could not be written: whoever reads stderr stalls")
+    format!("{code} {lines} of the log could not be written: whoever reads stderr stalls")
 }
 
 /// Changes the level from now on.

@@ -11,6 +11,7 @@ use super::step::{Name, Outcome, Step};
 use super::{Ask, cause::Cause, verdicts};
 use crate::core::size::fitting;
 use crate::limits::{PROBE_BACK_HOURS, SAMPLE_BYTES_MIN, SAMPLE_SMALLER};
+use crate::plain::count;
 use crate::record::{Answer, Bound, Kind, NetTrouble};
 use crate::s1::page;
 use crate::s1::request::{Query, page_path};
@@ -109,7 +110,7 @@ impl Sample {
     /// `text`: that it may be read.
     fn paced(self, text: &str, came: Came, before: Option<&str>) -> Outcome {
         let Came { rows, bytes, took, .. } = came;
-        let text = format!("{text}; {rows} rows, {bytes} bytes in {took}");
+        let text = format!("{text}; {}, {} in {took}", count(rows, "row"), count(bytes, "byte"));
         let makes_smaller = |why: String| {
             Outcome::noted(
                 Cause::PagesSmaller,
@@ -118,19 +119,19 @@ impl Sample {
             )
         };
         if let Some(words) = before {
-            let (asked, came) = (self.rows, came.asked);
+            let (asked, came) = (count(self.rows, "row"), came.asked);
             return makes_smaller(format!(
-                "a page of {asked} rows did not come ({words}), one of {came} did"
+                "a page of {asked} did not come ({words}), one of {came} did"
             ));
         }
         match self.fitting(came) {
             None => Outcome::Passed(text),
             Some((full, fit)) => {
-                let (asked, whole) = (self.rows, self.whole);
+                let (asked, whole) = (count(self.rows, "row"), self.whole);
                 let bound = if full > whole { "longer than" } else { "more than half of" };
                 makes_smaller(format!(
-                    "a page of {asked} rows would take {full} here, {bound} \
-                     network.exchange_timeout ({whole}), so {fit} are asked for at once"
+                    "a page of {asked} would take {full} here, {bound} \
+                     network.exchange_timeout ({whole}), so `run` asks for {fit} at once"
                 ))
             }
         }
@@ -198,7 +199,7 @@ mod tests {
         };
         assert!(told.what.contains("100 rows, 26000 bytes in 1m 44s"), "{}", told.what);
         assert!(told.what.contains("longer than network.exchange_timeout"), "{}", told.what);
-        assert!(told.what.contains("so 432 are asked for"), "{}", told.what);
+        assert!(told.what.contains("so `run` asks for 432 at once"), "{}", told.what);
     }
 
     #[test]

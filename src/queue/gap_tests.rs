@@ -48,7 +48,7 @@ fn started<G: Ground>(ground: &G) -> Queue<G::D, G::O> {
 /// Cut at each operation of a page that steps over a range: on the disk is the gap, or a position before it.
 #[test]
 fn a_page_that_is_adopted_passes_over_nothing_untold() {
-    let range = (Stamp(4), Stamp(90), GapReason::Unfetchable);
+    let range = Gap::open(&threats(), Stamp(4), Stamp(90), GapReason::Unfetchable);
     let (mut adopted, mut stored) = (0, 0);
     for n in 1..40 {
         let disk = MemDisk::new(128 << 20);
@@ -56,7 +56,8 @@ fn a_page_that_is_adopted_passes_over_nothing_untold() {
         disk.fail_after(n, Fault::PowerOff);
         let frames = page(&threats(), &[91, 92], 1);
         let after = progress(92, 90);
-        let _ = queue.append_past(&threats(), &frames, after, &[key(91), key(92)], &[], range);
+        let _ =
+            queue.append_past(&threats(), &frames, after, &[key(91), key(92)], &[], range.clone());
         drop(queue);
         disk.kill();
         let (mut queue, opened, found) = disk.open();

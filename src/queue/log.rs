@@ -12,6 +12,7 @@ use crate::frame::{
     self, Bad, EntryMeta, FILE_HEADER_BYTES, FRAME_HEADER_BYTES_MAX, FRAME_MAGIC, Header,
 };
 use crate::limits::FRAME_NUMBER_MAX;
+use crate::plain::count;
 use crate::record::Seq;
 
 pub(super) const DIR: &str = "log";
@@ -51,8 +52,10 @@ impl LogFiles {
     /// Remembers how many bytes of a file are no frames; of none, nothing.
     pub fn note_damage(&mut self, file: u64, bytes: u64) {
         if bytes > 0 {
-            self.damaged
-                .insert(file, format!("{bytes} bytes of this file are not what was written"));
+            self.damaged.insert(
+                file,
+                format!("not what was written: {} of this file", count(bytes, "byte")),
+            );
         }
     }
 

@@ -85,7 +85,6 @@ mod unindexed_tests;
 
 use std::fmt;
 
-use crate::errno::{Says, says};
 use crate::frame::Piece;
 use crate::message::Code;
 use crate::record::{Gap, Held, Hold, Opened, Sent, Seq, StreamHeld, StreamName};
@@ -404,10 +403,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     fn disk_failed(&mut self, what: &str, error: &std::io::Error) -> QueueError {
         self.log.active = None;
         let why = format!("{what}: {error}");
-        match says(error) {
-            Says::System => QueueError::System(why),
-            Says::Denied => QueueError::Denied(why),
-            Says::Full | Says::Medium => QueueError::Broken(why),
+        match disk::is_full(error) {
+            true => QueueError::Broken(why),
+            false => QueueError::of_disk(error, why, QueueError::Broken),
         }
     }
 

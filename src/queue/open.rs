@@ -26,6 +26,7 @@ use crate::errno::{Says, says};
 use crate::frame::Fields;
 use crate::limits::INDEX_OPEN_ATTEMPTS_MAX;
 use crate::message;
+use crate::plain::count;
 use crate::record::{Place, Seq};
 
 /// A file `opening.<n>` is there while the index is being opened for the n-th time in a row.
@@ -355,10 +356,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     fn adopt_page(&mut self, mut page: Page) -> Result<(), QueueError> {
         let records = page.entries.iter().map(|entry| u64::from(entry.entries)).sum::<u64>();
-        let text = format!(
-            "{records} records of {} were in the log but not in the index; adopted.",
-            page.stream
-        );
+        let of = &page.stream;
+        let text =
+            format!("Adopted, not being in the index: {} of {of}.", count(records, "record"));
         self.find(message::PAGE_ADOPTED, "page-adopted", text);
         let chunks = chunked(&page.ids, &mut self.state.next_chunk);
         let begins = self.streams.named(&page.stream).row.progress.is_none();
@@ -406,17 +406,19 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if let Some((file, len)) = self.log.lens.last_key_value() {
             self.state.tail = Tail { file: *file, end: *len };
         }
+        let is_damaged = damaged > 0;
+        let damaged = count(damaged, "byte");
         if replay.hole {
             let text = format!(
-                "Frames are missing in the log ({damaged} bytes are damaged). Every stream goes \
+                "Frames are missing in the log ({damaged} damaged). Every stream goes \
                  back to before them, and SentinelOne is asked again."
             );
             self.find(message::LOG_DAMAGED, "log-damaged", text);
-        } else if replay.dropped > 0 || damaged > 0 {
+        } else if replay.dropped > 0 || is_damaged {
+            let dropped = count(replay.dropped, "frame");
             let text = format!(
-                "The end of the log was cut off ({} frames, {damaged} bytes); it was never \
-                 counted, and SentinelOne is asked for it again.",
-                replay.dropped
+                "The end of the log was cut off ({dropped}, {damaged}); it was never counted, and \
+                 SentinelOne is asked for it again."
             );
             self.find(message::LOG_TAIL_DROPPED, "log-tail-dropped", text);
         }

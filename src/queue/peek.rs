@@ -4,9 +4,9 @@ use super::disk::Disk;
 use super::index::Opener;
 use super::keys::Entry;
 use super::{Peeked, Queue, QueueError, log};
-use crate::errno::{Says, says};
 use crate::frame::{self, Bad, Frame, Piece, json_len};
 use crate::limits::TAKE_FRAMES_MAX;
+use crate::plain::count;
 use crate::record::{Category, Place, Sent, Seq, Take};
 
 /// Entries of the index looked at a time.
@@ -114,7 +114,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             let why = "the log does not go on; to know why, the queue's index needs space";
             return QueueError::System(why.into());
         }
-        let why = format!("{} records are counted, but no frame waits", self.state.records);
+        let why = format!("it counts {}, but no frame waits", count(self.state.records, "record"));
         self.index_failed(super::index::IndexError { fault: super::IndexFault::Broken, why })
     }
 
@@ -131,11 +131,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let bytes = self.disk.read(&path, entry.offset, entry.len as usize);
         let bytes = bytes.map_err(|error| {
             let why = format!("{path} can't be read: {error}");
-            match says(&error) {
-                Says::Medium => damaged(why),
-                Says::Denied => QueueError::Denied(why),
-                Says::System | Says::Full => QueueError::System(why),
-            }
+            QueueError::of_disk(&error, why, damaged)
         })?;
         let (header, frame) = frame::take(bytes).map_err(|bad| {
             let why = format!("{path} at byte {}: {}", entry.offset, bad.explain());

@@ -1,7 +1,8 @@
 //! Why the queue did not do what was asked, or could not be opened, each with what is to be done.
 
-use std::fmt;
+use std::{fmt, io};
 
+use crate::errno::{Says, says};
 use crate::message::{self, Code};
 use crate::record::Seq;
 
@@ -24,6 +25,21 @@ pub enum QueueError {
     Denied(String),
     /// A newer version wrote it: stop, and touch nothing.
     Newer(String),
+}
+
+impl QueueError {
+    /// What an error of the disk means. `medium`: what it is where that says that the medium failed.
+    pub(super) fn of_disk(
+        error: &io::Error,
+        why: String,
+        medium: impl FnOnce(String) -> QueueError,
+    ) -> QueueError {
+        match says(error) {
+            Says::Medium => medium(why),
+            Says::Denied => QueueError::Denied(why),
+            Says::System | Says::Full => QueueError::System(why),
+        }
+    }
 }
 
 impl fmt::Display for QueueError {

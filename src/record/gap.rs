@@ -164,7 +164,25 @@ impl Gap {
         Gap { number: 0, stream, from, to, reason, count, parked, closed: false, unread }
     }
 
-    /// Why, and what became of the records.
+    /// What became of the records of a gap that is closed.
+    pub fn outcome(&self) -> Option<&'static str> {
+        let outcome = match self.reason {
+            GapReason::ConfigChanged => "the stream went back to before it",
+            GapReason::Damaged if self.count.is_some() => {
+                "SentinelOne gave all of them again, so many of them in a newer version only"
+            }
+            GapReason::Damaged => "SentinelOne gave all of them again",
+            GapReason::InDoubt => "the records were put back into the queue, or accepted since",
+            GapReason::Refused
+            | GapReason::Retention
+            | GapReason::Purged
+            | GapReason::PositionAhead
+            | GapReason::Unfetchable => "the record was put back into the queue",
+        };
+        self.closed.then_some(outcome)
+    }
+
+    /// Why there is one.
     pub fn explain(&self) -> Cow<'static, str> {
         match (self.reason, self.parked) {
             (GapReason::InDoubt, None) => {

@@ -6,6 +6,7 @@
 
 use crate::core::{LaneView, Mood, View, Why};
 use crate::message::{self, Code};
+use crate::plain::count;
 use crate::time::{Mono, Span, Stamp};
 
 use super::reconciled;
@@ -108,11 +109,8 @@ impl Changes {
             lines.extend(self.reconciled[at].tell(name, &stream.reconcile));
             if stream.caught_up && !self.caught_up[at] {
                 self.caught_up[at] = true;
-                let (name, n) = (&self.names.streams[at], stream.collected);
-                lines.push((
-                    message::CAUGHT_UP,
-                    format!("{name}: caught up; {n} records collected"),
-                ));
+                let (name, n) = (&self.names.streams[at], count(stream.collected, "record"));
+                lines.push((message::CAUGHT_UP, format!("{name}: caught up; {n} collected")));
             }
         }
         lines.extend(self.sink.tell("Coralogix", &view.sink, now));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::changes::Line;
 use crate::core::ReconcileView;
 use crate::message;
+use crate::plain::count;
 
 /// One stream's reconciliation since the start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -83,8 +84,9 @@ impl Told {
             return Some((
                 message::LATE_RECORDS,
                 format!(
-                    "{name}: {found} records had become visible after every poll had passed \
-                     them{spot}; SentinelOne's count told, and they are collected now"
+                    "{name}: {} had become visible after every poll had passed that time{spot}; \
+                     found by SentinelOne's count, and collected now",
+                    count(found, "record")
                 ),
             ));
         }

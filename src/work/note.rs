@@ -14,6 +14,7 @@ use crate::edge::Edge;
 use crate::frame::{Frame, Piece};
 use crate::message;
 use crate::pack::Packer;
+use crate::plain;
 use crate::queue::disk::Disk;
 use crate::queue::gaps::HEARTBEAT_ID;
 use crate::queue::index::Opener;
@@ -82,7 +83,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     fn answer_of(&mut self, gap: &Gap) -> Option<String> {
         let is_doubt = gap.reason == GapReason::InDoubt && !gap.closed;
         let words = self.queue.doubt_words(gap.parked.filter(|_| is_doubt)?)?;
-        Some(crate::plain::one_line(&words))
+        Some(plain::one_line(&words))
     }
 
     fn first_integration(&self) -> String {
@@ -207,17 +208,7 @@ fn gap_word(gap: &Gap, answer: Option<String>) -> Word {
 }
 
 fn words(gap: &Gap) -> Cow<'static, str> {
-    let closed = match (gap.closed, gap.reason) {
-        (false, _) => return gap.explain(),
-        (true, GapReason::ConfigChanged) => "the stream went back to before it",
-        (true, GapReason::Damaged) if gap.count.is_some() => {
-            "SentinelOne gave all of them again, so many of them in a newer version only"
-        }
-        (true, GapReason::Damaged) => "SentinelOne gave all of them again",
-        (true, GapReason::InDoubt) => "the records were put back into the queue, or accepted since",
-        (true, _) => "the record was put back into the queue",
-    };
-    closed.into()
+    gap.outcome().map_or_else(|| gap.explain(), Cow::from)
 }
 
 /// What may be lost is told in the log too; a refused record was told when it was parked, a doubt
@@ -241,9 +232,8 @@ fn tell_gap(gap: &Gap) {
         }
         // The copy was given up.
         GapReason::InDoubt if gap.parked.is_none() && !gap.closed => {
-            let count = gap.count.unwrap_or_default();
-            let text =
-                format_args!("A gap in {stream}: {count} records from {from} to {to}: {why}");
+            let count = plain::count(gap.count.unwrap_or_default(), "record");
+            let text = format_args!("A gap in {stream}: {count} from {from} to {to}: {why}");
             message::write(message::DOUBT_GIVEN_UP, text);
         }
         _ => {}

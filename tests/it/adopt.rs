@@ -367,8 +367,8 @@ fn a_queue_that_was_left_behind_is_told_of() {
     scene.once_with_code(75);
     let log = scene.log();
     let line = format!(
-        "S1C-W028 queue.dir changed from {} to {}: 33 records wait in the old directory, and the \
-         positions of 2 streams are there",
+        "S1C-W028 queue.dir changed from {} to {}: 33 records waiting and the positions of 2 \
+         streams are in the old directory",
         now.display(),
         scene.path("queue-four").display()
     );

@@ -142,7 +142,7 @@ fn damage_is_found_and_its_place_is_told() {
     bytes[at] ^= 0xff;
     fs::write(&log, bytes).unwrap();
     let text = said(&scene, &["queue", "verify"], 1);
-    assert!(text.contains("bytes are damaged") && text.contains("log/00"), "{text}");
+    assert!(text.contains("bytes damaged") && text.contains("log/00"), "{text}");
     fs::rename(scene.queue_dir(), scene.path("elsewhere")).unwrap();
     said(&scene, &["queue", "verify"], 2);
     fs::rename(scene.path("elsewhere"), scene.queue_dir()).unwrap();
@@ -158,7 +158,7 @@ fn another_box_goes_on_where_this_one_stopped_and_nothing_comes_twice() {
     scene.stop();
     let file = scene.path("queue.export");
     let export = said(&scene, &["queue", "export", file.to_str().unwrap()], 0);
-    assert!(export.contains("1500 waiting"), "{export}");
+    assert!(export.contains("1500 records waiting"), "{export}");
     assert!(
         said(&scene, &["queue", "export", file.to_str().unwrap()], 1).contains("there already")
     );
@@ -173,7 +173,7 @@ fn another_box_goes_on_where_this_one_stopped_and_nothing_comes_twice() {
     let text = said(&scene, &["queue", "import", refused.to_str().unwrap()], 1);
     assert!(text.contains("nothing was changed"), "{text}");
     let import = said(&scene, &["queue", "import", file.to_str().unwrap()], 0);
-    assert!(import.contains("1500 waiting"), "{import}");
+    assert!(import.contains("1500 records waiting"), "{import}");
     let mut longer = fs::read(&file).unwrap();
     longer.push(b'\n');
     fs::write(scene.path("longer.export"), longer).unwrap();
@@ -240,4 +240,28 @@ fn a_parked_record_is_shown_sent_again_or_given_up() {
     let story = format!("{list}\n{names:?}\n{}", scene.story());
     assert_eq!(scene.ledger.deliveries_of(ids[7]), [1], "{story}");
     assert_eq!(scene.ledger.deliveries_of(ids[31]), [0], "{story}");
+}
+
+#[test]
+fn one_of_anything_is_told_as_one() {
+    let mut scene = Scene::with(|settings| settings.integrations[0].streams = vec!["activities"]);
+    scene.ingress.server.take_away();
+    scene.tenant().publish(Kind::Activities, 1);
+    scene.run();
+    scene.wait_waiting(1);
+    let shown = scene.command(&["status"]).out;
+    scene.stop();
+    let mut told = format!("{}{shown}", scene.log());
+    let file = scene.path("queue.s1c").display().to_string();
+    for command in [&["queue", "stats"][..], &["queue", "verify"], &["queue", "export", &file]] {
+        told += &said(&scene, command, 0);
+    }
+    for many in ["record", "frame", "file", "stream", "batch", "thing", "place", "line", "byte"] {
+        let (number, plural) = (format!(" 1 {many}s"), format!(" 1 {many}es"));
+        assert!(!told.contains(&number) && !told.contains(&plural), "{many}: {told}");
+    }
+    for one in ["1 record in 1 frame", "Stopped; 1 record waiting in the queue", "of 1 stream were"]
+    {
+        assert!(told.contains(one), "{one}: {told}");
+    }
 }

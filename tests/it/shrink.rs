@@ -40,7 +40,7 @@ fn pages_that_a_gateway_gives_up_on_are_asked_for_with_fewer_rows() {
     scene.tenant().turn(|knobs| knobs.too_many_rows = 50);
     scene.tenant().publish(Kind::Activities, 1_500);
     scene.run();
-    scene.wait_log("HTTP 504: 504 Gateway Time-out; 1000 rows were asked for, 500 are next");
+    scene.wait_log("HTTP 504: 504 Gateway Time-out; 1000 rows were asked for, next 500");
     scene.settle();
     scene.assert_exactly_once();
     let pages = scene.tenant().seen();
@@ -104,7 +104,8 @@ fn a_row_that_the_console_cannot_give_holds_up_no_other() {
         scene.tenant().turn(|knobs| knobs.bad_row = Some((bad, status)));
         scene.run();
         scene.wait_log(words);
-        let bytes = all_but_one_arrive(&scene, (status == 200).then_some(bad));
+        // The JSON breaks right before the id.
+        let bytes = all_but_one_arrive(&scene, None);
         assert_eq!(bytes.is_null(), status == 500, "{bytes}");
     }
 }

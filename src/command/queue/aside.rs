@@ -15,7 +15,6 @@ use crate::record::{Held, Place};
 /// A kind of things set aside, for people.
 pub struct Kind {
     pub one: &'static str,
-    pub many: &'static str,
     /// Before a name that is none of them.
     pub none_named: &'static str,
     /// The command that names them.
@@ -49,11 +48,11 @@ pub fn each(
         }
     }
     queue.close(clock::mono());
-    let told = format!("{done} {}", if done == 1 { kind.one } else { kind.many });
+    let told = plain::count(done, kind.one);
     match failed {
         None => Ok(told),
         Some(why) => {
-            let text = format!("Failed to {what}: {why}. {told} were done before");
+            let text = format!("Failed to {what}: {why}. {told} done before");
             Err(Failure::new(kind.stays, Exit::Failed, text))
         }
     }

@@ -13,6 +13,7 @@ use crate::edge::progress::Progress;
 use crate::edge::{clock, owner};
 use crate::frame::Frame;
 use crate::message;
+use crate::plain::count;
 use crate::queue::bundle::{self, BundleError, Tally};
 
 pub fn export(config: &Config, file: &Path) -> Result<Exit, Failure> {
@@ -136,12 +137,16 @@ fn with_remedy(why: &BundleError) -> String {
 }
 
 fn counted(tally: Tally) -> String {
-    let doubts = match tally.doubts {
+    let some = |n: u64, what: &str, rest: &str| match n {
         0 => String::new(),
-        n => format!(", {n} batches in doubt"),
+        n => format!(", {}{rest}", count(n, what)),
     };
     format!(
-        "{} waiting and {} parked records{doubts} and the positions of {} streams were",
-        tally.records, tally.parked, tally.streams
+        "{} waiting, {} parked{}{} and the positions of {} were",
+        count(tally.records, "record"),
+        tally.parked,
+        some(tally.doubts, "batch", " in doubt"),
+        some(tally.gaps, "gap", " to be told"),
+        count(tally.streams, "stream")
     )
 }

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::coralogix::body;
 use crate::frame::{Frame, Piece};
 use crate::message;
-use crate::plain;
+use crate::plain::{self, count};
 use crate::queue::inspect::Doubted;
 use crate::queue::{QueueError, RealQueue};
 use crate::record::{Held, Place};
@@ -20,7 +20,6 @@ use crate::time::Stamp;
 
 const KIND: Kind = Kind {
     one: "batch",
-    many: "batches",
     none_named: "no batch in doubt is named",
     list: "queue doubt list",
     stays: message::DOUBT_STAYS,
@@ -98,7 +97,7 @@ fn shown(one: &Doubted, parts: &[Part]) -> String {
     }
     for part in parts {
         let (from, to) = (part.from.to_the_second(), part.to.to_the_second());
-        out += &format!("  {}: {} records of {from} to {to}\n", part.stream, part.records);
+        out += &format!("  {}: {} of {from} to {to}\n", part.stream, count(part.records, "record"));
     }
     out
 }

@@ -14,7 +14,6 @@ use crate::record::{Held, Place};
 
 const KIND: Kind = Kind {
     one: "record",
-    many: "records",
     none_named: "no parked record is named",
     list: "queue parked list",
     stays: message::PARKED_STAYS,

@@ -11,8 +11,9 @@ use crate::cli::Exit;
 use crate::command::{Failure, print};
 use crate::config::Config;
 use crate::message;
+use crate::plain;
 use crate::queue::inspect::{self, Contents, Doubted, Fate, Parked, Waiting};
-use crate::record::{Category, Gap, GapReason, Place, RowKey, StreamName};
+use crate::record::{Category, Gap, Place, RowKey, StreamName};
 use crate::s1::page::{id_made_at, id_number};
 
 /// What lies beside the log.
@@ -41,7 +42,7 @@ impl Beside {
                 "{number} of {stream}, version of {stamp}: refused by Coralogix, parked as {name} \
                  (queue parked show {name})"
             );
-            let _ = writeln!(out, "  answer: {}", crate::plain::one_line(&one.why));
+            let _ = writeln!(out, "  answer: {}", plain::one_line(&one.why));
         }
         found
     }
@@ -86,7 +87,7 @@ fn in_doubt(doubts: &[Doubted], number: u64, out: &mut String) -> bool {
                 "{number} of {stream}, version of {stamp}: sent in a batch that Coralogix may not \
                  have taken whole, kept as {name} (queue doubt show {name})"
             );
-            let _ = writeln!(out, "  answer: {}", crate::plain::one_line(&one.words));
+            let _ = writeln!(out, "  answer: {}", plain::one_line(&one.words));
         }
     }
     found
@@ -113,12 +114,7 @@ fn fared(looked: &Looked, stream: &StreamName, key: RowKey, at: Option<Place>) -
 
 /// What a gap says of its records, and what became of them.
 fn told(gap: &Gap) -> String {
-    let since = match (gap.closed, gap.reason) {
-        (false, _) => "",
-        (true, GapReason::InDoubt) => "; since then put back into the queue, or accepted",
-        (true, GapReason::Damaged) => "; since then collected once more",
-        (true, _) => "; since then put back into the queue",
-    };
+    let since = gap.outcome().map_or(String::new(), |outcome| format!("; since then {outcome}"));
     format!("{} (gap {}, {}){since}", gap.explain(), gap.number, gap.reason.code())
 }
 
@@ -159,11 +155,11 @@ fn life_in(
 }
 
 fn waits(looked: &Looked, frame: &Waiting, entry: u32, before: u64) -> String {
-    let place = place(frame, entry as usize);
+    let (place, before) = (place(frame, entry as usize), plain::count(before, "record"));
     match looked.is_exact() {
-        true => format!("waiting at {place}, {before} records before it"),
+        true => format!("waiting at {place}, {before} before it"),
         false => format!(
-            "waiting at {place}, at most {before} records before it, or delivered since the last \
+            "waiting at {place}, at most {before} before it, or delivered since the last \
              word of the daemon"
         ),
     }

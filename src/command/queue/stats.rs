@@ -10,6 +10,7 @@ use super::super::{Failure, first_column, print};
 use super::{contents, look};
 use crate::cli::Exit;
 use crate::config::Config;
+use crate::plain::count;
 use crate::queue::inspect::{Contents, Waiting};
 use crate::queue::marks::QueueId;
 use crate::record::Orphan;
@@ -70,30 +71,43 @@ pub fn stats(config: &Config, json: bool) -> Result<Exit, Failure> {
     let at_most = if is_exact || waiting == 0 { "" } else { "at most " };
     let frames = contents.waiting.len();
     out += &format!(
-        "  waiting      {at_most}{waiting} records in {frames} frames, {} on disk\n",
+        "  waiting      {at_most}{} in {}, {} on disk\n",
+        count(waiting, "record"),
+        count(frames, "frame"),
         size(disk)
     );
-    out += &format!("  log          {} files, {}\n", contents.files, size(contents.bytes));
+    out += &format!("  log          {}, {}\n", count(contents.files, "file"), size(contents.bytes));
     let damage = contents.damage.len();
     if damage > 0 {
-        out += &format!("  damaged      {damage} places; see s1-coralogix queue verify\n");
+        out +=
+            &format!("  damaged      {}; see s1-coralogix queue verify\n", count(damage, "place"));
     }
-    out += &format!("  parked       {} records that Coralogix refused\n", parked.len());
-    out += &format!("  doubt        {} batches in doubt, {}\n", doubts.len(), size(doubt_bytes));
+    out += &format!("  parked       {} that Coralogix refused\n", count(parked.len(), "record"));
+    out += &format!(
+        "  doubt        {} in doubt, {}\n",
+        count(doubts.len(), "batch"),
+        size(doubt_bytes)
+    );
     let bytes = quarantined.iter().map(|(_, bytes)| bytes).sum::<u64>();
-    out += &format!("  quarantine   {} things, {}\n", quarantined.len(), size(bytes));
+    out += &format!("  quarantine   {}, {}\n", count(quarantined.len(), "thing"), size(bytes));
+    out += &streams_shown(&streams);
+    out += &orphans_shown(&orphans);
+    print(&out)
+}
+
+fn streams_shown(streams: &BTreeMap<String, Sum>) -> String {
+    let mut out = String::new();
     if !streams.is_empty() {
         let name = first_column("stream", NAME_CHARS);
         out += &format!("\n{name} {:>10}  {:<20}  {}\n", "waiting", "oldest", "newest");
     }
     let at = |stamp: Option<Stamp>| stamp.map_or("-".into(), |at| seconds(&at.to_string()));
-    for (name, sum) in &streams {
+    for (name, sum) in streams {
         let (oldest, newest) = (at(sum.oldest), at(sum.newest));
         let name = first_column(name, NAME_CHARS);
         out += &format!("{name} {:>10}  {oldest:<20}  {newest}\n", sum.records);
     }
-    out += &orphans_shown(&orphans);
-    print(&out)
+    out
 }
 
 fn orphans_shown(orphans: &[Orphan]) -> String {

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::edge::progress::Progress;
 use crate::message;
 use crate::pack;
+use crate::plain::count;
 use crate::queue::inspect::Doubted;
 
 pub fn verify(config: &Config) -> Result<Exit, Failure> {
@@ -23,8 +24,10 @@ pub fn verify(config: &Config) -> Result<Exit, Failure> {
     let mut out = String::new();
     for damage in &contents.damage {
         out += &format!(
-            "{} at byte {}: {} bytes are damaged\n",
-            damage.file, damage.offset, damage.bytes
+            "{} at byte {}: {} damaged\n",
+            damage.file,
+            damage.offset,
+            count(damage.bytes, "byte")
         );
     }
     for (file, why) in &contents.unread {
@@ -39,10 +42,11 @@ pub fn verify(config: &Config) -> Result<Exit, Failure> {
     }
     let frames = contents.waiting.len() + contents.delivered.len();
     out += &format!(
-        "{frames} frames in {} files, {} parked records and {} batches in doubt read",
-        contents.files,
-        parked.len(),
-        doubts.len()
+        "{} in {}, {} and {} in doubt read",
+        count(frames, "frame"),
+        count(contents.files, "file"),
+        count(parked.len(), "parked record"),
+        count(doubts.len(), "batch")
     );
     let damaged = contents.damage.len() + unreadable.len() + in_doubt.len();
     if !contents.unread.is_empty() {
