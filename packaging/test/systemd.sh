@@ -144,6 +144,97 @@ is_read() { inside journalctl --no-pager -u $unit -o cat | grep -q "config was r
 wait_for "a reload is not said" 15 is_read
 is MainPID "$pid" || problem "a reload started another process"
 
+echo "a reload with a wrong config: the former one stays in force, and status says so until it is mended"
+cp "$root/etc/s1-coralogix/config.toml" "$scratch/good.toml"
+echo "[no_such_section]" >>"$root/etc/s1-coralogix/config.toml"
+want "reload" inside systemctl reload $unit
+refused() { inside s1-coralogix status --json | grep -q '"settings_refused": {'; }
+# Whoever asks reads the config too, so it has to be one.
+mended() { cp "$scratch/good.toml" "$root/etc/s1-coralogix/config.toml"; }
+said_wrong() { inside journalctl --no-pager -u $unit -o cat | grep -q "S1C-E010"; }
+wait_for "a wrong config is not said" 15 said_wrong
+mended
+wait_for "status does not tell that settings were refused" 15 refused
+is MainPID "$pid" || problem "a wrong config ended it"
+want "reload" inside systemctl reload $unit
+in_force() { ! refused; }
+wait_for "status goes on telling of settings that were mended" 15 in_force
+
+credentials=("LoadCredential=coralogix.key:/srv/stage/coralogix.key"
+    "LoadCredential=acme.token:/srv/stage/acme.token")
+lost='import json, sys; print(json.load(sys.stdin)["log_lines_lost"])'
+lines_lost() { [ "$(status | python3 -c "$lost" 2>/dev/null)" -gt 0 ]; }
+# Whatever the state is.
+so_far() { status | python3 -c "$count" || true; }
+goes_on() {
+    local at
+    wait_for "nothing is told while $1" 30 delivered -1
+    at=$(so_far)
+    wait_for "lines lost are not counted while $1" 60 lines_lost
+    inside s1-coralogix status | grep -q "of the log could not be written" ||
+        problem "status does not tell of lines lost while $1"
+    wait_for "nothing is delivered while $1" 30 delivered "$at"
+    is NRestarts 0 || problem "it was started again while $1"
+}
+# A pipe that holds 4 KiB, and a reader that reads while /srv/reads is there.
+cat >"$root/srv/reader.py" <<'END'
+import fcntl, os, time
+pipe = os.open("/srv/unread", os.O_RDWR | os.O_NONBLOCK)
+fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
+if not os.path.exists("/srv/reads"):
+    os.write(pipe, b"x" * 4095 + b"\n")
+open("/srv/held", "w").close()
+with open("/srv/read", "ab", buffering=0) as out:
+    while not os.path.exists("/srv/done"):
+        time.sleep(0.05)
+        try:
+            if os.path.exists("/srv/reads"):
+                out.write(os.read(pipe, 65536))
+        except BlockingIOError:
+            pass
+END
+# stderr_to_a_reader LEVEL: what the service says goes to that reader.
+stderr_to_a_reader() {
+    inside rm -f /srv/unread /srv/read /srv/held /srv/done
+    inside mkfifo -m 0622 /srv/unread
+    inside python3 /srv/reader.py &
+    reader=$!
+    wait_for "the pipe has no reader" 10 test -e "$root/srv/held"
+    drop_in "[Service]" "${credentials[@]}" "StandardError=file:/srv/unread" \
+        "Environment=S1_CORALOGIX_LOG=$1"
+    want "start with a stderr of its own" timeout 60 nsenter --target "$leader" --all \
+        systemctl restart $unit
+}
+reader_goes_on() {
+    : >"$root/srv/reads"
+    wait_for "who reads on is not told how much was lost" 30 \
+        grep -aq "of the log could not be written" "$root/srv/read"
+    : >"$root/srv/done"
+    wait "$reader"
+}
+
+echo "stderr takes nothing from the start: delivery goes on, lost lines are counted and told"
+stderr_to_a_reader debug
+goes_on "stderr takes nothing"
+reader_goes_on
+
+echo "its reader stalls later: the same"
+stderr_to_a_reader trace
+wait_for "nothing is read" 30 grep -aq S1C-I001 "$root/srv/read"
+rm "$root/srv/reads"
+goes_on "the reader of stderr stalls"
+reader_goes_on
+
+echo "the journal stalls: delivery goes on"
+drop_in "[Service]" "${credentials[@]}"
+want "restart" inside systemctl restart $unit
+wait_for "nothing is delivered" 30 delivered 0
+journal=$(inside systemctl show --value --property=MainPID systemd-journald.service)
+inside kill -STOP "$journal"
+at=$(so_far)
+wait_for "nothing is delivered while the journal stalls" 30 delivered "$at"
+inside kill -CONT "$journal"
+
 echo "restarted under load, three times, as on an appliance: 64 MiB, no /dev/shm, no resolver, and"
 echo "  nothing that may be executed but the program itself"
 rm -f "$root/etc/resolv.conf"
