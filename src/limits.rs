@@ -138,12 +138,8 @@ pub const RECONCILE_REQUESTS_MAX: u32 = 64;
 /// Requests of a round that follow each other at once, and the pace of the others.
 pub const RECONCILE_REQUESTS_AT_ONCE: u32 = 4;
 pub const RECONCILE_PACE_SECONDS: u64 = 15;
-/// Rows that one list goes past, each with as many requests as a round has.
-pub const RECONCILE_PASSED_MAX: u32 = 16;
 /// Of what an init script says of settings that it could not use.
 pub const REFUSED_BYTES_MAX: u64 = 4 << 10;
-/// A row that a list went past is asked for again so often.
-pub const RECONCILE_AGAIN_HOURS: u64 = 24;
 /// Differences that are remembered as explained, for one stream; without one a range is listed
 /// once more and nothing is found.
 pub const RECONCILE_SETTLED_MAX: usize = 1_024;

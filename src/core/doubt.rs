@@ -95,7 +95,7 @@ impl Core {
         };
         let progress = Progress { position: state.progress?.position, from: to };
         let (reason, unread) = (GapReason::Retention, Unread::default());
-        let missed = Some(Missed { from, to, reason, unread, unless_noted: false });
+        let missed = Some(Missed { from, to, reason, unread });
         let (fresh, known) = (vec![], vec![]);
         let keep = Keep { stream, fresh, progress, known, compared: None, missed };
         self.pending = Some(state.begin(keep.clone()));

@@ -47,7 +47,7 @@ impl Stream {
         let (after, missed) = match then {
             Step::Step { from, gap, unread } => {
                 let (reason, gap) = (GapReason::Unfetchable, gap.min(from));
-                let missed = Missed { from: gap, to: from, reason, unread, unless_noted: false };
+                let missed = Missed { from: gap, to: from, reason, unread };
                 let from = from.max(progress.from);
                 (Progress { position: progress.position.max(from), from }, Some(missed))
             }

@@ -34,7 +34,6 @@ mod lane;
 mod learning;
 mod note;
 mod pace;
-mod past;
 mod place;
 mod plan;
 mod quiet;
@@ -59,8 +58,6 @@ mod beyond_tests;
 mod in_doubt_tests;
 #[cfg(test)]
 mod link_tests;
-#[cfg(test)]
-mod past_tests;
 #[cfg(test)]
 mod place_tests;
 #[cfg(test)]

@@ -20,11 +20,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::limits;
-use crate::record::{Cursor, RowKey, Total, Unread};
+use crate::record::{Cursor, RowKey, Total};
 use crate::time::{Due, Mono, Span, Stamp};
 
 use super::lane::{Lane, Why};
-use super::past::{Came, Past};
 use super::source::PageFacts;
 
 /// How many records SentinelOne has that were created in a range, against how many were collected.
@@ -55,8 +54,6 @@ pub struct List {
     pub to: Stamp,
     pub cursor: Option<Cursor>,
     pub rows_max: u32,
-    /// Rows to pass over, without a cursor: one of them can't be fetched.
-    pub skip: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -126,7 +123,6 @@ struct Listing {
     cursor: Option<Cursor>,
     /// Rows that the walks know and the count of what was collected does not.
     unmatched: u64,
-    past: Past,
 }
 
 #[derive(Clone, Debug)]
@@ -147,10 +143,6 @@ pub struct Reconcile {
     listing: Option<Listing>,
     /// Differences that are explained, where they were met: SentinelOne's count minus ours.
     settled: BTreeMap<Stamp, i64>,
-    /// Of these, where rows were passed over that could not be fetched; and since when: they are asked for
-    /// again now and then.
-    passed: BTreeSet<Stamp>,
-    passed_since: Option<Stamp>,
     /// What the stream had collected when the last round began.
     collected: u64,
     pub tale: Tale,
@@ -172,8 +164,6 @@ impl Reconcile {
             ranges: vec![],
             listing: None,
             settled: BTreeMap::new(),
-            passed: BTreeSet::new(),
-            passed_since: None,
             collected: 0,
             tale: Tale { compared, ..Tale::default() },
         }
@@ -236,12 +226,15 @@ impl Reconcile {
             self.end(closed, source_now, ends);
             return None;
         }
-        if let Some(listing) = &mut self.listing {
+        if let Some(listing) = &self.listing {
             let Difference { from, to, .. } = listing.difference;
-            let (rows_max, place) = listing.past.asks(rows_max);
-            let cursor = listing.cursor.clone().filter(|_| place.is_none());
-            let skip = place.unwrap_or(0);
-            return Some(Step::List(List { stream, from, to, cursor, rows_max, skip }));
+            return Some(Step::List(List {
+                stream,
+                from,
+                to,
+                cursor: listing.cursor.clone(),
+                rows_max,
+            }));
         }
         let range = self.ranges.last().expect("a round that goes on has a range");
         Some(Step::Count(Count { stream, from: range.from, to: range.to }))
@@ -256,20 +249,7 @@ impl Reconcile {
             self.tale.unchecked += 1;
             self.tale.compared = Some(source_now - Span(self.interval.0 / 4 * 3));
         }
-        self.ask_again(source_now);
         self.abandon();
-    }
-
-    /// What could not be fetched is no more explained once in a while, so that it is listed again.
-    fn ask_again(&mut self, source_now: Stamp) {
-        let since = *self.passed_since.get_or_insert(source_now);
-        if source_now >= since + Span::hours(limits::RECONCILE_AGAIN_HOURS) {
-            let passed = std::mem::take(&mut self.passed);
-            self.settled.retain(|at, _| !passed.contains(at));
-        }
-        if self.passed.is_empty() {
-            self.passed_since = None;
-        }
     }
 
     /// The round is given up: the queue was opened anew, or `--once` has no time for it.
@@ -280,7 +260,7 @@ impl Reconcile {
     }
 
     /// One request was made; the next one of the round keeps the pace.
-    pub fn made(&mut self, now: Mono, pace: Span) {
+    fn made(&mut self, now: Mono, pace: Span) {
         let Some(round) = &mut self.round else { return };
         round.requests += 1;
         let is_first = round.requests <= limits::RECONCILE_REQUESTS_AT_ONCE;
@@ -374,8 +354,7 @@ impl Reconcile {
 
     fn list(&mut self, from: Stamp, to: Stamp, there: Option<u64>, collected: u64) {
         let difference = Difference { from, to, there, collected, late: 0 };
-        let (cursor, past) = (None, Past::default());
-        self.listing = Some(Listing { difference, cursor, unmatched: 0, past });
+        self.listing = Some(Listing { difference, cursor: None, unmatched: 0 });
     }
 
     fn settle(&mut self, at: Stamp, delta: i64) {
@@ -411,12 +390,7 @@ impl Reconcile {
         if listing.cursor.is_some() {
             return;
         }
-        let Some(Listing { difference, unmatched, past, .. }) = self.listing.take() else { return };
-        if past.stepped > 0 {
-            self.passed.insert(difference.from);
-        }
-        // SentinelOne counts those that it can't give too.
-        let unmatched = unmatched + u64::from(past.stepped);
+        let Some(Listing { difference, unmatched, .. }) = self.listing.take() else { return };
         match (difference.there, self.ranges.last_mut()) {
             (Some(_), Some(range)) => {
                 range.lists += 1;
@@ -433,49 +407,11 @@ impl Reconcile {
         }
     }
 
-    /// What a page of the list that came means for a row that failed in it.
-    pub fn came(&mut self, page: &PageFacts) -> Came {
-        let Some(listing) = &mut self.listing else { return Came::Next };
-        let came = listing.past.came(&page.keys);
-        let is_on =
-            matches!(came, Came::Past(_)) && listing.past.stepped <= limits::RECONCILE_PASSED_MAX;
-        if let (true, Some(round)) = (is_on, &mut self.round) {
-            // The list has come further, as the next one would not: it has to pass the same row first.
-            round.requests = round.requests.min(limits::RECONCILE_REQUESTS_AT_ONCE);
-        }
-        came
-    }
-
-    /// The range that is being listed.
-    pub fn listed_range(&self) -> (Stamp, Stamp) {
-        let range = self.listing.as_ref().map(|listing| &listing.difference);
-        range.map_or((Stamp::EPOCH, Stamp::EPOCH), |range| (range.from, range.to))
-    }
-
-    /// A page of the list failed in a way that may be a row's fault.
-    pub fn list_failed(&mut self, unread: Unread) {
-        if let Some(listing) = &mut self.listing {
-            listing.past.failed(unread);
-        }
-    }
-
-    /// The console takes no question for rows by their place. Answers whether there was one: then the
-    /// range is left as it is.
-    pub fn refuses_places(&mut self) -> bool {
-        let is_asked = self.listing.as_mut().is_some_and(|listing| listing.past.is_behind());
-        if is_asked {
-            self.listing = None;
-            self.ranges.pop();
-            self.tale.unchecked += 1;
-        }
-        is_asked
-    }
-
     /// The list is begun anew, by its range: a cursor was refused, or a page could not be stored.
     /// Answers whether there was a cursor.
     pub fn restart_listing(&mut self) -> bool {
         self.listing.as_mut().is_some_and(|listing| {
-            (listing.unmatched, listing.past) = (0, Past::default());
+            listing.unmatched = 0;
             listing.cursor.take().is_some()
         })
     }

@@ -7,14 +7,13 @@
 
 use crate::limits;
 use crate::plain::count;
-use crate::record::{GapReason, Kind, Room, SourceTrouble};
+use crate::record::{Kind, Room, SourceTrouble};
 use crate::time::{Due, Mono, Span, Stamp};
 
 use super::failing::AskedFor;
 use super::lane::Why;
-use super::past::{Came, Passed};
 use super::reconcile::{Counted, Listed, Step};
-use super::source::{Keep, Missed, Pending, Stream, Then, Token};
+use super::source::{Keep, Pending, Stream, Then, Token};
 use super::{Action, Core, Mode, Tick};
 
 impl Core {
@@ -148,7 +147,6 @@ impl Core {
         state.reconcile.failed();
         if asked_for == AskedFor::Page && trouble.may_be_of_size() {
             state.rows.failed();
-            state.reconcile.list_failed(trouble.unread());
         }
         let (wait, why, detail) = match trouble {
             SourceTrouble::Busy { retry_after } => {
@@ -160,9 +158,7 @@ impl Core {
                 (wait, Why::BrokenAnswer, text)
             }
             SourceTrouble::TooLong(_) => (wait, Why::BrokenAnswer, String::new()),
-            SourceTrouble::QueryRefused(text)
-                if state.reconcile.refuses_places() || state.reconcile.restart_listing() =>
-            {
+            SourceTrouble::QueryRefused(text) if state.reconcile.restart_listing() => {
                 (wait, Why::BrokenAnswer, text)
             }
             SourceTrouble::QueryRefused(text) => {
@@ -202,46 +198,15 @@ impl Stream {
     /// What is to be stored of a page that was listed to find late records. The position stays.
     pub fn listed_page(&mut self, stream: usize, listed: Listed) -> Pending {
         let progress = self.progress.expect("only a stream that has begun is reconciled");
-        let came = self.reconcile.came(&listed.page);
-        let fresh = match came {
-            Came::Look => vec![],
-            Came::Next | Came::Past(_) => self.reconcile.fresh(&listed, |key| self.known.has(key)),
-        };
-        let missed = match came {
-            Came::Past(passed) => {
-                self.rows.recover();
-                Some(self.missed_in_list(&passed))
-            }
-            Came::Next | Came::Look => None,
-        };
+        let fresh = self.reconcile.fresh(&listed, |key| self.known.has(key));
         let keys = fresh.iter().map(|at| listed.page.keys[*at as usize]);
         // A walk may meet those again that changed lately.
         let known = keys.filter(|key| key.stamp >= progress.from).collect();
         let compared = self.reconcile.tale.compared;
-        let keep = Keep { stream, fresh, progress, known, compared, missed };
+        let keep = Keep { stream, fresh, progress, known, compared, missed: None };
         let unseen = listed.unseen.iter().filter(|unseen| **unseen).count();
-        let date = listed.page.date;
-        let then = match came {
-            Came::Look => Then::Looked,
-            Came::Next | Came::Past(_) => {
-                let unmatched = (unseen - keep.fresh.len()) as u64;
-                Then::Listed(listed.page, unmatched)
-            }
-        };
-        Pending { keep, date, read: (0, Span::ZERO), then }
-    }
-
-    /// The gap of a row that a list went past. A walk may have met it, and noted it, before.
-    fn missed_in_list(&self, passed: &Passed) -> Missed {
-        let (from, to) = self.reconcile.listed_range();
-        let (from, to) = match self.plan.kind {
-            // Lists are by creation, and a threat is found by its last change.
-            Kind::Threats => (from, to),
-            Kind::Activities | Kind::Alerts => {
-                (passed.after.unwrap_or(from), passed.before.unwrap_or(to))
-            }
-        };
-        let (reason, unread) = (GapReason::Unfetchable, passed.unread);
-        Missed { from, to: to.max(from), reason, unread, unless_noted: true }
+        let unmatched = (unseen - keep.fresh.len()) as u64;
+        let (date, read) = (listed.page.date, (0, Span::ZERO));
+        Pending { keep, date, read, then: Then::Listed(listed.page, unmatched) }
     }
 }

@@ -72,8 +72,6 @@ pub struct Missed {
     pub reason: GapReason,
     /// What is known of the row that could not be fetched.
     pub unread: Unread,
-    /// A gap of the same reason that touches the range is the same: no other is noted.
-    pub unless_noted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,8 +145,6 @@ pub(super) enum Then {
     /// The page was no walk's but listed to find late records; so many of its rows were collected
     /// without being counted as such.
     Listed(PageFacts, u64),
-    /// The same, to see whether what lies behind a row can be had.
-    Looked,
     /// The rows were asked for by their place, near one that fails alone.
     Beside(beyond::Then),
 }
@@ -415,7 +411,6 @@ impl Stream {
         let next = match pending.then {
             Then::Beside(then) => return self.stored_beside(now, then, backoff),
             Then::Walk(next) => next,
-            Then::Looked => return self.reconcile.made(now, pace),
             Then::Listed(page, unmatched) => {
                 self.rows.read(page.keys.len(), Span::ZERO);
                 return self.reconcile.listed(now, pace, &page, taken, unmatched);

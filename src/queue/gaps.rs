@@ -166,19 +166,6 @@ impl Ledger {
         self.rows.values().any(|row| Gap { number: gap.number, ..row.gap.clone() } == *gap)
     }
 
-    /// Whether an open gap of the same stream and reason names the same record or, where one of them names
-    /// none, touches this one's range.
-    pub fn has_like(&self, gap: &Gap) -> bool {
-        let mut known = self.rows.values().map(|row| &row.gap);
-        known.any(|known| {
-            let is_like = match (known.unread.id, gap.unread.id) {
-                (Some(known), Some(id)) => known == id,
-                _ => known.from <= gap.to && gap.from <= known.to,
-            };
-            !known.closed && known.stream == gap.stream && known.reason == gap.reason && is_like
-        })
-    }
-
     /// Whether a gap that is kept is of this stream.
     pub fn is_of(&self, number: u64, stream: &StreamName) -> bool {
         self.rows.get(&number).is_some_and(|row| row.gap.stream == *stream)

@@ -256,11 +256,6 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
     }
 
-    /// Whether a gap that is open tells of the same, as far as can be told.
-    pub fn has_gap_like(&self, gap: &Gap) -> bool {
-        self.ledger.has_like(gap)
-    }
-
     /// The gaps that are kept one by one, oldest first.
     pub fn gaps(&self) -> Vec<Gap> {
         self.ledger.rows().map(|row| row.gap.clone()).collect()

@@ -52,7 +52,9 @@ pub fn page_path(query: &Query<'_>) -> String {
     }
     let rows = query.rows_max.clamp(1, limits::PAGE_ROWS_MAX);
     path.push_str(&format!("&sortBy={sort}&sortOrder=asc&limit={rows}&skipCount=true"));
-    push_skip(&mut path, query.skip);
+    if query.skip > 0 {
+        path.push_str(&format!("&skip={}", query.skip));
+    }
     push_cursor(&mut path, query.cursor);
     path
 }
@@ -71,14 +73,8 @@ pub fn count_path(created: &Created) -> String {
     format!("{}&limit=1&countOnly=true", created_path(created))
 }
 
-/// Path and query of a page of them, in the order of their creation. `skip`: rows to pass over, only
-/// without a cursor.
-pub fn created_page_path(
-    created: &Created,
-    cursor: Option<&Cursor>,
-    rows_max: u32,
-    skip: u32,
-) -> String {
+/// Path and query of a page of them, in the order of their creation.
+pub fn created_page_path(created: &Created, cursor: Option<&Cursor>, rows_max: u32) -> String {
     let sort = match created.kind {
         Kind::Threats | Kind::Activities => "createdAt",
         Kind::Alerts => "alertInfoReportedAt",
@@ -86,7 +82,6 @@ pub fn created_page_path(
     let rows_max = rows_max.clamp(1, limits::PAGE_ROWS_MAX);
     let list = created_path(created);
     let mut path = format!("{list}&sortBy={sort}&sortOrder=asc&limit={rows_max}&skipCount=true");
-    push_skip(&mut path, skip);
     push_cursor(&mut path, cursor);
     path
 }
@@ -100,12 +95,6 @@ fn created_path(created: &Created) -> String {
     let [from, to] = [created.from, created.to].map(|stamp| stamp.max(Stamp::EPOCH).to_string());
     let [from, to] = [&from, &to].map(|text| utf8_percent_encode(text, QUERY));
     format!("/web/api/v2.1/{list}?{field}__gte={from}&{field}__lt={to}")
-}
-
-fn push_skip(path: &mut String, skip: u32) {
-    if skip > 0 {
-        path.push_str(&format!("&skip={skip}"));
-    }
 }
 
 fn push_cursor(path: &mut String, cursor: Option<&Cursor>) {
@@ -205,14 +194,10 @@ mod tests {
             assert_eq!(count_path(&created), format!("{filter}&limit=1&countOnly=true"));
             let cursor = Cursor("a=".to_owned());
             assert_eq!(
-                created_page_path(&created, Some(&cursor), 9_000, 0),
+                created_page_path(&created, Some(&cursor), 9_000),
                 format!(
                     "{filter}&sortBy={sort}&sortOrder=asc&limit=1000&skipCount=true&cursor=a%3D"
                 )
-            );
-            assert_eq!(
-                created_page_path(&created, None, 1, 7),
-                format!("{filter}&sortBy={sort}&sortOrder=asc&limit=1&skipCount=true&skip=7")
             );
         }
     }

@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 
 use crate::coralogix::entry::Labels;
 use crate::coralogix::{body, verdict};
-use crate::core::{Action, Event, Fetch, Keep, PageFacts, SetBack, Tick, World};
+use crate::core::{Action, Event, Fetch, Keep, Missed, PageFacts, SetBack, Tick, World};
 use crate::edge::{Ask, Edge, Stamping};
 use crate::frame::Piece;
 use crate::limits;
@@ -192,9 +192,11 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             self.queue.compared(&stream.name, at);
         }
         let (name, progress) = (&stream.name, keep.progress);
-        let gap = keep.missed.and_then(|missed| self.gap_of(name, missed));
-        let stored = match gap {
-            Some(gap) => self.queue.append_past(name, frames, progress, &keep.known, &births, gap),
+        let stored = match keep.missed {
+            Some(Missed { from, to, reason, unread }) => {
+                let gap = Gap { unread, ..Gap::open(name, from, to, reason) };
+                self.queue.append_past(name, frames, progress, &keep.known, &births, gap)
+            }
             None => self.queue.append_tallied(name, frames, progress, &keep.known, &births),
         };
         self.stored(stored)

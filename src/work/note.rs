@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde_json::{Value, json};
 
 use crate::coralogix::{body, entry};
-use crate::core::{Event, Missed, Mood, Note, View};
+use crate::core::{Event, Mood, Note, View};
 use crate::edge::Edge;
 use crate::frame::{Frame, Piece};
 use crate::message;
@@ -70,13 +70,6 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         let now = self.edge.dated().unwrap_or(Stamp::MIN);
         let body = body::assemble(&pieces, now).expect("a frame just packed is whole");
         Event::NoteSent(self.deliver(&body.gzip))
-    }
-
-    /// The gap of what a page passes over, unless it is noted.
-    pub(super) fn gap_of(&self, name: &StreamName, missed: Missed) -> Option<Gap> {
-        let Missed { from, to, reason, unread, unless_noted } = missed;
-        let gap = Gap { unread, ..Gap::open(name, from, to, reason) };
-        (!unless_noted || !self.queue.has_gap_like(&gap)).then_some(gap)
     }
 
     /// What Coralogix said of a batch in doubt.

@@ -31,7 +31,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         self.hand = None;
         let kind = self.streams[list.stream].kind;
         let created = Created { kind, from: list.from, to: list.to };
-        let path = created_page_path(&created, list.cursor.as_ref(), list.rows_max, list.skip);
+        let path = created_page_path(&created, list.cursor.as_ref(), list.rows_max);
         let listed = self.ask_stream(list.stream, path).and_then(|answer| {
             s1::verdict::page_verdict(&answer, list.cursor.is_some())?;
             let page = self.scan_page(kind, answer, list.from)?;
