@@ -62,10 +62,10 @@ fn build() -> Option<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
     // Named together with what is built already, so that both share every artifact.
     cargo.args(["build", "--bin", "s1-coralogix", "--example", "demo"]);
-    // What cargo tells a program that it runs is not what it tells one that builds: with these, ring and
-    // all above it would be built another time, and once more at the next run.
+    // What cargo and our build script tell a program that is run they don't tell one that builds: with
+    // these, ring and all above it would be built another time, and once more at the next run.
     for (name, _) in std::env::vars_os() {
-        let of_cargo = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+        let of_cargo = ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR", "S1_CORALOGIX_"];
         if of_cargo.iter().any(|start| name.to_string_lossy().starts_with(start)) {
             cargo.env_remove(name);
         }
