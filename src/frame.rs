@@ -419,4 +419,4 @@ impl Fields<'_> {
 
 #[cfg(test)]
 #[path = "frame_tests.rs"]
-mod tests;
+pub(crate) mod tests;

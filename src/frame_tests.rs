@@ -19,7 +19,7 @@ fn small() -> (Frame, Slot) {
     (frame, Slot { seq: Seq(0x17), page_index: 3, last_of_page: true, progress })
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -156,11 +156,9 @@ fn in_words(error: &Error) -> String {
              its user (uid {uid}) read it, and nobody else"
         ),
         ErrorKind::NotADirectory => "it is not a directory. Move it away".to_owned(),
-        ErrorKind::NotFound => {
-            "it does not exist. Write it after the example config, or name another \
-                                one with --config FILE"
-                .to_owned()
-        }
+        ErrorKind::NotFound => "it does not exist. Write it after the example config, or name \
+                                another one with --config FILE"
+            .to_owned(),
         ErrorKind::IsADirectory => "it is a directory. Name the file itself".to_owned(),
         ErrorKind::InvalidData => "it is not UTF-8. Save it as UTF-8 or plain ASCII".to_owned(),
         _ => error.to_string(),

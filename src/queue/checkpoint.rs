@@ -74,23 +74,13 @@ impl Checkpoint {
         out
     }
 
-    /// What is in the file, whole, behind its version.
-    fn content(bytes: &[u8]) -> Option<(u8, &[u8])> {
-        let (content, crc) = bytes.split_last_chunk()?;
-        if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
-            return None;
-        }
-        let (version, content) = content.strip_prefix(MAGIC)?.split_first()?;
-        Some((*version, content))
-    }
-
     /// Whether a newer version wrote it.
     pub fn is_newer(bytes: &[u8]) -> bool {
-        Checkpoint::content(bytes).is_some_and(|(version, _)| version > VERSION)
+        content(bytes, MAGIC).is_some_and(|(version, _)| version > VERSION)
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Checkpoint> {
-        let (version, content) = Checkpoint::content(bytes)?;
+        let (version, content) = content(bytes, MAGIC)?;
         if version != VERSION {
             return None;
         }
@@ -137,6 +127,16 @@ impl Checkpoint {
     pub fn write(bytes: &[u8], disk: &mut impl Disk) -> io::Result<()> {
         disk::replace(disk, FILE, bytes, true)
     }
+}
+
+/// What lies between such a beginning with its version and the checksum of all, if that is whole.
+pub(super) fn content<'a>(bytes: &'a [u8], magic: &[u8]) -> Option<(u8, &'a [u8])> {
+    let (content, crc) = bytes.split_last_chunk()?;
+    if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
+        return None;
+    }
+    let (version, content) = content.strip_prefix(magic)?.split_first()?;
+    Some((*version, content))
 }
 
 fn put_part(out: &mut Vec<u8>, letter: u8, part: &[u8]) {

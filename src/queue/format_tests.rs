@@ -7,6 +7,7 @@
 use super::checkpoint::Checkpoint;
 use super::gaps::{Head, Ledger, Row};
 use super::keys::{self, ChunkId, Entry, State, StreamRow, Tail, TallyRow};
+use super::testing::hex;
 use crate::frame::Fields;
 use crate::record::{
     Category, Gap, GapReason, Kind, Place, Progress, RowKey, Seq, StreamName, Unread,
@@ -89,10 +90,6 @@ fn purged() -> Row {
 
 fn head() -> Head {
     Head { newest: 5, folded: 1, heartbeat: Some(Seq(0x18)) }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn ids_value() -> Vec<u8> {

@@ -14,6 +14,7 @@
 use std::io;
 
 use super::Queue;
+use super::checkpoint::content;
 use super::disk::{Disk, Item};
 use super::index::Opener;
 use super::marks::QueueId;
@@ -46,9 +47,7 @@ pub(super) struct Noted {
 fn encode(id: &str, head: Place) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
     out.push(VERSION);
-    let mut owner = [0; ID_BYTES];
-    owner[..id.len().min(ID_BYTES)].copy_from_slice(&id.as_bytes()[..id.len().min(ID_BYTES)]);
-    out.extend_from_slice(&owner);
+    out.extend_from_slice(&owner(id));
     out.extend_from_slice(&head.seq.0.to_le_bytes());
     out.extend_from_slice(&head.skip.to_le_bytes());
     let crc = crc32fast::hash(&out);
@@ -56,23 +55,21 @@ fn encode(id: &str, head: Place) -> Vec<u8> {
     out
 }
 
-/// What a slot holds behind its version, if it is whole.
-fn content(slot: &[u8]) -> Option<(u8, &[u8])> {
-    let (content, crc) = slot.split_last_chunk()?;
-    let is_whole = crc32fast::hash(content) == u32::from_le_bytes(*crc);
-    let (version, content) = content.strip_prefix(MAGIC)?.split_first()?;
-    is_whole.then_some((*version, content))
-}
-
 fn decode(slot: &[u8], id: &str) -> Option<Place> {
-    let (version, content) = content(slot)?;
-    let (owner, fields) = content.split_at_checked(ID_BYTES)?;
-    let is_own = owner[..id.len().min(ID_BYTES)] == *id.as_bytes()
-        && owner[id.len().min(ID_BYTES)..].iter().all(|byte| *byte == 0);
+    let (version, content) = content(slot, MAGIC)?;
+    let (of, fields) = content.split_at_checked(ID_BYTES)?;
+    let is_own = of == owner(id);
     let mut fields = Fields(fields);
     let head = Place { seq: Seq(fields.u64()?), skip: fields.u32()? };
     let is_place = head.seq.0 <= FRAME_NUMBER_MAX && head.skip as usize <= FRAME_ENTRIES_MAX;
     (version == VERSION && is_own && is_place).then_some(head)
+}
+
+/// An id as a slot has it; zeros where there is none.
+fn owner(id: &str) -> [u8; ID_BYTES] {
+    let mut owner = [0; ID_BYTES];
+    owner.iter_mut().zip(id.bytes()).for_each(|(at, byte)| *at = byte);
+    owner
 }
 
 fn slots(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -82,7 +79,7 @@ fn slots(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Whether a newer version wrote it.
 pub(super) fn is_newer(disk: &mut impl Disk) -> bool {
     let bytes = disk.read(FILE, 0, FILE_BYTES).unwrap_or_default();
-    slots(&bytes).any(|slot| content(slot).is_some_and(|(version, _)| version > VERSION))
+    slots(&bytes).any(|slot| content(slot, MAGIC).is_some_and(|(version, _)| version > VERSION))
 }
 
 /// How far this queue is delivered for certain. What can't be read says nothing.
@@ -174,10 +171,9 @@ mod tests {
     fn a_slot_is_read_as_it_was_written_or_not_at_all() {
         let head = Place { seq: Seq(3), skip: 4 };
         let slot = encode(id("a").as_str(), head);
-        let hex: String = slot.iter().map(|byte| format!("{byte:02x}")).collect();
         let owner = "61".repeat(ID_BYTES);
         let golden = format!("53314358484544{:02x}{owner}030000000000000004000000e26c8425", 1);
-        assert_eq!(hex, golden);
+        assert_eq!(hex(&slot), golden);
         assert_eq!(decode(&slot, id("a").as_str()), Some(head));
         assert_eq!(decode(&slot, id("b").as_str()), None, "another queue's");
         assert_eq!(decode(&slot, ""), None);

@@ -76,8 +76,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// The places of the parked records, oldest first.
     pub fn parked(&mut self) -> Result<Vec<Place>, QueueError> {
-        let items = self.disk.list(PARKED);
-        let items = items.map_err(|error| self.disk_failed("parked/ can't be read", &error))?;
+        let places = self.parked_places();
+        places.map_err(|error| self.disk_failed("parked/ can't be read", &error))
+    }
+
+    pub(super) fn parked_places(&mut self) -> std::io::Result<Vec<Place>> {
+        let items = self.disk.list(PARKED)?;
         let mut places: Vec<Place> = items.iter().filter_map(|item| place_of(&item.name)).collect();
         places.sort_unstable();
         Ok(places)
@@ -175,9 +179,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// Notes what `parked/` holds and the ledger does not know: the index that knew is lost.
     /// Records at or after the head still wait, and their files are left from a park cut short.
     pub(super) fn recover_parked(&mut self) -> std::io::Result<()> {
-        let items = self.disk.list(PARKED)?;
-        let mut places: Vec<Place> = items.iter().filter_map(|item| place_of(&item.name)).collect();
-        places.sort_unstable();
+        let places = self.parked_places()?;
         let head = self.state.head;
         for at in places.into_iter().filter(|at| *at < head) {
             if self.ledger.of_parked(at).is_some() {

@@ -14,7 +14,6 @@ use super::keys::{self, State};
 use super::log::{Found, LogFiles, Scan};
 use super::origins::Owner;
 use super::replay::{Page, Partial, Replay};
-use super::room::PARKED;
 use super::streams::{Stream, Streams, chunked, earlier};
 use super::tally::Change;
 use super::trouble::wrote_newer;
@@ -40,8 +39,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let damaged_before = std::mem::take(&mut self.log.damaged);
         self.log = LogFiles::list(&mut self.disk).map_err(|error| log_error(&error))?;
         self.log.damaged = damaged_before;
-        let parked = self.disk.list(PARKED).map_err(|error| log_error(&error))?;
-        let parked = parked.iter().filter(|item| item.name.ends_with(".log")).count() as u64;
+        let parked = self.parked_places().map_err(|error| log_error(&error))?.len() as u64;
         let next_chunk = self.state.next_chunk;
         let head = base.head.max(Place { seq: Seq(1), skip: 0 });
         self.state = State { head, parked, next_chunk, ..State::default() };

@@ -68,11 +68,11 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             self.drop_index();
             self.state = state;
             self.streams = base.memory.unwrap_or_default();
-            let OpenError::Full { why, .. } = error else { return Err(error) };
-            if old != Old::Whole {
+            let why = match error {
+                OpenError::Full { why, .. } if old == Old::Whole => why,
                 // What memory knows of gaps may be nowhere on the disk; a start knows what is.
-                return Err(self.cannot_open(IndexError { fault: IndexFault::Full, why }));
-            }
+                other => return Err(other),
+            };
             // The index that was there is the one to be opened next, by whoever can.
             let is_gone = (number + 1..=self.number).all(|new| self.opener.remove(new).is_ok());
             self.number = if is_gone { number } else { self.number };

@@ -107,6 +107,8 @@ impl Ground for TempDir {
     }
 }
 
+pub(super) use crate::frame::tests::hex;
+
 pub(super) fn threats() -> StreamName {
     StreamName::polled("acme", Kind::Threats)
 }

@@ -21,14 +21,10 @@ use super::index::{Batch, Opener};
 use super::keys::{Entry, State, Tail};
 use super::log::{self, Depth, Found, LogFiles, Scan};
 use super::replay::{Partial, Replay};
-use super::room::PARKED;
 use super::{OpenError, Queue, QueueError, put_state};
 use crate::limits::TAKE_FRAMES_MAX;
 use crate::message;
 use crate::record::{Held, Place, Seq};
-
-/// A page is shorter than a file of the log, so it lies in one or two.
-const PAGE_FILES_MAX: usize = 2;
 
 /// What the process knows that has no index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +52,8 @@ pub(super) struct Unindexed {
     is_over: bool,
     /// There is more, behind a number that is missing.
     is_cut: bool,
+    /// Files from this on stay for the index to learn from.
+    kept: u64,
 }
 
 /// What changes where a record leaves the queue undelivered.
@@ -66,13 +64,29 @@ pub(super) struct Before {
 }
 
 impl Unindexed {
-    pub fn new(since: Since, head: Place, until: Seq, log: &LogFiles) -> Unindexed {
+    /// `kept`: the file in which what an index is to learn begins, if there is any.
+    pub fn new(
+        (since, kept): (Since, Option<u64>),
+        head: Place,
+        until: Seq,
+        log: &LogFiles,
+    ) -> Unindexed {
         let files: VecDeque<(u64, u64)> = log.lens.iter().map(|(a, b)| (*a, *b)).collect();
         let head = head.seq.max(Seq(1));
         let first = files.front().map(|(first, _)| Seq(*first).max(head));
         let replay = Replay::new(head, first, Partial::Keep);
-        let (scan, window, is_over) = (None, VecDeque::new(), false);
-        Unindexed { since, files, scan, replay, window, next: head, until, is_over, is_cut: false }
+        Unindexed {
+            since,
+            files,
+            scan: None,
+            replay,
+            window: VecDeque::new(),
+            next: head,
+            until,
+            is_over: false,
+            is_cut: false,
+            kept: kept.unwrap_or(u64::MAX),
+        }
     }
 
     /// Looks further until there are `max` frames from `from` on, or there are no more.
@@ -92,7 +106,8 @@ impl Unindexed {
                 // A page that a crash cut off; where records are missing a number is missing too.
                 Found::Damage { .. } => {}
                 Found::Unread(error) => {
-                    return Err(QueueError::System(format!("the log could not be read: {error}")));
+                    let why = format!("the log could not be read: {error}");
+                    return Err(QueueError::of_disk(&error, why, QueueError::System));
                 }
                 Found::Newer => {
                     let what = super::trouble::wrote_newer(&log::path(*file));
@@ -120,13 +135,11 @@ impl Unindexed {
         }
     }
 
-    /// The files that hold nothing at or after `head`, but for what an index is to learn from them: the last
-    /// page, of which only a start that had none may not know.
+    /// The files that hold nothing at or after `head` and that no index needs. Where the last one ends is not
+    /// known, for frames may be missing in it.
     pub fn delivered(&self, log: &LogFiles, head: Seq) -> Vec<u64> {
         let files = log.delivered(head, Seq(u64::MAX));
-        let kept = if self.since == Since::Start { PAGE_FILES_MAX } else { 1 };
-        let last: Vec<u64> = log.lens.keys().rev().take(kept).copied().collect();
-        files.into_iter().filter(|file| !last.contains(file)).collect()
+        files.into_iter().filter(|file| *file < self.kept).collect()
     }
 
     /// Counts the records from the head on, and finds the number after the last one that can be given out.
@@ -151,6 +164,22 @@ impl Unindexed {
             self.window.pop_front();
         }
     }
+}
+
+/// The file in which the last page of the log begins: its commit may be one that found no space, and
+/// then no index knows of it. What can't be read may be any of it.
+fn last_page(disk: &mut impl Disk, log: &LogFiles) -> Option<u64> {
+    log.lens.iter().rev().find_map(|(file, len)| {
+        let mut scan = Scan::new(*file, 0, *len).at_depth(Depth::Header);
+        loop {
+            match scan.next(disk) {
+                Found::Frame { header, .. } if header.page_index == 0 => return Some(*file),
+                Found::Frame { .. } | Found::Damage { .. } => {}
+                Found::Unread(_) | Found::Newer => return Some(0),
+                Found::End => return None,
+            }
+        }
+    })
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
@@ -235,7 +264,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     pub(super) fn go_unindexed(&mut self, why: &str) -> Result<(), OpenError> {
         self.drop_index();
         let until = self.state.next_seq;
-        let walk = |head, log: &LogFiles| Unindexed::new(Since::Failure, head, until, log);
+        let walk = |head, log: &LogFiles| Unindexed::new((Since::Failure, None), head, until, log);
         if self.state.head < self.noted.place {
             // Delivered by a process that had no index either.
             self.state.head = self.noted.place;
@@ -257,10 +286,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.streams = self.take_from(checkpoint);
         let head = checkpoint.head.max(self.noted.place).max(Place { seq: Seq(1), skip: 0 });
         let place = self.disk.place();
-        let parked = self.disk.list(PARKED);
-        let parked = parked.map_err(|error| super::open::disk_error(place, &error))?;
-        let parked = parked.iter().filter(|item| item.name.ends_with(".log")).count() as u64;
-        let ahead = Unindexed::new(Since::Start, head, Seq(u64::MAX), &self.log);
+        let parked = self.parked_places();
+        let parked = parked.map_err(|error| super::open::disk_error(place, &error))?.len() as u64;
+        let since = (Since::Start, last_page(&mut self.disk, &self.log));
+        let ahead = Unindexed::new(since, head, Seq(u64::MAX), &self.log);
         let counted = ahead.count(&mut self.disk, head);
         let (records, until) = counted.map_err(|error| self.cannot_go_on(error))?;
         let next_seq = until.max(checkpoint.next_seq);
@@ -268,7 +297,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let next_chunk = self.state.next_chunk;
         let tail = Tail { file, end };
         self.state = State { head, next_seq, records, parked, tail, next_chunk };
-        self.unindexed = Some(Unindexed::new(Since::Start, head, until, &self.log));
+        self.unindexed = Some(Unindexed::new(since, head, until, &self.log));
         let noted = self.note_oldest();
         noted.map_err(|error| self.cannot_go_on(error))?;
         self.tell_unindexed(why);

@@ -152,6 +152,40 @@ fn what_was_delivered_without_an_index_is_no_hole_for_the_next_start() {
     assert!(met > 10, "{met}: it lost its teeth");
 }
 
+/// A page of long records lies in several files, and the commit that told the index of it was not made.
+#[test]
+fn a_long_page_that_only_the_log_knows_is_learned_once_there_is_an_index() {
+    let disk = MemDisk::new(CAPACITY);
+    let (mut queue, ..) = disk.open();
+    // The checkpoint knows of the stream, as that of every stream that has begun.
+    queue.append(&threats(), &[], progress(0, 0), &[]).unwrap();
+    let before = disk.indexes();
+    let mut frames = page(&threats(), &[1, 2, 3, 4, 5], 1);
+    frames.iter_mut().for_each(|frame| frame.deflated = vec![7; 3 << 20]);
+    let known: Vec<_> = FIRST.iter().map(|number| key(*number)).collect();
+    queue.append(&threats(), &frames, progress(5, 1), &known).unwrap();
+    drop(queue);
+    disk.kill();
+    disk.set_indexes(before);
+    assert_eq!(Ground::files(&disk, "log").len(), 5);
+    for _ in 0..2 {
+        disk.set_capacity(0);
+        let (mut queue, ..) = disk.open();
+        assert!(queue.is_unindexed());
+        while let Some(given) = queue.peek(ONE).unwrap() {
+            queue.ack(given.sent.end, Mono(1)).unwrap();
+        }
+        drop(queue);
+        disk.kill();
+    }
+    disk.set_capacity(CAPACITY);
+    let (_, opened, _) = disk.open();
+    assert_eq!(opened.held.records, 0);
+    assert_eq!(opened.streams[0].progress, Some(progress(5, 1)));
+    assert_eq!(opened.streams[0].known, known);
+    assert_eq!(Ground::files(&disk, "log"), Vec::<String>::new(), "then it is given back");
+}
+
 #[test]
 fn an_index_that_was_not_finished_does_not_hide_the_one_before_it() {
     let disk = MemDisk::new(CAPACITY);

@@ -25,8 +25,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     /// A broken index is rebuilt, a damaged frame is set aside; either way the core begins anew
     /// from what the queue then holds (keeps P9).
     pub(super) fn mend(&mut self, trouble: QueueError) -> Event {
-        (self.refused, self.doubted) = (None, None);
-        self.hand = None;
+        self.let_go_of_hand();
         let trouble = match trouble {
             QueueError::DiskFull => {
                 return Event::Stored(Err(StoreTrouble::Full(self.queue.held())));
@@ -69,14 +68,20 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     pub(super) fn measure(&mut self) -> Event {
         let held = self.queue.held();
         match self.queue.may_be_indexed() {
-            true => self.reopen(),
+            true => {
+                self.let_go_of_hand();
+                self.reopen()
+            }
             false => Event::Measured(held),
         }
     }
 
-    fn reopen(&mut self) -> Event {
+    fn let_go_of_hand(&mut self) {
         (self.refused, self.doubted) = (None, None);
         self.hand = None;
+    }
+
+    fn reopen(&mut self) -> Event {
         match self.queue.reopen() {
             Ok((opened, findings)) => {
                 for finding in findings {

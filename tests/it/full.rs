@@ -147,6 +147,14 @@ fn the_end(scene: &mut Scene) -> Result<(), String> {
     }
 }
 
+/// So many activities and some threats are collected while Coralogix is away.
+fn gather(campaign: &mut Campaign, scene: &mut Scene, count: usize) -> Result<(), String> {
+    scene.ingress.server.take_away();
+    publish(scene, count);
+    scene.run();
+    wait_settled(scene, campaign)
+}
+
 fn publish(scene: &Scene, count: usize) {
     scene.tenant().publish_with(Kind::Activities, count, |draft| {
         draft.size = 2_600;
@@ -183,10 +191,7 @@ fn polling(campaign: &mut Campaign, scene: &mut Scene, trouble: Trouble) -> Resu
 
 /// The disk becomes full after some batch, with much still waiting.
 fn draining(campaign: &mut Campaign, scene: &mut Scene, trouble: Trouble) -> Result<(), String> {
-    scene.ingress.server.take_away();
-    publish(scene, 5_000);
-    scene.run();
-    wait_settled(scene, campaign)?;
+    gather(campaign, scene, 5_000)?;
     let batches = scene.ingress.requests();
     let nth = usize::try_from(1 + campaign.prng.below(5)).expect("small");
     scene.ingress.turn(|knobs| knobs.slow = Duration::from_millis(20));
@@ -201,10 +206,7 @@ fn draining(campaign: &mut Campaign, scene: &mut Scene, trouble: Trouble) -> Res
 
 /// The disk is full when the program starts, and something waits.
 fn at_start(campaign: &mut Campaign, scene: &mut Scene) -> Result<(), String> {
-    scene.ingress.server.take_away();
-    publish(scene, 3_000);
-    scene.run();
-    wait_settled(scene, campaign)?;
+    gather(campaign, scene, 3_000)?;
     scene.kill();
     fill(&scene.queue_dir(), Trouble::AtStart);
     scene.ingress.server.bring_back();
@@ -248,10 +250,7 @@ impl Drop for Filler {
 
 /// The disk becomes full while much waits, and others take what draining frees.
 fn draining_beside(campaign: &mut Campaign, scene: &mut Scene) -> Result<(), String> {
-    scene.ingress.server.take_away();
-    publish(scene, 5_000);
-    scene.run();
-    wait_settled(scene, campaign)?;
+    gather(campaign, scene, 5_000)?;
     let filler = Filler::beside(scene.queue_dir());
     scene.ingress.server.bring_back();
     drains(scene)?;
@@ -263,10 +262,7 @@ fn draining_beside(campaign: &mut Campaign, scene: &mut Scene) -> Result<(), Str
 
 /// The same, with a program that is killed again and again meanwhile.
 fn starting_beside(campaign: &mut Campaign, scene: &mut Scene) -> Result<(), String> {
-    scene.ingress.server.take_away();
-    publish(scene, 5_000);
-    scene.run();
-    wait_settled(scene, campaign)?;
+    gather(campaign, scene, 5_000)?;
     scene.kill();
     let filler = Filler::beside(scene.queue_dir());
     for _ in 0..3 {
@@ -288,10 +284,7 @@ fn quota(campaign: &mut Campaign, scene: &mut Scene) -> Result<(), String> {
     let limit = "24M".as_ref();
     tool("btrfs", &["quota".as_ref(), "enable".as_ref(), &place]);
     tool("btrfs", &["qgroup".as_ref(), "limit".as_ref(), limit, &place]);
-    scene.ingress.server.take_away();
-    publish(scene, 40_000);
-    scene.run();
-    wait_settled(scene, campaign)?;
+    gather(campaign, scene, 40_000)?;
     scene.ingress.server.bring_back();
     drains(scene)?;
     tool("btrfs", &["qgroup".as_ref(), "limit".as_ref(), "none".as_ref(), &place]);
@@ -316,10 +309,7 @@ fn max_size(campaign: &mut Campaign, scene: &mut Scene) -> Result<(), String> {
 /// gives it back only once nobody has a file open there: so the program must end by itself, and
 /// end each time that it is started, with a word about why, until the disk is back.
 fn read_only(campaign: &mut Campaign, scene: &mut Scene, ground: &Ground) -> Result<(), String> {
-    scene.ingress.server.take_away();
-    publish(scene, 2_000);
-    scene.run();
-    wait_settled(scene, campaign)?;
+    gather(campaign, scene, 2_000)?;
     tool("mount", &["-o".as_ref(), "remount,abort".as_ref(), ground.place()]);
     publish(scene, 1_000);
     let ended = scene.ended();
