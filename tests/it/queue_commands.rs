@@ -1,10 +1,15 @@
 //! `queue` as people type it, beside a daemon that runs and one that is stopped.
 
+use std::ffi::OsString;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::scene::Scene;
+use crate::campaign::Campaign;
+use crate::scene::{PATIENCE, Scene};
 use crate::support::data::Kind;
+use crate::support::process::Process;
+use crate::syscalls::strace;
 
 /// Coralogix is away, and so many activities wait.
 fn with_waiting(count: usize) -> (Scene, Vec<u64>) {
@@ -190,6 +195,44 @@ fn another_box_goes_on_where_this_one_stopped_and_nothing_comes_twice() {
     scene.stop();
     scene.assert_exactly_once();
     scene.assert_in_order();
+}
+
+/// `queue import` killed at the n-th sync of what it writes.
+fn cut_short(scene: &Scene, file: &Path, nth: usize) {
+    let strace = strace().expect("asked for before").into_os_string();
+    let kill = format!("inject=fdatasync:signal=KILL:when={nth}");
+    let args = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", &kill];
+    let runner = [strace].into_iter().chain(args.into_iter().map(OsString::from));
+    let config = scene.config_file();
+    let args = ["--config", config.to_str().unwrap(), "queue", "import", file.to_str().unwrap()];
+    let process = Process::start(&scene.program.under(runner), &args, &[]);
+    let ended = process.wait(PATIENCE).expect("an import ends");
+    assert_ne!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+}
+
+#[test]
+fn a_daemon_that_is_started_after_half_an_import_says_so_once_and_loses_nothing() {
+    if !Campaign::is_possible("half an import", strace().map(drop)) {
+        return;
+    }
+    let (mut scene, _) = with_waiting(3_000);
+    scene.stop();
+    let file = scene.path("queue.export");
+    said(&scene, &["queue", "export", file.to_str().unwrap()], 0);
+    fs::rename(scene.queue_dir(), scene.path("old-box")).unwrap();
+    cut_short(&scene, &file, 6);
+    assert!(scene.queue_dir().join("importing").exists(), "it was not cut short in the middle");
+    let stats = said(&scene, &["queue", "stats"], 0);
+    assert!(!stats.contains("3000 records"), "all was taken in: {stats}");
+    scene.ingress.server.bring_back();
+    scene.run();
+    scene.wait_log("S1C-W229");
+    scene.settle();
+    scene.stop();
+    scene.assert_exactly_once();
+    scene.run();
+    scene.settle();
+    assert_eq!(scene.log().matches("S1C-W229").count(), 1, "{}", scene.log());
 }
 
 #[test]
