@@ -67,6 +67,11 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             pairs.extend(chunk_pairs(loss.stream, &chunks));
             if let Some(stream) = self.streams.numbered(loss.stream) {
                 put_stream(&mut batch, stream);
+                // What is counted stays counted: a start takes it from where its stream stands.
+                if let (Some(row), Some(at)) = (&mut stream.tally.row, stream.row.progress) {
+                    row.position = at.position;
+                    batch.put(keys::tally_key(loss.stream), row.encode());
+                }
                 chunks.into_iter().for_each(|(chunk, ids)| stream.learn(chunk, ids));
             }
         }

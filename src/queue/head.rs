@@ -120,6 +120,7 @@ impl<D: Disk> Inspector<D> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::index::Batch;
     use crate::queue::mem::MemDisk;
     use crate::queue::testing::*;
     use crate::record::{Seq, Take};
@@ -178,5 +179,54 @@ mod tests {
         queue.ack(end, Mono(1)).unwrap();
         queue.close(Mono(9));
         assert_eq!(fates_of(&disk), ["untold"; 4]);
+    }
+
+    /// A gap tells of a record by its stream, its time and the place that the record had, and of nothing else.
+    #[test]
+    fn a_gap_speaks_of_its_own_stream_time_and_place_alone() {
+        let mut looked = Inspector::open(MemDisk::new(128 << 20), None).unwrap();
+        let place = |seq| Some(Place { seq: Seq(seq), skip: 0 });
+        let gap = |stream: &StreamName, from, to, reason| {
+            Gap::open(stream, key(from).stamp, key(to).stamp, reason)
+        };
+        let refused = gap(&threats(), 5, 5, GapReason::Refused);
+        let gaps = [
+            Gap { count: Some(1), parked: place(5), ..refused },
+            Gap { parked: place(9), ..gap(&activities(), 1, 100, GapReason::InDoubt) },
+            gap(&threats(), 50, 60, GapReason::Damaged),
+            Gap { count: Some(1), ..gap(&threats(), 80, 80, GapReason::Damaged) },
+            gap(&threats(), 1, 1_000, GapReason::Retention),
+        ];
+        for gap in gaps {
+            looked.ledger.note(gap, &mut Batch::default());
+        }
+        let fate = |stream: &StreamName, n, at| match looked.fate(stream, key(n).stamp, at) {
+            Fate::Delivered => ("delivered", 0),
+            Fate::TakenOut(gap) => ("taken out", gap.number),
+            Fate::Perhaps(gap) => ("perhaps", gap.number),
+            Fate::Untold => ("untold", 0),
+        };
+        assert_eq!(fate(&threats(), 5, place(5)), ("taken out", 1));
+        assert_eq!(fate(&threats(), 5, place(6)), ("delivered", 0), "refused at another place");
+        assert_eq!(fate(&threats(), 5, None), ("perhaps", 1));
+        assert_eq!(fate(&threats(), 4, None), ("delivered", 0));
+        assert_eq!(fate(&threats(), 55, place(6)), ("perhaps", 3));
+        assert_eq!(
+            fate(&threats(), 70, None),
+            ("delivered", 0),
+            "kept by SentinelOne for too short"
+        );
+        assert_eq!(fate(&threats(), 80, None), ("perhaps", 4), "which place it had is not known");
+        assert_eq!(fate(&activities(), 5, place(5)), ("perhaps", 2));
+        let since = |stream: &StreamName, n| {
+            let (gap, is_folded) = looked.gap_since(stream, key(n).stamp);
+            (gap.map(|gap| gap.number), is_folded)
+        };
+        assert_eq!(since(&threats(), 60), (Some(4), false));
+        assert_eq!(since(&threats(), 80), (Some(4), false));
+        assert_eq!(since(&threats(), 81), (None, false));
+        assert_eq!(since(&activities(), 81), (Some(2), false));
+        looked.ledger.head.folded = 1;
+        assert!(looked.gap_since(&threats(), key(81).stamp).1);
     }
 }

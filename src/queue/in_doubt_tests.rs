@@ -204,14 +204,11 @@ fn the_oldest_copies_are_given_up_and_that_is_told<G: Ground>(ground: &G) {
     let limits = super::QueueLimits { max_size_bytes: 16 << 20, min_free_bytes: 0 };
     assert!(limits.max_size_bytes / 8 < QUARANTINE_BYTES_MAX);
     let (mut queue, ..) = ground.try_open(limits).unwrap();
-    let mut noise = Prng::new(9);
     let mut given_up = 0;
     for nth in 1..9 {
         // Half a MiB each; two MiB are allowed.
-        let mut big = frame(&threats(), &[nth]);
-        big.deflated = (0..1 << 17).flat_map(|_| (noise.next_u64() as u32).to_le_bytes()).collect();
-        let at = progress(nth, nth);
-        queue.append(&threats(), std::slice::from_ref(&big), at, &[]).unwrap();
+        let big = big_frame(&threats(), nth, 1 << 19);
+        queue.append(&threats(), &[big], progress(nth, nth), &[]).unwrap();
         let end = Place { seq: Seq(nth + 1), skip: 0 };
         let held = queue.doubt(end, WORDS).unwrap();
         assert_eq!(held.gaps, nth, "each stays noted");
@@ -222,6 +219,9 @@ fn the_oldest_copies_are_given_up_and_that_is_told<G: Ground>(ground: &G) {
         assert_eq!(gaps.iter().any(is_first), given_up > 0);
     }
     assert!(given_up >= 4, "{given_up} given up");
+    let gaps = queue.gaps();
+    drop(queue);
+    assert_eq!(ground.try_open(limits).unwrap().0.gaps(), gaps, "and so a start finds it");
 }
 
 macro_rules! on_both {

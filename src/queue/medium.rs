@@ -33,7 +33,7 @@ pub(super) enum NameChange {
     Rename(String, String),
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Body {
     pub stable: Vec<u8>,
     pub now: Vec<u8>,
@@ -51,7 +51,7 @@ pub enum Fault {
     PowerOff,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Medium {
     pub bodies: BTreeMap<usize, Body>,
     pub next_body: usize,

@@ -50,6 +50,12 @@ impl MemDisk {
         MemDisk { medium: Rc::new(RefCell::new(medium)), holds_lock: false }
     }
 
+    /// Another directory that holds the same.
+    pub fn copy(&self) -> MemDisk {
+        let medium = Medium { locked: false, ..self.medium.borrow().clone() };
+        MemDisk { medium: Rc::new(RefCell::new(medium)), holds_lock: false }
+    }
+
     /// The indexes that belong to this directory and share its power switch.
     pub fn opener(&self) -> MemOpener {
         MemOpener { medium: Rc::clone(&self.medium) }

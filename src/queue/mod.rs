@@ -59,6 +59,8 @@ mod unindexed;
 #[cfg(test)]
 mod adopt_tests;
 #[cfg(test)]
+mod alike_tests;
+#[cfg(test)]
 mod broken;
 #[cfg(test)]
 mod condemn_tests;

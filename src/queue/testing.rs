@@ -179,6 +179,13 @@ pub(super) fn frame(stream: &StreamName, numbers: &[u64]) -> Frame {
     }
 }
 
+/// A frame of one record that takes so many bytes on disk; they are noise, not to be inflated.
+pub(super) fn big_frame(stream: &StreamName, n: u64, bytes: usize) -> Frame {
+    let mut noise = crate::prng::Prng::new(n);
+    let deflated = (0..bytes / 4).flat_map(|_| (noise.next_u64() as u32).to_le_bytes()).collect();
+    Frame { deflated, last_of_page: true, ..frame(stream, &[n]) }
+}
+
 /// A page of these records in frames of `per_frame`.
 pub(super) fn page(stream: &StreamName, numbers: &[u64], per_frame: usize) -> Vec<Frame> {
     let mut frames: Vec<Frame> =
