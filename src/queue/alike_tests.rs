@@ -116,117 +116,128 @@ impl Life {
     /// The name of what was done, for a failure.
     fn step(&mut self) -> &'static str {
         self.now += 1_000 * (1 + self.prng.below(400));
-        let now = Mono(self.now);
         match self.prng.below(16) {
-            0..5 => {
-                let (stream, frames, keys, first) = self.page();
-                let last = keys[keys.len() - 1].id;
-                let from = first.saturating_sub(self.prng.below(6));
-                self.queue
-                    .append_tallied(&stream, &frames, progress(last, from), &keys, &keys)
-                    .unwrap();
-                "append"
-            }
-            5 => {
-                let (stream, frames, keys, first) = self.page();
-                let last = keys[keys.len() - 1].id;
-                let passed = Stamp(first as i64);
-                let gap = Gap::open(&stream, passed, passed, GapReason::Unfetchable);
-                let after = progress(last, first);
-                self.queue.append_past(&stream, &frames, after, &keys, &keys, gap).unwrap();
-                "append past"
-            }
-            6..9 => {
-                let take = self.take();
-                if let Some(peeked) = self.queue.peek(take).unwrap() {
-                    self.queue.ack(peeked.sent.end, now).unwrap();
-                }
-                "ack"
-            }
-            9 => {
-                if let Some(peeked) = self.queue.peek(Take { entries_max: 1, ..ALL }).unwrap() {
-                    self.queue.park(peeked.sent.first, Some(b"{\"refused\":1}"), "400").unwrap();
-                }
-                "park"
-            }
-            10 => {
-                let take = self.take();
-                if let Some(peeked) = self.queue.peek(take).unwrap() {
-                    self.queue.doubt(peeked.sent.end, "some was not taken").unwrap();
-                }
-                "doubt"
-            }
-            11 => {
-                let (stream, frames, keys, first) = self.page();
-                let last = keys[keys.len() - 1].id;
-                let at = (progress(last, first), &keys[..], &keys[..]);
-                self.queue.doubt_page(&stream, &frames, at, "some was not taken").unwrap();
-                "doubt page"
-            }
-            12 => {
-                let parked = self.queue.parked().unwrap();
-                let doubts = self.queue.doubts();
-                let is_retry = self.prng.chance(50);
-                if let Some(at) = self.one_of(&parked) {
-                    match is_retry {
-                        true => self.queue.retry_parked(at).unwrap(),
-                        false => self.queue.drop_parked(at).unwrap(),
-                    };
-                }
-                if let Some(at) = self.one_of(&doubts) {
-                    match is_retry {
-                        true => self.queue.retry_doubt(at).unwrap(),
-                        false => self.queue.drop_doubt(at).unwrap(),
-                    };
-                }
-                "decide"
-            }
-            13 => {
-                let mut ids: Vec<u64> =
-                    self.queue.gaps_to_tell().iter().map(|gap| gap.number).collect();
-                if self.prng.chance(30) {
-                    ids.push(HEARTBEAT_ID);
-                }
-                if !ids.is_empty() {
-                    let own = StreamName::collector("acme");
-                    let mut frame = frame(&own, &ids);
-                    frame.last_of_page = true;
-                    let at = progress(self.next, self.next);
-                    self.queue.append(&own, &[frame], at, &[]).unwrap();
-                }
-                "tell"
-            }
-            14 => {
-                let stream = self.stream();
-                let at = self.next.saturating_sub(self.prng.below(30));
-                let back = Back {
-                    latest: Stamp(at as i64),
-                    overlap: Span::ZERO,
-                    begin: progress(at / 2, at / 2),
-                    is_open: self.prng.chance(50),
-                };
-                self.queue.set_back(&stream, back).unwrap();
-                "set back"
-            }
+            0..5 => self.append(),
+            5 => self.append_past(),
+            6..9 => self.ack(),
+            9 => self.park(),
+            10 => self.doubt(),
+            11 => self.doubt_page(),
+            12 => self.decide(),
+            13 => self.tell(),
+            14 => self.set_back(),
+            _ => self.claim(),
+        }
+    }
+
+    fn append(&mut self) -> &'static str {
+        let (stream, frames, keys, first) = self.page();
+        let last = keys[keys.len() - 1].id;
+        let at = progress(last, first.saturating_sub(self.prng.below(6)));
+        self.queue.append_tallied(&stream, &frames, at, &keys, &keys).unwrap();
+        "append"
+    }
+
+    fn append_past(&mut self) -> &'static str {
+        let (stream, frames, keys, first) = self.page();
+        let last = keys[keys.len() - 1].id;
+        let passed = Stamp(first as i64);
+        let gap = Gap::open(&stream, passed, passed, GapReason::Unfetchable);
+        let after = progress(last, first);
+        self.queue.append_past(&stream, &frames, after, &keys, &keys, gap).unwrap();
+        "append past"
+    }
+
+    fn ack(&mut self) -> &'static str {
+        let take = self.take();
+        if let Some(peeked) = self.queue.peek(take).unwrap() {
+            self.queue.ack(peeked.sent.end, Mono(self.now)).unwrap();
+        }
+        "ack"
+    }
+
+    fn park(&mut self) -> &'static str {
+        if let Some(peeked) = self.queue.peek(Take { entries_max: 1, ..ALL }).unwrap() {
+            self.queue.park(peeked.sent.first, Some(b"{\"refused\":1}"), "400").unwrap();
+        }
+        "park"
+    }
+
+    fn doubt(&mut self) -> &'static str {
+        let take = self.take();
+        if let Some(peeked) = self.queue.peek(take).unwrap() {
+            self.queue.doubt(peeked.sent.end, "some was not taken").unwrap();
+        }
+        "doubt"
+    }
+
+    fn doubt_page(&mut self) -> &'static str {
+        let (stream, frames, keys, first) = self.page();
+        let last = keys[keys.len() - 1].id;
+        let at = (progress(last, first), &keys[..], &keys[..]);
+        self.queue.doubt_page(&stream, &frames, at, "some was not taken").unwrap();
+        "doubt page"
+    }
+
+    /// What is parked or in doubt is sent again or dropped.
+    fn decide(&mut self) -> &'static str {
+        let parked = self.queue.parked().unwrap();
+        let doubts = self.queue.doubts();
+        let is_retry = self.prng.chance(50);
+        if let Some(at) = self.one_of(&parked) {
+            match is_retry {
+                true => self.queue.retry_parked(at).unwrap(),
+                false => self.queue.drop_parked(at).unwrap(),
+            };
+        }
+        if let Some(at) = self.one_of(&doubts) {
+            match is_retry {
+                true => self.queue.retry_doubt(at).unwrap(),
+                false => self.queue.drop_doubt(at).unwrap(),
+            };
+        }
+        "decide"
+    }
+
+    fn tell(&mut self) -> &'static str {
+        let mut ids: Vec<u64> = self.queue.gaps_to_tell().iter().map(|gap| gap.number).collect();
+        if self.prng.chance(30) {
+            ids.push(HEARTBEAT_ID);
+        }
+        if !ids.is_empty() {
+            let own = StreamName::collector("acme");
+            let mut frame = frame(&own, &ids);
+            frame.last_of_page = true;
+            let at = progress(self.next, self.next);
+            self.queue.append(&own, &[frame], at, &[]).unwrap();
+        }
+        "tell"
+    }
+
+    fn set_back(&mut self) -> &'static str {
+        let stream = self.stream();
+        let at = self.next.saturating_sub(self.prng.below(30));
+        let back = Back {
+            latest: Stamp(at as i64),
+            overlap: Span::ZERO,
+            begin: progress(at / 2, at / 2),
+            is_open: self.prng.chance(50),
+        };
+        self.queue.set_back(&stream, back).unwrap();
+        "set back"
+    }
+
+    fn claim(&mut self) -> &'static str {
+        let tenant = "https://acme.example";
+        match self.prng.below(3) {
+            0 => self.queue.confirm_tenant("acme", "https://other.example").unwrap(),
+            1 => drop(self.queue.begin_anew("acme", Some(tenant)).unwrap()),
             _ => {
-                match self.prng.below(3) {
-                    0 => self.queue.confirm_tenant("acme", "https://other.example").unwrap(),
-                    1 => {
-                        let tenant = Some("https://acme.example");
-                        self.queue.begin_anew("acme", tenant).unwrap();
-                    }
-                    _ => {
-                        let claim = Claim {
-                            name: "acme".into(),
-                            tenant: "https://acme.example".into(),
-                            name_was: None,
-                        };
-                        self.queue.claim(&[claim]).unwrap();
-                    }
-                }
-                "claim"
+                let claim = Claim { name: "acme".into(), tenant: tenant.into(), name_was: None };
+                self.queue.claim(&[claim]).unwrap();
             }
         }
+        "claim"
     }
 
     fn one_of(&mut self, places: &[Place]) -> Option<Place> {
