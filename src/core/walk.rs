@@ -56,6 +56,8 @@ pub struct Walk {
     settled: Stamp,
     /// The highest stamp passed that a position may have.
     reached: Stamp,
+    /// The highest stamp passed, also one that no position may have.
+    passed_to: Stamp,
     /// The source's present when the walk began: what becomes visible later is for the next one.
     began: Option<Stamp>,
     pages: u32,
@@ -115,6 +117,7 @@ impl Walk {
             cursor: None,
             settled: from,
             reached: from,
+            passed_to: from,
             began: None,
             pages: 0,
             untimed: false,
@@ -165,8 +168,10 @@ impl Walk {
         }
         let room = limits::PASSED_IDS_MAX.saturating_sub(self.passed.len());
         self.passed.extend(keys.iter().take(room));
-        let before = self.reached;
+        let before = self.passed_to;
         self.reached = self.reached.max(self.highest);
+        let stamps = keys.iter().map(|key| key.stamp).filter(|stamp| *stamp != Stamp::UNREADABLE);
+        self.passed_to = stamps.fold(before.max(self.reached), Stamp::max);
         // Rows may still come that lie before those that were passed.
         if self.disordered || self.untimed {
             return;
@@ -176,7 +181,8 @@ impl Walk {
         let behind = Span::minutes(limits::STAMP_AHEAD_OF_SOURCE_MINUTES_MAX);
         let date = present.earliest().filter(|date| *date + behind >= self.reached);
         let horizon = date.unwrap_or(self.reached) - overlap;
-        // Contiguous: nothing unsettled lies between what was settled and where this page began.
+        // Contiguous: nothing unsettled lies between what was settled and where this page began. What is
+        // dated ahead by a clock that is behind was passed all the same, and not for the last time.
         if date.is_none() || self.settled >= before {
             self.settled = self.settled.max(self.reached.min(horizon));
         }

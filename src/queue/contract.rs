@@ -143,16 +143,20 @@ fn what_was_collected_is_counted_over_starts_and_broken_indexes<G: Ground>(groun
     let (mut queue, opened, _) = ground.open();
     assert_eq!(collected::<G>(&queue), Some((1, 310)));
     assert_eq!(opened.streams[0].compared, Some(Stamp(77)));
-    assert_eq!(queue.unseen(&threats(), &[key(9).id, key(12).id]), [true, false]);
+    assert_eq!(queue.unseen(&threats(), &[birth(9), birth(12)]), [true, false]);
     // A smaller share moves the beginning up.
     queue.tally(&threats(), 100);
     append_tallied::<G>(&mut queue, 320..330);
     let (since, count) = collected::<G>(&queue).unwrap();
     assert!(since > 200 && count == 330 - since as u64, "{count} since {since}");
+    // Of what was created before that nobody knows whether it was collected.
+    let [gone, missing] = [birth(12), RowKey { id: 9_000, ..birth(325) }];
+    assert_eq!(queue.unseen(&threats(), &[gone, missing, birth(325)]), [false, true, false]);
     // None forgets all, in the index too.
     queue.tally(&threats(), 0);
     append_tallied::<G>(&mut queue, 330..340);
     assert_eq!(collected::<G>(&queue), None);
+    assert_eq!(queue.unseen(&threats(), &[birth(9_000)]), [false]);
     drop(queue);
     let (queue, _, _) = ground.open();
     assert_eq!(collected::<G>(&queue), None);

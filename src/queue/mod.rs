@@ -89,7 +89,7 @@ use std::fmt;
 
 use crate::frame::Piece;
 use crate::message::Code;
-use crate::record::{Gap, Held, Hold, Opened, Sent, Seq, StreamHeld, StreamName};
+use crate::record::{Gap, Held, Hold, Opened, RowKey, Sent, Seq, StreamHeld, StreamName};
 use crate::time::{Mono, Stamp};
 pub use set_back::Back;
 pub use trouble::{OpenError, QueueError};
@@ -287,10 +287,14 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         (from < to).then(|| (from, tally.count(from, to)))
     }
 
-    /// Which of these ids of a stream were never collected, as far back as it is known.
-    pub fn unseen(&self, stream: &StreamName, ids: &[u64]) -> Vec<bool> {
-        let stream = self.streams.find(stream);
-        stream.map_or_else(|| vec![true; ids.len()], |stream| stream.tally.unseen(ids))
+    /// Which of these records of a stream, each with when it was created, were never collected. What was
+    /// created before that is known counts as collected: nobody knows (keeps P2).
+    pub fn unseen(&self, stream: &StreamName, births: &[RowKey]) -> Vec<bool> {
+        let Some(stream) = self.streams.find(stream) else { return vec![false; births.len()] };
+        let Some(row) = stream.tally.row else { return vec![false; births.len()] };
+        let ids: Vec<u64> = births.iter().map(|key| key.id).collect();
+        let unseen = stream.tally.unseen(&ids).into_iter().zip(births);
+        unseen.map(|(unseen, key)| unseen && key.stamp >= row.since).collect()
     }
 
     /// Notes when a stream was compared; written with its next page, never alone.

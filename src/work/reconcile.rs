@@ -4,9 +4,11 @@ use super::{Disk, Edge, Event, Opener, SourceTrouble, Worker};
 use crate::answer::date;
 use crate::core::{Count, Counted, List, Listed};
 use crate::limits;
+use crate::record::RowKey;
 use crate::s1;
+use crate::s1::page::Row;
 use crate::s1::request::{Created, count_path, created_page_path};
-use crate::time::Span;
+use crate::time::{Span, Stamp};
 
 impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     pub(super) fn count(&mut self, count: &Count) -> Event {
@@ -37,8 +39,12 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             let page = self.scan_page(kind, answer, list.from)?;
             self.tell_undated(list.stream);
             let rows = self.hand.as_ref().map_or(&[][..], |hand| hand.rows());
-            let ids: Vec<u64> = rows.iter().map(|row| row.id).collect();
-            let unseen = self.queue.unseen(&self.streams[list.stream].name, &ids);
+            // Of one without a time it is known by its id alone.
+            let births = rows
+                .iter()
+                .map(|row| RowKey { stamp: creation(row).unwrap_or(Stamp(i64::MAX)), id: row.id });
+            let births: Vec<RowKey> = births.collect();
+            let unseen = self.queue.unseen(&self.streams[list.stream].name, &births);
             let outside = self.outside(list);
             Ok(Listed { page, unseen, outside })
         });
@@ -50,10 +56,12 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         let coarseness = Span::seconds(limits::SOURCE_COARSENESS_SECONDS);
         let range = list.from - coarseness..=list.to + coarseness;
         let rows = self.hand.as_ref().map_or(&[][..], |hand| hand.rows());
-        let created = rows.iter().filter_map(|row| match row.created {
-            None => row.stamped.then_some(row.key.stamp),
-            created => created,
-        });
+        let created = rows.iter().filter_map(creation);
         created.filter(|created| !range.contains(created)).count()
     }
+}
+
+/// When a record was created, if that can be told.
+fn creation(row: &Row) -> Option<Stamp> {
+    row.created.or(row.stamped.then_some(row.key.stamp))
 }
