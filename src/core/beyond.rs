@@ -249,6 +249,22 @@ impl Beyond {
         };
     }
 
+    /// Nothing came that stands before `to`. `before`: what was settled until then. Where that tells nothing
+    /// of what was asked for, or nothing stood up to what was the present, time has to pass; meanwhile the
+    /// row itself is tried, at its pace.
+    fn found_nothing(&mut self, before: Option<Stamp>, to: Stamp) {
+        let Some(search) = &mut self.search else { return };
+        let told = self.settled.map_or(to, |settled| settled.min(to));
+        search.low = search.low.max(told);
+        let is_all = search.high.is_none() && before.is_some_and(|before| to >= before);
+        if told < to || is_all {
+            search.step = search.step.min(Span::hours(limits::BEYOND_AGAIN_HOURS));
+            self.probe = Probe::Row;
+        } else {
+            self.search_on();
+        }
+    }
+
     /// What was asked for of a range failed. Answers whether something else is asked for soon.
     pub fn failed(&mut self, trouble: &SourceTrouble) -> bool {
         let Some(search) = &mut self.search else { return false };
@@ -294,6 +310,7 @@ impl Beyond {
     /// What was asked for of a range came. `settled`: nothing becomes visible any more before this, as far
     /// as the answer tells. `is_new`: some of it was not collected yet.
     pub fn came(&mut self, keys: &[RowKey], is_new: bool, settled: Option<Stamp>) -> Then {
+        let before = self.settled;
         (self.settled, self.is_alive) = (settled.max(self.settled), true);
         let (Some(asked), Some(search), Some(at)) = (self.asks(), &mut self.search, self.at) else {
             return Then::Later;
@@ -305,9 +322,8 @@ impl Beyond {
         }
         match (&mut self.probe, keys.first()) {
             (Probe::Search(to), None) => {
-                let to = self.settled.map_or(*to, |settled| settled.min(*to));
-                search.low = search.low.max(to);
-                self.search_on();
+                let to = *to;
+                self.found_nothing(before, to);
             }
             (Probe::Search(_), Some(_)) if search.high.is_none() && search.base > at.from => {
                 // The bad row is none of those that begin here.

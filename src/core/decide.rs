@@ -105,7 +105,7 @@ impl Core {
         if waits || self.gave_up(&state.lane) {
             return None;
         }
-        if self.tenant_is_asked(tenant, now) {
+        if self.tenant_is_asked(tenant, now) || self.tenant_is_ahead(tenant, now) {
             return Some(Action::Info { tenant });
         }
         state.token_end_due.is_over(now).then_some(Action::TokenEnd { tenant })
@@ -118,6 +118,12 @@ impl Core {
         let is_alone =
             !state.was_informed && state.clock.present(now, self.clocks) == Present::Untold;
         state.token != Token::Good || is_alone || self.tenant_needs_clock(tenant, now)
+    }
+
+    /// Whether a stream waits for its `start`: who called it ahead may have been wrong.
+    pub(super) fn tenant_is_ahead(&self, tenant: usize, now: Mono) -> bool {
+        let mut streams = self.streams.iter().filter(|stream| stream.plan.tenant == tenant);
+        streams.any(|stream| stream.hold.is_none() && self.start_is_ahead(stream, now))
     }
 
     /// Whether a stream can't begin before SentinelOne's time is known.
@@ -194,7 +200,7 @@ impl Core {
             if self.gave_up(&state.lane) {
                 continue;
             }
-            if self.tenant_is_asked(tenant, now) {
+            if self.tenant_is_asked(tenant, now) || self.tenant_is_ahead(tenant, now) {
                 sooner(state.lane.due, state.lane.why, polling);
             } else if let (Due::At(lane), Due::At(end)) = (state.lane.due, state.token_end_due) {
                 sooner(Due::At(lane.max(end)), Why::PollInterval, polling);
@@ -268,10 +274,10 @@ impl Core {
             return Some(End::TryLater);
         }
         let sink_over = self.held.records == 0 || self.gave_up(&self.sink.lane);
-        // A gap can't be told of for want of space, which may come back.
-        let is_untold = self.held.untold > 0 && self.held.room != Room::Free;
-        let has_space = !is_untold || self.room_checks > limits::ONCE_FAILURES_MAX;
-        if !(sink_over && has_space && self.streams_over(now)) || self.compares(now) {
+        // A gap that could not be told of is tried again, but not for ever: it is kept.
+        let is_untold = self.held.untold > 0;
+        let is_said = !is_untold || self.gave_up_telling();
+        if !(sink_over && is_said && self.streams_over(now)) || self.compares(now) {
             return None;
         }
         let mut lanes = vec![];

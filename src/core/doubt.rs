@@ -16,7 +16,7 @@
 
 use crate::limits;
 use crate::record::{GapReason, Progress, SourceTrouble, Unread};
-use crate::time::{Due, Span, Stamp};
+use crate::time::{Due, Mono, Span, Stamp};
 
 use super::failing::AskedFor;
 use super::{Action, Core, Keep, Missed, Tick, Why};
@@ -29,8 +29,9 @@ pub struct Doubt {
     raised: Option<(Stamp, Stamp)>,
     /// The walk's begin that is beyond doubt.
     settled: Option<Stamp>,
-    /// How often nothing older could be asked for, each time right after a page that came.
+    /// How often nothing older could be asked for, each time right after a page that came, and since when.
     failures: u32,
+    failing: Option<Mono>,
 }
 
 impl Doubt {
@@ -48,9 +49,12 @@ impl Doubt {
     }
 
     /// The record asked for did not come. Answers whether that was so often enough to be its fault.
-    fn failed(&mut self) -> bool {
+    fn failed(&mut self, now: Mono, longest_wait: Span) -> bool {
+        let since = *self.failing.get_or_insert(now);
         self.failures += 1;
-        self.failures >= limits::LONE_FAILURES
+        let is_long = now.since(since) >= longest_wait.times(u64::from(limits::LONE_WAITS));
+        let is_often = self.failures >= limits::LONE_FAILURES * limits::LONE_TIMES;
+        self.failures >= limits::LONE_FAILURES && (is_long || is_often)
     }
 
     pub fn walk_ended(&mut self, date: Option<Stamp>) {
@@ -61,7 +65,7 @@ impl Doubt {
     /// still has older ones.
     fn ends(&mut self, has_older: bool) -> Option<(Stamp, Stamp)> {
         let (from, first) = self.raised.take()?;
-        (self.settled, self.failures) = (Some(from), 0);
+        (self.settled, self.failures, self.failing) = (Some(from), 0, None);
         (!has_older).then_some((from, first))
     }
 }
@@ -80,7 +84,10 @@ impl Core {
             // than to note a gap that may be none.
             Err(SourceTrouble::QueryRefused(_) | SourceTrouble::TooLong(_)) => false,
             // Nor if the one record that is asked for is one that can't be given.
-            Err(trouble) if trouble.may_be_of_size() && self.streams[stream].doubt.failed() => {
+            Err(trouble)
+                if trouble.may_be_of_size()
+                    && self.streams[stream].doubt.failed(now, self.backoff.max) =>
+            {
                 false
             }
             Err(trouble) => {

@@ -55,6 +55,12 @@ impl Notes {
 }
 
 impl Core {
+    /// In `--once`: whether gaps that nobody was told of are left to the next run.
+    pub(super) fn gave_up_telling(&self) -> bool {
+        self.notes.failures >= limits::ONCE_FAILURES_MAX
+            || self.room_checks > limits::ONCE_FAILURES_MAX
+    }
+
     /// What is to be said now.
     pub(super) fn say(&mut self, tick: &Tick) -> Option<Action> {
         let now = tick.now;

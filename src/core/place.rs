@@ -90,7 +90,7 @@ impl Core {
                 let after = stood.progress.map_or(before, |progress| progress.from);
                 state.reset(stood, now, now);
                 let text = format!(
-                    "it stood at {} and is set back to {}",
+                    "it was at {} and is set back to {}",
                     before.to_the_second(),
                     after.to_the_second()
                 );
@@ -148,7 +148,9 @@ impl Core {
     /// next answers would tell; who is online for a moment has none, and must not call it done.
     pub(super) fn is_doubted(&self, stream: &Stream, now: Mono) -> bool {
         let clock = &self.tenants[stream.plan.tenant].clock;
-        let least = clock.least_present(now, self.clocks).filter(|_| clock.was_told());
+        // A tenant that tells no time silences no other clock, once it has answered.
+        let has_answered = clock.was_told() || stream.caught_up;
+        let least = clock.least_present(now, self.clocks).filter(|_| has_answered);
         least.is_some_and(|least| ahead_of(least, stream).is_some())
     }
 

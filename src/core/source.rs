@@ -172,6 +172,8 @@ pub struct Stream {
     /// Whether the walk under way met such a thing, and whether any two of its rows came in order.
     pub(super) flawed: bool,
     shows_order: bool,
+    /// Rows came in another order, and no walk has shown since that it is kept.
+    is_order_doubted: bool,
     /// When the stream's beginning was stored, if that was in this process.
     pub began: Option<Mono>,
     /// A position that is ruled out is set back no sooner.
@@ -203,6 +205,7 @@ impl Stream {
             condition: None,
             flawed: false,
             shows_order: false,
+            is_order_doubted: false,
             began: None,
             set_back_due: now,
         }
@@ -352,7 +355,7 @@ impl Stream {
         let outside = page.keys.iter().filter(|key| key.stamp < walk.from - coarseness()).count();
         if outside > 0 {
             let text = format!(
-                "{outside} of {} outside of the range that was asked for; passed over",
+                "{outside} of {} outside of the requested range; skipped",
                 count(page.keys.len(), "record")
             );
             self.reconcile.refuse(text.clone());
@@ -362,8 +365,10 @@ impl Stream {
         let mut fresh = self.known.fresh(&page.keys, walk.from);
         fresh.retain(|at| !walk.has_passed(&page.keys[*at as usize]));
         walk.pass(&page.keys, present, overlap);
+        walk.weigh(&self.known, self.is_order_doubted);
+        self.is_order_doubted = walk.disordered || (self.is_order_doubted && !walk.shows_order());
         if walk.disordered && was_in_order {
-            let text = "the position stands still until all pages were read".to_owned();
+            let text = "the position does not move until all pages were read".to_owned();
             self.flaw(Why::OrderIgnored, text);
         }
         let is_whole = page.next.is_none();
@@ -445,7 +450,7 @@ impl Stream {
                 let due = Due::At(now + self.plan.poll_interval);
                 return self.lane.succeed(now, due, Why::PollInterval);
             }
-            Next::Circle => (Why::PagesLeadBack, "the walk ends there".to_owned()),
+            Next::Circle => (Why::PagesLeadBack, "polling stops there".to_owned()),
             Next::NothingButEmptyPages => {
                 let text =
                     format!("{} in a row, each with another cursor", limits::EMPTY_PAGES_MAX);

@@ -123,6 +123,11 @@ impl SourceClock {
         self.answers > 0
     }
 
+    /// Whether it told often and no two answers in a row agreed, so that it confirms nothing.
+    pub fn is_erratic(&self) -> bool {
+        self.agreed.is_none() && self.answers >= limits::CLOCK_ANSWERS_MAX
+    }
+
     /// What two answers agree on.
     pub fn agreed(&self, now: Mono) -> Option<Stamp> {
         self.agreed.map(|claim| claim.carried_to(now))

@@ -72,8 +72,8 @@ impl Core {
                 // One that told it once and never again is not asked without a pause either.
                 if needs_clock && date.is_none() {
                     let wait = self.backoff.after(state.lane.failures, None);
-                    let text = "its answers have no Date header, or one from before this program was \
-                                made; set `start` to a point in time";
+                    let text = "its responses have no Date header, or one before this program's \
+                        build date; set `start` to a point in time";
                     state.lane.fail(now, wait, Why::BrokenAnswer, text.to_owned());
                 } else {
                     state.lane.succeed(now, Due::At(now), Why::Working);
@@ -84,6 +84,11 @@ impl Core {
                     let stream = &mut self.streams[stream];
                     let trouble = SourceTrouble::Forbidden(refusal);
                     stream.fail(now, AskedFor::Fact, trouble, &mut self.backoff);
+                }
+                if self.tenant_is_ahead(tenant, now) {
+                    let wait = self.backoff.long();
+                    let lane = &mut self.tenants[tenant].lane;
+                    lane.due = lane.due.max(Due::At(now + wait));
                 }
             }
             Err(SourceTrouble::TokenRefused(words) | SourceTrouble::TokenDoubted(words)) => {

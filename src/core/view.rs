@@ -180,11 +180,9 @@ impl Core {
         if let Some(by) = self.position_ahead(stream, now) {
             return Some((Why::PositionAhead, format!("by {by}")));
         }
-        if self.plan.mode == Mode::Once && self.is_doubted(stream, now) {
-            return Some((
-                Why::PositionAhead,
-                "by one of the clocks that tell the time".to_owned(),
-            ));
+        let is_erratic = self.tenants[stream.plan.tenant].clock.is_erratic();
+        if (self.plan.mode == Mode::Once || is_erratic) && self.is_doubted(stream, now) {
+            return Some((Why::PositionAhead, "by one of the available clocks".to_owned()));
         }
         stream.condition.clone()
     }

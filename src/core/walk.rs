@@ -70,6 +70,11 @@ pub struct Walk {
     pub rose: bool,
     /// The same, by any difference however small.
     ascends: bool,
+    /// How many rows of this query rose.
+    ascents: u32,
+    /// Other rows should have come first, or the console was seen to ignore the order, and too few rows
+    /// rose to show otherwise.
+    is_doubted: bool,
     highest: Stamp,
     /// The rows passed, so that pages which lead back are neither taken for others nor for another
     /// order. The first ones only, for cursors that lead back lead there.
@@ -125,6 +130,8 @@ impl Walk {
             disordered: false,
             rose: false,
             ascends: false,
+            ascents: 0,
+            is_doubted: false,
             highest: Stamp::MIN,
             passed: BTreeSet::new(),
             rows: 0,
@@ -162,7 +169,9 @@ impl Walk {
         let new = keys.iter().filter(|key| !self.passed.contains(key));
         for stamp in new.map(|key| key.stamp).filter(|stamp| present.allows(*stamp)) {
             self.disordered |= stamp < self.highest - coarseness;
-            self.ascends |= self.highest != Stamp::MIN && stamp > self.highest;
+            let rises = self.highest != Stamp::MIN && stamp > self.highest;
+            self.ascends |= rises;
+            self.ascents = self.ascents.saturating_add(u32::from(rises));
             self.rose |= self.highest != Stamp::MIN && stamp > self.highest + coarseness;
             self.highest = self.highest.max(stamp);
         }
@@ -186,6 +195,22 @@ impl Walk {
         if date.is_none() || self.settled >= before {
             self.settled = self.settled.max(self.reached.min(horizon));
         }
+    }
+
+    /// Holds the page just passed, before it is stored, against what is known: a row that is known, stands
+    /// before one that came, and did not come, may be gone, or the rows come in another order.
+    pub fn weigh(&mut self, known: &Known, is_doubted: bool) {
+        let coarseness = Span::seconds(limits::SOURCE_COARSENESS_SECONDS);
+        let (from, to) = (self.from + coarseness, self.highest - coarseness);
+        // Beyond the bound nobody knows what was passed.
+        let leaves_out = self.passed.len() < limits::PASSED_IDS_MAX
+            && known.has_between(from, to, |key| !self.passed.contains(key));
+        self.is_doubted = !self.shows_order() && (is_doubted || leaves_out);
+    }
+
+    /// Whether so many rows came in order that it is no chance.
+    pub fn shows_order(&self) -> bool {
+        !self.disordered && self.ascents >= limits::ORDER_SHOWN_BY_ROWS
     }
 
     /// How the walk goes on after the page that was just passed.
@@ -225,6 +250,7 @@ impl Walk {
             repeats: 0,
             empty_pages: 0,
             trail: Trail::default(),
+            ascents: 0,
             ..self
         })
     }
@@ -232,7 +258,7 @@ impl Walk {
     /// Whether rows were seen to come in the order asked for: a page of one stamp shows none, and may be
     /// the newest first.
     pub fn is_in_order(&self) -> bool {
-        self.ascends && !self.disordered
+        self.ascends && !self.disordered && !self.is_doubted
     }
 
     /// The cursor was refused. `None`: the walk can't go on and begins anew.
@@ -289,6 +315,12 @@ impl Known {
             .filter(|(_, key)| !self.keys.contains(key) && in_page.insert(**key))
             .map(|(at, _)| u32::try_from(at).expect("a page has at most PAGE_ROWS_MAX rows"))
             .collect()
+    }
+
+    /// Whether any of them from `from` on and before `to` is such a one.
+    pub fn has_between(&self, from: Stamp, to: Stamp, is_one: impl Fn(&RowKey) -> bool) -> bool {
+        let [first, last] = [from, to].map(|stamp| RowKey { stamp, id: 0 });
+        first < last && self.keys.range(first..last).any(is_one)
     }
 
     /// Takes in the keys just stored and lets go of those before `progress.from`. Beyond the

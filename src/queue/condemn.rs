@@ -30,6 +30,8 @@ struct Loss {
     keys: Option<Vec<RowKey>>,
     /// The keys in them that were delivered.
     delivered: Vec<RowKey>,
+    /// Where to ask from, should the stamp of a row that was not delivered be unreadable.
+    undated: Option<Stamp>,
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
@@ -123,6 +125,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 None => (Vec::new(), None),
             };
             let records = u64::from(entry.entries - skip);
+            let has_undated = lost.iter().flatten().any(|key| key.stamp == Stamp::UNREADABLE);
+            let undated = has_undated.then_some(entry.progress.from);
             match losses.iter_mut().find(|loss| loss.stream == entry.stream) {
                 Some(loss) => {
                     loss.oldest = loss.oldest.min(entry.oldest);
@@ -130,6 +134,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     loss.records += records;
                     loss.keys = loss.keys.take().zip(lost).map(|(a, b)| [a, b].concat());
                     loss.delivered.extend(gone);
+                    loss.undated = [loss.undated, undated].into_iter().flatten().min();
                 }
                 None => losses.push(Loss {
                     stream: entry.stream,
@@ -138,6 +143,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     records,
                     keys: lost,
                     delivered: gone,
+                    undated,
                 }),
             }
         }
@@ -146,10 +152,15 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// Sets a stream back to before what is lost; answers with the ids that stay known.
     fn go_back(&mut self, loss: &Loss, lost: &[Seq]) -> Result<Vec<RowKey>, QueueError> {
-        let low = loss.oldest;
         let Some(stream) = self.streams.numbered(loss.stream) else {
             return Err(QueueError::Broken("a frame's stream is not in the index".into()));
         };
+        // A row whose stamp can't be read lies anywhere behind where its page was asked for, and that is
+        // not before what was delivered.
+        let delivered = stream.row.delivered.map(|delivered| delivered.from);
+        let before =
+            loss.undated.map(|from| delivered.map_or(from, |delivered| delivered.min(from)));
+        let low = before.map_or(loss.oldest, |before| before.min(loss.oldest));
         // The next walk begins there.
         let from = stream.row.progress.map_or(low, |now| now.from.min(low));
         let mut known = self.known_of_others(loss, from, lost)?;

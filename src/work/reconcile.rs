@@ -4,7 +4,7 @@ use super::{Disk, Edge, Event, Opener, SourceTrouble, Worker};
 use crate::answer::date;
 use crate::core::{Count, Counted, List, Listed};
 use crate::limits;
-use crate::record::RowKey;
+use crate::record::{Kind, RowKey};
 use crate::s1;
 use crate::s1::page::Row;
 use crate::s1::request::{Created, count_path, created_page_path};
@@ -45,6 +45,11 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
                 .map(|row| RowKey { stamp: creation(row).unwrap_or(Stamp(i64::MAX)), id: row.id });
             let births: Vec<RowKey> = births.collect();
             let unseen = self.queue.unseen(&self.streams[list.stream].name, &births);
+            // When a threat changed says nothing of when it was created: nobody knows whether its id was
+            // forgotten, and a walk meets it by its change (keeps P2).
+            let is_known_when = |row: &Row| kind != Kind::Threats || row.created.is_some();
+            let unseen = unseen.into_iter().zip(rows).map(|(is, row)| is && is_known_when(row));
+            let unseen: Vec<bool> = unseen.collect();
             let outside = self.outside(list);
             Ok(Listed { page, unseen, outside })
         });

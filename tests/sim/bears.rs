@@ -75,9 +75,15 @@ impl Bears {
     /// How long after the last fault all that can arrive has arrived. A row that can't be fetched takes
     /// about two hours, which is a day where the windows of polling are open for as long; a record that the
     /// sink fails at takes four where each process lives for a few tries only.
-    pub fn patience(&self) -> u64 {
+    pub fn patience(&self, open_minutes: u64) -> u64 {
         let limited = if self.is_limited() { 90 } else { 30 };
-        Span::hours(limited + 24 * self.bad.len() as u64 + 4 * self.poisoned).0
+        // A bad row takes up to five hours in which polling may begin.
+        let days = 300_u64.div_ceil(open_minutes);
+        Span::hours(limited + 24 * days * self.bad.len() as u64 + 4 * self.poisoned).0
+    }
+
+    pub fn down(&self) -> Option<u64> {
+        self.down
     }
 
     /// Counts the records that the sink fails at.

@@ -41,7 +41,7 @@ struct Tale {
 #[derive(Default)]
 pub struct Campaign {
     lives: u64,
-    failed: u64,
+    pub failed: u64,
     pub met: BTreeMap<&'static str, u64>,
     tales: BTreeMap<&'static str, Tale>,
     /// The life that took longest to heal, of those whose services bear everything, and of the others.

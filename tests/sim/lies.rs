@@ -175,7 +175,7 @@ impl Claim {
     }
 
     pub fn reorders(self) -> bool {
-        matches!(self, NewestFirst | Shuffled)
+        matches!(self, NewestFirst | Shuffled | ClockAhead | FarAheadBelieved)
     }
 
     pub fn drops(self) -> bool {
@@ -250,7 +250,7 @@ impl Lie {
 }
 
 /// Lives that failed once, with the lie that was told in each, where not the seed's own.
-pub const FAILED_ONCE: [(u64, Option<&str>); 28] = [
+pub const FAILED_ONCE: [(u64, Option<&str>); 46] = [
     (501, None),
     (2_020, None),
     (2_142, None),
@@ -265,6 +265,24 @@ pub const FAILED_ONCE: [(u64, Option<&str>); 28] = [
     (9_344, None),
     (10_762, None),
     (11_280, None),
+    (1_000_411, None),
+    (1_004_685, None),
+    (1_009_105, None),
+    (1_009_880, None),
+    (1_010_639, None),
+    (1_012_811, None),
+    (1_015_620, None),
+    (1_019_487, None),
+    (1_019_676, None),
+    (1_023_263, None),
+    (1_024_907, None),
+    (1_025_656, None),
+    (1_028_197, None),
+    (1_034_179, None),
+    (1_040_674, None),
+    (1_042_515, None),
+    (1_047_658, None),
+    (1_049_973, None),
     (1, Some("source-clock-ahead")),
     (5, Some("source-clock-ahead")),
     (282, Some("source-clock-ahead")),
@@ -315,6 +333,12 @@ impl Lies {
     /// Whether one was told for which this is so.
     pub fn told_any(&self, is_so: impl Fn(Claim) -> bool) -> bool {
         self.all.iter().any(|lie| lie.told > 0 && is_so(lie.claim))
+    }
+
+    /// How often a time was told that was wrong, three times of a kind at most: each may shut a window.
+    pub fn dates_told(&self) -> u64 {
+        let dates = self.all.iter().filter(|lie| lie.claim.is_of_time());
+        dates.map(|lie| lie.told.min(3)).sum()
     }
 
     /// Whether one is to come, or was told, for which this is so.

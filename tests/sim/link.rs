@@ -69,6 +69,17 @@ impl Link {
         days.count() as u64 * 24 * 3_600_000
     }
 
+    pub fn has_windows(&self) -> bool {
+        [&self.delivery, &self.polling].into_iter().any(|way| !way.windows.0.is_empty())
+    }
+
+    /// For how many minutes of a day polling may begin.
+    pub fn open_minutes(&self) -> u64 {
+        let windows = &self.polling.windows;
+        let open = (0..24 * 60).filter(|minute| windows.wait(minute * 60).is_none());
+        (open.count() as u64).max(1)
+    }
+
     pub fn second_of_day(&self, at: Stamp) -> u32 {
         let local = at.0.div_euclid(1_000_000) + self.offset_seconds;
         u32::try_from(local.rem_euclid(DAY_SECONDS)).expect("a day is short")

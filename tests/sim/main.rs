@@ -63,6 +63,7 @@ fn every_record_is_delivered_or_parked_whatever_breaks() {
     let campaign = Campaign::run(first..first + told("S1C_LIVES", LIVES), live);
     println!("{campaign}");
     if campaign.goes_on() {
+        assert_eq!(campaign.failed, 0, "lives failed, each told above");
         return;
     }
     let met = &campaign.met;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use s1_coralogix::core::{Mood, Plan};
-use s1_coralogix::record::{Gap, GapReason, Held};
+use s1_coralogix::record::{Gap, GapReason, Held, Kind};
 use s1_coralogix::time::{Span, Stamp};
 
 use crate::disk;
@@ -63,11 +63,14 @@ impl Watch {
 
     fn covers(&self, row: &Published, reasons: &[&str]) -> bool {
         let of_row = stream_of(row);
+        let stamp_name = if row.kind == Kind::Threats { "updatedAt" } else { "createdAt" };
+        // Of a row whose stamp it could not read, a gap can name the stream only.
+        let is_undated = row.json.contains(&format!("\"{stamp_name}\":null"));
         self.ledger.values().any(|(stream, gap)| {
+            let begins_before = gap.from <= row.stamp || gap.from == Stamp::UNREADABLE;
             reasons.contains(&gap.reason.code())
                 && *stream == of_row
-                && (gap.from <= row.stamp || gap.from == Stamp::UNREADABLE)
-                && gap.to >= row.stamp
+                && (is_undated || begins_before && gap.to >= row.stamp)
         })
     }
 }
@@ -87,7 +90,7 @@ impl Shared {
         }
         let since = *self.watch.healthy_since.get_or_insert(now);
         let poll = plan.streams.iter().map(|stream| stream.poll_interval.0).max().unwrap_or(0);
-        let long = (POLLS * poll).max(LEAST.0) + self.link.patience();
+        let long = (POLLS * poll).max(LEAST.0) + self.link.patience() + self.windows_cost();
         if now - since < long || now < self.watch.next {
             return;
         }
@@ -147,7 +150,20 @@ impl Shared {
 
     /// How long after the last fault all that can arrive has arrived.
     pub fn patience(&self) -> u64 {
-        self.bears.patience() + self.link.patience()
+        let open = if self.windows_bind { self.link.open_minutes() } else { 24 * 60 };
+        self.bears.patience(open) + self.link.patience() + self.windows_cost()
+    }
+
+    /// What windows cost beyond a day. They go by the last time that was told: a wrong one shuts them for
+    /// up to a day, and so does the next right one. And over a thin link all there is, carried twice, takes
+    /// its time within them.
+    fn windows_cost(&self) -> u64 {
+        let binds = self.windows_bind && self.link.has_windows();
+        let shut = if binds { Span::hours(48).times(self.lies.dates_told()).0 } else { 0 };
+        let rates = [self.bears.down(), self.link.polling.rate].into_iter().flatten();
+        let Some(rate) = rates.min().filter(|_| binds) else { return shut };
+        let bytes: u64 = self.tenant.rows.iter().map(|row| row.json.len() as u64).sum();
+        shut + Span::seconds(2 * bytes / rate * 24 * 60 / self.link.open_minutes()).0
     }
 
     /// So many records, and the first of them.
@@ -218,6 +234,17 @@ impl Shared {
             && (self.watch.covers(row, &["unfetchable"])
                 || words.any(|word| word.passes_over(&stream_of(row), row.stamp)));
         if is_told {
+            return true;
+        }
+        let is_undated = ["createdAt", "updatedAt"]
+            .iter()
+            .any(|name| row.json.contains(&format!("\"{name}\":null")));
+        let mut ledger = self.watch.ledger.values();
+        if is_undated
+            && self.is_led_to("in_doubt")
+            && ledger
+                .any(|(stream, gap)| gap.reason == GapReason::InDoubt && *stream == stream_of(row))
+        {
             return true;
         }
         let reasons = ["in_doubt", "position_ahead", "retention"];
