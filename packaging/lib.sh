@@ -9,7 +9,7 @@ arm-unknown-linux-musleabihf i686-unknown-linux-musl"
 version=${S1C_PACKAGE_VERSION:-$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)}
 # Packaged anew without a new version of the program: raise this.
 release=1
-summary="Carries every SentinelOne threat and activity to Coralogix"
+summary="Forwards SentinelOne threats and activities to Coralogix"
 maintainer="s1-coralogix maintainers <maintainers@s1-coralogix.example>"
 : "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.toml)}"
 export SOURCE_DATE_EPOCH LC_ALL=C TZ=UTC

@@ -56,12 +56,12 @@ impl Exit {
         match self {
             Exit::Done => "done",
             Exit::Failed => "failed; of status: the daemon runs, but something is wrong",
-            Exit::Usage => "the arguments make no sense",
+            Exit::Usage => "usage error",
             Exit::NotRunning => "status: the daemon is not running",
             Exit::TryLater => {
-                "not now: a service can't be reached, the time is not confirmed, or the system lacks something; everything is kept, try again later"
+                "not now: a service is unreachable, the time is not confirmed, or a system resource is missing; everything is kept, try again later"
             }
-            Exit::Refused => "a credential or permission is refused; everything is kept",
+            Exit::Refused => "a credential or permission is rejected; everything is kept",
             Exit::Config => "the config can't be used",
         }
     }

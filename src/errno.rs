@@ -62,7 +62,7 @@ pub fn system_remedy(error: &io::Error) -> Option<&'static str> {
              MemoryMax), or close what holds so much on this machine, and start again",
         ),
         (Says::System, ..) | (_, _, Some(EIO | EBADMSG | EUCLEAN)) => Some(
-            "What is in it is not known: check the disk or mount that it lies on (mount, dmesg), and \
+            "Its content is not known: check its disk or mount (mount, dmesg), and \
              start again",
         ),
         _ => None,
@@ -81,7 +81,7 @@ mod tests {
             assert!(of(short).contains("allow the process more"), "{short:?}");
         }
         for away in [Errno::IO, Errno::BADMSG, Errno::UCLEAN, Errno::STALE, Errno::TIMEDOUT] {
-            assert!(of(away).contains("check the disk or mount"), "{away:?}");
+            assert!(of(away).contains("check its disk or mount"), "{away:?}");
         }
         for own in [Errno::NOENT, Errno::ACCESS, Errno::ISDIR, Errno::NOTDIR, Errno::LOOP] {
             assert_eq!(of(own), "", "{own:?}");

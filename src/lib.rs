@@ -1,4 +1,4 @@
-//! Carries every SentinelOne threat and activity to Coralogix from a box nobody looks at.
+//! Forwards SentinelOne threats and activities to Coralogix from unattended devices.
 #![forbid(unsafe_code)]
 
 pub mod errno;

@@ -209,10 +209,12 @@ impl Orphan {
     pub fn remedy(&self, is_configured: bool) -> String {
         let StreamName { integration, category } = &self.name;
         match is_configured {
-            true => format!("Put {:?} back into its streams to go on from there", category.name()),
+            true => {
+                format!("Put {:?} back into its streams to continue from there", category.name())
+            }
             false => format!(
                 "If {integration} was renamed, write name_was = {integration:?} into the new \
-                 [[integration]]; to forget it, stop the daemon and run s1-coralogix queue adopt \
+                 [[integration]]; to discard it, stop the daemon and run s1-coralogix queue adopt \
                  {integration} --begin-anew"
             ),
         }

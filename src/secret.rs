@@ -25,7 +25,7 @@ impl fmt::Display for NotASecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NotASecret::Empty => write!(f, "it is empty"),
-            NotASecret::Quoted => write!(f, "it begins and ends with a quote; take the quotes off"),
+            NotASecret::Quoted => write!(f, "it starts and ends with a quote; remove the quotes"),
             NotASecret::BadByte { at } => {
                 write!(f, "the character at offset {at} is not allowed in an HTTP header")
             }

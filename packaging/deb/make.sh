@@ -35,13 +35,13 @@ Installed-Size: $(du -k -s --apparent-size --exclude=DEBIAN "$deb_root" | cut -f
 Depends: adduser
 Section: net
 Priority: optional
-Description: collector that carries SentinelOne records to Coralogix
+Description: collector that forwards SentinelOne records to Coralogix
  It polls the threats and activities of one or many SentinelOne tenants, keeps
  each record in a durable queue on disk, and delivers it to Coralogix with
- backoff, so that nothing is lost by an outage of any length, a power cut, a
- full disk or an expired credential.
+ retries and backoff. An outage, a power cut, a full disk or an expired
+ credential drops no record.
  .
- One static binary for appliances, gateways and relays that nobody looks at.
+ One static binary for appliances, gateways and other unattended devices.
 END
 # There is no conffile: postinst makes the config where there is none, and nothing ever asks about it,
 # so that an upgrade without a terminal goes through however it was edited.

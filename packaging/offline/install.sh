@@ -176,8 +176,8 @@ END
     number() { echo "$stats" | sed -n "s/^  \"$1\": \([0-9]*\),\{0,1\}\$/\1/p"; }
     waiting=$(number waiting) parked=$(number parked) doubt=$(number doubt)
     [ -z "$waiting" ] || [ "$waiting$parked$doubt" = 000 ] ||
-        say "deleting $STATE with up to $waiting records that wait for delivery, $parked that \
-Coralogix refused, $doubt batches in doubt"
+        say "deleting $STATE with up to $waiting records waiting for delivery, $parked that \
+Coralogix rejected, $doubt batches in doubt"
 }
 
 uninstall() {

@@ -135,7 +135,7 @@ impl Typed {
                     let kind = if value.name == "FILE" { "file" } else { value.name };
                     return usage(
                         message::OPTION_VALUE,
-                        format!("{name} names no {kind}"),
+                        format!("{name} needs a {kind}"),
                         format!("write {name} {}", value.name),
                     );
                 };
@@ -144,7 +144,7 @@ impl Typed {
             }
         };
         if value.is_some() && self.given.has(name) {
-            return usage(message::OPTION_TWICE, format!("{name} stands twice"), "give it once");
+            return usage(message::OPTION_TWICE, format!("{name} is given twice"), "give it once");
         }
         self.given.options.push((name, value));
         Ok(())
@@ -173,7 +173,7 @@ impl Typed {
             }
             None => usage(
                 message::ARGUMENT_SPARE,
-                format!("{text:?} is too much for {}", self.names()),
+                format!("unexpected argument {text:?} of {}", self.names()),
                 format!("see s1-coralogix {} --help", self.names()),
             ),
         }
@@ -254,7 +254,7 @@ impl Typed {
                         others.push(names(path));
                     }
                 });
-                let problem = format!("{name} is no option of {}", self.names());
+                let problem = format!("{name} is not an option of {}", self.names());
                 usage(
                     message::OPTION_ELSEWHERE,
                     problem,
@@ -324,7 +324,7 @@ fn known(typed: &str) -> Result<&'static Choice, Usage> {
 fn is_one_of(of: &str, value: Value, given: &OsStr) -> Result<(), Usage> {
     match value.is {
         Is::OneOf(words) if !words.iter().any(|word| *word == given) => {
-            let problem = format!("{:?} is no {} of {of}", given.to_string_lossy(), value.name);
+            let problem = format!("{:?} is not a {} of {of}", given.to_string_lossy(), value.name);
             usage(message::WORD_UNKNOWN, problem, format!("it is one of {}", words.join(", ")))
         }
         _ => Ok(()),
@@ -391,13 +391,17 @@ mod tests {
             ("run --onec", "there is no option \"--onec\"", "did you mean --once?"),
             ("run -x", "there is no option \"-x\"", "see --help"),
             ("run --once=yes", "--once takes no value", "write --once alone"),
-            ("run --offline", "--offline is no option of run", "it is one of check"),
+            ("run --offline", "--offline is not an option of run", "it is one of check"),
             ("run check", "two commands: run and check", "give one command"),
-            ("run now", "\"now\" is too much for run", "see s1-coralogix run --help"),
-            ("run -- --once", "\"--once\" is too much for run", "see s1-coralogix run --help"),
-            ("run --config", "--config names no file", "write --config FILE"),
-            ("run --config=", "--config names no file", "write --config FILE"),
-            ("run -c a -c b", "--config stands twice", "give it once"),
+            ("run now", "unexpected argument \"now\" of run", "see s1-coralogix run --help"),
+            (
+                "run -- --once",
+                "unexpected argument \"--once\" of run",
+                "see s1-coralogix run --help",
+            ),
+            ("run --config", "--config needs a file", "write --config FILE"),
+            ("run --config=", "--config needs a file", "write --config FILE"),
+            ("run -c a -c b", "--config is given twice", "give it once"),
         ] {
             let told = parse(words(line)).unwrap_err().to_string();
             assert!(told.contains(problem), "{line}: {told}");
@@ -454,8 +458,11 @@ mod tests {
                 (&["leaf", "help"][..], "took help"),
                 (&["leaf", "a", "new"], "took a\nhint: new"),
                 (&["leaf"], "group leaf needs FILE: the file\nhint: write s1-coralogix group leaf"),
-                (&["leaf", "a", "odd"], "\"odd\" is no FORM of FORM\nhint: it is one of old, new"),
-                (&["leaf", "a", "old", "b"], "\"b\" is too much for group leaf"),
+                (
+                    &["leaf", "a", "odd"],
+                    "\"odd\" is not a FORM of FORM\nhint: it is one of old, new",
+                ),
+                (&["leaf", "a", "old", "b"], "unexpected argument \"b\" of group leaf"),
                 (&["laef"], "there is no command \"group laef\"\nhint: did you mean leaf?"),
                 (&[], "group needs a command after it\nhint: one of leaf"),
             ] {

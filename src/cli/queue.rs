@@ -86,22 +86,22 @@ const ALL: Choice = Choice::flag("--all", "all of them");
 /// What every command below has in common when it fails.
 const LOOKING: &[(Exit, &str)] = &[
     (Exit::Done, "it was shown"),
-    (Exit::Failed, "the queue can't be read, or what was asked for is not there"),
+    (Exit::Failed, "the queue can't be read, or the requested item does not exist"),
     (Exit::Config, "the config can't be used"),
 ];
 const CHANGING: &[(Exit, &str)] = &[
     (Exit::Done, "it is done"),
-    (Exit::Failed, "it is not: the daemon runs, or the queue or file can't be used"),
+    (Exit::Failed, "it failed: the daemon is running, or the queue or file can't be used"),
     (Exit::Config, "the config can't be used"),
 ];
 
 pub(super) const QUEUE: Declared = Declared {
     name: "queue",
-    line: "look at what waits, or move it",
+    line: "inspect the queue, or move it",
     about: &[Paragraph(
-        "Looks at the queue on disk. stats, list, show, verify, and list and show of parked and \
-         doubt take no lock and work while the daemon runs; the others change the queue and ask \
-         for the daemon to be stopped.",
+        "Inspects the queue on disk. stats, list, show, verify, and list and show of parked and \
+         doubt take no lock and work while the daemon runs; the others change the queue and \
+         require the daemon to be stopped.",
     )],
     more: &[Lines(
         "Examples",
@@ -119,11 +119,12 @@ pub(super) const QUEUE: Declared = Declared {
 
 const STATS: Declared = Declared {
     name: "stats",
-    line: "how much waits, by stream",
+    line: "how much is waiting, by stream",
     about: &[Paragraph(
-        "Reads the headers of all frames in the log and sums up what waits. After a daemon that \
-         did not end in order the number is an upper bound, and is called one. Where delivery stands \
-         is told by the status file of the running daemon, or by the checkpoint; which, is said.",
+        "Reads the headers of all frames in the log and sums up what is waiting. If the daemon did \
+         not stop cleanly, the number is an upper bound and is marked as one. How far delivery has \
+         come is read from the status file of the running daemon, or from the checkpoint; the \
+         output says from which.",
     )],
     more: &[],
     arguments: &[],
@@ -134,11 +135,11 @@ const STATS: Declared = Declared {
 
 const LIST: Declared = Declared {
     name: "list",
-    line: "the records that wait, in order of delivery",
+    line: "the waiting records, in order of delivery",
     about: &[Paragraph(
-        "Lists the records that wait: place in the queue, position stamp, stream, SentinelOne id \
-         and bytes as an entry. With --json one object a line. A stream that neither the config nor the \
-         queue has is an error.",
+        "Lists the waiting records: place in the queue, time, stream, SentinelOne id and size as \
+         sent, in bytes. With --json one object per line. A stream that is neither in the config \
+         nor in the queue is an error.",
     )],
     more: &[],
     arguments: &[],
@@ -147,13 +148,13 @@ const LIST: Declared = Declared {
             name: "--stream",
             short: None,
             value: Some(Value { name: "NAME", is: Is::Word }),
-            line: "only those of this stream, such as acme/threats",
+            line: "only those of this stream, e.g. acme/threats",
         },
         Choice {
             name: "--limit",
             short: None,
             value: Some(Value { name: "N", is: Is::Word }),
-            line: "at most so many, 50 by default; 0 for all",
+            line: "at most this many, 50 by default; 0 for all",
         },
         JSON,
     ],
@@ -163,7 +164,7 @@ const LIST: Declared = Declared {
             None => LIST_RECORDS,
             Some(Ok(limit)) => limit,
             Some(Err(_)) => {
-                return usage(message::WORD_UNKNOWN, "--limit is no number", "write --limit 100");
+                return usage(message::WORD_UNKNOWN, "--limit needs a number", "write --limit 100");
             }
         };
         let (stream, json) = (given.value("--stream"), given.has("--json"));
@@ -173,13 +174,13 @@ const LIST: Declared = Declared {
 
 const SHOW: Declared = Declared {
     name: "show",
-    line: "the life of one record, by its SentinelOne id",
+    line: "the history of one record, by its SentinelOne id",
     about: &[Paragraph(
-        "Searches the queue for a record and tells each version of it: waiting, with its place in \
-         line; delivered; in doubt, or refused by Coralogix, with the answer; given up by a person. \
-         Where that can't be told apart, both are said. The record is \
-         printed as it will be delivered. A record that was delivered longer ago is no longer in the queue; then \
-         it is told how far each stream is delivered.",
+        "Searches the queue for a record and shows each version of it: waiting, with its place in \
+         the queue; delivered; in doubt, or rejected by Coralogix, with the response; discarded by \
+         an operator. If that can't be distinguished, both are shown. The record is printed as it \
+         will be delivered. A record delivered longer ago is no longer in the queue; then the \
+         output shows how far each stream is delivered.",
     )],
     more: &[],
     arguments: &[Argument {
@@ -198,17 +199,17 @@ const VERIFY: Declared = Declared {
     name: "verify",
     line: "read every frame and check every checksum",
     about: &[Paragraph(
-        "Reads the whole log, all parked records and all batches in doubt. What is damaged is told with its place; \
-         nothing is changed, for the daemon sets damaged frames aside by itself and asks \
-         SentinelOne for their records again.",
+        "Reads the whole log, all parked records and all batches in doubt. Damage is reported with \
+         its place; nothing is changed, because the daemon moves damaged frames to quarantine by \
+         itself and asks SentinelOne for their records again.",
     )],
     more: &[],
     arguments: &[],
     options: &[],
     exits: &[
-        (Exit::Done, "everything is whole"),
-        (Exit::Failed, "something is damaged"),
-        (Exit::Usage, "the queue could not be looked at"),
+        (Exit::Done, "no damage was found"),
+        (Exit::Failed, "there is damage"),
+        (Exit::Usage, "the queue could not be read"),
         (Exit::Config, "the config can't be used"),
     ],
     leads: Leads::To(|_| queue(Ask::Verify)),
@@ -216,10 +217,10 @@ const VERIFY: Declared = Declared {
 
 const PARKED: Declared = Declared {
     name: "parked",
-    line: "the records that Coralogix refused",
+    line: "the records that Coralogix rejected",
     about: &[Paragraph(
-        "A record that Coralogix refuses is set aside with the answer, so that it does not stand \
-         in the way of the others. It stays until a person decides.",
+        "A record that Coralogix rejects is parked with the response, so that it does not block \
+         the others. It is kept until you send it again or drop it.",
     )],
     more: &[],
     arguments: &[],
@@ -237,8 +238,8 @@ const NAME_OR_ALL: Argument = Argument { needed: false, ..NAME };
 
 const PARKED_LIST: Declared = Declared {
     name: "list",
-    line: "which there are, and why",
-    about: &[Paragraph("Lists the parked records with what Coralogix answered.")],
+    line: "list them, with the reason",
+    about: &[Paragraph("Lists the parked records with the response of Coralogix.")],
     more: &[],
     arguments: &[],
     options: &[JSON],
@@ -248,8 +249,8 @@ const PARKED_LIST: Declared = Declared {
 
 const PARKED_SHOW: Declared = Declared {
     name: "show",
-    line: "one of them, whole",
-    about: &[Paragraph("Prints a parked record and the whole answer.")],
+    line: "show one in full",
+    about: &[Paragraph("Prints a parked record and the full response.")],
     more: &[],
     arguments: &[NAME],
     options: &[],
@@ -272,10 +273,9 @@ const PARKED_RETRY: Declared = Declared {
 
 const PARKED_DROP: Declared = Declared {
     name: "drop",
-    line: "give one up for good, or all",
+    line: "discard one, or all",
     about: &[Paragraph(
-        "Removes parked records. That they are gone stays in the ledger of gaps, which Coralogix \
-         is told.",
+        "Removes parked records. Their gap stays recorded and is delivered to Coralogix.",
     )],
     more: &[],
     arguments: &[NAME_OR_ALL],
@@ -286,12 +286,12 @@ const PARKED_DROP: Declared = Declared {
 
 const DOUBT: Declared = Declared {
     name: "doubt",
-    line: "the batches that Coralogix may not have taken whole",
+    line: "the batches that Coralogix may not have accepted in full",
     about: &[Paragraph(
-        "A batch that Coralogix answers with success and with words that some of it was not \
-         taken is set aside with the answer, for nobody can tell which records are missing. It \
-         is never sent again by itself. It stays until a person decides, or until newer ones \
-         need its room: doubt/ holds at most 64 MiB or an eighth of queue.max_size.",
+        "A batch that Coralogix answers with success and a message that some of it was not \
+         accepted is kept with the response, because it is unknown which records are missing. It \
+         is not sent again automatically. It is kept until you send it again or drop it, or until \
+         newer ones need its space: doubt/ holds at most 64 MiB or an eighth of queue.max_size.",
     )],
     more: &[],
     arguments: &[],
@@ -309,10 +309,10 @@ const BATCH_OR_ALL: Argument = Argument { needed: false, ..BATCH };
 
 const DOUBT_LIST: Declared = Declared {
     name: "list",
-    line: "which there are, and what was answered",
+    line: "list them, with the response",
     about: &[Paragraph(
-        "Lists the batches in doubt: name, what Coralogix answered, and for each stream how many \
-         records of which time are in it. With --json one object a line.",
+        "Lists the batches in doubt: name, response of Coralogix, and for each stream the number \
+         of records and their time range. With --json one object per line.",
     )],
     more: &[],
     arguments: &[],
@@ -323,8 +323,8 @@ const DOUBT_LIST: Declared = Declared {
 
 const DOUBT_SHOW: Declared = Declared {
     name: "show",
-    line: "the records of one of them",
-    about: &[Paragraph("Prints the answer to a batch in doubt and each of its records, whole.")],
+    line: "show the records of one",
+    about: &[Paragraph("Prints the response to a batch in doubt and each of its records in full.")],
     more: &[],
     arguments: &[BATCH],
     options: &[],
@@ -338,8 +338,8 @@ const DOUBT_RETRY: Declared = Declared {
     name: "retry",
     line: "send one again, or all",
     about: &[Paragraph(
-        "Puts batches in doubt back at the end of the queue and closes their gaps. What Coralogix \
-         had taken of them comes twice.",
+        "Puts batches in doubt back at the end of the queue and closes their gaps. Records already \
+         accepted arrive twice.",
     )],
     more: &[],
     arguments: &[BATCH_OR_ALL],
@@ -352,10 +352,9 @@ const DOUBT_RETRY: Declared = Declared {
 
 const DOUBT_DROP: Declared = Declared {
     name: "drop",
-    line: "give one up for good, or all",
+    line: "discard one, or all",
     about: &[Paragraph(
-        "Removes batches in doubt. That they are gone stays in the ledger of gaps, which \
-         Coralogix is told.",
+        "Removes batches in doubt. Their gaps stay recorded and are delivered to Coralogix.",
     )],
     more: &[],
     arguments: &[BATCH_OR_ALL],
@@ -368,18 +367,18 @@ const DOUBT_DROP: Declared = Declared {
 
 const FILE: Argument = Argument {
     value: Value { name: "FILE", is: Is::File },
-    line: "the new file to write; it must not be there yet",
+    line: "the new file to write; it must not exist yet",
     needed: true,
 };
 const EXPORTED: Argument = Argument { line: "the file that export wrote", ..FILE };
 
 const EXPORT: Declared = Declared {
     name: "export",
-    line: "write the whole queue to one file, for another box",
+    line: "write the whole queue to one file, for another machine",
     about: &[Paragraph(
-        "Writes what waits, what is parked or in doubt and how far each stream is to one file with \
-         a checksum, which any other machine can import. This queue stays as it is: do not start its daemon \
-         again once the other one has imported the file.",
+        "Writes the waiting records, those parked or in doubt and the position of each stream to \
+         one file with a checksum, which any other machine can import. This queue is not changed: \
+         do not start its daemon again once the other one has imported the file.",
     )],
     more: &[],
     arguments: &[FILE],
@@ -392,11 +391,11 @@ const EXPORT: Declared = Declared {
 
 const IMPORT: Declared = Declared {
     name: "import",
-    line: "take over a file that export wrote",
+    line: "import a file that export wrote",
     about: &[Paragraph(
-        "Reads the whole file and its checksum first, then takes it over. The queue must not have \
-         collected the same streams before. Parked records wait again; batches in doubt stay so. An \
-         import that was cut short goes on when it is repeated before the next run.",
+        "Reads the whole file and verifies its checksum first, then imports it. The queue must not \
+         have collected the same streams before. Parked records are queued again; batches in doubt \
+         stay in doubt. An interrupted import continues when it is repeated before the next run.",
     )],
     more: &[],
     arguments: &[EXPORTED],
@@ -409,20 +408,19 @@ const IMPORT: Declared = Declared {
 
 const ADOPT: Declared = Declared {
     name: "adopt",
-    line: "say what the positions of a changed integration mean",
+    line: "keep or discard the positions of a changed integration",
     about: &[
         Paragraph(
-            "After the name or the address of an integration was changed in the config. With NAME and \
-             NEW: the streams of NAME, which the config does not have any more, become those of NEW: \
-             positions, known records and what waits of them. Where NEW has positions of its own, the \
-             earlier ones count, and some records may be delivered a second time. It is what name_was \
-             in the config does at the next start.",
+            "For use after the name or the address of an integration was changed in the config. \
+             With NAME and NEW: the streams of NAME, which is no longer in the config, become \
+             those of NEW: positions, known records and waiting records. If NEW has its own \
+             positions, the earlier ones are used, and some records may be delivered twice. \
+             name_was in the config does the same at the next start.",
         ),
         Paragraph(
             "With NAME alone: its new address is the same tenant, and the positions are kept. With \
-             --begin-anew: the positions under NAME are forgotten, and its streams begin at `start`; \
-             what lies between is written down as a gap. What waits in the queue is delivered in each \
-             case.",
+             --begin-anew: the positions of NAME are discarded, and its streams start at `start`; \
+             the time in between is recorded as a gap. Waiting records are delivered in each case.",
         ),
     ],
     more: &[Lines(
@@ -436,16 +434,16 @@ const ADOPT: Declared = Declared {
     arguments: &[
         Argument {
             value: Value { name: "NAME", is: Is::Word },
-            line: "the integration that the positions are of",
+            line: "the integration that the positions belong to",
             needed: true,
         },
         Argument {
             value: Value { name: "NEW", is: Is::Word },
-            line: "the integration of the config that goes on with them",
+            line: "the integration in the config that continues with them",
             needed: false,
         },
     ],
-    options: &[Choice::flag("--begin-anew", "forget the positions, with a gap")],
+    options: &[Choice::flag("--begin-anew", "discard the positions, recording a gap")],
     exits: CHANGING,
     leads: Leads::To(|given: &Given| {
         let name = given.argument(0).unwrap_or_default();

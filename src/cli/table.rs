@@ -13,13 +13,13 @@ use crate::message;
 pub const CONFIG_DEFAULT: &str = "/etc/s1-coralogix/config.toml";
 
 /// What the program is for, in one line.
-pub const LINE: &str = "carries SentinelOne threats and activities to Coralogix";
+pub const LINE: &str = "forwards SentinelOne threats and activities to Coralogix";
 
 /// What the program is for.
 pub const ABOUT: &[Text] = &[Paragraph(
-    "Carries every SentinelOne threat and activity to Coralogix: polls the Management API, keeps \
-     each record in a durable queue on disk, and delivers. Nothing is dropped while a service, \
-     the network or the power is away.",
+    "Forwards SentinelOne threats and activities to Coralogix: polls the Management API, stores \
+     each record in a durable queue on disk, and delivers it with retries. An outage of a service, \
+     the network or the power drops no record.",
 )];
 
 /// How one begins.
@@ -29,11 +29,11 @@ pub const FIRST_STEPS: &[Text] = &[Rows(
         (
             "1.",
             "Write the config: [coralogix] with domain and api_key_file, and an [[integration]] \
-             with name, tenant and api_token_file. Each secret stands alone in its file, readable \
-             for this program only.",
+             with name, tenant and api_token_file. Put each secret in its own file, with nothing \
+             else in it, readable by this program only.",
         ),
-        ("2.", "s1-coralogix check tells what does not work yet, and what to do."),
-        ("3.", "s1-coralogix run collects until it is stopped."),
+        ("2.", "s1-coralogix check shows what does not work yet, and what to do."),
+        ("3.", "s1-coralogix run collects and delivers until it is stopped."),
     ],
 )];
 
@@ -51,7 +51,7 @@ pub const EVERYWHERE: &[Choice] = &[
         name: "--help",
         short: Some("-h"),
         value: None,
-        line: "this text, or that of a command",
+        line: "show this help, or that of a command",
     },
     Choice {
         name: "--version",
@@ -69,20 +69,19 @@ const RUN: Declared = Declared {
     line: "collect from SentinelOne and deliver to Coralogix",
     about: &[
         Paragraph(
-            "Collects from SentinelOne and delivers to Coralogix until told to stop. What can't \
-             be delivered waits in the queue (queue.dir) and survives a restart or a power cut. \
-             The log goes to stderr.",
+            "Collects from SentinelOne and delivers to Coralogix until it is stopped. What can't \
+             be delivered yet stays in the queue (queue.dir) and survives a restart or a power \
+             cut. The log goes to stderr.",
         ),
         Paragraph(
-            "A changed token or key file is used at once, without restart or signal. A refused \
-             credential or a service that can't be reached stops nothing else; see s1-coralogix \
-             status.",
+            "A changed token or key file is used at once, without restart or signal. A rejected \
+             credential or an unreachable service stops nothing else; see s1-coralogix status.",
         ),
     ],
     more: &[
         Paragraph(
-            "With --once it catches up with every stream, delivers everything, and exits; what \
-             was collected is kept whatever happens. For machines that are online now and then.",
+            "With --once it catches up on every stream, delivers everything, and exits; what was \
+             collected is kept in any case. For machines that are online occasionally.",
         ),
         Rows("Signals", SIGNALS),
         Lines(
@@ -100,9 +99,10 @@ const RUN: Declared = Declared {
         (Exit::Failed, "the queue is in use or can't be used"),
         (
             Exit::TryLater,
-            "with --once: a service can't be reached, the time is not confirmed, or space is missing; everything is kept",
+            "with --once: a service is unreachable, the time is not confirmed, or disk space is \
+             missing; everything is kept",
         ),
-        (Exit::Refused, "with --once: a credential or permission is refused; everything is kept"),
+        (Exit::Refused, "with --once: a credential or permission is rejected; everything is kept"),
         (Exit::Config, "the config can't be used"),
     ],
     leads: Leads::To(|given: &Given| Ok(Command::Run { once: given.has("--once") })),
@@ -113,26 +113,26 @@ const CHECK: Declared = Declared {
     line: "test the config and each step to both services",
     about: &[
         Paragraph(
-            "Tests, in this order, the config, the queue's directory and the status file; then \
-             for each integration the token file, DNS, TCP, proxy, TLS, the clock, the token, the \
-             permission for each stream and the token's end; then the same way to Coralogix and \
+            "Tests, in this order, the config, the queue's directory and the status file; then for \
+             each integration the token file, DNS, TCP, proxy, TLS, the clock, the token, the \
+             permission for each stream and the token's expiry; then the same for Coralogix and \
              the API key. Each step that fails is followed by its remedy.",
         ),
         Paragraph(
-            "Nothing is changed and no record is sent: each stream is asked for one row, which is \
-             thrown away, and Coralogix is posted an empty list. It may be used while the daemon \
-             runs. Called by root, it becomes the user who owns the queue, so that it sees what \
+            "Nothing is changed and no record is sent: one row of each stream is requested and \
+             discarded, and an empty list is sent to Coralogix. It can be used while the daemon \
+             runs. Run by root, it switches to the user who owns the queue, so that it sees what \
              the daemon sees.",
         ),
     ],
     more: &[
         Paragraph(
-            "With --offline only the config, the directories and the secret files are looked at. \
-             It is quick and fits ExecStartPre= of a systemd unit.",
+            "With --offline only the config, the directories and the secret files are checked. It \
+             is quick and suitable for ExecStartPre= of a systemd unit.",
         ),
         Paragraph(
             "With --json the same is printed as one document with a stable code for each step and \
-             cause; docs/CHECK.md describes it. With --strict a warning, such as a token that ends \
+             cause; docs/CHECK.md describes it. With --strict a warning, e.g. a token that expires \
              within 30 days, makes the exit status 1.",
         ),
         Paragraph(
@@ -148,15 +148,11 @@ const CHECK: Declared = Declared {
     options: &[
         Choice::flag("--offline", "test only what needs no network"),
         Choice::flag("--json", "print one JSON document at the end, for scripts"),
-        Choice::flag("--strict", "end with 1 where there is only a warning"),
+        Choice::flag("--strict", "exit with 1 if there are only warnings"),
     ],
     exits: &[
         (Exit::Done, "everything that was tested works"),
-        (
-            Exit::Failed,
-            "a step failed for a reason that none of the others tells; with --strict: there is a \
-             warning",
-        ),
+        (Exit::Failed, "a step failed for another reason; with --strict: there is a warning"),
         (Exit::TryLater, "a service can't be reached"),
         (Exit::Refused, "a credential or permission is refused"),
         (Exit::Config, "the config, a directory or a secret file can't be used"),
@@ -174,36 +170,36 @@ const STATUS: Declared = Declared {
     name: "status",
     line: "show what the daemon is doing",
     about: &[Paragraph(
-        "Shows what the daemon is doing: how far each stream has come, what waits for delivery, \
-         what is wrong, since when, and when it is tried next. Reads the status file only, so it \
-         disturbs nothing.",
+        "Shows what the daemon is doing: the position of each stream, what is waiting for \
+         delivery, what is wrong, since when, and when the next attempt is. It only reads the \
+         status file, so it affects nothing.",
     )],
     more: &[
         Paragraph(
             "Columns: collected and delivered count records since the daemon started; position is \
-             how far the stream was read, which is the time of its newest record by SentinelOne's \
-             clock: it ages on a tenant where nothing happens.",
+             the time of the newest record read, by SentinelOne's clock: it ages on a tenant \
+             without new records.",
         ),
         Paragraph(
             "With --json the status file is printed with two more members, \"running\" and \
              \"liveness\" (answers, silent, queue_removed or not_running). Its \"state\" is \
-             healthy, degraded (passes by itself) or stuck (needs a person).",
+                 healthy, degraded (temporary problem, retrying) or stuck (action required).",
         ),
         Paragraph(
-            "A daemon that holds its queue and has written no status for longer than any step takes \
-             (110 s and twice network.timeout) does not answer. With --alive nothing else is judged: \
-             0 where it goes on, whatever is wrong with the services, else 1.",
+            "A daemon that has its queue open but has not written its status for longer than any \
+             step takes (110 s plus twice network.timeout) does not answer. With --alive only this \
+             is checked: 0 if it works, whatever is wrong with the services, else 1.",
         ),
     ],
     arguments: NO_ARGUMENTS,
     options: &[
         Choice::flag("--json", "print it as JSON, for monitoring"),
-        Choice::flag("--alive", "tell only whether it goes on, for probes: 0 or 1"),
+        Choice::flag("--alive", "check only whether the daemon works, for probes: 0 or 1"),
         Choice {
             name: "--watch",
             short: Some("-w"),
             value: None,
-            line: "show it anew every two seconds, until interrupted; with --json one line each",
+            line: "refresh every two seconds until interrupted; with --json one line each",
         },
     ],
     exits: &[
@@ -222,7 +218,7 @@ const STATUS: Declared = Declared {
             false => Ok(Command::Status { json, watch, alive }),
             true => usage(
                 message::OPTIONS_EXCLUDE,
-                "--alive tells one thing only, so neither --json nor --watch goes with it",
+                "--alive can't be combined with --json or --watch",
                 "give one of them",
             ),
         }
@@ -231,13 +227,16 @@ const STATUS: Declared = Declared {
 
 const EXPLAIN: Declared = Declared {
     name: "explain",
-    line: "say what a message means, by its code",
+    line: "explain a message by its code",
     about: &[Paragraph(
-        "Every message of this program has a code that never changes, such as S1C-E107. This says \
-         what it means and what to do. Without a code all messages are listed.",
+        "Every message of this program has a stable code, e.g. S1C-E107. This shows what it means \
+         and what to do. Without a code all messages are listed.",
     )],
     more: &[
-        Paragraph("The letter tells how bad it is: E needs a person, W may, I is good to know."),
+        Paragraph(
+            "The letter is the severity: E requires action, W may require action, I is \
+            information.",
+        ),
         Lines("Examples", &["s1-coralogix explain S1C-E107", "s1-coralogix explain"]),
     ],
     arguments: &[Argument {
@@ -253,36 +252,44 @@ const EXPLAIN: Declared = Declared {
 /// What the daemon does on a signal.
 pub const SIGNALS: &[(&str, &str)] = &[
     ("SIGTERM, SIGINT", "stop: no new request, everything kept, exit 0"),
-    ("SIGHUP", "read the config again; a wrong one is told and not used"),
-    ("SIGUSR1", "poll and deliver now, or retry.min after the last try, not at the next due time"),
+    ("SIGHUP", "read the config again; an invalid one is reported and not used"),
+    ("SIGUSR1", "poll and deliver now, or retry.min after the last attempt"),
 ];
 
 /// The files that are there without being named.
 pub const FILES: &[(&str, &str)] = &[
     (CONFIG_DEFAULT, "the config"),
-    ("/etc/s1-coralogix/config.d/*.toml", "more of it, read after it in the order of their names"),
-    ("/var/lib/s1-coralogix/", "the queue, where queue.dir names no other"),
-    ("/run/s1-coralogix/status.json", "the status, where status.file names no other"),
+    (
+        "/etc/s1-coralogix/config.d/*.toml",
+        "further config files, read after it in the order of \
+        their names",
+    ),
+    ("/var/lib/s1-coralogix/", "the queue, unless queue.dir is set"),
+    ("/run/s1-coralogix/status.json", "the status, unless status.file is set"),
 ];
 
 /// The environment variables that are read.
 pub const ENVIRONMENT: &[(&str, &str)] = &[
-    ("S1_CORALOGIX_CONFIG", "the config, where --config names none"),
+    ("S1_CORALOGIX_CONFIG", "the config, if --config is not given"),
     ("S1_CORALOGIX_LOG", "overrides log.level: error, warn, info, debug, trace"),
     (
         "S1_CORALOGIX_LOG_STYLE",
-        "one of terminal, journal, bare (no time) or timed; else as stderr needs",
+        "one of terminal, journal, bare (no time) or timed; by default as stderr needs",
     ),
-    ("CORALOGIX_API_KEY", "the API key, where the config names none"),
-    ("S1_API_TOKEN", "the API token, where the config names none and has a single integration"),
+    ("CORALOGIX_API_KEY", "the API key, if the config has none"),
+    ("S1_API_TOKEN", "the API token, if the config has none and a single integration"),
     ("CREDENTIALS_DIRECTORY", "set by systemd; the config may name files in it"),
-    ("HTTPS_PROXY, ALL_PROXY", "the proxy, where network.proxy names none; lower case goes first"),
-    ("http_proxy", "the same for plain HTTP; in capitals it is not read"),
-    ("NO_PROXY", "names that are reached without a proxy"),
-    ("TZ", "the time zone of windows; else /etc/localtime, else /etc/TZ"),
+    (
+        "HTTPS_PROXY, ALL_PROXY",
+        "the proxy, if network.proxy is not set; lower case takes \
+        precedence",
+    ),
+    ("http_proxy", "the same for plain HTTP; the upper-case name is not read"),
+    ("NO_PROXY", "hosts that are reached without a proxy"),
+    ("TZ", "the time zone of the windows; otherwise /etc/localtime, then /etc/TZ"),
     ("LC_ALL, LC_CTYPE, LANG", "whether check may write more than ASCII"),
     ("NO_COLOR, TERM", "whether a log on a terminal has colours"),
-    ("NOTIFY_SOCKET", "set by systemd: where to say that all is ready"),
-    ("WATCHDOG_USEC, WATCHDOG_PID", "set by systemd: how often to say that all is alive"),
-    ("JOURNAL_STREAM", "set by systemd: whether stderr leads to the journal"),
+    ("NOTIFY_SOCKET", "set by systemd: where to report readiness"),
+    ("WATCHDOG_USEC, WATCHDOG_PID", "set by systemd: how often to report that it is alive"),
+    ("JOURNAL_STREAM", "set by systemd: whether stderr goes to the journal"),
 ];

@@ -152,8 +152,8 @@ pub fn unusable(
     let mut page = Page::new(how, config_file, out);
     page.head("config", None, &config_file.display().to_string());
     let (cause, remedy) = match why.exit {
-        Exit::TryLater => (Cause::SystemRefuses, "Do what is said there, and try again"),
-        _ => (Cause::ConfigInvalid, "Correct the config at the places that are named"),
+        Exit::TryLater => (Cause::SystemRefuses, "Follow that advice, and try again"),
+        _ => (Cause::ConfigInvalid, "Correct the config at the places shown"),
     };
     let outcome = Outcome::failed(cause, &*why.text, remedy);
     page.step(Step::at_once(Name::Config, outcome));
@@ -334,18 +334,18 @@ impl<'a> Page<'a> {
         let failed = self.ended != Exit::Done;
         let line = match self.ended {
             Exit::Done if self.how.offline => {
-                "nothing is wrong here; the services were not asked (--offline)"
+                "offline checks passed; the services were not contacted (--offline)"
             }
-            Exit::Done => "everything works",
-            Exit::Failed | Exit::Usage | Exit::NotRunning => "something is wrong, see above",
-            Exit::TryLater => "a service can't be reached now, see above",
-            Exit::Refused => "a secret or a permission is refused, see above",
-            Exit::Config => "the config does not fit, see above",
+            Exit::Done => "all checks passed",
+            Exit::Failed | Exit::Usage | Exit::NotRunning => "a check failed, see above",
+            Exit::TryLater => "a service is unreachable, see above",
+            Exit::Refused => "a credential or permission is rejected, see above",
+            Exit::Config => "the configuration is not usable, see above",
         };
         let summary = match self.warnings {
             0 => line.to_owned(),
-            1 => format!("{line}; mind the note"),
-            notes => format!("{line}; mind the {notes} notes"),
+            1 => format!("{line}; 1 warning"),
+            notes => format!("{line}; {notes} warnings"),
         };
         let is_too_much = self.how.strict && self.warnings > 0 && !failed;
         let summary = if is_too_much { format!("{summary} (--strict)") } else { summary };

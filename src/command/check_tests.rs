@@ -48,7 +48,9 @@ fn offline_reads_config_and_secrets_and_sends_nothing() {
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
-    assert!(text.ends_with("\nnothing is wrong here; the services were not asked (--offline)\n"));
+    assert!(
+        text.ends_with("\noffline checks passed; the services were not contacted (--offline)\n")
+    );
     assert!(text.lines().count() == 9, "{text}");
 }
 
@@ -69,7 +71,7 @@ fn the_failure_a_person_must_act_on_decides_the_exit_code() {
     assert!(text.contains("\n  \u{2717} token "), "{text}");
     assert!(text.contains("generate a new API token"), "{text}");
     assert!(text.contains("- threats "), "{text}");
-    assert!(text.ends_with("a secret or a permission is refused, see above\n"), "{text}");
+    assert!(text.ends_with("a credential or permission is rejected, see above\n"), "{text}");
 
     config.coralogix.api_key = SecretSource::File("/nonexistent/key".into());
     let (text, ended) = run(&config, false, true);
@@ -156,7 +158,7 @@ fn a_warning_of_the_config_counts_like_any_other() {
         "{text}"
     );
     assert!(text.contains("[S1C-W311]\n"), "{text}");
-    assert!(text.ends_with("mind the note\n"), "{text}");
+    assert!(text.ends_with("; 1 warning\n"), "{text}");
     let (text, ended) = with(true, false);
     assert_eq!(ended, Exit::Failed, "{text}");
     let (text, _) = with(false, true);

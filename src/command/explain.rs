@@ -14,7 +14,7 @@ pub fn explain(code: Option<&str>) -> Result<Exit, Failure> {
         Some(entry) => print(&whole(entry)),
         None => {
             let text = format!(
-                "There is no message {:?} in this version. Copy the code from the message, such as \
+                "There is no message {:?} in this version. Copy the code from the message, e.g. \
                  {}; without one all are listed",
                 plain::one_line(typed),
                 message::TOKEN_REFUSED

@@ -74,8 +74,8 @@ pub fn alive(config_file: &Path) -> Result<Exit, Failure> {
 pub fn silence(status: &Status, age: Option<Span>) -> String {
     let age = age.map_or(String::new(), |age| format!(" ({age} ago)"));
     format!(
-        "The daemon, process {}, does not answer since {}{age}: it hangs, was stopped or can't write \
-         its status file. See its log, then restart it; nothing queued is lost",
+        "The daemon, process {}, has not answered since {}{age}: it hangs, was stopped or can't \
+         write its status file. Check its log, then restart it; nothing queued is lost",
         status.pid,
         seconds(&status.updated)
     )

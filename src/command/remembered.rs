@@ -46,7 +46,7 @@ impl Remembered {
         let steps = orphans.iter().map(|orphan| {
             let position = orphan.position.to_the_second();
             let what = format!(
-                "the queue has {} up to {position}, and no integration collects it",
+                "the queue has {} up to {position}, but no integration collects it",
                 orphan.name
             );
             let mut integrations = config.integrations.iter();

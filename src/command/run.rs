@@ -40,7 +40,7 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     panics::tell_in_one_line();
     tell!(STARTS, "{} starts, config {}", cli::version(), config_file.display());
     if let Some(owner) = acts_as {
-        tell!(ACTS_AS_OWNER, "It acts as {owner}, who owns {}", config.queue.dir.display());
+        tell!(ACTS_AS_OWNER, "Running as {owner}, the owner of {}", config.queue.dir.display());
     }
     let mut edge = open_edge(&config)?;
     tell_pages(&edge);
@@ -104,8 +104,8 @@ fn tell_queue(config: &Config, opened: &Opened) {
         let starts = count(opened.unsettled, "start");
         tell!(
             CRASH_LOOP,
-            "{starts} in a row ended within a minute of the beginning, so the first \
-             requests wait longer than usual. Why is told above, or in dmesg"
+            "{starts} in a row ended within a minute, so the first requests are delayed longer \
+             than usual. The reason is above, or in dmesg"
         );
     }
     let waiting = count(opened.held.records, "record");
@@ -115,7 +115,7 @@ fn tell_queue(config: &Config, opened: &Opened) {
 /// From here on a request to stop is heard.
 fn open_edge(config: &Config) -> Result<Real, Failure> {
     watch::start(&config.queue.dir).map_err(|why| {
-        let what = "Failed to start the thread that hears a request to stop";
+        let what = "Failed to start the thread that handles stop requests";
         let remedy = "raise the limit on processes or threads (ulimit -u, TasksMax)";
         Failure::new(message::QUEUE_NO_THREAD, Exit::Failed, format!("{what}: {why}; {remedy}"))
     })?;
@@ -131,7 +131,7 @@ fn open_edge(config: &Config) -> Result<Real, Failure> {
 /// Takes the new config into use; else says why not.
 fn reconfigure(edge: &mut Real, new: &Config) -> Result<(), String> {
     if let Err(why) = edge.reconfigure(new) {
-        tell!(CONFIG_KEPT, "The new config can't be used, the old one stays: {why}");
+        tell!(CONFIG_KEPT, "The new config can't be used, the old one stays in effect: {why}");
         return Err(format!("{} {why}", message::SETUP_FAILED));
     }
     settings::restart_log(new);
@@ -145,7 +145,7 @@ fn tell_pages(edge: &Real) {
     let pages = edge.pages();
     tell!(
         PAGES_BOUNDED,
-        "Pages of up to {} are taken, {}",
+        "Pages of up to {} are accepted, {}",
         units::of_size(pages.bytes),
         pages.by.explain()
     );
@@ -173,38 +173,36 @@ fn farewell(end: End, waiting: u64, is_held: bool) -> Exit {
         End::TryLater => {
             tell!(
                 ENDED_UNREACHED,
-                "Not everything could be done: a service was not reached, the time is not confirmed, \
-                 or space is missing; {waiting} waiting in the queue"
+                "Not everything could be done: a service is unreachable, the time is not \
+                 confirmed, or disk space is missing; {waiting} waiting in the queue"
             );
             Exit::TryLater
         }
         End::Refused => {
             tell!(
                 ENDED_REFUSED,
-                "A credential is refused or missing; {waiting} waiting in the queue"
+                "A credential is rejected or missing; {waiting} waiting in the queue"
             );
             Exit::Refused
         }
         End::Misconfigured => {
             tell!(
                 ENDED_MISCONFIGURED,
-                "The config asks for what can't be; {waiting} waiting in the queue"
+                "The config is impossible to follow; {waiting} waiting in the queue"
             );
             Exit::Config
         }
         End::InDoubt => {
             tell!(
                 ENDED_IN_DOUBT,
-                "All was sent, and Coralogix said that some of the last batch was not taken; \
+                "Everything was sent, but Coralogix reported that some of the last batch was not \
+                 accepted; \
                  {waiting} waiting in the queue, see s1-coralogix queue doubt list"
             );
             Exit::Failed
         }
         End::Broken => {
-            tell!(
-                ENDED_BROKEN,
-                "The queue broke too often in this process; a fresh start mends it"
-            );
+            tell!(ENDED_BROKEN, "The queue failed too often in this process; a restart repairs it");
             Exit::Failed
         }
     }
@@ -348,8 +346,8 @@ fn open_queue(config: &Config) -> Result<(RealQueue, Opened), Failure> {
     if queue.end_import() {
         tell!(
             IMPORT_UNFINISHED,
-            "An import into {} was cut short. What was taken over is delivered, and SentinelOne is \
-             asked for the rest, as far as it still has that",
+            "An import into {} was interrupted. What was imported is delivered, and SentinelOne is \
+             asked for the rest, as far as it still has it",
             config.queue.dir.display()
         );
     }

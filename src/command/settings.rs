@@ -63,7 +63,7 @@ pub fn reload(file: &Path, current: &Config) -> Reload {
     let (new, warnings) = match config_file::load(file) {
         Ok(loaded) => loaded,
         Err(why) => {
-            tell!(CONFIG_KEPT, "The new config is wrong, the old one stays");
+            tell!(CONFIG_KEPT, "The new config is invalid, the old one stays in effect");
             match &why {
                 ConfigError::Unreadable(why) => tell!(CONFIG_UNREADABLE, "{why}"),
                 ConfigError::System(why) => tell!(CONFIG_SYSTEM, "{why}"),
@@ -77,14 +77,14 @@ pub fn reload(file: &Path, current: &Config) -> Reload {
         let (old, new) = (current.queue.dir.display(), new.queue.dir.display());
         tell!(
             QUEUE_DIR_MOVED,
-            "The new config moves queue.dir, the old config stays: a running queue can't move. \
+            "The new config moves queue.dir, the old config stays in effect: a running queue can't move. \
              Stop the service, move {old} to {new}, and start it"
         );
         let code = message::QUEUE_DIR_MOVED;
         return Reload::Refused(format!("{code} queue.dir moves from {old} to {new}"));
     }
     if new == *current {
-        tell!(CONFIG_UNCHANGED, "The config was read again; nothing in it has changed");
+        tell!(CONFIG_UNCHANGED, "The config was read again; nothing has changed");
         return Reload::Unchanged;
     }
     Reload::Taken(Box::new(new))
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(exit, Exit::TryLater, "{text}");
         let what =
             "S1C-E341 Failed to read the config file /proc/self/mem: read: Input/output error. ";
-        assert!(text.starts_with(what) && text.contains("check the disk or mount"), "{text}");
+        assert!(text.starts_with(what) && text.contains("check its disk or mount"), "{text}");
         let missing = load_quietly(Path::new("/nonexistent/config.toml")).unwrap_err();
         assert_eq!(missing.exit, Exit::Config, "{}", missing.text);
     }

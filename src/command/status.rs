@@ -108,8 +108,8 @@ impl<'a> Table<'a> {
         let state = match (self.running, status.state.as_str()) {
             (false, _) if self.liveness == Liveness::Silent => "does not answer",
             (false, _) => "not running",
-            (true, "degraded") => "degraded (a trouble that may pass by itself)",
-            (true, "stuck") => "stuck (a person has to act)",
+            (true, "degraded") => "degraded (temporary problem, retrying)",
+            (true, "stuck") => "stuck (action required)",
             (true, state) => state,
         };
         let paint = match self.running {
@@ -126,7 +126,7 @@ impl<'a> Table<'a> {
                 let uptime = Span::seconds(uptime / 1_000);
                 format!("process {}, up {uptime}, as of", status.pid)
             }
-            false => "what follows is what it last said, at".to_owned(),
+            false => "last status, written at".to_owned(),
         };
         let age = self.age.map_or(String::new(), |age| match age < Span::seconds(1) {
             true => " (now)".to_owned(),
@@ -141,8 +141,8 @@ impl<'a> Table<'a> {
             Liveness::QueueRemoved => {
                 let code = message::QUEUE_DIR_REMOVED;
                 let text = format!(
-                    "{code} The queue directory of a running daemon was removed: {}. Let it deliver \
-                     what waits, then restart it; the queue begins anew.",
+                    "{code} The queue directory of a running daemon was removed: {}. Let it \
+                     deliver the waiting records, then restart it; it creates a new queue.",
                     status.queue.dir
                 );
                 self.line(2, &text);
@@ -157,7 +157,7 @@ impl<'a> Table<'a> {
         self.line(
             2,
             &format!(
-                "{code} New settings are refused since {since}; the former ones are in force:"
+                "{code} New settings are rejected since {since}; the previous ones are in effect:"
             ),
         );
         self.line(4, &refused.text);
@@ -203,7 +203,7 @@ impl<'a> Table<'a> {
                     (Some(end), Some(now)) if end <= now => {
                         format!("expired {} ago", now.since(end))
                     }
-                    _ => format!("ends in {}", count(days, "day")),
+                    _ => format!("expires in {}", count(days, "day")),
                 };
                 let end = seconds(end);
                 self.line(2, &format!("{name}: {code}the API token {ends}, at {end}"));
@@ -218,8 +218,8 @@ impl<'a> Table<'a> {
             let from = orphan.tenant.as_ref().map_or(String::new(), |from| format!(" from {from}"));
             let position = seconds(position);
             let text = format!(
-                "{code} {name} was collected up to {position}{from}; no integration collects it any \
-                 more. If it was renamed, write name_was into the new one"
+                "{code} {name} was collected up to {position}{from}; no integration collects it \
+                 any more. If it was renamed, add name_was to the new one"
             );
             self.line(2, &text);
         }
@@ -235,15 +235,15 @@ impl<'a> Table<'a> {
         let (bytes, most) = (size(queue.bytes), size(queue.max_bytes));
         let room = match queue.room.as_str() {
             "queue_full" => "; it is full, polling waits for delivery",
-            "disk_low" => "; less than queue.min_free is left on the disk, polling waits",
+            "disk_low" => "; the disk has less free than queue.min_free, polling waits",
             _ => "",
         };
         self.out.push('\n');
-        self.line(0, &format!("The queue takes {bytes} of {most}{room}."));
+        self.line(0, &format!("Queue: {bytes} of {most}{room}."));
         if let Some(oldest) = &queue.oldest {
             let age = queue.oldest_age_seconds.filter(|_| self.running);
             let age = age.map_or(String::new(), |age| format!(", {} ago", Span::seconds(age)));
-            self.line(0, &format!("The oldest record in it is of {}{age}.", seconds(oldest)));
+            self.line(0, &format!("Oldest record in it: {}{age}.", seconds(oldest)));
         }
         self.gaps();
         if queue.parked > 0 {
@@ -251,7 +251,7 @@ impl<'a> Table<'a> {
             self.line(
                 0,
                 &format!(
-                    "{} Coralogix refused {records}: s1-coralogix queue parked list",
+                    "{} Coralogix rejected {records}: s1-coralogix queue parked list",
                     message::PARKED
                 ),
             );
@@ -261,7 +261,8 @@ impl<'a> Table<'a> {
             self.line(
                 0,
                 &format!(
-                    "{} Coralogix may not have taken {batches} whole: s1-coralogix queue doubt list",
+                    "{} Coralogix may not have accepted {batches} in full: s1-coralogix queue \
+                     doubt list",
                     message::GAP_IN_DOUBT
                 ),
             );
@@ -271,7 +272,7 @@ impl<'a> Table<'a> {
             let (code, at) = (message::REMARK, seconds(&last.at));
             self.line(
                 0,
-                &format!("{code} Coralogix accepted {batches} with a remark, last at {at}:"),
+                &format!("{code} Coralogix accepted {batches} with a message, last at {at}:"),
             );
             self.line(2, &last.text);
         }
@@ -290,10 +291,10 @@ impl<'a> Table<'a> {
             let text = match status.uptime_seconds {
                 up @ 0..60 => {
                     let up = Span::seconds(up);
-                    format!("In the first {up} {collected} came and {out} went.")
+                    format!("First {up}: {collected} collected, {out} delivered.")
                 }
                 _ => {
-                    format!("In the last minutes {collected} a minute came and {out} went.")
+                    format!("Last minutes: {collected} a minute collected, {out} delivered.")
                 }
             };
             self.line(0, &text);
@@ -306,7 +307,7 @@ impl<'a> Table<'a> {
         if status.coralogix.unreadable_stamps > 0 {
             let records = count(status.coralogix.unreadable_stamps, "record");
             let code = message::STAMP_UNREADABLE;
-            self.line(0, &format!("{code} {records} had a stamp that can't be read."));
+            self.line(0, &format!("{code} {records} had a time that can't be parsed."));
         }
         if let Some(clock) = status.clock.off() {
             let (code, how) = clock;
@@ -334,7 +335,7 @@ impl<'a> Table<'a> {
             return;
         }
         let many = count(gaps.count, "gap");
-        self.line(0, &format!("{many} noted: records may be missing at Coralogix."));
+        self.line(0, &format!("{many} recorded: records may be missing at Coralogix."));
         let Some(last) = gaps.latest.iter().rev().find(|gap| !gap.closed) else { return };
         let at = |stamp: &Option<String>| stamp.as_deref().map_or("?".to_owned(), seconds);
         let range = match last.from == last.to {
@@ -420,14 +421,14 @@ fn state(lane: &Lane) -> &str {
         "poll_interval" => "up to date",
         "nothing_to_send" => "all delivered",
         "secret_unreadable" => "no secret",
-        "token_refused" => "token refused",
+        "token_refused" => "token rejected",
         "permission_missing" => "permission missing",
         "scope_missing" => "scope missing",
-        "address_refused" => "address refused",
+        "address_refused" => "address blocked",
         "key_refused" => "key refused",
         "broken_answer" => "broken answers",
-        "query_refused" => "query refused",
-        "refuses_everything" => "refuses everything",
+        "query_refused" => "query rejected",
+        "refuses_everything" => "rejects everything",
         "in_doubt" => "in doubt",
         "blocked" => "blocked by a filter",
         "window" => "outside window",

@@ -40,7 +40,7 @@ fn status() -> Status {
         state: "stuck".into(),
         integrations: vec![Integration {
             name: "acme".into(),
-            lane: lane("stuck", "token_refused", "the API token is refused", "HTTP 401: no"),
+            lane: lane("stuck", "token_refused", "the API token is rejected", "HTTP 401: no"),
             token_ends: stamp(),
             token_days_left: Some(1),
             secret: "/etc/acme.token".into(),
@@ -133,27 +133,27 @@ fn the_table_fits_80_columns_whatever_is_in_it() {
     for line in text.lines() {
         assert!(line.chars().count() <= COLUMNS, "{line}\n{text}");
     }
-    assert!(text.contains("stuck (a person has to act)"), "{text}");
+    assert!(text.contains("stuck (action required)"), "{text}");
     assert!(text.contains("as of 2026-01-31T00:00:00Z (3s ago)"), "{text}");
     assert!(text.contains("up to date "), "{text}");
-    assert!(text.contains("takes 1.5 MiB of 1.0 GiB; it is full"), "{text}");
-    assert!(text.contains("3 gaps noted: records may be missing"), "{text}");
+    assert!(text.contains("Queue: 1.5 MiB of 1.0 GiB; it is full"), "{text}");
+    assert!(text.contains("3 gaps recorded: records may be missing"), "{text}");
     assert!(
         text.contains("  acme/threats, 2026-01-31T00:00:00Z to 2026-01-31T01:00:00Z: S1C-E122")
     );
-    assert!(text.contains("refused 1 record: s1-coralogix queue parked list\n"), "{text}");
+    assert!(text.contains("rejected 1 record: s1-coralogix queue parked list\n"), "{text}");
     let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let doubt =
-        "S1C-E132 Coralogix may not have taken 2 batches whole: s1-coralogix queue doubt list";
+        "S1C-E132 Coralogix may not have accepted 2 batches in full: s1-coralogix queue doubt list";
     assert!(flat.contains(doubt), "{text}");
-    let remark = "S1C-W120 Coralogix accepted 3 batches with a remark, last at 2026-01-31T02:00:00Z: \
+    let remark = "S1C-W120 Coralogix accepted 3 batches with a message, last at 2026-01-31T02:00:00Z: \
                   thank you for your logs";
     assert!(flat.contains(remark), "{text}");
     assert!(text.contains("2026-01-31T00:00:00Z, 1h 6m ago."), "{text}");
-    assert!(text.contains("S1C-W124 2 records had a stamp that can't be read"), "{text}");
+    assert!(text.contains("S1C-W124 2 records had a time that can't be parsed"), "{text}");
     assert!(text.contains("S1C-W031 17 lines of the log could not be written"), "{text}");
     assert!(text.contains("clock is 2h behind; set it (NTP)"), "{text}");
-    assert!(text.contains("120 records a minute came and 3 went"), "{text}");
+    assert!(text.contains("120 records a minute collected, 3 delivered"), "{text}");
     assert!(text.contains("since the start: 3.0 MiB, 1.0 GiB a day"), "{text}");
     assert!(
         text.contains(
@@ -183,14 +183,14 @@ fn a_trouble_of_an_integration_is_told_once() {
     status.integrations[1].lane = lane("healthy", "poll_interval", "", "");
     status.integrations[1].name = "beta".to_owned();
     let text = shown(&status, true);
-    assert_eq!(text.matches("ends in").count(), 1, "a refused token has ended\n{text}");
+    assert_eq!(text.matches("expires in").count(), 1, "a rejected token has expired\n{text}");
     assert!(
-        text.contains("beta: S1C-E117 the API token ends in 1 day, at 2026-01-31T00"),
+        text.contains("beta: S1C-E117 the API token expires in 1 day, at 2026-01-31T00"),
         "{text}"
     );
-    let line = "  acme: S1C-E107 for 1m 18s: the API token is refused (HTTP 401: no); it is read from \
+    let line = "  acme: S1C-E107 for 1m 18s: the API token is rejected (HTTP 401: no); it is read from \
                 /etc/acme.token; next try in 9s";
-    assert_eq!(text.matches("is refused").count(), 1, "{text}");
+    assert_eq!(text.matches("is rejected").count(), 1, "{text}");
     let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(flat.contains(line.trim_start()), "{text}");
 }
@@ -203,7 +203,7 @@ fn an_end_that_has_passed_is_past() {
     status.integrations[0].token_days_left = Some(-1);
     let text = shown(&status, true);
     assert!(text.contains("the API token expired 2h ago, at 2026-01-30T22:00:00Z"), "{text}");
-    assert!(!text.contains("ends in"), "{text}");
+    assert!(!text.contains("expires in"), "{text}");
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn what_is_told_of_the_time_is_as_old_as_the_file() {
     // After five seconds nobody knows what comes in a minute.
     status.uptime_seconds = 5;
     let text = shown(&status, true);
-    assert!(text.contains("In the first 5s 120 records came and 3 went."), "{text}");
+    assert!(text.contains("First 5s: 120 records collected, 3 delivered."), "{text}");
     assert!(!text.contains("a minute"), "{text}");
 }
 
@@ -240,7 +240,7 @@ fn a_narrow_terminal_has_its_table_too() {
     for line in text.lines() {
         assert!(line.chars().count() <= 60, "{line}\n{text}");
     }
-    assert!(text.contains("acme/threats token refused"), "{text}");
+    assert!(text.contains("acme/threats token rejected"), "{text}");
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn stamps_are_spoken_of_only_where_one_could_not_be_read() {
 fn a_daemon_that_is_gone_promises_nothing() {
     let text = shown(&status(), false);
     assert!(text.starts_with("s1-coralogix 0.1.0: not running\n"), "{text}");
-    assert!(text.contains("what it last said, at 2026-01-31T00:00:00Z (3s ago)"), "{text}");
+    assert!(text.contains("last status, written at 2026-01-31T00:00:00Z (3s ago)"), "{text}");
     assert!(!text.contains("next try") && !text.contains("4711"), "{text}");
 }
 
@@ -265,7 +265,7 @@ fn a_daemon_that_hangs_is_not_called_healthy() {
     assert!(text.starts_with("s1-coralogix 0.1.0: does not answer\n"), "{text}");
     let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let told =
-        "S1C-E435 The daemon, process 4711, does not answer since 2026-01-31T00:00:00Z (10m ago)";
+        "S1C-E435 The daemon, process 4711, has not answered since 2026-01-31T00:00:00Z (10m ago)";
     assert!(flat.contains(told), "{text}");
     let text = Table::of(&status, Liveness::QueueRemoved, age, false).written();
     assert!(
@@ -284,8 +284,8 @@ fn refused_settings_are_told_first_with_since_when_and_why() {
         text: "S1C-E306 log.level: no such level".into(),
     });
     let text = Table::of(&status, Liveness::Answers, None, false).written();
-    let told = "  S1C-E010 New settings are refused since 2026-01-31T01:00:00Z; the former ones\n  are in \
-                force:\n    S1C-E306 log.level: no such level\n";
+    let told = "  S1C-E010 New settings are rejected since 2026-01-31T01:00:00Z; the previous\n  ones \
+                are in effect:\n    S1C-E306 log.level: no such level\n";
     assert!(text.contains(told), "{text}");
     assert!(text.find(told) < text.find("SentinelOne"), "{text}");
 }

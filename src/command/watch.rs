@@ -31,7 +31,7 @@ const LEAVE: &str = "\x1b[?1049l";
 /// Draws over what it drew before, so that nothing flickers and the scrollback stays as it was.
 pub fn on_terminal(config_file: &Path) -> Result<Exit, Failure> {
     if !std::io::stdout().is_terminal() {
-        let text = "--watch draws on a terminal, and stdout is none. Leave it out, or add --json";
+        let text = "--watch needs a terminal. Leave it out, or add --json";
         return Err(Failure::new(message::NO_TERMINAL, Exit::Usage, text));
     }
     drawn(ENTER)?;

@@ -35,7 +35,7 @@ pub enum Plain {
 /// Reads a SentinelOne console's address, whichever of its pages was pasted.
 pub fn tenant(text: &str, plain: Plain) -> Result<String, Misread> {
     const HINT: &str =
-        "copy the console's address from the browser, such as https://usea1-acme.sentinelone.net";
+        "copy the console's address from the browser, e.g. https://usea1-acme.sentinelone.net";
     let address = Address::read(text, HINT)?;
     address.refuse_plain(plain)?;
     if address.host.contains("coralogix") {
@@ -47,14 +47,18 @@ pub fn tenant(text: &str, plain: Plain) -> Result<String, Misread> {
     }
     if address.scheme.is_none() && !address.host.contains(['.', '[']) {
         let hint = format!("the whole name may be {}.sentinelone.net", address.host);
-        return Err(Misread::new(message::ADDRESS_MISREAD, "this is not a whole host name", hint));
+        return Err(Misread::new(
+            message::ADDRESS_MISREAD,
+            "this is not a complete host name",
+            hint,
+        ));
     }
     Ok(address.origin())
 }
 
 /// Reads the whole address of an ingest endpoint.
 pub fn coralogix_url(text: &str, plain: Plain) -> Result<String, Misread> {
-    const HINT: &str = "such as https://ingress.eu2.coralogix.com";
+    const HINT: &str = "e.g. https://ingress.eu2.coralogix.com";
     let address = Address::read(text, HINT)?;
     address.refuse_plain(plain)?;
     refuse_other_hosts(&address.host)?;
@@ -67,14 +71,18 @@ pub fn coralogix_url(text: &str, plain: Plain) -> Result<String, Misread> {
         ));
     }
     if address.scheme.is_none() && !address.host.contains(['.', '[']) {
-        return Err(Misread::new(message::ADDRESS_MISREAD, "this is not a whole host name", HINT));
+        return Err(Misread::new(
+            message::ADDRESS_MISREAD,
+            "this is not a complete host name",
+            HINT,
+        ));
     }
     Ok(address.origin())
 }
 
 /// Reads a region's domain to the address of its ingest endpoint.
 pub fn coralogix_domain(text: &str) -> Result<String, Misread> {
-    const HINT: &str = "such as \"eu2.coralogix.com\"";
+    const HINT: &str = "e.g. \"eu2.coralogix.com\"";
     let address = Address::read(text, HINT)?;
     let host = address.host.strip_prefix("ingress.").unwrap_or(&address.host);
     if let Some((domain, _)) =
@@ -89,7 +97,7 @@ pub fn coralogix_domain(text: &str) -> Result<String, Misread> {
     }
     refuse_other_hosts(host)?;
     if address.port.is_some() {
-        let hint = "write the whole address as coralogix.url instead";
+        let hint = "write the full URL as coralogix.url instead";
         return Err(Misread::new(message::DOMAIN_MISREAD, "a domain has no port", hint));
     }
     if !host.contains('.') || host.contains('[') {
@@ -107,7 +115,7 @@ pub fn coralogix_domain(text: &str) -> Result<String, Misread> {
 
 /// Reads a proxy's address. It may hold a password, so nothing of it is ever told.
 pub fn proxy(text: &str) -> Result<Secret, Misread> {
-    const HINT: &str = "such as \"http://proxy.example.com:3128\" or, with a name and password, \
+    const HINT: &str = "e.g. \"http://proxy.example.com:3128\" or, with a name and password, \
                         \"http://user:password@proxy.example.com:3128\" (write @ : / in them as \
                         %40 %3A %2F)";
     let text = text.trim();
@@ -132,7 +140,7 @@ pub fn proxy(text: &str) -> Result<Secret, Misread> {
     Secret::new(&format!("http://{user}{host}{port}")).map_err(|_| {
         Misread::new(
             message::PROXY_MISREAD,
-            "the address of the proxy has a character no URL has",
+            "the address of the proxy has a character that is not allowed in a URL",
             HINT,
         )
     })
@@ -177,7 +185,7 @@ impl<'t> Address<'t> {
         if text.contains('@') && authority.contains('@') {
             return Err(Misread::new(
                 message::ADDRESS_WITH_USER,
-                "a user name or password has no place in this address",
+                "a user name or password is not allowed in this address",
                 hint,
             ));
         }
@@ -194,7 +202,7 @@ impl<'t> Address<'t> {
             return Err(Misread::new(
                 message::ADDRESS_PLAIN,
                 "http:// would send the credential unencrypted",
-                "write https://; for tests alone, network.allow_http = true allows it",
+                "write https://; for tests only, network.allow_http = true allows it",
             ));
         }
         Ok(())
@@ -240,7 +248,7 @@ fn host_and_port(authority: &str, hint: &str) -> Result<(String, Option<u16>), M
     }
     let problem = match host.is_ascii() {
         _ if host.is_empty() => "there is no host in this address",
-        true => "the host has a character that no host name has",
+        true => "the host has a character that is not allowed in a host name",
         false => "the host has letters beyond ASCII; write it in its xn-- form",
     };
     Err(Misread::new(message::ADDRESS_MISREAD, problem, hint))
@@ -268,14 +276,14 @@ fn refuse_other_hosts(host: &str) -> Result<(), Misread> {
         let hint = format!("this team's domain is \"{domain}\"");
         return Err(Misread::new(
             message::DOMAIN_IS_PAGE,
-            "this is a page of Coralogix that takes no records",
+            "this is a web page of Coralogix that does not accept records",
             hint,
         ));
     }
     if is_eu1_page(host) {
         return Err(Misread::new(
             message::DOMAIN_IS_PAGE,
-            "this is a page of Coralogix that takes no records",
+            "this is a web page of Coralogix that does not accept records",
             "a team at https://TEAM.coralogix.com has the domain \"eu1.coralogix.com\"",
         ));
     }
@@ -283,7 +291,7 @@ fn refuse_other_hosts(host: &str) -> Result<(), Misread> {
         let hint = format!("write coralogix.domain = \"{domain}\"");
         return Err(Misread::new(
             message::DOMAIN_IS_PAGE,
-            "this host of Coralogix takes no records",
+            "this host of Coralogix does not accept records",
             hint,
         ));
     }
@@ -341,13 +349,13 @@ mod tests {
         for (text, problem) in [
             ("http://a.sentinelone.net", "http:// would send the credential unencrypted"),
             ("ftp://a.sentinelone.net", "\"ftp\" is not a scheme of the web"),
-            ("acme", "this is not a whole host name"),
+            ("acme", "this is not a complete host name"),
             ("", "there is no host in this address"),
             ("https://", "there is no host in this address"),
-            ("https://a b.net", "the host has a character that no host name has"),
+            ("https://a b.net", "the host has a character that is not allowed in a host name"),
             ("https://acmé.net", "the host has letters beyond ASCII; write it in its xn-- form"),
             ("https://a.net:70000", "the port is not a number from 1 to 65535"),
-            ("https://u:p@a.net", "a user name or password has no place in this address"),
+            ("https://u:p@a.net", "a user name or password is not allowed in this address"),
             ("https://a.app.coralogix.us", "this is an address of Coralogix, not of SentinelOne"),
             ("https:/a.net", "the scheme must be followed by two slashes"),
         ] {

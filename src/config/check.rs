@@ -91,7 +91,7 @@ impl Check<'_> {
                 .and_then(|url| self.read(url, |text| address::coralogix_url(text, plain))),
             (None, None) if scope.is_mistyped("domain") || scope.is_mistyped("url") => None,
             (None, None) => {
-                let hint = "add your team's domain, such as domain = \"eu2.coralogix.com\"";
+                let hint = "add your team's domain, e.g. domain = \"eu2.coralogix.com\"";
                 let problem = "neither domain nor url is given";
                 self.note(
                     message::SETTING_MISSING,
@@ -198,7 +198,7 @@ impl Check<'_> {
             let span_of = |key| table.get(key).map(|given| given.span.clone());
             if earlier().any(|other| other.name == one.name) {
                 let problem = format!("another integration is called {:?} too", one.name);
-                let hint = "give each its own name: progress is kept under it";
+                let hint = "give each its own name: positions are stored under it";
                 self.note(
                     message::INTEGRATION_TWICE,
                     span_of("name"),
@@ -230,15 +230,15 @@ impl Check<'_> {
             let Some(was) = one.as_ref().and_then(|one| one.name_was.as_ref()) else { continue };
             let span = || table.get("name_was").map(|given| given.span.clone());
             if found.iter().flatten().any(|other| other.name == *was) {
-                let problem = format!("an integration is called {was:?} still");
-                let hint = "remove name_was, or give that integration's streams up first";
+                let problem = format!("an integration is still called {was:?}");
+                let hint = "remove name_was, or that integration";
                 let key = "integration.name_was";
                 self.note(message::NAME_WAS_CONFIGURED, span(), key, problem, hint);
             }
             let mut earlier = found[..i].iter().flatten();
             if let Some(twin) = earlier.find(|other| other.name_was.as_ref() == Some(was)) {
                 let problem = format!("integration {:?} was called {was:?} too", twin.name);
-                let hint = "only one of them can go on with its streams";
+                let hint = "only one of them can continue its streams";
                 self.note(message::NAME_WAS_TWICE, span(), "integration.name_was", problem, hint);
             }
         }

@@ -86,7 +86,7 @@ fn words(setting: &Setting) -> String {
 fn line(setting: &Setting) -> String {
     let Setting { section, key, example, .. } = setting;
     if EMPTY.contains(&(section, key)) {
-        return format!("{key} = \"\"  # such as {example}\n");
+        return format!("{key} = \"\"  # e.g. {example}\n");
     }
     match setting.fallback {
         Fallback::Required => format!("{key} = {example}\n"),
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(keys, ["coralogix.domain", "integration.tenant"]);
         let told = told.to_string();
         assert!(told.contains("integration.tenant: it is empty"), "{told}");
-        assert!(told.contains("hint: fill it in, such as tenant = \"https://"), "{told}");
+        assert!(told.contains("hint: fill it in, e.g. tenant = \"https://"), "{told}");
         for line in render().lines().filter(|line| !line.starts_with('#')) {
             let value = line.split(" # ").next().unwrap_or(line);
             assert!(!value.contains(".com") && !value.contains(".net"), "{line}");

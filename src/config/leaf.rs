@@ -63,7 +63,7 @@ impl Check<'_> {
                 message::SETTING_MISSING,
                 scope.span(),
                 &setting.full_name(),
-                "it is not given",
+                "it is missing",
                 &hint,
             );
         }
@@ -79,7 +79,7 @@ impl Check<'_> {
                 true => ", or remove this section",
                 false => "",
             };
-            let hint = format!("fill it in, such as {key} = {example}{or_else}");
+            let hint = format!("fill it in, e.g. {key} = {example}{or_else}");
             let name = given.setting.full_name();
             self.note(
                 message::SETTING_MISSING,
@@ -92,7 +92,7 @@ impl Check<'_> {
         Some(given).filter(|_| !is_empty)
     }
 
-    /// A text, a path or a choice; the default where it is not given or wrong.
+    /// A text, a path or a choice; the default where it is missing or wrong.
     pub fn text(&mut self, scope: Scope<'_>, key: &str) -> String {
         let setting = scope.setting(key);
         let read = |text: &str| match setting.shape {
@@ -146,8 +146,8 @@ impl Check<'_> {
                 message::START_IN_FUTURE,
                 Some(given.span.clone()),
                 &given.setting.full_name(),
-                format!("it lies {ahead} ahead of this machine's clock"),
-                "write a time that has been; nothing from before it is collected",
+                format!("it is {ahead} ahead of this machine's clock"),
+                "write a time in the past; nothing from before it is collected",
             );
         }
         start
@@ -186,8 +186,8 @@ impl Check<'_> {
 /// The name of an integration: part of the queue's records and of log lines, so it is kept to
 /// what needs no quoting anywhere.
 pub fn name(text: &str) -> Result<String, Misread> {
-    const HINT: &str = "letters, digits, dot, hyphen and underscore, beginning with a letter or \
-                        digit, such as \"acme\"";
+    const HINT: &str = "letters, digits, dot, hyphen and underscore, starting with a letter or \
+        digit, e.g. \"acme\"";
     let text = text.trim();
     if text.is_empty() {
         return Err(Misread::new(message::NAME_MISREAD, "it is empty", HINT));
@@ -217,7 +217,7 @@ fn label(text: &str, bytes_max: usize) -> Result<String, Misread> {
         return Err(Misread::new(
             message::LABEL_MISREAD,
             "it is empty",
-            "Coralogix refuses records without it",
+            "Coralogix rejects records without it",
         ));
     }
     if text.len() > bytes_max {
@@ -238,7 +238,7 @@ fn label(text: &str, bytes_max: usize) -> Result<String, Misread> {
 }
 
 fn path(text: &str) -> Result<String, Misread> {
-    const HINT: &str = "write the whole path, beginning with /";
+    const HINT: &str = "write the full path, starting with /";
     if text.contains('\0') {
         return Err(Misread::new(message::PATH_MISREAD, "a path has no NUL character", HINT));
     }
@@ -260,7 +260,7 @@ fn choice(text: &str, words: &[&str]) -> Result<String, Misread> {
     let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
     Err(Misread::new(
         message::CHOICE_MISREAD,
-        format!("{text:?} is none of its words"),
+        format!("{text:?} is not an accepted value"),
         format!("write one of {}", quoted.join(", ")),
     ))
 }
@@ -280,7 +280,7 @@ fn start(text: &str) -> Result<Start, Misread> {
         true => Err(Misread::new(
             message::START_MISREAD,
             format!("{text:?} can't be where the records of a tenant begin"),
-            "write a time from 2013 on, or how long ago, such as \"24h\"",
+            "write a time from 2013 on, or how long ago, e.g. \"24h\"",
         )),
         false => Ok(start),
     }

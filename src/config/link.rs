@@ -56,7 +56,7 @@ impl Check<'_> {
         let Value::List(texts) = &given.value else { return Windows::default() };
         let key = given.setting.full_name();
         if texts.is_empty() {
-            let hint = "remove the line if it is to be always, or write [\"22:00-06:00\"]";
+            let hint = "remove the line to allow any time, or write [\"22:00-06:00\"]";
             self.note(
                 message::WINDOW_MISREAD,
                 Some(given.span.clone()),
@@ -75,7 +75,7 @@ impl Check<'_> {
         Windows(windows)
     }
 
-    /// A list of streams; the fallback where it is not given.
+    /// A list of streams; the fallback where it is missing.
     pub fn kinds(&mut self, scope: Scope<'_>, key: &str, fallback: &[Kind]) -> Vec<Kind> {
         const HINT: &str = "the streams are \"threats\", \"activities\" and \"alerts\"";
         let Some(given) = scope.get(key) else { return fallback.to_vec() };
@@ -94,7 +94,7 @@ impl Check<'_> {
         for (name, span) in names {
             match Kind::from_name(name) {
                 Some(kind) if kinds.contains(&kind) => {
-                    let problem = format!("{name:?} stands twice");
+                    let problem = format!("{name:?} is listed twice");
                     self.note(
                         message::STREAM_MISREAD,
                         Some(span.clone()),

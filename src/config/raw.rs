@@ -165,7 +165,7 @@ fn unknown_section(raw: &mut Raw, key: &Spanned<DeString<'_>>, value: &Spanned<D
         DeValue::Array(tables) if !tables.is_empty() && tables.iter().all(is_table) => {
             format!("there is no section [[{name}]]")
         }
-        _ => "no setting stands outside a section".to_owned(),
+        _ => "settings are not allowed outside a section".to_owned(),
     };
     let hint = hint_for_section(name);
     // What was meant is there, so that it is not called missing too.
@@ -212,7 +212,7 @@ fn read_section(
                 message::SECTION_SHAPE,
                 span,
                 name,
-                "this is a section that stands once".to_owned(),
+                "this section occurs only once".to_owned(),
                 hint,
             );
         }
@@ -280,15 +280,15 @@ fn read_value(raw: &mut Raw, setting: &Setting, value: &Spanned<DeValue<'_>>) ->
         (Shape::Flag, _) => ("true or false, without quotes", setting.example),
         (Shape::Streams | Shape::Windows, DeValue::Array(array)) => match read_list(raw, array) {
             Some(list) => return Value::List(list),
-            None => ("a list of texts in quotes", setting.example),
+            None => ("a list of quoted strings", setting.example),
         },
-        (Shape::Streams | Shape::Windows, _) => ("a list of texts in quotes", setting.example),
+        (Shape::Streams | Shape::Windows, _) => ("a list of quoted strings", setting.example),
         (_, DeValue::String(text)) => return Value::Text(text.clone().into_owned()),
         (Shape::Start, DeValue::Datetime(time)) => return Value::Text(time.to_string()),
         (Shape::Size { min: 0, .. }, DeValue::Integer(n)) if n.as_str() == "0" => {
             return Value::Text("0".to_owned());
         }
-        _ => ("a text in quotes", setting.example),
+        _ => ("a quoted string", setting.example),
     };
     let problem = format!("this must be {wanted}, and is {}", kind_of(value.get_ref()));
     let hint = format!("for example: {} = {example}", setting.key);

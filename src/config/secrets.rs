@@ -51,7 +51,7 @@ impl Check<'_> {
                 scope.span(),
                 &full,
                 problem,
-                "the config comes first; unset one of them",
+                "the config takes precedence; unset one of them",
             );
         }
         source
@@ -69,7 +69,7 @@ impl Check<'_> {
             let directory = self.environment.credentials_directory.clone();
             if directory.is_none() {
                 let problem = "CREDENTIALS_DIRECTORY is not set";
-                let hint = format!("only systemd sets it; {SYSTEMD_CREDENTIALS} is taken instead");
+                let hint = format!("only systemd sets it; {SYSTEMD_CREDENTIALS} is used instead");
                 self.note(message::CREDENTIALS_UNSET, span(), &key, problem, &hint);
             }
             if name.is_empty() || name.contains(['/', '\0']) {
@@ -89,7 +89,7 @@ impl Check<'_> {
         }
         // The text may be the secret itself, so it is not told.
         let hint = format!(
-            "write a path that begins with / or $CREDENTIALS_DIRECTORY/; the secret itself is {}",
+            "write a path that starts with / or $CREDENTIALS_DIRECTORY/; the secret itself is {}",
             names.inline
         );
         self.note(
@@ -104,12 +104,12 @@ impl Check<'_> {
 
     fn secret_inline(&mut self, given: &Given, names: &SecretNames<'_>) -> Option<SecretSource> {
         let Value::Text(text) = &given.value else { return None };
-        let instead = format!("or move it to a file of its own: {} = \"/path\"", names.file);
+        let instead = format!("or move it to its own file: {} = \"/path\"", names.file);
         self.config_is_private(given, "a secret", &instead);
         match Secret::new(text) {
             Ok(secret) => Some(SecretSource::Inline(secret)),
             Err(why) => {
-                let hint = "it must be the key or token alone, without a name before it";
+                let hint = "it must be only the key or token, without a prefix";
                 self.note(
                     message::SECRET_MISREAD,
                     Some(given.span.clone()),
@@ -140,7 +140,7 @@ impl Check<'_> {
                     scope.span(),
                     &full,
                     problem,
-                    "set it to the key or token alone",
+                    "set it to only the key or token",
                 );
                 None
             }
@@ -149,10 +149,10 @@ impl Check<'_> {
                 let is_ambiguous =
                     names.variable == "S1_API_TOKEN" && self.environment.s1_api_token.is_some();
                 let hint = match is_ambiguous {
-                    true => "S1_API_TOKEN counts only where there is a single integration".into(),
+                    true => "S1_API_TOKEN is only used with a single integration".into(),
                     false => format!("add {} = {}", names.file, scope.setting(names.file).example),
                 };
-                self.note(message::SETTING_MISSING, scope.span(), &full, "it is not given", &hint);
+                self.note(message::SETTING_MISSING, scope.span(), &full, "it is missing", &hint);
                 None
             }
         }
@@ -165,12 +165,10 @@ impl Check<'_> {
         let mode = mode & 0o7777;
         let hint = format!("chmod 0600 this file {instead}");
         if mode & 0o007 != 0 {
-            let problem =
-                format!("{what} stands in a file that everyone can read (mode {mode:04o})");
+            let problem = format!("{what} is in a file that every user can read (mode {mode:04o})");
             self.note(message::SECRET_IN_OPEN_FILE, span, &key, problem, hint.trim_end());
         } else if mode & 0o070 != 0 {
-            let problem =
-                format!("{what} stands in a file that its group can read (mode {mode:04o})");
+            let problem = format!("{what} is in a file that its group can read (mode {mode:04o})");
             self.note(message::SECRET_IN_GROUP_FILE, span, &key, problem, hint.trim_end());
         }
     }

@@ -129,7 +129,7 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Address,
         Fallback::Words("one of domain or url"),
         "\"eu2.coralogix.com\"",
-        "The domain of your Coralogix team's region, as Coralogix lists it: us1, us2, us3, eu1, \
+        "The domain of your Coralogix team's region, as listed by Coralogix: us1, us2, us3, eu1, \
          eu2, ap1, ap2 or ap3 before .coralogix.com. Records go to ingress.DOMAIN.",
     ),
     setting(
@@ -138,7 +138,7 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Address,
         Fallback::Words("one of domain or url"),
         "\"https://ingress.private.eu2.coralogix.com\"",
-        "Instead of domain: the whole address, for PrivateLink or a relay of your own.",
+        "Instead of domain: the full URL, for PrivateLink or your own relay.",
     ),
     setting(
         "coralogix",
@@ -156,7 +156,7 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Secret,
         KEY_FROM_ENVIRONMENT,
         "\"...\"",
-        "Instead of api_key_file: the key itself. Then others must not be able to read this file.",
+        "Instead of api_key_file: the key itself. Then only the service's user may read this file.",
     ),
     setting(
         "integration",
@@ -164,18 +164,18 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Name,
         Fallback::Required,
         "\"acme\"",
-        "A name of your choice. Progress is kept under it and each record carries it as \
-         className. Whoever changes it writes the old one into name_was, or the tenant is collected \
-         from `start` again.",
+        "A name of your choice. Positions are stored under it and each record has it as className. \
+         When you change it, put the old one into name_was; otherwise the tenant is collected from \
+         `start` again.",
     ),
     setting(
         "integration",
         "name_was",
         Shape::Name,
-        Fallback::Words("the name is what it always was"),
+        Fallback::Words("the name was never changed"),
         "\"acme-old\"",
-        "What the integration was called before. At the next start its streams go on where those of \
-         the old name stopped; after that it does nothing and may be removed.",
+        "The previous name of the integration. At the next start its streams continue where those \
+         of the old name stopped; after that it has no effect and can be removed.",
     ),
     setting(
         "integration",
@@ -183,8 +183,9 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Address,
         Fallback::Required,
         "\"https://usea1-acme.sentinelone.net\"",
-        "The address of the SentinelOne console, as the browser shows it. When it is changed later, \
-         nothing is polled until `s1-coralogix queue adopt NAME` has said whether it is the same tenant.",
+        "The address of the SentinelOne console, as the browser shows it. If it is changed later, \
+         nothing is polled until `s1-coralogix queue adopt NAME` confirms whether it is the same \
+         tenant.",
     ),
     setting(
         "integration",
@@ -201,7 +202,7 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Secret,
         TOKEN_FROM_ENVIRONMENT,
         "\"...\"",
-        "Instead of api_token_file: the token itself. Then others must not be able to read this \
+        "Instead of api_token_file: the token itself. Then only the service's user may read this \
          file.",
     ),
     setting(
@@ -235,7 +236,7 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Span { min: Span::seconds(1), max: Span::hours(24) },
         Fallback::Value("\"60s\""),
         "\"60s\"",
-        "How long to wait before asking again once everything was read.",
+        "How long to wait before the next poll once everything was read.",
     ),
     setting(
         "integration",
@@ -243,7 +244,7 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Start,
         Fallback::Value("\"24h\""),
         "\"24h\"",
-        "Where to begin with a tenant that was never collected: this long ago, a time such as \
+        "Where to start with a tenant that was never collected: this long ago, a time like \
          \"2026-01-31T00:00:00Z\", or \"now\".",
     ),
     setting(
@@ -252,7 +253,7 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Span { min: Span::ZERO, max: Span::hours(1) },
         Fallback::Value("\"120s\""),
         "\"120s\"",
-        "How far each poll looks back for records that became visible late. It makes no \
+        "How far each poll looks back for records that became visible late. It causes no \
          duplicates.",
     ),
     setting(
@@ -261,8 +262,9 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Span { min: Span::ZERO, max: Span::hours(24) },
         Fallback::Value("\"1h\""),
         "\"1h\"",
-        "How often SentinelOne is asked to count what it has, up to seven days back, so that a \
-         record that became visible after every poll had passed it is found. \"0s\" turns it off.",
+        "How often SentinelOne is asked for its record counts, up to seven days back, to find \
+         records that became visible only after polling had passed their time. \"0s\" turns it \
+         off.",
     ),
     setting(
         "queue",
@@ -270,7 +272,7 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Path,
         Fallback::Value("\"/var/lib/s1-coralogix\""),
         "\"/var/lib/s1-coralogix\"",
-        "The queue's directory, for this program alone.",
+        "The queue's directory, used by this program only.",
     ),
     setting(
         "queue",
@@ -278,7 +280,7 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Size { min: limits::QUEUE_BYTES_MIN, max: 1 << 40 },
         Fallback::Value("\"1GiB\""),
         "\"1GiB\"",
-        "What the queue may take on disk. One GiB holds about two million records.",
+        "The maximum size of the queue on disk. One GiB holds about two million records.",
     ),
     setting(
         "queue",
@@ -286,7 +288,7 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Size { min: 0, max: 1 << 40 },
         Fallback::Value("\"64MiB\""),
         "\"64MiB\"",
-        "What the queue leaves free on its file system.",
+        "The free space that the queue leaves on its file system.",
     ),
     setting(
         "queue",
@@ -294,7 +296,8 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Choice(&["always", "on-failure"]),
         Fallback::Value("\"always\""),
         "\"always\"",
-        "\"always\" stores every record before it is sent. \"on-failure\" spares flash memory: \
+        "\"always\" stores every record before it is sent. \"on-failure\" reduces wear of flash \
+         memory: \
          while the queue is empty, records are sent first and stored only if that fails. Nothing \
          is lost either way.",
     ),
@@ -302,10 +305,11 @@ pub const SETTINGS: &[Setting] = &[
         "delivery",
         "max_rate",
         RATE,
-        Fallback::Words("as fast as the link goes"),
+        Fallback::Words("no limit"),
         "\"256KiB/s\"",
-        "The average rate of the compressed batches. A batch is sent without a brake and followed by \
-         a pause; batches shrink so that one takes at most half of network.timeout at this rate.",
+        "The average rate of the compressed batches. Each batch is sent at full speed and followed \
+         by a pause; batches are sized so that one takes at most half of network.timeout at this \
+         rate.",
     ),
     setting(
         "delivery",
@@ -313,10 +317,10 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Windows,
         Fallback::Words("always"),
         "[\"02:00-04:00\", \"22:00-23:30\"]",
-        "The only times of the day at which batches are begun, by the zone of this machine; \
-         \"22:00-06:00\" goes over midnight. Neither SIGUSR1 nor a new key opens a window; `run \
-         --once` takes no notice of them. As long as no service has told the time since the start, \
-         windows are open, for the clock of this machine may be wrong: the first answer tells it.",
+        "The only times of day at which batches are started, in this machine's time zone; \
+         \"22:00-06:00\" spans midnight. Neither SIGUSR1 nor a new key opens a window; `run \
+         --once` ignores them. Until a service has sent the time after a start, windows are open, \
+         because this machine's clock may be wrong: the first response corrects it.",
     ),
     setting(
         "delivery",
@@ -324,18 +328,18 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Streams,
         Fallback::Words("the streams take turns"),
         "[\"threats\", \"activities\"]",
-        "Which streams of a tenant come first while there is a backlog at SentinelOne: one that is \
-         named earlier is read to its end before the next one is read on. What is in the queue \
-         already is delivered in the order in which it was collected.",
+        "Which streams of a tenant are read first while there is a backlog at SentinelOne: each \
+         one is read completely before the next one is continued. Records already in the queue are \
+         delivered in the order in which they were collected.",
     ),
     setting(
         "polling",
         "max_rate",
         RATE,
-        Fallback::Words("as fast as the link goes"),
+        Fallback::Words("no limit"),
         "\"256KiB/s\"",
-        "The average rate of the answers, compressed as they come. A page is read without a brake \
-         and followed by a pause.",
+        "The average rate of the responses, as compressed on the wire. Each page is read at full \
+         speed and followed by a pause.",
     ),
     setting(
         "polling",
@@ -343,7 +347,7 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Windows,
         Fallback::Words("always"),
         "[\"02:00-04:00\"]",
-        "The only times of the day at which SentinelOne is asked; as for delivery.",
+        "The only times of day at which SentinelOne is polled; as for delivery.",
     ),
     setting(
         "polling",
@@ -351,9 +355,10 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Size { min: limits::PAGE_BYTES_MIN, max: limits::PAGE_BYTES_MAX },
         Fallback::Words("24MiB, or less where the machine or its control group has little memory"),
         "\"4MiB\"",
-        "The longest answer of SentinelOne that is taken, inflated. A longer page is asked for again \
-         with fewer rows, so this bounds the memory: 14 MiB and four times as much at most. A single \
-         record that is longer can't be carried: an activity is passed over and told as a gap.",
+        "The maximum size of a response of SentinelOne, uncompressed. A longer page is requested \
+         again with fewer rows, so this limits the memory: at most 14 MiB plus four times this \
+         size. A single record that is longer can't be forwarded: an activity is skipped and \
+         reported as a gap.",
     ),
     setting(
         "network",
@@ -367,9 +372,10 @@ pub const SETTINGS: &[Setting] = &[
         "network",
         "ca_file",
         Shape::Path,
-        Fallback::Words("the built-in roots alone"),
+        Fallback::Words("the built-in roots only"),
         "\"/etc/ssl/certs/corporate.pem\"",
-        "Certificates in PEM to trust beside the built-in roots, for networks that inspect TLS.",
+        "Certificates (PEM) to trust in addition to the built-in roots, for networks with TLS \
+         inspection.",
     ),
     setting(
         "network",
@@ -377,7 +383,7 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Span { min: Span::ms(100), max: Span::minutes(5) },
         Fallback::Value("\"10s\""),
         "\"10s\"",
-        "How long a connection may take to come about, over all addresses of a name.",
+        "How long establishing a connection may take, over all addresses of a name.",
     ),
     setting(
         "network",
@@ -385,7 +391,7 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Span { min: Span::ms(100), max: Span::hours(1) },
         Fallback::Value("\"60s\""),
         "\"60s\"",
-        "How long nothing may move on a connection, or less than 1 KiB: then the exchange is given up.",
+        "The exchange is aborted if less than 1 KiB is transferred in this time.",
     ),
     setting(
         "network",
@@ -393,8 +399,8 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Span { min: Span::ms(100), max: Span::hours(6) },
         Fallback::Value("\"15m\""),
         "\"15m\"",
-        "How long a request and its answer may take together while bytes move; network.timeout where \
-         that is longer.",
+        "How long a request and its response may take in total while data is transferred; \
+         network.timeout if that is longer.",
     ),
     setting(
         "network",
@@ -402,7 +408,7 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Flag,
         Fallback::Value("false"),
         "false",
-        "Whether addresses may begin with http://, without encryption. For tests only.",
+        "Whether addresses may start with http://, without encryption. For tests only.",
     ),
     setting(
         "retry",
@@ -410,7 +416,7 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Span { min: Span::ms(50), max: Span::hours(1) },
         Fallback::Value("\"1s\""),
         "\"1s\"",
-        "The first wait.",
+        "The first delay between retries.",
     ),
     setting(
         "retry",
@@ -418,7 +424,7 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Span { min: Span::ms(50), max: Span::hours(24) },
         Fallback::Value("\"5m\""),
         "\"5m\"",
-        "The longest wait.",
+        "The maximum delay between retries.",
     ),
     setting(
         "heartbeat",
@@ -426,9 +432,9 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Span { min: Span::ZERO, max: Span::hours(24) },
         Fallback::Value("\"5m\""),
         "\"5m\"",
-        "How often it is sent, with the application and subsystem of the first integration; \
-         \"0s\" is never. At most one waits in the queue, so an outage makes no pile of them. \
-         `run --once` sends one at its end.",
+        "How often a heartbeat is sent, with the application and subsystem of the first \
+         integration; \"0s\" turns it off. At most one is in the queue, so they don't accumulate \
+         during an outage. `run --once` sends one at its end.",
     ),
     setting(
         "log",
@@ -436,7 +442,7 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Choice(&["error", "warn", "info", "debug", "trace"]),
         Fallback::Value("\"info\""),
         "\"info\"",
-        "How much is written. The environment variable S1_CORALOGIX_LOG overrides it.",
+        "The log level. The environment variable S1_CORALOGIX_LOG overrides it.",
     ),
     setting(
         "status",
@@ -444,13 +450,13 @@ pub const SETTINGS: &[Setting] = &[
         Shape::Path,
         Fallback::Value("\"/run/s1-coralogix/status.json\""),
         "\"/run/s1-coralogix/status.json\"",
-        "The status file. Best in memory (/run), for it is rewritten often.",
+        "The status file. Best in memory (/run), because it is rewritten often.",
     ),
     setting(
         "metrics",
         "file",
         Shape::Path,
-        Fallback::Words("no metrics are written"),
+        Fallback::Words("no metrics file"),
         "\"/run/s1-coralogix/s1_coralogix.prom\"",
         "A file for node_exporter's textfile collector, written at most every 15 seconds.",
     ),

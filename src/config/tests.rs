@@ -150,14 +150,14 @@ streams = ["threats", "threat"]
   2 | domian = ***
     | ^~~~~~
   hint: did you mean domain?
-c.toml:7:12: S1C-E306 queue.min_free: this must be a text in quotes, and is a number without a unit
+c.toml:7:12: S1C-E306 queue.min_free: this must be a quoted string, and is a number without a unit
   7 | min_free = 64
     |            ^~
   hint: for example: min_free = "64MiB"
 c.toml:13:17: S1C-E312 integration.poll_interval: "60" has no unit
   13 | poll_interval = "60"
      |                 ^~~~
-  hint: write a whole number and one unit of ms, s, m, h or d, such as "60s" or "5m"
+  hint: write a whole number and one unit of ms, s, m, h or d, e.g. "60s" or "5m"
 c.toml:14:23: S1C-E318 integration.streams: "threat" is not a stream
   14 | streams = ["threats", "threat"]
      |                       ^~~~~~~~
@@ -170,7 +170,7 @@ fn an_empty_config_says_what_is_missing() {
     let told = told("", &Environment::default());
     for part in [
         "c.toml:1:1: S1C-E307 coralogix.domain: neither domain nor url is given",
-        "c.toml:1:1: S1C-E307 coralogix.api_key_file: it is not given",
+        "c.toml:1:1: S1C-E307 coralogix.api_key_file: it is missing",
         "c.toml:1:1: S1C-E309 integration: there is no integration",
     ] {
         assert!(told.contains(part), "{told}");
@@ -185,17 +185,21 @@ fn each_wrong_value_is_told_with_its_key_and_problem() {
         ("queue", "max_size = \"15MiB\"", "queue.max_size: it is too small"),
         ("queue", "max_size = \"2TiB\"", "queue.max_size: it is too large"),
         ("queue", "dir = \"queue\"", "queue.dir: \"queue\" is not an absolute path"),
-        ("queue", "write = \"never\"", "queue.write: \"never\" is none of its words"),
+        ("queue", "write = \"never\"", "queue.write: \"never\" is not an accepted value"),
         ("integration", "poll_interval = \"500ms\"", "integration.poll_interval: it is too short"),
         ("integration", "poll_interval = \"2d\"", "integration.poll_interval: it is too long"),
         ("integration", "overlap = \"2h\"", "integration.overlap: it is too long"),
-        ("integration", "start = \"tomorrow\"", "integration.start: \"tomorrow\" is not a length"),
+        (
+            "integration",
+            "start = \"tomorrow\"",
+            "integration.start: \"tomorrow\" is not a duration",
+        ),
         ("integration", "start = \"0206-01-31T00:00:00Z\"", "integration.start: \"0206-01-31T0"),
         ("integration", "start = 2026-01-31", "integration.start: \"2026-01-31\" is not an RFC"),
         ("integration", "streams = []", "integration.streams: there is no stream in it"),
         ("integration", "streams = \"threats\"", "integration.streams: this must be a list"),
-        ("integration", "streams = [\"alerts\", \"alerts\"]", "\"alerts\" stands twice"),
-        ("delivery", "max_rate = \"256KiB\"", "\"256KiB\" is not a size for each second"),
+        ("integration", "streams = [\"alerts\", \"alerts\"]", "\"alerts\" is listed twice"),
+        ("delivery", "max_rate = \"256KiB\"", "\"256KiB\" is not a size per second"),
         ("delivery", "max_rate = \"1B/s\"", "delivery.max_rate: it is too slow"),
         ("delivery", "windows = \"02:00-04:00\"", "delivery.windows: this must be a list"),
         ("delivery", "windows = [\"2-4\"]", "delivery.windows: \"2-4\" is not a window"),
@@ -216,9 +220,9 @@ fn each_wrong_value_is_told_with_its_key_and_problem() {
         ("network", "ca_file = \"ca.pem\"", "network.ca_file: \"ca.pem\" is not an absolute path"),
         ("retry", "min = \"10ms\"", "retry.min: it is too short"),
         ("retry", "min = \"10m\"", "retry.min: it is longer than retry.max"),
-        ("log", "level = \"verbose\"", "log.level: \"verbose\" is none of its words"),
+        ("log", "level = \"verbose\"", "log.level: \"verbose\" is not an accepted value"),
         ("logging", "level = \"info\"", "logging: there is no section [logging]"),
-        ("[queue]", "dir = \"/q\"", "queue: this is a section that stands once"),
+        ("[queue]", "dir = \"/q\"", "queue: this section occurs only once"),
     ] {
         let told = told_with(section, line);
         assert!(told.contains(part), "{line}:\n{told}");
@@ -252,7 +256,7 @@ fn a_former_name_is_one_that_no_integration_has_and_no_other_had() {
     assert_eq!(config.integrations[0].name_was.as_deref(), Some("acme-old"));
     let told = told_with("integration", "name_was = \"a/b\"");
     assert!(told.contains("S1C-E320 integration.name_was: "), "{told}");
-    let still = "S1C-E337 integration.name_was: an integration is called";
+    let still = "S1C-E337 integration.name_was: an integration is still called";
     assert!(told_with("integration", "name_was = \"acme\"").contains(still), "its own name");
     let other = |lines: &str| {
         let (_, other) = TEN_LINES.split_once("[[").unwrap();
@@ -383,13 +387,12 @@ fn an_inline_secret_wants_a_private_file() {
     };
     assert_eq!(with(0o100_600), "");
     assert!(
-        with(0o100_640).contains(
-            "warning: S1C-W334 coralogix.api_key: a secret stands in a file that its group"
-        )
+        with(0o100_640)
+            .contains("warning: S1C-W334 coralogix.api_key: a secret is in a file that its group")
     );
     assert!(
         with(0o100_644).contains(
-            "4:11: S1C-E333 coralogix.api_key: a secret stands in a file that everyone can"
+            "4:11: S1C-E333 coralogix.api_key: a secret is in a file that every user can"
         )
     );
     assert!(!with(0o100_644).contains("s3cret"));
@@ -411,10 +414,10 @@ fn the_environment_gives_what_the_config_does_not() {
 
     let two = format!("{text}[[integration]]\nname = \"b\"\ntenant = \"b.sentinelone.net\"\n");
     let two = told(&two, &environment);
-    assert_eq!(two.matches("S1_API_TOKEN counts only where there is a single").count(), 2, "{two}");
+    assert_eq!(two.matches("S1_API_TOKEN is only used with a single").count(), 2, "{two}");
 
     let both = told(TEN_LINES, &environment);
-    assert_eq!(both.matches("the config comes first").count(), 2, "{both}");
+    assert_eq!(both.matches("the config takes precedence").count(), 2, "{both}");
 
     let broken = Environment { coralogix_api_key: secret("s3cret x"), ..environment };
     let broken = told(text, &broken);

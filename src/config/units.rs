@@ -38,13 +38,12 @@ const SIZE_UNITS: [(&str, u64); 9] = [
 ];
 
 const SPAN_HINT: &str =
-    "write a whole number and one unit of ms, s, m, h or d, such as \"60s\" or \"5m\"";
-const SIZE_HINT: &str = "write a whole number and a unit, such as \"1GiB\", \"64MiB\" or \"100MB\"";
+    "write a whole number and one unit of ms, s, m, h or d, e.g. \"60s\" or \"5m\"";
+const SIZE_HINT: &str = "write a whole number and a unit, e.g. \"1GiB\", \"64MiB\" or \"100MB\"";
 
 /// Reads `200ms`, `60s`, `5m`, `24h`, `7d`.
 pub fn span(text: &str) -> Result<Span, Misread> {
-    let (number, unit) =
-        number_and_unit(message::SPAN_MISREAD, text, "a length of time", SPAN_HINT)?;
+    let (number, unit) = number_and_unit(message::SPAN_MISREAD, text, "a duration", SPAN_HINT)?;
     let Some((_, ms)) = SPAN_UNITS.iter().find(|(name, _)| *name == unit) else {
         return Err(Misread::new(
             message::SPAN_MISREAD,
@@ -84,13 +83,13 @@ pub fn size(text: &str) -> Result<u64, Misread> {
 
 /// Reads `256KiB/s`: bytes a second.
 pub fn rate(text: &str) -> Result<u64, Misread> {
-    const HINT: &str = "write a size for each second, such as \"256KiB/s\"";
+    const HINT: &str = "write a size per second, e.g. \"256KiB/s\"";
     match text.trim().strip_suffix("/s") {
         Some(bytes) => size(bytes)
             .map_err(|misread| Misread::new(message::RATE_MISREAD, misread.problem, HINT)),
         None => Err(Misread::new(
             message::RATE_MISREAD,
-            format!("{text:?} is not a size for each second"),
+            format!("{text:?} is not a size per second"),
             HINT,
         )),
     }
@@ -98,7 +97,7 @@ pub fn rate(text: &str) -> Result<u64, Misread> {
 
 /// Reads `02:00-04:00`.
 pub fn window(text: &str) -> Result<Window, Misread> {
-    const HINT: &str = "write two times of the day, such as \"22:00-06:00\"";
+    const HINT: &str = "write two times of day, e.g. \"22:00-06:00\"";
     let minutes = |text: &str| {
         let (hours, minutes) = text.trim().split_once(':')?;
         let is_two = |digits: &str| digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit());
@@ -121,9 +120,9 @@ pub fn window(text: &str) -> Result<Window, Misread> {
     })
 }
 
-/// Reads `now`, a length of time before now, or an RFC 3339 time.
+/// Reads `now`, a duration before now, or an RFC 3339 time.
 pub fn start(text: &str) -> Result<Start, Misread> {
-    const HINT: &str = "write \"24h\", \"7d\", \"now\", or a time such as \"2026-01-31T00:00:00Z\"";
+    const HINT: &str = "write \"24h\", \"7d\", \"now\", or a time like \"2026-01-31T00:00:00Z\"";
     let text = text.trim();
     if text.eq_ignore_ascii_case("now") {
         return Ok(Start::Now);
@@ -214,9 +213,9 @@ mod tests {
     fn what_is_no_span_is_told_with_its_reason() {
         for (text, problem) in [
             ("60", "\"60\" has no unit"),
-            ("", "\"\" is not a length of time"),
-            ("s", "\"s\" is not a length of time"),
-            ("-5s", "\"-5s\" is not a length of time"),
+            ("", "\"\" is not a duration"),
+            ("s", "\"s\" is not a duration"),
+            ("-5s", "\"-5s\" is not a duration"),
             ("1.5h", "\"1.5h\" is not a whole number"),
             ("5min", "\"min\" is not a unit of time"),
             ("5M", "\"M\" is not a unit of time"),

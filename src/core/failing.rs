@@ -165,7 +165,7 @@ impl Stream {
             return self.lane.try_otherwise(now, wait.min(backoff.after(1, None)), why, detail);
         }
         if is_other_next {
-            detail.push_str("; one row was asked for, and what stands around it is next");
+            detail.push_str("; one row was requested; the rows around it are next");
             return self.lane.try_otherwise(now, wait.min(backoff.after(1, None)), why, detail);
         }
         self.lane.fail(now, wait, why, detail);

@@ -73,7 +73,7 @@ pub enum Why {
     EmptyPages,
     /// Rows do not come in the order that was asked for.
     OrderIgnored,
-    /// Rows come that are outside of the range that was asked for.
+    /// Rows come that are outside of the requested range.
     FilterIgnored,
     /// Cursors are refused, and there is no other way past the page.
     CursorsRefused,
@@ -165,44 +165,47 @@ impl Why {
             Why::Working => "working",
             Why::PollInterval => "up to date; waiting for the next poll",
             Why::NothingToSend => "everything is delivered",
-            Why::Window => "waits for the next of its windows",
-            Why::MaxRate => "keeps to max_rate",
-            Why::Busy => "asked to come back later",
-            Why::Unreachable => "can't be reached",
+            Why::Window => "waiting for the next time window",
+            Why::MaxRate => "limited by max_rate",
+            Why::Busy => "is rate-limiting",
+            Why::Unreachable => "is unreachable",
             Why::BrokenAnswer => "answers with errors",
-            Why::QueryRefused => "refuses the query",
+            Why::QueryRefused => "rejects the query",
             Why::Misdirected => "is not at this address",
-            Why::SecretUnreadable => "has no secret to use",
-            Why::TokenRefused => "the API token is refused; see that its file holds this tenant's",
+            Why::SecretUnreadable => "has no usable secret",
+            Why::TokenRefused => {
+                "the API token is rejected; check that its file has this tenant's \
+                token"
+            }
             Why::PermissionMissing => "the API token lacks a permission",
-            Why::ScopeMissing => "the scope of the API token does not offer this",
-            Why::AddressRefused => "an IP allow list, WAF or proxy does not let this machine in",
+            Why::ScopeMissing => "the scope of the API token does not include this",
+            Why::AddressRefused => "an IP allow list, WAF or proxy blocks this machine",
             Why::KeyRefused => {
-                "the API key is refused; put a valid Send-Your-Data key into its file"
+                "the API key is rejected; put a valid Send-Your-Data key into its file"
             }
             Why::Blocked => {
-                "a web page refuses this machine in Coralogix' place: a proxy, a firewall or an \
-                 address list; the API key is not to blame"
+                "a web page in place of Coralogix blocks this machine: a proxy, a firewall or an \
+                 address list; the API key is not the cause"
             }
-            Why::InDoubt => "says that some of a batch was not taken; it is kept in doubt/",
-            Why::RefusesEverything => "refuses every record",
+            Why::InDoubt => "reports that some of a batch was not accepted; it is kept in doubt/",
+            Why::RefusesEverything => "rejects every record",
             Why::QueueFull => "queue.max_size is reached; polling waits for delivery",
             Why::DiskLow => "the disk is full; polling waits for space",
             Why::StoreTrouble => "the queue can't be written",
             Why::PositionAhead => "its position is ahead of SentinelOne's clock",
             Why::StartAhead => "`start` is in the future; correct it in the config",
             Why::ClocksDisagree => "its clock disagrees with others",
-            Why::TimeUnconfirmed => "nobody else confirms its time",
+            Why::TimeUnconfirmed => "no other source confirms its time",
             Why::PagesLeadBack => "its pages lead back to earlier ones",
-            Why::EmptyPages => "answers with empty pages that never end",
-            Why::OrderIgnored => "does not keep the order that was asked for",
-            Why::FilterIgnored => "does not keep to the range that was asked for",
+            Why::EmptyPages => "answers with empty pages without end",
+            Why::OrderIgnored => "does not return the requested order",
+            Why::FilterIgnored => "does not keep to the requested range",
             Why::CursorsRefused => {
-                "refuses its own cursors, and there is no other way past this page"
+                "rejects its own cursors, and there is no other way past this page"
             }
             Why::TenantChanged => {
-                "is not polled: its position was collected from another address; confirm it with \
-                 `queue adopt`"
+                "is not polled: its position belongs to another address; confirm it with `queue \
+                 adopt`"
             }
         }
     }

@@ -187,7 +187,7 @@ impl Stream {
     /// A list holds rows of other times than asked for: it is no answer, nor is any count.
     pub fn listed_outside(&mut self, listed: &Listed) {
         let text = format!(
-            "{} of {} listed, outside of the range that was asked for",
+            "{} of {} listed, outside of the requested range",
             listed.outside,
             count(listed.page.keys.len(), "record")
         );

@@ -95,7 +95,7 @@ impl Core {
                         }
                         if held.room == Room::Free {
                             let wait = self.backoff.after(stream.lane.failures, None);
-                            let text = "a page did not fit; asking for fewer rows".to_owned();
+                            let text = "a page did not fit; requesting fewer rows".to_owned();
                             stream.lane.fail(now, wait, Why::QueueFull, text);
                         }
                     }

@@ -107,7 +107,7 @@ fn name(mut rdns: &[u8]) -> String {
             format!("{common} ({organization})")
         }
         (Some(one), _) | (None, Some(one)) => one,
-        (None, None) => "a nameless authority".to_owned(),
+        (None, None) => "an unnamed authority".to_owned(),
     }
 }
 

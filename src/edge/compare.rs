@@ -37,10 +37,10 @@ impl Service<'_> {
 
     fn remedy(self) -> String {
         let who = match self {
-            Service::Tenant(_) => "Have whoever runs the console set its clock (NTP)",
+            Service::Tenant(_) => "Have the operator of the console set its clock (NTP)",
             Service::Sink => "Ask Coralogix",
         };
-        format!("{who}, or whoever runs a proxy or relay in between that makes a Date of its own")
+        format!("{who}, or the operator of a proxy or relay in between that sends its own Date")
     }
 }
 
@@ -54,11 +54,11 @@ pub fn clocks(
 ) -> Outcome {
     let Some(theirs) = answer::date(answer) else {
         return match answer::told_date(answer) {
-            None => Outcome::Skipped("the answer has no Date"),
+            None => Outcome::Skipped("the response has no Date"),
             Some(told) => Outcome::failed(
                 Cause::DateImpossible,
                 format!(
-                    "{} says it is {}, which is before this program was made",
+                    "{} says it is {}, which is before this program's build date",
                     service.name(),
                     told.to_the_second()
                 ),
@@ -76,7 +76,7 @@ pub fn clocks(
     let ours_is_off = Outcome::noted(
         Cause::ClockOff,
         format!("this machine's clock is {by} {way} the service's"),
-        "Set the clock (NTP). Records keep their own times, but certificates are judged by it",
+        "Set the clock (NTP). Records keep their own times, but certificate checks depend on it",
     );
     if !are_far(ours, theirs) || ours < BUILT_AT {
         return ours_is_off;
@@ -92,8 +92,8 @@ pub fn clocks(
         ),
         None if by >= Span::hours(CLOCKS_APART_HOURS) => Outcome::failed(
             Cause::ClocksDiffer,
-            format!("two clocks differ by {by}, and no third could be asked: {both}"),
-            format!("Set this machine's clock if it is the wrong one (NTP). {}", service.remedy()),
+            format!("two clocks differ by {by}, and there is no third one to compare: {both}"),
+            format!("Set this machine's clock if it is wrong (NTP). {}", service.remedy()),
         ),
         None => ours_is_off,
     }
@@ -121,7 +121,7 @@ pub fn start(integration: &Integration, present: (&str, Stamp)) -> Option<Step> 
             integration.name,
             start.to_the_second()
         ),
-        "Write a start that has been, such as \"24h\" or a time with the right year",
+        "Write a start in the past, e.g. \"24h\" or a time with the right year",
     );
     Some(Step::at_once(Name::Start, outcome))
 }
@@ -184,7 +184,7 @@ mod tests {
         let outcome = clocks(Service::Sink, &near, hours(1_000), &mut || panic!("not asked"));
         assert!(matches!(outcome, Outcome::Noted(_)), "{outcome:?}");
         let none = clocks(Service::Sink, &Answer::default(), hours(0), &mut || panic!("not asked"));
-        assert_eq!(none, Outcome::Skipped("the answer has no Date"));
+        assert_eq!(none, Outcome::Skipped("the response has no Date"));
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub fn files(config: &Path) -> Result<Vec<PathBuf>, ConfigError> {
         if files.len() > limits::CONFIG_FILES_MAX {
             let most = limits::CONFIG_FILES_MAX;
             return Err(
-                of.failed(&format!("it holds more than {most} files. Is it the right one?"))
+                of.failed(&format!("it contains more than {most} files. Is it the right one?"))
             );
         }
     }

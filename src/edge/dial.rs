@@ -112,7 +112,7 @@ impl Names {
             Err(Silence::TooLong) => {
                 *late = Some((host.to_owned(), pending));
                 Err(match self.wire.is_stopping() {
-                    true => "given up, because the program was told to stop".to_owned(),
+                    true => "aborted, because the program was asked to stop".to_owned(),
                     false => format!(
                         "no answer within {}s. Check the name servers in /etc/resolv.conf",
                         patience.as_secs()
@@ -257,7 +257,7 @@ impl Dialer {
                 self.wire.blame(Cause::TlsFailed);
                 self.wire.blame_address();
                 Err(trouble(NetTrouble::Tls(format!(
-                    "the handshake with {host} was not done within network.connect_timeout"
+                    "the handshake with {host} was not complete within network.connect_timeout"
                 ))))
             }
             Err(HandshakeFailed::Transport(error)) => Err(error),
@@ -370,7 +370,7 @@ mod tests {
         let names = Names::new(Arc::new(Wire::new(stop, crate::time::Span::hours(1))));
         let (answer, answers) = std::sync::mpsc::channel();
         let told = names.ask("a", move || Ok(vec![answers.recv().unwrap()])).unwrap_err();
-        assert!(told.contains("told to stop"), "{told}");
+        assert!(told.contains("asked to stop"), "{told}");
         drop(answer);
     }
 }

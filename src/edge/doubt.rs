@@ -39,7 +39,7 @@ pub fn find(host: &str, flaw: Flaw, life: Life, date: Option<Stamp>) -> Finding 
     let (plain, remedy) = match flaw {
         Flaw::Ended(_) => (
             Cause::CertificateExpired,
-            format!("If this machine's clock is right, {host} has to renew its certificate"),
+            format!("If this machine's clock is right, {host} must renew its certificate"),
         ),
         _ => (Cause::CertificateNotYetValid, "Set this machine's clock (NTP)".to_owned()),
     };
@@ -63,9 +63,7 @@ pub fn find(host: &str, flaw: Flaw, life: Life, date: Option<Stamp>) -> Finding 
                 cause: plain,
                 date,
                 what: format!("and its own clock, {}, says the same", at(theirs)),
-                remedy: format!(
-                    "This machine's clock is not to blame: {host} needs a certificate that is valid"
-                ),
+                remedy: format!("This machine's clock is right: {host} needs a valid certificate"),
             };
         }
     };

@@ -28,7 +28,7 @@ pub fn config(file: &Path, seen_as: Option<&str>) -> Result<String, Outcome> {
     let directory = config_file::directory(file);
     let closed = |path: &Path, mode: &str, why: &str| {
         let (user, shown) = (seen_as.unwrap_or("this user"), path.display());
-        let what = format!("{user}, who owns the queue, can't read {shown}: {why}");
+        let what = format!("{user}, the owner of the queue, can't read {shown}: {why}");
         let gid = getegid().as_raw();
         let remedy = format!("Let its group read it: chgrp {gid} {shown} && chmod {mode} {shown}");
         Outcome::failed(Cause::ConfigInvalid, what, remedy)
@@ -57,7 +57,10 @@ pub fn config(file: &Path, seen_as: Option<&str>) -> Result<String, Outcome> {
         all => format!(", with {} files of {}", all - 1, directory.display()),
     };
     Ok(match seen_as {
-        Some(user) => format!("valid{more}; what follows is seen as {user}, who owns the queue"),
+        Some(user) => format!(
+            "valid{more}; running the following checks as {user}, the owner of \
+            the queue"
+        ),
         None => format!("valid{more}"),
     })
 }
@@ -68,8 +71,11 @@ pub fn anothers(dir: &Path, owner: &str) -> Outcome {
     let (shown, uid) = (dir.display(), geteuid().as_raw());
     Outcome::failed(
         Cause::QueueUnusable,
-        format!("{shown} belongs to {owner}, and this command runs as uid {uid}, who can't see it"),
-        format!("Run this command with sudo: it then sees what {owner} sees"),
+        format!(
+            "{shown} belongs to {owner}, and this command runs as uid {uid}, which can't read \
+            it"
+        ),
+        format!("Run this command with sudo: it then runs as {owner}"),
     )
 }
 
@@ -81,7 +87,7 @@ pub fn queue(queue: &Queue, is_in_use: bool) -> Outcome {
         Ok(found) if !found.is_dir() => {
             return failed(
                 format!("{shown} is not a directory"),
-                "Remove it, or set queue.dir to a directory for this program alone".to_owned(),
+                "Remove it, or set queue.dir to a directory used by this program only".to_owned(),
             );
         }
         Ok(found) => match PARTS.iter().map(|part| dir.join(part)).find_map(|part| closed(&part)) {
@@ -90,7 +96,7 @@ pub fn queue(queue: &Queue, is_in_use: bool) -> Outcome {
         },
         Err(_) => match dir.ancestors().skip(1).find(|parent| parent.exists()) {
             Some(parent) => closed_dir(parent).map_or_else(|| meta(parent), Err),
-            None => Err(format!("nothing of {shown} exists")),
+            None => Err(format!("{shown} does not exist, nor does its parent")),
         },
     };
     let found = match state {
@@ -125,11 +131,11 @@ pub fn queue(queue: &Queue, is_in_use: bool) -> Outcome {
         true => Outcome::noted(
             Cause::QueueLowRoom,
             format!(
-                "{text}: less than queue.min_free ({}), so nothing is collected before there is \
-                 room",
+                "{text}: less than queue.min_free ({}), so nothing is collected until there is \
+                 space",
                 size(queue.min_free_bytes)
             ),
-            "Make room on this file system, or set queue.min_free lower",
+            "Free space on this file system, or lower queue.min_free",
         ),
     }
 }
@@ -145,11 +151,14 @@ pub fn status_file(file: &Path) -> Outcome {
         None => Outcome::Passed(format!("{shown} can be written")),
         // RuntimeDirectory= of the unit, or the init script; not there while the service is stopped.
         Some(_) if looked != dir && RUN.iter().any(|run| looked == Path::new(run)) => {
-            Outcome::Skipped("its directory is made when the service starts, and is not there now")
+            Outcome::Skipped(
+                "its directory does not exist now; it is created when the service \
+                starts",
+            )
         }
         Some(why) => Outcome::noted(
             Cause::StatusUnwritable,
-            format!("{why}, so the command `status` will have nothing to show"),
+            format!("{why}, so `status` will have nothing to show"),
             format!("Let uid {} write there, or set status.file", geteuid().as_raw()),
         ),
     }

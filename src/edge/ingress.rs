@@ -15,9 +15,9 @@ pub fn stranger(answer: &Answer, base: &str) -> Option<Outcome> {
     if matches!(answer.status, 401 | 403) && is_web_page(answer) {
         return Some(Outcome::failed(
             Cause::SinkBlocked,
-            format!("{base} answers with a web page that refuses this machine ({told})"),
-            "Have the proxy, the firewall or the address list that made the page let this machine \
-             reach Coralogix; the API key is not to blame",
+            format!("{base} answers with a web page that blocks this machine ({told})"),
+            "Have the proxy, firewall or address list that sent the page allow this machine to \
+             reach Coralogix; the API key is not the cause",
         ));
     }
     let why = (200..300).contains(&answer.status).then(|| not_coralogix(answer)).flatten()?;
@@ -25,8 +25,8 @@ pub fn stranger(answer: &Answer, base: &str) -> Option<Outcome> {
         Cause::NotCoralogix,
         format!("{base}: {why} ({told})"),
         "Set coralogix.domain to the domain of your team (Settings > Domain); if it is right, have \
-         the proxy or filter in between exempt it. A relay of your own (coralogix.url) has to answer \
-         200, 201, 202 or 204 with no web page and no Content-Type of one",
+         the proxy or filter in between exempt it. Your own relay (coralogix.url) must answer 200, \
+         201, 202 or 204, without a web page or the Content-Type of one",
     ))
 }
 
@@ -55,13 +55,14 @@ pub fn unchecked(answer: &Answer, base: &str) -> Outcome {
     Outcome::failed(
         Cause::KeysUnchecked,
         format!(
-            "{base} took a key that nobody issued ({}): it does not check keys, so it is not \
-             Coralogix, or a relay that takes anything; your key was not sent to it",
+            "{base} accepted a made-up key ({}): it does not check keys, so it is not Coralogix, \
+             or a relay that accepts anything; your key was not sent to it",
             status_line(answer)
         ),
-        "Set coralogix.domain to the domain of your team (Settings > Domain). If this is a relay of \
-         your own (coralogix.url), let it answer 401 to every other key than the one in \
-         coralogix.api_key: nothing else tells it from a server that throws everything away",
+        "Set coralogix.domain to the domain of your team (Settings > Domain). If this is your own \
+         relay (coralogix.url), let it answer 401 to every key other than the one in \
+         coralogix.api_key: otherwise it can't be distinguished from a server that discards \
+         everything",
     )
 }
 
@@ -69,10 +70,10 @@ pub fn unproven(answer: &Answer) -> Outcome {
     Outcome::noted(
         Cause::KeyUnproven,
         format!(
-            "an empty array is refused whatever the key is ({}), so that the key could not be tried",
+            "an empty array is rejected whatever the key is ({}), so the key could not be checked",
             status_line(answer)
         ),
-        "Start the collector and look at `status`: the first record tells whether the key is taken",
+        "Start the daemon and check `status`: the first record shows whether the key is accepted",
     )
 }
 

@@ -174,7 +174,7 @@ impl Told {
             tell!(
                 CLOCK_NOT_KEPT,
                 "Failed to keep the time in {}: {}. After a power cut, certificates newer than \
-                 this program can't be judged before the clock is set",
+                 this program can't be checked until the clock is set",
                 file.display(),
                 plain(&why)
             );

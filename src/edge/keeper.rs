@@ -228,7 +228,7 @@ mod tests {
         let Err(NetTrouble::Secret(text)) = keeper.current() else {
             panic!("no answer, no secret")
         };
-        assert!(text.contains("(API token): it does not answer. Check the mount"), "{text}");
+        assert!(text.contains("(API token): it does not answer. Check its mount"), "{text}");
         assert!(keeper.is_doubted() && !keeper.is_fresh() && !keeper.wakes());
         // While it hangs it is not waited for again.
         let begun = super::super::clock::mono();

@@ -31,10 +31,10 @@ pub enum By {
 impl By {
     pub fn explain(self) -> &'static str {
         match self {
-            By::Most => "as on every machine with memory enough",
-            By::Machine => "for this machine has little memory",
-            By::Group => "for the control group of this process may use little memory",
-            By::Setting => "as polling.max_page says",
+            By::Most => "the default",
+            By::Machine => "because this machine has little memory",
+            By::Group => "because the control group of this process has little memory",
+            By::Setting => "as set by polling.max_page",
         }
     }
 }

@@ -170,7 +170,7 @@ impl Peer {
         if result.as_ref().is_err_and(|error| self.was_dead(error, made, request)) {
             tell!(
                 CONNECTION_RENEWED,
-                "{}: an idle connection was dead, asking again on a new one",
+                "{}: an idle connection was dead, retrying on a new one",
                 self.base
             );
             self.wire.begin(request.grace, request.post.is_none());
@@ -429,10 +429,10 @@ fn explain(error: Error) -> NetTrouble {
         Error::Io(error) => NetTrouble::Broken(plain(&error)),
         Error::Protocol(error) => NetTrouble::Broken(format!("the answer is not HTTP: {error}")),
         Error::LargeResponseHeader(..) => {
-            NetTrouble::Broken("the answer's header is too long".to_owned())
+            NetTrouble::Broken("the header of the response is too long".to_owned())
         }
         Error::RequireHttpsOnly(_) => {
-            NetTrouble::Broken("http is refused, for network.allow_http is not set".to_owned())
+            NetTrouble::Broken("http is refused because network.allow_http is not set".to_owned())
         }
         other => NetTrouble::Broken(other.to_string()),
     }

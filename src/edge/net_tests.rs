@@ -346,7 +346,7 @@ fn a_request_to_stop_ends_a_wait_that_has_no_grace() {
     let base = format!("http://127.0.0.1:{}", server.port);
     let peer = peer_with(&base, &network(), &Tls::new(None, &Arc::default()).unwrap(), &stop);
     let error = peer.exchange(&get("/")).unwrap_err();
-    assert!(error.to_string().contains("told to stop"), "{error}");
+    assert!(error.to_string().contains("asked to stop"), "{error}");
     drop(release);
 }
 
@@ -401,7 +401,7 @@ fn a_refused_certificate_says_why_and_what_to_do() {
     let tls = trusting(&ours);
     for (config, words) in [
         (theirs.server("localhost", 2090), ["Inspecting Firewall CA", "network.ca_file"]),
-        (ours.server("localhost", 2001), ["ended at 2001-01-01", "clock is right"]),
+        (ours.server("localhost", 2001), ["expired at 2001-01-01", "clock is right"]),
         (ours.server("other.test", 2090), ["not for localhost", "other.test"]),
     ] {
         let why = refused_by_tls(config, &tls);

@@ -28,7 +28,7 @@ use crate::time::{BUILT_AT, Mono, Span, Stamp};
 pub type Tell<'a> = &'a mut dyn FnMut(Step);
 
 const NETWORK_FAILED: &str = "the service was not reached";
-const SECRET_FAILED: &str = "there is no secret to try it with";
+const SECRET_FAILED: &str = "there is no secret to test it with";
 const TOKEN_FAILED: &str = "the token was not accepted";
 
 /// Whether the secret can be read. Returns it for the steps that need it.
@@ -132,7 +132,7 @@ pub fn team(door: &mut Door, third: Third, tell: Tell) {
     let found = matches!(domain, Outcome::Passed(_));
     tell(Step { name: Name::Domain, outcome: domain, took: mono().since(ready) });
     tell(match (found, key) {
-        (false, _) => Step::skipped(Name::Key, "the address does not answer as Coralogix does"),
+        (false, _) => Step::skipped(Name::Key, "the address does not answer like Coralogix"),
         (true, None) => Step::skipped(Name::Key, SECRET_FAILED),
         (true, Some(key)) => {
             let begun = mono();
@@ -250,8 +250,9 @@ pub fn own_clock() -> Option<Outcome> {
         Outcome::noted(
             Cause::ClockBeforeBuild,
             format!(
-                "this machine's clock says {}, which is before this program was made; certificates \
-                 are judged at {}, and taken as begun by the latest time that a service told",
+                "this machine's clock says {}, which is before this program's build date; the \
+                 expiry of certificates is checked at {}, their start against the latest time \
+                 received from a service",
                 ours.to_the_second(),
                 verdicts::day(BUILT_AT)
             ),

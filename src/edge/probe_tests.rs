@@ -138,13 +138,13 @@ fn a_good_way_passes_every_step_and_says_who_signed() {
     let steps = tenant(&config);
     assert_eq!(
         outline(&steps),
-        "secret+ DNS+ TCP+ TLS+ answer+ clock! token+ threats+ activities+ token's end+"
+        "secret+ DNS+ TCP+ TLS+ answer+ clock! token+ threats+ activities+ token expiry+"
     );
     assert_eq!(passed(&steps, "TLS"), "TLS 1.3, signed by Test CA, valid until 2090-01-01");
     assert!(passed(&steps, "clock").contains("behind the service's"), "{steps:?}");
     assert_eq!(passed(&steps, "token"), "accepted, console Quebec SP1");
     assert!(passed(&steps, "threats").contains("Endpoint Threats: View"));
-    assert!(passed(&steps, "token's end").starts_with("it ends on 2124-11-01, in "));
+    assert!(passed(&steps, "token expiry").starts_with("it expires on 2124-11-01, in "));
     let steps = team(&config);
     assert_eq!(outline(&steps), "secret+ DNS+ TCP+ TLS+ answer+ clock! domain+ key+");
 }
@@ -154,7 +154,7 @@ fn a_missing_permission_is_named_and_the_other_stream_goes_on() {
     let (_server, config) =
         plain(&[("GET /web/api/v2.1/threats", "403 Forbidden", r#"{"errors":[]}"#)]);
     let steps = tenant(&config);
-    assert!(outline(&steps).ends_with("token+ threats: activities+ token's end+"), "{steps:?}");
+    assert!(outline(&steps).ends_with("token+ threats: activities+ token expiry+"), "{steps:?}");
     let (what, remedy, fault) = failure(&steps);
     assert!(what.contains("\"Endpoint Threats: View\" is missing"), "{what}");
     assert!(remedy.contains("role of the service user"), "{remedy}");
@@ -171,13 +171,19 @@ fn what_the_console_says_to_the_token_decides_what_to_do() {
     let half = r#"{"data":{"release":"x"},"errors":[{"title":"half of it failed"}]}"#;
     let (moved, gone) = ("302 Found\r\nLocation: https://new.example/?t=s3cret", "503 Gone\u{fc}");
     let cases: [(&'static str, &'static str, &str, &str, Cause); 13] = [
-        ("401 Unauthorized", dead, "HTTP 401: Auth", "See that", Cause::TokenRefused),
+        ("401 Unauthorized", dead, "HTTP 401: Auth", "Check that", Cause::TokenRefused),
         ("401 Unauthorized", dead, "(4010010)", "generate a new API token", Cause::TokenRefused),
         ("401 Unauthorized", PAGE, "HTTP 401: 403 Your IP", "Allow the", Cause::AddressRefused),
         ("403 Forbidden", PAGE, "address is not allowed)", "Allow the", Cause::AddressRefused),
         ("401 Unauthorized", "", "HTTP 401, without a word", "leave that", Cause::AddressRefused),
         ("451 Unavailable", "", "HTTP 451, without a word", "Allow the", Cause::AddressRefused),
-        ("403 Forbidden", scope, "User scope level is account.", "No role", Cause::ScopeMissing),
+        (
+            "403 Forbidden",
+            scope,
+            "User scope level is account.",
+            "Roles don't matter",
+            Cause::ScopeMissing,
+        ),
         ("403 Forbidden", role, "HTTP 403: Insufficient", "the role", Cause::PermissionMissing),
         (moved, "", "a redirect to new.example", "It leads to new.example", Cause::NotAConsole),
         ("200 OK", "<html>hi", "HTTP 200: <html>hi", "Set tenant", Cause::LoginPage),
@@ -189,7 +195,10 @@ fn what_the_console_says_to_the_token_decides_what_to_do() {
         let table: Table = Box::leak(Box::new([(INFO, status, body)]));
         let (_server, config) = plain(table);
         let steps = tenant(&config);
-        assert!(outline(&steps).ends_with("token: threats- activities- token's end-"), "{steps:?}");
+        assert!(
+            outline(&steps).ends_with("token: threats- activities- token expiry-"),
+            "{steps:?}"
+        );
         let failure = failure(&steps);
         assert!(failure.0.contains(what), "{what}: {failure:?}");
         assert!(failure.1.contains(remedy), "{remedy}: {failure:?}");
@@ -208,7 +217,7 @@ fn what_a_stream_is_refused_for_decides_what_to_do() {
     let late = r#"{"data":[],"errors":[{"detail":"shard 3 is late"}]}"#;
     let cases: [(&'static str, &'static str, &str, &str, Cause); 5] = [
         ("401 Unauthorized", dead, "HTTP 401: Auth", "role of the", Cause::PermissionMissing),
-        ("403 Forbidden", rules, "Custom Rules enabled.", "out of streams", Cause::ScopeMissing),
+        ("403 Forbidden", rules, "Custom Rules enabled.", "from streams", Cause::ScopeMissing),
         ("403 Forbidden", "<p>Blocked</p>", "HTTP 403: Blocked", "Allow", Cause::AddressRefused),
         ("200 OK", late, "shard 3 is late", "Try again", Cause::UnknownAnswer),
         ("200 OK", r#"{"data":[],"data":[]}"#, "twice", "Try again", Cause::UnknownAnswer),
@@ -228,10 +237,10 @@ fn a_key_is_judged_by_coralogix_alone_and_its_kind_told_by_its_beginning() {
     const POST: &str = "POST /logs/v1/singles";
     const PAGE: &str = "<html>Access denied by policy</html>";
     for (status, key, words, fault) in [
-        ("401 Unauthorized", "cxup_made_up", "as personal keys do", Cause::KeyUnknown),
-        ("403 Forbidden", "cxup_made_up", "as personal keys do", Cause::KeyWrongKind),
-        ("403 Forbidden", "cxtp_made_up", "as such keys do (cxtp_)", Cause::KeyWrongKind),
-        ("403 Forbidden", "made_up", "personal keys and keys for queries", Cause::KeyWrongKind),
+        ("401 Unauthorized", "cxup_made_up", "this is a personal key", Cause::KeyUnknown),
+        ("403 Forbidden", "cxup_made_up", "this is a personal key", Cause::KeyWrongKind),
+        ("403 Forbidden", "cxtp_made_up", "prefix of such a key (cxtp_)", Cause::KeyWrongKind),
+        ("403 Forbidden", "made_up", "personal keys and query keys", Cause::KeyWrongKind),
     ] {
         let table: Table = Box::leak(Box::new([(POST, status, "")]));
         let (_server, mut config) = plain(table);
@@ -253,15 +262,15 @@ fn a_key_is_judged_by_coralogix_alone_and_its_kind_told_by_its_beginning() {
 fn what_coralogix_says_to_an_empty_array_decides_what_to_do() {
     const POST: &str = "POST /logs/v1/singles";
     let cases: [(Table, &str, Option<Cause>); 9] = [
-        (&[(POST, "200 OK", "")], "an empty array was taken", None),
-        (&[(POST, "204 No Content", "")], "an empty array was taken", None),
-        (&[(POST, "400 Bad Request", "")], "the key was taken", None),
+        (&[(POST, "200 OK", "")], "an empty array was accepted", None),
+        (&[(POST, "204 No Content", "")], "an empty array was accepted", None),
+        (&[(POST, "400 Bad Request", "")], "the key was accepted", None),
         (&[(POST, "401 Unauthorized", "")], "Send-Your-Data", Some(Cause::KeyUnknown)),
         (&[(POST, "403 Forbidden", "")], "Send-Your-Data", Some(Cause::KeyWrongKind)),
         (&[(POST, "404 Not Found", "")], "coralogix.domain", Some(Cause::NotAnIngress)),
         (&[(POST, "301 Moved", "")], "coralogix.domain", Some(Cause::NotAnIngress)),
-        (&[(POST, "429 Too Many", "")], "waits and goes on", Some(Cause::Busy)),
-        (&[(POST, "418 Teapot", "")], "what this answer means", Some(Cause::UnknownAnswer)),
+        (&[(POST, "429 Too Many", "")], "waits and retries", Some(Cause::Busy)),
+        (&[(POST, "418 Teapot", "")], "what this response means", Some(Cause::UnknownAnswer)),
     ];
     for (table, words, fault) in cases {
         let (_server, config) = plain(table);
@@ -285,7 +294,7 @@ fn a_closed_port_and_an_unknown_name_fail_at_their_own_step() {
     let steps = tenant(&config(&format!("https://127.0.0.1:{port}"), inline("t"), inline("k")));
     assert_eq!(
         outline(&steps),
-        "secret+ DNS+ TCP: TLS- answer- clock- token- threats- activities- token's end-"
+        "secret+ DNS+ TCP: TLS- answer- clock- token- threats- activities- token expiry-"
     );
     let (what, remedy, fault) = failure(&steps);
     assert!(what.ends_with("Connection refused"), "{what}");
@@ -308,7 +317,7 @@ fn a_refused_certificate_fails_at_tls_with_its_remedy() {
         ),
         (theirs.server("localhost", 2090), "Inspecting Firewall CA", "network.ca_file"),
         // The server's own clock stands in 2094.
-        (ours.server("localhost", 2001), "ended at 2001-01-01", "a certificate that is valid"),
+        (ours.server("localhost", 2001), "expired at 2001-01-01", "a valid certificate"),
     ] {
         let server = Server::start(Some(tls), service([GOOD, &[]]));
         let (_dir, config) = trusting(&ours, server.port);
@@ -354,7 +363,7 @@ fn a_missing_secret_still_lets_the_network_be_tried() {
     config.coralogix.api_key = gone;
     assert_eq!(
         outline(&tenant(&config)),
-        "secret: DNS+ TCP+ answer+ clock! token- threats- activities- token's end-"
+        "secret: DNS+ TCP+ answer+ clock! token- threats- activities- token expiry-"
     );
     let steps = team(&config);
     assert_eq!(outline(&steps), "secret: DNS+ TCP+ answer+ clock! domain+ key-");

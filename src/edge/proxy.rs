@@ -81,12 +81,12 @@ pub fn status_told(text: &str) -> Option<&str> {
 pub fn refusal(proxy: &str, text: &str) -> String {
     match status_told(text) {
         Some("407") => format!(
-            "{proxy} answered 407: it wants a user name and password, or does not take the ones \
-             it got. Give them as http://USER:PASSWORD@{proxy} in network.proxy"
+            "{proxy} answered 407: it requires a user name and password, or rejects the given \
+             ones. Set network.proxy to http://USER:PASSWORD@{proxy}"
         ),
         Some("403") => format!("{proxy} answered 403: its rules don't allow this destination"),
         Some(status) => format!("{proxy} answered {status} to CONNECT"),
-        None => format!("{proxy} did not answer as a proxy does"),
+        None => format!("{proxy} did not answer like a proxy"),
     }
 }
 

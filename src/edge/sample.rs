@@ -91,12 +91,12 @@ impl Sample {
                     (Outcome::Failed(mut told), NetTrouble::Timeout(late)) if self.rows > 1 => {
                         let (rows, next) = (self.rows, self.rows / 2);
                         told.what += &format!(
-                            "; {rows} rows were asked for, and `run` would ask for {next} next"
+                            "; {rows} rows were requested, and `run` would request {next} next"
                         );
                         if late.bound == Bound::Whole {
                             told.remedy =
-                                "Let `run` find out how many rows this link bears, or raise \
-                                           network.exchange_timeout"
+                                "No action needed: `run` finds the page size that this link can \
+                                 carry; or raise network.exchange_timeout"
                                     .to_owned();
                         }
                         Outcome::Failed(told)
@@ -115,13 +115,13 @@ impl Sample {
             Outcome::noted(
                 Cause::PagesSmaller,
                 format!("{text}; {why}"),
-                "Nothing has to be done: pages are made smaller until they come in time",
+                "No action needed: smaller pages are requested until they arrive in time",
             )
         };
         if let Some(words) = before {
             let (asked, came) = (count(self.rows, "row"), came.asked);
             return makes_smaller(format!(
-                "a page of {asked} did not come ({words}), one of {came} did"
+                "a page of {asked} did not arrive ({words}), one of {came} did"
             ));
         }
         match self.fitting(came) {
@@ -131,7 +131,7 @@ impl Sample {
                 let bound = if full > whole { "longer than" } else { "more than half of" };
                 makes_smaller(format!(
                     "a page of {asked} would take {full} here, {bound} \
-                     network.exchange_timeout ({whole}), so `run` asks for {fit} at once"
+                     network.exchange_timeout ({whole}), so `run` requests {fit} at a time"
                 ))
             }
         }
@@ -193,23 +193,23 @@ mod tests {
             assert_eq!(SAMPLE.fitting(came(rows, bytes, took)), fitting, "{rows} {bytes} {took}");
         }
         let Outcome::Noted(told) =
-            SAMPLE.paced("may be read", came(100, 26_000, Span::seconds(104)), None)
+            SAMPLE.paced("readable", came(100, 26_000, Span::seconds(104)), None)
         else {
             panic!("a person is told")
         };
         assert!(told.what.contains("100 rows, 26000 bytes in 1m 44s"), "{}", told.what);
         assert!(told.what.contains("longer than network.exchange_timeout"), "{}", told.what);
-        assert!(told.what.contains("so `run` asks for 432 at once"), "{}", told.what);
+        assert!(told.what.contains("so `run` requests 432 at a time"), "{}", told.what);
     }
 
     #[test]
     fn what_fails_for_its_size_is_told_with_the_size_that_came() {
         let small = Came { asked: 100, ..came(100, 26_000, Span::seconds(1)) };
-        let Outcome::Noted(told) = SAMPLE.paced("may be read", small, Some("HTTP 504")) else {
+        let Outcome::Noted(told) = SAMPLE.paced("readable", small, Some("HTTP 504")) else {
             panic!("a person is told")
         };
         assert!(
-            told.what.ends_with("a page of 1000 rows did not come (HTTP 504), one of 100 did"),
+            told.what.ends_with("a page of 1000 rows did not arrive (HTTP 504), one of 100 did"),
             "{}",
             told.what
         );

@@ -166,7 +166,8 @@ impl fmt::Display for SecretError {
         match &self.cause {
             Cause::Io(io::ErrorKind::NotFound, _) => write!(
                 f,
-                "it does not exist. Create it with the key or token alone, readable for {} only",
+                "it does not exist. Create it with only the key or token in it, readable by {} \
+                 only",
                 user()
             ),
             Cause::Io(io::ErrorKind::PermissionDenied, _) => write!(
@@ -176,20 +177,20 @@ impl fmt::Display for SecretError {
                 rustix::process::geteuid().as_raw()
             ),
             Cause::Io(_, why) | Cause::System(why) => write!(f, "{why}"),
-            Cause::NotAFile => write!(f, "it is not a file. Name the file itself"),
+            Cause::NotAFile => write!(f, "it is not a file. Give the path of the file itself"),
             Cause::TooLong => write!(
                 f,
-                "it is longer than {} bytes. It must hold the key or token alone",
+                "it is longer than {} bytes. It must contain only the key or token",
                 limits::SECRET_FILE_BYTES_MAX
             ),
             Cause::Late => write!(
                 f,
-                "it does not answer. Check the mount or disk it lies on (mount, dmesg); it is used as \
-                 soon as it answers"
+                "it does not answer. Check its mount or disk (mount, dmesg); the file is used as \
+                 soon as it can be read"
             ),
             Cause::NotText => write!(f, "it is not plain text. Save it as UTF-8 or ASCII"),
             Cause::NotASecret(why) => {
-                write!(f, "{why}. It must hold the key or token alone, without a name before it")
+                write!(f, "{why}. It must contain only the key or token, without a prefix")
             }
         }
     }
@@ -219,8 +220,8 @@ fn exposure(setting: &str, path: &Path, mode: u32) -> Option<String> {
         (true, true) => "read and change",
     };
     Some(format!(
-        "Everyone on this machine can {can} the secret file {path} ({setting}, mode {mode:04o}). \
-         Close it: chmod o= {path}"
+        "Every user of this machine can {can} the secret file {path} ({setting}, mode {mode:04o}). \
+         Restrict it: chmod o= {path}"
     ))
 }
 
@@ -308,7 +309,7 @@ mod tests {
     fn every_cause_has_its_remedy_and_none_shows_the_secret() {
         let long = vec![b'x'; limits::SECRET_FILE_BYTES_MAX as usize + 1];
         for (name, content, part) in [
-            ("empty", &b" \n"[..], "it is empty. It must hold"),
+            ("empty", &b" \n"[..], "it is empty. It must contain"),
             ("two", b"s3cret\nmore\n", "the character at offset 6 is not allowed"),
             ("named", b"Bearer s3cret", "offset 6"),
             ("binary", b"\xFF\xFEs\x003\x00", "it is not plain text. Save it as UTF-8"),

@@ -37,8 +37,8 @@ impl fmt::Display for SetupError {
             }
             SetupError::CaFile { path, why } => write!(
                 f,
-                "failed to read network.ca_file {path}: {why}. It has to be a PEM file with the \
-                 certificates of the authorities to trust, readable for this program"
+                "failed to read network.ca_file {path}: {why}. It must be a PEM file with the \
+                 certificates of the authorities to trust, readable by this program"
             ),
             SetupError::System { path, why } => {
                 write!(f, "failed to read network.ca_file {path}: {why}")

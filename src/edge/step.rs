@@ -48,7 +48,7 @@ impl Name {
             Name::Start => "start",
             Name::Token => "token",
             Name::Stream(kind) => kind.name(),
-            Name::TokenEnd => "token's end",
+            Name::TokenEnd => "token expiry",
             Name::Domain => "domain",
             Name::Key => "key",
         }
@@ -129,7 +129,7 @@ pub fn what_and_remedy(text: &str) -> (String, String) {
         Some((what, remedy)) => (what.to_owned(), remedy.to_owned()),
         None => (
             text.to_owned(),
-            "Ask whoever runs the network between this machine and the service".to_owned(),
+            "Ask the operator of the network between this machine and the service".to_owned(),
         ),
     }
 }

@@ -35,7 +35,7 @@ pub struct CutShort;
 
 impl fmt::Display for CutShort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection was closed in the middle")
+        f.write_str("the connection was closed mid-exchange")
     }
 }
 
@@ -213,7 +213,7 @@ fn add_pem(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), String> {
         added += 1;
     }
     match added {
-        0 => Err("there is no certificate (-----BEGIN CERTIFICATE-----) in it".to_owned()),
+        0 => Err("it contains no certificate (-----BEGIN CERTIFICATE-----)".to_owned()),
         _ => Ok(()),
     }
 }
@@ -308,28 +308,28 @@ fn refusal(host: &str, reason: &rustls::Error, shown: Option<&Summary>) -> Refus
             (
                 Flaw::Untrusted,
                 format!(
-                    "the certificate of {host} is not trusted: {authority}, who signed it, is not \
-                     known here"
+                    "the certificate of {host} is not trusted: its issuer, {authority}, is not \
+                     trusted"
                 ),
                 format!(
-                    "This looks like TLS inspection by CN={authority}: give that authority's \
-                     certificate as network.ca_file, or have {host} exempted from inspection"
+                    "This looks like TLS inspection by CN={authority}: set network.ca_file to that \
+                     authority's certificate, or have {host} exempted from inspection"
                 ),
             )
         }
         CertificateError::ExpiredContext { time, not_after } => (
             of_time(Flaw::Ended),
             format!(
-                "the certificate of {host}{signer}, ended at {}, and it is judged at {}",
+                "the certificate of {host}{signer}, expired at {}; checked at {}",
                 calendar(*not_after),
                 calendar(*time)
             ),
-            "If this machine's clock is right the server has to renew it".to_owned(),
+            "If this machine's clock is right, the server must renew it".to_owned(),
         ),
         CertificateError::NotValidYetContext { time, not_before } => (
             of_time(Flaw::NotBegun),
             format!(
-                "the certificate of {host}{signer}, begins at {}, and it is judged at {}",
+                "the certificate of {host}{signer}, is valid from {}; checked at {}",
                 calendar(*not_before),
                 calendar(*time)
             ),
@@ -343,7 +343,7 @@ fn refusal(host: &str, reason: &rustls::Error, shown: Option<&Summary>) -> Refus
             (
                 Flaw::OtherName,
                 format!("the server shows a certificate{signer}, for {names} and not for {host}"),
-                "Look for a typing error in this address, or for a proxy or firewall that answers \
+                "Check this address for a typo, or look for a proxy or firewall that answers \
                  in the service's place"
                     .to_owned(),
             )

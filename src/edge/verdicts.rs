@@ -32,28 +32,29 @@ pub fn no_answer(trouble: &NetTrouble, steps: &Steps, host: &str, setting: &str)
     });
     let remedy = match cause {
         Cause::NameNotResolved => format!(
-            "Check the {setting} in the config for a typing error, and whether this machine can \
-             resolve names (/etc/resolv.conf)"
+            "Check the {setting} in the config for a typo, and whether this machine can resolve \
+             names (/etc/resolv.conf)"
         ),
         Cause::NoRoute => format!(
-            "Give this machine a way to {host} (ip route), or give the proxy that leads there as \
-             network.proxy"
+            "Give this machine a route to {host} (ip route), or set network.proxy to the proxy \
+             that reaches it"
         ),
         Cause::ConnectionRefused => format!(
-            "Check host and port of the {setting} in the config; a firewall that rejects answers \
-             the same"
+            "Check host and port of the {setting} in the config; a firewall that rejects \
+             connections looks the same"
         ),
         Cause::ConnectTimeout | Cause::ConnectFailed => format!(
-            "Let this machine open TCP connections to {host} (firewall), or give the proxy that \
-             leads there as network.proxy"
+            "Let this machine open TCP connections to {host} (firewall), or set network.proxy to \
+             the proxy that reaches it"
         ),
         Cause::ProxyUnreachable => {
-            "Check host and port of network.proxy (or of HTTPS_PROXY), and whether the proxy runs"
+            "Check host and port of network.proxy (or of HTTPS_PROXY), and whether the proxy is \
+             running"
                 .to_owned()
         }
-        Cause::NoAnswer => "Try again; if the line is slow, raise network.timeout".to_owned(),
+        Cause::NoAnswer => "Try again; on a slow link raise network.timeout".to_owned(),
         Cause::ConnectionBroken => {
-            format!("Try again; if it lasts, look for a firewall or proxy before {host}")
+            format!("Try again; if it lasts, look for a firewall or proxy in front of {host}")
         }
         // The others bring their own.
         _ => {
@@ -74,12 +75,12 @@ pub fn info(answer: &Answer, tenant: &str, origin: &str) -> Outcome {
         Err(SourceTrouble::TokenRefused(words) | SourceTrouble::TokenDoubted(words)) => {
             Outcome::failed(
                 Cause::TokenRefused,
-                format!("SentinelOne does not accept the token ({words})"),
+                format!("SentinelOne rejects the token ({words})"),
                 format!(
-                    "See that {origin} holds the token of {tenant}, whole, and not another console's. \
-                     Only if it does, generate a new API token for the service user in the console \
-                     (Settings > Users > Service Users), which ends the old one at once, and put it \
-                     there"
+                    "Check that {origin} contains the complete token of {tenant}, not of another \
+                     console. Only if it does, generate a new API token for the service user in \
+                     the console (Settings > Users > Service Users), which revokes the old one at \
+                     once, and put it there"
                 ),
             )
         }
@@ -103,7 +104,7 @@ fn tells_error(answer: &Answer) -> bool {
 fn forbidden(refusal: &Refusal, tenant: &str, kind: Option<Kind>) -> Outcome {
     let words = &refusal.words;
     let out = kind
-        .map_or_else(String::new, |kind| format!(", or take \"{}\" out of streams", kind.name()));
+        .map_or_else(String::new, |kind| format!(", or remove \"{}\" from streams", kind.name()));
     match refusal.what {
         Refused::Token | Refused::Permission => {
             let permission = match kind {
@@ -112,7 +113,7 @@ fn forbidden(refusal: &Refusal, tenant: &str, kind: Option<Kind>) -> Outcome {
             };
             let add = match kind {
                 Some(kind) => format!("Add \"{}\" to", kind.permission()),
-                None => "Add what SentinelOne names to".to_owned(),
+                None => "Add the permission that SentinelOne names to".to_owned(),
             };
             Outcome::failed(
                 Cause::PermissionMissing,
@@ -122,10 +123,10 @@ fn forbidden(refusal: &Refusal, tenant: &str, kind: Option<Kind>) -> Outcome {
         }
         Refused::Scope => Outcome::failed(
             Cause::ScopeMissing,
-            format!("the scope of the token does not offer this ({words})"),
+            format!("the scope of the token does not include this ({words})"),
             format!(
-                "Go by SentinelOne's words: use a service user of the scope that has it (Settings > \
-                 Users > Service Users){out}. No role helps, and the token is good"
+                "Follow SentinelOne's message: use a service user of a scope that has it (Settings \
+                 > Users > Service Users){out}. Roles don't matter here, and the token is valid"
             ),
         ),
         Refused::Address => address_refused(tenant, words),
@@ -136,13 +137,11 @@ fn forbidden(refusal: &Refusal, tenant: &str, kind: Option<Kind>) -> Outcome {
 fn address_refused(place: &str, words: &str) -> Outcome {
     Outcome::failed(
         Cause::AddressRefused,
+        format!("an IP allow list, WAF or proxy in front of {place} blocks this machine ({words})"),
         format!(
-            "an IP allow list, WAF or proxy before {place} does not let this machine in ({words})"
-        ),
-        format!(
-            "Allow the address that this machine is seen with (IP allow list of the service, firewall, \
-             proxy), and let requests to {place} pass. What answers here is not the service's API, so \
-             it says nothing of the credential: leave that as it is"
+            "Allow the address that this machine connects from (IP allow list of the service, \
+             firewall, proxy), and let requests to {place} pass. The response is not from the \
+             service's API, so it says nothing about the credential: leave that as it is"
         ),
     )
 }
@@ -156,7 +155,11 @@ fn console_version(body: &[u8]) -> String {
 
 fn not_a_console(answer: &Answer, tenant: &str) -> Outcome {
     let (cause, what) = match answer.status == 200 && is_page(answer) {
-        true => (Cause::LoginPage, "answers with a web page, as a login page or a portal does,"),
+        true => (
+            Cause::LoginPage,
+            "answers with a web page, like a login page or a captive \
+            portal,",
+        ),
         false => (Cause::NotAConsole, "does not answer as a SentinelOne console"),
     };
     let what = format!("{tenant} {what} ({})", status_line(answer));
@@ -168,7 +171,8 @@ fn not_a_console(answer: &Answer, tenant: &str) -> Outcome {
         cause,
         what.replace(", (", " ("),
         format!(
-            "Set tenant to the address that the browser shows once you are in the console, like \
+            "Set tenant to the address that the browser shows when you are logged in to the \
+             console, like \
              https://usea1-acme.sentinelone.net{also}"
         ),
     )
@@ -181,18 +185,18 @@ pub fn stream(answer: &Answer, kind: Kind, tenant: &str) -> Outcome {
     }
     match answer.status {
         200 => match page::scan(&answer.body, kind) {
-            Ok(_) => Outcome::Passed(format!("may be read ({})", kind.permission())),
+            Ok(_) => Outcome::Passed(format!("readable ({})", kind.permission())),
             Err(broken) => Outcome::failed(
                 Cause::UnknownAnswer,
-                format!("SentinelOne gave an unknown answer (HTTP 200: {broken})"),
-                "Try again; the collector itself waits and goes on",
+                format!("SentinelOne sent an unknown response (HTTP 200: {broken})"),
+                "Try again; the daemon itself waits and retries",
             ),
         },
         400 | 404 => Outcome::failed(
             Cause::QueryRefused,
-            format!("SentinelOne refuses the query ({})", told(answer)),
+            format!("SentinelOne rejects the query ({})", told(answer)),
             format!(
-                "This console may not offer {}; take it out of streams, or report this answer",
+                "This console may not offer {}; remove it from streams, or report this response",
                 kind.name()
             ),
         ),
@@ -203,23 +207,23 @@ pub fn stream(answer: &Answer, kind: Kind, tenant: &str) -> Outcome {
 /// When a token that was accepted ends. `now`: the service's clock where it told one.
 pub fn token_end(end: Option<Stamp>, now: Stamp) -> Outcome {
     let Some(end) = end else {
-        return Outcome::Skipped("neither the token nor SentinelOne tells when it ends");
+        return Outcome::Skipped("neither the token nor SentinelOne says when it expires");
     };
     if end <= now {
         // It was accepted a moment ago, so one of the clocks may be wrong.
         let text = format!("it expired {} ago, at {}", now.since(end), end.to_the_second());
-        let remedy = "Generate a new one and put it into the same place; no restart is needed";
+        let remedy = "Generate a new one and put it in the same place; no restart is needed";
         return Outcome::noted(Cause::TokenEndsSoon, text, remedy);
     }
     let left = end.since(now);
-    let text = format!("it ends on {}, in {left}", day(end));
+    let text = format!("it expires on {}, in {left}", day(end));
     if left > Span::hours(24 * TOKEN_END_WARN_DAYS) {
         return Outcome::Passed(text);
     }
     Outcome::noted(
         Cause::TokenEndsSoon,
         text,
-        "Generate a new one before then and put it into the same place; no restart is needed",
+        "Generate a new one before then and put it in the same place; no restart is needed",
     )
 }
 
@@ -228,9 +232,9 @@ pub fn domain(answer: &Answer, base: &str) -> Outcome {
     match answer.status {
         300..=399 | 404 | 405 | 410 => Outcome::failed(
             Cause::NotAnIngress,
-            format!("{base} has no place for logs ({})", status_line(answer)),
+            format!("{base} does not accept logs ({})", status_line(answer)),
             "Set coralogix.domain to the domain of your team (Settings > Domain), like \
-             eu2.coralogix.com; it is not always the one in the browser",
+             eu2.coralogix.com; it may differ from the one in the browser",
         ),
         _ => Outcome::Passed(format!("{base}{SINGLES_PATH} answers")),
     }
@@ -240,34 +244,37 @@ pub fn domain(answer: &Answer, base: &str) -> Outcome {
 /// 401 and 403 are told apart by what they mean everywhere.
 pub fn key(answer: &Answer, key: &Secret, origin: &str) -> Outcome {
     let kind = match key.reveal() {
-        key if key.starts_with("cxup_") => "this one begins as personal keys do (cxup_)",
+        key if key.starts_with("cxup_") => "this is a personal key (cxup_)",
         key if key.starts_with("cxtp_") => {
-            "this one begins as such keys do (cxtp_), so see whether it is whole, still in use and of \
-             this team"
+            "this has the prefix of such a key (cxtp_), so check that it is complete, still active \
+             and of this team"
         }
-        _ => "personal keys and keys for queries are refused",
+        _ => "personal keys and query keys are rejected",
     };
     if let Some(outcome) = blocked(answer) {
         return outcome;
     }
     match answer.status {
-        200..=299 => Outcome::Passed("accepted: an empty array was taken".to_owned()),
+        200..=299 => Outcome::Passed("accepted: an empty array was accepted".to_owned()),
         400 | 422 => Outcome::Passed(format!(
-            "accepted: the key was taken and only the empty array was not (HTTP {})",
+            "accepted: the key was accepted and only the empty array was not (HTTP {})",
             answer.status
         )),
         401 => Outcome::failed(
             Cause::KeyUnknown,
-            format!("Coralogix does not know the key here ({})", status_line(answer)),
+            format!(
+                "Coralogix does not recognise the key in this region ({})",
+                status_line(answer)
+            ),
             format!(
                 "Put a Send-Your-Data API key (Settings > API Keys) of this team into {origin}, and \
-                 see that coralogix.domain is the domain of the same team: a key is known in its \
+                 check that coralogix.domain is the domain of the same team: a key is valid in its \
                  own region only; {kind}"
             ),
         ),
         403 => Outcome::failed(
             Cause::KeyWrongKind,
-            format!("Coralogix does not let this key send data ({})", status_line(answer)),
+            format!("Coralogix does not allow this key to send data ({})", status_line(answer)),
             format!(
                 "Put an API key with the role preset SendData, a Send-Your-Data key (Settings > \
                  API Keys), into {origin}; {kind}"
@@ -276,8 +283,8 @@ pub fn key(answer: &Answer, key: &Secret, origin: &str) -> Outcome {
         408 | 429 | 500..=599 => try_later("Coralogix", answer),
         _ => Outcome::failed(
             Cause::UnknownAnswer,
-            format!("Coralogix gave an unknown answer ({})", status_line(answer)),
-            "Try again; if it lasts, ask Coralogix what this answer means",
+            format!("Coralogix sent an unknown response ({})", status_line(answer)),
+            "Try again; if it lasts, ask Coralogix what this response means",
         ),
     }
 }
@@ -297,13 +304,13 @@ fn is_page(answer: &Answer) -> bool {
 fn try_later(service: &str, answer: &Answer) -> Outcome {
     let (cause, what) = match answer.status {
         408 | 429 | 500..=599 => (Cause::Busy, "can't answer now"),
-        _ => (Cause::UnknownAnswer, "gave an unknown answer"),
+        _ => (Cause::UnknownAnswer, "sent an unknown response"),
     };
     let wait = retry_after(answer).map_or_else(String::new, |span| format!(" in {span}"));
     Outcome::failed(
         cause,
         format!("{service} {what} ({})", status_line(answer)),
-        format!("Try again{wait}; the collector itself waits and goes on"),
+        format!("Try again{wait}; the daemon itself waits and retries"),
     )
 }
 

@@ -171,12 +171,13 @@ impl Watched {
         }
         let count = match std::mem::take(&mut self.untold) {
             1 => String::new(),
-            untold => format!(", one of {untold} such steps since this was last told"),
+            untold => format!(", one of {untold} such operations since the last report"),
         };
         self.told = Some(now);
         Some(format!(
-            "The disk of the queue in {} is slow: {text}{count}. Nothing is lost, and nothing else is \
-             done meanwhile. Check the disk or card (dmesg, smartctl), or set queue.dir to a better one",
+            "The disk of the queue in {} is slow: {text}{count}. Nothing is lost, but everything \
+             else waits. Check the disk or SD card (dmesg, smartctl), or move queue.dir to a \
+             better one",
             self.place
         ))
     }
@@ -185,7 +186,8 @@ impl Watched {
     fn last_words(&self) -> (Code, i32, String) {
         let what = self.step.as_ref().map_or("finishing a step", |step| step.what);
         let told = format!(
-            "Told to stop {} s ago and still busy with {what}, so the program ends without it. Nothing \
+            "{} s after the request to stop, the program is still busy with {what}, so it exits \
+             without it. Nothing \
              is lost: what was not acknowledged is sent again",
             STOP_MS_MAX / 1_000
         );
@@ -236,7 +238,7 @@ mod tests {
         }
         begun(&mut watched, On::Queue, 3_700);
         let told = watched.end(at(3_722)).unwrap();
-        assert!(told.contains("22s so far, one of 3 such steps"), "{told}");
+        assert!(told.contains("22s so far, one of 3 such operations"), "{told}");
     }
 
     #[test]

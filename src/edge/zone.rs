@@ -40,8 +40,8 @@ impl Zone {
             Ok(zone) => (Zone(zone), None),
             Err(why) => {
                 let problem = format!(
-                    "The time zone of {from} can't be read ({why}); windows are taken in UTC. \
-                     Write a zone such as CET-1CEST,M3.5.0,M10.5.0/3 into TZ"
+                    "The time zone of {from} can't be read ({why}); the time windows use UTC. Set \
+                     TZ to a zone like CET-1CEST,M3.5.0,M10.5.0/3"
                 );
                 (Zone(TimeZone::utc()), Some(problem))
             }

@@ -70,8 +70,8 @@ impl fmt::Display for AdoptError {
         match self {
             AdoptError::OtherTenant { was, now } => write!(
                 f,
-                "both names have positions, one collected from {was} and one from {now}, and it is \
-                 not known that these are one tenant"
+                "both names have positions, one collected from {was} and one from {now}, and these \
+                 may be different tenants"
             ),
             AdoptError::Queue(why) => write!(f, "{why}"),
         }
@@ -110,8 +110,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     message::STREAM_NOT_ADOPTED,
                     "stream-not-adopted",
                     format!(
-                        "The streams of {was} do not become those of {}: {why}. If they are, stop the \
-                         daemon and run s1-coralogix queue adopt {was} {}; else remove name_was",
+                        "The streams of {was} do not become those of {}: {why}. If they are one \
+                         tenant, stop the daemon and run s1-coralogix queue adopt {was} {}; \
+                         otherwise remove name_was",
                         claim.name, claim.name
                     ),
                 ),
@@ -130,7 +131,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         for orphan in self.orphans() {
             let text = format!(
-                "{} was collected up to {}{} and no integration of the config collects it any more. {}",
+                "{} was collected up to {}{} but no integration in the config collects it any \
+                 more. {}",
                 orphan.name,
                 orphan.position.to_the_second(),
                 orphan.tenant.as_ref().map_or(String::new(), |tenant| format!(" from {tenant}")),
@@ -143,7 +145,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     fn tell_adopted(&mut self, adopted: &Adopted) {
         let Adopted { was, now, position } = adopted;
-        let text = format!("{was} is {now} now; it goes on from {}", position.to_the_second());
+        let text = format!("{was} is now {now}; it continues from {}", position.to_the_second());
         self.find(message::STREAM_ADOPTED, "stream-adopted", text);
     }
 

@@ -78,7 +78,7 @@ impl fmt::Display for BundleError {
         match self {
             BundleError::File(why) => write!(f, "{why}"),
             BundleError::NotWhole(why) => write!(f, "{why}"),
-            BundleError::Unfinished => write!(f, "the import of another file was cut short"),
+            BundleError::Unfinished => write!(f, "the import of another file was interrupted"),
             BundleError::Collected(stream) => {
                 write!(f, "the queue has already collected {stream}")
             }
@@ -309,7 +309,7 @@ pub fn verify(read: &mut dyn Read) -> Result<Tally, BundleError> {
                 seen.frames += 1;
                 seen.records += frame.entries.len() as u64;
                 if page.as_ref().is_some_and(|stream| *stream != frame.stream) {
-                    return Err(BundleError::NotWhole("a page in it is not whole"));
+                    return Err(BundleError::NotWhole("a page in it is incomplete"));
                 }
                 page = (!frame.last_of_page).then_some(frame.stream);
             }
@@ -324,7 +324,7 @@ pub fn verify(read: &mut dyn Read) -> Result<Tally, BundleError> {
     seen.crc = reader.tally.map_or(0, |told| told.crc);
     match reader.tally == Some(seen) && page.is_none() {
         true => Ok(seen),
-        false => Err(BundleError::NotWhole("its parts are not as many as it says")),
+        false => Err(BundleError::NotWhole("the number of its parts is wrong")),
     }
 }
 
@@ -420,7 +420,7 @@ impl Reader<'_> {
         let len = u32::from_le_bytes(*fields.last_chunk().expect("five bytes were read")) as usize;
         let tag = fields.swap_remove(0);
         if len > BUNDLE_PART_BYTES_MAX || !b"spdgfe".contains(&tag) {
-            return Err(BundleError::NotWhole("a part of it has no sense"));
+            return Err(BundleError::NotWhole("a part of it is invalid"));
         }
         let bytes = self.bytes(len)?;
         if tag == b'e' {

@@ -215,7 +215,7 @@ fn the_oldest_copies_are_given_up_and_that_is_told<G: Ground>(ground: &G) {
         assert!(held.doubt <= 3, "{held:?}");
         let gaps = queue.gaps();
         given_up = gaps.iter().filter(|gap| gap.parked.is_none()).count();
-        let is_first = |gap: &Gap| gap.from == Stamp(1) && gap.explain().contains("given up");
+        let is_first = |gap: &Gap| gap.from == Stamp(1) && gap.explain().contains("discarded");
         assert_eq!(gaps.iter().any(is_first), given_up > 0);
     }
     assert!(given_up >= 4, "{given_up} given up");

@@ -139,7 +139,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             self.find(
                 message::CHECKPOINT_DAMAGED,
                 "checkpoint-damaged",
-                format!("{why} It was set aside in {QUARANTINE}/."),
+                format!("{why} It was moved to {QUARANTINE}/."),
             );
         }
         Ok(read.unwrap_or_default())
@@ -154,7 +154,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let newest = self.opener.newest().map_err(|error| disk_error(place.clone(), &error))?;
         self.number = newest.unwrap_or(0);
         let mut why = match newest {
-            Some(_) => format!("opening it did not end, {attempts} times in a row"),
+            Some(_) => format!("opening it did not complete, {attempts} times in a row"),
             None => "it is not there".to_owned(),
         };
         if newest.is_some() && attempts < INDEX_OPEN_ATTEMPTS_MAX {
@@ -357,8 +357,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     fn adopt_page(&mut self, mut page: Page) -> Result<(), QueueError> {
         let records = page.entries.iter().map(|entry| u64::from(entry.entries)).sum::<u64>();
         let of = &page.stream;
-        let text =
-            format!("Adopted, not being in the index: {} of {of}.", count(records, "record"));
+        let text = format!(
+            "Added from the log, missing in the index: {} of {of}.",
+            count(records, "record")
+        );
         self.find(message::PAGE_ADOPTED, "page-adopted", text);
         let chunks = chunked(&page.ids, &mut self.state.next_chunk);
         let begins = self.streams.named(&page.stream).row.progress.is_none();

@@ -67,7 +67,8 @@ fn open_lock(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).custom_flags(flags);
     let strange = |what: &str| {
-        let why = format!("{} is {what}, which it never is of itself: remove it", path.display());
+        let why =
+            format!("{} is {what}, which this program never creates: remove it", path.display());
         io::Error::new(io::ErrorKind::PermissionDenied, why)
     };
     let opened = options.open(path).or_else(|why| match why.kind() {

@@ -45,7 +45,7 @@ impl QueueError {
 impl fmt::Display for QueueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            QueueError::DiskFull => write!(f, "there is no room for more in the queue"),
+            QueueError::DiskFull => write!(f, "the queue has no space"),
             QueueError::Broken(why) => write!(f, "the queue's disk failed: {why}"),
             QueueError::Damaged { seq, why } => {
                 write!(f, "frame {} of the queue is damaged: {why}", seq.0)
@@ -108,12 +108,12 @@ impl fmt::Display for OpenError {
                 if let Some(holder) = holder {
                     write!(f, " (process {holder})")?;
                 }
-                write!(f, " is using it. Stop that one first, or set another queue.dir.")
+                write!(f, " is using it. Stop that process first, or set another queue.dir.")
             }
             OpenError::Denied { place, why } => write!(
                 f,
                 "Failed to open the queue {place}: {why}. Let the user that runs s1-coralogix \
-                 own that directory (chown), on a file system that is mounted for writing."
+                 own that directory (chown), on a file system mounted for writing."
             ),
             OpenError::Full { place, why } => write!(
                 f,
@@ -133,18 +133,19 @@ impl fmt::Display for OpenError {
             OpenError::System { place, why } => write!(
                 f,
                 "Failed to open the queue {place}: {why}. The system refused it, and nothing was \
-                 changed: see that enough descriptors and memory are allowed (ulimit -n, ulimit -v, \
-                 LimitNOFILE, MemoryMax), and that the file system is there and can do what it is asked."
+                 changed: allow enough descriptors and memory (ulimit -n, ulimit -v, LimitNOFILE, \
+                 MemoryMax), and check that the file system is mounted and supports this \
+                 operation."
             ),
             OpenError::Newer { place, why } => write!(
                 f,
                 "Failed to open the queue {place}: {why}. Nothing was changed: install that version \
-                 again, or write the records with its `queue export`."
+                 again, or save the records with its `queue export`."
             ),
             OpenError::ReplacedTooOften { why } => write!(
                 f,
                 "Gave up on the queue's index after too many replacements: {why}. \
-                 Starting again may help; if not, check the disk (dmesg, smartctl)."
+                 A restart may help; if not, check the disk (dmesg, smartctl)."
             ),
         }
     }

@@ -329,14 +329,14 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 
     pub(super) fn tell_indexed(&mut self) {
-        let text = "There is space for the queue's index again; polling goes on".to_owned();
+        let text = "There is space for the queue's index again; polling continues".to_owned();
         self.find(message::INDEX_WRITTEN_AGAIN, "index-written-again", text);
     }
 
     fn tell_unindexed(&mut self, why: &str) {
         let text = format!(
-            "There is no space to write the queue's index ({why}). Records are delivered from the log, \
-             which frees space; nothing is polled meanwhile"
+            "There is no space to write the queue's index ({why}). Records are delivered from the \
+             log, which frees space; polling is paused"
         );
         self.find(message::INDEX_NO_SPACE, "index-no-space", text);
     }

@@ -74,32 +74,33 @@ impl GapReason {
     pub fn explain(self) -> &'static str {
         match self {
             GapReason::Refused => {
-                "Coralogix did not take the record; it is kept in parked/ of the queue's directory"
+                "Coralogix did not accept the record; it is kept in parked/ of the queue's \
+                 directory"
             }
             GapReason::Retention => {
-                "SentinelOne holds nothing of this time any more; it may have held records that \
-                 were not collected before it deleted them"
+                "SentinelOne has nothing of this time any more; it may have had records that were \
+                 not collected before it deleted them"
             }
-            GapReason::Purged => "a person threw away records that were parked or in doubt",
+            GapReason::Purged => "an operator dropped records that were parked or in doubt",
             GapReason::InDoubt => {
-                "Coralogix answered that some of the batch was not taken, and not which records; \
-                 it is kept in doubt/ of the queue's directory"
+                "Coralogix reported that some of the batch was not accepted, but not which \
+                 records; it is kept in doubt/ of the queue's directory"
             }
             GapReason::PositionAhead => {
-                "the stream stood ahead of SentinelOne's clock; what was created before may not have \
-                 been collected"
+                "the position of the stream was ahead of SentinelOne's clock; records created \
+                 before may not have been collected"
             }
             GapReason::ConfigChanged => {
-                "the config was changed so that the stream begins later than it was collected to; \
-                 what lies between was not collected"
+                "after a change of the config the stream starts later than it was collected to; \
+                 the time in between was not collected"
             }
             GapReason::Unfetchable => {
-                "a request for a record of this time failed again and again, alone, while those after \
-                 it came; they were collected"
+                "requests for a record of this time failed repeatedly, while the records after it \
+                 arrived and were collected"
             }
             GapReason::Damaged => {
                 "records that waited in the queue were damaged on its disk; SentinelOne is asked for \
-                 them again, and what it has changed or deleted since can't be had as it was"
+                 them again, and what it has changed or deleted since can't be restored"
             }
         }
     }
@@ -146,11 +147,15 @@ impl fmt::Display for Unread {
         match self.id {
             Some(id) => write!(f, "the record's id is {id}")?,
             None => {
-                f.write_str("the record's id is not known, for none of it came that could be read")?
+                f.write_str("the record's id is not known, because no readable part of it arrived")?
             }
         }
         match self.bytes_min {
-            Some(bytes) => write!(f, "; the answer with it alone has at least {bytes} bytes"),
+            Some(bytes) => write!(
+                f,
+                "; the response with this record alone has at least {bytes} \
+                bytes"
+            ),
             None => Ok(()),
         }
     }
@@ -167,11 +172,11 @@ impl Gap {
     /// What became of the records of a gap that is closed.
     pub fn outcome(&self) -> Option<&'static str> {
         let outcome = match self.reason {
-            GapReason::ConfigChanged => "the stream went back to before it",
+            GapReason::ConfigChanged => "the stream was set back to before it",
             GapReason::Damaged if self.count.is_some() => {
-                "SentinelOne gave all of them again, so many of them in a newer version only"
+                "SentinelOne returned all of them again, this many of them only in a newer version"
             }
-            GapReason::Damaged => "SentinelOne gave all of them again",
+            GapReason::Damaged => "SentinelOne returned all of them again",
             GapReason::InDoubt => "the records were put back into the queue, or accepted since",
             GapReason::Refused
             | GapReason::Retention
@@ -186,8 +191,8 @@ impl Gap {
     pub fn explain(&self) -> Cow<'static, str> {
         match (self.reason, self.parked) {
             (GapReason::InDoubt, None) => {
-                "Coralogix answered that some of the batch was not taken, and not which records; \
-                 its copy in doubt/ was given up for newer ones"
+                "Coralogix reported that some of the batch was not accepted, but not which \
+                 records; its copy in doubt/ was discarded for newer ones"
                     .into()
             }
             (GapReason::Unfetchable, _) => {

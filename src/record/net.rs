@@ -72,10 +72,14 @@ impl fmt::Display for Late {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (after, sent, received) = (self.after, self.sent, self.received);
         match self.bound {
-            Bound::Silence => write!(f, "nothing moved for {after} (network.timeout)")?,
-            Bound::Whole => write!(f, "it was not done within {after} (network.exchange_timeout)")?,
+            Bound::Silence => write!(f, "no data for {after} (network.timeout)")?,
+            Bound::Whole => write!(
+                f,
+                "it was not complete within {after} \
+                (network.exchange_timeout)"
+            )?,
         }
-        write!(f, "; {sent} bytes were sent and {received} came")
+        write!(f, "; {sent} bytes sent, {received} received")
     }
 }
 
@@ -101,11 +105,11 @@ impl fmt::Display for NetTrouble {
             NetTrouble::Tls(why) => write!(f, "TLS failed: {why}"),
             NetTrouble::Timeout(late) => late.fmt(f),
             NetTrouble::Broken(why) => write!(f, "the connection broke: {why}"),
-            NetTrouble::TooLong(_) => write!(f, "the answer is longer than allowed"),
+            NetTrouble::TooLong(_) => write!(f, "the response is longer than allowed"),
             NetTrouble::Endless(status) => {
-                write!(f, "the answer (HTTP {status}) did not end in time")
+                write!(f, "the response (HTTP {status}) was not complete in time")
             }
-            NetTrouble::Stopped => write!(f, "given up, because the program was told to stop"),
+            NetTrouble::Stopped => write!(f, "aborted, because the program was asked to stop"),
             NetTrouble::Secret(why) | NetTrouble::System(why) => write!(f, "{why}"),
         }
     }

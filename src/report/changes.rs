@@ -128,13 +128,13 @@ impl Changes {
         let name = &self.names.tenants[tenant];
         let ends = match end <= source_now {
             true => format!("expired {} ago", source_now.since(end)),
-            false => format!("ends in {left}"),
+            false => format!("expires in {left}"),
         };
         Some((
             code,
             format!(
-                "SentinelOne {name}: the API token {ends}, at {}. Create a new one and put \
-                 it into the token file; no restart is needed",
+                "SentinelOne {name}: the API token {ends}, at {}. Generate a new one and put it \
+                 into the token file; no restart is needed",
                 end.to_the_second()
             ),
         ))

@@ -40,8 +40,8 @@ impl Told {
             return None;
         }
         (self.off, self.at) = (verdict.is_off(), Some(now));
-        let advice = "Records keep their own times; certificates are judged by it, so set it (NTP). If \
-                      it is right, a service's is not: `s1-coralogix check` compares them";
+        let advice = "Records keep their own times, but certificate checks depend on it: set it \
+            (NTP). If it is right, a service's is wrong: `s1-coralogix check` compares them";
         Some(match verdict {
             Verdict::Ahead(span) => (
                 message::CLOCK_OFF,
@@ -54,9 +54,10 @@ impl Told {
             Verdict::BeforeBuild => (
                 message::CLOCK_BEFORE_BUILD,
                 format!(
-                    "This machine's clock is before the date of this program, so it is wrong. Until \
-                     it is set, certificates are judged at the program's date, and taken as begun by \
-                     the latest time a service told. {advice}"
+                    "This machine's clock is before the build date of this program, so it is \
+                     wrong. Until it is set, the expiry of certificates is checked against the \
+                     build date, and their start against the latest time received from a service. \
+                     {advice}"
                 ),
             ),
             Verdict::Right | Verdict::Unknown => {
@@ -77,7 +78,7 @@ mod tests {
         assert_eq!(told.hear(Verdict::Unknown, at(0)), None);
         let (code, line) = told.hear(Verdict::BeforeBuild, at(1)).unwrap();
         assert_eq!(code, message::CLOCK_BEFORE_BUILD);
-        assert!(line.contains("before the date of this program"), "{line}");
+        assert!(line.contains("before the build date of this program"), "{line}");
         for minute in 2..500 {
             assert_eq!(told.hear(Verdict::Behind(Span::hours(minute)), at(minute)), None);
         }

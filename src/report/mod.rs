@@ -187,7 +187,7 @@ impl Report {
         }
         if core.stalls() > 0 && !self.stall_told {
             self.stall_told = true;
-            tell!(STALLED, "The loop found something due that it could not do. Please report this");
+            tell!(STALLED, "The main loop found due work that it could not do. Please report this");
         }
         self.rates.note(now, &counted(&view));
         let gist = Gist::of(&view);
@@ -311,14 +311,14 @@ fn tell_turn(turn: &Turn, which: &Which, file: &Path) {
         ),
         Turn::Hangs(span) => tell!(
             REPORT_HANGS,
-            "Writing {what} {file} has not come back for {span}: its disk or mount hangs. Collecting \
-             and delivering go on. Bring the mount back (mount, dmesg), or set {setting} to a place in \
-             memory such as /run and restart"
+            "Writing {what} {file} has not returned for {span}: its disk or mount hangs. \
+             Collection and delivery continue. Restore the mount (mount, dmesg), or set {setting} \
+             to a path in memory, e.g. under /run, and restart"
         ),
         Turn::WrittenAgain { after, skipped } => tell!(
             REPORT_WRITTEN_AGAIN,
-            "Writing {what} {file} came back after {after}; {skipped} newer versions of it were skipped \
-             meanwhile"
+            "Writing {what} {file} returned after {after}; {skipped} newer versions of it were \
+             skipped meanwhile"
         ),
     }
 }

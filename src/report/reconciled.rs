@@ -84,8 +84,8 @@ impl Told {
             return Some((
                 message::LATE_RECORDS,
                 format!(
-                    "{name}: {} had become visible after every poll had passed that time{spot}; \
-                     found by SentinelOne's count, and collected now",
+                    "{name}: {} became visible only after polling had passed that time{spot}; \
+                     found by SentinelOne's count and collected now",
                     count(found, "record")
                 ),
             ));
@@ -95,8 +95,8 @@ impl Told {
         Some((
             message::COUNT_REFUSED,
             format!(
-                "{name}: SentinelOne refuses to count ({why}), so reconciliation is off until the \
-                 next start; polling goes on"
+                "{name}: SentinelOne rejects count queries ({why}), so reconciliation is off until \
+                 the next start; polling continues"
             ),
         ))
     }
@@ -117,7 +117,7 @@ mod tests {
         view.in_round = false;
         let (code, text) = told.tell("acme/threats", &view).unwrap();
         assert_eq!(code, message::LATE_RECORDS);
-        assert!(text.starts_with("acme/threats: 3 records had become visible"), "{text}");
+        assert!(text.starts_with("acme/threats: 3 records became visible"), "{text}");
         assert_eq!(told.tell("acme/threats", &view), None);
         view.tale.refused = Some("HTTP 400".to_owned());
         assert!(told.tell("acme/threats", &view).unwrap().1.contains("(HTTP 400)"));

@@ -81,7 +81,7 @@ impl Clock {
             "ahead" => Some((message::CLOCK_OFF, format!("{by} ahead"))),
             "behind" => Some((message::CLOCK_OFF, format!("{by} behind"))),
             "before_build" => {
-                let text = "before the date of this program".to_owned();
+                let text = "before the build date of this program".to_owned();
                 Some((message::CLOCK_BEFORE_BUILD, text))
             }
             _ => None,

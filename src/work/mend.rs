@@ -35,8 +35,8 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             QueueError::Damaged { seq, why } => {
                 tell!(
                     FRAME_DAMAGED,
-                    "frame-damaged: The queue holds a damaged frame ({why}). It is set aside in quarantine/, and \
-                     SentinelOne is asked for its records again"
+                    "frame-damaged: The queue holds a damaged frame ({why}). It is moved to \
+                     quarantine/, and SentinelOne is asked for its records again"
                 );
                 match self.queue.condemn(seq, &why) {
                     Ok(opened) => return Event::Opened(opened),
@@ -48,7 +48,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             // Nothing is damaged: the lane that is concerned tries again later.
             QueueError::System(why) => return Event::Stored(Err(StoreTrouble::Failed(why))),
             QueueError::Denied(why) => {
-                tell!(QUEUE_DENIED, "{why}. See that the queue's user may write there");
+                tell!(QUEUE_DENIED, "{why}. Check that the queue's user may write there");
                 return Event::Dead;
             }
             QueueError::Newer(why) => {

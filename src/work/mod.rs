@@ -274,10 +274,10 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             self.no_time_told = true;
             tell!(
                 SINK_TELLS_NO_TIME,
-                "Coralogix' answers have no Date, or one from before this program was made. Records \
-                 are delivered without a timestamp, so Coralogix dates them by their arrival; their own \
-                 times stay in their text. Let whatever stands between this machine and Coralogix (a \
-                 proxy or relay) pass on the Date of the answers"
+                "Coralogix' responses have no Date, or one before this program's build date. \
+                 Records are delivered without a timestamp, so they get their arrival time; their \
+                 own times stay in their text. Have the proxy or relay between this machine and \
+                 Coralogix pass on the Date of the responses"
             );
         }
         Stamp::MIN
@@ -296,7 +296,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             if !self.remark_told {
                 tell!(
                     REMARK,
-                    "Coralogix accepted a batch with a remark: {remark}. Further ones are counted in `status`"
+                    "Coralogix accepted a batch with a message: {remark}. Further ones are counted in `status`"
                 );
             }
             self.remark_told = true;
@@ -311,8 +311,8 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         if count <= u64::from(limits::PARKED_IN_A_ROW_MAX) || count.is_power_of_two() {
             tell!(
                 PARKED,
-                "Coralogix did not take a record of {} ({why}). It is parked in parked/ of the queue, \
-                 the answer beside it; {count} so far",
+                "Coralogix did not accept a record of {} ({why}). It is parked in parked/ of the \
+                 queue with the response; {count} so far",
                 piece.frame.stream
             );
         }

@@ -66,7 +66,7 @@ fn a_success_that_does_not_end_acknowledges_nothing() {
     scene.run();
     scene.wait_status_is("/coralogix/reason", "misdirected");
     scene.wait_waiting(30);
-    scene.wait_log("did not end in time");
+    scene.wait_log("was not complete in time");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_harmless_body_is_accepted_and_shown_with_its_last_words() {
     assert_eq!(ended.code, Some(0), "{}", ended.out);
     let flat = ended.out.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
-        flat.contains("Coralogix accepted 2 batches with a remark, last at 2"),
+        flat.contains("Coralogix accepted 2 batches with a message, last at 2"),
         "{}",
         ended.out
     );
@@ -95,7 +95,7 @@ fn a_harmless_body_is_accepted_and_shown_with_its_last_words() {
 fn the_content_is_refused(answer: (u16, &'static str, &'static str)) {
     let (scene, list) = Scene::where_one_is_parked(answer);
     let log = scene.log();
-    assert!(!log.contains("the API key is refused") && !log.contains("S1C-E109"), "{log}");
+    assert!(!log.contains("the API key is rejected") && !log.contains("S1C-E109"), "{log}");
     assert!(list.contains(&format!("HTTP {}", answer.0)), "{list}");
     assert!(scene.ingress.requests() < 60, "found by halving");
 }

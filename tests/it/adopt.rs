@@ -63,7 +63,7 @@ fn a_renamed_integration_goes_on_where_it_was() {
     scene.assert_exactly_once();
     let log = scene.log();
     assert!(
-        log.contains("S1C-I222 stream-adopted: acme/activities is acme-two/activities"),
+        log.contains("S1C-I222 stream-adopted: acme/activities is now acme-two/activities"),
         "{log}"
     );
     assert!(!log.contains("S1C-W221"), "{log}");
@@ -138,7 +138,7 @@ fn a_new_name_alone_is_told_and_what_it_passes_over_is_a_gap_until_it_is_adopted
     assert!(shown.contains("S1C-W221 acme/activities was collected up to"), "{shown}");
     let stats = says(&scene, &["queue", "stats"], 0);
     assert!(
-        stats.contains("no integration of the config goes on from:\nacme/activities"),
+        stats.contains("no integration in the config continues from:\nacme/activities"),
         "{stats}"
     );
     let stats: Value =
@@ -190,8 +190,8 @@ fn streams_are_adopted_by_hand_as_well() {
         (&["queue", "adopt", "acme-two", "acme-two"], 1, "S1C-E433"),
         (&["queue", "adopt", "acme"], 1, "queue adopt acme NEW"),
         (&["queue", "adopt", "acme-two"], 1, "S1C-E432"),
-        (&["queue", "adopt", "nobody", "acme-two"], 1, "does not name: acme/activities"),
-        (&["queue", "adopt", "acme", "acme-two"], 0, "acme/activities is acme-two/activities now"),
+        (&["queue", "adopt", "nobody", "acme-two"], 1, "not in the config: acme/activities"),
+        (&["queue", "adopt", "acme", "acme-two"], 0, "acme/activities is now acme-two/activities"),
         (&["queue", "adopt", "acme", "acme-two"], 1, "S1C-E432"),
         (&["queue", "adopt", "acme-two"], 0, "nothing was changed"),
     ] {
@@ -210,7 +210,7 @@ fn a_position_that_nobody_wants_is_forgotten_with_a_gap() {
     scene.once_with_code(0);
     rename(&mut scene, "acme-two", None);
     let text = says(&scene, &["queue", "adopt", "acme", "--begin-anew"], 0);
-    assert!(text.contains("acme/activities is forgotten"), "{text}");
+    assert!(text.contains("acme/activities is discarded"), "{text}");
     scene.once_with_code(0);
     assert!(!scene.log().contains("S1C-W221"), "{}", scene.log());
     let told = gaps(&scene);
@@ -274,7 +274,7 @@ fn another_tenant_under_the_same_name_is_not_polled_before_a_person_has_spoken()
     assert_eq!(polls(&scene), before, "{}", scene.story());
 
     let text = says(&scene, &["queue", "adopt", "acme", "--begin-anew"], 0);
-    assert!(text.contains("acme/activities is forgotten"), "{text}");
+    assert!(text.contains("acme/activities is discarded"), "{text}");
     scene.once_with_code(0);
     scene.assert_exactly_once();
     let told = gaps(&scene);
@@ -296,7 +296,7 @@ fn one_tenant_under_a_new_address_goes_on_once_that_is_confirmed() {
     scene.tenant().publish(Kind::Activities, 20);
     scene.once_with_code(78);
     let text = says(&scene, &["queue", "adopt", "acme"], 0);
-    assert!(text.contains(&format!("hold for {moved}")), "{text}");
+    assert!(text.contains(&format!("kept for {moved}")), "{text}");
     scene.once_with_code(0);
     scene.assert_exactly_once();
     // A mistyped address needs no command: the right one is not another one.

@@ -123,7 +123,11 @@ fn stamps_that_can_not_be_read_are_counted_and_told_once_a_stream() {
     scene.poll_again();
     scene.wait_status_is("/coralogix/unreadable_stamps", "8");
     let text = scene.command(&["status"]);
-    assert!(text.out.contains("S1C-W124 8 records had a stamp that can't be read"), "{}", text.out);
+    assert!(
+        text.out.contains("S1C-W124 8 records had a time that can't be parsed"),
+        "{}",
+        text.out
+    );
     assert_eq!(scene.log().matches("S1C-W124").count(), 2, "{}", scene.log());
     scene.assert_exactly_once();
 }

@@ -56,7 +56,7 @@ fn a_tenant_that_is_far_ahead_shuts_coralogix_out_neither_now_nor_after_a_restar
     scene.tenant().publish(Kind::Activities, 10);
     scene.run();
     scene.settle();
-    assert!(!scene.log().contains("it is judged at"), "{}", scene.log());
+    assert!(!scene.log().contains("checked at"), "{}", scene.log());
     scene.stop();
     scene.assert_nothing_lost();
 }
@@ -67,7 +67,7 @@ fn nor_on_a_machine_that_wakes_in_1970() {
     let mut scene = between_a_lying_tenant_and_a_short_certificate();
     run_off_by(&mut scene, 10 - now());
     scene.wait_delivered(1);
-    assert!(!scene.log().contains("it is judged at"), "{}", scene.log());
+    assert!(!scene.log().contains("checked at"), "{}", scene.log());
     scene.stop();
 }
 
@@ -256,7 +256,7 @@ fn check_fails_where_the_start_lies_ahead() {
     // Where it stands is said with file and line, as of other settings.
     let shown = year.command(&["check", "--offline"]);
     let is_cited = shown.out.contains("config.toml:") && shown.out.contains("[S1C-W340]");
-    assert!(is_cited && shown.out.contains(": integration.start: it lies 36"), "{shown:?}");
+    assert!(is_cited && shown.out.contains(": integration.start: it is 36"), "{shown:?}");
     // To a machine that is behind it only looks so, which the services know better.
     let yesterday = with_start((now() - DAY_SECONDS) * SECOND);
     let (code, document) = check(&yesterday, &[], -3 * DAY_SECONDS);

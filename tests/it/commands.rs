@@ -157,7 +157,7 @@ fn check_says_what_to_do_about_each_thing_that_can_be_wrong() {
 
 #[test]
 fn check_tells_the_flaw_of_a_certificate() {
-    for (flaw, says) in [(Flaw::Expired, "ended at"), (Flaw::OtherName, "not for localhost")] {
+    for (flaw, says) in [(Flaw::Expired, "expired at"), (Flaw::OtherName, "not for localhost")] {
         check_with(|scene| scene.tenant().server.set_tls(scene.authority.server(flaw)), 75, says);
     }
     let stranger = Authority::new("somebody else");
@@ -201,7 +201,7 @@ fn check_tells_who_can_read_a_secret_and_where_the_queue_can_not_be() {
     for args in [&["check"][..], &["check", "--offline"]] {
         let ended = scene.command(args);
         assert_eq!(ended.code, Some(0), "it can still be used\n{}", both(&ended));
-        assert!(ended.out.contains("Everyone on this machine can read"), "{}", ended.out);
+        assert!(ended.out.contains("Every user of this machine can read"), "{}", ended.out);
         assert!(!ended.out.contains("everything works\n"), "{}", ended.out);
     }
     let ended = scene.command(&["run", "--once"]);
@@ -282,7 +282,7 @@ fn under_systemd_each_line_has_its_priority_and_no_time() {
     let scene = Scene::with(|s| s.log_level = "info".to_string());
     scene.tenant().revoke_all_tokens();
     let service = scene.run_as_service();
-    assert!(service.wait_err("token is refused", crate::scene::PATIENCE), "{}", service.err());
+    assert!(service.wait_err("token is rejected", crate::scene::PATIENCE), "{}", service.err());
     service.signal(rustix::process::Signal::TERM);
     let log = service.wait(crate::scene::PATIENCE).unwrap().err;
     let year = crate::support::clock::iso(scene.tenant().clock().now_us())[..5].to_string();
@@ -291,6 +291,6 @@ fn under_systemd_each_line_has_its_priority_and_no_time() {
         assert!(priority.is_some_and(|priority: u8| priority <= 7), "{line}");
         assert!(!line.starts_with(&format!("<6>{year}")), "{line}");
     }
-    let refused = log.lines().find(|line| line.contains("token is refused")).unwrap();
+    let refused = log.lines().find(|line| line.contains("token is rejected")).unwrap();
     assert!(refused.starts_with("<3>"), "{refused}");
 }

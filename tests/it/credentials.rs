@@ -129,7 +129,7 @@ fn a_token_that_ends_soon_is_told_ahead() {
         scene.run();
         scene.settle();
         scene.wait_status_is("/integrations/0/token_days_left", "2");
-        scene.wait_log("the API token ends in");
+        scene.wait_log("the API token expires in");
         if jwt {
             let asked =
                 |seen: &crate::support::tenant::Seen| seen.path.contains("api-token-details");
@@ -240,7 +240,7 @@ fn a_secret_that_is_not_there_is_told_as_that_and_used_once_it_is() {
     scene.tenant().publish(Kind::Activities, 10);
     std::fs::remove_file(scene.path("acme.token")).unwrap();
     let ended = scene.once_with_code(77);
-    assert!(ended.err.contains("has no secret to use"), "{}", ended.err);
+    assert!(ended.err.contains("has no usable secret"), "{}", ended.err);
     assert!(!ended.err.contains("can't be reached"), "{}", ended.err);
     scene.run();
     scene.wait_status_is("/streams/0/reason", "secret_unreadable");

@@ -301,6 +301,6 @@ fn starts_that_die_while_the_index_is_opened_are_survived_by_the_next() {
         scene.kill();
     }
     let ended = scene.once_with_code(0);
-    assert!(ended.err.contains("opening it did not end, 2 times in a row"), "{}", ended.err);
+    assert!(ended.err.contains("opening it did not complete, 2 times in a row"), "{}", ended.err);
     scene.assert_exactly_once();
 }

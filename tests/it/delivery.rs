@@ -285,7 +285,7 @@ fn a_200_with_an_unknown_body_is_accepted_told_once_and_counted() {
         scene.settle();
     }
     scene.wait_status_is("/coralogix/remarks", "5");
-    assert_eq!(scene.log().to_lowercase().matches("with a remark").count(), 1);
+    assert_eq!(scene.log().to_lowercase().matches("with a message").count(), 1);
     scene.assert_exactly_once();
 }
 

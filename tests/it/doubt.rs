@@ -55,7 +55,7 @@ fn what_a_200_says_was_not_taken_is_kept_told_and_sent_again_once() {
     assert_eq!(scene.log().matches("S1C-W130").count(), 1, "told once\n{}", scene.log());
     let id = scene.ledger.look(|book| book.entries[7].id).to_string();
     let show = said(&scene, &["queue", "show", &id], 0);
-    assert!(show.contains("may not have taken whole") && show.contains("not accepted"), "{show}");
+    assert!(show.contains("may not have accepted") && show.contains("not accepted"), "{show}");
     assert!(!show.contains("delivered (accepted by Coralogix)"), "{show}");
 
     let busy = said(&scene, &["queue", "doubt", "retry", "--all"], 1);
@@ -107,7 +107,7 @@ fn a_batch_given_up_is_told_as_purged() {
     scene.wait_status_is("/queue/waiting", "0");
     scene.stop();
     let dropped = said(&scene, &["queue", "doubt", "drop", "--all"], 0);
-    assert!(dropped.contains("given up for good"), "{dropped}");
+    assert!(dropped.contains("discarded"), "{dropped}");
     scene.run();
     scene.wait_status_is("/gaps/latest/0/reason", "purged");
     scene.wait_status_is("/queue/doubt", "0");

@@ -127,7 +127,7 @@ fn a_slow_disk_is_told_and_is_no_broken_index() {
     scene.settle();
     hears_sigterm(&mut scene, 1);
     let log = scene.log();
-    assert!(log.contains("S1C-E042 Told to stop"), "{log}");
+    assert!(log.contains("S1C-E042") && log.contains("after the request to stop"), "{log}");
     assert_eq!(log.matches("S1C-W214").count(), 1, "told once, counted then\n{log}");
     for code in ["S1C-E213", "S1C-W208", "S1C-E206"] {
         assert!(!log.contains(code), "the index is not to blame\n{log}");
@@ -182,7 +182,7 @@ fn a_secret_file_on_a_mount_that_hangs_is_told_and_used_once_it_answers() {
     let (file, pipe) = (scene.path("acme.token"), scene.path("pipe"));
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
     fs::rename(&pipe, &file).unwrap();
-    scene.wait_log("it does not answer. Check the mount");
+    scene.wait_log("it does not answer. Check its mount");
     // Status and delivery go on, and whatever else there is.
     scene.wait_status_is("/state", "stuck");
     // The mount is back.
@@ -205,6 +205,6 @@ fn a_request_to_stop_is_heard_while_a_secret_file_hangs_from_the_start() {
     scene.tenant().publish(Kind::Activities, 30);
     scene.run();
     scene.wait_waiting(30);
-    scene.wait_log("it does not answer. Check the mount");
+    scene.wait_log("it does not answer. Check its mount");
     hears_sigterm(&mut scene, 0);
 }

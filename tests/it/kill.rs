@@ -182,7 +182,7 @@ fn one_kill(
     drop(trail);
     // Two starts in a row that do not live through opening the index cost it its trust, and what
     // was acknowledged since the checkpoint comes again: that is by design.
-    if scene.log()[log..].contains("opening it did not end") {
+    if scene.log()[log..].contains("opening it did not complete") {
         judge.be_lenient(scene);
         campaign.note("indexes given up after two kills while opening", 1);
     }

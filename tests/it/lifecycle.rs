@@ -276,14 +276,14 @@ fn settings_that_a_reload_refuses_are_told_by_status_until_good_ones_come() {
         // Whoever asks may be told another config than the one that is wrong now.
         scene.write_file("config.toml", &good);
         let told = words(&scene.command(&["status"]).out);
-        assert!(told.contains("New settings are refused since") && told.contains(why), "{told}");
+        assert!(told.contains("New settings are rejected since") && told.contains(why), "{told}");
         scene.signal(Signal::HUP);
         scene.wait_status_is("/settings_refused", "null");
     }
     // What starts it made no config of settings that are wrong.
     scene.write_file("config.refused", "no_such_setting\nis unknown\n");
     let told = words(&scene.command(&["status"]).out);
-    assert!(told.contains("are in force: no_such_setting is unknown"), "{told}");
+    assert!(told.contains("are in effect: no_such_setting is unknown"), "{told}");
     let told = scene.command(&["status", "--json"]).out;
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!(told["settings_refused"]["code"], "S1C-E010", "{told}");

@@ -38,7 +38,7 @@ fn a_daemon_that_makes_no_steps_does_not_answer() {
     let probe = scene.command(&["status", "--alive"]);
     assert_eq!(probe.code, Some(1));
     assert!(
-        probe.err.contains("S1C-E435") && probe.err.contains("does not answer"),
+        probe.err.contains("S1C-E435") && probe.err.contains("has not answered"),
         "{}",
         probe.err
     );

@@ -178,7 +178,7 @@ fn polling_max_page_bounds_a_page_and_is_told() {
     });
     scene.tenant().publish_with(Kind::Activities, 60, |draft| draft.size = 60_000);
     scene.run();
-    scene.wait_log("S1C-I044 Pages of up to 1MiB are taken, as polling.max_page says");
+    scene.wait_log("S1C-I044 Pages of up to 1MiB are accepted, as set by polling.max_page");
     scene.settle();
     scene.assert_exactly_once();
     let most = scene.tenant().seen().iter().map(|seen| seen.rows).filter(|rows| *rows < 18).max();

@@ -62,7 +62,7 @@ fn what_sentinelone_deleted_unread_is_a_gap_told_once() {
         scene.wait_status_is("/gaps/count", "1");
         scene.wait_status_is("/gaps/latest/0/reason", "retention");
         let shown = scene.command(&["status"]).out;
-        assert!(shown.contains("1 gap noted: records may be missing"), "{shown}");
+        assert!(shown.contains("1 gap recorded: records may be missing"), "{shown}");
     }
 }
 

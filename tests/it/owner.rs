@@ -59,7 +59,7 @@ fn a_check_by_root_sees_what_the_owner_of_the_queue_sees() {
     fs::set_permissions(scene.path("ca.pem"), PermissionsExt::from_mode(0o644)).unwrap();
     let (code, out) = check();
     assert_eq!(code, Some(78), "{out}");
-    assert!(out.contains("who owns the queue"), "{out}");
+    assert!(out.contains("the owner of the queue"), "{out}");
     assert!(out.contains("acme.token") && out.contains("permission denied"), "{out}");
     assert!(out.contains(&format!("chown {SOMEBODY} ")), "the remedy is the owner's\n{out}");
     assert_eq!(out.matches("read from ").count(), 1, "the key can be read\n{out}");
@@ -126,7 +126,7 @@ fn a_stranger_is_told_to_use_sudo_and_not_to_take_the_queue_away() {
     open("ca.pem", 0o644);
     let ended = scene.command_as(STRANGER, &["check"]);
     assert_eq!(ended.code, Some(78), "{}", ended.out);
-    assert!(ended.out.contains("Run this command with sudo: it then sees what"), "{}", ended.out);
+    assert!(ended.out.contains("Run this command with sudo: it then runs as"), "{}", ended.out);
     assert!(!ended.out.contains("chown") && !ended.out.contains("secret"), "{}", ended.out);
 }
 

@@ -49,7 +49,7 @@ fn a_purge_says_what_it_deletes() {
         let said = script(&scene, "postrm", "purge");
         assert!(!scene.queue_dir().exists());
         let told =
-            "with up to 40 records that wait for delivery, 0 that Coralogix refused, 0 batches";
+            "with up to 40 records waiting for delivery, 0 that Coralogix rejected, 0 batches";
         assert_eq!(said.contains(told), waiting > 0, "{said}");
     }
 }

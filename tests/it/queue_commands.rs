@@ -43,8 +43,8 @@ fn what_waits_can_be_looked_at_while_the_daemon_runs() {
         serde_json::from_str(&said(&scene, &["status", "--json"], 1)).unwrap();
     assert_eq!((&json["id"], &json["told_by"]), (&status["queue"]["id"], &"daemon".into()));
     assert_eq!(json["id"].as_str().map(str::len), Some(32), "{json:#}");
-    let told = format!("of the running process {}", scene.daemon().pid());
-    assert!(stats.contains("told by /") && stats.contains(&told), "{stats}");
+    let told = format!("by the running process {}", scene.daemon().pid());
+    assert!(stats.contains("from /") && stats.contains(&told), "{stats}");
 
     let list = said(&scene, &["queue", "list", "--limit", "7"], 0);
     assert_eq!(list.lines().count(), 1 + 7 + 1 + 1, "{list}");
@@ -68,7 +68,7 @@ fn what_waits_can_be_looked_at_while_the_daemon_runs() {
     assert!(show.contains("\"activityType\""), "the record itself\n{show}");
     let none = said(&scene, &["queue", "show", "1000000000000000001"], 1);
     assert!(none.contains("is not in the queue"), "{none}");
-    assert!(said(&scene, &["queue", "verify"], 0).contains("everything is whole"));
+    assert!(said(&scene, &["queue", "verify"], 0).contains("no damage was found"));
 
     // Looking has changed nothing.
     scene.ingress.server.bring_back();
@@ -85,14 +85,14 @@ fn after_an_orderly_end_what_waits_is_exact() {
     scene.stop();
     let stats = said(&scene, &["queue", "stats"], 0);
     assert!(stats.contains("waiting      120 records in"), "{stats}");
-    assert!(stats.contains("told by the checkpoint of an orderly end"), "{stats}");
+    assert!(stats.contains("from the checkpoint of a clean stop"), "{stats}");
     // A daemon that is killed leaves no word of what it delivered last.
     scene.run();
     scene.wait_up();
     scene.kill();
     let stats = said(&scene, &["queue", "stats"], 0);
     assert!(stats.contains("waiting      at most 120 records in"), "{stats}");
-    assert!(stats.contains("which did not end in order"), "{stats}");
+    assert!(stats.contains("which did not stop cleanly"), "{stats}");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn the_status_file_of_another_queue_is_not_believed() {
     fs::write(scene.path("status.json"), status).unwrap();
     let stats = said(&scene, &["queue", "stats"], 0);
     assert!(stats.contains("waiting      at most 30 records in"), "{stats}");
-    assert!(stats.contains("is another queue's"), "{stats}");
+    assert!(stats.contains("belongs to another queue"), "{stats}");
     let show = said(&scene, &["queue", "show", &ids[3].to_string()], 0);
     assert!(!show.contains("accepted by Coralogix"), "{show}");
     assert!(show.contains("waiting at"), "{show}");
@@ -165,7 +165,7 @@ fn another_box_goes_on_where_this_one_stopped_and_nothing_comes_twice() {
     let export = said(&scene, &["queue", "export", file.to_str().unwrap()], 0);
     assert!(export.contains("1500 records waiting"), "{export}");
     assert!(
-        said(&scene, &["queue", "export", file.to_str().unwrap()], 1).contains("there already")
+        said(&scene, &["queue", "export", file.to_str().unwrap()], 1).contains("exists already")
     );
     // The other box: the same config, an empty directory.
     fs::rename(scene.queue_dir(), scene.path("old-box")).unwrap();
@@ -253,24 +253,24 @@ fn a_parked_record_is_shown_sent_again_or_given_up() {
         .map(|row| row["name"].as_str().unwrap().to_owned())
         .collect();
     let show = said(&scene, &["queue", "parked", "show", &names[0]], 0);
-    assert!(show.contains("refused with: ") && show.contains("\"activityType\""), "{show}");
+    assert!(show.contains("rejected with: ") && show.contains("\"activityType\""), "{show}");
     scene.wait_status_is("/queue/waiting", "0");
     scene.stop();
     let life = |id: u64, code: i32| said(&scene, &["queue", "show", &id.to_string()], code);
     for id in [ids[7], ids[31]] {
         let shown = life(id, 0);
         assert!(!shown.contains("accepted by Coralogix"), "{shown}");
-        assert!(shown.contains("refused by Coralogix, parked as"), "{shown}");
+        assert!(shown.contains("rejected by Coralogix, parked as"), "{shown}");
     }
     let shown = life(ids[8], 0);
     assert!(shown.contains("delivered (accepted by Coralogix)"), "{shown}");
     said(&scene, &["queue", "parked", "retry", "nonsense"], 1);
     said(&scene, &["queue", "parked", "retry", &names[0]], 0);
     let dropped = said(&scene, &["queue", "parked", "drop", &names[1]], 0);
-    assert!(dropped.contains("1 record given up"), "{dropped}");
+    assert!(dropped.contains("1 record discarded"), "{dropped}");
     let shown = life(ids[31], 1);
     assert!(!shown.contains("accepted by Coralogix"), "{shown}");
-    assert!(shown.contains("a person threw away records"), "{shown}");
+    assert!(shown.contains("an operator dropped records"), "{shown}");
     let shown = life(ids[7], 0);
     assert!(!shown.contains("accepted by Coralogix"), "{shown}");
     assert!(shown.contains("waiting at"), "{shown}");

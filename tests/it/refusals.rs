@@ -212,7 +212,7 @@ fn a_token_in_quotes_is_told_as_that_and_never_sent() {
         scene.write_token(0, &format!("{quote}{}{quote}", scene.tenant().token()));
         let check = scene.command(&["check", "--json"]);
         assert_eq!(check.code, Some(78), "{}", check.out);
-        let told = "it begins and ends with a quote; take the quotes off";
+        let told = "it starts and ends with a quote; remove the quotes";
         assert!(check.out.contains(told), "{}", check.out);
         assert!(!check.out.contains(ENDS_TOKEN), "{}", check.out);
         let once = scene.command(&["run", "--once"]);
@@ -238,6 +238,6 @@ fn a_block_page_before_coralogix_is_no_bad_key_and_prefixes_are_not_mixed_up() {
         scene.write_key(key);
         let ended = scene.command(&["check", "--json"]);
         assert_eq!(ended.code, Some(77), "{}", ended.out);
-        assert_eq!(ended.out.contains("begins as personal keys do"), personal, "{}", ended.out);
+        assert_eq!(ended.out.contains("this is a personal key"), personal, "{}", ended.out);
     }
 }

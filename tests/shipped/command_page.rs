@@ -9,30 +9,29 @@ use crate::roff::Page;
 use crate::tree::paths;
 
 const HOW: [&str; 3] = [
-    "The position in each stream is stored together with the records it speaks of, so that a \
-     restart, a kill or a power cut loses none. A record is taken out of the queue only when \
-     Coralogix has answered 2xx. A full queue stops the polling, and SentinelOne keeps the \
-     records meanwhile. Where an answer is lost, one request is sent again: Coralogix may then \
-     show up to one batch of records twice.",
-    "A refused credential, a service that is away and a wrong clock hold up what depends on them \
-     and nothing else. What is wrong is logged once when it begins and once when it ends; while \
-     it lasts, `status` shows it.",
+    "The position of each stream is stored together with its records, so that a restart, a kill or \
+     a power cut loses none. A record is removed from the queue only after Coralogix has accepted \
+     it. A full queue stops polling, and SentinelOne keeps the records meanwhile. If a response is \
+     lost, one request is sent again: Coralogix may then show up to one batch of records twice.",
+    "A rejected credential, an unreachable service and a wrong clock only stop what depends on \
+     them. A problem is logged once when it starts and once when it is resolved; in between, \
+     `status` shows it.",
     "The config is described in s1\u{2d}coralogix.toml(5).",
 ];
 
 const SECURITY: [&str; 4] = [
-    "Secrets stand in files of their own, read again when they change, or in systemd credentials. \
-     They are never logged, shown, put into an address or an argument, and the process dumps no \
-     core. A secret in the config itself is accepted only if others can't read that file.",
-    "TLS is always verified, against the built-in roots and network.ca_file; there is no option \
-     to turn that off. Plain HTTP works only with network.allow_http. A redirect is never \
+    "Secrets are in their own files, read again when they change, or in systemd credentials. They \
+     are never logged, shown, or put into a URL or an argument, and the process dumps no core. A \
+     secret in the config itself is accepted only if others can't read that file.",
+    "TLS is always verified, against the built-in roots and network.ca_file; there is no option to \
+     turn that off. Plain HTTP is only possible with network.allow_http. Redirects are never \
      followed.",
-    "The queue holds the records of SentinelOne, compressed but not encrypted, in a directory for \
-     the daemon's user alone. The status file holds no secret and no record and may be read by \
-     everyone.",
-    "No privilege is needed: a user of its own that may read the config and the secret files and \
+    "The queue contains SentinelOne's records, compressed but not encrypted, in a directory that \
+     only the daemon's user can read. The status file contains no secret and no record, and every \
+     user may read it.",
+    "No privileges are needed: a dedicated user that can read the config and the secret files and \
      write the queue and the status file is enough. The token needs only the permissions Endpoint \
-     Threats: View and Activity: View; the key, only sending of data.",
+     Threats: View and Activity: View; the key only needs to send data.",
 ];
 
 pub fn render() -> String {
@@ -55,7 +54,7 @@ pub fn render() -> String {
     page.head("COMMANDS");
     commands().iter().for_each(|path| command(&mut page, path));
     page.head("OPTIONS");
-    page.text("These may be given with every command, before or after it.");
+    page.text("These can be used with every command, before or after it.");
     EVERYWHERE.iter().for_each(|option| page.tagged(&option.typed(), &whole(option.line)));
     page.head("EXIT STATUS");
     for exit in Exit::ALL {

@@ -6,21 +6,21 @@ use s1_coralogix::config::units;
 use crate::roff::Page;
 
 const HEAD: [&str; 5] = [
-    "The config is TOML. A key or section that does not exist is an error, with a hint at what may \
-     have been meant. Everything wrong is told at once, with file, line and column; the exit \
-     status is then 78. `s1-coralogix check --offline` reads the config and changes nothing.",
-    "Where there is a directory beside the file that is called as it is, with .d in place of .toml, its \
-     files whose names end with .toml and begin with no dot are read after it, in the order of the \
-     bytes of their names: config.toml, then config.d/10-acme.toml. Of a setting that stands in \
-     several the last one counts; an [[integration]] is another one each time, so that one file for \
-     each tenant is natural. A file with a secret in it has to be private by itself.",
-    "A running daemon reads it again on SIGHUP. A wrong one is told and the old one stays. The \
-     name of an integration and queue.dir are best left as they are: see below.",
-    "A length of time is a whole number and one unit of ms, s, m, h or d: \"60s\". A size is a \
+    "The config is TOML. An unknown key or section is an error, with a hint at what may have been \
+     meant. All errors are reported at once, with file, line and column; the exit status is then \
+     78. `s1-coralogix check --offline` reads the config and changes nothing.",
+    "If there is a directory next to the file with the same name, but .d instead of .toml, its \
+     files whose names end with .toml and do not start with a dot are read after it, in byte order \
+     of their names: config.toml, then config.d/10-acme.toml. If a setting occurs in several \
+     files, the last one applies; each [[integration]] is a new one, so that there can be one file \
+     for each tenant. A file with a secret in it must itself be private.",
+    "A running daemon reads it again on SIGHUP. An invalid one is reported and the old one stays \
+     in effect. The name of an integration and queue.dir should not be changed: see below.",
+    "A duration is a whole number and one unit of ms, s, m, h or d: \"60s\". A size is a \
      whole number and one unit of B, KB, KiB, MB, MiB, GB, GiB, TB or TiB: \"64MiB\".",
-    "A secret is best in a file of its own that holds nothing else, readable for the daemon's user \
-     alone; white space around it is cut. $CREDENTIALS_DIRECTORY/NAME names a credential that \
-     systemd hands over (LoadCredential=).",
+    "A secret should be in its own file with nothing else in it, readable by the daemon's user \
+     only; white space around it is removed. $CREDENTIALS_DIRECTORY/NAME names a credential \
+     provided by systemd (LoadCredential=).",
 ];
 
 const EXAMPLE: [&str; 9] = [
@@ -56,7 +56,7 @@ pub fn render() -> String {
         }
     }
     page.head("EXAMPLE");
-    page.text("Everything that must be given:");
+    page.text("All required settings:");
     page.lines(EXAMPLE);
     page.paragraph(
         "A commented file with every setting and its default is shipped as config.example.toml.",
@@ -77,16 +77,20 @@ fn shape(setting: &Setting) -> String {
         Shape::Secret => "A secret.".to_owned(),
         Shape::Span { min, max } => {
             let (min, max) = (units::of_span(min), units::of_span(max));
-            format!("A length of time from {min} to {max}.")
+            format!("A duration from {min} to {max}.")
         }
         Shape::Size { min, max } => {
             format!("A size from {} to {}.", units::of_size(min), units::of_size(max))
         }
-        Shape::Start => "A length of time, a time in RFC 3339, or now.".to_owned(),
+        Shape::Start => "A duration, a time in RFC 3339, or now.".to_owned(),
         Shape::Rate { min, max } => {
-            format!("A size a second from {}/s to {}/s.", units::of_size(min), units::of_size(max))
+            format!(
+                "A size per second from {}/s to {}/s.",
+                units::of_size(min),
+                units::of_size(max)
+            )
         }
-        Shape::Windows => "A list of times of the day, hh:mm-hh:mm.".to_owned(),
+        Shape::Windows => "A list of times of day, hh:mm-hh:mm.".to_owned(),
         Shape::Flag => "Either true or false.".to_owned(),
         Shape::Streams => "A list of threats, activities and alerts.".to_owned(),
         Shape::Choice(words) => format!("One of {}.", list(words)),
@@ -95,7 +99,7 @@ fn shape(setting: &Setting) -> String {
 
 fn fallback(setting: &Setting) -> String {
     match setting.fallback {
-        Fallback::Required => "It must be given.".to_owned(),
+        Fallback::Required => "Required.".to_owned(),
         Fallback::Value(value) => format!("Default: {value}."),
         Fallback::Words(words) => format!("Without it: {words}."),
     }

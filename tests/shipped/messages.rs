@@ -6,22 +6,20 @@ use s1_coralogix::message::{Entry, PARTS};
 
 const HEAD: &str = "# Messages
 
-Every message that the program writes to its log, to a terminal, into the status or into a record of its
-own has a code, `S1C-E107`. A code never changes its meaning, and the number of one that is gone is not
-given to another, so it can be searched for, alerted on and quoted. On the box itself
-`s1-coralogix explain S1C-E107` says the same as this page.
+Every message that the program writes to its log, to a terminal, to the status or to a record of its own has a
+code, e.g. `S1C-E107`. A code never changes its meaning, and the number of a removed one is not reused, so it can be
+searched for, alerted on and quoted. On the device itself `s1-coralogix explain S1C-E107` shows the same as this page.
 
-The letter is the level: E needs a person, W would interest one, I is a change of state that is good to
-know, D and T are shown at `log.level` debug and trace only. The first digit tells where a message
-belongs:
+The letter is the level: E requires action, W may require action, I is information about a change of state, D and
+T are only shown at `log.level` debug and trace. The first digit is the area of a message:
 
 ";
 
 const TAIL: &str = "
-In the log the code stands at the beginning of the line, in a finding about the config behind its place
-(`config.toml:3:1: S1C-E304 queue.max: ...`), in `check` behind the remedy. `status --json` and
-`check --json` have it as `code`, and so have the records of type `gap` that the collector delivers. What
-a command was asked to print (records, tables, help) has none.
+In the log the code is at the beginning of the line, in a finding about the config after its place
+(`config.toml:3:1: S1C-E304 queue.max: ...`), in `check` after the remedy. `status --json` and `check --json` have it
+as `code`, and so do the records of type `gap` that the collector delivers. Regular output of a command (records,
+tables, help) has no code.
 ";
 
 pub fn render() -> String {

@@ -73,7 +73,7 @@ fn rename(queue: &mut RealQueue, name: &str, new: &str) -> Result<String, Failur
     let mut out = String::new();
     for one in &adopted {
         let position = one.position.to_the_second();
-        out += &format!("{} is {} now; it goes on from {position}.\n", one.was, one.now);
+        out += &format!("{} is now {}; it continues from {position}.\n", one.was, one.now);
     }
     Ok(out)
 }
@@ -95,8 +95,8 @@ fn keep(
     }
     queue.confirm_tenant(name, tenant).map_err(|why| failed(name, &why.into()))?;
     Ok(format!(
-        "The positions of {name}, collected from {was}, hold for {tenant}; the next run goes on from \
-         them.\n"
+        "The positions of {name}, collected from {was}, are kept for {tenant}; the next run \
+         continues from them.\n"
     ))
 }
 
@@ -113,13 +113,13 @@ fn begin_anew(
     let mut out = String::new();
     for (stream, position) in &forgotten {
         out += &format!(
-            "The position of {stream} is forgotten; it was collected up to {}.\n",
+            "The position of {stream} is discarded; it was collected up to {}.\n",
             position.to_the_second()
         );
     }
     out += match configured {
-        Some(_) => "The next run begins at `start`, and Coralogix is told of the gap.\n",
-        None => "Coralogix is told of the gap by the next run.\n",
+        Some(_) => "The next run starts at `start`, and the gap is delivered to Coralogix.\n",
+        None => "The next run delivers the gap to Coralogix.\n",
     };
     Ok(out)
 }
@@ -138,9 +138,9 @@ fn nothing(queue: &RealQueue, name: &str) -> Failure {
         queue.orphans().into_iter().map(|orphan| orphan.name.to_string()).collect();
     let there = match orphans.is_empty() {
         true => "The config names every stream that has a position".to_owned(),
-        false => format!("Those that the config does not name: {}", orphans.join(", ")),
+        false => format!("Those that are not in the config: {}", orphans.join(", ")),
     };
     let name = plain::one_line(name);
-    let text = format!("The queue has no position of {name} that could change hands. {there}");
+    let text = format!("The queue has no position of {name} to move. {there}");
     Failure::new(message::ADOPT_NOTHING, Exit::Failed, text)
 }

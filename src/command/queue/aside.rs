@@ -38,7 +38,7 @@ pub fn each(
             Ok(Some(_)) => done += 1,
             Ok(None) => {
                 let (none, name, list) = (kind.none_named, plain::one_line(name), kind.list);
-                failed = Some(format!("{none} {name}; `{list}` names them"));
+                failed = Some(format!("{none} {name}; `{list}` shows them"));
                 break;
             }
             Err(why) => {

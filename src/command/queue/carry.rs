@@ -22,7 +22,7 @@ pub fn export(config: &Config, file: &Path) -> Result<Exit, Failure> {
         return Err(Failure::new(
             message::EXPORT_IN_THE_WAY,
             Exit::Failed,
-            format!("Failed to export the queue: {shown} is there already. Name another file"),
+            format!("Failed to export the queue: {shown} exists already. Name another file"),
         ));
     }
     let failed = |why: &dyn std::fmt::Display| {
@@ -55,9 +55,9 @@ pub fn export(config: &Config, file: &Path) -> Result<Exit, Failure> {
     }
     let tally = done?;
     print(&format!(
-        "{} written to {shown}.\nThe queue in {} still holds the same records: do not start this \
-         daemon again once the other box has imported them, or they are delivered twice. Remove \
-         that directory when the other box has delivered.\n",
+        "{} written to {shown}.\nThe queue in {} still has the same records: do not start this \
+         daemon again once the other machine has imported them, or they are delivered twice. \
+         Remove that directory when the other machine has delivered.\n",
         counted(tally),
         config.queue.dir.display()
     ))
@@ -90,7 +90,7 @@ pub fn import(config: &Config, file: &Path) -> Result<Exit, Failure> {
     };
     queue.close(clock::mono());
     outcome.map_err(|why| failed(&why))?;
-    print(&format!("{} taken over from {shown}; the next run delivers them.\n", counted(tally)))
+    print(&format!("{} imported from {shown}; the next run delivers them.\n", counted(tally)))
 }
 
 fn parked_frames(config: &Config) -> Result<Vec<Frame>, Failure> {
@@ -122,16 +122,16 @@ fn with_remedy(why: &BundleError) -> String {
             format!("{why}. Copy the file again, or export again; nothing was changed")
         }
         BundleError::Collected(stream) => format!(
-            "the queue has already collected {stream}, so its records would come twice. Import \
+            "the queue has already collected {stream}, so its records would be delivered twice. Import \
              into an empty queue.dir before the first run"
         ),
         BundleError::Unfinished => format!(
-            "{why} in this queue. Import that file again first, or run the daemon, which goes on \
-             with what was taken over of it; nothing was changed"
+            "{why} in this queue. Import that file again first, or run the daemon, which continues \
+             with what was imported from it; nothing was changed"
         ),
         BundleError::Queue(why) => format!(
-            "{why}. What was taken over stays; once that is mended, import the same file again, which \
-             goes on from there"
+            "{why}. What was imported is kept; once that is fixed, import the same file again, \
+             which continues from there"
         ),
     }
 }
@@ -146,7 +146,7 @@ fn counted(tally: Tally) -> String {
         count(tally.records, "record"),
         tally.parked,
         some(tally.doubts, "batch", " in doubt"),
-        some(tally.gaps, "gap", " to be told"),
+        some(tally.gaps, "gap", " to be reported"),
         count(tally.streams, "stream")
     )
 }

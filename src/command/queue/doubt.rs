@@ -20,7 +20,7 @@ use crate::time::Stamp;
 
 const KIND: Kind = Kind {
     one: "batch",
-    none_named: "no batch in doubt is named",
+    none_named: "name a batch in doubt",
     list: "queue doubt list",
     stays: message::DOUBT_STAYS,
 };
@@ -60,11 +60,11 @@ pub fn list(config: &Config, json: bool) -> Result<Exit, Failure> {
     }
     if !json {
         out += &match doubts.len() {
-            0 => "No batch is in doubt: no answer said that some was not taken.\n".to_owned(),
+            0 => "No batch is in doubt.\n".to_owned(),
             n => format!(
-                "{n} in doubt. When the cause is gone, with the daemon stopped: `queue doubt \
-                 retry NAME` sends one again (what had been taken comes twice), `queue doubt drop \
-                 NAME` gives it up.\n"
+                "{n} in doubt. When the cause is fixed, with the daemon stopped: `queue doubt \
+                 retry NAME` sends one again (records already accepted arrive twice), `queue doubt \
+                 drop NAME` discards it.\n"
             ),
         };
     }
@@ -105,7 +105,7 @@ fn shown(one: &Doubted, parts: &[Part]) -> String {
 pub fn show(config: &Config, name: &str) -> Result<Exit, Failure> {
     let doubts = look(config)?.inspector.doubts().map_err(|why| unreadable(name, &why))?;
     let Some(one) = doubts.into_iter().find(|one| one.name == name) else {
-        return Err(unreadable(name, &"there is none of this name"));
+        return Err(unreadable(name, &"there is none with this name"));
     };
     let frames = one.frames.map_err(|why| unreadable(name, &why))?;
     let mut out = format!("answered with: {}\n", plain::text(&one.words));
@@ -130,9 +130,7 @@ pub fn retry(config: &Config, which: &Which) -> Result<Exit, Failure> {
 
 pub fn drop(config: &Config, which: &Which) -> Result<Exit, Failure> {
     let done = each(config, which, "drop a batch in doubt", |queue, at| queue.drop_doubt(at))?;
-    print(&format!(
-        "{done} given up for good; Coralogix will be told of the gap by the next run.\n"
-    ))
+    print(&format!("{done} discarded; the next run delivers the gap to Coralogix.\n"))
 }
 
 fn each(
@@ -155,7 +153,8 @@ fn unreadable(what: &str, why: &dyn std::fmt::Display) -> Failure {
         message::DOUBT_UNREADABLE,
         Exit::Failed,
         format!(
-            "Failed to read the batch in doubt {what}: {why}. `queue doubt list` names those there are"
+            "Failed to read the batch in doubt {what}: {why}. `queue doubt list` shows the \
+             existing ones"
         ),
     )
 }

@@ -78,18 +78,19 @@ impl Looked {
             None => (0, "-".to_owned()),
         };
         let passed_over = match self.inspector.is_told_of_another() {
-            true => format!("\n        {file} is another queue's"),
+            true => format!("\n        {file} belongs to another queue"),
             false => String::new(),
         };
         match self.inspector.head().by {
-            HeadBy::Daemon => format!("told by {file}, of the running process {pid}, at {at}"),
+            HeadBy::Daemon => format!("from {file}, written by the running process {pid} at {at}"),
             HeadBy::EndedDaemon => format!(
-                "told by {file}, of process {pid}, which did not end in order, at {at}:\n        \
-                 what it delivered last may seem to wait"
+                "from {file}, written by process {pid}, which did not stop cleanly, at {at}:\n        \
+                 what it delivered last may be shown as waiting"
             ),
-            HeadBy::Close => format!("told by the checkpoint of an orderly end{passed_over}"),
+            HeadBy::Close => format!("from the checkpoint of a clean stop{passed_over}"),
             HeadBy::Checkpoint => format!(
-                "told by the checkpoint: what was delivered since may seem to wait{passed_over}"
+                "from the checkpoint: what was delivered since may be shown as \
+                 waiting{passed_over}"
             ),
         }
     }
@@ -106,10 +107,10 @@ fn look(config: &Config) -> Result<Looked, Failure> {
         let place = dir.display();
         let remedy = match why.kind() {
             std::io::ErrorKind::NotFound => {
-                "There is no queue yet: it is made by the first `run`".to_owned()
+                "There is no queue yet: the first `run` creates it".to_owned()
             }
             std::io::ErrorKind::PermissionDenied => {
-                "Ask as the user that runs the daemon, or as root".to_owned()
+                "Run this as the daemon's user or as root".to_owned()
             }
             std::io::ErrorKind::Unsupported => {
                 "Use that version, or a newer one; nothing was changed".to_owned()
@@ -120,7 +121,7 @@ fn look(config: &Config) -> Result<Looked, Failure> {
             std::io::ErrorKind::Unsupported => (message::QUEUE_NEWER, Exit::Config),
             _ => (message::QUEUE_UNSEEN, Exit::Failed),
         };
-        Failure::new(code, exit, format!("Failed to look into the queue {place}: {why}. {remedy}"))
+        Failure::new(code, exit, format!("Failed to read the queue {place}: {why}. {remedy}"))
     })?;
     Ok(Looked { inspector, dir, in_use, status_file, status })
 }

@@ -14,7 +14,7 @@ use crate::record::{Held, Place};
 
 const KIND: Kind = Kind {
     one: "record",
-    none_named: "no parked record is named",
+    none_named: "name a parked record",
     list: "queue parked list",
     stays: message::PARKED_STAYS,
 };
@@ -45,11 +45,11 @@ pub fn list(config: &Config, json: bool) -> Result<Exit, Failure> {
         out += &format!("  {}\n", plain::one_line(&one.why));
     }
     match parked.len() {
-        0 => out += "No record is parked: Coralogix refused none.\n",
+        0 => out += "No record is parked.\n",
         n => {
             out += &format!(
                 "{n} parked. With the daemon stopped: `queue parked retry NAME` sends one again, \
-                 `queue parked drop NAME` gives it up.\n"
+                 `queue parked drop NAME` discards it.\n"
             );
         }
     }
@@ -63,7 +63,7 @@ pub fn show(config: &Config, name: &str) -> Result<Exit, Failure> {
     let why = parked.into_iter().find(|one| one.name == name).map(|one| one.why);
     let key = frame.entries.first().map(|meta| meta.key);
     let id = key.map_or("?".to_owned(), |key| format!("{}, version of {}", key.id, key.stamp));
-    let head = format!("{id}, of {}\nrefused with: ", frame.stream);
+    let head = format!("{id}, of {}\nrejected with: ", frame.stream);
     let entry = inspect::record(frame, 0).unwrap_or_default();
     let why = plain::text(why.as_deref().unwrap_or("?"));
     print(&format!("{head}{why}\n{}\n", text_of(&entry)))
@@ -77,9 +77,7 @@ pub fn retry(config: &Config, which: &Which) -> Result<Exit, Failure> {
 
 pub fn drop(config: &Config, which: &Which) -> Result<Exit, Failure> {
     let done = each(config, which, "drop a parked record", |queue, at| queue.drop_parked(at))?;
-    print(&format!(
-        "{done} given up for good; Coralogix will be told of the gap by the next run.\n"
-    ))
+    print(&format!("{done} discarded; the next run delivers the gap to Coralogix.\n"))
 }
 
 fn each(
@@ -105,7 +103,8 @@ fn unreadable(what: &str, why: &std::io::Error) -> Failure {
         message::PARKED_UNREADABLE,
         Exit::Failed,
         format!(
-            "Failed to read the parked record {what}: {why}. `queue parked list` names those there are"
+            "Failed to read the parked record {what}: {why}. `queue parked list` shows the \
+             existing ones"
         ),
     )
 }

@@ -39,7 +39,7 @@ impl Beside {
             let (stamp, name) = (key.stamp, &one.name);
             let _ = writeln!(
                 out,
-                "{number} of {stream}, version of {stamp}: refused by Coralogix, parked as {name} \
+                "{number} of {stream}, version of {stamp}: rejected by Coralogix, parked as {name} \
                  (queue parked show {name})"
             );
             let _ = writeln!(out, "  answer: {}", plain::one_line(&one.why));
@@ -85,7 +85,7 @@ fn in_doubt(doubts: &[Doubted], number: u64, out: &mut String) -> bool {
             let _ = writeln!(
                 out,
                 "{number} of {stream}, version of {stamp}: sent in a batch that Coralogix may not \
-                 have taken whole, kept as {name} (queue doubt show {name})"
+                 have accepted in full, kept as {name} (queue doubt show {name})"
             );
             let _ = writeln!(out, "  answer: {}", plain::one_line(&one.words));
         }
@@ -107,7 +107,7 @@ fn fared(looked: &Looked, stream: &StreamName, key: RowKey, at: Option<Place>) -
             format!("no longer in the queue: delivered, or among what a gap tells: {}", told(gap))
         }
         Fate::Untold => "no longer in the queue: delivered, or refused or in doubt and given up, \
-                         in a gap that was told and is not kept any more"
+                         in a gap that was reported and is no longer kept"
             .to_owned(),
     }
 }
@@ -188,7 +188,7 @@ fn not_here(looked: &Looked, number: u64, id: &str, out: &mut String) {
             let (since, to) = (made.to_the_second(), delivered.position.to_the_second());
             let but = match looked.inspector.gap_since(stream, made) {
                 (Some(gap), _) => format!(", or among what a gap tells: {}", told(gap)),
-                (None, true) => ", or in a gap that was told and is not kept any more".to_owned(),
+                (None, true) => ", or in a gap that was reported and is no longer kept".to_owned(),
                 (None, false) => String::new(),
             };
             let _ = writeln!(

@@ -82,7 +82,7 @@ pub fn stats(config: &Config, json: bool) -> Result<Exit, Failure> {
         out +=
             &format!("  damaged      {}; see s1-coralogix queue verify\n", count(damage, "place"));
     }
-    out += &format!("  parked       {} that Coralogix refused\n", count(parked.len(), "record"));
+    out += &format!("  parked       {} that Coralogix rejected\n", count(parked.len(), "record"));
     out += &format!(
         "  doubt        {} in doubt, {}\n",
         count(doubts.len(), "batch"),
@@ -113,7 +113,7 @@ fn streams_shown(streams: &BTreeMap<String, Sum>) -> String {
 fn orphans_shown(orphans: &[Orphan]) -> String {
     let mut out = String::new();
     if !orphans.is_empty() {
-        out += "\npositions that no integration of the config goes on from:\n";
+        out += "\npositions that no integration in the config continues from:\n";
     }
     for orphan in orphans {
         let name = first_column(&orphan.name.to_string(), NAME_CHARS);

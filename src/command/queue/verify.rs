@@ -55,7 +55,7 @@ pub fn verify(config: &Config) -> Result<Exit, Failure> {
         return Ok(if damaged == 0 { Exit::Usage } else { Exit::Failed });
     }
     if damaged == 0 {
-        out += "; everything is whole\n";
+        out += "; no damage was found\n";
         print(&out)?;
         return Ok(Exit::Done);
     }

@@ -145,8 +145,8 @@ fn a_token_that_is_wrong_or_lacks_a_permission() {
         at: ("acme", "token"),
         cause: "token_refused",
         code: 77,
-        what: "does not accept the token (HTTP 401: Authentication Failed (4010010))",
-        remedy: "holds the token of",
+        what: "rejects the token (HTTP 401: Authentication Failed (4010010))",
+        remedy: "contains the complete token of",
     }
     .hold(&scene);
     for (kind, permission) in
@@ -186,7 +186,7 @@ fn a_page_of_the_size_that_run_asks_for_is_timed() {
     scene.tenant().turn(|knobs| knobs.too_many_rows = 500);
     let told = told_of_activities(&scene, 0);
     assert_eq!((&told["outcome"], &told["cause"]), (&"warning".into(), &"pages_smaller".into()));
-    let words = "a page of 1000 rows did not come (HTTP 504), one of 100 did";
+    let words = "a page of 1000 rows did not arrive (HTTP 504), one of 100 did";
     assert!(told["text"].as_str().unwrap().contains(words), "{told}");
     // What an earlier `run` learned is asked for.
     let learned = r#"{"sink":{},"streams":{"acme/activities":{"rows":200}}}"#;
@@ -210,7 +210,7 @@ fn a_link_that_is_too_thin_for_a_page_is_told() {
     scene.tenant().publish_with(Kind::Activities, 1_000, sized);
     // Some 10 s.
     for (bound, code, cause, words) in [
-        ("4s", 75, "no_answer", "1000 rows were asked for, and `run` would ask for 500 next"),
+        ("4s", 75, "no_answer", "1000 rows were requested, and `run` would request 500 next"),
         ("15s", 0, "pages_smaller", "more than half of network.exchange_timeout (15s)"),
     ] {
         scene.settings.exchange_timeout = Some(bound.to_owned());
@@ -230,8 +230,8 @@ fn a_key_of_another_region_or_of_the_wrong_kind() {
         at: ("coralogix", "key"),
         cause: "key_wrong_kind",
         code: 77,
-        what: "does not let this key send data (HTTP 403",
-        remedy: "this one begins as personal keys do",
+        what: "does not allow this key to send data (HTTP 403",
+        remedy: "this is a personal key",
     }
     .hold(&scene);
     scene.write_key("of-another-region");
@@ -239,7 +239,7 @@ fn a_key_of_another_region_or_of_the_wrong_kind() {
         at: ("coralogix", "key"),
         cause: "key_unknown",
         code: 77,
-        what: "does not know the key here (HTTP 401",
+        what: "does not recognise the key in this region (HTTP 401",
         remedy: "coralogix.domain is the domain of the same team",
     }
     .hold(&scene);
@@ -253,7 +253,7 @@ fn an_address_of_coralogix_that_takes_no_logs() {
         at: ("coralogix", "domain"),
         cause: "not_an_ingress",
         code: 78,
-        what: "has no place for logs (HTTP 404",
+        what: "does not accept logs (HTTP 404",
         remedy: "Set coralogix.domain",
     }
     .hold(&scene);
@@ -285,7 +285,7 @@ fn something_else_answers_in_coralogix_place() {
             "sink_blocked",
             75,
             "Access denied by policy",
-            "the API key is not to blame",
+            "the API key is not the cause",
         ),
     ] {
         let scene = scene();
@@ -303,7 +303,7 @@ fn a_sink_that_takes_any_key() {
         at: ("coralogix", "key"),
         cause: "keys_unchecked",
         code: 78,
-        what: "does not check keys, so it is not Coralogix, or a relay that takes anything",
+        what: "does not check keys, so it is not Coralogix, or a relay that accepts anything",
         remedy: "let it answer 401",
     }
     .hold(&scene);
@@ -383,7 +383,7 @@ fn a_warning_is_told_and_fails_only_when_strict() {
         open("", 0o755);
     };
     for (spoil, step, cause, what) in [
-        (soon, "token_end", "token_ends_soon", "it ends on "),
+        (soon, "token_end", "token_ends_soon", "it expires on "),
         (off, "clock", "clock_off", "behind the service's"),
         (exposed, "secret", "secret_exposed", "acme.token"),
     ] {
@@ -405,7 +405,7 @@ fn a_warning_is_told_and_fails_only_when_strict() {
         }
         let plain = scene.command(&["check", "--strict"]);
         assert_eq!(plain.code, Some(1));
-        assert!(plain.out.ends_with("mind the note (--strict)\n"), "{}", plain.out);
+        assert!(plain.out.ends_with("; 1 warning (--strict)\n"), "{}", plain.out);
     }
     let fine = scene();
     let ended = fine.command(&["check", "--strict", "--json"]);
@@ -428,7 +428,7 @@ fn offline_claims_nothing_of_the_services() {
         ["\"config\"", "\"queue\"", "\"status_file\"", "\"secret\"", "\"secret\""],
         "{document:#}"
     );
-    assert!(document["summary"].as_str().unwrap().contains("were not asked"), "{document:#}");
+    assert!(document["summary"].as_str().unwrap().contains("were not contacted"), "{document:#}");
     assert_eq!((scene.tenant().requests(), scene.ingress.requests()), (0, 0));
 }
 

@@ -126,8 +126,8 @@ fn an_authority_that_is_not_known_is_named() {
         cause: "tls_untrusted",
         code: 75,
         what: "Acme TLS Inspection CA",
-        remedy: "This looks like TLS inspection by CN=Acme TLS Inspection CA: give that authority's \
-                 certificate as network.ca_file",
+        remedy: "This looks like TLS inspection by CN=Acme TLS Inspection CA: set network.ca_file to \
+                 that authority's certificate",
     }
     .hold(&scene);
 }
@@ -135,8 +135,8 @@ fn an_authority_that_is_not_known_is_named() {
 #[test]
 fn a_certificate_that_really_ended_or_has_not_begun() {
     for (flaw, cause, what) in [
-        (Flaw::Expired, "certificate_expired", "ended at 2020-01-01"),
-        (Flaw::NotYetValid, "certificate_not_yet_valid", "begins at 2095-01-01"),
+        (Flaw::Expired, "certificate_expired", "expired at 2020-01-01"),
+        (Flaw::NotYetValid, "certificate_not_yet_valid", "is valid from 2095-01-01"),
     ] {
         let scene = scene();
         scene.tenant().server.set_tls(scene.authority.server(flaw));
@@ -145,7 +145,7 @@ fn a_certificate_that_really_ended_or_has_not_begun() {
             cause,
             code: 75,
             what,
-            remedy: "This machine's clock is not to blame",
+            remedy: "This machine's clock is right",
         };
         says.hold(&scene);
         let asked = scene.tenant().seen();
@@ -184,7 +184,7 @@ fn a_certificate_for_another_host() {
         cause: "certificate_other_name",
         code: 75,
         what: "for elsewhere.example and not for localhost",
-        remedy: "typing error",
+        remedy: "typo",
     }
     .hold(&scene);
 }
