@@ -115,16 +115,16 @@ impl<'a> Demo<'a> {
         self.say("The collector starts. It reads the last 24 hours and delivers them.");
         self.collector = Some(self.world.run());
         self.watch(|demo| demo.delivered() >= HISTORY);
-        self.say("Coralogix goes away. SentinelOne is polled on; the records wait on disk.");
+        self.say("Coralogix is taken down. SentinelOne is still polled; the records wait on disk.");
         self.world.ingress.server.take_away();
         let gone = Instant::now();
         // The status file may be a second old.
         self.watch(|demo| gone.elapsed() > OUTAGE && demo.waiting() > 2_000);
-        self.say("The collector is killed with SIGKILL, records waiting.");
+        self.say("The collector is killed (SIGKILL) while records are waiting.");
         self.collector.take().expect("it was started").kill();
         let delivered = Instant::now();
         self.watch(|_| delivered.elapsed() > Duration::from_secs(2));
-        self.say("Both come back.");
+        self.say("Both are restored.");
         self.collector = Some(self.world.run());
         self.world.ingress.server.bring_back();
         let back = self.delivered();
@@ -134,7 +134,7 @@ impl<'a> Demo<'a> {
             let balance = demo.world.ledger.balance();
             balance.lost == 0 && demo.waiting() == 0
         });
-        self.say("The collector is told to stop.");
+        self.say("The collector is asked to stop.");
         self.ledger()
     }
 
@@ -147,7 +147,7 @@ impl<'a> Demo<'a> {
             });
         }
         println!("A SentinelOne tenant with {HISTORY} records:  {}", tenant.url());
-        println!("A Coralogix ingress:                     {}", self.world.ingress.url());
+        println!("A Coralogix endpoint:                    {}", self.world.ingress.url());
         println!(
             "The config of the collector:             {}\n",
             self.world.config_file().display()
@@ -232,7 +232,7 @@ impl<'a> Demo<'a> {
             && balance.changed == 0
             && ended.as_ref().is_some_and(|ended| ended.code == Some(0));
         if !good {
-            println!("This is not as it should be. The collector's own words:");
+            println!("This is wrong. The log of the collector:");
             println!("{}", ended.map_or_else(|| collector.err(), |ended| ended.err));
         }
         good

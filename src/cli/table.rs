@@ -153,8 +153,8 @@ const CHECK: Declared = Declared {
     exits: &[
         (Exit::Done, "everything that was tested works"),
         (Exit::Failed, "a step failed for another reason; with --strict: there is a warning"),
-        (Exit::TryLater, "a service can't be reached"),
-        (Exit::Refused, "a credential or permission is refused"),
+        (Exit::TryLater, "a service is unreachable"),
+        (Exit::Refused, "a credential or permission is rejected"),
         (Exit::Config, "the config, a directory or a secret file can't be used"),
     ],
     leads: Leads::To(|given: &Given| {

@@ -37,7 +37,7 @@ pub fn tell(config: &Config) {
         tell!(
             QUEUE_DIR_CHANGED,
             "queue.dir changed from {} to {}: {} waiting and the positions of {} are in the old \
-             directory. To go on with it, stop the service and set \
+             directory. To continue with it, stop the service and set \
              queue.dir back, or move that directory to the new place before the start",
             was.display(),
             now.display(),

@@ -105,7 +105,7 @@ impl Core {
         if waits || self.gave_up(&state.lane) {
             return None;
         }
-        if self.tenant_is_asked(tenant, now) || self.tenant_is_ahead(tenant, now) {
+        if self.tenant_has_question(tenant, now) {
             return Some(Action::Info { tenant });
         }
         state.token_end_due.is_over(now).then_some(Action::TokenEnd { tenant })
@@ -118,6 +118,11 @@ impl Core {
         let is_alone =
             !state.was_informed && state.clock.present(now, self.clocks) == Present::Untold;
         state.token != Token::Good || is_alone || self.tenant_needs_clock(tenant, now)
+    }
+
+    /// Whether there is anything to ask it, be it for its streams or for its time alone.
+    fn tenant_has_question(&self, tenant: usize, now: Mono) -> bool {
+        self.tenant_is_asked(tenant, now) || self.tenant_is_ahead(tenant, now)
     }
 
     /// Whether a stream waits for its `start`: who called it ahead may have been wrong.
@@ -200,7 +205,7 @@ impl Core {
             if self.gave_up(&state.lane) {
                 continue;
             }
-            if self.tenant_is_asked(tenant, now) || self.tenant_is_ahead(tenant, now) {
+            if self.tenant_has_question(tenant, now) {
                 sooner(state.lane.due, state.lane.why, polling);
             } else if let (Due::At(lane), Due::At(end)) = (state.lane.due, state.token_end_due) {
                 sooner(Due::At(lane.max(end)), Why::PollInterval, polling);

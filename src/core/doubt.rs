@@ -15,9 +15,10 @@
 //! knows.
 
 use crate::limits;
-use crate::record::{GapReason, Progress, SourceTrouble, Unread};
+use crate::record::{GapReason, Progress, SourceTrouble, Unread, Way};
 use crate::time::{Due, Mono, Span, Stamp};
 
+use super::blame::Blame;
 use super::failing::AskedFor;
 use super::{Action, Core, Keep, Missed, Tick, Why};
 
@@ -29,9 +30,8 @@ pub struct Doubt {
     raised: Option<(Stamp, Stamp)>,
     /// The walk's begin that is beyond doubt.
     settled: Option<Stamp>,
-    /// How often nothing older could be asked for, each time right after a page that came, and since when.
-    failures: u32,
-    failing: Option<Mono>,
+    /// How the one record that is asked for failed, each time right after a page that came.
+    blame: Blame<()>,
 }
 
 impl Doubt {
@@ -48,13 +48,9 @@ impl Doubt {
         is_doubtful
     }
 
-    /// The record asked for did not come. Answers whether that was so often enough to be its fault.
+    /// The record asked for did not come. Answers whether it is to blame for that.
     fn failed(&mut self, now: Mono, longest_wait: Span) -> bool {
-        let since = *self.failing.get_or_insert(now);
-        self.failures += 1;
-        let is_long = now.since(since) >= longest_wait.times(u64::from(limits::LONE_WAITS));
-        let is_often = self.failures >= limits::LONE_FAILURES * limits::LONE_TIMES;
-        self.failures >= limits::LONE_FAILURES && (is_long || is_often)
+        self.blame.failed(now, (), Way::Failed, longest_wait, 0)
     }
 
     pub fn walk_ended(&mut self, date: Option<Stamp>) {
@@ -65,7 +61,8 @@ impl Doubt {
     /// still has older ones.
     fn ends(&mut self, has_older: bool) -> Option<(Stamp, Stamp)> {
         let (from, first) = self.raised.take()?;
-        (self.settled, self.failures, self.failing) = (Some(from), 0, None);
+        self.settled = Some(from);
+        self.blame.acquit();
         (!has_older).then_some((from, first))
     }
 }

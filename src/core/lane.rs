@@ -174,8 +174,7 @@ impl Why {
             Why::Misdirected => "is not at this address",
             Why::SecretUnreadable => "has no usable secret",
             Why::TokenRefused => {
-                "the API token is rejected; check that its file has this tenant's \
-                token"
+                "the API token is rejected; check that its file has this tenant's token"
             }
             Why::PermissionMissing => "the API token lacks a permission",
             Why::ScopeMissing => "the scope of the API token does not include this",

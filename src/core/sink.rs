@@ -210,7 +210,7 @@ impl Sink {
         match trial {
             KeyTrial::Unchecked if is_of_the_key(&verdict) => {
                 let text =
-                    format!("{}; an empty array is taken there with any key", verdict.words());
+                    format!("{}; an empty array is accepted there with any key", verdict.words());
                 let trouble = match verdict {
                     SinkVerdict::Blocked(_) => SinkVerdict::Blocked(text),
                     _ => SinkVerdict::KeyRefused(text),
@@ -247,7 +247,7 @@ impl Sink {
             return self.refused_single(now, sent, &verdict.words(), backoff);
         }
         // Once may be a hiccup of what stands in between.
-        let alive = |words: String| format!("{words}; an empty array is taken");
+        let alive = |words: String| format!("{words}; an empty array is accepted");
         let trouble = match verdict {
             SinkVerdict::Unreachable(net) => SinkVerdict::Unreachable(net.clone()),
             other => SinkVerdict::Failed(alive(other.words())),

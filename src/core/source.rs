@@ -366,7 +366,7 @@ impl Stream {
         fresh.retain(|at| !walk.has_passed(&page.keys[*at as usize]));
         walk.pass(&page.keys, present, overlap);
         walk.weigh(&self.known, self.is_order_doubted);
-        self.is_order_doubted = walk.disordered || (self.is_order_doubted && !walk.shows_order());
+        self.is_order_doubted = walk.disordered || (self.is_order_doubted && !walk.proves_order());
         if walk.disordered && was_in_order {
             let text = "the position does not move until all pages were read".to_owned();
             self.flaw(Why::OrderIgnored, text);

@@ -172,7 +172,7 @@ impl Walk {
             let rises = self.highest != Stamp::MIN && stamp > self.highest;
             self.ascends |= rises;
             self.ascents = self.ascents.saturating_add(u32::from(rises));
-            self.rose |= self.highest != Stamp::MIN && stamp > self.highest + coarseness;
+            self.rose |= rises && stamp > self.highest + coarseness;
             self.highest = self.highest.max(stamp);
         }
         let room = limits::PASSED_IDS_MAX.saturating_sub(self.passed.len());
@@ -200,16 +200,19 @@ impl Walk {
     /// Holds the page just passed, before it is stored, against what is known: a row that is known, stands
     /// before one that came, and did not come, may be gone, or the rows come in another order.
     pub fn weigh(&mut self, known: &Known, is_doubted: bool) {
+        self.is_doubted = !self.proves_order() && (is_doubted || self.leaves_out(known));
+    }
+
+    fn leaves_out(&self, known: &Known) -> bool {
         let coarseness = Span::seconds(limits::SOURCE_COARSENESS_SECONDS);
         let (from, to) = (self.from + coarseness, self.highest - coarseness);
         // Beyond the bound nobody knows what was passed.
-        let leaves_out = self.passed.len() < limits::PASSED_IDS_MAX
-            && known.has_between(from, to, |key| !self.passed.contains(key));
-        self.is_doubted = !self.shows_order() && (is_doubted || leaves_out);
+        self.passed.len() < limits::PASSED_IDS_MAX
+            && known.has_between(from, to, |key| !self.passed.contains(key))
     }
 
     /// Whether so many rows came in order that it is no chance.
-    pub fn shows_order(&self) -> bool {
+    pub fn proves_order(&self) -> bool {
         !self.disordered && self.ascents >= limits::ORDER_SHOWN_BY_ROWS
     }
 

@@ -156,7 +156,7 @@ fn in_words(error: &Error) -> String {
              its user (uid {uid}) read it, and nobody else"
         ),
         ErrorKind::NotADirectory => "it is not a directory. Move it away".to_owned(),
-        ErrorKind::NotFound => "it does not exist. Write it after the example config, or name \
+        ErrorKind::NotFound => "it does not exist. Create it from the example config, or name \
                                 another one with --config FILE"
             .to_owned(),
         ErrorKind::IsADirectory => "it is a directory. Name the file itself".to_owned(),
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_file_that_gives_no_config_is_told() {
-        assert!(told("missing", None).contains("it does not exist. Write it after"));
+        assert!(told("missing", None).contains("it does not exist. Create it from"));
         assert!(told("latin", Some(b"# \xE9\n")).contains("it is not UTF-8"));
         assert!(told("long", Some(&[b' '; (1 << 20) + 1])).contains("longer than 1 MiB"));
         assert!(

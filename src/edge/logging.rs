@@ -120,7 +120,7 @@ pub fn catch_up() {
 pub fn told_lost(lost: u64) -> String {
     let lines = plain::count(lost, "line");
     let code = message::LOG_LINES_LOST;
-    format!("{code} {lines} of the log could not be written: whoever reads stderr stalls")
+    format!("{code} {lines} of the log could not be written: the reader of stderr stalls")
 }
 
 /// Changes the level from now on.

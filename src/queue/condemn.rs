@@ -11,7 +11,7 @@ use super::disk::Disk;
 use super::index::{Batch, Opener};
 use super::keys::{self, Entry};
 use super::streams::{chunked, earlier};
-use super::{Queue, QueueError, log, put_state, put_stream};
+use super::{Queue, QueueError, log, put_state, put_stream_back};
 use crate::frame::{EntryMeta, FRAME_HEADER_BYTES_MAX, Header};
 use crate::limits::{KNOWN_IDS_MAX, STALE_CHUNKS_PER_COMMIT_MAX, TAKE_FRAMES_MAX};
 use crate::record::{Category, Gap, GapReason, Opened, Place, Progress, RowKey, Seq};
@@ -68,12 +68,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             let chunks = chunked(&known, &mut self.state.next_chunk);
             pairs.extend(chunk_pairs(loss.stream, &chunks));
             if let Some(stream) = self.streams.numbered(loss.stream) {
-                put_stream(&mut batch, stream);
-                // What is counted stays counted: a start takes it from where its stream stands.
-                if let (Some(row), Some(at)) = (&mut stream.tally.row, stream.row.progress) {
-                    row.position = at.position;
-                    batch.put(keys::tally_key(loss.stream), row.encode());
-                }
+                put_stream_back(&mut batch, stream);
                 chunks.into_iter().for_each(|(chunk, ids)| stream.learn(chunk, ids));
             }
         }

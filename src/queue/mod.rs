@@ -429,6 +429,16 @@ fn put_state(batch: &mut Batch, state: &keys::State) {
     batch.put(keys::STATE.to_vec(), state.encode());
 }
 
+/// A stream that went back. What is counted of it stays counted: a start takes the count where its stream
+/// stands.
+fn put_stream_back(batch: &mut Batch, stream: &mut streams::Stream) {
+    if let (Some(row), Some(at)) = (&mut stream.tally.row, stream.row.progress) {
+        row.position = at.position;
+        batch.put(keys::tally_key(stream.number), row.encode());
+    }
+    put_stream(batch, stream);
+}
+
 fn put_stream(batch: &mut Batch, stream: &streams::Stream) {
     let mut value = Vec::new();
     stream.row.encode(&mut value);

@@ -7,9 +7,8 @@
 use super::append::chunk_pairs;
 use super::disk::Disk;
 use super::index::{Batch, Opener};
-use super::keys;
 use super::streams::{chunked, earlier};
-use super::{Queue, QueueError, put_state, put_stream};
+use super::{Queue, QueueError, put_state, put_stream_back};
 use crate::limits::KNOWN_IDS_MAX;
 use crate::record::{Category, Gap, GapReason, Held, Kind, Progress, StreamHeld, StreamName};
 use crate::time::{Span, Stamp};
@@ -70,14 +69,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let stream = self.streams.named(name);
         stream.row.progress = Some(to);
         stream.row.delivered = Some(stream.row.delivered.map_or(to, |now| earlier(now, to)));
-        if let Some(row) = &mut stream.tally.row {
-            row.position = to.position;
-            batch.put(keys::tally_key(number), row.encode());
-        }
         for (chunk, ids) in &chunks {
             stream.learn(*chunk, ids.clone());
         }
-        put_stream(&mut batch, stream);
+        put_stream_back(&mut batch, stream);
         put_state(&mut batch, &self.state);
         self.commit_with(batch, chunk_pairs(number, &chunks))?;
         // Without it a lost index would bring the position back from the checkpoint.

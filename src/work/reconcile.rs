@@ -39,17 +39,8 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             let page = self.scan_page(kind, answer, list.from)?;
             self.tell_undated(list.stream);
             let rows = self.hand.as_ref().map_or(&[][..], |hand| hand.rows());
-            // Of one without a time it is known by its id alone.
-            let births = rows
-                .iter()
-                .map(|row| RowKey { stamp: creation(row).unwrap_or(Stamp(i64::MAX)), id: row.id });
-            let births: Vec<RowKey> = births.collect();
+            let births: Vec<RowKey> = rows.iter().map(|row| birth(kind, row)).collect();
             let unseen = self.queue.unseen(&self.streams[list.stream].name, &births);
-            // When a threat changed says nothing of when it was created: nobody knows whether its id was
-            // forgotten, and a walk meets it by its change (keeps P2).
-            let is_known_when = |row: &Row| kind != Kind::Threats || row.created.is_some();
-            let unseen = unseen.into_iter().zip(rows).map(|(is, row)| is && is_known_when(row));
-            let unseen: Vec<bool> = unseen.collect();
             let outside = self.outside(list);
             Ok(Listed { page, unseen, outside })
         });
@@ -69,4 +60,15 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
 /// When a record was created, if that can be told.
 fn creation(row: &Row) -> Option<Stamp> {
     row.created.or(row.stamped.then_some(row.key.stamp))
+}
+
+/// By what it is looked for among what was collected. One without any time is known by its id alone; when a
+/// threat changed says nothing of when it was created, so nobody knows whether its id was forgotten, and a
+/// walk meets it by its change (keeps P2).
+fn birth(kind: Kind, row: &Row) -> RowKey {
+    let stamp = match kind {
+        Kind::Threats => row.created.unwrap_or(Stamp::MIN),
+        Kind::Activities | Kind::Alerts => creation(row).unwrap_or(Stamp::UNREADABLE),
+    };
+    RowKey { stamp, id: row.id }
 }

@@ -236,17 +236,6 @@ impl Shared {
         if is_told {
             return true;
         }
-        let is_undated = ["createdAt", "updatedAt"]
-            .iter()
-            .any(|name| row.json.contains(&format!("\"{name}\":null")));
-        let mut ledger = self.watch.ledger.values();
-        if is_undated
-            && self.is_led_to("in_doubt")
-            && ledger
-                .any(|(stream, gap)| gap.reason == GapReason::InDoubt && *stream == stream_of(row))
-        {
-            return true;
-        }
         let reasons = ["in_doubt", "position_ahead", "retention"];
         let led_to = reasons.into_iter().filter(|reason| self.is_led_to(reason));
         !self.lies.is_empty() && self.watch.covers(row, &led_to.collect::<Vec<_>>())
