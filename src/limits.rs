@@ -225,11 +225,15 @@ pub const RECORD_SECONDS_MIN: i64 = 1_356_998_400;
 /// Answers of a tenant after which a stream begins at the earliest time they told, though no two in
 /// a row agreed.
 pub const CLOCK_ANSWERS_MAX: u32 = 4;
-/// Where it is doubtful that a console keeps the order, so many rows of one query have to rise before it is
-/// believed: that eleven come in order by chance happens once in 39,916,800 times.
+/// So many rows have to rise, each over the one before it in the same query, before a console is believed to
+/// keep the order. By chance that happens once in 39,916,800 times on one page, and once in 1,024 where
+/// each page has two rows and the walk goes on by time.
 pub const ORDER_SHOWN_BY_ROWS: u32 = 10;
 /// Rows of a walk that are remembered, so that pages which lead back are recognised: 16 pages.
 pub const PASSED_IDS_MAX: usize = 16 * PAGE_ROWS_MAX as usize;
+/// Rows in a row without a new one, beyond those that are known or were passed, before pages are said to
+/// lead in a circle.
+pub const REPEATED_ROWS_MAX: usize = 100;
 /// Where nobody tells the time, a stamp later than this after the program's date moves no position:
 /// longer than any version is in use.
 pub const UNTOLD_AHEAD_HOURS_MAX: u64 = 20 * 366 * 24;

@@ -97,11 +97,12 @@ impl Core {
             state.lane.rest(now, Due::At(now), Why::Working);
             return None;
         };
-        let progress = Progress { position: state.progress?.position, from: to };
+        let before = state.progress?;
+        let progress = Progress { from: to, ..before };
         let (reason, unread) = (GapReason::Retention, Unread::default());
         let missed = Some(Missed { from, to, reason, unread });
-        let (fresh, known) = (vec![], vec![]);
-        let keep = Keep { stream, fresh, progress, known, compared: None, missed };
+        let (fresh, known, turn) = (vec![], vec![], before.from);
+        let keep = Keep { stream, fresh, progress, turn, known, compared: None, missed };
         self.pending = Some(state.begin(keep.clone()));
         Some(Action::Store(keep))
     }

@@ -29,14 +29,14 @@ impl Stream {
         progress: Progress,
         asked: Rows,
         page: &PageFacts,
-        present: Present,
+        (took, present): (Span, Present),
     ) -> Pending {
         let mut fresh = self.known.fresh(&page.keys, asked.from);
         let allowed = page.keys.iter().map(|key| key.stamp).filter(|stamp| present.allows(*stamp));
         let date = match present {
             // The latest record is the best clock there is.
             Present::Untold => allowed.max(),
-            told => told.earliest(),
+            told => told.earliest().map(|now| now - took),
         };
         // What is settled hides no record that becomes visible later.
         let settled = date.map(|date| date - self.plan.overlap);
@@ -56,7 +56,8 @@ impl Stream {
         let keys = fresh.iter().map(|at| page.keys[*at as usize]);
         let known = keys.filter(|key| key.stamp >= after.from).collect();
         let compared = self.reconcile.tale.compared;
-        let keep = Keep { stream, fresh, progress: after, known, compared, missed };
+        let turn = progress.from;
+        let keep = Keep { stream, fresh, progress: after, turn, known, compared, missed };
         let read = (page.keys.len(), Span::ZERO);
         Pending { keep, then: Then::Beside(then), read, date: present.earliest() }
     }

@@ -203,7 +203,8 @@ impl Stream {
         // A walk may meet those again that changed lately.
         let known = keys.filter(|key| key.stamp >= progress.from).collect();
         let compared = self.reconcile.tale.compared;
-        let keep = Keep { stream, fresh, progress, known, compared, missed: None };
+        let turn = progress.from;
+        let keep = Keep { stream, fresh, progress, turn, known, compared, missed: None };
         let unseen = listed.unseen.iter().filter(|unseen| **unseen).count();
         let unmatched = (unseen - keep.fresh.len()) as u64;
         let (date, read) = (listed.page.date, (0, Span::ZERO));

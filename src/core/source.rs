@@ -56,6 +56,8 @@ pub struct Keep {
     /// Indices of the page's rows that were not seen before. Empty: only the progress is stored.
     pub fresh: Vec<u32>,
     pub progress: Progress,
+    /// Where walks began before this page; a page without a new row moves it without being stored.
+    pub turn: Stamp,
     /// The fresh keys at or after `progress.from`.
     pub known: Vec<RowKey>,
     /// A range that is not collected: to be noted as a gap in the same write.
@@ -348,7 +350,7 @@ impl Stream {
     ) -> Pending {
         let progress = self.progress.expect("a page follows a fetch");
         if let Some(asked) = self.beyond.asks() {
-            return self.rows_beside(stream, progress, asked, page, present);
+            return self.rows_beside(stream, progress, asked, page, (took, present));
         }
         let overlap = self.plan.overlap;
         let mut walk = self.walk.take().unwrap_or_else(|| Walk::starting(progress.from));
@@ -364,7 +366,7 @@ impl Stream {
         let was_in_order = !walk.disordered;
         let mut fresh = self.known.fresh(&page.keys, walk.from);
         fresh.retain(|at| !walk.has_passed(&page.keys[*at as usize]));
-        walk.pass(&page.keys, present, overlap);
+        walk.pass(&page.keys, present, took, overlap);
         walk.weigh(&self.known, self.is_order_doubted);
         self.is_order_doubted = walk.disordered || (self.is_order_doubted && !walk.proves_order());
         if walk.disordered && was_in_order {
@@ -375,9 +377,9 @@ impl Stream {
         if is_whole {
             walk.end(overlap);
         }
-        // A record dated far ahead moves no position, else it would hide everything until that day;
-        // nor do rows that came before others that are owed (keeps P1).
-        let stands_still = !walk.is_in_order() && !is_whole;
+        // A record dated far ahead moves no position, else it would hide everything until that day; nor do
+        // rows that came before others that are owed, or a few that rise by chance (keeps P1).
+        let stands_still = !walk.proves_order() && !is_whole;
         let position =
             if stands_still { progress.position } else { progress.position.max(walk.reached()) };
         // Pages before the first row out of order may have moved where the next walk begins: should
@@ -386,11 +388,12 @@ impl Stream {
             true => progress.from.min(walk.start),
             false => walk.next_from(position, overlap).max(progress.from),
         };
+        let turn = progress.from;
         let progress = Progress { position, from };
         let keys = fresh.iter().map(|at| page.keys[*at as usize]);
         let known = keys.filter(|key| key.stamp >= from).collect();
         let compared = self.reconcile.tale.compared;
-        let keep = Keep { stream, fresh, progress, known, compared, missed: None };
+        let keep = Keep { stream, fresh, progress, turn, known, compared, missed: None };
         let (next, known) = (page.next.as_ref(), self.known.count());
         let passed = Passed { keys: &page.keys, fresh: keep.fresh.len(), next, known };
         self.shows_order = walk.rose;

@@ -70,7 +70,7 @@ pub struct Walk {
     pub rose: bool,
     /// The same, by any difference however small.
     ascends: bool,
-    /// How many rows of this query rose.
+    /// How many rows rose over the one before them in the same query.
     ascents: u32,
     /// Other rows should have come first, or the console was seen to ignore the order, and too few rows
     /// rose to show otherwise.
@@ -157,11 +157,13 @@ impl Walk {
         self.passed.contains(key)
     }
 
-    /// Takes in a page whose rows have these stamps, in their order.
-    pub fn pass(&mut self, keys: &[RowKey], present: Present, overlap: Span) {
+    /// Takes in a page whose rows have these stamps, in their order. `took`: how long ago it was asked
+    /// for, since it shows what was visible then, not when all of it had come.
+    pub fn pass(&mut self, keys: &[RowKey], present: Present, took: Span, overlap: Span) {
         self.pages = self.pages.saturating_add(1);
+        let mut is_asked_for = self.rows == 0;
         self.rows = self.rows.saturating_add(u32::try_from(keys.len()).unwrap_or(u32::MAX));
-        self.began = self.began.or(present.earliest());
+        self.began = self.began.or(present.earliest().map(|now| now - took));
         self.untimed |= present == Present::Unconfirmed;
         self.unbacked |= !present.is_backed();
         let coarseness = Span::seconds(limits::SOURCE_COARSENESS_SECONDS);
@@ -171,7 +173,9 @@ impl Walk {
             self.disordered |= stamp < self.highest - coarseness;
             let rises = self.highest != Stamp::MIN && stamp > self.highest;
             self.ascends |= rises;
-            self.ascents = self.ascents.saturating_add(u32::from(rises));
+            // That the first row of a query is at or after what was asked for shows no order.
+            let shows_order = rises && !std::mem::take(&mut is_asked_for);
+            self.ascents = self.ascents.saturating_add(u32::from(shows_order));
             self.rose |= rises && stamp > self.highest + coarseness;
             self.highest = self.highest.max(stamp);
         }
@@ -189,7 +193,7 @@ impl Walk {
         // is the best clock there is.
         let behind = Span::minutes(limits::STAMP_AHEAD_OF_SOURCE_MINUTES_MAX);
         let date = present.earliest().filter(|date| *date + behind >= self.reached);
-        let horizon = date.unwrap_or(self.reached) - overlap;
+        let horizon = date.map_or(self.reached, |now| now - took) - overlap;
         // Contiguous: nothing unsettled lies between what was settled and where this page began. What is
         // dated ahead by a clock that is behind was passed all the same, and not for the last time.
         if date.is_none() || self.settled >= before {
@@ -228,10 +232,10 @@ impl Walk {
             return Next::NothingButEmptyPages;
         }
         // Servers that keep the place themselves give one cursor for all pages, so only a page
-        // without anything new is held against it. More known rows in a row than are known were
-        // seen twice.
+        // without anything new is held against it. What came is known or was passed: many more rows in a
+        // row without a new one than both were seen twice, and not only where two pages meet.
         let seen_before = self.cursor.as_ref() == Some(next) || self.trail.leads_back(next);
-        let too_many = self.repeats > page.known + limits::PAGE_ROWS_MAX as usize;
+        let too_many = self.repeats > page.known + self.passed.len() + limits::REPEATED_ROWS_MAX;
         if page.fresh == 0 && (seen_before || too_many) {
             return self.by_time().map_or(Next::Circle, Next::Page);
         }
@@ -253,7 +257,6 @@ impl Walk {
             repeats: 0,
             empty_pages: 0,
             trail: Trail::default(),
-            ascents: 0,
             ..self
         })
     }

@@ -18,7 +18,7 @@ fn between(seconds: i64) -> Present {
 
 fn passed(walk: &mut Walk, stamps: &[i64], date: i64) {
     let keys: Vec<RowKey> = stamps.iter().map(|at| key(*at, *at as u64)).collect();
-    walk.pass(&keys, between(date), OVERLAP);
+    walk.pass(&keys, between(date), Span::ZERO, OVERLAP);
 }
 
 fn cursor(text: &str) -> Cursor {
@@ -27,7 +27,7 @@ fn cursor(text: &str) -> Cursor {
 
 /// The walk after a page with these keys, of which so many are new.
 fn after(mut walk: Walk, keys: &[RowKey], fresh: usize, next: Option<&str>) -> Next {
-    walk.pass(keys, between(90_000), OVERLAP);
+    walk.pass(keys, between(90_000), Span::ZERO, OVERLAP);
     let next = next.map(cursor);
     walk.after(Passed { keys, fresh, next: next.as_ref(), known: 10 })
 }
@@ -66,17 +66,17 @@ fn a_walk_held_up_for_hours_among_new_records_does_not_settle_them() {
 #[test]
 fn a_date_behind_the_records_is_not_believed() {
     let mut walk = Walk::starting(at(0));
-    walk.pass(&[key(500, 1)], between(0), OVERLAP);
+    walk.pass(&[key(500, 1)], between(0), Span::ZERO, OVERLAP);
     assert_eq!(walk.next_from(at(500), OVERLAP), at(0), "its horizon lies before the walk");
     let mut untold = Walk::starting(at(0));
-    untold.pass(&[key(10_000, 1)], Present::Untold, OVERLAP);
+    untold.pass(&[key(10_000, 1)], Present::Untold, Span::ZERO, OVERLAP);
     assert_eq!(untold.next_from(at(10_000), OVERLAP), at(9_880));
 }
 
 #[test]
 fn one_claim_of_the_time_settles_nothing() {
     let mut walk = Walk::starting(at(0));
-    walk.pass(&[key(10_000, 1)], Present::Unconfirmed, OVERLAP);
+    walk.pass(&[key(10_000, 1)], Present::Unconfirmed, Span::ZERO, OVERLAP);
     passed(&mut walk, &[20_000], 90_000);
     assert_eq!(walk.next_from(at(20_000), OVERLAP), at(0));
 }
@@ -94,9 +94,23 @@ fn rows_in_another_order_settle_nothing_before_the_walk_is_whole() {
     coarse.pass(
         &[RowKey { stamp: Stamp(at(5).0 + 900_000), id: 1 }, key(5, 2)],
         between(9),
+        Span::ZERO,
         OVERLAP,
     );
     assert!(!coarse.disordered, "within a second is no other order");
+}
+
+#[test]
+fn a_page_settles_what_was_visible_when_it_was_asked_for() {
+    let mut walk = Walk::starting(at(0));
+    // Asked for at 1,075, all of it there at 1,950.
+    walk.pass(&[key(1_000, 1)], between(1_950), Span::seconds(875), OVERLAP);
+    passed(&mut walk, &[2_000], 2_010);
+    assert_eq!(walk.next_from(at(2_000), OVERLAP), at(955));
+    let mut walk = Walk::starting(at(0));
+    walk.pass(&[key(9_000, 1), key(100, 2)], between(9_010), Span::seconds(300), OVERLAP);
+    walk.end(OVERLAP);
+    assert_eq!(walk.next_from(at(9_000), OVERLAP), at(8_590), "by the time it was begun");
 }
 
 #[test]

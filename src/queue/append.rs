@@ -143,7 +143,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let before = known_stream.row.progress;
         let begins = before.is_none().then_some(progress.position);
         let ids = (tally_ids_max, &mut state.next_chunk);
-        let tallied = known_stream.tally.take(births, before, progress, ids);
+        let turn = known_stream.turn.take();
+        let stood = before.map(|at| Progress { from: at.from.max(turn.unwrap_or(at.from)), ..at });
+        let tallied = known_stream.tally.take(births, stood, progress, ids);
         let row_before = std::mem::replace(&mut known_stream.row, after);
 
         let mut batch = Batch::default();

@@ -199,6 +199,24 @@ mod tests {
         assert_eq!(queue.collected(&threats(), None, Stamp(9_500_000_000)).unwrap().1, 5);
     }
 
+    fn what_is_listed_after_a_walk_that_stored_nothing_says_nothing_of_how_far_back<G: Ground>(
+        ground: &G,
+    ) {
+        let (mut queue, ..) = ground.open();
+        queue.tally(&activities(), 1_000);
+        queue.append(&activities(), &[], at(5), &[]).unwrap();
+        let mut take = |stamp: i64, began: i64, after: i64| {
+            let frames = page(&activities(), &[stamp as u64], 1);
+            queue.walks_began(&activities(), at(began).from);
+            queue.append_tallied(&activities(), &frames, at(after), &[], &[key(stamp)]).unwrap();
+        };
+        take(40, 10, 40);
+        // Known rows alone took the walk to 9,000; then a list brought one of 300.
+        take(300, 9_000, 9_000);
+        let (_, stands) = queue.set_back(&activities(), back(600, true)).unwrap();
+        assert_eq!(stands.progress, Some(at(40)), "what came at 50 was never looked for");
+    }
+
     #[test]
     fn on_both_grounds() {
         a_stream_that_collected_nothing_begins_anew_with_a_gap(&MemDisk::new(128 << 20));
@@ -209,6 +227,9 @@ mod tests {
         what_damage_took_is_not_known_again(&TempDir::new());
         what_was_collected_out_of_turn_says_nothing_of_how_far_back(&MemDisk::new(128 << 20));
         what_was_collected_out_of_turn_says_nothing_of_how_far_back(&TempDir::new());
+        what_is_listed_after_a_walk_that_stored_nothing_says_nothing_of_how_far_back(
+            &MemDisk::new(128 << 20),
+        );
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(super) struct Stream {
     chunks: BTreeMap<ChunkId, Vec<RowKey>>,
     ids: usize,
     pub tally: Tally,
+    /// Where walks began before the next page, if not where the last page left it.
+    pub turn: Option<Stamp>,
 }
 
 impl Stream {
@@ -93,7 +95,7 @@ pub(super) struct Streams {
 impl Streams {
     pub fn add(&mut self, number: u16, row: StreamRow) {
         let (chunks, tally) = (BTreeMap::new(), Tally::default());
-        self.all.push(Stream { number, row, chunks, ids: 0, tally });
+        self.all.push(Stream { number, row, chunks, ids: 0, tally, turn: None });
     }
 
     /// The stream of this name; a new one gets the next number.

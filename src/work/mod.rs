@@ -192,6 +192,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             self.queue.compared(&stream.name, at);
         }
         let (name, progress) = (&stream.name, keep.progress);
+        self.queue.walks_began(name, keep.turn);
         let stored = match keep.missed {
             Some(Missed { from, to, reason, unread }) => {
                 let gap = Gap { unread, ..Gap::open(name, from, to, reason) };
@@ -335,6 +336,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             self.queue.compared(&stream.name, at);
         }
         let taking = (keep.progress, keep.known.as_slice(), births.as_slice());
+        self.queue.walks_began(&stream.name, keep.turn);
         let doubted = self.queue.doubt_page(&stream.name, frames, taking, &words);
         self.stored(doubted)
     }
