@@ -59,6 +59,8 @@ mod in_doubt_tests;
 #[cfg(test)]
 mod link_tests;
 #[cfg(test)]
+mod order_tests;
+#[cfg(test)]
 mod place_tests;
 #[cfg(test)]
 mod shrink_tests;

@@ -2,7 +2,6 @@
 //! passed over, or a stream would call itself up to date while it is not.
 
 use super::reconcile::Reconcile;
-use super::walk::Known;
 use super::*;
 use crate::record::{Cursor, Kind, Progress, RowKey, Start, WriteMode};
 
@@ -21,7 +20,7 @@ pub(super) fn stood(position: Stamp) -> Option<Progress> {
 
 /// One stream, a tenant that tells the true time, and the witnesses beside it.
 pub(super) struct Stage {
-    core: Core,
+    pub(super) core: Core,
     now: Mono,
     pub(super) local: Option<Stamp>,
     sink: Option<Stamp>,
@@ -118,7 +117,7 @@ impl Stage {
         self.core.view(self.now).streams[0].lane.why
     }
 
-    fn progress(&self) -> Progress {
+    pub(super) fn progress(&self) -> Progress {
         self.core.streams[0].progress.expect("it has begun")
     }
 }
@@ -497,37 +496,4 @@ fn a_circle_of_cursors_ends_and_is_not_called_the_end() {
     assert_eq!(stage.core.view(stage.now).mood(), Mood::Troubled);
     stage.page(&[NOW], None);
     assert_eq!(stage.why(), Why::PollInterval);
-}
-
-#[test]
-fn a_few_rows_that_rise_move_no_position_before_the_walk_is_whole() {
-    let mut stage = Stage::new(Start::Now, stood(NOW - days(1)));
-    stage.begin();
-    let before = stage.progress();
-    let at = |minutes| NOW - Span::minutes(minutes);
-    stage.page(&[at(90), at(80)], Some("a"));
-    // It rises by chance: what lies between is still to come.
-    stage.page(&[at(70), at(20)], Some("b"));
-    assert_eq!(stage.progress(), before);
-    let many: Vec<Stamp> = (5..16).rev().map(at).collect();
-    stage.page(&many, Some("c"));
-    assert_eq!(stage.progress().position, at(5), "ten that rise are no chance");
-}
-
-#[test]
-fn a_walk_that_comes_to_be_doubted_takes_nothing_in_twice() {
-    let mut stage = Stage::new(Start::Now, stood(NOW - days(1)));
-    stage.begin();
-    let at = |minutes| NOW - Span::minutes(minutes);
-    let three = [at(60), at(40), at(39)];
-    let stream = &mut stage.core.streams[0];
-    stream.known = Known::new(three.map(|stamp| RowKey { stamp, id: stamp.0 as u64 }));
-    let taken = stage.core.streams[0].collected;
-    stage.page(&[at(60)], Some("a"));
-    stage.page(&[at(40)], Some("b"));
-    // What stood at 39 changed since.
-    stage.page(&[at(20)], Some("c"));
-    stage.core.streams[0].not_stored();
-    stage.page(&[at(60), at(40), at(20)], Some("a"));
-    assert_eq!(stage.core.streams[0].collected - taken, 1, "each once");
 }

@@ -140,11 +140,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let after = row_after(&known_stream.row, progress, &entries);
         let is_new = known_stream.row.delivered.is_none();
         let stale = known_stream.stale(progress.from);
-        let before = known_stream.row.progress;
-        let begins = before.is_none().then_some(progress.position);
+        let begins = known_stream.row.progress.is_none().then_some(progress.position);
         let ids = (tally_ids_max, &mut state.next_chunk);
-        let turn = known_stream.turn.take();
-        let stood = before.map(|at| Progress { from: at.from.max(turn.unwrap_or(at.from)), ..at });
+        let stood = known_stream.stood();
         let tallied = known_stream.tally.take(births, stood, progress, ids);
         let row_before = std::mem::replace(&mut known_stream.row, after);
 

@@ -25,6 +25,12 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    /// Where the stream stood and walks began before the page that is taken in now.
+    pub fn stood(&mut self) -> Option<Progress> {
+        let turn = self.turn.take();
+        self.row.progress.map(|at| Progress { from: at.from.max(turn.unwrap_or(at.from)), ..at })
+    }
+
     pub fn learn(&mut self, chunk: ChunkId, keys: Vec<RowKey>) {
         self.ids += keys.len();
         if let Some(before) = self.chunks.insert(chunk, keys) {

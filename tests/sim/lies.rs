@@ -250,7 +250,7 @@ impl Lie {
 }
 
 /// Lives that failed once, with the lie that was told in each, where not the seed's own.
-pub const FAILED_ONCE: [(u64, Option<&str>); 46] = [
+pub const FAILED_ONCE: [(u64, Option<&str>); 55] = [
     (501, None),
     (2_020, None),
     (2_142, None),
@@ -266,6 +266,7 @@ pub const FAILED_ONCE: [(u64, Option<&str>); 46] = [
     (10_762, None),
     (11_280, None),
     (1_000_411, None),
+    (1_003_596, None),
     (1_004_685, None),
     (1_009_105, None),
     (1_009_880, None),
@@ -283,6 +284,14 @@ pub const FAILED_ONCE: [(u64, Option<&str>); 46] = [
     (1_042_515, None),
     (1_047_658, None),
     (1_049_973, None),
+    (1_101_146, None),
+    (1_101_708, None),
+    (1_101_717, None),
+    (1_110_729, None),
+    (1_124_120, None),
+    (1_126_586, None),
+    (1_133_072, None),
+    (1_148_169, None),
     (1, Some("source-clock-ahead")),
     (5, Some("source-clock-ahead")),
     (282, Some("source-clock-ahead")),
