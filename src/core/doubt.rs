@@ -97,12 +97,10 @@ impl Core {
             state.lane.rest(now, Due::At(now), Why::Working);
             return None;
         };
-        let before = state.progress?;
-        let progress = Progress { from: to, ..before };
+        let progress = Progress { from: to, ..state.progress? };
         let (reason, unread) = (GapReason::Retention, Unread::default());
         let missed = Some(Missed { from, to, reason, unread });
-        let (fresh, known, turn) = (vec![], vec![], before.from);
-        let keep = Keep { stream, fresh, progress, turn, known, compared: None, missed };
+        let keep = Keep { compared: None, missed, ..state.keep(stream, &[], vec![], progress) };
         self.pending = Some(state.begin(keep.clone()));
         Some(Action::Store(keep))
     }

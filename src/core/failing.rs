@@ -53,11 +53,7 @@ impl Stream {
             }
             _ => (progress, None),
         };
-        let keys = fresh.iter().map(|at| page.keys[*at as usize]);
-        let known = keys.filter(|key| key.stamp >= after.from).collect();
-        let compared = self.reconcile.tale.compared;
-        let turn = progress.from;
-        let keep = Keep { stream, fresh, progress: after, turn, known, compared, missed };
+        let keep = Keep { missed, ..self.keep(stream, &page.keys, fresh, after) };
         let read = (page.keys.len(), Span::ZERO);
         Pending { keep, then: Then::Beside(then), read, date: present.earliest() }
     }

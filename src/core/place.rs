@@ -42,9 +42,8 @@ impl Core {
         };
         // Where a stream begins is stored before its first page, so that a box that stays off for
         // days goes on from here, not from `start` before it came back.
-        let (fresh, known, turn) = (vec![], vec![], progress.from);
-        let keep = Keep { stream, fresh, progress, turn, known, compared: None, missed: None };
         let state = &mut self.streams[stream];
+        let keep = Keep { compared: None, ..state.keep(stream, &[], vec![], progress) };
         let first = state.begin(keep.clone());
         state.began = Some(now);
         self.pending = Some(first);

@@ -13,7 +13,7 @@ use crate::time::{Due, Mono, Span, Stamp};
 use super::failing::AskedFor;
 use super::lane::Why;
 use super::reconcile::{Counted, Listed, Step};
-use super::source::{Keep, Pending, Stream, Then, Token};
+use super::source::{Pending, Stream, Then, Token};
 use super::{Action, Core, Mode, Tick};
 
 impl Core {
@@ -199,12 +199,8 @@ impl Stream {
     pub fn listed_page(&mut self, stream: usize, listed: Listed) -> Pending {
         let progress = self.progress.expect("only a stream that has begun is reconciled");
         let fresh = self.reconcile.fresh(&listed, |key| self.known.has(key));
-        let keys = fresh.iter().map(|at| listed.page.keys[*at as usize]);
         // A walk may meet those again that changed lately.
-        let known = keys.filter(|key| key.stamp >= progress.from).collect();
-        let compared = self.reconcile.tale.compared;
-        let turn = progress.from;
-        let keep = Keep { stream, fresh, progress, turn, known, compared, missed: None };
+        let keep = self.keep(stream, &listed.page.keys, fresh, progress);
         let unseen = listed.unseen.iter().filter(|unseen| **unseen).count();
         let unmatched = (unseen - keep.fresh.len()) as u64;
         let (date, read) = (listed.page.date, (0, Span::ZERO));

@@ -57,7 +57,7 @@ pub struct Keep {
     pub fresh: Vec<u32>,
     pub progress: Progress,
     /// Where walks began before this page; a page without a new row moves it without being stored.
-    pub turn: Stamp,
+    pub walks_from: Stamp,
     /// The fresh keys at or after `progress.from`.
     pub known: Vec<RowKey>,
     /// A range that is not collected: to be noted as a gap in the same write.
@@ -388,12 +388,8 @@ impl Stream {
             true => progress.from.min(walk.start),
             false => walk.next_from(position, overlap).max(progress.from),
         };
-        let turn = progress.from;
         let progress = Progress { position, from };
-        let keys = fresh.iter().map(|at| page.keys[*at as usize]);
-        let known = keys.filter(|key| key.stamp >= from).collect();
-        let compared = self.reconcile.tale.compared;
-        let keep = Keep { stream, fresh, progress, turn, known, compared, missed: None };
+        let keep = self.keep(stream, &page.keys, fresh, progress);
         let (next, known) = (page.next.as_ref(), self.known.count());
         let passed = Passed { keys: &page.keys, fresh: keep.fresh.len(), next, known };
         self.shows_order = walk.rose;

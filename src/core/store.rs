@@ -4,11 +4,28 @@
 //! stored (keeps P1); want of room rests the lane concerned and drops nothing (P4).
 
 use crate::limits;
-use crate::record::{Held, Room, SinkVerdict, WriteMode};
+use crate::record::{Held, Progress, Room, RowKey, SinkVerdict, WriteMode};
 use crate::time::{Mono, Span};
 
 use super::source::Pending;
-use super::{Action, Core, Keep, Mood, StoreTrouble, Tick, Why};
+use super::{Action, Core, Keep, Mood, StoreTrouble, Stream, Tick, Why};
+
+impl Stream {
+    /// What is to be kept of these rows of a page, with which the stream stands at `progress`.
+    pub(super) fn keep(
+        &self,
+        stream: usize,
+        keys: &[RowKey],
+        fresh: Vec<u32>,
+        progress: Progress,
+    ) -> Keep {
+        let keys = fresh.iter().map(|at| keys[*at as usize]);
+        let known = keys.filter(|key| key.stamp >= progress.from).collect();
+        let walks_from = self.progress.unwrap_or(progress).from;
+        let compared = self.reconcile.tale.compared;
+        Keep { stream, fresh, progress, walks_from, known, missed: None, compared }
+    }
+}
 
 impl Core {
     /// What is done with a page: its new records are stored, or sent first and stored then.

@@ -161,7 +161,7 @@ impl Walk {
     /// for, since it shows what was visible then, not when all of it had come.
     pub fn pass(&mut self, keys: &[RowKey], present: Present, took: Span, overlap: Span) {
         self.pages = self.pages.saturating_add(1);
-        let mut is_asked_for = self.rows == 0;
+        let mut is_first = self.rows == 0;
         self.rows = self.rows.saturating_add(u32::try_from(keys.len()).unwrap_or(u32::MAX));
         self.began = self.began.or(present.earliest().map(|now| now - took));
         self.untimed |= present == Present::Unconfirmed;
@@ -174,7 +174,7 @@ impl Walk {
             let rises = self.highest != Stamp::MIN && stamp > self.highest;
             self.ascends |= rises;
             // That the first row of a query is at or after what was asked for shows no order.
-            let shows_order = rises && !std::mem::take(&mut is_asked_for);
+            let shows_order = rises && !std::mem::take(&mut is_first);
             self.ascents = self.ascents.saturating_add(u32::from(shows_order));
             self.rose |= rises && stamp > self.highest + coarseness;
             self.highest = self.highest.max(stamp);

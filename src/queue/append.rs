@@ -142,7 +142,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let stale = known_stream.stale(progress.from);
         let begins = known_stream.row.progress.is_none().then_some(progress.position);
         let ids = (tally_ids_max, &mut state.next_chunk);
-        let stood = known_stream.stood();
+        let stood = known_stream.take_stood();
         let tallied = known_stream.tally.take(births, stood, progress, ids);
         let row_before = std::mem::replace(&mut known_stream.row, after);
 

@@ -306,8 +306,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// Where walks began before the page that is taken in next, if that moved since the last page that
     /// was: what was created before it comes out of its turn.
-    pub fn walks_began(&mut self, stream: &StreamName, turn: Stamp) {
-        self.streams.named(stream).turn = Some(turn);
+    pub fn walks_from(&mut self, stream: &StreamName, began: Stamp) {
+        self.streams.named(stream).walks_from = Some(began);
     }
 
     /// Writes the checkpoint and ends the index properly. What is not called before the program

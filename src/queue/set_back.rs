@@ -207,7 +207,7 @@ mod tests {
         queue.append(&activities(), &[], at(5), &[]).unwrap();
         let mut take = |stamp: i64, began: i64, after: i64| {
             let frames = page(&activities(), &[stamp as u64], 1);
-            queue.walks_began(&activities(), at(began).from);
+            queue.walks_from(&activities(), at(began).from);
             queue.append_tallied(&activities(), &frames, at(after), &[], &[key(stamp)]).unwrap();
         };
         take(40, 10, 40);
@@ -229,6 +229,9 @@ mod tests {
         what_was_collected_out_of_turn_says_nothing_of_how_far_back(&TempDir::new());
         what_is_listed_after_a_walk_that_stored_nothing_says_nothing_of_how_far_back(
             &MemDisk::new(128 << 20),
+        );
+        what_is_listed_after_a_walk_that_stored_nothing_says_nothing_of_how_far_back(
+            &TempDir::new(),
         );
     }
 

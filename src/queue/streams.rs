@@ -21,14 +21,14 @@ pub(super) struct Stream {
     ids: usize,
     pub tally: Tally,
     /// Where walks began before the next page, if not where the last page left it.
-    pub turn: Option<Stamp>,
+    pub walks_from: Option<Stamp>,
 }
 
 impl Stream {
     /// Where the stream stood and walks began before the page that is taken in now.
-    pub fn stood(&mut self) -> Option<Progress> {
-        let turn = self.turn.take();
-        self.row.progress.map(|at| Progress { from: at.from.max(turn.unwrap_or(at.from)), ..at })
+    pub fn take_stood(&mut self) -> Option<Progress> {
+        let began = self.walks_from.take().unwrap_or(Stamp::MIN);
+        self.row.progress.map(|at| Progress { from: at.from.max(began), ..at })
     }
 
     pub fn learn(&mut self, chunk: ChunkId, keys: Vec<RowKey>) {
@@ -101,7 +101,7 @@ pub(super) struct Streams {
 impl Streams {
     pub fn add(&mut self, number: u16, row: StreamRow) {
         let (chunks, tally) = (BTreeMap::new(), Tally::default());
-        self.all.push(Stream { number, row, chunks, ids: 0, tally, turn: None });
+        self.all.push(Stream { number, row, chunks, ids: 0, tally, walks_from: None });
     }
 
     /// The stream of this name; a new one gets the next number.

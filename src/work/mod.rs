@@ -188,11 +188,8 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             Some(hand) if !keep.fresh.is_empty() => hand.frames(stream, keep, &mut self.counters),
             _ => &[],
         };
-        if let Some(at) = keep.compared {
-            self.queue.compared(&stream.name, at);
-        }
+        Self::note_progress(&mut self.queue, &stream.name, keep);
         let (name, progress) = (&stream.name, keep.progress);
-        self.queue.walks_began(name, keep.turn);
         let stored = match keep.missed {
             Some(Missed { from, to, reason, unread }) => {
                 let gap = Gap { unread, ..Gap::open(name, from, to, reason) };
@@ -201,6 +198,14 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             None => self.queue.append_tallied(name, frames, progress, &keep.known, &births),
         };
         self.stored(stored)
+    }
+
+    /// What is written with the page that is taken in next.
+    fn note_progress(queue: &mut Queue<D, O>, stream: &StreamName, keep: &Keep) {
+        if let Some(at) = keep.compared {
+            queue.compared(stream, at);
+        }
+        queue.walks_from(stream, keep.walks_from);
     }
 
     /// Sends the page in hand without writing it first; `None` where it does not fit.
@@ -332,11 +337,8 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         let mut hand = self.hand.take().expect("a page is in hand until it is stored");
         let births = hand.births(keep);
         let frames = hand.frames(stream, keep, &mut self.counters);
-        if let Some(at) = keep.compared {
-            self.queue.compared(&stream.name, at);
-        }
+        Self::note_progress(&mut self.queue, &stream.name, keep);
         let taking = (keep.progress, keep.known.as_slice(), births.as_slice());
-        self.queue.walks_began(&stream.name, keep.turn);
         let doubted = self.queue.doubt_page(&stream.name, frames, taking, &words);
         self.stored(doubted)
     }
