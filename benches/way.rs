@@ -5,6 +5,8 @@
 #![expect(clippy::print_stdout, reason = "a benchmark's result is its output")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
+mod made;
+
 use std::time::Instant;
 
 use s1_coralogix::coralogix::body;
@@ -14,12 +16,12 @@ use s1_coralogix::pack::{Deflater, Packer};
 use s1_coralogix::prng::Prng;
 use s1_coralogix::record::{Kind, Progress, StreamName};
 use s1_coralogix::s1::page;
-use s1_coralogix::time::{Span, Stamp};
+use s1_coralogix::time::Span;
 
-const NOW: Stamp = Stamp(1_800_000_000_000_000);
+use made::{NOW, made_page};
+
 const ROUNDS: usize = 20;
 const PAGES: usize = 4;
-const ROWS: usize = 1_000;
 
 fn main() {
     let files: Vec<String> =
@@ -121,59 +123,4 @@ fn deflate_levels(frames: &[Frame], records: usize) {
         });
         println!("{:45} {:7.3} of its size", "", out.len() as f64 / raw_bytes as f64);
     }
-}
-
-/// A page of records with the members, lengths and repetitions of threats; every value made up.
-fn made_page(prng: &mut Prng) -> Vec<u8> {
-    let mut page = String::from("{\"data\":[");
-    for row in 0..ROWS {
-        if row > 0 {
-            page.push(',');
-        }
-        let at = NOW - Span::ms(prng.below(3_600_000));
-        page.push_str(&made_record(prng, at));
-    }
-    page.push_str("],\"pagination\":{\"nextCursor\":null,\"totalItems\":0}}");
-    page.into_bytes()
-}
-
-fn hex(prng: &mut Prng, digits: usize) -> String {
-    (0..digits).map(|_| char::from(b"0123456789abcdef"[prng.below(16) as usize])).collect()
-}
-
-fn made_record(prng: &mut Prng, at: Stamp) -> String {
-    let id = 1_900_000_000_000_000_000 + prng.below(1 << 50);
-    let agent = prng.below(200);
-    let sha1 = hex(prng, 40);
-    let (md5, sha256) = (hex(prng, 32), hex(prng, 64));
-    let uuid = format!("{:08x}-{:04x}-4c52-a3f1-{:012x}", agent * 7_919, agent, agent * 104_729);
-    let confidence = ["malicious", "suspicious"][prng.below(2) as usize];
-    let status = ["mitigated", "not_mitigated"][prng.below(2) as usize];
-    let program = ["invoice", "setup", "update", "svchost32", "reader"][prng.below(5) as usize];
-    let file = format!("{program}-{}.exe", prng.below(10_000));
-    let oct = agent % 250;
-    let (report, collection) = (id + 17, id - prng.below(1 << 40));
-    let (size, storyline) = (prng.below(5_000_000), hex(prng, 16).to_uppercase());
-    let values: [(&str, &dyn std::fmt::Display); 15] = [
-        ("$agent", &agent),
-        ("$at", &at),
-        ("$collection", &collection),
-        ("$confidence", &confidence),
-        ("$file", &file),
-        ("$id", &id),
-        ("$md5", &md5),
-        ("$oct", &oct),
-        ("$report", &report),
-        ("$sha1", &sha1),
-        ("$sha256", &sha256),
-        ("$size", &size),
-        ("$status", &status),
-        ("$storyline", &storyline),
-        ("$uuid", &uuid),
-    ];
-    values
-        .into_iter()
-        .fold(include_str!("threat.json").trim_end().to_owned(), |text, (name, value)| {
-            text.replace(name, &value.to_string())
-        })
 }

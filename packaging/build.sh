@@ -90,8 +90,8 @@ steady() {
 }
 
 # What keeps x86_64 small, for its code is the longest and brings a table
-# of 150 KB for P-256: our own crate made small too, and no source lines in panics, which say by their
-# words what was wrong.
+# of 150 KB for P-256: our own crate made small too (but for bytes/), and no source lines in panics, which
+# say by their words what was wrong.
 # shellcheck disable=SC2317 # called by the next
 smaller() {
     case "$1" in

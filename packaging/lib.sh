@@ -56,6 +56,18 @@ pack() {
     chmod 0644 "$2"
 }
 
+# papers DIR: the README with all that it and the pages of docs/ link to, so that each link leads
+# somewhere.
+papers() {
+    for paper in README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs/*.md docs/status.schema.json \
+        docs/alerts/*; do
+        put 0644 "$paper" "$1/$paper"
+    done
+    put 0644 packaging/config.example.toml "$1/config.example.toml"
+    mkdir -p "$1/packaging"
+    ln -sfn ../config.example.toml "$1/packaging/config.example.toml"
+}
+
 # stage DIR BINARY: the tree of a system with systemd.
 stage() {
     rm -rf "$1"
@@ -64,9 +76,7 @@ stage() {
     put 0644 packaging/config.toml "$1/usr/share/s1-coralogix/config.toml"
     mkdir -p "$1/etc/s1-coralogix/config.d"
     put 0644 packaging/systemd/s1-coralogix.service "$1/usr/lib/systemd/system/s1-coralogix.service"
-    doc=$1/usr/share/doc/s1-coralogix
-    put 0644 packaging/config.example.toml "$doc/config.example.toml"
-    put 0644 README.md "$doc/README.md"
+    papers "$1/usr/share/doc/s1-coralogix"
     for page in docs/man/*.[1-8]; do
         [ ! -f "$page" ] || pack "$page" "$1/usr/share/man/man${page##*.}/${page##*/}.gz"
     done

@@ -13,27 +13,26 @@ use crate::time::{BUILT_AT, Span, Stamp};
 /// The time that an answer tells. A `Date` before the program's own date is none: no clock can rightly
 /// stand there, and what is measured by it would be wrong by years (keeps P8).
 pub fn date(answer: &Answer) -> Option<Stamp> {
-    told_date(answer).filter(|date| *date >= BUILT_AT)
+    answer.sent_date.filter(|date| *date >= BUILT_AT)
 }
 
-/// What the header says, possible or not: for telling people.
-pub fn told_date(answer: &Answer) -> Option<Stamp> {
-    answer.date.as_deref().and_then(Stamp::parse_http_date)
+/// The value of `Date`.
+pub fn parse_date(text: Option<&str>) -> Option<Stamp> {
+    text.and_then(Stamp::parse_http_date)
 }
 
-/// How long the answer asks to be left alone, in either form of RFC 9110 section 10.2.3.
+/// The value of `Retry-After`, in either form of RFC 9110 section 10.2.3.
 ///
 /// A date without a `Date` beside it says nothing: the local clock may be years off.
-pub fn retry_after(answer: &Answer) -> Option<Span> {
-    let text = answer.retry_after.as_deref()?.trim();
+pub fn parse_retry_after(text: Option<&str>, sent_date: Option<Stamp>) -> Option<Span> {
+    let text = text?.trim();
     let most = Span::hours(limits::RETRY_AFTER_HOURS_MAX);
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         // More digits than a number can hold is still a wish to be left alone for long.
         return Some(text.parse().map_or(most, Span::seconds).min(most));
     }
     let until = Stamp::parse_http_date(text)?;
-    let now = Stamp::parse_http_date(answer.date.as_deref()?)?;
-    Some(until.since(now).min(most))
+    Some(until.since(sent_date?).min(most))
 }
 
 /// The beginning of a body as one line of text.
@@ -102,13 +101,7 @@ mod tests {
     }
 
     fn retry_after_of(retry_after: Option<&str>, date: Option<&str>) -> Option<Span> {
-        let answer = Answer {
-            status: 429,
-            retry_after: retry_after.map(str::to_owned),
-            date: date.map(str::to_owned),
-            ..Answer::default()
-        };
-        super::retry_after(&answer)
+        parse_retry_after(retry_after, parse_date(date))
     }
 
     #[test]
@@ -137,7 +130,8 @@ mod tests {
 
     #[test]
     fn a_date_before_the_program_is_no_date() {
-        let told = |text: &str| date(&Answer { date: Some(text.to_owned()), ..Answer::default() });
+        let told =
+            |text: &str| date(&Answer { sent_date: parse_date(Some(text)), ..Answer::default() });
         assert_eq!(told("Thu, 01 Jan 1970 00:00:00 GMT"), None);
         let at = |stamp: Stamp| {
             httpdate::fmt_http_date(std::time::UNIX_EPOCH + stamp.since(Stamp::EPOCH).as_duration())

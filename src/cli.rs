@@ -12,7 +12,7 @@ mod parse;
 pub mod queue;
 pub mod table;
 
-pub use help::{help, shape, wrapped};
+pub use help::{help, shape, summary, wrapped};
 pub use parse::{Given, Usage, parse, usage};
 pub use table::CONFIG_DEFAULT;
 
@@ -84,13 +84,43 @@ pub enum Command {
     /// again; `alive`: only whether it goes on.
     Status { json: bool, watch: bool, alive: bool },
     /// Look at the queue, or change it.
-    Queue(queue::Ask),
+    Queue(queue::QueueCommand),
     /// Say what a message means and what to do; `None`: all messages.
     Explain { code: Option<String> },
+    /// Show the settings in effect, and where each is from.
+    ConfigShow { json: bool },
+    /// Write what support needs to know into a file; `-`: print it.
+    Report { file: PathBuf, json: bool },
+    /// Print the completion of a shell.
+    Completions(Shell),
     /// Print `help` of the command that these words name; none name the program.
     Help(Vec<&'static str>),
+    /// Print `summary` of the same.
+    Summary(Vec<&'static str>),
     /// Print `version`.
     Version,
+}
+
+/// A shell that completions are shipped for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+impl Shell {
+    /// As an argument, in the order of `ALL`.
+    pub const NAMES: [&str; 3] = ["bash", "zsh", "fish"];
+    pub const ALL: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
+
+    pub fn from_name(name: &str) -> Option<Shell> {
+        Shell::ALL
+            .into_iter()
+            .zip(Shell::NAMES)
+            .find(|(_, known)| *known == name)
+            .map(|(one, _)| one)
+    }
 }
 
 /// A whole command line.

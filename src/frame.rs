@@ -1,7 +1,7 @@
 //! A frame: consecutive entries of one stream, deflated once, as they lie on disk and travel.
 //!
 //! Holds the value and its form on disk (docs/QUEUE.md has it byte by byte). Promises: what
-//! `decode` returns was written by `encode`, bit for bit, or the answer is `Bad`; numbers are
+//! `decode` returns was written by `encode`, bit for bit, or the answer is a `FrameError`; numbers are
 //! little-endian on every machine. Never: inflates, reads a file, or trusts a length it has not
 //! checked.
 
@@ -69,7 +69,7 @@ const _: () = assert!(NAME_BYTES_MAX <= u8::MAX as usize);
 
 /// Why bytes are not a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bad {
+pub enum FrameError {
     /// Fewer bytes than the frame says it has.
     Cut,
     /// Not a frame's header.
@@ -84,15 +84,15 @@ pub enum Bad {
     Deflated,
 }
 
-impl Bad {
+impl FrameError {
     pub fn explain(self) -> &'static str {
         match self {
-            Bad::Cut => "it is cut short",
-            Bad::NotAHeader => "there is no frame header",
-            Bad::Newer => "a newer version of s1-coralogix wrote it",
-            Bad::Header => "the checksum of its header does not match",
-            Bad::Table => "the checksum of its entry table does not match",
-            Bad::Deflated => "the checksum of its records does not match",
+            FrameError::Cut => "it is cut short",
+            FrameError::NotAHeader => "there is no frame header",
+            FrameError::Newer => "a newer version of s1-coralogix wrote it",
+            FrameError::Header => "the checksum of its header does not match",
+            FrameError::Table => "the checksum of its entry table does not match",
+            FrameError::Deflated => "the checksum of its records does not match",
         }
     }
 }
@@ -102,7 +102,7 @@ impl Bad {
 pub struct Header {
     pub seq: Seq,
     pub stream: StreamName,
-    /// The how-manieth frame of its page this is, from 0.
+    /// The index of this frame within its page, from 0.
     pub page_index: u32,
     pub last_of_page: bool,
     pub entries: u32,
@@ -120,7 +120,7 @@ pub struct Header {
 
 /// Where in the queue and in its page a frame is put.
 #[derive(Clone, Copy, Debug)]
-pub struct Slot {
+pub struct FrameMeta {
     pub seq: Seq,
     pub page_index: u32,
     pub last_of_page: bool,
@@ -152,29 +152,34 @@ impl Header {
     }
 
     /// Reads a header, with the name, from the beginning of `bytes`.
-    pub fn decode(bytes: &[u8]) -> Result<Header, Bad> {
-        let fixed = bytes.get(..FRAME_HEADER_BYTES).ok_or(Bad::Cut)?;
+    pub fn decode(bytes: &[u8]) -> Result<Header, FrameError> {
+        let fixed = bytes.get(..FRAME_HEADER_BYTES).ok_or(FrameError::Cut)?;
         if fixed[..3] != FRAME_MAGIC {
-            return Err(Bad::NotAHeader);
+            return Err(FrameError::NotAHeader);
         }
         let mut fields = Fields(&fixed[3..]);
-        let version = fields.u8().ok_or(Bad::Header)?;
+        let version = fields.u8().ok_or(FrameError::Header)?;
         let category = fields.u8();
-        let flags = fields.u8().ok_or(Bad::Header)?;
-        let name_len = usize::from(fields.u16().ok_or(Bad::Header)?);
-        let name = bytes.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + name_len).ok_or(Bad::Cut)?;
+        let flags = fields.u8().ok_or(FrameError::Header)?;
+        let name_len = usize::from(fields.u16().ok_or(FrameError::Header)?);
+        let name =
+            bytes.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + name_len).ok_or(FrameError::Cut)?;
         // Every version begins with a header of this length, its version and its checksum where they
         // are here: so one that is whole is told from one that is damaged.
         if header_crc(&fixed[..FRAME_HEADER_BYTES - 4], name) != last_u32(fixed) {
-            return Err(Bad::Header);
+            return Err(FrameError::Header);
         }
         if version != FRAME_VERSION {
-            return Err(if version > FRAME_VERSION { Bad::Newer } else { Bad::NotAHeader });
+            return Err(if version > FRAME_VERSION {
+                FrameError::Newer
+            } else {
+                FrameError::NotAHeader
+            });
         }
-        let category = category.and_then(Category::from_code).ok_or(Bad::Header)?;
-        let integration = String::from_utf8(name.to_vec()).map_err(|_| Bad::Header)?;
+        let category = category.and_then(Category::from_code).ok_or(FrameError::Header)?;
+        let integration = String::from_utf8(name.to_vec()).map_err(|_| FrameError::Header)?;
         let header =
-            fields.header(StreamName { integration, category }, flags).ok_or(Bad::Header)?;
+            fields.header(StreamName { integration, category }, flags).ok_or(FrameError::Header)?;
         let plausible = name_len <= NAME_BYTES_MAX
             && header.seq.0 <= FRAME_NUMBER_MAX
             && u64::from(header.page_index) <= header.seq.0
@@ -182,15 +187,15 @@ impl Header {
             && header.entries as usize <= FRAME_ENTRIES_MAX
             && header.raw_len as usize <= FRAME_RAW_BYTES_CEILING
             && header.deflated_len as usize <= 2 * FRAME_RAW_BYTES_CEILING;
-        plausible.then_some(header).ok_or(Bad::Header)
+        plausible.then_some(header).ok_or(FrameError::Header)
     }
 
     /// Reads the entry table of the frame that begins `bytes`, checked by its own checksum, so
     /// that it can still be read when the records can't.
-    pub fn table(&self, bytes: &[u8]) -> Result<Vec<EntryMeta>, Bad> {
-        let table = bytes.get(self.table_at()..self.deflated_at()).ok_or(Bad::Cut)?;
+    pub fn table(&self, bytes: &[u8]) -> Result<Vec<EntryMeta>, FrameError> {
+        let table = bytes.get(self.table_at()..self.deflated_at()).ok_or(FrameError::Cut)?;
         if crc32fast::hash(table) != self.table_crc {
-            return Err(Bad::Table);
+            return Err(FrameError::Table);
         }
         let rows = table.chunks_exact(TABLE_ROW_BYTES).map(|row| {
             let mut fields = Fields(row);
@@ -199,9 +204,9 @@ impl Header {
             let stamped = length & STAMPED_BIT != 0;
             Some(EntryMeta { key, raw_len: length & !STAMPED_BIT, stamped })
         });
-        let rows: Vec<EntryMeta> = rows.collect::<Option<_>>().ok_or(Bad::Table)?;
+        let rows: Vec<EntryMeta> = rows.collect::<Option<_>>().ok_or(FrameError::Table)?;
         if json_len(&rows) != u64::from(self.raw_len) {
-            return Err(Bad::Table);
+            return Err(FrameError::Table);
         }
         Ok(rows)
     }
@@ -221,7 +226,7 @@ pub fn disk_len(frame: &Frame) -> u64 {
 
 /// The stamps that a frame's header carries: the oldest entry's own, and the newest of any key.
 /// Entries without a stamp of their own borrow one, possibly 1970, so they count for the newest
-/// only: nobody shall poll half a century again for their sake, nor begin after all time.
+/// only: a bad one must not restart the stream in 1970 or in the far future.
 pub fn stamps(entries: &[EntryMeta], progress: Progress) -> (Stamp, Stamp) {
     let own = entries.iter().filter(|entry| entry.stamped).map(|entry| entry.key.stamp).min();
     let borrowed = entries
@@ -234,13 +239,13 @@ pub fn stamps(entries: &[EntryMeta], progress: Progress) -> (Stamp, Stamp) {
 }
 
 /// Adds a frame as it lies on disk to `out`.
-pub fn encode(out: &mut Vec<u8>, frame: &Frame, slot: Slot) {
+pub fn encode(out: &mut Vec<u8>, frame: &Frame, slot: FrameMeta) {
     encode_head(out, frame, slot);
     out.extend_from_slice(&frame.deflated);
 }
 
 /// The same without the deflated blocks, which follow.
-pub fn encode_head(out: &mut Vec<u8>, frame: &Frame, slot: Slot) {
+pub fn encode_head(out: &mut Vec<u8>, frame: &Frame, slot: FrameMeta) {
     let name = frame.stream.integration.as_bytes();
     debug_assert!(!frame.entries.is_empty() && frame.entries.len() <= FRAME_ENTRIES_MAX);
     debug_assert!(name.len() <= NAME_BYTES_MAX && json_len(&frame.entries) <= u64::from(u32::MAX));
@@ -281,14 +286,14 @@ pub fn encode_head(out: &mut Vec<u8>, frame: &Frame, slot: Slot) {
 }
 
 /// Reads the frame that begins `bytes`, every checksum checked.
-pub fn decode(bytes: &[u8]) -> Result<(Header, Frame), Bad> {
+pub fn decode(bytes: &[u8]) -> Result<(Header, Frame), FrameError> {
     let (header, frame, deflated) = checked(bytes)?;
     let deflated = bytes[deflated].to_vec();
     Ok((header, Frame { deflated, ..frame }))
 }
 
 /// The same of bytes that nobody else needs: they become the frame's.
-pub fn take(mut bytes: Vec<u8>) -> Result<(Header, Frame), Bad> {
+pub fn take(mut bytes: Vec<u8>) -> Result<(Header, Frame), FrameError> {
     let (header, frame, deflated) = checked(&bytes)?;
     bytes.truncate(deflated.end);
     bytes.drain(..deflated.start);
@@ -296,12 +301,12 @@ pub fn take(mut bytes: Vec<u8>) -> Result<(Header, Frame), Bad> {
 }
 
 /// A frame without its blocks, and where they lie.
-fn checked(bytes: &[u8]) -> Result<(Header, Frame, Range<usize>), Bad> {
+fn checked(bytes: &[u8]) -> Result<(Header, Frame, Range<usize>), FrameError> {
     let header = Header::decode(bytes)?;
-    let deflated = bytes.get(header.deflated_at()..header.disk_len()).ok_or(Bad::Cut)?;
+    let deflated = bytes.get(header.deflated_at()..header.disk_len()).ok_or(FrameError::Cut)?;
     let entries = header.table(bytes)?;
     if crc32fast::hash(deflated) != header.deflated_crc {
-        return Err(Bad::Deflated);
+        return Err(FrameError::Deflated);
     }
     let frame = Frame {
         stream: header.stream.clone(),
@@ -325,11 +330,6 @@ pub fn file_header(first: Seq) -> [u8; FILE_HEADER_BYTES] {
     let crc = crc32fast::hash(&out[..20]);
     out[20..].copy_from_slice(&crc.to_le_bytes());
     out
-}
-
-/// Whether `bytes` begin with the header of a file of this format that begins with `first`.
-pub fn is_file_header(bytes: &[u8], first: Seq) -> bool {
-    bytes.get(..FILE_HEADER_BYTES).is_some_and(|head| head == file_header(first))
 }
 
 /// Whether `bytes` begin with the header of a log file, whole, that a newer version wrote.

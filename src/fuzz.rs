@@ -12,11 +12,11 @@ use crate::answer::{self, excerpt};
 use crate::config::{self, SecretSource};
 use crate::coralogix::body::{assemble, entry_at};
 use crate::coralogix::entry::{Labels, render};
-use crate::frame::{self, Frame, Piece, Slot};
+use crate::frame::{self, Frame, FrameMeta, Piece};
 use crate::limits;
 use crate::pack::{Packer, inflate};
 use crate::queue;
-use crate::record::{Answer, Kind, Progress, StreamName};
+use crate::record::{Kind, Progress, StreamName};
 use crate::report::Status;
 use crate::s1::page::{Page, scan};
 use crate::secret::Secret;
@@ -95,7 +95,8 @@ fn travels(page: &Page, text: &[u8], kind: Kind) -> Vec<Value> {
     let progress = Progress { position: Stamp(1), from: Stamp(0) };
     let mut pieces = Vec::new();
     for frame in packer.finish(progress) {
-        let slot = Slot { seq: queue::fuzz::FIRST, page_index: 0, last_of_page: true, progress };
+        let slot =
+            FrameMeta { seq: queue::fuzz::FIRST, page_index: 0, last_of_page: true, progress };
         let mut bytes = Vec::new();
         frame::encode(&mut bytes, &frame, slot);
         let (_, frame) = frame::decode(&bytes).expect("what was encoded is decoded");
@@ -128,7 +129,7 @@ pub fn frame(data: &[u8]) {
     assert!(header.disk_len() <= bytes.len());
     assert_eq!(frame.entries.len(), header.entries as usize);
     let mut again = Vec::new();
-    let slot = Slot {
+    let slot = FrameMeta {
         seq: header.seq,
         page_index: header.page_index,
         last_of_page: header.last_of_page,
@@ -203,17 +204,13 @@ pub fn config(data: &[u8]) {
 pub fn retry_after(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (wish, date) = text.split_once('\n').unwrap_or((&text, ""));
-    let answer = Answer {
-        status: 429,
-        retry_after: Some(wish.to_owned()),
-        date: (!date.is_empty()).then(|| date.to_owned()),
-        ..Answer::default()
-    };
-    if let Some(span) = answer::retry_after(&answer) {
+    let date = answer::parse_date(Some(date).filter(|date| !date.is_empty()));
+    let span = answer::parse_retry_after(Some(wish), date);
+    if let Some(span) = span {
         assert!(span <= Span::hours(limits::RETRY_AFTER_HOURS_MAX));
     }
     let digits = !wish.trim().is_empty() && wish.trim().bytes().all(|byte| byte.is_ascii_digit());
-    assert!(!digits || answer::retry_after(&answer).is_some(), "a number is always understood");
+    assert!(!digits || span.is_some(), "a number is always understood");
     let line = excerpt(data);
     assert!(line.len() <= limits::EXCERPT_BYTES_MAX && !line.contains(char::is_control));
 }

@@ -1,17 +1,45 @@
 //! Forwards SentinelOne threats and activities to Coralogix from unattended devices.
+//!
+//! One thread asks [`core`] what to do next, does it through [`edge`] and [`queue`], and tells the core
+//! what came of it. The core does no input or output and reads no clock, so all of it runs in
+//! simulation. A record is acknowledged only once Coralogix accepted it.
+//!
+//! The rooms, each of which uses only those above it (a test compares):
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | [`time`], [`record`], [`problem`], [`message`], [`limits`], [`secret`] | what everything else speaks in |
+//! | [`config`] | the settings: parsed, checked, with where each comes from |
+//! | [`s1`], [`coralogix`] | what is sent to the two services, and what their answers mean |
+//! | [`frame`], [`pack`] | records as they are stored |
+//! | [`core`] | what to do next: streams, pages, positions, batches, waits, gaps |
+//! | [`os`] | files, signals, clocks, memory, users |
+//! | [`net`] | connections: names, addresses, proxies, TLS, clocks of the services |
+//! | [`queue`] | the log and its index on disk, and their repair |
+//! | [`edge`] | the real network, clock and signals, behind one trait |
+//! | [`work`] | carries out what the core decides |
+//! | [`check`], [`report`] | the steps of `check`; status file, metrics |
+//! | [`cli`], [`mod@command`] | arguments, commands |
+//!
+//! The way of a record: `work::ask` fetches a page, `s1::page` finds its rows, `core` decides which are
+//! new, `queue` stores them, `coralogix::body` makes a batch, `coralogix::verdict` reads the answer,
+//! `queue` lets go of what was accepted. docs/ARCHITECTURE.md follows it step by step.
 #![forbid(unsafe_code)]
 
+pub mod cause;
 pub mod errno;
 pub mod limits;
 pub mod message;
 pub mod plain;
 pub mod prng;
+pub mod problem;
 pub mod record;
 pub mod secret;
 pub mod time;
 pub mod window;
 
 pub mod answer;
+pub mod blocked;
 pub mod config;
 pub mod coralogix;
 pub mod frame;
@@ -20,11 +48,16 @@ pub mod s1;
 
 pub mod core;
 
-pub mod edge;
+pub mod os;
+
+pub mod net;
 pub mod queue;
+
+pub mod edge;
 
 pub mod work;
 
+pub mod check;
 pub mod report;
 
 pub mod cli;
@@ -45,11 +78,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return cli::Exit::Usage.into();
         }
     };
-    match command::execute(invocation) {
-        Ok(exit) => exit.into(),
+    let exit = match command::execute(invocation) {
+        Ok(exit) => exit,
         Err(failure) => {
             command::put(log::Level::Error, &failure.text);
-            failure.exit.into()
+            failure.exit
         }
-    }
+    };
+    os::stderr::finish();
+    exit.into()
 }

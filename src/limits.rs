@@ -8,7 +8,7 @@ pub const PAGE_ROWS_MAX: u32 = 1_000;
 /// Rows taken from one answer, whatever was asked for: twelve million `1`s would fit into
 /// `PAGE_BYTES_MAX`, and each row costs memory beside its bytes.
 pub const PAGE_ROWS_TAKEN_MAX: usize = 10 * PAGE_ROWS_MAX as usize;
-/// The highest `totalItems` that was ever told for activities, on tenants that have more.
+/// The highest `totalItems` that was ever sent for activities, on tenants that have more.
 pub const TOTAL_CAP: u64 = 50_000;
 /// Real cursors have 300 bytes; a request line above 8 KiB is refused by common servers.
 pub const CURSOR_BYTES_MAX: usize = 4 << 10;
@@ -20,8 +20,8 @@ pub const EXCESS_HEAD_BYTES: u64 = 16 << 10;
 /// The least `polling.max_page`, and the least that any budget of memory comes to: records of a megabyte
 /// were seen, in threats with macros.
 pub const PAGE_BYTES_MIN: u64 = 1 << 20;
-/// Of a budget of memory so much is not for pages: the program at rest, a batch, TLS, the index, what the
-/// system keeps of sockets and files for it (measured, docs/PERFORMANCE.md).
+/// Bytes of a memory budget that are not for pages: the idle program, a batch, TLS, the index, the
+/// system's buffers for sockets and files (measured, docs/PERFORMANCE.md).
 pub const MEMORY_BESIDE_PAGES_BYTES: u64 = 14 << 20;
 /// So many times a page of one record, which nothing compresses, is in memory at the worst: as a page that
 /// is not stored yet, and another record as it is read from the queue and as it is sent. That is three, and
@@ -79,13 +79,14 @@ pub const QUEUE_BYTES_MIN: u64 = 16 << 20;
 pub const LOG_FILE_BYTES_MAX: u64 = 4 << 20;
 /// An active log file with nothing left to deliver is given back once it is this long.
 pub const LOG_FILE_KEEP_BYTES_MAX: u64 = 256 << 10;
-/// Given up when the disk is full, so that draining can go on. sled's open wants up to 512 KiB
-/// and a snapshot (measured, docs/QUEUE.md).
+/// Given up when the disk is full, so that draining can go on. To open the index, sled writes up to
+/// 512 KiB and a snapshot (measured, docs/QUEUE.md).
 pub const RESERVE_BYTES: u64 = 4 << 20;
 /// sled's page cache. Measured: makes no difference from 1 MiB up with values this small.
 pub const SLED_CACHE_BYTES: u64 = 2 << 20;
-/// Values in sled stay far below 8 KB, a commit far below a 512 KiB segment: bigger ones become
-/// unsynced blob files or come back empty after a power cut (measured, docs/QUEUE.md).
+/// sled keeps 16 values in one page, and a page above 128 KiB becomes a file that is never synced, so
+/// a value stays far below 8 KiB. A commit stays far below one segment of 512 KiB, because a power cut
+/// inside a longer one can leave the index empty (measured, docs/QUEUE.md).
 pub const INDEX_VALUE_BYTES_MAX: usize = 4 << 10;
 pub const INDEX_COMMIT_BYTES_MAX: usize = 128 << 10;
 /// When one question to the index takes longer, the disk is asked whether it is to blame. Where it
@@ -93,7 +94,7 @@ pub const INDEX_COMMIT_BYTES_MAX: usize = 128 << 10;
 /// spins for ever. Opening takes 23 ms with a million records waiting (docs/QUEUE.md).
 pub const INDEX_ANSWER_SECONDS_MAX: u64 = 20;
 /// A disk that takes longer for a write of a few bytes and its fdatasync is slow; flash in order takes
-/// milliseconds, a card that is busy with itself seconds.
+/// milliseconds, an SD card that collects garbage seconds.
 pub const DISK_QUICK_MS: u64 = 1_000;
 /// How often an index that is locked is tried again, and the pause between: sled's threads let go of
 /// the file some milliseconds after its handle is gone, seconds on a box with more to do than it can.
@@ -109,9 +110,18 @@ pub const QUARANTINE_BYTES_MAX: u64 = 32 << 20;
 
 /// Ids remembered for one stream; beyond it the overlap gets shorter, never the memory larger.
 pub const KNOWN_IDS_MAX: usize = 65_536;
+/// How many of those may be of records that move no position, because they are dated in the future
+/// or have an unreadable time: they stay until their time has come. The rest is for the overlap.
+pub const UNPLACED_IDS_MAX: usize = KNOWN_IDS_MAX / 4 * 3;
 /// Ids the queue keeps for one stream: a page and a chunk more than the core remembers, because the
 /// core shortens the overlap one page after the ids came, and chunks go as a whole.
 pub const STORED_IDS_MAX: usize = KNOWN_IDS_MAX + PAGE_ROWS_MAX as usize + KNOWN_IDS_CHUNK_MAX;
+/// Ranges of time that one stream remembers as collected after a position that damage set back;
+/// beyond it the shortest is forgotten, and collected again.
+pub const COVERED_RANGES_MAX: usize = 64;
+/// Keys of waiting records that are read after one damage; later ones count as not collected. That
+/// is 20 MiB of tables, and more than the common `queue.max_size` holds.
+pub const WAITING_KEYS_READ_MAX: usize = 1 << 20;
 /// Ids in one index value: 16 bytes each.
 pub const KNOWN_IDS_CHUNK_MAX: usize = 240;
 
@@ -135,10 +145,21 @@ pub const RECONCILE_MARGIN_MINUTES: u64 = 5;
 /// Requests of one round of one stream. A round that agrees takes two; finding one record among
 /// 32,768 takes about twelve.
 pub const RECONCILE_REQUESTS_MAX: u32 = 64;
+/// A range of more pages than these is halved, not listed.
+pub const RECONCILE_PAGES_MAX: u32 = 8;
+/// A round may make this many more requests for each list or count that fails, and this many times
+/// as many in all: a row that can't be fetched is found among those of a week in about twenty
+/// lists, and tried in up to 32.
+pub const UNLISTED_REQUESTS: u32 = 3;
+pub const UNLISTED_ROUND_TIMES: u32 = 4;
+/// After how many hours a second that could not be listed is listed again, and how many in one
+/// round.
+pub const UNLISTED_AGAIN_HOURS: u64 = 24;
+pub const UNLISTED_AT_ONCE: usize = 8;
 /// Requests of a round that follow each other at once, and the pace of the others.
 pub const RECONCILE_REQUESTS_AT_ONCE: u32 = 4;
 pub const RECONCILE_PACE_SECONDS: u64 = 15;
-/// Of what an init script says of settings that it could not use.
+/// Bytes read of the file in which an init script says why settings could not be used.
 pub const REFUSED_BYTES_MAX: u64 = 4 << 10;
 /// Differences that are remembered as explained, for one stream; without one a range is listed
 /// once more and nothing is found.
@@ -147,67 +168,82 @@ pub const RECONCILE_SETTLED_MAX: usize = 1_024;
 /// JSON in one request to Coralogix. Documented limit: 2 MB (MB or MiB, compressed or not: not
 /// said), official SDKs: 1.5 MiB. A single larger record travels alone.
 pub const BODY_RAW_BYTES_MAX: u64 = 3 << 19;
-/// Entries in one request, so that the list of frames in hand stays short.
+/// Entries in one request, so that the list of the current frames stays short.
 pub const BODY_ENTRIES_MAX: u32 = 20_000;
 /// After a 413 the limit falls to half the refused size, never below this.
 pub const BODY_RAW_BYTES_MIN: u64 = 4 << 10;
-/// The first request holds no more where nothing was learned, so that the pace of the link is known before much is
-/// at stake: compressed it takes half a minute at 2 kbit/s.
+/// JSON of the first request, if nothing was learned, so that the link's speed is known before much
+/// is sent: compressed it takes half a minute at 2 kbit/s.
 pub const BODY_RAW_BYTES_FIRST: u64 = 64 << 10;
-/// So many have to be taken before a size grows that something failed at; each growing that fails
-/// doubles it.
+/// Successes before a size grows again after a failure; each growth that fails doubles the number,
+/// up to the second.
 pub const SIZE_RAISE_AFTER: u32 = 2;
 pub const SIZE_RAISE_AFTER_MAX: u32 = 4_096;
-/// What took less than this part of the time allowed says nothing of the link's pace where it was small: the
-/// connection and the service's own work take as long.
+/// Full pages before a size that killed a process is tried again; each kill doubles the number, up
+/// to the second.
+pub const KILLED_RAISE_AFTER: u32 = 64;
+pub const KILLED_RAISE_AFTER_MAX: u32 = 65_536;
+/// A small transfer that took less than this part of the time limit shows nothing of the link's
+/// speed: the connection and the service's own work take as long.
 pub const PACE_SHOWS_PART: u64 = 16;
-/// Less than this within `network.timeout` is no progress: a peer that lets a byte drip now and then
-/// holds nobody up for longer than one that is silent.
+/// Fewer bytes than this within `network.timeout` are no progress: a peer that sends a byte now and
+/// then is given up as soon as a silent one.
 pub const PROGRESS_BYTES: u64 = 1 << 10;
-/// A record that is refused alone while an empty array is taken right after it is parked at the so
-/// many-th time.
+/// The pause after reading the kernel's table of connections, as a multiple of the time that it
+/// took: the table may be long.
+pub const ACKNOWLEDGED_REST_TIMES: u64 = 20;
+/// At which rejection a record is parked that is rejected alone, with an empty array accepted right
+/// after each.
 pub const LONE_REFUSALS: u32 = 4;
-/// One that fails alone in a way that may be the sink's (5xx, reset, silence), while an empty array is
-/// taken right after it, is parked at the so many-th time, and not before so many times `retry.max`
-/// (half an hour by default) have passed since the first.
+/// At which failure a record is parked that fails alone in a way that may be the sink's fault (5xx,
+/// reset, silence), with an empty array accepted right after each; and how many times `retry.max`
+/// (half an hour in all by default) have to pass since the first one.
 pub const LONE_FAILURES: u32 = 8;
 pub const LONE_WAITS: u32 = 6;
-/// A process that never lives for so long (`--once`, a box that is cut off) tries so many times as often
-/// instead.
+/// How often in a row a sink says of one batch that it is busy, before an empty array is sent to
+/// see whether it accepts anything.
+pub const BATCH_BUSY_IN_A_ROW: u32 = 3;
+/// How many times as many tries replace that time in a process that never lives for so long
+/// (`--once`, a device that is offline).
 pub const LONE_TIMES: u32 = 4;
-/// What is read of the file `learned`: a line for each of thousands of streams.
+/// Bytes read of the file `learned`: a line has room for thousands of streams.
 pub const LEARNED_BYTES_MAX: usize = 1 << 20;
-/// Each time twice as often and for twice as long as the last, while nothing else is taken in between; so
-/// many times at most (8 hours by default).
+/// Each further record needs twice as many tries and twice the time of the last, while nothing else
+/// is accepted in between; doubled this often at most (8 hours by default).
 pub const LONE_DOUBLINGS_MAX: u32 = 4;
-/// Before a row is passed over that fails alone, all else was seen to be as it should so often, each time
-/// after the row itself failed.
+/// How often everything around a row that fails alone has to be seen as expected, each time after
+/// the row itself failed, before it is passed over.
 pub const LONE_CONFIRMS: u32 = 3;
-/// Where a row stands that can't be fetched is found to so many milliseconds, or to what the console's
-/// filter distinguishes, and at most to so many seconds. The search begins with a step of so many,
-/// and ends with one of so many hours where nobody tells the time.
+/// The search for a row that can't be fetched ends at a range of this many milliseconds, or of what
+/// the console's filter distinguishes, at most this many seconds. It begins with a step of this
+/// many seconds, and without a known time it ends with a step of this many hours.
 pub const BEYOND_GRAIN_MS: u64 = 1;
 pub const BEYOND_GRAIN_SECONDS_MAX: u64 = 60;
 pub const BEYOND_STEP_SECONDS: u64 = 1;
 pub const BEYOND_STEP_HOURS_MAX: u64 = 20 * 366 * 24;
-/// So far it reaches again where it waited for time to pass.
+/// The longest step of that search after it has waited for time to pass, in hours.
 pub const BEYOND_AGAIN_HOURS: u64 = 1;
 /// SentinelOne lets no more rows be skipped in a query (swagger 2.1: `skip`, 0 to 1000).
 pub const SKIP_MAX: u32 = 1_000;
 /// The supervisor's watchdog is fed by steps of the loop, no more often than this.
 pub const WATCHDOG_FED_MS: u64 = 1_000;
-/// So often nothing new came of all that have nearly the stamp of a row that can't be fetched, before it is
-/// passed over.
+/// How many passes over the rows with nearly the stamp of a row that can't be fetched have to bring
+/// nothing new before it is passed over.
 pub const BEYOND_IDLE_PASSES: u32 = 2;
-/// Rows that have nearly the stamp of one that can't be fetched are asked for 1, 2, 4, ... at once, no
-/// more than these.
+/// Rows with nearly the stamp of one that can't be fetched are requested 1, 2, 4, ... at once, at
+/// most this many.
 pub const BEYOND_ROWS_MAX: u32 = 256;
-/// For so long the time need not pass again for records that fail in the same way.
+/// For how long further records that fail in the same way need not be tried over such a time again.
 pub const BLAME_HOURS: u64 = 24;
 /// Older than this, or further ahead, and an entry travels without `timestamp`: Coralogix drops
 /// what is older than 24 h or more than 4 h ahead (IBM Cloud Logs limits), possibly with a 200.
 pub const STAMP_AGE_HOURS_MAX: u64 = 23;
 pub const STAMP_AHEAD_HOURS_MAX: u64 = 1;
+/// What was older than this when it arrived was dropped for all that is known.
+pub const STAMP_DROPPED_AGE_HOURS: u64 = 24;
+const _: () = assert!(
+    60 * STAMP_AGE_HOURS_MAX + STAMP_AHEAD_OF_SOURCE_MINUTES_MAX < 60 * STAMP_DROPPED_AGE_HOURS
+);
 /// A record longer than this is delivered whole and counted: Coralogix publishes no limit for
 /// one record, its OEM says 32 K.
 pub const LONG_RECORD_BYTES: usize = 30_000;
@@ -220,9 +256,11 @@ pub const RETRY_AFTER_HOURS_MAX: u64 = 24;
 /// A stamp further ahead of SentinelOne's own clock than this moves no position: a record dated
 /// 2185 (one was seen) must not end the stream.
 pub const STAMP_AHEAD_OF_SOURCE_MINUTES_MAX: u64 = 10;
+/// Coralogix is asked for its time, with an empty array, no more often than this.
+pub const TIME_ASKED_HOURS: u64 = 1;
 /// No record is older: SentinelOne was founded in 2013. In seconds since 1970.
 pub const RECORD_SECONDS_MIN: i64 = 1_356_998_400;
-/// Answers of a tenant after which a stream begins at the earliest time they told, though no two in
+/// Answers of a tenant after which a stream begins at the earliest time they sent, though no two in
 /// a row agreed.
 pub const CLOCK_ANSWERS_MAX: u32 = 4;
 /// So many rows have to rise, each over the one before it in the same query, before a console is believed to
@@ -236,12 +274,15 @@ pub const PASSED_IDS_MAX: usize = 16 * PAGE_ROWS_MAX as usize;
 pub const REPEATED_ROWS_MAX: usize = 100;
 /// Where nobody tells the time, a stamp later than this after the program's date moves no position:
 /// longer than any version is in use.
-pub const UNTOLD_AHEAD_HOURS_MAX: u64 = 20 * 366 * 24;
+pub const UNKNOWN_TIME_AHEAD_HOURS_MAX: u64 = 20 * 366 * 24;
 /// Pages without a record in a row that are followed in one walk: a console may thin its pages after
 /// it has cut them, but not for ever.
 pub const EMPTY_PAGES_MAX: u32 = 100;
 /// Cursors refused in one walk before it goes on by time without trying them.
 pub const CURSORS_REFUSED_MAX: u32 = 2;
+/// Redirects of pages with a cursor for which the cursor is blamed, while nothing new comes: more than a walk needs
+/// that goes on by time.
+pub const CURSORS_BLAMED_MAX: u32 = CURSORS_REFUSED_MAX + 1;
 /// A record this far before the time asked for was not found by that stamp: SentinelOne's filter may
 /// compare in whole seconds, but no more coarsely.
 pub const SOURCE_COARSENESS_SECONDS: u64 = 1;
@@ -250,17 +291,26 @@ pub const SOURCE_COARSENESS_SECONDS: u64 = 1;
 pub const SOURCE_STAMP_MIN_SECONDS: i64 = 1_356_998_400;
 /// A pipe that poll(2) calls writable takes so much without waiting. Source: PIPE_BUF, pipe(7).
 pub const STDERR_PIECE_BYTES: usize = 4 << 10;
+/// Lines of the log that wait for a file that is slow: as much as a pipe holds by default (pipe(7)).
+pub const STDERR_WAITING_BYTES_MAX: usize = 64 << 10;
 /// How often room on a full disk is measured again.
 pub const ROOM_CHECK_SECONDS: u64 = 15;
 /// How often a token's end is asked for.
 pub const EXPIRY_CHECK_HOURS: u64 = 24;
 /// Failures of one lane in a row before `run --once` gives up on it.
 pub const ONCE_FAILURES_MAX: u32 = 4;
-/// Each mending of the queue without a delivery in between doubles the rest after it, so often:
+/// The same while it finds out what stands beside a row that is to blame.
+pub const ONCE_FAILURES_BESIDE_MAX: u32 = 12;
+/// And no wait is longer then, but one that SentinelOne asked for.
+pub const ONCE_WAIT_BESIDE_SECONDS: u64 = 15;
+/// So many of them do not count that are to be expected, as where bad rows stand side by side: eight for each
+/// that stands behind another one, and up to six for each that is asked for by its place.
+pub const BEYOND_EXPECTED_MAX: u32 = 64;
+/// Each repair of the queue without a delivery in between doubles the rest after it, so often:
 /// with the default `retry.min` to half a minute, so that a damaged file is still soon sorted out.
-pub const MENDS_DOUBLING_MAX: u32 = 5;
+pub const REPAIRS_DOUBLING_MAX: u32 = 5;
 /// Mendings of the queue without a delivery in between before `run --once` gives up.
-pub const ONCE_MENDS_MAX: u32 = 16;
+pub const ONCE_REPAIRS_MAX: u32 = 16;
 /// The status file is rewritten at least this often, so that a reader sees that the daemon lives.
 pub const STATUS_SECONDS_MAX: u64 = 30;
 /// The longest sleep, so that files and limits are looked at now and then.
@@ -292,7 +342,7 @@ pub const STOP_GRACE_SECONDS: u64 = 8;
 /// last piece of a wait and a commit, and before the ten seconds of container runtimes.
 pub const STOP_MS_MAX: u64 = 9_500;
 const _: () = assert!(STOP_GRACE_SECONDS * 1_000 + NETWORK_WAIT_PIECE_MS < STOP_MS_MAX);
-/// What is to be told at such an end may take so long; then it ends untold.
+/// What is to be reported at such an end may take so long; then it ends without it.
 pub const LAST_WORDS_MS: u64 = 250;
 /// How often a wait for a helping thread looks for a request to stop.
 pub const STOP_LOOK_MS: u64 = 100;
@@ -306,10 +356,10 @@ pub const REPORT_ANSWER_MS: u64 = 250;
 /// ended; two of them, each behind an earlier one, are well within `STOP_MS_MAX`.
 pub const REPORT_LAST_ANSWER_MS: u64 = 2_000;
 const _: () = assert!(4 * REPORT_LAST_ANSWER_MS < STOP_MS_MAX);
-/// Writing one of these files hangs, and that is told, when it takes longer.
+/// Writing one of these files hangs, and that is reported, when it takes longer.
 pub const REPORT_HANG_SECONDS: u64 = 10;
-/// A step that only needs the queue's disk and takes longer is told: this is far above what a card
-/// takes that is busy with itself.
+/// A step that only needs the queue's disk and takes longer is reported: this is far above what a card
+/// takes that collects garbage.
 pub const DISK_SLOW_SECONDS: u64 = 20;
 /// ... but no more often.
 pub const DISK_SLOW_TOLD_HOURS: u64 = 1;
@@ -341,13 +391,13 @@ pub const SAMPLE_BYTES_MIN: u64 = 8 << 10;
 pub const SAMPLE_SMALLER: u32 = 10;
 /// `check` asks for a new token when less than this is left, as the first warning of `run` does.
 pub const TOKEN_END_WARN_DAYS: u64 = 30;
-/// A clock that is off by more is told: what it would harm (certificates' first and last minutes,
+/// A clock that is off by more is reported: what it would harm (certificates' first and last minutes,
 /// the retention of logs) begins about there, and no NTP client ever lets it come so far.
 pub const CLOCK_OFF_MINUTES: u64 = 5;
-/// What Coralogix last told of the time judges the age of entries for so long after it was told, or
-/// after a tenant told what fits it: what stops the clock of schedules without a trace (a pause of a
-/// virtual machine) is then found out before a batch is sent by it. Longer than any usual
-/// `poll_interval`, so that a quiet link loses no timestamp.
+/// For how many minutes Coralogix' `Date` judges the age of entries, from when it was received or a
+/// tenant last sent a time that fits it. A pause of a virtual machine, which stops the monotonic
+/// clock without a trace, is then found out before a batch is sent with the old time. Longer than
+/// any usual `poll_interval`, so that a quiet link loses no timestamp.
 pub const SINK_CLOCK_MINUTES_MAX: u64 = 60;
 /// Two clocks that differ by more, and no third to say which is wrong, fail `check`: what is written by
 /// either of them lands in another day's records.
@@ -364,6 +414,7 @@ pub const DATE_ANSWER_BYTES_MAX: u64 = 1 << 20;
 
 const _: () = assert!(FRAME_RAW_BYTES_MAX as u64 * 2 <= BODY_RAW_BYTES_MAX);
 const _: () = assert!(KNOWN_IDS_CHUNK_MAX * 16 <= INDEX_VALUE_BYTES_MAX);
+const _: () = assert!(25 + COVERED_RANGES_MAX * 16 <= INDEX_VALUE_BYTES_MAX);
 const _: () = assert!(LOG_FILE_KEEP_BYTES_MAX < LOG_FILE_BYTES_MAX);
 const _: () = assert!(RESERVE_BYTES + 2 * LOG_FILE_BYTES_MAX < QUEUE_BYTES_MIN);
 const _: () = assert!(BODY_RAW_BYTES_MIN < BODY_RAW_BYTES_MAX);
@@ -375,8 +426,8 @@ pub const CHECKPOINT_MINUTES_MIN: u64 = 5;
 /// Ids of the overlap that `checkpoint` carries for each stream; without the rest they are only
 /// delivered twice, after a damaged index.
 pub const CHECKPOINT_KNOWN_IDS_MAX: usize = 8_192;
-/// Kept free of records within `queue.max_size`, for what the index may grow to (measured: 0.5 to
-/// 1.3 MiB, docs/QUEUE.md) and for a record to be parked when the queue is full.
+/// Kept free of records within `queue.max_size`, for what the index may grow to (0.5 to 1.3 MiB were
+/// measured when this was chosen) and for a record to be parked when the queue is full.
 pub const QUEUE_SLACK_BYTES: u64 = 2 << 20;
 /// Polling stops when less than this is left below `queue.max_size`: about one common page.
 pub const ROOM_MARGIN_BYTES: u64 = 512 << 10;
@@ -402,13 +453,13 @@ const _: () = assert!(TAKE_FRAMES_MAX * 64 <= INDEX_COMMIT_BYTES_MAX);
 const _: () = assert!(TALLY_CHUNKS_PER_COMMIT_MAX * 64 <= INDEX_COMMIT_BYTES_MAX / 4);
 const _: () = assert!(STALE_CHUNKS_PER_COMMIT_MAX * 64 <= INDEX_COMMIT_BYTES_MAX / 2);
 /// An index longer than this is written anew once the queue is empty: sled gives nothing back by
-/// itself (measured: 12 MiB after a million records, 2.5 MiB in steady state, docs/QUEUE.md).
+/// itself (measured: 12 MiB after a million records, 2.5 MB in steady state, docs/QUEUE.md).
 pub const INDEX_BYTES_MAX: u64 = 4 << 20;
 /// While the disk is full, the reserve is tried for again after at most so many questions for
 /// room: an hour at one every `ROOM_CHECK_SECONDS`.
 pub const RESERVE_PAUSE_ASKED_MAX: u32 = 240;
 
-/// How often one process writes an index anew because the one it had found no space. Each leaks a handle and
+/// How often one process writes an index anew because the one it had could not be written. Each leaks a handle and
 /// its threads; the next process opens what counts.
 pub const INDEX_NO_SPACE_MAX: u32 = 8;
 /// A process that lived this long has settled: what follows is no crash loop.
@@ -416,17 +467,20 @@ pub const SETTLED_SECONDS: u64 = 60;
 /// The pause where the loop finds something due that it can't do, which no test has seen: long enough
 /// to spare the processor, short enough to delay nothing that matters.
 pub const STALL_SECONDS: u64 = 1;
+/// A page of a multiple of one of these rows may be cut by a limit of the console's own: 10, 20, 25, 50, 100 and
+/// the like.
+pub const CUT_AT: [usize; 2] = [10, 25];
 /// A range is listed so often in one round, as long as more is counted after a list than it brought.
 pub const RECONCILE_LISTS_MAX: u32 = 3;
 /// Starts in a row that did not settle are counted up to this: with the shortest `retry.min` the wait
 /// before the next one is then the longest `retry.max`.
 pub const UNSETTLED_STARTS_MAX: u32 = 21;
-/// Gaps kept one by one. Beyond it the oldest that were told are folded to a number; where none was
-/// told yet, neighbours of one stream and reason become one. 256 of them are 40 KB of memory.
+/// Gaps kept one by one. Beyond it the oldest that were reported are folded to a number; where none was
+/// reported yet, neighbours of one stream and reason become one. 256 of them are 40 KB of memory.
 pub const GAPS_MAX: usize = 256;
 /// The latest gaps in the status file: enough to see what goes on; all of them are records.
 pub const GAPS_SHOWN_MAX: usize = 10;
-/// Gaps told in one page of the queue: their entries stay far below one frame.
+/// Gaps reported in one page of the queue: their entries stay far below one frame.
 pub const GAPS_TOLD_AT_ONCE: usize = 64;
 /// How far behind SentinelOne's clock a walk begins before it is asked what the oldest record is
 /// that it still has. The shortest retention known is weeks, a busy stream is minutes behind: a
@@ -440,6 +494,6 @@ pub const TENANT_URL_BYTES_MAX: usize = 512;
 /// Streams in one checkpoint: more than anyone has tenants, times three kinds.
 pub const STREAMS_MAX: u32 = 20_000;
 /// One part of an exported queue: the largest frame, or the ids of a stream.
-pub const BUNDLE_PART_BYTES_MAX: usize = 2 * FRAME_RAW_BYTES_CEILING + (1 << 20);
+pub const EXPORT_PART_BYTES_MAX: usize = 2 * FRAME_RAW_BYTES_CEILING + (1 << 20);
 
-const _: () = assert!(STORED_IDS_MAX * 16 < BUNDLE_PART_BYTES_MAX);
+const _: () = assert!(STORED_IDS_MAX * 16 < EXPORT_PART_BYTES_MAX);

@@ -241,8 +241,8 @@ impl Packer {
         }
         let mut reached = progress.from.min(self.lowest);
         for frame in &mut self.frames {
-            // What is beyond the page's own position is a stamp that nobody believes; it says
-            // nothing of how far this frame takes the stream.
+            // A stamp beyond the page's own position is too far in the future to be used; it does
+            // not show how far this frame takes the stream.
             let believed = frame.entries.iter().map(|entry| entry.key.stamp);
             let believed = believed.filter(|stamp| *stamp <= progress.position).max();
             reached = reached.max(believed.unwrap_or(reached));

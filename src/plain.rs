@@ -15,16 +15,19 @@ pub fn is_harmful(c: char) -> bool {
     // C0, DEL and C1, line ends among them.
     c.is_control()
         || matches!(c,
-            // Soft hyphen, and the Mongolian vowel separator.
-            '\u{ad}' | '\u{180e}'
-            // The order of Arabic letters; zero width, and the marks and embeddings of the order.
-            | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            // Ends of lines and paragraphs.
-            | '\u{2028}' | '\u{2029}'
-            // Joiners and invisible operators, isolates, deprecated forms; the byte order mark.
-            | '\u{2060}'..='\u{206f}' | '\u{feff}'
-            // Annotations between the lines, and tags, which spell whole texts unseen.
-            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+            // The order of Arabic letters; the marks, embeddings and isolates of the order are below.
+            '\u{61c}'
+            // Ends of lines and paragraphs; annotations between the lines.
+            | '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}'
+            // What need not be seen: Unicode's Default_Ignorable_Code_Point. Soft hyphen, joiners and
+            // fillers, zero width, variation selectors, invisible operators, deprecated forms, the byte
+            // order mark, controls of shorthand and of musical notation, and tags, which spell whole
+            // texts unseen.
+            | '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Text in full. Its lines stay lines; what is harmful is shown by its number.
@@ -132,7 +135,7 @@ mod tests {
     use super::*;
 
     /// Both ends of each class, as published by Unicode.
-    const HARMFUL: [(&str, &[char]); 9] = [
+    const HARMFUL: [(&str, &[char]); 14] = [
         ("C0", &['\0', '\u{7}', '\t', '\n', '\r', '\u{1b}', '\u{1f}']),
         ("DEL and C1", &['\u{7f}', '\u{80}', '\u{85}', '\u{9b}', '\u{9f}']),
         ("the order of Arabic", &['\u{61c}']),
@@ -145,6 +148,29 @@ mod tests {
             &['\u{ad}', '\u{180e}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{2060}', '\u{feff}'],
         ),
         ("ends of lines", &['\u{2028}', '\u{2029}']),
+        ("annotations", &['\u{fff9}', '\u{fffb}']),
+        (
+            "joiners and fillers",
+            &['\u{34f}', '\u{115f}', '\u{1160}', '\u{17b4}', '\u{17b5}', '\u{3164}', '\u{ffa0}'],
+        ),
+        (
+            "variation selectors",
+            &['\u{180b}', '\u{180d}', '\u{180f}', '\u{fe00}', '\u{fe0f}', '\u{e0100}', '\u{e01ef}'],
+        ),
+        ("operators and deprecated forms", &['\u{2061}', '\u{2064}', '\u{206a}', '\u{206f}']),
+        (
+            "controls of notations, and what is reserved for such",
+            &[
+                '\u{1bca0}',
+                '\u{1bca3}',
+                '\u{1d173}',
+                '\u{1d17a}',
+                '\u{2065}',
+                '\u{fff0}',
+                '\u{fff8}',
+                '\u{e0fff}',
+            ],
+        ),
     ];
 
     #[test]

@@ -26,6 +26,7 @@ impl Prng {
         (self.next_u64() >> 8) % n
     }
 
+    #[cfg(not(closed))]
     pub fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }

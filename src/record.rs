@@ -2,127 +2,23 @@
 //!
 //! Holds values only. Never: IO, JSON, or anything that can fail.
 
+mod covered;
 mod gap;
 mod learned;
 mod net;
+mod stream;
 
 use std::fmt;
 
+pub use covered::Covered;
 pub use gap::{Gap, GapReason, Unread};
-pub use learned::{Learned, Lone, RowPlace, SinkLearned, StreamLearned, Way};
+pub use learned::{Bears, Kills, Learned, Lone, RowPlace, SinkLearned, StreamLearned, Way};
 pub use net::{Bound, Excess, Late, NetTrouble};
+pub use stream::{Category, Kind, StreamName};
 
 use serde::{Deserialize, Serialize};
 
 use crate::time::{Span, Stamp};
-
-/// Which of SentinelOne's lists is polled. The number is on disk; never reuse one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Kind {
-    Threats = 1,
-    Activities = 2,
-    Alerts = 3,
-}
-
-impl Kind {
-    pub const ALL: [Kind; 3] = [Kind::Threats, Kind::Activities, Kind::Alerts];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Threats => "threats",
-            Kind::Activities => "activities",
-            Kind::Alerts => "alerts",
-        }
-    }
-
-    pub fn from_name(name: &str) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-
-    /// The member of a record by which the stream is polled.
-    pub fn stamp_name(self) -> &'static str {
-        match self {
-            Kind::Threats => "threatInfo.updatedAt",
-            Kind::Activities => "createdAt",
-            Kind::Alerts => "alertInfo.reportedAt",
-        }
-    }
-
-    /// The permission as the console's role editor names it.
-    pub fn permission(self) -> &'static str {
-        match self {
-            Kind::Threats => "Endpoint Threats: View",
-            Kind::Activities => "Activity: View",
-            Kind::Alerts => "Custom Alerts: View",
-        }
-    }
-}
-
-/// What the records of a frame are: those of a list that is polled, or the collector's own words,
-/// which nobody can be asked for again. The code is on disk; never reuse one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Category {
-    Polled(Kind),
-    /// What the collector says itself: a gap, a heartbeat.
-    Collector,
-}
-
-impl Category {
-    const COLLECTOR_CODE: u8 = 4;
-
-    /// The `category` of an entry, and the last part of a stream's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Category::Polled(kind) => kind.name(),
-            Category::Collector => "collector",
-        }
-    }
-
-    pub fn code(self) -> u8 {
-        match self {
-            Category::Polled(kind) => kind as u8,
-            Category::Collector => Category::COLLECTOR_CODE,
-        }
-    }
-
-    pub fn from_code(code: u8) -> Option<Category> {
-        if code == Category::COLLECTOR_CODE {
-            return Some(Category::Collector);
-        }
-        Kind::ALL.into_iter().find(|kind| *kind as u8 == code).map(Category::Polled)
-    }
-}
-
-impl From<Kind> for Category {
-    fn from(kind: Kind) -> Category {
-        Category::Polled(kind)
-    }
-}
-
-/// A stream's name on disk and for people: `acme/threats`. It outlives any order in the config.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamName {
-    pub integration: String,
-    pub category: Category,
-}
-
-impl StreamName {
-    pub fn polled(integration: impl Into<String>, kind: Kind) -> StreamName {
-        StreamName { integration: integration.into(), category: kind.into() }
-    }
-
-    /// Where the collector's own words about an integration go.
-    pub fn collector(integration: impl Into<String>) -> StreamName {
-        StreamName { integration: integration.into(), category: Category::Collector }
-    }
-}
-
-impl fmt::Display for StreamName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.integration, self.category.name())
-    }
-}
 
 /// What tells one version of a record from every other in its stream: its position stamp and its
 /// id. For threats the stamp is `updatedAt`, so each change is a key of its own.
@@ -153,13 +49,21 @@ impl Seq {
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
-pub struct Place {
+pub struct QueuePosition {
     pub seq: Seq,
     pub skip: u32,
 }
 
+impl QueuePosition {
+    /// With this as the head: how many entries of a frame that is in the queue are delivered. Only
+    /// the head's own frame has any.
+    pub fn skip_in(self, seq: Seq) -> u32 {
+        if seq == self.seq { self.skip } else { 0 }
+    }
+}
+
 /// As the files in `parked/` are named.
-impl fmt::Display for Place {
+impl fmt::Display for QueuePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}-{}", self.seq.0, self.skip)
     }
@@ -176,10 +80,12 @@ pub struct Progress {
 
 /// What a stream finds of itself when the queue is opened.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct StreamHeld {
+pub struct StreamStatus {
     pub progress: Option<Progress>,
     /// The records at or after `from` that are already in the queue or delivered.
     pub known: Vec<RowKey>,
+    /// Where everything is in the queue or delivered, without its ids being known.
+    pub covered: Covered,
     /// When SentinelOne's count was last compared, by its own clock.
     pub compared: Option<Stamp>,
     /// Why it must not be polled before a person has decided.
@@ -234,12 +140,12 @@ pub enum Room {
 
 /// What the queue holds. Counters, never a scan (P5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct QueueStatus {
     pub records: u64,
     /// On disk, all of the queue's files.
     pub bytes: u64,
     /// The place of the next entry to deliver.
-    pub head: Place,
+    pub head: QueuePosition,
     /// The stamp of the oldest frame waiting.
     pub oldest: Option<Stamp>,
     pub parked: u64,
@@ -248,7 +154,7 @@ pub struct Held {
     /// Gaps that were noted and not closed since.
     pub gaps: u64,
     /// Gaps that no record in the queue tells of yet.
-    pub untold: u64,
+    pub unreported: u64,
     /// Whether a heartbeat waits to be delivered; there is never more than one.
     pub heartbeat_waits: bool,
     pub room: Room,
@@ -257,8 +163,8 @@ pub struct Held {
 /// What the queue holds and where each configured stream stands, in the order of the config.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Opened {
-    pub held: Held,
-    pub streams: Vec<StreamHeld>,
+    pub held: QueueStatus,
+    pub streams: Vec<StreamStatus>,
     /// What earlier processes learned of the other sides.
     pub learned: Learned,
     /// Starts in a row before this one that ended before they had settled.
@@ -275,8 +181,8 @@ pub struct Take {
 /// What one request carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
-    pub first: Place,
-    pub end: Place,
+    pub first: QueuePosition,
+    pub end: QueuePosition,
     pub entries: u32,
     /// How many of the entries are the collector's own words.
     pub own: u32,
@@ -287,8 +193,10 @@ pub struct Sent {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
-    pub date: Option<String>,
-    pub retry_after: Option<String>,
+    /// The time that its `Date` says, whether it can be right or not; see `answer::date`.
+    pub sent_date: Option<Stamp>,
+    /// How long it asks to be left alone.
+    pub retry_after: Option<Span>,
     pub content_type: Option<String>,
     /// Where a redirect leads; told to people, never followed.
     pub location: Option<String>,
@@ -328,8 +236,9 @@ impl Refusal {
 /// What an answer of SentinelOne without a page asks for. Each variant says what will be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceTrouble {
-    /// 429, or 503 with Retry-After: come back later, no sooner than told.
-    Busy { retry_after: Option<Span> },
+    /// 429, or 5xx with Retry-After: retry no earlier than it says. One after the other, the page's size
+    /// may be to blame all the same.
+    Busy { retry_after: Option<Span>, why: String },
     /// 401 of the API: the token may be dead, or only lack a permission. `GET /system/info` tells.
     TokenDoubted(String),
     /// 401 of the API on `/system/info` too: the tenant's streams hold until the token changes.
@@ -352,6 +261,11 @@ pub enum SourceTrouble {
 }
 
 impl SourceTrouble {
+    #[cfg(test)]
+    pub fn busy(retry_after: Option<Span>) -> SourceTrouble {
+        SourceTrouble::Busy { retry_after, why: "HTTP 429".to_owned() }
+    }
+
     /// Whether a smaller page may end otherwise.
     pub fn may_be_of_size(&self) -> bool {
         match self {
@@ -360,6 +274,16 @@ impl SourceTrouble {
             | SourceTrouble::BrokenAnswer(_) => true,
             SourceTrouble::Unreachable(net) => net.is_of_an_exchange(),
             _ => false,
+        }
+    }
+
+    /// What something between this machine and SentinelOne said that may have refused the machine or the
+    /// address, or only what was asked for or came.
+    pub fn words_of_between(&self) -> Option<&str> {
+        match self {
+            SourceTrouble::Forbidden(Refusal { what: Refused::Address, words })
+            | SourceTrouble::Misdirected(words) => Some(words),
+            _ => None,
         }
     }
 
@@ -445,10 +369,10 @@ pub enum TrialKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Total {
     Is(u64),
-    /// As many as are ever told, which stands for any higher number too.
+    /// As many as are ever sent, which stands for any higher number too.
     Capped,
-    /// None was told, or one that can't be.
-    Untold,
+    /// None was sent, or one that can't be.
+    Unknown,
 }
 
 /// Where a stream begins that has no progress yet.
@@ -472,27 +396,9 @@ pub enum WriteMode {
 
 /// A secret that may change while the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Credential {
+pub enum CredentialId {
     /// The API token of this tenant.
     Token(usize),
     /// Coralogix's Send-Your-Data key.
     Key,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Files outlive the program: a code never means anything else.
-    #[test]
-    fn a_category_is_read_by_its_code_and_the_collectors_is_no_list_to_poll() {
-        let known: Vec<(u8, &str)> = (0..=u8::MAX)
-            .filter_map(|code| Some((code, Category::from_code(code)?)))
-            .inspect(|(code, category)| assert_eq!(category.code(), *code))
-            .map(|(code, category)| (code, category.name()))
-            .collect();
-        assert_eq!(known, [(1, "threats"), (2, "activities"), (3, "alerts"), (4, "collector")]);
-        assert_eq!(Kind::from_name("collector"), None);
-        assert_eq!(StreamName::collector("acme").to_string(), "acme/collector");
-    }
 }

@@ -1,7 +1,7 @@
 //! A secret that can't print itself (keeps P7).
 //!
-//! Promises: `Debug` shows only that there is one; there is no `Display`, no `Serialize`.
-//! Never: hands its text to anything but the header that carries it.
+//! Promises: `Debug` shows only that there is one; there is no `Display`, no `Serialize`. Never:
+//! hands its text to anything but the header that carries it, and `report`, which removes it.
 
 use std::fmt;
 

@@ -232,9 +232,26 @@ const BUILT_AT_TEXT: &str = env!("S1_CORALOGIX_BUILT_AT");
 pub struct Clocks {
     /// This machine's clock, where it can be right: not before the program's date.
     pub local: Option<Stamp>,
-    /// Coralogix' clock as it told it to this process, carried forward; `None` where it has told none,
-    /// or what it told has grown old or was contradicted since.
+    /// Coralogix' clock as it sent it to this process, carried forward; `None` where it has sent none,
+    /// or what it sent has grown old or was contradicted since.
     pub sink: Option<Stamp>,
+}
+
+/// How far Coralogix' clock is from the others, none of which agrees with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SinkOff {
+    pub by: Span,
+    pub is_ahead: bool,
+    /// The clock that it is compared with.
+    pub whose: Whose,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    Machine,
+    Tenant,
+    /// This machine's and that of the tenant that answered last, which agree.
+    Both,
 }
 
 /// When something may next be done.

@@ -21,7 +21,7 @@ _s1_coralogix() {
             -*) ;;
             *)
                 case $at/$word in
-                    /run | /check | /status | /queue | /queue/stats | /queue/list | /queue/show | /queue/verify | /queue/parked | /queue/parked/list | /queue/parked/show | /queue/parked/retry | /queue/parked/drop | /queue/doubt | /queue/doubt/list | /queue/doubt/show | /queue/doubt/retry | /queue/doubt/drop | /queue/export | /queue/import | /queue/adopt | /explain) at=$at/$word ;;
+                    /run | /check | /status | /queue | /queue/stats | /queue/list | /queue/show | /queue/verify | /queue/parked | /queue/parked/list | /queue/parked/show | /queue/parked/retry | /queue/parked/drop | /queue/doubt | /queue/doubt/list | /queue/doubt/show | /queue/doubt/retry | /queue/doubt/drop | /queue/export | /queue/import | /queue/adopt | /config | /config/show | /explain | /report | /completions | /version) at=$at/$word ;;
                     *) ((++place)) ;;
                 esac
                 ;;
@@ -62,11 +62,16 @@ _s1_coralogix() {
             /queue/export) words="--config --help --version" ;;
             /queue/import) words="--config --help --version" ;;
             /queue/adopt) words="--begin-anew --config --help --version" ;;
+            /config) words="--config --help --version" ;;
+            /config/show) words="--json --config --help --version" ;;
             /explain) words="--config --help --version" ;;
+            /report) words="--json --config --help --version" ;;
+            /completions) words="--config --help --version" ;;
+            /version) words="--config --help --version" ;;
         esac
     else
         case $at:$place in
-            :*) words="run check status queue explain" ;;
+            :*) words="run check status queue config explain report completions version" ;;
             /queue:*) words="stats list show verify parked doubt export import adopt" ;;
             /queue/show:0) words="" ;;
             /queue/parked:*) words="list show retry drop" ;;
@@ -81,7 +86,10 @@ _s1_coralogix() {
             /queue/import:0) words="FILES" ;;
             /queue/adopt:0) words="" ;;
             /queue/adopt:1) words="" ;;
+            /config:*) words="show" ;;
             /explain:0) words="" ;;
+            /report:0) words="FILES" ;;
+            /completions:0) words="bash zsh fish" ;;
         esac
     fi
 if [[ $words == FILES ]]; then

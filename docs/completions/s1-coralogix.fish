@@ -16,7 +16,7 @@ function __s1_coralogix_at
             case '-*'
             case '*'
                 switch $at/$word
-                    case /run /check /status /queue /queue/stats /queue/list /queue/show /queue/verify /queue/parked /queue/parked/list /queue/parked/show /queue/parked/retry /queue/parked/drop /queue/doubt /queue/doubt/list /queue/doubt/show /queue/doubt/retry /queue/doubt/drop /queue/export /queue/import /queue/adopt /explain
+                    case /run /check /status /queue /queue/stats /queue/list /queue/show /queue/verify /queue/parked /queue/parked/list /queue/parked/show /queue/parked/retry /queue/parked/drop /queue/doubt /queue/doubt/list /queue/doubt/show /queue/doubt/retry /queue/doubt/drop /queue/export /queue/import /queue/adopt /config /config/show /explain /report /completions /version
                         set at $at/$word
                     case '*'
                         set place (math $place + 1)
@@ -28,13 +28,17 @@ end
 
 complete -c s1-coralogix -f
 complete -c s1-coralogix -s c -l config -r -F -d 'the config to read'
-complete -c s1-coralogix -s h -l help -d 'show this help, or that of a command'
+complete -c s1-coralogix -s h -l help -d 'show a summary (-h) or the whole help (--help), of a command or of all'
 complete -c s1-coralogix -s V -l version -d 'the version, and the commit it was built from'
 complete -c s1-coralogix -n "__s1_coralogix_at ''" -a run -d 'collect from SentinelOne and deliver to Coralogix'
 complete -c s1-coralogix -n "__s1_coralogix_at ''" -a check -d 'test the config and each step to both services'
 complete -c s1-coralogix -n "__s1_coralogix_at ''" -a status -d 'show what the daemon is doing'
 complete -c s1-coralogix -n "__s1_coralogix_at ''" -a queue -d 'inspect the queue, or move it'
-complete -c s1-coralogix -n "__s1_coralogix_at ''" -a explain -d 'explain a message by its code'
+complete -c s1-coralogix -n "__s1_coralogix_at ''" -a config -d 'show the settings in effect'
+complete -c s1-coralogix -n "__s1_coralogix_at ''" -a explain -d 'explain a message by its code, or a state by its word'
+complete -c s1-coralogix -n "__s1_coralogix_at ''" -a report -d 'write what support needs to know into a file'
+complete -c s1-coralogix -n "__s1_coralogix_at ''" -a completions -d 'print the completion of a shell'
+complete -c s1-coralogix -n "__s1_coralogix_at ''" -a version -d 'show the version, like --version'
 complete -c s1-coralogix -n "__s1_coralogix_at '/run'" -l once -d 'catch up, deliver everything, and exit'
 complete -c s1-coralogix -n "__s1_coralogix_at '/check'" -l offline -d 'test only what needs no network'
 complete -c s1-coralogix -n "__s1_coralogix_at '/check'" -l json -d 'print one JSON document at the end, for scripts'
@@ -72,3 +76,8 @@ complete -c s1-coralogix -n "__s1_coralogix_at '/queue/doubt/drop'" -l all -d 'a
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue/export' 0" -F
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue/import' 0" -F
 complete -c s1-coralogix -n "__s1_coralogix_at '/queue/adopt'" -l begin-anew -d 'discard the positions, recording a gap'
+complete -c s1-coralogix -n "__s1_coralogix_at '/config'" -a show -d 'show every setting in effect and where it is from'
+complete -c s1-coralogix -n "__s1_coralogix_at '/config/show'" -l json -d 'print it as JSON'
+complete -c s1-coralogix -n "__s1_coralogix_at '/report'" -l json -d 'as JSON, whatever the name of the file'
+complete -c s1-coralogix -n "__s1_coralogix_at '/report' 0" -F
+complete -c s1-coralogix -n "__s1_coralogix_at '/completions' 0" -a 'bash zsh fish'

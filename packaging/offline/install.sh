@@ -159,7 +159,7 @@ install_all() {
 # Said before it is deleted, while there is a program that can tell.
 tell_what_is_left() {
     [ -d "$STATE/log" ] && [ -x "$PREFIX/bin/s1-coralogix" ] || return 0
-    config=$(mktemp)
+    config=$(mktemp) || return 0
     cat > "$config" <<END
 [coralogix]
 url = "https://nowhere.invalid"

@@ -7,12 +7,10 @@ off=$work/offline/$name
 rm -rf "$off"
 put 0755 "$binary" "$off/s1-coralogix"
 put 0755 packaging/offline/install.sh "$off/install.sh"
-put 0644 packaging/config.example.toml "$off/config.example.toml"
+papers "$off"
 put 0644 packaging/config.toml "$off/config.toml"
 put 0644 packaging/systemd/s1-coralogix.service "$off/s1-coralogix.service"
-for file in README.md CHANGELOG.md LICENSE; do
-    put 0644 "$file" "$off/$file"
-done
+put 0644 LICENSE "$off/LICENSE"
 for page in docs/man/*.[1-8]; do
     [ ! -f "$page" ] || put 0644 "$page" "$off/man/${page##*/}"
 done

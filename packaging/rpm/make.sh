@@ -4,7 +4,6 @@
 rpm_root=$work/rpm-$rpm_arch
 rm -rf "$rpm_root"
 cp -a "$work/$target" "$rpm_root"
-put 0644 CHANGELOG.md "$rpm_root/usr/share/doc/s1-coralogix/CHANGELOG.md"
 put 0644 LICENSE "$rpm_root/usr/share/licenses/s1-coralogix/LICENSE"
 mkdir -p "$rpm_root/var/lib/s1-coralogix"
 mkdir -p "$rpm_root/etc/s1-coralogix"

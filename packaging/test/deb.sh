@@ -76,8 +76,11 @@ want "dpkg-reconfigure" inside /var/lib/dpkg/info/s1-coralogix.postinst configur
 cmp packaging/config.toml "$root/etc/s1-coralogix/config.toml" || fail "another config was made"
 same "$(stat_of /etc/s1-coralogix/config.toml)" "640 root:s1-coralogix" "the config that was made"
 
-echo "purge"
-want "dpkg -P" inside dpkg -P s1-coralogix
+echo "purge, which says what it deletes"
+put_queue "$root/var/lib/s1-coralogix"
+said=$(inside dpkg -P s1-coralogix 2>&1) || fail "dpkg -P: $said"
+grep -q "deleting /var/lib/s1-coralogix with $left" <<<"$said" ||
+    fail "what is deleted is not said: $left, but: $said"
 for gone in etc/s1-coralogix var/lib/s1-coralogix usr/bin/s1-coralogix usr/share/doc/s1-coralogix \
     "$wants" etc/systemd/system/s1-coralogix.service; do
     if [ -e "$root/$gone" ] || [ -L "$root/$gone" ]; then fail "$gone is still there"; fi

@@ -117,3 +117,16 @@ debian() {
         >"$debian.log" 2>&1 || { tail -n 20 "$debian.log" >&2 && fail "debootstrap $1"; }
     : >"$debian.done"
 }
+
+# put_queue DIR: a queue in which records wait and one is parked, as a released version wrote it; its
+# numbers, as a purge tells them, are in $left.
+put_queue() {
+    cp -r tests/golden/format-1/parked/queue/. "$1"
+    chown -R --reference="$1" "$1"
+    local numbers
+    numbers=$(python3 -c 'import json; stats = json.load(open("tests/golden/format-1/parked/expected.json"))
+print(len(stats["list"]), len(stats["parked"]))')
+    # At least one of each, or it would show nothing.
+    [[ $numbers =~ ^[1-9][0-9]*\ [1-9][0-9]*$ ]] || fail "nothing is left in the queue: $numbers"
+    left="up to ${numbers% *} records waiting for delivery, ${numbers#* } that Coralogix rejected, 0 batches in doubt"
+}

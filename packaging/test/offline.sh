@@ -9,7 +9,7 @@ busybox=$(command -v busybox) || skip "busybox is not installed"
 ! ldd "$busybox" >/dev/null 2>&1 || skip "this busybox is not static"
 
 root=$scratch/root
-mkdir -p "$root"/{bin,dev,etc,mnt,proc,usr/local,var}
+mkdir -p "$root"/{bin,dev,etc,mnt,proc,tmp,usr/local,var}
 cp "$busybox" "$root/bin/busybox"
 "$root/bin/busybox" --install -s "$root/bin"
 find "$root/bin" -type l -exec ln -sf busybox {} \;
@@ -64,7 +64,10 @@ mkdir -p "$root/etc/systemd/system"
 said=$(install) || fail "$said"
 grep -q "^ExecStart=/usr/local/bin/s1-coralogix run$" \
     "$root/etc/systemd/system/s1-coralogix.service" || fail "the unit names another program"
+put_queue "$root/var/lib/s1-coralogix"
 said=$(install --uninstall --purge) || fail "$said"
+grep -q "deleting /var/lib/s1-coralogix with $left" <<<"$said" ||
+    fail "what is deleted is not said: $left, but: $said"
 for gone in usr/local/bin/s1-coralogix etc/s1-coralogix var/lib/s1-coralogix \
     etc/systemd/system/s1-coralogix.service; do
     [ ! -e "$root/$gone" ] || fail "$gone is still there"

@@ -55,6 +55,7 @@ serve() {
         chmod 0644 "$root/etc/s1-coralogix/$secret"
     done
     said=$(inside /etc/init.d/s1-coralogix start 2>&1) || fail "$said"
+    good=$said
     for line in \
         "procd_set_param [command] [/usr/bin/s1-coralogix] [--config] [/var/etc/s1-coralogix/config.toml] [run]" \
         "procd_set_param [user] [s1-coralogix]" "procd_set_param [no_new_privs] [1]" \
@@ -96,7 +97,25 @@ serve() {
     [[ $said != *procd_* && $said != *stop* ]] || fail "procd was asked: $said"
     echo nameserver 127.0.0.1 >"$root/etc/resolv.conf"
     cmp "$scratch/former.toml" "$root/var/etc/s1-coralogix/config.toml" || fail "the former config is gone"
-    sed -i '/no_such_setting/d' "$root/etc/config/s1-coralogix"
+    echo "  nor does a start or a restart stop it, or an upgrade leave it stopped"
+    printf "\toption ca_file '/etc/elsewhere.pem'\n" >>"$root/etc/config/s1-coralogix"
+    : >"$root/var/procd-runs"
+    said=$(inside /etc/init.d/s1-coralogix restart 2>&1) && fail "restarted with a wrong setting"
+    says "$said" "goes on with the former ones"
+    [[ $said != *procd_* && $said != *stop* ]] || fail "what runs was stopped: $said"
+    said=$(inside /etc/init.d/s1-coralogix start 2>&1) || fail "$said"
+    says "$said" "goes on with the former ones"
+    same "$(grep ^procd_ <<<"$said")" "$(grep ^procd_ <<<"$good")" "what procd is offered"
+    said=$(inside PKG_UPGRADE=1 /etc/init.d/s1-coralogix upgrading 2>&1) || fail "$said"
+    inside /etc/init.d/s1-coralogix stop >/dev/null
+    said=$(inside /etc/init.d/s1-coralogix start 2>&1) || fail "an upgrade leaves it stopped: $said"
+    same "$(grep ^procd_ <<<"$said")" "$(grep ^procd_ <<<"$good")" "what procd is offered after an upgrade"
+    echo "  what was stopped by hand stays stopped until the settings can be used"
+    said=$(inside /etc/init.d/s1-coralogix start 2>&1) && fail "started with a wrong setting"
+    [[ $said != *procd_* ]] || fail "procd was asked: $said"
+    said=$(inside /etc/init.d/s1-coralogix restart 2>&1) && fail "restarted with a wrong setting"
+    [[ $said != *procd_* ]] || fail "procd was asked: $said"
+    sed -i '/no_such_setting/d; /elsewhere.pem/d' "$root/etc/config/s1-coralogix"
 
     echo "  a directory that is not the queue's is not taken"
     for dir in / /srv /proc; do

@@ -6,7 +6,7 @@
 use super::{Command, Exit, Given, Usage};
 
 /// A command of the program, or a group of commands.
-pub struct Declared {
+pub struct CommandSpec {
     pub name: &'static str,
     /// What it does, in the list of commands.
     pub line: &'static str,
@@ -18,15 +18,15 @@ pub struct Declared {
     pub options: &'static [Choice],
     /// How it may end, `Exit::Usage` aside, which is the same for all.
     pub exits: &'static [(Exit, &'static str)],
-    pub leads: Leads,
+    pub action: Action,
 }
 
-/// What follows after a command's name.
-pub enum Leads {
+/// What a command does: it runs, or it is a group of others.
+pub enum Action {
     /// Arguments and options, of which this makes what is to be done.
-    To(fn(&Given) -> Result<Command, Usage>),
+    Run(fn(&Given) -> Result<Command, Usage>),
     /// The name of one of these.
-    Below(&'static [Declared]),
+    Group(&'static [CommandSpec]),
 }
 
 /// An option: it begins with two hyphens and may stand anywhere on the command line.
@@ -51,12 +51,12 @@ pub struct Argument {
 pub struct Value {
     /// As help calls it: `FILE`.
     pub name: &'static str,
-    pub is: Is,
+    pub hint: ValueHint,
 }
 
 /// What a shell may offer for a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Is {
+pub enum ValueHint {
     File,
     OneOf(&'static [&'static str]),
     /// Nothing that could be known ahead.
@@ -73,12 +73,12 @@ pub enum Text {
     Lines(&'static str, &'static [&'static str]),
 }
 
-impl Declared {
+impl CommandSpec {
     /// The commands of a group; none of a command.
-    pub fn below(&self) -> &'static [Declared] {
-        match self.leads {
-            Leads::To(_) => &[],
-            Leads::Below(commands) => commands,
+    pub fn below(&self) -> &'static [CommandSpec] {
+        match self.action {
+            Action::Run(_) => &[],
+            Action::Group(commands) => commands,
         }
     }
 }

@@ -1,12 +1,13 @@
-//! The words of `--help`: all that a person at a terminal without these docs needs.
+//! The words of `--help`: all that a person at a terminal without these docs needs; and of `-h`,
+//! the same on one screen.
 //!
-//! Promises: fits 80 columns; names every option, file, variable and exit code there is.
-//! Never: knows what was typed beyond the command.
+//! Promises: fits 80 columns; names every option, file, variable and exit code there is. Never:
+//! knows what was typed beyond the command.
 
 use std::fmt::Write as _;
 
-use super::declare::{Declared, Text};
-use super::table::{ABOUT, COMMANDS, ENVIRONMENT, EVERYWHERE, FILES, FIRST_STEPS};
+use super::declare::{Choice, CommandSpec, Text};
+use super::table::{ABOUT, COMMANDS, ENVIRONMENT, EVERYWHERE, FILES, FIRST_STEPS, LINE};
 use super::{Exit, version};
 
 /// What every terminal has, less one for those that break a full line.
@@ -14,30 +15,56 @@ const COLUMNS: usize = 79;
 
 /// The text of `--help` for the command that these words name; the program's for none.
 pub fn help(path: &[&str]) -> String {
-    let mut found: Option<&Declared> = None;
-    for name in path {
-        let below = found.map_or(COMMANDS, Declared::below);
-        found = below.iter().find(|command| command.name == *name);
-    }
-    match found {
+    match found(path) {
         None => of_program(),
         Some(command) => of_command(&path.join(" "), command),
     }
 }
 
+/// The text of `-h` for the same: how it is called, and a line for each thing that can be typed.
+pub fn summary(path: &[&str]) -> String {
+    let Some(command) = found(path) else {
+        let mut out = format!("{}\n  {LINE}\n\n{USAGE}", version());
+        commands(&mut out, COMMANDS);
+        options(&mut out, &[]);
+        out += "\nMore: s1-coralogix --help, or man s1-coralogix\n";
+        return out;
+    };
+    let name = path.join(" ");
+    let usage = wrapped(&format!("Usage: s1-coralogix {}", shape(&name, command)), 7, COLUMNS);
+    let mut out = format!("{usage}\n  {}\n", command.line);
+    if !command.below().is_empty() {
+        commands(&mut out, command.below());
+    }
+    options(&mut out, command.options);
+    let _ = writeln!(out, "\nMore: s1-coralogix {name} --help");
+    out
+}
+
+fn found(path: &[&str]) -> Option<&'static CommandSpec> {
+    let mut found: Option<&CommandSpec> = None;
+    for name in path {
+        let below = found.map_or(COMMANDS, CommandSpec::below);
+        found = below.iter().find(|command| command.name == *name);
+    }
+    found
+}
+
+const USAGE: &str = "Usage: s1-coralogix [OPTIONS] COMMAND\n";
+
 fn of_program() -> String {
     let mut out = format!("{}\n", version());
     texts(&mut out, ABOUT);
-    out += "\nUsage: s1-coralogix [OPTIONS] COMMAND\n";
+    let _ = write!(out, "\n{USAGE}");
     commands(&mut out, COMMANDS);
-    rows(&mut out, "Options", EVERYWHERE.iter().map(|option| (option.typed(), option.line)));
+    options(&mut out, &[]);
     texts(&mut out, FIRST_STEPS);
     texts(&mut out, &[Text::Rows("Files", FILES), Text::Rows("Environment", ENVIRONMENT)]);
     exits(&mut out, Exit::ALL.map(|exit| (exit, exit.explain())));
     out
 }
 
-fn of_command(name: &str, command: &Declared) -> String {
+fn of_command(name: &str, command: &CommandSpec) -> String {
     let mut out = format!("Usage: s1-coralogix {}\n", shape(name, command));
     texts(&mut out, command.about);
     if !command.below().is_empty() {
@@ -47,8 +74,7 @@ fn of_command(name: &str, command: &Declared) -> String {
         let each = command.arguments.iter().map(|one| (one.value.name.to_owned(), one.line));
         rows(&mut out, "Arguments", each);
     }
-    let options = command.options.iter().chain(EVERYWHERE);
-    rows(&mut out, "Options", options.map(|option| (option.typed(), option.line)));
+    options(&mut out, command.options);
     texts(&mut out, command.more);
     if command.below().is_empty() {
         let own = command.exits.iter().copied();
@@ -62,7 +88,7 @@ fn of_command(name: &str, command: &Declared) -> String {
 }
 
 /// `queue show [--json] [OPTIONS] ID`
-pub fn shape(name: &str, command: &Declared) -> String {
+pub fn shape(name: &str, command: &CommandSpec) -> String {
     let mut out = name.to_owned();
     for option in command.options {
         let _ = write!(out, " [{}]", option.typed());
@@ -80,9 +106,15 @@ pub fn shape(name: &str, command: &Declared) -> String {
     out
 }
 
-fn commands(out: &mut String, commands: &[Declared]) {
+fn commands(out: &mut String, commands: &[CommandSpec]) {
     let each = commands.iter().map(|command| (command.name.to_owned(), command.line));
     rows(out, "Commands (each has its own --help)", each);
+}
+
+/// Those of a command, and those of all.
+fn options(out: &mut String, own: &[Choice]) {
+    let options = own.iter().chain(EVERYWHERE);
+    rows(out, "Options", options.map(|option| (option.typed(), option.line)));
 }
 
 fn exits(out: &mut String, exits: impl IntoIterator<Item = (Exit, &'static str)>) {
@@ -167,6 +199,32 @@ mod tests {
                 assert_eq!(line.trim_end(), line, "{names:?}");
             }
             assert!(page.contains(&format!("Usage: s1-coralogix {}", names.join(" "))), "{page}");
+        }
+    }
+
+    #[test]
+    fn a_summary_fits_one_screen_and_names_what_can_be_typed() {
+        const ROWS: usize = 24;
+        let mut pages = vec![(vec![], summary(&[]))];
+        each(COMMANDS, &mut vec![], &mut |path| {
+            let names: Vec<&str> = path.iter().map(|command| command.name).collect();
+            let (last, page) = (path.last().unwrap(), summary(&names));
+            for option in last.options.iter().chain(EVERYWHERE) {
+                assert!(page.contains(&format!("\n  {} ", option.typed())), "{names:?}: {page}");
+            }
+            for below in last.below() {
+                assert!(page.contains(&format!("\n  {} ", below.name)), "{names:?}: {page}");
+            }
+            assert!(page.contains(last.line), "{names:?}: {page}");
+            pages.push((names, page));
+        });
+        for command in COMMANDS {
+            assert!(pages[0].1.contains(&format!("\n  {} ", command.name)), "{}", pages[0].1);
+        }
+        for (names, page) in pages {
+            assert!(page.lines().count() <= ROWS, "{names:?}: {page}");
+            assert!(page.lines().all(|line| line.chars().count() <= 80), "{names:?}: {page}");
+            assert!(page.len() < help(&names).len(), "{names:?}");
         }
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::declare::{Choice, Declared, Is, Leads, Value};
+use super::declare::{Action, Choice, CommandSpec, Value, ValueHint};
 use super::table::{COMMANDS, EVERYWHERE};
 use super::{Command, Invocation};
 use crate::config::suggest;
@@ -101,9 +101,11 @@ pub fn parse<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Result<Inv
 #[derive(Default)]
 struct Typed {
     /// The command and the groups it is in, from the outside.
-    path: Vec<&'static Declared>,
+    path: Vec<&'static CommandSpec>,
     given: Given,
     wants_help: bool,
+    /// All of it, not only a summary.
+    wants_whole_help: bool,
     is_words_only: bool,
 }
 
@@ -117,6 +119,7 @@ impl Typed {
         let typed_name = text.split('=').next().unwrap_or(text);
         let option = known(typed_name)?;
         let name = option.name;
+        self.wants_whole_help |= typed_name == "--help";
         // From the bytes, for a path need not be UTF-8.
         let joined = (typed_name.len() < text.len() && text.starts_with("--"))
             .then(|| OsStr::from_bytes(&arg.as_bytes()[typed_name.len() + 1..]).to_owned());
@@ -154,7 +157,7 @@ impl Typed {
         let Some(command) = self.path.last() else {
             return self.command(text, COMMANDS);
         };
-        if let Leads::Below(commands) = command.leads {
+        if let Action::Group(commands) = command.action {
             return self.command(text, commands);
         }
         match command.arguments.get(self.given.arguments.len()) {
@@ -179,7 +182,7 @@ impl Typed {
         }
     }
 
-    fn command(&mut self, name: &str, known: &'static [Declared]) -> Result<(), Usage> {
+    fn command(&mut self, name: &str, known: &'static [CommandSpec]) -> Result<(), Usage> {
         if name == "help" {
             self.wants_help = true;
             return Ok(());
@@ -213,7 +216,8 @@ impl Typed {
         let config = self.given.path("--config");
         let path = || self.path.iter().map(|command| command.name).collect();
         let command = match self.path.last() {
-            _ if self.wants_help || self.given.has("--help") => Command::Help(path()),
+            _ if self.wants_help || self.wants_whole_help => Command::Help(path()),
+            _ if self.given.has("--help") => Command::Summary(path()),
             _ if self.given.has("--version") => Command::Version,
             None => {
                 return usage(
@@ -222,13 +226,13 @@ impl Typed {
                     "try run, or see --help",
                 );
             }
-            Some(last) => match last.leads {
-                Leads::To(meaning) => {
+            Some(last) => match last.action {
+                Action::Run(meaning) => {
                     self.options_belong(last)?;
                     self.arguments_are_there(last)?;
                     meaning(&self.given)?
                 }
-                Leads::Below(commands) => {
+                Action::Group(commands) => {
                     let names: Vec<&str> = commands.iter().map(|command| command.name).collect();
                     let problem = format!("{} needs a command after it", self.names());
                     return usage(
@@ -242,7 +246,7 @@ impl Typed {
         Ok(Invocation { command, config })
     }
 
-    fn options_belong(&self, command: &Declared) -> Result<(), Usage> {
+    fn options_belong(&self, command: &CommandSpec) -> Result<(), Usage> {
         let own = |name: &str| command.options.iter().chain(EVERYWHERE).any(|o| o.name == name);
         match self.given.options.iter().find(|(name, _)| !own(name)) {
             None => Ok(()),
@@ -264,7 +268,7 @@ impl Typed {
         }
     }
 
-    fn arguments_are_there(&self, command: &Declared) -> Result<(), Usage> {
+    fn arguments_are_there(&self, command: &CommandSpec) -> Result<(), Usage> {
         match command.arguments.get(self.given.arguments.len()) {
             Some(argument) if argument.needed => {
                 let (names, value) = (self.names(), argument.value.name);
@@ -282,9 +286,9 @@ impl Typed {
 
 /// Shows each command, and each group before its commands, as the path that leads to it.
 pub fn each(
-    commands: &'static [Declared],
-    path: &mut Vec<&'static Declared>,
-    show: &mut impl FnMut(&[&'static Declared]),
+    commands: &'static [CommandSpec],
+    path: &mut Vec<&'static CommandSpec>,
+    show: &mut impl FnMut(&[&'static CommandSpec]),
 ) {
     for command in commands {
         path.push(command);
@@ -295,7 +299,7 @@ pub fn each(
 }
 
 /// `queue parked list`
-pub fn names(path: &[&'static Declared]) -> String {
+pub fn names(path: &[&'static CommandSpec]) -> String {
     path.iter().map(|command| command.name).collect::<Vec<_>>().join(" ")
 }
 
@@ -322,8 +326,8 @@ fn known(typed: &str) -> Result<&'static Choice, Usage> {
 }
 
 fn is_one_of(of: &str, value: Value, given: &OsStr) -> Result<(), Usage> {
-    match value.is {
-        Is::OneOf(words) if !words.iter().any(|word| *word == given) => {
+    match value.hint {
+        ValueHint::OneOf(words) if !words.iter().any(|word| *word == given) => {
             let problem = format!("{:?} is not a {} of {of}", given.to_string_lossy(), value.name);
             usage(message::WORD_UNKNOWN, problem, format!("it is one of {}", words.join(", ")))
         }
@@ -332,166 +336,5 @@ fn is_one_of(of: &str, value: Value, given: &OsStr) -> Result<(), Usage> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn words(line: &str) -> Vec<OsString> {
-        line.split(' ').filter(|word| !word.is_empty()).map(OsString::from).collect()
-    }
-
-    #[test]
-    fn every_command_line_has_its_meaning() {
-        use Command::{Check, Help, Run, Status, Version};
-        for (line, command, config) in [
-            ("run", Run { once: false }, None),
-            ("run --once", Run { once: true }, None),
-            ("--once run", Run { once: true }, None),
-            ("run --", Run { once: false }, None),
-            (
-                "check -c a.toml",
-                Check { offline: false, json: false, strict: false },
-                Some("a.toml"),
-            ),
-            (
-                "--config a.toml check --offline --json",
-                Check { offline: true, json: true, strict: false },
-                Some("a.toml"),
-            ),
-            ("check --strict", Check { offline: false, json: false, strict: true }, None),
-            (
-                "status --config=a=b",
-                Status { json: false, watch: false, alive: false },
-                Some("a=b"),
-            ),
-            ("status --watch", Status { json: false, watch: true, alive: false }, None),
-            ("status -w", Status { json: false, watch: true, alive: false }, None),
-            ("status -w --json", Status { json: true, watch: true, alive: false }, None),
-            ("status --alive", Status { json: false, watch: false, alive: true }, None),
-            ("status --json", Status { json: true, watch: false, alive: false }, None),
-            ("--help", Help(vec![]), None),
-            ("help", Help(vec![]), None),
-            ("help run", Help(vec!["run"]), None),
-            ("run help", Help(vec!["run"]), None),
-            ("check -h", Help(vec!["check"]), None),
-            ("status --help --json", Help(vec!["status"]), None),
-            ("--version", Version, None),
-            ("-V", Version, None),
-        ] {
-            let config = config.map(PathBuf::from);
-            assert_eq!(parse(words(line)), Ok(Invocation { command, config }), "{line}");
-        }
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_refused_with_a_hint() {
-        for (line, problem, hint) in [
-            ("", "no command is given", "try run, or see --help"),
-            ("rnu", "there is no command \"rnu\"", "did you mean run?"),
-            ("start", "there is no command \"start\"", "the commands are run, check, status"),
-            ("run --onec", "there is no option \"--onec\"", "did you mean --once?"),
-            ("run -x", "there is no option \"-x\"", "see --help"),
-            ("run --once=yes", "--once takes no value", "write --once alone"),
-            ("run --offline", "--offline is not an option of run", "it is one of check"),
-            ("run check", "two commands: run and check", "give one command"),
-            ("run now", "unexpected argument \"now\" of run", "see s1-coralogix run --help"),
-            (
-                "run -- --once",
-                "unexpected argument \"--once\" of run",
-                "see s1-coralogix run --help",
-            ),
-            ("run --config", "--config needs a file", "write --config FILE"),
-            ("run --config=", "--config needs a file", "write --config FILE"),
-            ("run -c a -c b", "--config is given twice", "give it once"),
-        ] {
-            let told = parse(words(line)).unwrap_err().to_string();
-            assert!(told.contains(problem), "{line}: {told}");
-            assert!(told.contains(hint), "{line}: {told}");
-        }
-    }
-
-    /// A table with all that commands can have, for no command has all of it.
-    mod with_all_there_is {
-        use super::super::*;
-        use crate::cli::declare::Argument;
-
-        const NOTHING: Declared = Declared {
-            name: "",
-            line: "",
-            about: &[],
-            more: &[],
-            arguments: &[],
-            options: &[],
-            exits: &[],
-            leads: Leads::To(|given| {
-                let path = given.file(0).map_or(String::new(), |file| file.display().to_string());
-                usage(
-                    message::WORD_UNKNOWN,
-                    format!("took {path}"),
-                    given.argument(1).unwrap_or_default(),
-                )
-            }),
-        };
-        const FORMS: Value = Value { name: "FORM", is: Is::OneOf(&["old", "new"]) };
-        const LEAF: Declared = Declared {
-            name: "leaf",
-            arguments: &[
-                Argument {
-                    value: Value { name: "FILE", is: Is::File },
-                    line: "the file",
-                    needed: true,
-                },
-                Argument { value: FORMS, line: "the form", needed: false },
-            ],
-            ..NOTHING
-        };
-        const GROUP: Declared = Declared { name: "group", leads: Leads::Below(&[LEAF]), ..NOTHING };
-
-        fn told(words: &[&str]) -> String {
-            let mut typed = Typed { path: vec![&GROUP], ..Typed::default() };
-            let result = words.iter().try_for_each(|word| typed.word(word, word.into()));
-            result.and_then(|()| typed.meant().map(drop)).unwrap_err().to_string()
-        }
-
-        #[test]
-        fn commands_in_groups_take_arguments_by_place() {
-            for (words, says) in [
-                (&["leaf", "help"][..], "took help"),
-                (&["leaf", "a", "new"], "took a\nhint: new"),
-                (&["leaf"], "group leaf needs FILE: the file\nhint: write s1-coralogix group leaf"),
-                (
-                    &["leaf", "a", "odd"],
-                    "\"odd\" is not a FORM of FORM\nhint: it is one of old, new",
-                ),
-                (&["leaf", "a", "old", "b"], "unexpected argument \"b\" of group leaf"),
-                (&["laef"], "there is no command \"group laef\"\nhint: did you mean leaf?"),
-                (&[], "group needs a command after it\nhint: one of leaf"),
-            ] {
-                let told = told(words);
-                assert!(told.contains(says), "{words:?}: {told}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_table_can_be_read_without_doubt() {
-        let all = options();
-        for option in &all {
-            let same = || all.iter().filter(|other| other.name == option.name);
-            assert!(option.name.starts_with("--"), "{}", option.name);
-            assert!(same().all(|other| other.value.is_some() == option.value.is_some()));
-            let everywhere = EVERYWHERE.iter().any(|other| other.name == option.name);
-            assert!(!everywhere || same().count() == 1, "{} is everywhere", option.name);
-            let namesake =
-                |other: &&&Choice| other.short == option.short && other.name != option.name;
-            assert!(option.short.is_none() || !all.iter().any(|o| namesake(&o)), "{}", option.name);
-        }
-        each(COMMANDS, &mut vec![], &mut |path| {
-            let last = path.last().unwrap();
-            let group = !last.below().is_empty();
-            assert!(last.name != "help" && !last.line.ends_with('.'), "{}", names(path));
-            assert!(!group || last.arguments.is_empty() && last.options.is_empty());
-            let needed = last.arguments.iter().map(|argument| argument.needed);
-            assert!(needed.is_sorted_by(|a, b| a >= b), "{}: needed ones come first", names(path));
-        });
-    }
-}
+#[path = "parse_tests.rs"]
+mod tests;

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use super::declare::Text::{Lines, Paragraph};
-use super::declare::{Argument, Choice, Declared, Is, Leads, Value};
+use super::declare::{Action, Argument, Choice, CommandSpec, Value, ValueHint};
 use super::{Command, Exit, Given, Usage, usage};
 use crate::message;
 
 /// What is asked of the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum QueueCommand {
     Stats {
         json: bool,
     },
@@ -95,7 +95,7 @@ const CHANGING: &[(Exit, &str)] = &[
     (Exit::Config, "the config can't be used"),
 ];
 
-pub(super) const QUEUE: Declared = Declared {
+pub(super) const QUEUE: CommandSpec = CommandSpec {
     name: "queue",
     line: "inspect the queue, or move it",
     about: &[Paragraph(
@@ -114,10 +114,10 @@ pub(super) const QUEUE: Declared = Declared {
     arguments: &[],
     options: &[],
     exits: &[],
-    leads: Leads::Below(&[STATS, LIST, SHOW, VERIFY, PARKED, DOUBT, EXPORT, IMPORT, ADOPT]),
+    action: Action::Group(&[STATS, LIST, SHOW, VERIFY, PARKED, DOUBT, EXPORT, IMPORT, ADOPT]),
 };
 
-const STATS: Declared = Declared {
+const STATS: CommandSpec = CommandSpec {
     name: "stats",
     line: "how much is waiting, by stream",
     about: &[Paragraph(
@@ -130,10 +130,10 @@ const STATS: Declared = Declared {
     arguments: &[],
     options: &[JSON],
     exits: LOOKING,
-    leads: Leads::To(|given: &Given| queue(Ask::Stats { json: given.has("--json") })),
+    action: Action::Run(|given: &Given| queue(QueueCommand::Stats { json: given.has("--json") })),
 };
 
-const LIST: Declared = Declared {
+const LIST: CommandSpec = CommandSpec {
     name: "list",
     line: "the waiting records, in order of delivery",
     about: &[Paragraph(
@@ -147,19 +147,19 @@ const LIST: Declared = Declared {
         Choice {
             name: "--stream",
             short: None,
-            value: Some(Value { name: "NAME", is: Is::Word }),
+            value: Some(Value { name: "NAME", hint: ValueHint::Word }),
             line: "only those of this stream, e.g. acme/threats",
         },
         Choice {
             name: "--limit",
             short: None,
-            value: Some(Value { name: "N", is: Is::Word }),
+            value: Some(Value { name: "N", hint: ValueHint::Word }),
             line: "at most this many, 50 by default; 0 for all",
         },
         JSON,
     ],
     exits: LOOKING,
-    leads: Leads::To(|given: &Given| {
+    action: Action::Run(|given: &Given| {
         let limit = match given.value("--limit").map(|text| text.parse()) {
             None => LIST_RECORDS,
             Some(Ok(limit)) => limit,
@@ -168,11 +168,11 @@ const LIST: Declared = Declared {
             }
         };
         let (stream, json) = (given.value("--stream"), given.has("--json"));
-        queue(Ask::List { stream, limit, json })
+        queue(QueueCommand::List { stream, limit, json })
     }),
 };
 
-const SHOW: Declared = Declared {
+const SHOW: CommandSpec = CommandSpec {
     name: "show",
     line: "the history of one record, by its SentinelOne id",
     about: &[Paragraph(
@@ -184,18 +184,18 @@ const SHOW: Declared = Declared {
     )],
     more: &[],
     arguments: &[Argument {
-        value: Value { name: "ID", is: Is::Word },
+        value: Value { name: "ID", hint: ValueHint::Word },
         line: "the id of a threat, activity or alert",
         needed: true,
     }],
     options: &[],
     exits: LOOKING,
-    leads: Leads::To(|given: &Given| {
-        queue(Ask::Show { id: given.argument(0).unwrap_or_default() })
+    action: Action::Run(|given: &Given| {
+        queue(QueueCommand::Show { id: given.argument(0).unwrap_or_default() })
     }),
 };
 
-const VERIFY: Declared = Declared {
+const VERIFY: CommandSpec = CommandSpec {
     name: "verify",
     line: "read every frame and check every checksum",
     about: &[Paragraph(
@@ -212,10 +212,10 @@ const VERIFY: Declared = Declared {
         (Exit::Usage, "the queue could not be read"),
         (Exit::Config, "the config can't be used"),
     ],
-    leads: Leads::To(|_| queue(Ask::Verify)),
+    action: Action::Run(|_| queue(QueueCommand::Verify)),
 };
 
-const PARKED: Declared = Declared {
+const PARKED: CommandSpec = CommandSpec {
     name: "parked",
     line: "the records that Coralogix rejected",
     about: &[Paragraph(
@@ -226,17 +226,17 @@ const PARKED: Declared = Declared {
     arguments: &[],
     options: &[],
     exits: &[],
-    leads: Leads::Below(&[PARKED_LIST, PARKED_SHOW, PARKED_RETRY, PARKED_DROP]),
+    action: Action::Group(&[PARKED_LIST, PARKED_SHOW, PARKED_RETRY, PARKED_DROP]),
 };
 
 const NAME: Argument = Argument {
-    value: Value { name: "NAME", is: Is::Word },
+    value: Value { name: "NAME", hint: ValueHint::Word },
     line: "the parked record, as parked list names it",
     needed: true,
 };
 const NAME_OR_ALL: Argument = Argument { needed: false, ..NAME };
 
-const PARKED_LIST: Declared = Declared {
+const PARKED_LIST: CommandSpec = CommandSpec {
     name: "list",
     line: "list them, with the reason",
     about: &[Paragraph("Lists the parked records with the response of Coralogix.")],
@@ -244,10 +244,12 @@ const PARKED_LIST: Declared = Declared {
     arguments: &[],
     options: &[JSON],
     exits: LOOKING,
-    leads: Leads::To(|given: &Given| queue(Ask::ParkedList { json: given.has("--json") })),
+    action: Action::Run(|given: &Given| {
+        queue(QueueCommand::ParkedList { json: given.has("--json") })
+    }),
 };
 
-const PARKED_SHOW: Declared = Declared {
+const PARKED_SHOW: CommandSpec = CommandSpec {
     name: "show",
     line: "show one in full",
     about: &[Paragraph("Prints a parked record and the full response.")],
@@ -255,12 +257,12 @@ const PARKED_SHOW: Declared = Declared {
     arguments: &[NAME],
     options: &[],
     exits: LOOKING,
-    leads: Leads::To(|given: &Given| {
-        queue(Ask::ParkedShow { name: given.argument(0).unwrap_or_default() })
+    action: Action::Run(|given: &Given| {
+        queue(QueueCommand::ParkedShow { name: given.argument(0).unwrap_or_default() })
     }),
 };
 
-const PARKED_RETRY: Declared = Declared {
+const PARKED_RETRY: CommandSpec = CommandSpec {
     name: "retry",
     line: "send one again, or all",
     about: &[Paragraph("Puts parked records back at the end of the queue and closes their gaps.")],
@@ -268,10 +270,10 @@ const PARKED_RETRY: Declared = Declared {
     arguments: &[NAME_OR_ALL],
     options: &[ALL],
     exits: CHANGING,
-    leads: Leads::To(|given: &Given| queue(Ask::ParkedRetry { which: which(given)? })),
+    action: Action::Run(|given: &Given| queue(QueueCommand::ParkedRetry { which: which(given)? })),
 };
 
-const PARKED_DROP: Declared = Declared {
+const PARKED_DROP: CommandSpec = CommandSpec {
     name: "drop",
     line: "discard one, or all",
     about: &[Paragraph(
@@ -281,10 +283,10 @@ const PARKED_DROP: Declared = Declared {
     arguments: &[NAME_OR_ALL],
     options: &[ALL],
     exits: CHANGING,
-    leads: Leads::To(|given: &Given| queue(Ask::ParkedDrop { which: which(given)? })),
+    action: Action::Run(|given: &Given| queue(QueueCommand::ParkedDrop { which: which(given)? })),
 };
 
-const DOUBT: Declared = Declared {
+const DOUBT: CommandSpec = CommandSpec {
     name: "doubt",
     line: "the batches that Coralogix may not have accepted in full",
     about: &[Paragraph(
@@ -297,17 +299,17 @@ const DOUBT: Declared = Declared {
     arguments: &[],
     options: &[],
     exits: &[],
-    leads: Leads::Below(&[DOUBT_LIST, DOUBT_SHOW, DOUBT_RETRY, DOUBT_DROP]),
+    action: Action::Group(&[DOUBT_LIST, DOUBT_SHOW, DOUBT_RETRY, DOUBT_DROP]),
 };
 
 const BATCH: Argument = Argument {
-    value: Value { name: "NAME", is: Is::Word },
+    value: Value { name: "NAME", hint: ValueHint::Word },
     line: "the batch, as doubt list names it",
     needed: true,
 };
 const BATCH_OR_ALL: Argument = Argument { needed: false, ..BATCH };
 
-const DOUBT_LIST: Declared = Declared {
+const DOUBT_LIST: CommandSpec = CommandSpec {
     name: "list",
     line: "list them, with the response",
     about: &[Paragraph(
@@ -318,10 +320,12 @@ const DOUBT_LIST: Declared = Declared {
     arguments: &[],
     options: &[JSON],
     exits: LOOKING,
-    leads: Leads::To(|given: &Given| queue(Ask::DoubtList { json: given.has("--json") })),
+    action: Action::Run(|given: &Given| {
+        queue(QueueCommand::DoubtList { json: given.has("--json") })
+    }),
 };
 
-const DOUBT_SHOW: Declared = Declared {
+const DOUBT_SHOW: CommandSpec = CommandSpec {
     name: "show",
     line: "show the records of one",
     about: &[Paragraph("Prints the response to a batch in doubt and each of its records in full.")],
@@ -329,12 +333,12 @@ const DOUBT_SHOW: Declared = Declared {
     arguments: &[BATCH],
     options: &[],
     exits: LOOKING,
-    leads: Leads::To(|given: &Given| {
-        queue(Ask::DoubtShow { name: given.argument(0).unwrap_or_default() })
+    action: Action::Run(|given: &Given| {
+        queue(QueueCommand::DoubtShow { name: given.argument(0).unwrap_or_default() })
     }),
 };
 
-const DOUBT_RETRY: Declared = Declared {
+const DOUBT_RETRY: CommandSpec = CommandSpec {
     name: "retry",
     line: "send one again, or all",
     about: &[Paragraph(
@@ -345,12 +349,12 @@ const DOUBT_RETRY: Declared = Declared {
     arguments: &[BATCH_OR_ALL],
     options: &[ALL],
     exits: CHANGING,
-    leads: Leads::To(|given: &Given| {
-        queue(Ask::DoubtRetry { which: which_of(given, "batch in doubt")? })
+    action: Action::Run(|given: &Given| {
+        queue(QueueCommand::DoubtRetry { which: which_of(given, "batch in doubt")? })
     }),
 };
 
-const DOUBT_DROP: Declared = Declared {
+const DOUBT_DROP: CommandSpec = CommandSpec {
     name: "drop",
     line: "discard one, or all",
     about: &[Paragraph(
@@ -360,19 +364,19 @@ const DOUBT_DROP: Declared = Declared {
     arguments: &[BATCH_OR_ALL],
     options: &[ALL],
     exits: CHANGING,
-    leads: Leads::To(|given: &Given| {
-        queue(Ask::DoubtDrop { which: which_of(given, "batch in doubt")? })
+    action: Action::Run(|given: &Given| {
+        queue(QueueCommand::DoubtDrop { which: which_of(given, "batch in doubt")? })
     }),
 };
 
 const FILE: Argument = Argument {
-    value: Value { name: "FILE", is: Is::File },
+    value: Value { name: "FILE", hint: ValueHint::File },
     line: "the new file to write; it must not exist yet",
     needed: true,
 };
 const EXPORTED: Argument = Argument { line: "the file that export wrote", ..FILE };
 
-const EXPORT: Declared = Declared {
+const EXPORT: CommandSpec = CommandSpec {
     name: "export",
     line: "write the whole queue to one file, for another machine",
     about: &[Paragraph(
@@ -384,12 +388,12 @@ const EXPORT: Declared = Declared {
     arguments: &[FILE],
     options: &[],
     exits: CHANGING,
-    leads: Leads::To(|given: &Given| {
-        queue(Ask::Export { file: given.file(0).unwrap_or_default() })
+    action: Action::Run(|given: &Given| {
+        queue(QueueCommand::Export { file: given.file(0).unwrap_or_default() })
     }),
 };
 
-const IMPORT: Declared = Declared {
+const IMPORT: CommandSpec = CommandSpec {
     name: "import",
     line: "import a file that export wrote",
     about: &[Paragraph(
@@ -401,12 +405,12 @@ const IMPORT: Declared = Declared {
     arguments: &[EXPORTED],
     options: &[],
     exits: CHANGING,
-    leads: Leads::To(|given: &Given| {
-        queue(Ask::Import { file: given.file(0).unwrap_or_default() })
+    action: Action::Run(|given: &Given| {
+        queue(QueueCommand::Import { file: given.file(0).unwrap_or_default() })
     }),
 };
 
-const ADOPT: Declared = Declared {
+const ADOPT: CommandSpec = CommandSpec {
     name: "adopt",
     line: "keep or discard the positions of a changed integration",
     about: &[
@@ -433,19 +437,19 @@ const ADOPT: Declared = Declared {
     )],
     arguments: &[
         Argument {
-            value: Value { name: "NAME", is: Is::Word },
+            value: Value { name: "NAME", hint: ValueHint::Word },
             line: "the integration that the positions belong to",
             needed: true,
         },
         Argument {
-            value: Value { name: "NEW", is: Is::Word },
+            value: Value { name: "NEW", hint: ValueHint::Word },
             line: "the integration in the config that continues with them",
             needed: false,
         },
     ],
     options: &[Choice::flag("--begin-anew", "discard the positions, recording a gap")],
     exits: CHANGING,
-    leads: Leads::To(|given: &Given| {
+    action: Action::Run(|given: &Given| {
         let name = given.argument(0).unwrap_or_default();
         let how = match (given.argument(1), given.has("--begin-anew")) {
             (Some(new), false) => Adopt::For(new),
@@ -459,11 +463,11 @@ const ADOPT: Declared = Declared {
                 );
             }
         };
-        queue(Ask::Adopt { name, how })
+        queue(QueueCommand::Adopt { name, how })
     }),
 };
 
-fn queue(ask: Ask) -> Result<Command, Usage> {
+fn queue(ask: QueueCommand) -> Result<Command, Usage> {
     Ok(Command::Queue(ask))
 }
 

@@ -5,8 +5,8 @@
 
 use super::Exit;
 use super::declare::Text::{Lines, Paragraph, Rows};
-use super::declare::{Argument, Choice, Declared, Is, Leads, Text, Value};
-use super::{Command, Given, usage};
+use super::declare::{Action, Argument, Choice, CommandSpec, Text, Value, ValueHint};
+use super::{Command, Given, Shell, usage};
 use crate::message;
 
 /// Taken when nothing else names a config.
@@ -44,14 +44,14 @@ pub const EVERYWHERE: &[Choice] = &[
     Choice {
         name: "--config",
         short: Some("-c"),
-        value: Some(Value { name: "FILE", is: Is::File }),
+        value: Some(Value { name: "FILE", hint: ValueHint::File }),
         line: "the config to read",
     },
     Choice {
         name: "--help",
         short: Some("-h"),
         value: None,
-        line: "show this help, or that of a command",
+        line: "show a summary (-h) or the whole help (--help), of a command or of all",
     },
     Choice {
         name: "--version",
@@ -62,9 +62,10 @@ pub const EVERYWHERE: &[Choice] = &[
 ];
 
 /// The commands.
-pub const COMMANDS: &[Declared] = &[RUN, CHECK, STATUS, super::queue::QUEUE, EXPLAIN];
+pub const COMMANDS: &[CommandSpec] =
+    &[RUN, CHECK, STATUS, super::queue::QUEUE, CONFIG, EXPLAIN, REPORT, COMPLETIONS, VERSION];
 
-const RUN: Declared = Declared {
+const RUN: CommandSpec = CommandSpec {
     name: "run",
     line: "collect from SentinelOne and deliver to Coralogix",
     about: &[
@@ -105,10 +106,10 @@ const RUN: Declared = Declared {
         (Exit::Refused, "with --once: a credential or permission is rejected; everything is kept"),
         (Exit::Config, "the config can't be used"),
     ],
-    leads: Leads::To(|given: &Given| Ok(Command::Run { once: given.has("--once") })),
+    action: Action::Run(|given: &Given| Ok(Command::Run { once: given.has("--once") })),
 };
 
-const CHECK: Declared = Declared {
+const CHECK: CommandSpec = CommandSpec {
     name: "check",
     line: "test the config and each step to both services",
     about: &[
@@ -132,7 +133,7 @@ const CHECK: Declared = Declared {
         ),
         Paragraph(
             "With --json the same is printed as one document with a stable code for each step and \
-             cause; docs/CHECK.md describes it. With --strict a warning, e.g. a token that expires \
+             cause; /usr/share/doc/s1-coralogix/docs/CHECK.md describes it. With --strict a warning, e.g. a token that expires \
              within 30 days, makes the exit status 1.",
         ),
         Paragraph(
@@ -157,7 +158,7 @@ const CHECK: Declared = Declared {
         (Exit::Refused, "a credential or permission is rejected"),
         (Exit::Config, "the config, a directory or a secret file can't be used"),
     ],
-    leads: Leads::To(|given: &Given| {
+    action: Action::Run(|given: &Given| {
         Ok(Command::Check {
             offline: given.has("--offline"),
             json: given.has("--json"),
@@ -166,7 +167,7 @@ const CHECK: Declared = Declared {
     }),
 };
 
-const STATUS: Declared = Declared {
+const STATUS: CommandSpec = CommandSpec {
     name: "status",
     line: "show what the daemon is doing",
     about: &[Paragraph(
@@ -211,7 +212,7 @@ const STATUS: Declared = Declared {
         ),
         (Exit::NotRunning, "the daemon is not running"),
     ],
-    leads: Leads::To(|given: &Given| {
+    action: Action::Run(|given: &Given| {
         let (json, watch, alive) =
             (given.has("--json"), given.has("--watch"), given.has("--alive"));
         match alive && (json || watch) {
@@ -225,28 +226,133 @@ const STATUS: Declared = Declared {
     }),
 };
 
-const EXPLAIN: Declared = Declared {
+const CONFIG: CommandSpec = CommandSpec {
+    name: "config",
+    line: "show the settings in effect",
+    about: &[Paragraph("Shows the settings in effect.")],
+    more: &[],
+    arguments: NO_ARGUMENTS,
+    options: &[],
+    exits: &[],
+    action: Action::Group(&[CONFIG_SHOW]),
+};
+
+const CONFIG_SHOW: CommandSpec = CommandSpec {
+    name: "show",
+    line: "show every setting in effect and where it is from",
+    about: &[Paragraph(
+        "Shows every setting in effect and where it is from: default, file and line, or an \
+         environment variable of this command. Secrets are masked. A running daemon uses a changed \
+         config after SIGHUP.",
+    )],
+    more: &[
+        Paragraph(
+            "With --json one document is printed: \"settings\" has for each one its \"name\", \
+             \"integration\", \"value\" (null if it is not set), \"origin\" (default, file or \
+             environment), \"file\", \"line\" and \"variable\".",
+        ),
+        Lines("Examples", &["s1-coralogix config show", "sudo s1-coralogix config show --json"]),
+    ],
+    arguments: NO_ARGUMENTS,
+    options: &[Choice::flag("--json", "print it as JSON")],
+    exits: &[(Exit::Done, "it is shown"), (Exit::Config, "the config can't be used")],
+    action: Action::Run(|given: &Given| Ok(Command::ConfigShow { json: given.has("--json") })),
+};
+
+const EXPLAIN: CommandSpec = CommandSpec {
     name: "explain",
-    line: "explain a message by its code",
+    line: "explain a message by its code, or a state by its word",
     about: &[Paragraph(
         "Every message of this program has a stable code, e.g. S1C-E107. This shows what it means \
-         and what to do. Without a code all messages are listed.",
+         and what to do; likewise for a state such as parked, doubt, gap or quarantine. Without an \
+         argument all messages and states are listed.",
     )],
     more: &[
         Paragraph(
             "The letter is the severity: E requires action, W may require action, I is \
             information.",
         ),
-        Lines("Examples", &["s1-coralogix explain S1C-E107", "s1-coralogix explain"]),
+        Lines("Examples", &["s1-coralogix explain S1C-E107", "s1-coralogix explain parked"]),
     ],
     arguments: &[Argument {
-        value: Value { name: "CODE", is: Is::Word },
-        line: "the code, with or without S1C-",
+        value: Value { name: "CODE", hint: ValueHint::Word },
+        line: "the code, with or without S1C-, or the word of a state",
         needed: false,
     }],
     options: &[],
     exits: &[(Exit::Done, "it is explained")],
-    leads: Leads::To(|given: &Given| Ok(Command::Explain { code: given.argument(0) })),
+    action: Action::Run(|given: &Given| Ok(Command::Explain { code: given.argument(0) })),
+};
+
+const REPORT: CommandSpec = CommandSpec {
+    name: "report",
+    line: "write what support needs to know into a file",
+    about: &[Paragraph(
+        "Writes one file for whoever helps: version, system, settings without secrets, status, \
+         last messages, check --offline and queue stats. It contains no secret and no record, and \
+         nothing is sent. With - it is printed, to be read first.",
+    )],
+    more: &[
+        Paragraph(
+            "The file must not exist; only its owner can read it. It is JSON if its name ends with \
+             .json. What can't be found out, e.g. because the config is invalid, is said in its \
+             place.",
+        ),
+        Lines(
+            "Examples",
+            &["sudo s1-coralogix report -", "sudo s1-coralogix report s1-coralogix-report.txt"],
+        ),
+    ],
+    arguments: &[Argument {
+        value: Value { name: "FILE", hint: ValueHint::File },
+        line: "the file to create, or - for stdout",
+        needed: true,
+    }],
+    options: &[Choice::flag("--json", "as JSON, whatever the name of the file")],
+    exits: &[(Exit::Done, "it is written"), (Exit::Failed, "the file exists or can't be written")],
+    action: Action::Run(|given: &Given| {
+        let file = given.file(0).unwrap_or_default();
+        Ok(Command::Report { file, json: given.has("--json") })
+    }),
+};
+
+const COMPLETIONS: CommandSpec = CommandSpec {
+    name: "completions",
+    line: "print the completion of a shell",
+    about: &[Paragraph(
+        "Prints the file that makes a shell complete commands and options. The .deb and .rpm \
+         packages install it; this is for other installations.",
+    )],
+    more: &[Lines(
+        "Examples",
+        &[
+            "source <(s1-coralogix completions bash)",
+            "s1-coralogix completions zsh > ~/.zfunc/_s1-coralogix",
+            "s1-coralogix completions fish > ~/.config/fish/completions/s1-coralogix.fish",
+        ],
+    )],
+    arguments: &[Argument {
+        value: Value { name: "SHELL", hint: ValueHint::OneOf(&Shell::NAMES) },
+        line: "bash (4 or later), zsh or fish",
+        needed: true,
+    }],
+    options: &[],
+    exits: &[(Exit::Done, "it is printed")],
+    action: Action::Run(|given: &Given| {
+        let shell = Shell::from_name(&given.argument(0).unwrap_or_default());
+        Ok(Command::Completions(shell.expect("the parser takes only the names of the table")))
+    }),
+};
+
+const VERSION: CommandSpec = CommandSpec {
+    name: "version",
+    line: "show the version, like --version",
+    about: &[Paragraph("Shows the version, and the commit it was built from.")],
+    more: &[],
+    arguments: NO_ARGUMENTS,
+    options: &[],
+    exits: &[(Exit::Done, "it is shown")],
+    action: Action::Run(|_| Ok(Command::Version)),
 };
 
 /// What the daemon does on a signal.
@@ -266,6 +372,7 @@ pub const FILES: &[(&str, &str)] = &[
     ),
     ("/var/lib/s1-coralogix/", "the queue, unless queue.dir is set"),
     ("/run/s1-coralogix/status.json", "the status, unless status.file is set"),
+    ("/usr/share/doc/s1-coralogix/docs/", "the documentation, from the .deb and the .rpm"),
 ];
 
 /// The environment variables that are read.
@@ -274,7 +381,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("S1_CORALOGIX_LOG", "overrides log.level: error, warn, info, debug, trace"),
     (
         "S1_CORALOGIX_LOG_STYLE",
-        "one of terminal, journal, bare (no time) or timed; by default as stderr needs",
+        "one of terminal, journal, bare (no time), timed or json; by default as stderr needs",
     ),
     ("CORALOGIX_API_KEY", "the API key, if the config has none"),
     ("S1_API_TOKEN", "the API token, if the config has none and a single integration"),

@@ -1,151 +1,78 @@
-//! `check`: tries every step to each service and says what to do about the one that fails.
-//!
-//! Promises: changes nothing, delivers nothing; tells each step as it is done; never says that
-//! something works that was not tried. The exit code is that of the failure a person has to act on
-//! first: config, then a refused secret or permission, then what may pass. Never: shows a secret.
+//! `check`: shows every step that `crate::check` tries, and says what to do about the one that
+//! fails.
+//! Promises: each step is shown as it is done. The exit code is that of the failure to act on
+//! first: config, then a rejected secret or permission, then what may be temporary. Never: shows a
+//! secret.
 
-use std::cell::LazyCell;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
 
 use log::Level;
 use serde::Serialize;
 
-use super::paint::Paint;
-use super::remembered::Remembered;
+use super::colour::Paint;
 use super::{Failure, wrapped};
+use crate::cause::{Cause, ExitClass};
+use crate::check::step::{Fault, Name, Outcome, Step};
+use crate::check::{self, Listener, Scope};
 use crate::cli::Exit;
 use crate::config::{Config, Finding};
-use crate::edge::cause::{Cause, Fault};
-use crate::edge::clock::{self, Anchor};
-use crate::edge::compare;
-use crate::edge::judge::Judge;
-use crate::edge::probe;
-use crate::edge::proxy::ProxyEnvironment;
-use crate::edge::real::Doors;
-use crate::edge::step::{Name, Outcome, Step, Told, what_and_remedy};
-use crate::edge::{ground, logging, owner};
+use crate::net::proxy::ProxyEnvironment;
+use crate::os::logging;
 use crate::plain;
 
-/// The shape of `--json`; raised when a member changes its meaning or goes away.
+/// The version of `--json`; raised when a member changes its meaning or is removed.
 pub const SCHEMA: u32 = 1;
 
-/// What is asked for.
+/// The options of the command.
 #[derive(Clone, Copy)]
-pub struct How<'a> {
-    /// Only what can be told without sending anything.
+pub struct CheckOptions<'a> {
+    /// Only what can be found out without sending anything.
     pub offline: bool,
-    /// A warning is a failure.
+    /// A warning counts as a failure.
     pub strict: bool,
     /// One JSON document at the end instead of lines.
     pub json: bool,
-    /// Check marks; plain words where the terminal has none.
+    /// Check marks; words where the terminal has no UTF-8.
     pub utf8: bool,
     /// Marks in colour.
     pub colour: bool,
-    /// Where lines are broken; `None` where nobody looks at them on a terminal.
+    /// The width at which lines are wrapped; `None`: stdout is no terminal.
     pub columns: Option<usize>,
     /// Lines begin with systemd's priorities.
     pub journal: bool,
     pub proxies: &'a ProxyEnvironment,
 }
 
-/// The exit code a failing step asks for.
+/// The exit code for the cause of a failed step.
 fn after(cause: Cause) -> Exit {
-    match cause.fault() {
-        Fault::Warning => Exit::Done,
-        Fault::Unknown => Exit::Failed,
-        Fault::Unreachable => Exit::TryLater,
-        Fault::Refused => Exit::Refused,
-        Fault::Config => Exit::Config,
+    match cause.exit_class() {
+        ExitClass::Warning => Exit::Done,
+        ExitClass::Unknown => Exit::Failed,
+        ExitClass::Unreachable => Exit::TryLater,
+        ExitClass::Refused => Exit::Refused,
+        ExitClass::Config => Exit::Config,
     }
 }
 
-/// Checks a config that is already known to be valid, but for its warnings. An error means that `out`
-/// can't be written.
+/// Checks a valid config, which may have warnings. An error means that `out` can't be written.
 pub fn check(
     config: &Config,
     warnings: &[Finding],
     config_file: &Path,
-    how: How,
+    how: CheckOptions,
     out: &mut dyn Write,
 ) -> io::Result<Exit> {
     let mut page = Page::new(how, config_file, out);
-    page.head("config", None, &config_file.display().to_string());
-    let seen_as = owner::act_as_owner(&config.queue.dir);
-    let valid = match ground::config(config_file, seen_as.as_deref()) {
-        Ok(text) => text,
-        Err(outcome) => {
-            page.step(Step::at_once(Name::Config, outcome));
-            return page.close();
-        }
-    };
-    if let Some(owner) = owner::is_another(&config.queue.dir) {
-        page.step(Step::at_once(Name::Queue, ground::anothers(&config.queue.dir, &owner)));
-        return page.close();
-    }
-    let judge = Arc::new(Judge::of_queue(&config.queue.dir, false));
-    let mut doors = match Doors::new(config, how.proxies, &Arc::default(), &judge) {
-        Ok(doors) => {
-            page.step(Step::at_once(Name::Config, Outcome::Passed(valid)));
-            warnings.iter().for_each(|finding| page.step(doubtful(finding)));
-            doors
-        }
-        Err(error) => {
-            let (what, remedy) = what_and_remedy(&error.to_string());
-            let outcome = Outcome::failed(Cause::ConfigInvalid, what, remedy);
-            page.step(Step::at_once(Name::Config, outcome));
-            return page.close();
-        }
-    };
-    let is_in_use = crate::queue::real::is_in_use(&config.queue.dir) == Some(true);
-    page.step(Step::at_once(Name::Queue, ground::queue(&config.queue, is_in_use)));
-    let remembered = Remembered::of(config);
-    remembered.orphans(config).into_iter().for_each(|step| page.step(step));
-    page.step(Step::at_once(Name::StatusFile, ground::status_file(&config.status_file)));
-    if let Some(outcome) = probe::own_clock() {
-        page.step(Step::at_once(Name::Clock, outcome));
-    }
-    // Where two clocks differ the other service is asked too: once, and only then.
-    let sink = &doors.sink.peer;
-    let sinks_date = LazyCell::new(|| sink.date().map(|date| Anchor { date, at: clock::mono() }));
-    let mut tenants_date = None;
-    for (door, integration) in doors.tenants.iter_mut().zip(&config.integrations) {
-        page.head("integration", Some(&integration.name), &integration.tenant);
-        remembered.tenant(integration).into_iter().for_each(|step| page.step(step));
-        if how.offline {
-            probe::secret(door, &mut |step| page.step(step));
-            let step = compare::start_by_local(integration, clock::local());
-            step.into_iter().for_each(|step| page.step(step));
-            continue;
-        }
-        let mut third = || sinks_date.map(|anchor| anchor.carried_to(clock::mono()));
-        let samples = Remembered::samples(config, integration);
-        let date =
-            probe::tenant(door, integration, &samples, &mut third, &mut |step| page.step(step));
-        tenants_date = tenants_date.or(date.map(|date| Anchor { date, at: clock::mono() }));
-    }
-    page.head("coralogix", None, &config.coralogix.url);
-    let mut third = || tenants_date.map(|anchor| anchor.carried_to(clock::mono()));
-    match how.offline {
-        true => drop(probe::secret(&mut doors.sink, &mut |step| page.step(step))),
-        false => probe::team(&mut doors.sink, &mut third, &mut |step| page.step(step)),
-    }
+    let scope = Scope { offline: how.offline, proxies: how.proxies };
+    check::check(config, warnings, config_file, scope, &mut page);
     page.close()
 }
 
-/// What in the config a person should know, though it can be used.
-fn doubtful(finding: &Finding) -> Step {
-    let (what, remedy) = (finding.what(), finding.hint.clone().unwrap_or_default());
-    let told = Told { code: finding.code, ..Told::new(Cause::ConfigDoubtful, what, remedy) };
-    Step::at_once(Name::Config, Outcome::Noted(told))
-}
-
-/// Tells, as JSON, of a config that can't be used; `why` is what people are told of it.
+/// Writes the JSON document of a config that can't be used; `why`: the text for people.
 pub fn unusable(
     config_file: &Path,
-    how: How,
+    how: CheckOptions,
     why: &Failure,
     out: &mut dyn Write,
 ) -> io::Result<Exit> {
@@ -160,7 +87,7 @@ pub fn unusable(
     page.close()
 }
 
-/// What a person has to act on first: the higher number.
+/// The exit code to act on first: the higher one.
 fn worse(a: Exit, b: Exit) -> Exit {
     if a.code() >= b.code() { a } else { b }
 }
@@ -184,60 +111,60 @@ struct Document {
 struct Section {
     /// `config`, `integration` or `coralogix`.
     about: &'static str,
-    /// The integration's.
+    /// The integration's name.
     name: Option<String>,
     /// The file or address.
     place: String,
-    steps: Vec<StepTold>,
+    steps: Vec<StepReport>,
 }
 
 #[derive(Serialize)]
-struct StepTold {
+struct StepReport {
     step: &'static str,
     /// `passed`, `warning`, `failed` or `skipped`.
     outcome: &'static str,
-    /// Stable name, of a warning or failure.
+    /// The stable name of a warning's or failure's cause.
     cause: Option<&'static str>,
-    /// What it is looked up by.
+    /// The message code, for `explain`.
     code: Option<String>,
     text: String,
     remedy: Option<String>,
     took_ms: u64,
 }
 
-impl StepTold {
-    fn of(step: Step) -> StepTold {
-        let (outcome, text, told) = match step.outcome {
+impl StepReport {
+    fn of(step: Step) -> StepReport {
+        let (outcome, text, fault) = match step.outcome {
             Outcome::Passed(text) => ("passed", text, None),
             Outcome::Skipped(why) => ("skipped", why.to_owned(), None),
-            Outcome::Noted(told) => ("warning", told.what.clone(), Some(told)),
-            Outcome::Failed(told) => ("failed", told.what.clone(), Some(told)),
+            Outcome::Noted(fault) => ("warning", fault.what.clone(), Some(fault)),
+            Outcome::Failed(fault) => ("failed", fault.what.clone(), Some(fault)),
         };
-        StepTold {
+        StepReport {
             step: step.name.code(),
             outcome,
-            cause: told.as_ref().map(|told| told.cause.code()),
-            code: told.as_ref().map(|told| told.code.to_string()),
+            cause: fault.as_ref().map(|fault| fault.cause.code()),
+            code: fault.as_ref().map(|fault| fault.code.to_string()),
             text,
-            remedy: told.map(|told| told.remedy),
+            remedy: fault.map(|fault| fault.remedy),
             took_ms: step.took.as_ms(),
         }
     }
 }
 
-/// What to do, and where more is said of it.
-fn advice(told: &Told) -> String {
-    let code = told.code;
-    match told.remedy.as_str() {
+/// What to do, and the code under which `explain` says more.
+fn advice(fault: &Fault) -> String {
+    let code = fault.code;
+    match fault.remedy.as_str() {
         "" => format!("[{code}]"),
         remedy => format!("{remedy}. [{code}]"),
     }
 }
 
-/// What is written, and how it stands so far.
+/// The output, and the result so far.
 struct Page<'a> {
     out: &'a mut dyn Write,
-    how: How<'a>,
+    how: CheckOptions<'a>,
     config: String,
     sections: Vec<Section>,
     ended: Exit,
@@ -246,12 +173,14 @@ struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    fn new(how: How<'a>, config_file: &Path, out: &'a mut dyn Write) -> Page<'a> {
+    fn new(how: CheckOptions<'a>, config_file: &Path, out: &'a mut dyn Write) -> Page<'a> {
         let config = config_file.display().to_string();
         let (sections, ended) = (vec![], Exit::Done);
         Page { out, how, config, sections, ended, warnings: 0, error: None }
     }
+}
 
+impl Listener for Page<'_> {
     fn head(&mut self, about: &'static str, name: Option<&str>, place: &str) {
         let title = match (about, name) {
             ("coralogix", _) => format!("Coralogix ({place})"),
@@ -267,17 +196,19 @@ impl<'a> Page<'a> {
         match &step.outcome {
             Outcome::Passed(_) | Outcome::Skipped(_) => {}
             Outcome::Noted(_) => self.warnings += 1,
-            Outcome::Failed(told) => self.ended = worse(self.ended, after(told.cause)),
+            Outcome::Failed(fault) => self.ended = worse(self.ended, after(fault.cause)),
         }
         match self.how.json {
             true => {
                 let section = self.sections.last_mut().expect("a head comes before its steps");
-                section.steps.push(StepTold::of(step));
+                section.steps.push(StepReport::of(step));
             }
             false => self.line(step),
         }
     }
+}
 
+impl Page<'_> {
     fn line(&mut self, step: Step) {
         let [good, note, bad, skip] = match self.how.utf8 {
             true => ["\u{2713}", "!", "\u{2717}", "-"],
@@ -288,13 +219,13 @@ impl<'a> Page<'a> {
             Outcome::Skipped(why) => {
                 (skip, Paint::Dim, Level::Info, format!("skipped: {why}"), None)
             }
-            Outcome::Noted(told) => {
-                let advice = advice(&told);
-                (note, Paint::Minding, Level::Warn, told.what, Some(advice))
+            Outcome::Noted(fault) => {
+                let advice = advice(&fault);
+                (note, Paint::Minding, Level::Warn, fault.what, Some(advice))
             }
-            Outcome::Failed(told) => {
-                let advice = advice(&told);
-                (bad, Paint::Bad, Level::Error, told.what, Some(advice))
+            Outcome::Failed(fault) => {
+                let advice = advice(&fault);
+                (bad, Paint::Bad, Level::Error, fault.what, Some(advice))
             }
         };
         let took = match step.took.as_ms() {
@@ -312,7 +243,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// The probe goes on when the reader is gone; the error is kept for the end.
+    /// The check goes on when the reader has closed the pipe; the error is kept for the end.
     fn write(&mut self, level: Level, text: &str) {
         if self.how.json {
             return;

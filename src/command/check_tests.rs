@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::config::SecretSource;
-use crate::edge::loopback::{Server, answer, config, inline, receive};
+use crate::net::loopback::{Server, answer, config, inline, receive};
 
-fn plain(proxies: &ProxyEnvironment) -> How<'_> {
-    How {
+fn plain(proxies: &ProxyEnvironment) -> CheckOptions<'_> {
+    CheckOptions {
         offline: false,
         strict: false,
         json: false,
@@ -24,7 +24,7 @@ fn run(config: &Config, offline: bool, utf8: bool) -> (String, Exit) {
         config,
         &[],
         file,
-        How { offline, utf8, ..plain(&ProxyEnvironment::default()) },
+        CheckOptions { offline, utf8, ..plain(&ProxyEnvironment::default()) },
         &mut out,
     )
     .unwrap();
@@ -85,13 +85,18 @@ fn an_unusable_queue_is_told_with_its_remedy_and_priority() {
     config.queue.dir = "/dev/null/queue".into();
     let mut out = Vec::new();
     let proxies = ProxyEnvironment::default();
-    let how =
-        How { offline: true, utf8: true, columns: Some(80), journal: true, ..plain(&proxies) };
+    let how = CheckOptions {
+        offline: true,
+        utf8: true,
+        columns: Some(80),
+        journal: true,
+        ..plain(&proxies)
+    };
     let ended = check(&config, &[], Path::new("/etc/c.toml"), how, &mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert_eq!(ended, Exit::Config);
     assert!(text.contains("\n<3>  \u{2717} queue  "), "{text}");
-    assert!(text.contains("chown -R "), "{text}");
+    assert!(text.contains("Set queue.dir to "), "{text}");
     for line in text.lines() {
         assert!(line.starts_with("<3>") || line.starts_with("<6>"), "{line}");
         assert!(line.chars().count() <= 83, "{line}");
@@ -121,7 +126,7 @@ fn a_mark_is_coloured_and_nothing_else_of_a_step() {
     let config = config("http://127.0.0.1:9", inline("t"), inline("k"));
     let proxies = ProxyEnvironment::default();
     let [coloured, bare] = [true, false].map(|colour| {
-        let how = How { offline: true, colour, ..plain(&proxies) };
+        let how = CheckOptions { offline: true, colour, ..plain(&proxies) };
         let mut out = Vec::new();
         check(&config, &[], Path::new("/etc/c.toml"), how, &mut out).unwrap();
         String::from_utf8(out).unwrap()
@@ -146,7 +151,7 @@ fn a_warning_of_the_config_counts_like_any_other() {
     let config = config("http://127.0.0.1:9", inline("t"), inline("k"));
     let proxies = ProxyEnvironment::default();
     let with = |strict, json| {
-        let how = How { offline: true, strict, json, ..plain(&proxies) };
+        let how = CheckOptions { offline: true, strict, json, ..plain(&proxies) };
         let mut out = Vec::new();
         let ended = check(&config, &[warning()], Path::new("/etc/c.toml"), how, &mut out).unwrap();
         (String::from_utf8(out).unwrap(), ended)
@@ -176,7 +181,7 @@ fn a_config_that_could_not_be_read_is_told_from_a_wrong_one() {
         let why = Failure { exit, text: "S1C-E3 why".to_owned() };
         let mut out = vec![];
         let proxies = ProxyEnvironment::default();
-        let how = How { json: true, ..plain(&proxies) };
+        let how = CheckOptions { json: true, ..plain(&proxies) };
         assert_eq!(unusable(Path::new("/etc/c.toml"), how, &why, &mut out).unwrap(), exit);
         let out = String::from_utf8(out).unwrap();
         assert!(out.contains(&format!("\"cause\": \"{cause}\"")), "{out}");

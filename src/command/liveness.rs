@@ -1,16 +1,16 @@
-//! Whether the daemon goes on: by the age of its status file, not by its lock alone.
+//! Whether the daemon makes progress: by the age of its status file, not by its lock alone.
 //!
 //! A process that hangs keeps its lock, and one whose queue directory was removed has a lock that
-//! nobody finds. The daemon writes its status at least every half minute between two steps, so a
-//! file that is older than the longest step says that there is none any more.
+//! can't be found. The daemon writes its status at least every half minute between two steps, so a
+//! file older than the longest step shows that it makes none any more.
 
 use std::path::Path;
 
 use crate::cli::Exit;
 use crate::config::{settings, units};
-use crate::edge::{clock, config_file};
 use crate::limits;
 use crate::message;
+use crate::os::{clock, config_file};
 use crate::queue::real::{LOCK, is_in_use};
 use crate::report::{SettingsRefused, Status};
 use crate::time::{Span, Stamp};
@@ -18,20 +18,20 @@ use crate::time::{Span, Stamp};
 use super::status::seconds;
 use super::{Failure, print};
 
-/// How the daemon is.
+/// The state of the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
     /// It makes steps.
     Answers,
-    /// It holds its lock and has made no step for longer than any takes.
+    /// It holds its lock and has made no step for longer than any step takes.
     Silent,
-    /// It makes steps, and its queue's directory is not there any more.
+    /// It makes steps, and its queue's directory is gone.
     QueueRemoved,
     NotRunning,
 }
 
 impl Liveness {
-    /// Stable name, as `status --json` has it.
+    /// The stable name, as in `status --json`.
     pub fn name(self) -> &'static str {
         match self {
             Liveness::Answers => "answers",
@@ -42,16 +42,16 @@ impl Liveness {
     }
 }
 
-/// The longest that a daemon which works leaves its status file as it is: a file that is not yet due,
-/// then the longest sleep, then the longest step. That is an exchange and another one for the time of a
-/// server whose certificate is doubted, or an answer of the index.
+/// The longest time for which a working daemon does not write its status file: a file that is not
+/// yet due, then the longest sleep, then the longest step. That is an exchange and another one for
+/// the time of a server whose certificate does not fit the time, or an answer of the index.
 pub fn silence_max(timeout: Span) -> Span {
     let seconds =
         limits::STATUS_SECONDS_MAX + limits::SLEEP_SECONDS_MAX + limits::INDEX_ANSWER_SECONDS_MAX;
     Span::ms(Span::seconds(seconds).as_ms() + 2 * timeout.as_ms())
 }
 
-/// For probes: whether the daemon goes on, whatever else is wrong.
+/// `status --alive`, for probes: whether the daemon makes progress, whatever else is wrong.
 pub fn alive(config_file: &Path) -> Result<Exit, Failure> {
     let (status, liveness, age) =
         seen(config_file).map_err(|failure| Failure { exit: Exit::Failed, ..failure })?;
@@ -70,7 +70,7 @@ pub fn alive(config_file: &Path) -> Result<Exit, Failure> {
     }
 }
 
-/// What a daemon that makes no steps is said to do, and what is to be done.
+/// The message about a daemon that makes no steps, with its remedy.
 pub fn silence(status: &Status, age: Option<Span>) -> String {
     let age = age.map_or(String::new(), |age| format!(" ({age} ago)"));
     format!(
@@ -81,7 +81,7 @@ pub fn silence(status: &Status, age: Option<Span>) -> String {
     )
 }
 
-/// The status, how its daemon is, and how old the file is.
+/// The status, the state of its daemon, and the age of the file.
 pub fn seen(config_file: &Path) -> Result<(Status, Liveness, Option<Span>), Failure> {
     let config = config_file::load(config_file);
     let (file, queue_dir, timeout) = match &config {
@@ -89,7 +89,7 @@ pub fn seen(config_file: &Path) -> Result<(Status, Liveness, Option<Span>), Fail
             let dir = Some(config.queue.dir.as_path());
             (config.status_file.as_path(), dir, config.network.timeout)
         }
-        // The config may be readable for root alone, and anybody may look at the status.
+        // The config may be readable for root alone, while everybody may read the status.
         Err(_) => {
             let timeout = units::span(settings::by_default("network", "timeout"));
             let file = Path::new(settings::by_default("status", "file"));
@@ -125,20 +125,20 @@ pub fn seen(config_file: &Path) -> Result<(Status, Liveness, Option<Span>), Fail
     Ok((status, liveness, age))
 }
 
-/// What there is to judge by.
+/// The observations that decide.
 pub struct Signs {
-    /// Whether the lock on the queue is held; `None`: it can't be seen from here.
+    /// Whether the lock on the queue is held; `None`: this process can't see it.
     pub locked: Option<bool>,
     /// There is no lock file.
     pub lock_is_gone: bool,
-    /// The process that wrote the status is there.
+    /// The process that wrote the status exists.
     pub process: bool,
-    /// Since the last sign of a step: the status was written, or the lock was taken.
+    /// Time since the last sign of a step: the status was written, or the lock was taken.
     pub age: Option<Span>,
 }
 
 impl Signs {
-    /// `written`: how old the status file is.
+    /// `written`: the age of the status file.
     pub fn of(status: &Status, written: Option<Span>, queue_dir: Option<&Path>) -> Signs {
         let lock = queue_dir.map(|dir| dir.join(LOCK));
         // A daemon that is just starting has not written its own status yet.
@@ -151,7 +151,7 @@ impl Signs {
         }
     }
 
-    /// The lock tells best; where it can't be looked at, the process does.
+    /// The lock is the best sign; where it can't be seen, the process has to do.
     pub fn judge(&self, silence_max: Span) -> Liveness {
         let is_recent = self.age.is_none_or(|age| age <= silence_max);
         match self.locked.unwrap_or(self.process) {
@@ -163,7 +163,8 @@ impl Signs {
     }
 }
 
-/// How old a file is by the clock it was written with; what stands in it is the services' time.
+/// The age of a file by this machine's clock, which dated it; the time in the content is the
+/// services'.
 pub fn age(file: &Path) -> Option<Span> {
     let written = std::fs::metadata(file).ok()?.modified().ok()?;
     let since = written.duration_since(std::time::UNIX_EPOCH).ok()?;

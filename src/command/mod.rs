@@ -1,19 +1,21 @@
-//! One file a subcommand, and how all of them begin and end.
+//! One file for each subcommand, and how all of them begin and end.
 //!
-//! Promises: a failure is told with its remedy and its exit code; a closed pipe is no failure.
+//! Promises: a failure is reported with its remedy and its exit code; a closed pipe is no failure.
 
+mod bundle;
 pub mod check;
+pub mod colour;
+mod completions;
+mod config;
+mod daemon_status;
 mod elsewhere;
 pub mod explain;
 mod liveness;
-pub mod paint;
 pub mod panics;
 pub mod queue;
-mod remembered;
 pub mod run;
 pub mod settings;
 pub mod status;
-mod told;
 mod watch;
 
 use std::fmt::Display;
@@ -24,16 +26,16 @@ use log::Level;
 pub use crate::cli::wrapped;
 use crate::cli::{self, Command, Exit, Invocation};
 use crate::core::Mode;
-use crate::edge::proxy::ProxyEnvironment;
-use crate::edge::{config_file, host, logging, made, stderr};
 use crate::message::{self, Code};
+use crate::net::proxy::ProxyEnvironment;
+use crate::os::{config_file, host, log_json, logging, made, stderr};
 use crate::plain;
 
 /// A failure for people, with the exit code for scripts.
 #[derive(Debug)]
 pub struct Failure {
     pub exit: Exit,
-    /// Begins with its code; findings in the config have theirs behind the place.
+    /// Begins with its message code; findings in the config have theirs after the file and line.
     pub text: String,
 }
 
@@ -43,25 +45,32 @@ impl Failure {
     }
 }
 
-/// Says on stderr what went wrong where there is no log.
-pub fn complain(code: Code, text: impl Display) {
+/// Writes an error to stderr, for commands without a log.
+pub fn print_error(code: Code, text: impl Display) {
     put(code.level(), &format!("{code} {text}"));
 }
 
-/// Puts what has its code already on stderr. Under systemd each line has its priority.
+/// Writes a text that has its code already to stderr. Under systemd each line has its priority.
 pub fn put(level: Level, text: &str) {
-    let priority = match logging::Style::detect() {
+    let style = logging::Style::detect();
+    let priority = match style {
         logging::Style::Journal => logging::priority(level),
         _ => "",
     };
+    let is_json = style == logging::Style::Json || log_json::is_on();
     logging::catch_up();
-    let put = |line| stderr::put(format!("{priority}{}\n", plain::line(line)).as_bytes());
-    text.lines().for_each(put);
+    for line in text.lines() {
+        let line = match is_json {
+            true => log_json::line(level, line),
+            false => format!("{}\n", plain::line(line)),
+        };
+        stderr::put(format!("{priority}{line}").as_bytes());
+    }
 }
 
-/// Does what the command line says.
+/// Runs the command of the command line.
 pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
-    // Before any secret is read. A kernel that refuses is no reason not to work.
+    // Before any secret is read. If the kernel refuses, the program works without.
     host::keep_memory_private();
     made::keep_to_the_owner();
     let config = cli::config_path(invocation.config, config_file::path_from_environment());
@@ -69,7 +78,7 @@ pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
         Command::Run { once } => run::run(&config, if once { Mode::Once } else { Mode::Daemon }),
         Command::Check { offline, json, strict } => {
             let proxies = ProxyEnvironment::read();
-            let how = check::How {
+            let how = check::CheckOptions {
                 offline,
                 strict,
                 json,
@@ -95,27 +104,31 @@ pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
         }
         Command::Status { json, watch, alive } => {
             let how = match (json, watch) {
-                _ if alive => status::How::Alive,
-                (true, true) => status::How::Lines,
-                (false, true) => status::How::Watch,
-                (true, _) => status::How::Json,
-                _ => status::How::Table,
+                _ if alive => status::StatusForm::Alive,
+                (true, true) => status::StatusForm::Lines,
+                (false, true) => status::StatusForm::Watch,
+                (true, _) => status::StatusForm::Json,
+                _ => status::StatusForm::Table,
             };
             status::status(&config, how)
         }
         Command::Queue(ask) => queue::execute(&config, &ask),
         Command::Explain { code } => explain::explain(code.as_deref()),
+        Command::ConfigShow { json } => config::show(&config, json),
+        Command::Report { file, json } => bundle::report(&config, &file, json),
+        Command::Completions(shell) => print(completions::of(shell)),
         Command::Help(path) => print(&cli::help(&path)),
+        Command::Summary(path) => print(&cli::summary(&path)),
         Command::Version => print(&format!("{}\n", cli::version())),
     }
 }
 
-/// Prints to stdout; of what a terminal obeys only our colours. Whoever closed the pipe has read enough.
+/// Prints to stdout, with our colours as the only control sequences. A closed pipe is no error.
 pub fn print(text: &str) -> Result<Exit, Failure> {
     drawn(&plain::painted(text)).map(|_| Exit::Done)
 }
 
-/// Prints what may move the cursor as well, at once, and says whether anybody still reads it.
+/// Prints a text that may also move the cursor, at once; returns whether the pipe is still open.
 pub fn drawn(text: &str) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -125,12 +138,12 @@ pub fn drawn(text: &str) -> Result<bool, Failure> {
     }
 }
 
-/// The output could not be written, and not for want of a reader.
+/// Stdout could not be written, for another reason than a closed pipe.
 fn print_failed(why: &io::Error) -> Failure {
     Failure::new(message::PRINT_FAILED, Exit::Failed, format!("Failed to print: {why}"))
 }
 
-/// A name in the first column of a table; one that is too long has a line of its own.
+/// A name in the first column of a table; one that is too long gets a line of its own.
 pub fn first_column(name: &str, chars: usize) -> String {
     match name.chars().count() > chars {
         true => format!("{name}\n{:chars$}", ""),
@@ -138,10 +151,10 @@ pub fn first_column(name: &str, chars: usize) -> String {
     }
 }
 
-/// How wide a page may be: as most terminals are, or as this one is.
+/// The width of a page in columns, where that of the terminal is not known.
 pub const COLUMNS: usize = 80;
 
-/// How wide a page is made for the terminal that stdout is.
+/// The width of a page for the terminal on stdout.
 pub fn columns() -> usize {
     host::terminal().map_or(COLUMNS, |(columns, _)| columns.min(COLUMNS))
 }

@@ -1,24 +1,24 @@
-//! What a panic says.
+//! The message of a panic.
 //!
 //! Promises: one log line each, whatever the text; none for a panic inside sled, which is caught and
-//! told as the trouble it is (keeps P10). Never: keeps a panic from ending the program.
+//! logged as the trouble it is (keeps P10). Never: keeps a panic from ending the program.
 
 use std::panic::{self, PanicHookInfo};
 
-use crate::message::tell;
+use crate::message::log_message;
 use crate::plain::one_line;
 use crate::queue::sled;
 
-/// From now on panics are told in the log instead of over many lines of stderr.
-pub fn tell_in_one_line() {
+/// From now on a panic is logged as one line instead of several lines on stderr.
+pub fn log_in_one_line() {
     panic::set_hook(Box::new(|info| {
         if !sled::is_inside() {
-            tell!(PANICKED, "{}", told(info));
+            log_message!(PANICKED, "{}", describe(info));
         }
     }));
 }
 
-fn told(info: &PanicHookInfo<'_>) -> String {
+fn describe(info: &PanicHookInfo<'_>) -> String {
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("without a name");
     let place = info.location().map_or_else(String::new, |place| format!(" at {place}"));

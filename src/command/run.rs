@@ -1,8 +1,8 @@
 //! `run`: the daemon, and `run --once`.
 //!
-//! Promises: what a signal asks for is done between two steps, never inside one; a new config that
-//! is wrong is told and the old one stays; the queue is closed cleanly on every way out but one: where the
-//! disk does not answer in time (`edge::watch`); whoever reads stderr holds up nothing.
+//! Promises: signals take effect between two steps, never inside one; a new config that is wrong is
+//! reported and the old one stays; the queue is closed cleanly on every way out but one: where the
+//! disk does not answer in time (`os::watch`); the reader of stderr delays nothing.
 
 use std::path::Path;
 
@@ -10,18 +10,22 @@ use crate::cli::{self, Exit};
 use crate::config::{Config, SecretSource, units};
 use crate::coralogix::entry::Labels;
 use crate::core::{self, Action, Core, End, Event, Mode, Plan, StreamPlan, Tick, World};
-use crate::edge::notify::Notify;
-use crate::edge::watch::{self, On};
-use crate::edge::{Edge, Real, host, owner, stderr};
+use crate::edge::system::refused_at_start;
+use crate::edge::{Edge, System};
+use crate::errno::shortage_remedy;
 use crate::limits;
-use crate::message::{self, tell};
+use crate::message::{self, log_message};
+use crate::os::notify::Notify;
+use crate::os::watch::{self, On};
+use crate::os::{host, owner, stderr};
 use crate::plain::count;
+use crate::queue::access;
 use crate::queue::adopt::Claim;
 use crate::queue::marks::QueueId;
 use crate::queue::real::RealDisk;
 use crate::queue::sled::SledOpener;
 use crate::queue::{Finding, OpenError, Queue, QueueError, QueueLimits, RealQueue};
-use crate::record::{Learned, Opened, StreamName};
+use crate::record::{Kills, Learned, Opened};
 use crate::report::{Files, Names, Report};
 use crate::time::{Mono, Span};
 use crate::window::{Bounds, Windows};
@@ -30,33 +34,31 @@ use crate::work::{StreamWork, Worker};
 use super::settings::Reload;
 use super::{Failure, elsewhere, panics, settings};
 
-/// Runs until told to stop; with `Mode::Once` until everything there is was delivered.
+/// Runs until a request to stop; with `Mode::Once` until everything available was delivered.
 pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     stderr::never_wait();
-    let mut config = settings::load(config_file)?;
-    // What root would write there the service could not read.
-    let acts_as = owner::act_as_owner(&config.queue.dir);
+    let mut config = settings::load_for_log(config_file)?;
+    // Before the log begins: the service could not read files that root has made.
+    let acts_as = act_as_owner(&config)?;
     settings::start_log(&config);
-    panics::tell_in_one_line();
-    tell!(STARTS, "{} starts, config {}", cli::version(), config_file.display());
-    if let Some(owner) = acts_as {
-        tell!(ACTS_AS_OWNER, "Running as {owner}, the owner of {}", config.queue.dir.display());
-    }
+    panics::log_in_one_line();
+    log_start(config_file, &config, acts_as);
     let mut edge = open_edge(&config)?;
-    tell_pages(&edge);
-    elsewhere::tell(&config);
+    log_pages(&edge);
+    elsewhere::warn(&config);
     let mut files = Files::new(config.status_file.clone(), config.metrics_file.clone());
     let (mut queue, mut opened) = open_queue(&config)?;
     let mut refused = None;
     let mut notify = Notify::from_environment();
     notify.ready();
-    tell_queue(&config, &opened);
+    log_queue(&config, &opened);
+    bound_pages(&config, &mut opened, edge.kills());
     loop {
         let (seed, now) = (host::seed(), edge.mono());
         let (delivery, polling) = windows(&config, mode);
         let mut report = report(&config, files);
-        report.know_queue(&config.queue.dir, queue.id(), queue.orphans());
-        report.know_refused(refused.take());
+        report.set_queue(&config.queue.dir, queue.id(), queue.orphans());
+        report.set_refused(refused.take());
         let is_held = opened.streams.iter().any(|stream| stream.hold.is_some());
         let worker = Worker::new(edge, queue, stream_works(&config)).within(delivery, polling);
         let (notify, config_now) = (&mut notify, &config);
@@ -79,7 +81,9 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
         let Some(new) = next else {
             let waiting = core.held().records;
             match end {
-                End::Broken => queue.close_unsettled(edge.mono()),
+                End::Broken | End::Denied | End::Unavailable => queue.close_unsettled(edge.mono()),
+                // Not even the checkpoint may be changed.
+                End::Newer => drop(queue),
                 End::Done | End::TryLater | End::Refused | End::Misconfigured | End::InDoubt => {
                     queue.close(edge.mono())
                 }
@@ -93,57 +97,86 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
             }
             Err(why) => refused = Some((edge.wall(), why)),
         }
-        // Streams and limits may have changed: the queue is opened anew for them.
+        // Streams and limits may have changed, so the queue is opened again.
         queue.close(edge.mono());
         (queue, opened) = open_queue(&config)?;
     }
 }
 
-fn tell_queue(config: &Config, opened: &Opened) {
+fn log_start(config_file: &Path, config: &Config, acts_as: Option<String>) {
+    log_message!(STARTS, "{} starts, config {}", cli::version(), config_file.display());
+    if let Some(owner) = acts_as {
+        let dir = config.queue.dir.display();
+        log_message!(ACTS_AS_OWNER, "Running as {owner}, the owner of {dir}");
+    }
+}
+
+fn log_queue(config: &Config, opened: &Opened) {
     if opened.unsettled > 0 {
         let starts = count(opened.unsettled, "start");
-        tell!(
+        log_message!(
             CRASH_LOOP,
             "{starts} in a row ended within a minute, so the first requests are delayed longer \
              than usual. The reason is above, or in dmesg"
         );
     }
     let waiting = count(opened.held.records, "record");
-    tell!(WAITING, "{waiting} waiting in {}", config.queue.dir.display());
+    log_message!(WAITING, "{waiting} waiting in {}", config.queue.dir.display());
 }
 
-/// From here on a request to stop is heard.
-fn open_edge(config: &Config) -> Result<Real, Failure> {
+/// Limits the page size if the kernel killed the last process during a large page.
+fn bound_pages(config: &Config, opened: &mut Opened, kills: Option<Kills>) {
+    let names = config.stream_names();
+    for (stream, rows) in opened.learned.bound(kills) {
+        log_message!(
+            PAGE_KILLED,
+            "The last process ended while it read a page of up to {rows} records of {}, and the \
+             kernel has killed a process for lack of memory since; pages of this stream now have at \
+             most {} records",
+            names[stream],
+            (rows / 2).max(1)
+        );
+    }
+}
+
+/// From here on a request to stop is noticed.
+fn open_edge(config: &Config) -> Result<System, Failure> {
     watch::start(&config.queue.dir).map_err(|why| {
         let what = "Failed to start the thread that handles stop requests";
-        let remedy = "raise the limit on processes or threads (ulimit -u, TasksMax)";
-        Failure::new(message::QUEUE_NO_THREAD, Exit::Failed, format!("{what}: {why}; {remedy}"))
+        let (code, exit) = match shortage_remedy(&why) {
+            Some(_) => (message::SETUP_FAILED, Exit::TryLater),
+            None => (message::QUEUE_NO_THREAD, Exit::Failed),
+        };
+        Failure::new(code, exit, format!("{what}: {}", refused_at_start(&why)))
     })?;
     watch::begin("reading secrets and certificates", On::Files);
-    let mut edge = Real::open(config).map_err(|why| {
+    let mut edge = System::open(config).map_err(|why| {
         let exit = if why.is_of_system() { Exit::TryLater } else { Exit::Config };
         Failure::new(message::SETUP_FAILED, exit, why)
     })?;
-    tell_exposures(&mut edge);
+    log_exposures(&mut edge);
     Ok(edge)
 }
 
-/// Takes the new config into use; else says why not.
-fn reconfigure(edge: &mut Real, new: &Config) -> Result<(), String> {
+/// Uses the new config from now on; the error says why that is not possible.
+fn reconfigure(edge: &mut System, new: &Config) -> Result<(), String> {
     if let Err(why) = edge.reconfigure(new) {
-        tell!(CONFIG_KEPT, "The new config can't be used, the old one stays in effect: {why}");
+        log_message!(
+            CONFIG_KEPT,
+            "The new config can't be used, the old one stays in effect: {why}"
+        );
         return Err(format!("{} {why}", message::SETUP_FAILED));
     }
     settings::restart_log(new);
-    tell!(CONFIG_TAKEN, "The new config is in use");
-    tell_pages(edge);
-    tell_exposures(edge);
+    log_message!(CONFIG_TAKEN, "The new config is in use");
+    log_pages(edge);
+    log_exposures(edge);
     Ok(())
 }
 
-fn tell_pages(edge: &Real) {
+fn log_pages(edge: &System) {
     let pages = edge.pages();
-    tell!(
+    log_message!(
         PAGES_BOUNDED,
         "Pages of up to {} are accepted, {}",
         units::of_size(pages.bytes),
@@ -151,15 +184,15 @@ fn tell_pages(edge: &Real) {
     );
 }
 
-fn tell_exposures(edge: &mut Real) {
-    edge.exposures().iter().for_each(|warning| tell!(SECRET_EXPOSED, "{warning}"));
+fn log_exposures(edge: &mut System) {
+    edge.exposures().iter().for_each(|warning| log_message!(SECRET_EXPOSED, "{warning}"));
 }
 
 fn farewell(end: End, waiting: u64, is_held: bool) -> Exit {
     let waiting = count(waiting, "record");
     match end {
         End::TryLater if is_held => {
-            tell!(
+            log_message!(
                 ENDED_HELD,
                 "A stream is not polled before its tenant's address is confirmed; {waiting} \
                  waiting in the queue"
@@ -167,11 +200,11 @@ fn farewell(end: End, waiting: u64, is_held: bool) -> Exit {
             Exit::Config
         }
         End::Done => {
-            tell!(STOPPED, "Stopped; {waiting} waiting in the queue");
+            log_message!(STOPPED, "Stopped; {waiting} waiting in the queue");
             Exit::Done
         }
         End::TryLater => {
-            tell!(
+            log_message!(
                 ENDED_UNREACHED,
                 "Not everything could be done: a service is unreachable, the time is not \
                  confirmed, or disk space is missing; {waiting} waiting in the queue"
@@ -179,21 +212,21 @@ fn farewell(end: End, waiting: u64, is_held: bool) -> Exit {
             Exit::TryLater
         }
         End::Refused => {
-            tell!(
+            log_message!(
                 ENDED_REFUSED,
                 "A credential is rejected or missing; {waiting} waiting in the queue"
             );
             Exit::Refused
         }
         End::Misconfigured => {
-            tell!(
+            log_message!(
                 ENDED_MISCONFIGURED,
                 "The config is impossible to follow; {waiting} waiting in the queue"
             );
             Exit::Config
         }
         End::InDoubt => {
-            tell!(
+            log_message!(
                 ENDED_IN_DOUBT,
                 "Everything was sent, but Coralogix reported that some of the last batch was not \
                  accepted; \
@@ -201,23 +234,38 @@ fn farewell(end: End, waiting: u64, is_held: bool) -> Exit {
             );
             Exit::Failed
         }
+        // The cause and the remedy are in the log already.
+        End::Denied | End::Unavailable | End::Newer => {
+            log_message!(
+                STOPPED,
+                "Stopped, because the queue can't be used; nothing in it is lost"
+            );
+            match end {
+                End::Newer => Exit::Config,
+                End::Unavailable => Exit::TryLater,
+                _ => Exit::Failed,
+            }
+        }
         End::Broken => {
-            tell!(ENDED_BROKEN, "The queue failed too often in this process; a restart repairs it");
+            log_message!(
+                ENDED_BROKEN,
+                "The queue failed too often in this process; a restart repairs it"
+            );
             Exit::Failed
         }
     }
 }
 
-/// The worker, its report, and an ear for SIGHUP.
+/// The worker and its report; handles SIGHUP.
 struct Daemon<'a> {
-    worker: Worker<Real, RealDisk, SledOpener>,
+    worker: Worker<System, RealDisk, SledOpener>,
     report: Report,
     notify: &'a mut Notify,
     config_file: &'a Path,
     config: &'a Config,
-    /// A new config that is good and different; the loop ends and begins again with it.
+    /// A new config that is valid and different; the loop ends and begins again with it.
     next: Option<Config>,
-    /// How many gaps there were, and how many untold, when the report last learned of them.
+    /// How many gaps, and how many unreported ones, the report was last told of.
     gaps_shown: Option<(u64, u64)>,
 }
 
@@ -230,10 +278,10 @@ impl World for Daemon<'_> {
         if self.worker.take_reload() {
             match settings::reload(self.config_file, self.config) {
                 Reload::Taken(next) => self.next = Some(*next),
-                Reload::Unchanged => self.report.know_refused(None),
+                Reload::Unchanged => self.report.set_refused(None),
                 Reload::Refused(why) => {
                     let wall = self.worker.edge().wall();
-                    self.report.know_refused(Some((wall, why)));
+                    self.report.set_refused(Some((wall, why)));
                 }
             }
         }
@@ -243,9 +291,9 @@ impl World for Daemon<'_> {
 
     fn perform(&mut self, action: Action) -> Option<Event> {
         let action = match (action, self.notify.sleep_max()) {
-            (Action::Sleep { until, why }, Some(max)) => {
+            (Action::Sleep { until, reason }, Some(max)) => {
                 let fed_by = self.worker.edge().mono() + max;
-                Action::Sleep { until: until.min(fed_by), why }
+                Action::Sleep { until: until.min(fed_by), reason }
             }
             (action, _) => action,
         };
@@ -265,21 +313,21 @@ impl World for Daemon<'_> {
     fn observe(&mut self, core: &Core, now: Mono, next: &Action) {
         let wall = self.worker.edge().wall();
         let clock = self.worker.edge().clock_verdict();
-        self.report.hear_clock(clock, now);
-        let gaps = (core.held().gaps, core.held().untold);
+        self.report.set_clock(clock, now);
+        let gaps = (core.held().gaps, core.held().unreported);
         if self.gaps_shown != Some(gaps) {
             self.gaps_shown = Some(gaps);
-            self.report.know_gaps(self.worker.latest_gaps());
+            self.report.set_gaps(self.worker.latest_gaps());
         }
-        self.report.know_remark(self.worker.last_remark());
+        self.report.set_remark(self.worker.last_remark());
         let counters = self.worker.counters();
         let resting = matches!(next, Action::Sleep { .. });
-        let mood = self.report.observe(core, (now, wall), counters, resting);
-        self.notify.step(now, mood.name());
+        let health = self.report.observe(core, (now, wall), counters, resting);
+        self.notify.step(now, health.name());
     }
 }
 
-/// What an action does, for people, and what it waits for. `None`: nothing that does not end.
+/// The name of an action, for people, and what it waits for. `None`: an action that can't hang.
 fn wait_of(action: &Action) -> Option<(&'static str, On)> {
     Some(match action {
         Action::Info { .. }
@@ -288,6 +336,7 @@ fn wait_of(action: &Action) -> Option<(&'static str, On)> {
         | Action::Count(_)
         | Action::List(_)
         | Action::Older { .. } => ("asking SentinelOne", On::Network),
+        Action::AskTime => ("asking Coralogix for its time", On::Network),
         Action::SendPage { .. } | Action::Send(_) | Action::SendNote(_) | Action::TryKey => {
             ("delivering to Coralogix", On::Network)
         }
@@ -311,11 +360,18 @@ impl Daemon<'_> {
     }
 }
 
-/// The queue that the config names, for this process alone.
+/// Root becomes the owner of the configured queue; an error ends the program.
+pub(super) fn act_as_owner(config: &Config) -> Result<Option<String>, Failure> {
+    owner::act_as_owner(&config.queue.dir)
+        .map_err(|why| Failure::new(message::QUEUE_NOT_AS_OWNER, Exit::Failed, why))
+}
+
+/// Opens the configured queue, for this process alone.
 pub(super) fn take_queue(config: &Config) -> Result<(RealQueue, Opened, Vec<Finding>), OpenError> {
     let dir = &config.queue.dir;
+    access::look(dir).map_err(|why| for_a_stranger(why, dir))?;
     let (disk, opener) = (RealDisk::new(dir), SledOpener::new(dir));
-    let names = stream_names(config);
+    let names = config.stream_names();
     let (mut queue, opened, findings) = Queue::open(disk, opener, queue_limits(config), &names)?;
     queue.identify(|| QueueId::of([host::seed(), host::seed()]));
     let plan = plan(config, Mode::Daemon);
@@ -326,7 +382,22 @@ pub(super) fn take_queue(config: &Config) -> Result<(RealQueue, Opened, Vec<Find
     Ok((queue, opened, findings))
 }
 
-/// How the program ends where its queue can't be opened.
+/// Adds to an error that the queue is another user's: the remedy is to run as that user, not to
+/// change the owner.
+fn for_a_stranger(why: OpenError, dir: &Path) -> OpenError {
+    match (why, owner::is_another(dir)) {
+        (OpenError::Denied { place, why, remedy: None }, Some(owner)) => {
+            let remedy = format!(
+                "It belongs to {owner}: run this command with sudo, and it runs as {owner}; a \
+                 service or container has to run as {owner} too"
+            );
+            OpenError::Denied { place, why, remedy: Some(remedy) }
+        }
+        (why, _) => why,
+    }
+}
+
+/// The exit code where the queue can't be opened.
 pub(super) fn exit_of(why: &OpenError) -> Exit {
     match why {
         OpenError::Newer { .. } => Exit::Config,
@@ -338,42 +409,42 @@ pub(super) fn exit_of(why: &OpenError) -> Exit {
 fn open_queue(config: &Config) -> Result<(RealQueue, Opened), Failure> {
     watch::begin("opening the queue", On::Queue);
     let failed = |why: OpenError| Failure::new(why.message(), exit_of(&why), why);
-    let tell = |findings: &[Finding]| {
+    let log_findings = |findings: &[Finding]| {
         findings.iter().for_each(|finding| message::write(finding.code, format_args!("{finding}")));
     };
     let (mut queue, _, findings) = take_queue(config).map_err(failed)?;
-    tell(&findings);
+    log_findings(&findings);
     if queue.end_import() {
-        tell!(
+        log_message!(
             IMPORT_UNFINISHED,
             "An import into {} was interrupted. What was imported is delivered, and SentinelOne is \
              asked for the rest, as far as it still has it",
             config.queue.dir.display()
         );
     }
-    // The queue gives up by itself when its index breaks again and again.
+    // This ends: the queue gives up when its index breaks again and again.
     loop {
         match queue.claim(&claims(config)) {
             Ok((opened, findings)) => {
-                tell(&findings);
+                log_findings(&findings);
                 return Ok((queue, opened));
             }
             Err(why) => {
-                // Want of space is told with what becomes of it.
+                // Lack of space is reported with its consequence.
                 if !matches!(why, QueueError::NoSpace(_)) {
-                    tell!(
+                    log_message!(
                         INDEX_FAILED,
                         "{why}. The queue's index is rebuilt from its log; nothing queued is lost"
                     );
                 }
                 let (_, findings) = queue.reopen().map_err(failed)?;
-                tell(&findings);
+                log_findings(&findings);
             }
         }
     }
 }
 
-/// What the config says of names and addresses.
+/// The names and addresses of the integrations in the config.
 fn claims(config: &Config) -> Vec<Claim> {
     let integrations = config.integrations.iter();
     let claims = integrations.map(|integration| Claim {
@@ -394,17 +465,13 @@ fn queue_limits(config: &Config) -> QueueLimits {
 fn report(config: &Config, files: Files) -> Report {
     let names = Names {
         tenants: config.integrations.iter().map(|integration| integration.name.clone()).collect(),
-        streams: stream_names(config).iter().map(ToString::to_string).collect(),
+        streams: config.stream_names().iter().map(ToString::to_string).collect(),
         secrets: {
             let tokens = config.integrations.iter().map(|integration| &integration.api_token);
-            tokens.chain([&config.coralogix.api_key]).map(SecretSource::told).collect()
+            tokens.chain([&config.coralogix.api_key]).map(SecretSource::origin).collect()
         },
     };
     Report::new(names, files, config.queue.max_size_bytes)
-}
-
-pub(super) fn stream_names(config: &Config) -> Vec<StreamName> {
-    stream_works(config).into_iter().map(|stream| stream.name).collect()
 }
 
 /// What the worker has to know of each stream, in the order of the plan.
@@ -424,7 +491,7 @@ fn stream_works(config: &Config) -> Vec<StreamWork> {
     works
 }
 
-/// The part of the config that steers the core.
+/// The part of the config that the core needs.
 fn plan(config: &Config, mode: Mode) -> Plan {
     let mut streams = vec![];
     for (tenant, integration) in config.integrations.iter().enumerate() {
@@ -450,8 +517,8 @@ fn plan(config: &Config, mode: Mode) -> Plan {
     }
 }
 
-/// A batch at the rate given takes half of the time a request may take, so that a link of that
-/// rate carries it.
+/// A batch takes half of the time limit of a request at `delivery.max_rate`, so that a link of that
+/// rate can carry it.
 fn bounds(config: &Config) -> Bounds {
     let rate = config.delivery.max_rate;
     let body = rate.map(|rate| rate.saturating_mul(config.network.timeout.as_ms()) / 2_000);
@@ -465,7 +532,7 @@ fn bounds(config: &Config) -> Bounds {
     }
 }
 
-/// Whoever calls `run --once` says when, so the windows are the daemon's alone.
+/// The time of `run --once` is chosen by its caller, so windows apply to the daemon only.
 fn windows(config: &Config, mode: Mode) -> (Windows, Windows) {
     match mode {
         Mode::Daemon => (config.delivery.windows.clone(), config.polling.windows.clone()),

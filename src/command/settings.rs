@@ -1,28 +1,32 @@
-//! The config as commands need it: loaded with its warnings told, and loaded again.
+//! The config as commands need it: loaded with its warnings logged, and loaded again.
 
 use std::path::Path;
 
 use crate::cli::Exit;
 use crate::config::{Config, Finding, Findings};
-use crate::edge::config_file::{self, ConfigError};
-use crate::edge::logging;
-use crate::message::{self, tell};
+use crate::message::{self, log_message};
+use crate::os::config_file::{self, ConfigError};
+use crate::os::{log_json, logging};
 
 use log::Level;
 
 use super::{Failure, put};
 
-/// Loads the config. Warnings go to stderr, for there is no log yet.
+/// Loads the config. Warnings go to stderr, because there is no log yet.
 pub fn load(file: &Path) -> Result<Config, Failure> {
     let (config, warnings) = load_quietly(file)?;
     warnings.iter().for_each(|warning| put(Level::Warn, &warning.to_string()));
     Ok(config)
 }
 
-/// Loads the config, with the warnings for whoever tells them.
+/// Loads the config; the caller reports the warnings.
 pub fn load_quietly(file: &Path) -> Result<(Config, Vec<Finding>), Failure> {
-    // Each of its lines has its code.
-    config_file::load(file).map_err(|why| Failure { exit: exit_of(&why), text: why.to_string() })
+    config_file::load(file).map_err(|why| unusable(&why))
+}
+
+/// The failure of a command whose config can't be read or used. Each line of the text has its code.
+pub fn unusable(why: &ConfigError) -> Failure {
+    Failure { exit: exit_of(why), text: why.to_string() }
 }
 
 fn exit_of(why: &ConfigError) -> Exit {
@@ -32,50 +36,59 @@ fn exit_of(why: &ConfigError) -> Exit {
     }
 }
 
-/// Begins to log. A level that does not exist is told, and is no reason not to collect.
+/// Loads the config for `run`: from the first line on the log has the configured form.
+pub fn load_for_log(file: &Path) -> Result<Config, Failure> {
+    let (config, warnings) = load_quietly(file)?;
+    log_json::set(config.log_json);
+    warnings.iter().for_each(|warning| put(Level::Warn, &warning.to_string()));
+    Ok(config)
+}
+
+/// Begins to log. A level that does not exist is reported, and does not stop the start.
 pub fn start_log(config: &Config) {
     let level = logging::level(config.log_level);
     logging::init(*level.as_ref().unwrap_or(&config.log_level), logging::Style::detect());
     if let Err(why) = level {
-        tell!(LOG_LEVEL_UNKNOWN, "{why}");
+        log_message!(LOG_LEVEL_UNKNOWN, "{why}");
     }
 }
 
-/// Takes over what a changed config says of the log.
+/// Applies the log settings of a changed config.
 pub fn restart_log(config: &Config) {
-    // The environment was good at the start and can't have changed.
+    log_json::set(config.log_json);
+    // The environment was valid at the start and can't have changed.
     if let Ok(level) = logging::level(config.log_level) {
         logging::set_level(level);
     }
 }
 
-/// What came of SIGHUP.
+/// The result of SIGHUP.
 pub enum Reload {
-    /// It is good and different.
+    /// The new config is valid and different.
     Taken(Box<Config>),
     Unchanged,
-    /// It is wrong, and the old one stays. Why, in a few words.
+    /// The new config is wrong, and the old one stays. The reason, in a few words.
     Refused(String),
 }
 
-/// Reads the config again and tells what is wrong with it.
+/// Reads the config again and reports what is wrong with it.
 pub fn reload(file: &Path, current: &Config) -> Reload {
     let (new, warnings) = match config_file::load(file) {
         Ok(loaded) => loaded,
         Err(why) => {
-            tell!(CONFIG_KEPT, "The new config is invalid, the old one stays in effect");
+            log_message!(CONFIG_KEPT, "The new config is invalid, the old one stays in effect");
             match &why {
-                ConfigError::Unreadable(why) => tell!(CONFIG_UNREADABLE, "{why}"),
-                ConfigError::System(why) => tell!(CONFIG_SYSTEM, "{why}"),
-                ConfigError::Wrong(Findings(findings)) => tell_all(findings),
+                ConfigError::Unreadable(why) => log_message!(CONFIG_UNREADABLE, "{why}"),
+                ConfigError::System(why) => log_message!(CONFIG_SYSTEM, "{why}"),
+                ConfigError::Wrong(Findings(findings)) => log_all(findings),
             }
             return Reload::Refused(in_short(&why));
         }
     };
-    tell_all(&warnings);
+    log_all(&warnings);
     if new.queue.dir != current.queue.dir {
         let (old, new) = (current.queue.dir.display(), new.queue.dir.display());
-        tell!(
+        log_message!(
             QUEUE_DIR_MOVED,
             "The new config moves queue.dir, the old config stays in effect: a running queue can't move. \
              Stop the service, move {old} to {new}, and start it"
@@ -84,13 +97,13 @@ pub fn reload(file: &Path, current: &Config) -> Reload {
         return Reload::Refused(format!("{code} queue.dir moves from {old} to {new}"));
     }
     if new == *current {
-        tell!(CONFIG_UNCHANGED, "The config was read again; nothing has changed");
+        log_message!(CONFIG_UNCHANGED, "The config was read again; nothing has changed");
         return Reload::Unchanged;
     }
     Reload::Taken(Box::new(new))
 }
 
-/// The first thing that is wrong, and how many more are.
+/// The first problem, and the number of others.
 fn in_short(why: &ConfigError) -> String {
     let ConfigError::Wrong(Findings(findings)) = why else { return why.to_string() };
     let first = findings
@@ -102,8 +115,8 @@ fn in_short(why: &ConfigError) -> String {
     }
 }
 
-/// In the log a finding is one line, without the line of the file.
-fn tell_all(findings: &[Finding]) {
+/// A finding is one line in the log, without the excerpt of the file.
+fn log_all(findings: &[Finding]) {
     for finding in findings {
         message::write(finding.code, format_args!("{}", finding.brief()));
     }

@@ -1,4 +1,4 @@
-//! `status`: what the daemon last said of itself, as a table or as JSON.
+//! `status`: the last status of the daemon, as a table or as JSON.
 //!
 //! Promises: reads the status file only, so it works while the daemon runs; says so when the
 //! daemon does not run. Never: opens the queue.
@@ -7,41 +7,42 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::cli::Exit;
-use crate::edge::{host, logging};
+use crate::core::Reason;
 use crate::message;
+use crate::os::{host, logging};
 use crate::plain::count;
 use crate::report::{Integration, Lane, OrphanLine, Status, token_end_code};
 use crate::time::{Span, Stamp};
 
+use super::colour::Paint;
 use super::liveness::{Liveness, alive, seen, silence};
-use super::paint::Paint;
 use super::{COLUMNS, Failure, columns, first_column, print, watch, wrapped};
 
 /// How the status is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
+pub enum StatusForm {
     Table,
     Json,
-    /// The table, drawn anew until the command is interrupted.
+    /// The table, redrawn until the command is interrupted.
     Watch,
     /// A line of JSON each time instead.
     Lines,
-    /// Only whether the daemon goes on.
+    /// Only whether the daemon makes progress.
     Alive,
 }
 
 /// Shows the status file that the config names.
-pub fn status(config_file: &Path, how: How) -> Result<Exit, Failure> {
+pub fn status(config_file: &Path, how: StatusForm) -> Result<Exit, Failure> {
     match how {
-        How::Alive => alive(config_file),
-        How::Watch => watch::on_terminal(config_file),
-        How::Lines => watch::as_lines(config_file),
-        How::Table => {
-            let (text, exit) = table(config_file, columns())?;
+        StatusForm::Alive => alive(config_file),
+        StatusForm::Watch => watch::on_terminal(config_file),
+        StatusForm::Lines => watch::as_lines(config_file),
+        StatusForm::Table => {
+            let (text, exit) = table(config_file, columns(), host::shows_colour())?;
             print(&text)?;
             Ok(exit)
         }
-        How::Json => {
+        StatusForm::Json => {
             let (value, exit) = document(config_file)?;
             print(&format!("{value:#}\n"))?;
             Ok(exit)
@@ -49,10 +50,13 @@ pub fn status(config_file: &Path, how: How) -> Result<Exit, Failure> {
     }
 }
 
-/// The table as wide as this, and the exit code for it.
-pub(super) fn table(config_file: &Path, columns: usize) -> Result<(String, Exit), Failure> {
+/// The table in this width, and the exit code for it.
+pub(super) fn table(
+    config_file: &Path,
+    columns: usize,
+    colour: bool,
+) -> Result<(String, Exit), Failure> {
     let (status, liveness, age) = seen(config_file)?;
-    let colour = host::shows_colour();
     let table = Table { columns, ..Table::of(&status, liveness, age, colour) };
     Ok((table.written(), exit(&status, liveness)))
 }
@@ -75,11 +79,11 @@ fn exit(status: &Status, liveness: Liveness) -> Exit {
     }
 }
 
-/// What is written, with what it takes to judge it.
+/// The table being written, and what decides how its content is shown.
 struct Table<'a> {
     status: &'a Status,
     liveness: Liveness,
-    /// What it says of itself holds.
+    /// The daemon runs, so its status is current.
     running: bool,
     age: Option<Span>,
     colour: bool,
@@ -93,7 +97,7 @@ impl<'a> Table<'a> {
         Table { status, liveness, running, age, colour, columns: COLUMNS, out: String::new() }
     }
 
-    /// Everything in so many columns, but for names and words that are longer.
+    /// The table in at most `columns`, except for names and words that are longer.
     fn written(mut self) -> String {
         self.head();
         self.settings();
@@ -113,7 +117,7 @@ impl<'a> Table<'a> {
             (true, state) => state,
         };
         let paint = match self.running {
-            true => Paint::of_mood(&status.state),
+            true => Paint::of_health(&status.state),
             false => Paint::Bad,
         };
         let state = paint.on(state, self.colour);
@@ -172,18 +176,18 @@ impl<'a> Table<'a> {
                 0 => "now".to_owned(),
                 s => format!("{} ago", Span::seconds(s)),
             };
-            let position = match stream.lane.reason.as_str() {
-                "position_ahead" => "ahead".to_owned(),
+            let position = match Reason::named(&stream.lane.reason) {
+                Some(Reason::PositionAhead) => "ahead".to_owned(),
                 _ => stream.lag_seconds.map_or("-".to_owned(), behind),
             };
             let collected = stream.collected.to_string();
             let state = Cell::of(&stream.lane, self.running);
             self.columns(&stream.name, state, &collected, &position);
-            // What its integration suffers from is told there, once.
+            // A problem of its integration is shown there, once.
             let told_below = status.integrations.iter().any(|one| {
                 let rest = stream.name.strip_prefix(one.name.as_str());
                 rest.is_some_and(|rest| rest.starts_with('/'))
-                    && one.lane.mood != "healthy"
+                    && one.lane.health != "healthy"
                     && one.lane.reason == stream.lane.reason
             });
             if !told_below {
@@ -193,25 +197,21 @@ impl<'a> Table<'a> {
         for integration in &status.integrations {
             let Integration { name, lane, secret, .. } = integration;
             self.explain(&format!("{name}: "), lane, secret);
-            if let (Some(end), Some(days)) = (&integration.token_ends, integration.token_days_left)
-                && integration.lane.reason != "token_refused"
+            if let Some(end) = &integration.token_ends
+                && Reason::named(&integration.lane.reason) != Some(Reason::TokenRefused)
             {
                 let name = &integration.name;
-                let code = token_end_code(u64::try_from(days).unwrap_or(0));
+                let days = integration.token_days_left;
+                let code = days.and_then(|days| token_end_code(u64::try_from(days).unwrap_or(0)));
                 let code = code.map_or(String::new(), |code| format!("{code} "));
-                let ends = match (Stamp::parse(end), Stamp::parse(&status.updated)) {
-                    (Some(end), Some(now)) if end <= now => {
-                        format!("expired {} ago", now.since(end))
-                    }
-                    _ => format!("expires in {}", count(days, "day")),
-                };
+                let ends = token_ends(end, days, &status.updated);
                 let end = seconds(end);
-                self.line(2, &format!("{name}: {code}the API token {ends}, at {end}"));
+                self.line(2, &format!("{name}: {code}the API token {ends} at {end}"));
             }
         }
     }
 
-    /// Positions that nothing goes on from.
+    /// The positions of streams that the config does not name.
     fn orphans(&mut self) {
         for orphan in &self.status.orphans {
             let OrphanLine { name, position, code, .. } = orphan;
@@ -279,7 +279,7 @@ impl<'a> Table<'a> {
         self.pace();
     }
 
-    /// What only a daemon that runs can be said to do, and what it last complained about.
+    /// Rates, which only a running daemon has, and the last WARN or ERROR.
     fn pace(&mut self) {
         let status = self.status;
         let out = status.coralogix.delivered_per_minute;
@@ -287,7 +287,7 @@ impl<'a> Table<'a> {
         let collected = collected.sum::<u64>();
         if self.running && collected + out > 0 {
             let collected = count(collected, "record");
-            // Before there was a minute, what is told of one is what came since the start.
+            // In the first minute the number is what came since the start, not a rate.
             let text = match status.uptime_seconds {
                 up @ 0..60 => {
                     let up = Span::seconds(up);
@@ -346,7 +346,7 @@ impl<'a> Table<'a> {
     }
 
     fn columns(&mut self, name: &str, state: Cell<'_>, left: &str, right: &str) {
-        // A narrow terminal costs the column that is the widest.
+        // On a narrow terminal the widest column gets narrower.
         let others = COLUMNS - NAME_CHARS;
         let name = first_column(name, self.columns.saturating_sub(others).clamp(8, NAME_CHARS));
         let padded = format!("{:<18}", state.text);
@@ -359,7 +359,7 @@ impl<'a> Table<'a> {
 
     /// `secret`: where the lane's secret is read from.
     fn explain(&mut self, whose: &str, lane: &Lane, secret: &str) {
-        if lane.mood == "healthy" {
+        if lane.health == "healthy" {
             return;
         }
         // The file may be half a minute old.
@@ -374,7 +374,9 @@ impl<'a> Table<'a> {
         if !lane.detail.is_empty() {
             let _ = write!(text, " ({})", lane.detail);
         }
-        if !secret.is_empty() && matches!(&*lane.reason, "token_refused" | "key_refused") {
+        let is_of_secret =
+            matches!(Reason::named(&lane.reason), Some(Reason::TokenRefused | Reason::KeyRefused));
+        if !secret.is_empty() && is_of_secret {
             let _ = write!(text, "; it is read from {secret}");
         }
         if let (true, Some(next)) = (self.running, lane.next_in_seconds) {
@@ -396,7 +398,7 @@ impl<'a> Table<'a> {
 
 const NAME_CHARS: usize = 32;
 
-/// A word of the table, and its colour if it has one.
+/// A cell of the table, with its colour if it has one.
 #[derive(Clone, Copy)]
 struct Cell<'a> {
     text: &'a str,
@@ -408,40 +410,32 @@ impl<'a> Cell<'a> {
         Cell { text, paint: None }
     }
 
-    /// How a lane is; what a daemon that is gone said of itself has no colour.
+    /// The state of a lane; without a colour where the daemon does not run.
     fn of(lane: &'a Lane, running: bool) -> Cell<'a> {
-        let paint = running.then(|| Paint::of_mood(&lane.mood));
+        let paint = running.then(|| Paint::of_health(&lane.health));
         Cell { text: state(lane), paint }
     }
 }
 
-/// The reason in a word or two; those that are none in the words of a person.
-fn state(lane: &Lane) -> &str {
-    match lane.reason.as_str() {
-        "poll_interval" => "up to date",
-        "nothing_to_send" => "all delivered",
-        "secret_unreadable" => "no secret",
-        "token_refused" => "token rejected",
-        "permission_missing" => "permission missing",
-        "scope_missing" => "scope missing",
-        "address_refused" => "address blocked",
-        "key_refused" => "key refused",
-        "broken_answer" => "broken answers",
-        "query_refused" => "query rejected",
-        "refuses_everything" => "rejects everything",
-        "in_doubt" => "in doubt",
-        "blocked" => "blocked by a filter",
-        "window" => "outside window",
-        "max_rate" => "at max_rate",
-        "queue_full" => "queue full",
-        "disk_low" => "disk full",
-        "store_trouble" => "queue not writable",
-        "tenant_changed" => "address changed",
-        other => other,
+/// The text before the time at which a token expires. `days`: days left by a confirmed time;
+/// `None`: no time is confirmed.
+fn token_ends(end: &str, days: Option<i64>, updated: &str) -> String {
+    match days {
+        None => "expires".to_owned(),
+        Some(days @ 0..) => format!("expires in {},", count(days, "day")),
+        Some(_) => match (Stamp::parse(end), Stamp::parse(updated)) {
+            (Some(end), Some(now)) if end <= now => format!("expired {} ago,", now.since(end)),
+            _ => "has expired,".to_owned(),
+        },
     }
 }
 
-/// RFC 3339 without the fraction.
+/// The reason of a lane in a word or two; one that only another version knows by its stable name.
+fn state(lane: &Lane) -> &str {
+    Reason::named(&lane.reason).map_or(lane.reason.as_str(), |reason| reason.state())
+}
+
+/// A time of RFC 3339 without the fraction of a second.
 pub(super) fn seconds(stamp: &str) -> String {
     Stamp::parse(stamp).map_or_else(|| stamp.to_owned(), Stamp::to_the_second)
 }
@@ -461,7 +455,7 @@ fn liveness_of(running: bool) -> Liveness {
     if running { Liveness::Answers } else { Liveness::NotRunning }
 }
 
-/// The table, for what feeds it any status there can be.
+/// The table of any status, for fuzzing and tests.
 #[cfg(any(test, fuzzing))]
 pub fn table_of(status: &Status, running: bool) -> String {
     Table::of(status, liveness_of(running), None, false).written()

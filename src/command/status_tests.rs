@@ -5,11 +5,11 @@ use crate::report::{
     Clock, Disk, GapLine, Gaps, Integration, LastTrouble, Queue, Remark, Sink, Stream,
 };
 
-fn lane(mood: &str, reason: &str, text: &str, detail: &str) -> Lane {
+fn lane(health: &str, reason: &str, text: &str, detail: &str) -> Lane {
     Lane {
-        mood: mood.into(),
+        health: health.into(),
         reason: reason.into(),
-        code: (mood != "healthy").then(|| "S1C-E107".into()),
+        code: (health != "healthy").then(|| "S1C-E107".into()),
         text: text.into(),
         detail: detail.into(),
         for_seconds: 75,
@@ -204,6 +204,10 @@ fn an_end_that_has_passed_is_past() {
     let text = shown(&status, true);
     assert!(text.contains("the API token expired 2h ago, at 2026-01-30T22:00:00Z"), "{text}");
     assert!(!text.contains("expires in"), "{text}");
+    // By a time that nobody confirms nothing has passed.
+    status.integrations[0].token_days_left = None;
+    let text = shown(&status, true);
+    assert!(text.contains("acme: the API token expires at 2026-01-30T22:00:00Z"), "{text}");
 }
 
 #[test]

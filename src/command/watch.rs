@@ -1,7 +1,8 @@
-//! `status --watch`: the same page again and again, or a line of JSON each time.
+//! `status --watch`: the same page again and again, or lines of JSON.
 //!
-//! Promises: a page never scrolls, whatever size the terminal has or gets, and is gone at the end;
-//! whoever reads lines may stop reading. Never: judges what is shown.
+//! Promises: a page is as wide as the terminal and never scrolls, also when the size changes, and
+//! is gone at the end; the reader of the lines may close the pipe. Never: decides about what is
+//! shown.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
@@ -10,25 +11,25 @@ use std::path::Path;
 use log::Level;
 
 use crate::cli::Exit;
-use crate::edge::host;
-use crate::edge::signal::Inbox;
 use crate::message;
+use crate::os::host;
+use crate::os::signal::Inbox;
 use crate::plain;
 use crate::time::Span;
 
 use super::status::{document, table};
-use super::{COLUMNS, Failure, columns, drawn, put};
+use super::{COLUMNS, Failure, drawn, put};
 
-/// The daemon writes at most every second.
+/// The daemon writes its status at most every second.
 const EVERY: Span = Span::seconds(2);
-/// Rows of a terminal that does not tell.
+/// Rows of a terminal whose size is unknown.
 const ROWS: usize = 24;
 
-/// Another screen, and back to the one with the prompt. Source: xterm, control sequences, mode 1049.
+/// Switches to the alternate screen, and back. Source: xterm, control sequences, mode 1049.
 const ENTER: &str = "\x1b[?1049h";
 const LEAVE: &str = "\x1b[?1049l";
 
-/// Draws over what it drew before, so that nothing flickers and the scrollback stays as it was.
+/// Draws over the previous page, so that nothing flickers and the scrollback stays as it was.
 pub fn on_terminal(config_file: &Path) -> Result<Exit, Failure> {
     if !std::io::stdout().is_terminal() {
         let text = "--watch needs a terminal. Leave it out, or add --json";
@@ -37,7 +38,7 @@ pub fn on_terminal(config_file: &Path) -> Result<Exit, Failure> {
     drawn(ENTER)?;
     let ended = again_and_again(|| {
         let (wide, high) = host::terminal().unwrap_or((COLUMNS, ROWS));
-        let text = match table(config_file, columns()) {
+        let text = match table(config_file, wide, host::shows_colour()) {
             Ok((text, _)) => text,
             Err(failure) => failure.text,
         };
@@ -47,26 +48,26 @@ pub fn on_terminal(config_file: &Path) -> Result<Exit, Failure> {
     ended
 }
 
-/// One document a line, for programs.
+/// One document per line, for programs.
 pub fn as_lines(config_file: &Path) -> Result<Exit, Failure> {
-    let mut told = String::new();
+    let mut shown = String::new();
     again_and_again(|| match document(config_file) {
         Ok((value, _)) => {
-            told.clear();
+            shown.clear();
             drawn(&plain::painted(&format!("{value}\n")))
         }
         Err(failure) => {
-            // Once, for it may stay so for days.
-            if told != failure.text {
+            // Reported once, because it may last for days.
+            if shown != failure.text {
                 put(Level::Error, &failure.text);
-                told = failure.text;
+                shown = failure.text;
             }
             Ok(true)
         }
     })
 }
 
-/// Until a signal says that it is enough, or nobody reads it any more.
+/// Repeats until a signal or a closed pipe.
 fn again_and_again(mut show: impl FnMut() -> Result<bool, Failure>) -> Result<Exit, Failure> {
     let mut inbox = Inbox::open().map_err(|why| {
         Failure::new(message::PRINT_FAILED, Exit::Failed, format!("Failed to hear signals: {why}"))
@@ -74,7 +75,7 @@ fn again_and_again(mut show: impl FnMut() -> Result<bool, Failure>) -> Result<Ex
     while show()? {
         inbox.wait(EVERY.as_duration());
         let came = inbox.take();
-        // A terminal that is closed says so by SIGHUP.
+        // A terminal that is closed sends SIGHUP.
         if came.stop || came.reload {
             break;
         }
@@ -82,7 +83,7 @@ fn again_and_again(mut show: impl FnMut() -> Result<bool, Failure>) -> Result<Ex
     Ok(Exit::Done)
 }
 
-/// What is written to show a text from the top left corner: no line wider than the terminal and none
+/// The output that shows a text from the top left corner: no line wider than the terminal and none
 /// below its end.
 fn page(text: &str, wide: usize, high: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
@@ -103,7 +104,7 @@ fn page(text: &str, wide: usize, high: usize) -> String {
     out + "\x1b[J"
 }
 
-/// So many characters of a line; what sets a colour takes no room and stays.
+/// The first `wide` characters of a line; colour sequences have no width and are kept.
 fn cut(line: &str, wide: usize) -> String {
     let (mut out, mut count, mut is_code) = (String::new(), 0, false);
     for c in line.chars() {

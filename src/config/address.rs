@@ -3,7 +3,7 @@
 //! Promises: what is returned has a scheme, a host in lower case, no path and no trailing slash.
 //! Never: echoes a text that may hold a password; looks a name up.
 
-use crate::config::units::Misread;
+use crate::config::units::ValueError;
 use crate::message;
 use crate::secret::Secret;
 
@@ -33,13 +33,13 @@ pub enum Plain {
 }
 
 /// Reads a SentinelOne console's address, whichever of its pages was pasted.
-pub fn tenant(text: &str, plain: Plain) -> Result<String, Misread> {
+pub fn tenant(text: &str, plain: Plain) -> Result<String, ValueError> {
     const HINT: &str =
         "copy the console's address from the browser, e.g. https://usea1-acme.sentinelone.net";
     let address = Address::read(text, HINT)?;
     address.refuse_plain(plain)?;
     if address.host.contains("coralogix") {
-        return Err(Misread::new(
+        return Err(ValueError::new(
             message::TENANT_IS_CORALOGIX,
             "this is an address of Coralogix, not of SentinelOne",
             HINT,
@@ -47,7 +47,7 @@ pub fn tenant(text: &str, plain: Plain) -> Result<String, Misread> {
     }
     if address.scheme.is_none() && !address.host.contains(['.', '[']) {
         let hint = format!("the whole name may be {}.sentinelone.net", address.host);
-        return Err(Misread::new(
+        return Err(ValueError::new(
             message::ADDRESS_MISREAD,
             "this is not a complete host name",
             hint,
@@ -57,21 +57,21 @@ pub fn tenant(text: &str, plain: Plain) -> Result<String, Misread> {
 }
 
 /// Reads the whole address of an ingest endpoint.
-pub fn coralogix_url(text: &str, plain: Plain) -> Result<String, Misread> {
+pub fn coralogix_url(text: &str, plain: Plain) -> Result<String, ValueError> {
     const HINT: &str = "e.g. https://ingress.eu2.coralogix.com";
     let address = Address::read(text, HINT)?;
     address.refuse_plain(plain)?;
     refuse_other_hosts(&address.host)?;
     let path = address.path.trim_end_matches('/');
     if !INGEST_PATHS.contains(&path) || address.has_query {
-        return Err(Misread::new(
+        return Err(ValueError::new(
             message::ADDRESS_MISREAD,
             "this address has a path",
             "write scheme and host only; the path of the API is added",
         ));
     }
     if address.scheme.is_none() && !address.host.contains(['.', '[']) {
-        return Err(Misread::new(
+        return Err(ValueError::new(
             message::ADDRESS_MISREAD,
             "this is not a complete host name",
             HINT,
@@ -81,7 +81,7 @@ pub fn coralogix_url(text: &str, plain: Plain) -> Result<String, Misread> {
 }
 
 /// Reads a region's domain to the address of its ingest endpoint.
-pub fn coralogix_domain(text: &str) -> Result<String, Misread> {
+pub fn coralogix_domain(text: &str) -> Result<String, ValueError> {
     const HINT: &str = "e.g. \"eu2.coralogix.com\"";
     let address = Address::read(text, HINT)?;
     let host = address.host.strip_prefix("ingress.").unwrap_or(&address.host);
@@ -89,7 +89,7 @@ pub fn coralogix_domain(text: &str) -> Result<String, Misread> {
         REGIONS.iter().find(|(domain, _)| domain.split('.').next() == Some(host))
     {
         let hint = format!("write \"{domain}\"");
-        return Err(Misread::new(
+        return Err(ValueError::new(
             message::DOMAIN_MISREAD,
             format!("{host:?} is a region, not a domain"),
             hint,
@@ -98,30 +98,30 @@ pub fn coralogix_domain(text: &str) -> Result<String, Misread> {
     refuse_other_hosts(host)?;
     if address.port.is_some() {
         let hint = "write the full URL as coralogix.url instead";
-        return Err(Misread::new(message::DOMAIN_MISREAD, "a domain has no port", hint));
+        return Err(ValueError::new(message::DOMAIN_MISREAD, "a domain has no port", hint));
     }
     if !host.contains('.') || host.contains('[') {
-        return Err(Misread::new(
+        return Err(ValueError::new(
             message::DOMAIN_MISREAD,
             format!("{host:?} is not a domain"),
             HINT,
         ));
     }
     if !INGEST_PATHS.contains(&address.path.trim_end_matches('/')) || address.has_query {
-        return Err(Misread::new(message::DOMAIN_MISREAD, "a domain has no path", HINT));
+        return Err(ValueError::new(message::DOMAIN_MISREAD, "a domain has no path", HINT));
     }
     Ok(format!("https://ingress.{host}"))
 }
 
-/// Reads a proxy's address. It may hold a password, so nothing of it is ever told.
-pub fn proxy(text: &str) -> Result<Secret, Misread> {
+/// Reads a proxy's address. It may hold a password, so nothing of it is ever shown.
+pub fn proxy(text: &str) -> Result<Secret, ValueError> {
     const HINT: &str = "e.g. \"http://proxy.example.com:3128\" or, with a name and password, \
                         \"http://user:password@proxy.example.com:3128\" (write @ : / in them as \
                         %40 %3A %2F)";
     let text = text.trim();
     let (scheme, rest) = split_scheme(text);
     if !scheme.is_none_or(|scheme| scheme.eq_ignore_ascii_case("http")) {
-        return Err(Misread::new(
+        return Err(ValueError::new(
             message::PROXY_MISREAD,
             "only proxies with an http:// address are supported",
             HINT,
@@ -133,12 +133,13 @@ pub fn proxy(text: &str) -> Result<Secret, Misread> {
         None => (None, authority),
     };
     // The texts of the inner errors may hold the place, which may be part of a password.
-    let told = |_| Misread::new(message::PROXY_MISREAD, "this is not the address of a proxy", HINT);
-    let (host, port) = host_and_port(place, HINT).map_err(told)?;
+    let not_an_address =
+        |_| ValueError::new(message::PROXY_MISREAD, "this is not the address of a proxy", HINT);
+    let (host, port) = host_and_port(place, HINT).map_err(not_an_address)?;
     let user = user.map(|user| format!("{user}@")).unwrap_or_default();
     let port = port.map(|port| format!(":{port}")).unwrap_or_default();
     Secret::new(&format!("http://{user}{host}{port}")).map_err(|_| {
-        Misread::new(
+        ValueError::new(
             message::PROXY_MISREAD,
             "the address of the proxy has a character that is not allowed in a URL",
             HINT,
@@ -149,6 +150,14 @@ pub fn proxy(text: &str) -> Result<Secret, Misread> {
 /// Whether a proxy's address holds a password.
 pub fn has_user(proxy: &Secret) -> bool {
     proxy.reveal().contains('@')
+}
+
+/// A proxy's address for people, with `***` for its name and password.
+pub fn without_user(proxy: &Secret) -> String {
+    match proxy.reveal().rsplit_once('@') {
+        Some((_, place)) => format!("http://***@{place}"),
+        None => proxy.reveal().to_owned(),
+    }
 }
 
 /// An address taken apart.
@@ -162,12 +171,12 @@ struct Address<'t> {
 }
 
 impl<'t> Address<'t> {
-    fn read(text: &'t str, hint: &str) -> Result<Address<'t>, Misread> {
+    fn read(text: &'t str, hint: &str) -> Result<Address<'t>, ValueError> {
         let (scheme, rest) = split_scheme(text.trim());
         let scheme = scheme.map(str::to_ascii_lowercase);
         if let Some(scheme) = scheme.as_deref().filter(|scheme| !["http", "https"].contains(scheme))
         {
-            return Err(Misread::new(
+            return Err(ValueError::new(
                 message::ADDRESS_MISREAD,
                 format!("{scheme:?} is not a scheme of the web"),
                 hint,
@@ -175,7 +184,7 @@ impl<'t> Address<'t> {
         }
         let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
         if scheme.is_none() && ["http:", "https:"].contains(&&rest[..end]) {
-            return Err(Misread::new(
+            return Err(ValueError::new(
                 message::ADDRESS_MISREAD,
                 "the scheme must be followed by two slashes",
                 hint,
@@ -183,7 +192,7 @@ impl<'t> Address<'t> {
         }
         let (authority, tail) = rest.split_at(end);
         if text.contains('@') && authority.contains('@') {
-            return Err(Misread::new(
+            return Err(ValueError::new(
                 message::ADDRESS_WITH_USER,
                 "a user name or password is not allowed in this address",
                 hint,
@@ -197,9 +206,9 @@ impl<'t> Address<'t> {
         Ok(Address { scheme, host, port, path, has_query })
     }
 
-    fn refuse_plain(&self, plain: Plain) -> Result<(), Misread> {
+    fn refuse_plain(&self, plain: Plain) -> Result<(), ValueError> {
         if self.scheme.as_deref() == Some("http") && plain == Plain::Refused {
-            return Err(Misread::new(
+            return Err(ValueError::new(
                 message::ADDRESS_PLAIN,
                 "http:// would send the credential unencrypted",
                 "write https://; for tests only, network.allow_http = true allows it",
@@ -222,7 +231,7 @@ fn split_scheme(text: &str) -> (Option<&str>, &str) {
     }
 }
 
-fn host_and_port(authority: &str, hint: &str) -> Result<(String, Option<u16>), Misread> {
+fn host_and_port(authority: &str, hint: &str) -> Result<(String, Option<u16>), ValueError> {
     let (host, port) = match authority.rfind(']') {
         Some(end) => authority.split_at(end + 1),
         None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
@@ -234,14 +243,16 @@ fn host_and_port(authority: &str, hint: &str) -> Result<(String, Option<u16>), M
         Some(digits) => match digits.parse::<u16>() {
             Ok(port) if port > 0 => Some(port),
             _ => {
-                return Err(Misread::new(
+                return Err(ValueError::new(
                     message::ADDRESS_MISREAD,
                     "the port is not a number from 1 to 65535",
                     hint,
                 ));
             }
         },
-        None => return Err(Misread::new(message::ADDRESS_MISREAD, "this is not an address", hint)),
+        None => {
+            return Err(ValueError::new(message::ADDRESS_MISREAD, "this is not an address", hint));
+        }
     };
     if is_host(&host) {
         return Ok((host, port));
@@ -251,7 +262,7 @@ fn host_and_port(authority: &str, hint: &str) -> Result<(String, Option<u16>), M
         true => "the host has a character that is not allowed in a host name",
         false => "the host has letters beyond ASCII; write it in its xn-- form",
     };
-    Err(Misread::new(message::ADDRESS_MISREAD, problem, hint))
+    Err(ValueError::new(message::ADDRESS_MISREAD, problem, hint))
 }
 
 fn is_host(host: &str) -> bool {
@@ -268,20 +279,20 @@ fn is_host(host: &str) -> bool {
 }
 
 /// Refuses hosts of Coralogix that take no logs, and names the one that does.
-fn refuse_other_hosts(host: &str) -> Result<(), Misread> {
+fn refuse_other_hosts(host: &str) -> Result<(), ValueError> {
     let below = |domain: &str| {
         host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
     };
     if let Some((domain, _)) = REGIONS.iter().find(|(_, page)| below(page)) {
         let hint = format!("this team's domain is \"{domain}\"");
-        return Err(Misread::new(
+        return Err(ValueError::new(
             message::DOMAIN_IS_PAGE,
             "this is a web page of Coralogix that does not accept records",
             hint,
         ));
     }
     if is_eu1_page(host) {
-        return Err(Misread::new(
+        return Err(ValueError::new(
             message::DOMAIN_IS_PAGE,
             "this is a web page of Coralogix that does not accept records",
             "a team at https://TEAM.coralogix.com has the domain \"eu1.coralogix.com\"",
@@ -289,7 +300,7 @@ fn refuse_other_hosts(host: &str) -> Result<(), Misread> {
     }
     if let Some(domain) = host.strip_prefix("api.").filter(|rest| rest.contains("coralogix")) {
         let hint = format!("write coralogix.domain = \"{domain}\"");
-        return Err(Misread::new(
+        return Err(ValueError::new(
             message::DOMAIN_IS_PAGE,
             "this host of Coralogix does not accept records",
             hint,

@@ -1,4 +1,4 @@
-//! Second stage: what is meant. Settings to a `Config`, with everything that is wrong told at once.
+//! Second stage: what is meant. Settings to a `Config`, with everything that is wrong reported at once.
 //!
 //! Promises: a `Config` comes out only if no error was noted. Never: stops at the first error;
 //! puts a value into a note that may be a secret.
@@ -6,23 +6,27 @@
 use std::path::PathBuf;
 
 use crate::config::address::{self, Plain};
-use crate::config::cite::{Note, Severity};
+use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::files::Files;
 use crate::config::leaf::{self, Check, Scope};
 use crate::config::raw::{Given, Raw, Table, Value};
 use crate::config::secrets::SecretNames;
-use crate::config::settings::{Fallback, Setting};
-use crate::config::{Config, Coralogix, Environment, Integration, Network, Queue, Retry};
+use crate::config::settings::{Fallback, Setting, Shape};
+use crate::config::units::{self, ValueError};
+use crate::config::{
+    Config, Coralogix, Delivery, Environment, Integration, Network, Polling, Queue, Retry, suggest,
+};
 use crate::message;
 use crate::record::{Kind, WriteMode};
 use crate::time::Span;
+use crate::window::Windows;
 
 /// The config, unless something is wrong; and what was found.
 pub fn check(
     raw: &Raw,
     files: &Files<'_>,
     environment: &Environment,
-) -> (Option<Config>, Vec<Note>) {
+) -> (Option<Config>, Vec<Diagnostic>) {
     let mut check = Check { notes: raw.notes.clone(), files, environment };
     let config = check.config(raw);
     let has_errors = check.notes.iter().any(|note| note.severity() == Severity::Error);
@@ -49,10 +53,11 @@ impl Check<'_> {
         let delivery = self.delivery(scope("delivery"));
         let polling = self.polling(scope("polling"));
         let log_level = self.text(scope("log"), "level").parse().unwrap_or(log::LevelFilter::Info);
+        let log_json = self.text(scope("log"), "format") == "json";
         let status_file = PathBuf::from(self.text(scope("status"), "file"));
         let metrics = scope("metrics");
         let metrics_file = metrics.get("file").map(|_| PathBuf::from(self.text(metrics, "file")));
-        // Only now may anything be missing: every section was looked at and has told its errors.
+        // Only now may anything be missing: every section was looked at and has reported its errors.
         let (coralogix, integrations) = (coralogix?, integrations?);
         Some(Config {
             coralogix,
@@ -64,6 +69,7 @@ impl Check<'_> {
             retry,
             heartbeat: heartbeat.filter(|every| *every > Span::ZERO),
             log_level,
+            log_json,
             status_file,
             metrics_file,
         })
@@ -257,6 +263,117 @@ impl Check<'_> {
         }
     }
 
+    fn delivery(&mut self, scope: Scope<'_>) -> Delivery {
+        Delivery {
+            max_rate: self.rate(scope),
+            windows: self.windows(scope),
+            order: self.kinds(scope, "order", &[]),
+        }
+    }
+
+    fn polling(&mut self, scope: Scope<'_>) -> Polling {
+        Polling {
+            max_rate: self.rate(scope),
+            windows: self.windows(scope),
+            // What can't be read is reported, and as good as not given.
+            max_page: Some(self.size(scope, "max_page")).filter(|bytes| *bytes > 0),
+        }
+    }
+
+    fn rate(&mut self, scope: Scope<'_>) -> Option<u64> {
+        let setting = scope.setting("max_rate");
+        let read = |text: &str| {
+            let rate = units::rate(text)?;
+            let bound = |bytes| format!("\"{}/s\"", units::of_size(bytes));
+            match setting.shape {
+                Shape::Rate { min, .. } if rate < min => Err(ValueError::new(
+                    message::OUT_OF_RANGE,
+                    "it is too slow",
+                    format!("at least {}", bound(min)),
+                )),
+                Shape::Rate { max, .. } if rate > max => Err(ValueError::new(
+                    message::OUT_OF_RANGE,
+                    "it is too fast",
+                    format!("at most {}", bound(max)),
+                )),
+                _ => Ok(rate),
+            }
+        };
+        scope.get("max_rate").and_then(|given| self.read(given, read))
+    }
+
+    fn windows(&mut self, scope: Scope<'_>) -> Windows {
+        let Some(given) = scope.get("windows") else { return Windows::default() };
+        let Value::List(texts) = &given.value else { return Windows::default() };
+        let key = given.setting.full_name();
+        if texts.is_empty() {
+            let hint = "remove the line to allow any time, or write [\"22:00-06:00\"]";
+            self.note(
+                message::WINDOW_MISREAD,
+                Some(given.span.clone()),
+                &key,
+                "there is no window in it",
+                hint,
+            );
+        }
+        let mut windows = vec![];
+        for (text, span) in texts {
+            match units::window(text) {
+                Ok(window) => windows.push(window),
+                Err(why) => self.note(why.code, Some(span.clone()), &key, why.problem, &why.hint),
+            }
+        }
+        Windows(windows)
+    }
+
+    /// A list of streams; the fallback where it is missing.
+    fn kinds(&mut self, scope: Scope<'_>, key: &str, fallback: &[Kind]) -> Vec<Kind> {
+        const HINT: &str = "the streams are \"threats\", \"activities\" and \"alerts\"";
+        let Some(given) = scope.get(key) else { return fallback.to_vec() };
+        let key = given.setting.full_name();
+        let Value::List(names) = &given.value else { return Vec::new() };
+        if names.is_empty() {
+            self.note(
+                message::STREAM_MISREAD,
+                Some(given.span.clone()),
+                &key,
+                "there is no stream in it",
+                HINT,
+            );
+        }
+        let mut kinds = Vec::new();
+        for (name, span) in names {
+            match Kind::from_name(name) {
+                Some(kind) if kinds.contains(&kind) => {
+                    let problem = format!("{name:?} is listed twice");
+                    self.note(
+                        message::STREAM_MISREAD,
+                        Some(span.clone()),
+                        &key,
+                        problem,
+                        "remove one of them",
+                    );
+                }
+                Some(kind) => kinds.push(kind),
+                None => {
+                    // "agents" is no "alerts": beyond one slip of the finger all three are named.
+                    let hint = suggest::nearest(name, Kind::ALL.map(Kind::name))
+                        .filter(|known| suggest::distance(name, known) == 1)
+                        .map(|known| format!("did you mean {known:?}?"));
+                    let problem = format!("{name:?} is not a stream");
+                    self.note(
+                        message::STREAM_MISREAD,
+                        Some(span.clone()),
+                        &key,
+                        problem,
+                        hint.as_deref().unwrap_or(HINT),
+                    );
+                }
+            }
+        }
+        kinds
+    }
+
     fn network(&mut self, scope: Scope<'_>) -> Network {
         let proxy = scope.get("proxy").and_then(|given| self.read(given, address::proxy));
         if proxy.as_ref().is_some_and(address::has_user) {
@@ -292,8 +409,8 @@ impl Check<'_> {
         }
         let (low, high) = (scope.setting(pair.0), scope.setting(pair.1));
         let given = scope.get(low.key).or(scope.get(high.key));
-        let told = given.map_or(low, |given| given.setting);
-        let problem = match told.key == low.key {
+        let cited = given.map_or(low, |given| given.setting);
+        let problem = match cited.key == low.key {
             true => format!("it is longer than {}", high.full_name()),
             false => format!("it is shorter than {}", low.full_name()),
         };
@@ -305,7 +422,7 @@ impl Check<'_> {
         self.note(
             message::ORDER_WRONG,
             given.map(|given| given.span.clone()),
-            &told.full_name(),
+            &cited.full_name(),
             problem,
             &hint,
         );

@@ -6,11 +6,11 @@
 use std::ops::Range;
 
 use crate::config::Environment;
-use crate::config::cite::Note;
+use crate::config::diagnostic::Diagnostic;
 use crate::config::files::Files;
 use crate::config::raw::{Given, Table, Value};
 use crate::config::settings::{self, Fallback, Setting, Shape};
-use crate::config::units::{self, Misread};
+use crate::config::units::{self, ValueError};
 use crate::limits;
 use crate::message::{self, Code};
 use crate::record::Start;
@@ -22,7 +22,7 @@ const START_DAYS_MAX: u64 = 10 * 366;
 
 /// What was found so far.
 pub struct Check<'e> {
-    pub notes: Vec<Note>,
+    pub notes: Vec<Diagnostic>,
     pub files: &'e Files<'e>,
     pub environment: &'e Environment,
 }
@@ -39,7 +39,7 @@ impl<'r> Scope<'r> {
         self.table.and_then(|table| table.get(key))
     }
 
-    /// Whether a setting is there under a name that does not exist, which is told already.
+    /// Whether a setting is there under a name that does not exist, which is reported already.
     pub fn is_mistyped(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.is_mistyped(key))
     }
@@ -157,7 +157,7 @@ impl Check<'_> {
     pub fn read<T>(
         &mut self,
         given: &Given,
-        read: impl Fn(&str) -> Result<T, Misread>,
+        read: impl Fn(&str) -> Result<T, ValueError>,
     ) -> Option<T> {
         let Value::Text(text) = &given.value else { return None };
         let misread = match read(text) {
@@ -179,22 +179,22 @@ impl Check<'_> {
         hint: &str,
     ) {
         let (key, problem, hint) = (key.to_owned(), problem.into(), Some(hint.to_owned()));
-        self.notes.push(Note { code, span, key, problem, hint });
+        self.notes.push(Diagnostic { code, span, key, problem, hint });
     }
 }
 
 /// The name of an integration: part of the queue's records and of log lines, so it is kept to
 /// what needs no quoting anywhere.
-pub fn name(text: &str) -> Result<String, Misread> {
+pub fn name(text: &str) -> Result<String, ValueError> {
     const HINT: &str = "letters, digits, dot, hyphen and underscore, starting with a letter or \
         digit, e.g. \"acme\"";
     let text = text.trim();
     if text.is_empty() {
-        return Err(Misread::new(message::NAME_MISREAD, "it is empty", HINT));
+        return Err(ValueError::new(message::NAME_MISREAD, "it is empty", HINT));
     }
     if text.len() > limits::INTEGRATION_NAME_BYTES_MAX {
         let max = limits::INTEGRATION_NAME_BYTES_MAX;
-        return Err(Misread::new(
+        return Err(ValueError::new(
             message::NAME_MISREAD,
             format!("it is longer than {max} characters"),
             HINT,
@@ -202,7 +202,7 @@ pub fn name(text: &str) -> Result<String, Misread> {
     }
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     if !text.bytes().all(is_plain) || !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        return Err(Misread::new(
+        return Err(ValueError::new(
             message::NAME_MISREAD,
             format!("{text:?} is not a plain name"),
             HINT,
@@ -211,24 +211,24 @@ pub fn name(text: &str) -> Result<String, Misread> {
     Ok(text.to_owned())
 }
 
-fn label(text: &str, bytes_max: usize) -> Result<String, Misread> {
+fn label(text: &str, bytes_max: usize) -> Result<String, ValueError> {
     let text = text.trim();
     if text.is_empty() {
-        return Err(Misread::new(
+        return Err(ValueError::new(
             message::LABEL_MISREAD,
             "it is empty",
             "Coralogix rejects records without it",
         ));
     }
     if text.len() > bytes_max {
-        return Err(Misread::new(
+        return Err(ValueError::new(
             message::LABEL_MISREAD,
             format!("it is longer than {bytes_max} bytes"),
             "shorten it",
         ));
     }
     if text.chars().any(char::is_control) {
-        return Err(Misread::new(
+        return Err(ValueError::new(
             message::LABEL_MISREAD,
             "it has a control character",
             "write plain text",
@@ -237,14 +237,14 @@ fn label(text: &str, bytes_max: usize) -> Result<String, Misread> {
     Ok(text.to_owned())
 }
 
-fn path(text: &str) -> Result<String, Misread> {
+fn path(text: &str) -> Result<String, ValueError> {
     const HINT: &str = "write the full path, starting with /";
     if text.contains('\0') {
-        return Err(Misread::new(message::PATH_MISREAD, "a path has no NUL character", HINT));
+        return Err(ValueError::new(message::PATH_MISREAD, "a path has no NUL character", HINT));
     }
     match text.starts_with('/') {
         true => Ok(text.to_owned()),
-        false => Err(Misread::new(
+        false => Err(ValueError::new(
             message::PATH_MISREAD,
             format!("{text:?} is not an absolute path"),
             HINT,
@@ -252,20 +252,20 @@ fn path(text: &str) -> Result<String, Misread> {
     }
 }
 
-fn choice(text: &str, words: &[&str]) -> Result<String, Misread> {
+fn choice(text: &str, words: &[&str]) -> Result<String, ValueError> {
     let lower = text.trim().to_ascii_lowercase();
     if words.contains(&lower.as_str()) {
         return Ok(lower);
     }
     let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
-    Err(Misread::new(
+    Err(ValueError::new(
         message::CHOICE_MISREAD,
         format!("{text:?} is not an accepted value"),
         format!("write one of {}", quoted.join(", ")),
     ))
 }
 
-fn start(text: &str) -> Result<Start, Misread> {
+fn start(text: &str) -> Result<Start, ValueError> {
     let start = units::start(text)?;
     let is_odd = match start {
         Start::Ago(span) => span > Span::hours(24).times(START_DAYS_MAX),
@@ -277,7 +277,7 @@ fn start(text: &str) -> Result<Start, Misread> {
         Start::Now => false,
     };
     match is_odd {
-        true => Err(Misread::new(
+        true => Err(ValueError::new(
             message::START_MISREAD,
             format!("{text:?} can't be where the records of a tenant begin"),
             "write a time from 2013 on, or how long ago, e.g. \"24h\"",
@@ -286,9 +286,13 @@ fn start(text: &str) -> Result<Start, Misread> {
     }
 }
 
-fn too(what: &str, bound: String) -> Misread {
+fn too(what: &str, bound: String) -> ValueError {
     let side = if ["short", "small"].contains(&what) { "least" } else { "most" };
-    Misread::new(message::OUT_OF_RANGE, format!("it is too {what}"), format!("at {side} {bound:?}"))
+    ValueError::new(
+        message::OUT_OF_RANGE,
+        format!("it is too {what}"),
+        format!("at {side} {bound:?}"),
+    )
 }
 
 fn default_text(setting: &Setting) -> &'static str {

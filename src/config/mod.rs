@@ -2,19 +2,19 @@
 //!
 //! Holds: the values; `parse`, which makes them from a text and tells everything that is wrong
 //! with it at once. The way: `raw` (what was typed, with places) to `check` (what is meant);
-//! `files` holds them together, `settings` is the one table of all there is, `cite` tells findings, `example` writes the file
+//! `files` holds them together, `settings` is the one table of all there is, `diagnostic` words findings, `example` writes the file
 //! that is shipped. Never: reads a file, the environment or a clock.
 
 mod address;
 mod check;
-mod cite;
+mod diagnostic;
+pub mod effective;
+#[cfg(not(closed))]
 pub mod example;
 mod files;
 mod leaf;
-mod link;
 mod raw;
 mod secrets;
-mod sections;
 pub mod settings;
 pub mod suggest;
 #[cfg(test)]
@@ -23,12 +23,12 @@ pub mod units;
 
 use std::path::PathBuf;
 
-pub use cite::{Finding, Findings, Severity};
+pub use diagnostic::{Finding, Findings, Severity};
 pub use files::Source;
 
 use files::Files;
 
-use crate::record::{Kind, Start, WriteMode};
+use crate::record::{Kind, Start, StreamName, WriteMode};
 use crate::secret::{NotASecret, Secret};
 use crate::time::{Span, Stamp};
 use crate::window::Windows;
@@ -46,9 +46,22 @@ pub struct Config {
     /// How often the collector tells how it fares; `None`: never.
     pub heartbeat: Option<Span>,
     pub log_level: log::LevelFilter,
+    /// Whether each line of the log is a JSON object.
+    pub log_json: bool,
     pub status_file: PathBuf,
     /// Where metrics are written, if they are.
     pub metrics_file: Option<PathBuf>,
+}
+
+impl Config {
+    /// Every stream that is collected, in the order of the plan.
+    pub fn stream_names(&self) -> Vec<StreamName> {
+        let name = |one: &Integration| {
+            let polled = |kind: &Kind| StreamName::polled(one.name.as_str(), *kind);
+            one.streams.iter().map(polled).collect::<Vec<_>>()
+        };
+        self.integrations.iter().flat_map(name).collect()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -142,7 +155,7 @@ pub enum SecretSource {
 
 impl SecretSource {
     /// Where it is, for people.
-    pub fn told(&self) -> String {
+    pub fn origin(&self) -> String {
         match self {
             SecretSource::File(path) => path.display().to_string(),
             SecretSource::Inline(_) => "the config file".to_owned(),
@@ -170,33 +183,55 @@ pub fn parse(
     sources: &[Source<'_>],
     environment: &Environment,
 ) -> Result<(Config, Vec<Finding>), Findings> {
+    let (config, warnings, ()) = parse_and(sources, environment, |_, _, _| ())?;
+    Ok((config, warnings))
+}
+
+/// The same, and where each setting is from.
+pub fn effective(
+    sources: &[Source<'_>],
+    environment: &Environment,
+) -> Result<(Config, Vec<effective::Effective>), Findings> {
+    let (config, _, all) = parse_and(sources, environment, effective::of)?;
+    Ok((config, all))
+}
+
+/// `look`: what else is wanted of a config that is good.
+fn parse_and<T>(
+    sources: &[Source<'_>],
+    environment: &Environment,
+    look: impl FnOnce(&raw::Raw, &Files<'_>, &Config) -> T,
+) -> Result<(Config, Vec<Finding>, T), Findings> {
     let files = Files::join(sources);
-    let source = |masks| cite::Text { files: &files, masks, trust };
+    let source = |masks| diagnostic::Text { files: &files, masks, trust };
     let raw = match raw::read(&files) {
         Ok(raw) => raw,
         Err(notes) => {
             let source = source(Vec::new());
-            let cite = |note| source.cite(note, cite::Hide::Doubtful);
+            let cite = |note| source.cite(note, diagnostic::Hide::Doubtful);
             return Err(Findings(notes.into_iter().map(cite).collect()));
         }
     };
     let (config, mut notes) = check::check(&raw, &files, environment);
     notes.sort_by_key(|note| note.span.as_ref().map_or(0, |span| span.start));
+    let looked = config.as_ref().map(|config| look(&raw, &files, config));
     let source = source(raw.masks);
     let findings: Vec<Finding> =
-        notes.into_iter().map(|note| source.cite(note, cite::Hide::Masks)).collect();
-    match config {
-        Some(config) => Ok((config, findings)),
+        notes.into_iter().map(|note| source.cite(note, diagnostic::Hide::Masks)).collect();
+    match config.zip(looked) {
+        Some((config, looked)) => Ok((config, findings, looked)),
         None => Err(Findings(findings)),
     }
 }
 
 /// A key that is a setting anywhere is judged by the most secret of its meanings.
-fn trust(key: &str) -> cite::Trust {
+fn trust(key: &str) -> diagnostic::Trust {
     let settings = || settings::SETTINGS.iter().filter(|setting| setting.key == key);
     match settings().next() {
-        None => cite::Trust::Unknown,
-        Some(_) if settings().any(settings::Setting::may_hold_a_secret) => cite::Trust::Secret,
-        Some(_) => cite::Trust::Harmless,
+        None => diagnostic::Trust::Unknown,
+        Some(_) if settings().any(settings::Setting::may_hold_a_secret) => {
+            diagnostic::Trust::Secret
+        }
+        Some(_) => diagnostic::Trust::Harmless,
     }
 }

@@ -3,7 +3,7 @@
 //! A section that stands once may be begun in one file and gone on with in the next: of a setting the
 //! last one counts. One that can be repeated is another one each time.
 //!
-//! Promises: every key is in the table of settings or told as unknown; every value has the TOML
+//! Promises: every key is in the table of settings or reported as unknown; every value has the TOML
 //! type its setting asks for or is kept as `Value::Unusable`, so that the second stage does not
 //! also call it missing. Never: judges what a value means.
 
@@ -12,7 +12,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use crate::config::cite::Note;
+use crate::config::diagnostic::Diagnostic;
 use crate::config::files::Files;
 use crate::config::settings::{self, SECTIONS, Section, Setting, Shape};
 use crate::config::suggest;
@@ -23,7 +23,7 @@ use crate::message::{self, Code};
 pub struct Raw {
     pub tables: Vec<Table>,
     /// What is wrong so far.
-    pub notes: Vec<Note>,
+    pub notes: Vec<Diagnostic>,
     /// Values that may be secrets and are never shown.
     pub masks: Vec<Range<usize>>,
     /// Sections that an unknown one was most likely meant to be.
@@ -54,7 +54,7 @@ pub enum Value {
     Text(String),
     Flag(bool),
     List(Vec<(String, Range<usize>)>),
-    /// Of the wrong type, and already told.
+    /// Of the wrong type, and already reported.
     Unusable,
 }
 
@@ -105,12 +105,12 @@ impl Raw {
         hint: Option<String>,
     ) {
         let (span, key) = (Some(self.place(span)), key.to_owned());
-        self.notes.push(Note { code, span, key, problem, hint });
+        self.notes.push(Diagnostic { code, span, key, problem, hint });
     }
 }
 
 /// Reads the files, or says what is not TOML in them.
-pub fn read(files: &Files<'_>) -> Result<Raw, Vec<Note>> {
+pub fn read(files: &Files<'_>) -> Result<Raw, Vec<Diagnostic>> {
     let mut raw = Raw::default();
     let mut broken = Vec::new();
     for part in files.parts() {
@@ -121,7 +121,7 @@ pub fn read(files: &Files<'_>) -> Result<Raw, Vec<Note>> {
             true => read_document(&mut raw, document.get_ref()),
             false => broken.extend(errors.into_iter().map(|error| {
                 let note = syntax(text, error);
-                Note { span: note.span.map(|span| raw.place(span)), ..note }
+                Diagnostic { span: note.span.map(|span| raw.place(span)), ..note }
             })),
         }
     }
@@ -137,7 +137,7 @@ fn read_document(raw: &mut Raw, document: &DeTable<'_>) {
     }
 }
 
-fn syntax(text: &str, error: toml::de::Error) -> Note {
+fn syntax(text: &str, error: toml::de::Error) -> Diagnostic {
     let end = text.trim_end().len();
     let span = error.span().unwrap_or(end..end);
     // An error at the very end is better shown on the last line than below it.
@@ -146,7 +146,7 @@ fn syntax(text: &str, error: toml::de::Error) -> Note {
     let line = before.rsplit('\n').next().unwrap_or("").trim_start();
     let key = line.split(|c: char| c == '=' || c.is_whitespace()).next().unwrap_or("");
     let setting = settings::SETTINGS.iter().find(|setting| setting.key == key);
-    Note {
+    Diagnostic {
         code: message::CONFIG_SYNTAX,
         span: Some(span),
         key: "syntax".to_owned(),
@@ -376,7 +376,7 @@ mod tests {
     use super::*;
     use crate::config::files::Source;
 
-    fn read(text: &str) -> Result<Raw, Vec<Note>> {
+    fn read(text: &str) -> Result<Raw, Vec<Diagnostic>> {
         super::read(&Files::join(&[Source::text("c", text)]))
     }
 

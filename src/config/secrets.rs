@@ -87,7 +87,7 @@ impl Check<'_> {
         if text.starts_with('/') && !text.contains('\0') {
             return Some(SecretSource::File(PathBuf::from(text)));
         }
-        // The text may be the secret itself, so it is not told.
+        // The text may be the secret itself, so it is not shown.
         let hint = format!(
             "write a path that starts with / or $CREDENTIALS_DIRECTORY/; the secret itself is {}",
             names.inline

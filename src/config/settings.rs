@@ -1,9 +1,9 @@
-//! Every setting there is: name, shape, default, words. One table, from which the reader of the
-//! config, the example file and the manual page come.
+//! Every setting there is: name, shape, default, words; and the sections that they stand in. One
+//! table, from which the reader of the config, the example file and the manual page come.
 //!
-//! Promises: what is not in this table is not a setting. Never: holds a value of anyone's config.
+//! Promises: what is not in this table is not a setting; every setting is in one of the sections.
+//! Never: holds a value of anyone's config.
 
-pub use crate::config::sections::{SECTIONS, Section};
 use crate::limits;
 use crate::time::Span;
 
@@ -14,6 +14,7 @@ pub struct Setting {
     pub shape: Shape,
     pub fallback: Fallback,
     /// What it does, in whole sentences.
+    #[cfg_attr(closed, expect(dead_code, reason = "the pages and the example are made from it"))]
     pub doc: &'static str,
     /// As it would be written, in TOML.
     pub example: &'static str,
@@ -122,6 +123,58 @@ const TOKEN_FROM_ENVIRONMENT: Fallback = Fallback::Words(
      S1_API_TOKEN",
 );
 
+/// The sections, in the order in which people should read them.
+pub const SECTIONS: [Section; 11] = [
+    Section { name: "coralogix", repeated: false, doc: "Where the records go." },
+    Section {
+        name: "integration",
+        repeated: true,
+        doc: "Where the records come from. Repeat this section for each SentinelOne tenant.",
+    },
+    Section {
+        name: "queue",
+        repeated: false,
+        doc: "What waits on disk. Nothing is dropped: a full queue stops the polling, and \
+              SentinelOne keeps the records until there is room.",
+    },
+    Section {
+        name: "delivery",
+        repeated: false,
+        doc: "When and how fast Coralogix is sent to, for links that are metered or needed by day.",
+    },
+    Section {
+        name: "polling",
+        repeated: false,
+        doc: "When and how fast SentinelOne is asked. What is not asked for stays there.",
+    },
+    Section { name: "network", repeated: false, doc: "How both services are reached." },
+    Section {
+        name: "retry",
+        repeated: false,
+        doc: "How long to wait after a failure. The wait doubles from min to max, at random \
+              points below, and is never shorter than a service's Retry-After.",
+    },
+    Section {
+        name: "heartbeat",
+        repeated: false,
+        doc: "A small record of category \"collector\" that tells Coralogix how the collector \
+              fares, for alerts and dashboards.",
+    },
+    Section { name: "log", repeated: false, doc: "What is written to stderr." },
+    Section { name: "status", repeated: false, doc: "What `s1-coralogix status` reads." },
+    Section { name: "metrics", repeated: false, doc: "The status for Prometheus." },
+];
+
+/// A table of the config.
+pub struct Section {
+    pub name: &'static str,
+    /// Whether it is written `[[name]]`, any number of times.
+    pub repeated: bool,
+    #[cfg_attr(closed, expect(dead_code, reason = "the pages and the example are made from it"))]
+    pub doc: &'static str,
+}
+
+/// The settings, in the order of their sections.
 pub const SETTINGS: &[Setting] = &[
     setting(
         "coralogix",
@@ -443,6 +496,15 @@ pub const SETTINGS: &[Setting] = &[
         Fallback::Value("\"info\""),
         "\"info\"",
         "The log level. The environment variable S1_CORALOGIX_LOG overrides it.",
+    ),
+    setting(
+        "log",
+        "format",
+        Shape::Choice(&["text", "json"]),
+        Fallback::Value("\"text\""),
+        "\"text\"",
+        "\"json\" writes each line as a JSON object with time, level, code and message, for containers \
+         and log shippers.",
     ),
     setting(
         "status",

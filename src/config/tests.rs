@@ -27,7 +27,7 @@ fn good(text: &str, environment: &Environment) -> Config {
     }
 }
 
-/// What is told of a text: errors or warnings, as they are shown.
+/// What is reported of a text: errors or warnings, as they are shown.
 fn told(text: &str, environment: &Environment) -> String {
     told_of(&[Source::text("c.toml", text)], environment)
 }
@@ -70,7 +70,7 @@ fn ten_lines_are_enough() {
     assert_eq!(config.network.timeout, Span::seconds(60));
     assert!(!config.network.allow_http);
     assert_eq!((config.retry.min, config.retry.max), (Span::seconds(1), Span::minutes(5)));
-    assert_eq!(config.log_level, log::LevelFilter::Info);
+    assert_eq!((config.log_level, config.log_json), (log::LevelFilter::Info, false));
     assert_eq!(config.status_file, PathBuf::from("/run/s1-coralogix/status.json"));
 }
 

@@ -10,15 +10,15 @@ use crate::window::Window;
 
 /// Why a text is not the value it should be, and how it should look.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Misread {
+pub struct ValueError {
     pub code: Code,
     pub problem: String,
     pub hint: String,
 }
 
-impl Misread {
-    pub fn new(code: Code, problem: impl Into<String>, hint: impl Into<String>) -> Misread {
-        Misread { code, problem: problem.into(), hint: hint.into() }
+impl ValueError {
+    pub fn new(code: Code, problem: impl Into<String>, hint: impl Into<String>) -> ValueError {
+        ValueError { code, problem: problem.into(), hint: hint.into() }
     }
 }
 
@@ -42,10 +42,10 @@ const SPAN_HINT: &str =
 const SIZE_HINT: &str = "write a whole number and a unit, e.g. \"1GiB\", \"64MiB\" or \"100MB\"";
 
 /// Reads `200ms`, `60s`, `5m`, `24h`, `7d`.
-pub fn span(text: &str) -> Result<Span, Misread> {
+pub fn span(text: &str) -> Result<Span, ValueError> {
     let (number, unit) = number_and_unit(message::SPAN_MISREAD, text, "a duration", SPAN_HINT)?;
     let Some((_, ms)) = SPAN_UNITS.iter().find(|(name, _)| *name == unit) else {
-        return Err(Misread::new(
+        return Err(ValueError::new(
             message::SPAN_MISREAD,
             format!("{unit:?} is not a unit of time"),
             SPAN_HINT,
@@ -54,20 +54,20 @@ pub fn span(text: &str) -> Result<Span, Misread> {
     match number.checked_mul(*ms) {
         Some(ms) => Ok(Span::ms(ms)),
         None => {
-            Err(Misread::new(message::SPAN_MISREAD, format!("{text:?} is too long"), SPAN_HINT))
+            Err(ValueError::new(message::SPAN_MISREAD, format!("{text:?} is too long"), SPAN_HINT))
         }
     }
 }
 
 /// Reads `1GiB`, `64MiB`, `100MB`, `0`. Upper and lower case are the same.
-pub fn size(text: &str) -> Result<u64, Misread> {
+pub fn size(text: &str) -> Result<u64, ValueError> {
     if text.trim() == "0" {
         return Ok(0);
     }
     let (number, unit) = number_and_unit(message::SIZE_MISREAD, text, "a size", SIZE_HINT)?;
     let Some((_, bytes)) = SIZE_UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))
     else {
-        return Err(Misread::new(
+        return Err(ValueError::new(
             message::SIZE_MISREAD,
             format!("{unit:?} is not a unit of size"),
             SIZE_HINT,
@@ -76,18 +76,18 @@ pub fn size(text: &str) -> Result<u64, Misread> {
     match number.checked_mul(*bytes) {
         Some(bytes) => Ok(bytes),
         None => {
-            Err(Misread::new(message::SIZE_MISREAD, format!("{text:?} is too large"), SIZE_HINT))
+            Err(ValueError::new(message::SIZE_MISREAD, format!("{text:?} is too large"), SIZE_HINT))
         }
     }
 }
 
 /// Reads `256KiB/s`: bytes a second.
-pub fn rate(text: &str) -> Result<u64, Misread> {
+pub fn rate(text: &str) -> Result<u64, ValueError> {
     const HINT: &str = "write a size per second, e.g. \"256KiB/s\"";
     match text.trim().strip_suffix("/s") {
         Some(bytes) => size(bytes)
-            .map_err(|misread| Misread::new(message::RATE_MISREAD, misread.problem, HINT)),
-        None => Err(Misread::new(
+            .map_err(|misread| ValueError::new(message::RATE_MISREAD, misread.problem, HINT)),
+        None => Err(ValueError::new(
             message::RATE_MISREAD,
             format!("{text:?} is not a size per second"),
             HINT,
@@ -96,7 +96,7 @@ pub fn rate(text: &str) -> Result<u64, Misread> {
 }
 
 /// Reads `02:00-04:00`.
-pub fn window(text: &str) -> Result<Window, Misread> {
+pub fn window(text: &str) -> Result<Window, ValueError> {
     const HINT: &str = "write two times of day, e.g. \"22:00-06:00\"";
     let minutes = |text: &str| {
         let (hours, minutes) = text.trim().split_once(':')?;
@@ -112,7 +112,7 @@ pub fn window(text: &str) -> Result<Window, Misread> {
         Window::new(minutes(from)?, minutes(to)?)
     };
     read(text).ok_or_else(|| {
-        Misread::new(
+        ValueError::new(
             message::WINDOW_MISREAD,
             format!("{text:?} is not a window from hh:mm to hh:mm"),
             HINT,
@@ -121,7 +121,7 @@ pub fn window(text: &str) -> Result<Window, Misread> {
 }
 
 /// Reads `now`, a duration before now, or an RFC 3339 time.
-pub fn start(text: &str) -> Result<Start, Misread> {
+pub fn start(text: &str) -> Result<Start, ValueError> {
     const HINT: &str = "write \"24h\", \"7d\", \"now\", or a time like \"2026-01-31T00:00:00Z\"";
     let text = text.trim();
     if text.eq_ignore_ascii_case("now") {
@@ -131,7 +131,7 @@ pub fn start(text: &str) -> Result<Start, Misread> {
         return Ok(Start::At(at));
     }
     if text.contains(['-', ':']) {
-        return Err(Misread::new(
+        return Err(ValueError::new(
             message::START_MISREAD,
             format!("{text:?} is not an RFC 3339 time with date, time of day and zone"),
             HINT,
@@ -139,7 +139,7 @@ pub fn start(text: &str) -> Result<Start, Misread> {
     }
     span(text)
         .map(Start::Ago)
-        .map_err(|misread| Misread::new(message::START_MISREAD, misread.problem, HINT))
+        .map_err(|misread| ValueError::new(message::START_MISREAD, misread.problem, HINT))
 }
 
 /// A span as the config would have it: the largest unit that divides it.
@@ -168,22 +168,22 @@ fn number_and_unit<'t>(
     text: &'t str,
     what: &str,
     hint: &str,
-) -> Result<(u64, &'t str), Misread> {
+) -> Result<(u64, &'t str), ValueError> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = (&text[..end], text[end..].trim_start());
     if digits.is_empty() {
-        return Err(Misread::new(code, format!("{text:?} is not {what}"), hint));
+        return Err(ValueError::new(code, format!("{text:?} is not {what}"), hint));
     }
     if unit.is_empty() {
-        return Err(Misread::new(code, format!("{text:?} has no unit"), hint));
+        return Err(ValueError::new(code, format!("{text:?} has no unit"), hint));
     }
     if unit.starts_with(['.', ',']) {
-        return Err(Misread::new(code, format!("{text:?} is not a whole number"), hint));
+        return Err(ValueError::new(code, format!("{text:?} is not a whole number"), hint));
     }
     match digits.parse() {
         Ok(number) => Ok((number, unit)),
-        Err(_) => Err(Misread::new(code, format!("{text:?} is too large"), hint)),
+        Err(_) => Err(ValueError::new(code, format!("{text:?} is too large"), hint)),
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Body {
     pub entries: u32,
     /// How many of the entries have no `timestamp`.
     pub unstamped: u32,
+    /// The earliest `timestamp` among the others.
+    pub oldest: Option<Stamp>,
 }
 
 /// A frame that does not hold what its table says. The others of the batch may be sound.
@@ -56,7 +58,7 @@ pub fn assemble(pieces: &[Piece], now: Stamp) -> Result<Body, BadFrame> {
     // What is deflated anew may come out a little longer.
     let mut writer = Writer::new(stored + stored / 64 + limits::PIECE_BYTES + own);
     let mut slow: Option<(Deflater, Vec<u8>)> = None;
-    let (mut entries, mut unstamped) = (0, 0);
+    let (mut entries, mut unstamped, mut oldest) = (0, 0, None);
     writer.stored(b'[', false);
     for (index, piece) in pieces.iter().enumerate() {
         let bad = |why| BadFrame { index, why };
@@ -70,6 +72,8 @@ pub fn assemble(pieces: &[Piece], now: Stamp) -> Result<Body, BadFrame> {
         let keeps_stamp = |meta: &EntryMeta| meta.stamped && is_current(meta.key.stamp, now);
         entries += piece.take;
         unstamped += metas.iter().map(|meta| u32::from(!keeps_stamp(meta))).sum::<u32>();
+        let stamps = metas.iter().filter(|meta| keeps_stamp(meta)).map(|meta| meta.key.stamp);
+        oldest = oldest.into_iter().chain(stamps).min();
         let is_whole = metas.len() == piece.frame.entries.len();
         let is_long = piece.frame.raw_len as usize > limits::FRAME_RAW_BYTES_MAX;
         if is_whole && metas.iter().all(|meta| !meta.stamped || keeps_stamp(meta)) {
@@ -90,7 +94,7 @@ pub fn assemble(pieces: &[Piece], now: Stamp) -> Result<Body, BadFrame> {
     }
     writer.stored(b']', true);
     let (gzip, raw_bytes) = writer.finish();
-    Ok(Body { gzip, raw_bytes, entries, unstamped })
+    Ok(Body { gzip, raw_bytes, entries, unstamped, oldest })
 }
 
 /// The JSON of a piece's first entry, as it was rendered: to be parked.
@@ -115,8 +119,17 @@ pub fn entries(piece: &Piece) -> Result<Vec<Vec<u8>>, BadFrame> {
 
 /// Whether Coralogix takes an entry with this timestamp.
 fn is_current(stamp: Stamp, now: Stamp) -> bool {
-    stamp >= now - Span::hours(limits::STAMP_AGE_HOURS_MAX)
-        && stamp <= now + Span::hours(limits::STAMP_AHEAD_HOURS_MAX)
+    !is_too_old(stamp, now) && stamp <= now + Span::hours(limits::STAMP_AHEAD_HOURS_MAX)
+}
+
+/// Whether an entry with this timestamp can't be sent with it, now or at any time later.
+pub fn is_too_old(stamp: Stamp, now: Stamp) -> bool {
+    stamp < now - Span::hours(limits::STAMP_AGE_HOURS_MAX)
+}
+
+/// Whether Coralogix drops an entry with this timestamp that arrives now.
+pub fn is_dropped(stamp: Stamp, now: Stamp) -> bool {
+    stamp < now - Span::hours(limits::STAMP_DROPPED_AGE_HOURS)
 }
 
 /// The piece's own entries, after the frame's table was held against its other numbers.
@@ -315,15 +328,16 @@ mod tests {
             let entries: Vec<Value> = serde_json::from_str(&gunzip(&body)).unwrap();
             assert_eq!(entries.len(), expected.len(), "round {round}");
             assert_eq!(body.entries as usize, expected.len());
-            let mut unstamped = 0;
+            let (mut unstamped, mut oldest) = (0, None);
             for (entry, (text, stamp)) in entries.iter().zip(expected) {
                 assert_eq!(entry["text"], text.as_str(), "round {round}");
                 let travels = stamp.filter(|stamp| is_current(*stamp, NOW));
                 let ms = travels.map(|stamp| stamp.0 as f64 / 1_000.0);
                 assert_eq!(entry.get("timestamp").and_then(Value::as_f64), ms, "round {round}");
                 unstamped += u32::from(travels.is_none());
+                oldest = oldest.into_iter().chain(travels).min();
             }
-            assert_eq!(body.unstamped, unstamped, "round {round}");
+            assert_eq!((body.unstamped, body.oldest), (unstamped, oldest), "round {round}");
         }
     }
 

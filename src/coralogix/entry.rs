@@ -4,9 +4,10 @@
 //! be cut off again when the entry has grown old in the queue; severity is always there; a large record
 //! never stands in memory as a whole entry. Never: parses a record again.
 
+use s1_coralogix_bytes::escape;
+
 use crate::limits;
 use crate::record::Kind;
-use crate::s1::json::equal_bytes;
 use crate::s1::page::Row;
 use crate::time::Stamp;
 
@@ -150,88 +151,6 @@ fn push_ms(out: &mut Vec<u8>, stamp: Stamp) {
         rest /= 10;
     }
     out.extend_from_slice(&digits[at..]);
-}
-
-/// What a byte becomes inside a JSON string: 0 for itself, `u` for `\u00xx`, else the letter after
-/// the backslash.
-const ESCAPES: [u8; 256] = {
-    let mut table = [0u8; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        table[byte] = b'u';
-        byte += 1;
-    }
-    table[0x08] = b'b';
-    table[0x09] = b't';
-    table[0x0a] = b'n';
-    table[0x0c] = b'f';
-    table[0x0d] = b'r';
-    table[b'"' as usize] = b'"';
-    table[b'\\' as usize] = b'\\';
-    table
-};
-
-/// Appends `text`, which is UTF-8, as the inside of a JSON string.
-///
-/// The hot path of rendering. Eight bytes are copied at a time, clean or not, and the place moves on
-/// by as many as were clean. In JSON every eighth byte or so is a quote: copying run by run takes
-/// twice as long, a byte at a time without branches half as long again (measured). The room is made
-/// ahead and cut to size at the end.
-fn escape(out: &mut Vec<u8>, text: &[u8]) {
-    const STEP: usize = 8;
-    let mut to = out.len();
-    let mut from = 0;
-    while let Some(eight) = text.get(from..).and_then(|rest| rest.first_chunk::<STEP>()) {
-        if out.len() < to + 2 * STEP {
-            // For what is left with every fourth byte escaped; control characters take more rounds.
-            out.resize(to + (text.len() - from) / 4 * 5 + 8 * STEP, 0);
-        }
-        out[to..to + STEP].copy_from_slice(eight);
-        let word = u64::from_le_bytes(*eight);
-        let hits = equal_bytes(word, b'"') | equal_bytes(word, b'\\') | below_space(word);
-        if hits == 0 {
-            to += STEP;
-            from += STEP;
-            continue;
-        }
-        let clean = hits.trailing_zeros() as usize / 8;
-        to += clean;
-        from += clean + 1;
-        let byte = eight[clean];
-        if byte >= b' ' {
-            // A quote or a backslash: nearly all there is to escape.
-            out[to..to + 2].copy_from_slice(&[b'\\', byte]);
-            to += 2;
-        } else {
-            let (escaped, length) = escaped(byte);
-            out[to..to + length].copy_from_slice(&escaped[..length]);
-            to += length;
-        }
-    }
-    out.truncate(to);
-    for byte in &text[from..] {
-        let (escaped, length) = escaped(*byte);
-        out.extend_from_slice(&escaped[..length]);
-    }
-}
-
-/// The high bit of each byte below 0x20. As with `equal_bytes`, the lowest mark is never wrong.
-fn below_space(word: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    word.wrapping_sub(ONES * 0x20) & !word & (ONES * 0x80)
-}
-
-/// A byte as it stands inside a JSON string, and how long that is.
-fn escaped(byte: u8) -> ([u8; 6], usize) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    match ESCAPES[usize::from(byte)] {
-        0 => ([byte, 0, 0, 0, 0, 0], 1),
-        b'u' => {
-            let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
-            ([b'\\', b'u', b'0', b'0', high, low], 6)
-        }
-        letter => ([b'\\', letter, 0, 0, 0, 0], 2),
-    }
 }
 
 #[cfg(test)]

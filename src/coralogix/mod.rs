@@ -5,7 +5,9 @@
 pub mod body;
 pub mod entry;
 pub mod taken;
+mod taken_text;
+mod taken_words;
 pub mod verdict;
 
-/// Where batches are posted, below `https://ingress.<domain>`.
+/// Where a batch is posted, below `https://ingress.<domain>`.
 pub const SINGLES_PATH: &str = "/logs/v1/singles";

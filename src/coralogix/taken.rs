@@ -2,10 +2,14 @@
 //!
 //! No body is documented, so the words are looked for that say in any system that something was
 //! refused or thrown away, as text and as members of a JSON value. Promises: pure; a count of zero
-//! or a negation ("0 rejected", "no errors", `"failed": 0`) says nothing against a batch; a body
-//! without such words says nothing either. Never: judges a status, or who answered.
+//! or a negation ("0 rejected", "no errors", `"failed": 0`) says nothing against a batch; a count of
+//! what was taken speaks against it only below the number that was sent; a body without such words
+//! says nothing either. Never: judges a status, or who answered.
 
 use serde_json::Value;
+
+use super::taken_text::{is_all_clear, of_taken_value, of_text};
+use super::taken_words::{NOTHING, NOUNS, OTHER_UNITS, USED_UP, YES, is_bad, is_good};
 
 /// Some of the batch was not taken. How much, where it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,109 +17,11 @@ pub struct NotTaken {
     pub count: Option<u64>,
 }
 
-/// Says that something was not taken.
-const BAD: &[&str] = &[
-    "blocked",
-    "corrupt",
-    "corrupted",
-    "denied",
-    "discard",
-    "discarded",
-    "discarding",
-    "discards",
-    "drop",
-    "dropped",
-    "dropping",
-    "drops",
-    "error",
-    "errored",
-    "errors",
-    "exceeded",
-    "exceeding",
-    "exceeds",
-    "exception",
-    "exhausted",
-    "expired",
-    "fail",
-    "failed",
-    "failing",
-    "fails",
-    "failure",
-    "failures",
-    "forbidden",
-    "ignored",
-    "incomplete",
-    "invalid",
-    "lost",
-    "malformed",
-    "missing",
-    "oversized",
-    "overflow",
-    "partial",
-    "partially",
-    "refused",
-    "reject",
-    "rejected",
-    "rejecting",
-    "rejection",
-    "rejections",
-    "rejects",
-    "skipped",
-    "throttled",
-    "throttling",
-    "timeout",
-    "truncated",
-    "unable",
-    "unaccepted",
-    "unauthenticated",
-    "unauthorised",
-    "unauthorized",
-    "unavailable",
-    "undelivered",
-    "unparsable",
-    "unparseable",
-    "unprocessable",
-    "unprocessed",
-    "unsuccessful",
-    "unsupported",
-];
-/// Says that something was taken, and with a zero or a negation the contrary.
-const GOOD: &[&str] = &[
-    "accept",
-    "accepted",
-    "accepts",
-    "complete",
-    "completed",
-    "delivered",
-    "imported",
-    "indexed",
-    "ingest",
-    "ingested",
-    "ok",
-    "persisted",
-    "processed",
-    "received",
-    "saved",
-    "stored",
-    "succeeded",
-    "success",
-    "successful",
-    "successfully",
-    "taken",
-    "valid",
-    "written",
-];
-const ZERO: &[&str] = &["0", "no", "none", "zero", "nothing", "without", "neither", "nor"];
-/// Values that say that there is nothing to say.
-const NOTHING: &[&str] =
-    &["", "0", "false", "n/a", "na", "nil", "no", "none", "null", "ok", "success", "-"];
-const BUT: &[&str] = &["but", "however", "although", "except"];
-/// With one of these a quota is not used up.
-const WITHIN: &[&str] = &["within", "under", "below", "remaining", "left", "available"];
-const TOO: &[&str] = &["big", "far", "large", "late", "long", "many", "old", "short", "small"];
-
-/// What a body says against the batch it answers; `None`: nothing.
-pub fn not_taken(body: &[u8]) -> Option<NotTaken> {
+/// What a body says against the batch of `sent` entries that it answers; `None`: nothing.
+pub fn not_taken(body: &[u8], sent: u64) -> Option<NotTaken> {
+    if body.trim_ascii() == b"false" {
+        return UNCOUNTED;
+    }
     let (mut found, mut read) = (None, 0);
     let mut values = serde_json::Deserializer::from_slice(body).into_iter::<Value>();
     while let Some(Ok(value)) = values.next() {
@@ -123,34 +29,39 @@ pub fn not_taken(body: &[u8]) -> Option<NotTaken> {
         if !matches!(value, Value::Object(_) | Value::Array(_) | Value::String(_)) {
             break;
         }
-        found = worst(found, of_value(&value));
+        found = worst(found, of_value(&value, sent));
         read = values.byte_offset();
     }
     let rest = body.get(read..).unwrap_or_default();
-    worst(found, of_text(&String::from_utf8_lossy(rest)))
+    worst(found, of_text(&String::from_utf8_lossy(rest), sent))
 }
 
 /// Both, with the larger count.
-fn worst(one: Option<NotTaken>, other: Option<NotTaken>) -> Option<NotTaken> {
+pub(super) fn worst(one: Option<NotTaken>, other: Option<NotTaken>) -> Option<NotTaken> {
     match (one, other) {
         (Some(one), Some(other)) => Some(NotTaken { count: one.count.max(other.count) }),
         (one, other) => one.or(other),
     }
 }
 
-const UNCOUNTED: Option<NotTaken> = Some(NotTaken { count: None });
+pub(super) const UNCOUNTED: Option<NotTaken> = Some(NotTaken { count: None });
 
-fn of_value(value: &Value) -> Option<NotTaken> {
+fn of_value(value: &Value, sent: u64) -> Option<NotTaken> {
     match value {
-        Value::String(text) => of_text(text),
-        Value::Array(items) => items.iter().map(of_value).fold(None, worst),
+        Value::String(text) => of_text(text, sent),
+        // Each of several counts its own part.
+        Value::Array(items) => {
+            let sent = if items.len() == 1 { sent } else { 0 };
+            items.iter().map(|item| of_value(item, sent)).fold(None, worst)
+        }
         Value::Object(members) => {
             let bad_zero = |(key, value): (&String, &Value)| {
                 about(key) == About::NotTaken && number(value) == Some(0)
             };
             // OTLP: with none rejected, the message beside it is advice.
             let is_advice = members.iter().any(bad_zero);
-            let of_member = |(key, value): (&String, &Value)| of_member(key, value, is_advice);
+            let of_member =
+                |(key, value): (&String, &Value)| of_member(key, value, is_advice, sent);
             members.iter().map(of_member).fold(None, worst)
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => None,
@@ -163,19 +74,50 @@ enum About {
     Taken,
     NotTaken,
     Status,
+    /// A name, an id, a place or a time: a single word in it is no evidence.
+    Label,
     Other,
 }
+
+const LABEL_ENDS: &[&str] = &[
+    "date",
+    "etag",
+    "hash",
+    "host",
+    "hostname",
+    "href",
+    "id",
+    "ids",
+    "link",
+    "name",
+    "node",
+    "path",
+    "server",
+    "span",
+    "time",
+    "timestamp",
+    "trace",
+    "uri",
+    "url",
+    "uuid",
+    "version",
+];
 
 fn about(key: &str) -> About {
     let words = words_of_key(key);
     let has = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
+    let has_bad = words.iter().any(|word| is_bad(word));
+    let has_good = words.iter().any(|word| is_good(word));
     let is_negated = has(&["no", "not", "non", "without", "un"]);
+    let is_used_up = has(&["limit", "limits", "limited", "quota", "quotas"])
+        && (has(USED_UP) || has(&["rate"]) && has(&["limited"]));
     match () {
-        () if has(BAD) && !is_negated => About::NotTaken,
-        () if has(BAD) => About::Taken,
-        () if has(GOOD) && is_negated => About::NotTaken,
-        () if has(GOOD) => About::Taken,
+        () if (has_bad || is_used_up) && !is_negated => About::NotTaken,
+        () if has_bad => About::Taken,
+        () if has_good && is_negated => About::NotTaken,
+        () if has_good => About::Taken,
         () if has(&["status", "state", "result", "outcome", "code", "level"]) => About::Status,
+        () if words.last().is_some_and(|word| LABEL_ENDS.contains(&word.as_str())) => About::Label,
         () => About::Other,
     }
 }
@@ -199,26 +141,86 @@ fn words_of_key(key: &str) -> Vec<String> {
     words
 }
 
-fn of_member(key: &str, value: &Value, is_advice: bool) -> Option<NotTaken> {
+fn of_member(key: &str, value: &Value, is_advice: bool, sent: u64) -> Option<NotTaken> {
+    let counts_others = words_of_key(key).iter().any(|word| OTHER_UNITS.contains(&word.as_str()));
+    let sent = if counts_others { 0 } else { sent };
     match (about(key), value) {
         (About::NotTaken, Value::String(text)) if is_advice && number(value).is_none() => {
-            of_text(text)
+            of_text(text, sent)
         }
         // OTLP's `partialSuccess` is there in a full success too; its members tell.
         (About::NotTaken, Value::Object(_)) if key.to_lowercase().starts_with("partial") => {
-            of_value(value)
+            of_value(value, sent)
         }
         (About::NotTaken, value) => of_refused(value),
-        (About::Taken, Value::Bool(false)) => UNCOUNTED,
-        (About::Taken, Value::Array(items)) if items.is_empty() => UNCOUNTED,
-        (About::Taken, Value::String(text)) if is_no(text) => UNCOUNTED,
-        (About::Taken, value) if number(value) == Some(0) => UNCOUNTED,
-        (About::Status, Value::String(text)) if text.to_lowercase().contains("warn") => UNCOUNTED,
-        (About::Status, value) if number(value).is_some_and(|n| (400..600).contains(&n)) => {
-            UNCOUNTED
-        }
-        (_, value) => of_value(value),
+        (About::Taken, value) => of_taken(key, value, sent),
+        (About::Status, Value::Bool(false)) => UNCOUNTED,
+        (About::Status, Value::String(text)) if is_bad_status(text) => UNCOUNTED,
+        (About::Status, value) if is_bad_code(value) => UNCOUNTED,
+        (About::Label, Value::String(text)) if !text.trim().contains(' ') => None,
+        (_, value) => of_value(value, sent),
     }
+}
+
+fn is_bad_status(text: &str) -> bool {
+    let text = text.trim().to_lowercase();
+    text.contains("warn")
+        || matches!(&*text, "critical" | "down" | "false" | "fatal" | "ng" | "no" | "severe")
+}
+
+fn is_bad_code(value: &Value) -> bool {
+    let is_below_zero = value.as_f64().is_some_and(|code| code < 0.0);
+    is_below_zero || number(value).is_some_and(|code| (400..600).contains(&code))
+}
+
+/// The value of a member that names what was taken.
+fn of_taken(key: &str, value: &Value, sent: u64) -> Option<NotTaken> {
+    match (value, number(value)) {
+        (Value::Bool(false), _) | (_, Some(0)) => UNCOUNTED,
+        (_, Some(count)) if is_count(key, count) => missing(count, sent),
+        (_, Some(_)) => None,
+        (Value::Array(items), None) if items.is_empty() => UNCOUNTED,
+        (Value::Array(items), None) => {
+            // A list of what was taken. What was received may be anything.
+            let is_list = items.iter().all(|item| item.is_number() || item.is_string())
+                && is_count(key, 0)
+                && !key.to_lowercase().contains("received");
+            let few = if is_list { missing(items.len() as u64, sent) } else { None };
+            worst(few, of_value(value, sent))
+        }
+        (Value::String(text), None) if is_no(text) => UNCOUNTED,
+        (Value::String(text), None) => worst(of_taken_value(text, sent), of_text(text, sent)),
+        (Value::Object(members), None) => {
+            let of_count = |(name, value): (&String, &Value)| {
+                let is_count = words_of_key(name)
+                    .iter()
+                    .all(|word| NOUNS.contains(&word.as_str()) && word != "total");
+                number(value).filter(|_| is_count).and_then(|count| match count {
+                    0 => UNCOUNTED,
+                    count => missing(count, sent),
+                })
+            };
+            worst(members.iter().map(of_count).fold(None, worst), of_value(value, sent))
+        }
+        (_, None) => None,
+    }
+}
+
+fn missing(count: u64, sent: u64) -> Option<NotTaken> {
+    let missing = sent.checked_sub(count).filter(|missing| *missing > 0)?;
+    Some(NotTaken { count: Some(missing) })
+}
+
+/// Whether a number under this name counts entries: `accepted`, `acceptedLogRecords`, not
+/// `acceptedAt`; `success: 1` is a yes, and one that was received may be the request.
+fn is_count(key: &str, number: u64) -> bool {
+    let words = words_of_key(key);
+    let is_noun = |word: &str| NOUNS.contains(&word) || matches!(word, "of" | "n" | "successfully");
+    let is_plain = words.iter().all(|word| is_good(word) || is_noun(word));
+    let has_noun = words.iter().any(|word| is_noun(word));
+    let is_yes = words.iter().any(|word| YES.contains(&word.as_str()));
+    let is_one = number == 1 && words.iter().any(|word| word == "received");
+    is_plain && (has_noun || !(is_one || is_yes && matches!(number, 0 | 1 | 200..=299)))
 }
 
 /// The value of a member that names what was not taken.
@@ -231,7 +233,7 @@ fn of_refused(value: &Value) -> Option<NotTaken> {
         (Value::String(text), None) => {
             match NOTHING.contains(&text.trim().to_lowercase().as_str()) {
                 true => None,
-                false => of_text(text)
+                false => of_text(text, 0)
                     .or_else(|| (!is_all_clear(text)).then_some(NotTaken { count: None })),
             }
         }
@@ -242,198 +244,17 @@ fn of_refused(value: &Value) -> Option<NotTaken> {
 
 fn number(value: &Value) -> Option<u64> {
     match value {
-        Value::Number(number) => {
-            number.as_u64().or_else(|| number.as_f64().filter(|n| *n == 0.0).map(|_| 0))
-        }
+        Value::Number(number) => number.as_u64().or_else(|| {
+            let number = number.as_f64().filter(|n| *n >= 0.0 && n.fract() == 0.0)?;
+            format!("{number}").parse().ok()
+        }),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     }
 }
 
 fn is_no(text: &str) -> bool {
-    matches!(text.trim().to_lowercase().as_str(), "false" | "no" | "0" | "none")
-}
-
-/// "No errors" as the value of `errors`.
-fn is_all_clear(text: &str) -> bool {
-    clauses(text).iter().flatten().any(|word| ZERO.contains(&word.as_str()))
-}
-
-/// What a sentence says, clause by clause.
-fn of_text(text: &str) -> Option<NotTaken> {
-    let clauses = clauses(text);
-    clauses.iter().map(|clause| of_clause(clause)).fold(None, worst)
-}
-
-/// Words and the signs that give a word a value, in clauses: `rejected`, `=`, `5`.
-fn clauses(text: &str) -> Vec<Vec<String>> {
-    let mut clauses = vec![Vec::new()];
-    let mut word = String::new();
-    let chars: Vec<char> = text.to_lowercase().chars().collect();
-    for (at, c) in chars.iter().copied().enumerate() {
-        let is_digit =
-            |at: Option<usize>| at.and_then(|at| chars.get(at)).is_some_and(|c| c.is_ascii_digit());
-        let within_number = is_digit(at.checked_sub(1)) && is_digit(Some(at + 1));
-        match c {
-            // Thousands.
-            ',' if within_number => continue,
-            '.' if within_number => word.push('.'),
-            '\'' | '\u{2019}' => word.push('\''),
-            c if c.is_alphanumeric() => word.push(c),
-            _ => {
-                end_word(&mut clauses, &mut word);
-                match c {
-                    ':' | '=' | '/' => push(&mut clauses, c.to_string()),
-                    '.' | ',' | ';' | '!' | '?' | '(' | ')' | '|' => {
-                        clauses.push(Vec::new());
-                    }
-                    _ => {}
-                }
-            }
-        }
-    }
-    end_word(&mut clauses, &mut word);
-    clauses
-}
-
-fn end_word(clauses: &mut Vec<Vec<String>>, word: &mut String) {
-    let word = std::mem::take(word);
-    match word.as_str() {
-        "" => {}
-        but if BUT.contains(&but) => clauses.push(Vec::new()),
-        _ => push(clauses, word),
-    }
-}
-
-fn push(clauses: &mut [Vec<String>], word: String) {
-    clauses.last_mut().expect("there is always a clause").push(word);
-}
-
-fn of_clause(clause: &[String]) -> Option<NotTaken> {
-    let word = |at: usize| clause.get(at).map_or("", String::as_str);
-    let mut found = None;
-    for at in 0..clause.len() {
-        let said = match word(at) {
-            bad if BAD.contains(&bad) => of_bad(clause, at),
-            good if GOOD.contains(&good) => of_good(clause, at),
-            "too" if TOO.contains(&word(at + 1)) => of_bad(clause, at),
-            "older" | "larger" | "longer" | "more" if word(at + 1) == "than" => of_bad(clause, at),
-            "not" if word(at + 1) == "all" => UNCOUNTED,
-            "not" if matches!(word(at + 1), "allowed" | "permitted") => of_bad(clause, at),
-            "quota" | "quotas" => {
-                let is_within = clause.iter().any(|word| WITHIN.contains(&word.as_str()));
-                if is_within { None } else { UNCOUNTED }
-            }
-            "limit" | "limits" if matches!(word(at + 1), "reached" | "hit") => UNCOUNTED,
-            _ => None,
-        };
-        found = worst(found, said);
-    }
-    found
-}
-
-/// How much of what a word names there is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Much {
-    None,
-    Some(Option<u64>),
-    /// Nothing is said of how much.
-    Unsaid,
-}
-
-fn of_bad(clause: &[String], at: usize) -> Option<NotTaken> {
-    let not = negated(clause, at) && !clause[..at].windows(2).any(|two| two == ["not", "all"]);
-    match value_after(clause, at).unwrap_or_else(|| before(clause, at)) {
-        Much::None => None,
-        Much::Some(count) => Some(NotTaken { count }),
-        Much::Unsaid if not => None,
-        Much::Unsaid => match clause.get(at + 1).and_then(|next| next.parse::<u64>().ok()) {
-            Some(0) => None,
-            count => Some(NotTaken { count }),
-        },
-    }
-}
-
-fn of_good(clause: &[String], at: usize) -> Option<NotTaken> {
-    let is_not = negated(clause, at);
-    match (value_after(clause, at), before(clause, at)) {
-        (Some(Much::None), _) => UNCOUNTED,
-        (Some(_), _) => None,
-        // None that was not accepted.
-        (None, Much::None) if is_not => None,
-        (None, Much::None) => UNCOUNTED,
-        (None, Much::Some(count)) if is_not => Some(NotTaken { count }),
-        (None, Much::Unsaid) if is_not => UNCOUNTED,
-        (None, _) => None,
-    }
-}
-
-fn is_negation(word: &str) -> bool {
-    matches!(word, "not" | "never" | "cannot" | "cant" | "dont" | "nothing")
-        || word.ends_with("n't")
-}
-
-/// Whether a negation stands before the word, with no other outcome in between.
-fn negated(clause: &[String], at: usize) -> bool {
-    let back = clause[..at].iter().rev().take_while(|word| !is_outcome(word) && *word != ":");
-    let mut back = back.filter(|word| *word != "nothing");
-    back.any(|word| is_negation(word))
-}
-
-fn is_outcome(word: &str) -> bool {
-    BAD.contains(&word) || GOOD.contains(&word)
-}
-
-/// `failed: 0`, `failed records = 3`, `accepted: none`.
-fn value_after(clause: &[String], at: usize) -> Option<Much> {
-    let sign = (at + 1..clause.len().min(at + 4)).find(|at| matches!(&*clause[*at], ":" | "="))?;
-    if clause[at + 1..sign].iter().any(|word| is_outcome(word)) {
-        return None;
-    }
-    let value = clause.get(sign + 1)?.as_str();
-    // `success: 0 errors` tells of the errors.
-    if clause.get(sign + 2).is_some_and(|next| is_outcome(next)) {
-        return None;
-    }
-    match value {
-        "false" | "null" | "nil" => Some(Much::None),
-        "true" => Some(Much::Some(None)),
-        value => amount(value),
-    }
-}
-
-/// `5 logs were rejected`, `none of them was dropped`: the nearest number or negation before it.
-fn before(clause: &[String], at: usize) -> Much {
-    for here in (0..at).rev() {
-        let word = clause[here].as_str();
-        let is_list = |word: &str| matches!(word, "and" | "or");
-        match word {
-            ":" | "=" => return Much::Unsaid,
-            // "failed or dropped" share their number; "300 accepted 5 rejected" do not.
-            word if is_outcome(word) && !clause.get(here + 1).is_some_and(|next| is_list(next)) => {
-                return Much::Unsaid;
-            }
-            word => match amount(word) {
-                None => {}
-                // "0 of 300", "0/300": the first of the two.
-                Some(_) if here >= 2 && matches!(&*clause[here - 1], "of" | "/") => {}
-                Some(much) => return much,
-            },
-        }
-    }
-    Much::Unsaid
-}
-
-fn amount(word: &str) -> Option<Much> {
-    if ZERO.contains(&word) {
-        return Some(Much::None);
-    }
-    let number: f64 =
-        word.parse().ok().filter(|_| word.starts_with(|c: char| c.is_ascii_digit()))?;
-    Some(match number {
-        0.0 => Much::None,
-        _ => Much::Some(word.parse().ok()),
-    })
+    matches!(text.trim().to_lowercase().as_str(), "false" | "no" | "0" | "none" | "nothing")
 }
 
 #[cfg(test)]

@@ -1,41 +1,53 @@
 //! What an answer of Coralogix asks for.
 //!
 //! ```text
-//!   200, 201, 202, 204 --a body that can't be Coralogix'--> Misdirected
-//!            |-----------says that some was not taken-----> InDoubt
-//!            '-----------anything else--------------------> Accepted
+//!   200, 201, 202, 204  a body that can't be Coralogix'   Misdirected
+//!                       says that some was not taken      InDoubt
+//!                       anything else                     Accepted
+//!   other 2xx                                             Misdirected
+//!   413                                                   TooLarge
+//!   403                 with Retry-After                  Busy
+//!   401, 403            a web page, or about the address  Blocked
+//!                       anything else                     KeyRefused
+//!   402, 425, 429                                         Busy
+//!   3xx, 404, 405, 407, 410, 421, 451                     Misdirected
+//!   other 4xx but 408                                     Malformed
+//!   anything else       with Retry-After                  Busy
+//!                       without                           Failed
 //! ```
 //!
 //! Promises: every status has a verdict; `Accepted` needs one of four statuses and a body that can be
 //! Coralogix' (keeps P1). A 2xx is a claim of whoever answers: a web page, a body without end and a
 //! status that no ingress gives come from something in between. Never: takes a body that was not
-//! seen before for a refusal, for none is documented; it is told and counted.
+//! seen before for a refusal, for none is documented; it is logged and counted.
 
 use super::taken::not_taken;
-use crate::answer::{excerpt, retry_after};
+use crate::answer::excerpt;
+use crate::blocked::is_of_address;
 use crate::limits;
 use crate::record::{Answer, KeyTrial, SinkVerdict};
 
-pub fn verdict(answer: &Answer) -> SinkVerdict {
-    let why = || told(answer);
+/// `entries`: how many the batch had that is answered.
+pub fn verdict(answer: &Answer, entries: u64) -> SinkVerdict {
+    let why = || describe(answer);
     match answer.status {
-        200..=299 => success(answer),
+        200..=299 => success(answer, entries),
         413 => SinkVerdict::TooLarge(why()),
         // Who names a time to come back at refuses neither the key nor the content (keeps P6).
-        403 if retry_after(answer).is_some() => {
-            SinkVerdict::Busy { retry_after: retry_after(answer), why: why() }
+        403 if answer.retry_after.is_some() => {
+            SinkVerdict::Busy { retry_after: answer.retry_after, why: why() }
         }
-        401 | 403 if is_web_page(answer) => SinkVerdict::Blocked(why()),
+        401 | 403 if is_blocked(answer) => SinkVerdict::Blocked(why()),
         401 | 403 => SinkVerdict::KeyRefused(why()),
         // 402: an account's matter, which passes; no record is to blame.
-        402 | 425 | 429 => SinkVerdict::Busy { retry_after: retry_after(answer), why: why() },
+        402 | 425 | 429 => SinkVerdict::Busy { retry_after: answer.retry_after, why: why() },
         // A redirect is never followed: the key would go with it (keeps P7). 407 and 421 are a
         // proxy's or a gateway's, and 410 and 451 an address's; none of them is about a record.
         300..=399 | 404 | 405 | 407 | 410 | 421 | 451 => SinkVerdict::Misdirected(why()),
         // The content is refused; halving finds the record at fault.
         400..=499 if answer.status != 408 => SinkVerdict::Malformed(why()),
-        _ if retry_after(answer).is_some() => {
-            SinkVerdict::Busy { retry_after: retry_after(answer), why: why() }
+        _ if answer.retry_after.is_some() => {
+            SinkVerdict::Busy { retry_after: answer.retry_after, why: why() }
         }
         // 408, 5xx, and what is no HTTP status at all: a server or a gateway gave up, perhaps on
         // this very batch.
@@ -43,12 +55,12 @@ pub fn verdict(answer: &Answer) -> SinkVerdict {
     }
 }
 
-fn success(answer: &Answer) -> SinkVerdict {
+fn success(answer: &Answer, entries: u64) -> SinkVerdict {
     if let Some(why) = not_coralogix(answer) {
-        return SinkVerdict::Misdirected(format!("{why} ({})", told(answer)));
+        return SinkVerdict::Misdirected(format!("{why} ({})", describe(answer)));
     }
-    match not_taken(&answer.body) {
-        Some(not_taken) => SinkVerdict::InDoubt { words: told(answer), count: not_taken.count },
+    match not_taken(&answer.body, entries) {
+        Some(not_taken) => SinkVerdict::InDoubt { words: describe(answer), count: not_taken.count },
         None => SinkVerdict::Accepted { remark: remark(answer) },
     }
 }
@@ -68,6 +80,12 @@ pub fn not_coralogix(answer: &Answer) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// Whether a refusal is not about the key: something in between shows a page, or speaks of where the
+/// request comes from. What answers in another form, or without a word, may be Coralogix.
+pub fn is_blocked(answer: &Answer) -> bool {
+    matches!(answer.status, 401 | 403) && (is_web_page(answer) || is_of_address(answer))
 }
 
 /// Whether an answer is made for a browser. No ingress sends one, with any status.
@@ -125,7 +143,7 @@ fn remark(answer: &Answer) -> Option<String> {
     (!usual).then(|| excerpt(body))
 }
 
-fn told(answer: &Answer) -> String {
+fn describe(answer: &Answer) -> String {
     let words = excerpt(&answer.body);
     if words.is_empty() {
         format!("HTTP {}", answer.status)
@@ -170,6 +188,9 @@ mod tests {
             (401, "<html>", Blocked("HTTP 401: <html>".into())),
             (403, "{}", KeyRefused("HTTP 403: {}".into())),
             (403, "<html>", Blocked("HTTP 403: <html>".into())),
+            (403, "IP not allowed", Blocked("HTTP 403: IP not allowed".into())),
+            (401, "blocked by WAF", Blocked("HTTP 401: blocked by WAF".into())),
+            (403, "API key blocked", KeyRefused("HTTP 403: API key blocked".into())),
             (301, "", Misdirected("HTTP 301".into())),
             (404, "", Misdirected("HTTP 404".into())),
             (405, "", Misdirected("HTTP 405".into())),
@@ -180,14 +201,15 @@ mod tests {
             (503, "", Failed("HTTP 503".into())),
             (599, "", Failed("HTTP 599".into())),
         ] {
-            assert_eq!(verdict(&answer(status, body)), expected);
+            assert_eq!(verdict(&answer(status, body), 300), expected);
         }
     }
 
     #[test]
     fn only_four_statuses_can_accept() {
         for status in 0..=999 {
-            let accepted = matches!(verdict(&answer(status, "")), SinkVerdict::Accepted { .. });
+            let accepted =
+                matches!(verdict(&answer(status, ""), 300), SinkVerdict::Accepted { .. });
             assert_eq!(accepted, matches!(status, 200 | 201 | 202 | 204), "{status}");
         }
     }
@@ -209,14 +231,14 @@ mod tests {
             (answer(200, "\u{feff}<html>Welcome to nginx!</html>"), "a web page"),
             (answer(200, &long), "longer than Coralogix gives"),
         ] {
-            let SinkVerdict::Misdirected(words) = verdict(&answer) else {
-                panic!("{:?}", verdict(&answer))
+            let SinkVerdict::Misdirected(words) = verdict(&answer, 300) else {
+                panic!("{:?}", verdict(&answer, 300))
             };
             assert!(words.contains(who) && words.contains("not Coralogix"), "{words}");
             assert!(words.contains(&format!("HTTP {}", answer.status)), "{words}");
         }
         for (kind, body) in [("application/json", "{}"), ("text/plain", "OK"), ("", "a < b")] {
-            let verdict = verdict(&of_kind(kind, 200, body));
+            let verdict = verdict(&of_kind(kind, 200, body), 300);
             assert!(matches!(verdict, SinkVerdict::Accepted { .. }), "{kind}: {verdict:?}");
         }
     }
@@ -246,10 +268,13 @@ mod tests {
 
     #[test]
     fn a_wish_to_wait_is_heard() {
-        let asked = Answer { retry_after: Some("9".into()), ..answer(429, "") };
+        let asked = Answer { retry_after: Some(Span::seconds(9)), ..answer(429, "") };
         let retry_after = Some(Span::seconds(9));
-        assert_eq!(verdict(&asked), SinkVerdict::Busy { retry_after, why: "HTTP 429".into() });
+        assert_eq!(verdict(&asked, 300), SinkVerdict::Busy { retry_after, why: "HTTP 429".into() });
         let forbidden = Answer { status: 403, ..asked };
-        assert_eq!(verdict(&forbidden), SinkVerdict::Busy { retry_after, why: "HTTP 403".into() });
+        assert_eq!(
+            verdict(&forbidden, 300),
+            SinkVerdict::Busy { retry_after, why: "HTTP 403".into() }
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! A row that SentinelOne can't give, or not in a form that can be read, and how a stream gets past it.
+//! A row that SentinelOne can't return, or not in a readable form, and how a stream gets past it.
 //!
 //! ```text
 //!   pages shrink to one row, and it fails --> Row, try after try
@@ -16,12 +16,12 @@
 //!                        the stream goes on at `high`, with a gap from the last row that came
 //! ```
 //!
-//! A row that moves when it changes can't be found by its place, but by time: the first row from `base`
-//! on is the bad one, so that a range fails exactly if it reaches it, whatever else is bad behind it. It
-//! may have the stamp of the last row that came, with others behind it; those are asked for by their place.
-//! Promises: nothing is passed over that was not tried often enough, and only where all else was seen to
-//! be as it should, again and again; what is passed over is within a gap (keeps P1). Never: moves a
-//! position itself.
+//! A row that moves when it changes can't be found by its place in the list, but by time: the first
+//! row from `base` on is the bad one, so a range fails exactly if it contains that row, even if
+//! there are more bad rows after it. It may have the stamp of the last row that came, with others
+//! after it; those are requested by their place. Promises: no row is passed over that was not tried
+//! often enough, and only if everything around it was seen to be as expected, repeatedly; what is
+//! passed over is within a gap (keeps P1). Never: moves a position itself.
 
 use crate::limits;
 use crate::record::{Lone, RowKey, RowPlace, SourceTrouble, StreamLearned, Unread, Way};
@@ -29,7 +29,7 @@ use crate::time::{Mono, Span, Stamp};
 
 use super::blame::Blame;
 
-/// What is asked for instead of the next page.
+/// What is requested instead of the next page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rows {
     pub from: Stamp,
@@ -42,13 +42,13 @@ pub struct Rows {
 /// What follows from rows that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
-    /// What came is left, and something else is asked for soon.
+    /// The rows are not used; something else is requested soon.
     Look,
-    /// What came is kept, and more is asked for soon.
+    /// The rows are kept; more is requested soon.
     Soon,
-    /// Nothing behind it can be gone on from yet.
+    /// There is nothing after the row yet from which the stream could go on.
     Later,
-    /// The stream goes on here, with a gap that begins there.
+    /// The stream goes on at `from`, with a gap that begins at `gap`.
     Step { from: Stamp, gap: Stamp, unread: Unread },
 }
 
@@ -56,48 +56,50 @@ pub enum Then {
 enum Probe {
     #[default]
     Row,
-    /// Up to this time.
+    /// The range from the base up to this time.
     Search(Stamp),
-    /// With the bad row, without it, and behind it.
+    /// In turn: a range with the bad row, the one before it, and what comes after it.
     With,
     Before,
     Behind,
-    /// So many rows of those that would be passed over with it, after so many.
+    /// The rows that would be passed over with the bad one, a number of them after a number of
+    /// others.
     Inside(Pass),
 }
 
-/// Rows may move away from before the place while they are asked for: all are asked for again until that
-/// brings nothing new.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One pass over rows by their place. Rows may move to an earlier place meanwhile, so passes are
+/// repeated until one brings nothing new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Pass {
     after: u32,
     rows: u32,
     failures: u32,
     is_new: bool,
-    /// Something failed in this pass or one before it.
+    /// A request of this pass kept failing.
     is_bad: bool,
-    /// Passes before this one that brought nothing.
+    /// Consecutive earlier passes that brought nothing new, and in how many of the last of them a
+    /// request kept failing: in one of them that may be chance, in each of them hardly.
     idle: u32,
+    bad: u32,
 }
 
 impl Pass {
-    fn after_idle(idle: u32, is_bad: bool) -> Probe {
-        let (after, rows, failures, is_new) = (0, 1, 0, false);
-        Probe::Inside(Pass { after, rows, failures, is_new, is_bad, idle })
+    fn after_idle(idle: u32, bad: u32) -> Probe {
+        Probe::Inside(Pass { rows: 1, idle, bad, ..Pass::default() })
     }
 }
 
-/// What is known of where a bad row stands.
+/// What is known of where the bad row is.
 #[derive(Clone, Copy, Debug)]
 struct Search {
     /// Everything before this has come, or is passed over.
     base: Stamp,
-    /// Nothing stands from `base` to here.
+    /// There is no row from `base` to here.
     low: Stamp,
-    /// It stands before this.
+    /// The bad row is before this.
     high: Option<Stamp>,
     step: Span,
-    /// It has the stamp of the last row that came, so that no range begins with it.
+    /// The bad row has the stamp of the last row that came, so no range begins with it.
     is_tied: bool,
     confirms: u32,
     failures: u32,
@@ -114,30 +116,42 @@ impl Search {
 #[derive(Clone, Debug, Default)]
 pub struct Beyond {
     blame: Blame<RowPlace>,
-    /// The last row that came before it.
+    /// The last row that came before the bad one, and how many rows with that stamp came.
     at: Option<RowPlace>,
-    /// What came of it tells so much.
+    ties: usize,
+    /// What a failed answer shows of the bad row.
     unread: Unread,
     probe: Probe,
     search: Option<Search>,
-    /// Of the console's filter, as far as it was seen.
+    /// How coarsely the console compares times, as far as it was seen.
     coarseness: Span,
-    /// What lies further ahead than this may still become visible.
+    /// Rows later than this may still become visible.
     settled: Option<Stamp>,
-    /// All before it was read again since it was found.
+    /// Everything before the bad row was read again since that was found.
     is_swept: bool,
     begins_anew: bool,
-    /// The console refuses to pass over rows, so that those beside it can't be asked for.
+    /// The console rejects a request to skip rows, so the rows beside the bad one can't be
+    /// requested.
     takes_no_skip: bool,
-    /// Something came since the row last failed: it is no outage, and more may be asked for soon.
+    /// Something came since the row last failed: it is no outage, and more may be requested soon.
     is_alive: bool,
+    /// Failed requests after which nothing else was requested soon: the number in a row, and the
+    /// number of expected ones.
+    in_a_row: u32,
+    expected: u32,
 }
 
 impl Beyond {
-    /// What an earlier process saw fail alone, if the stream did not get past it.
+    /// Begins with the row that an earlier process saw fail alone, if the stream has not got past
+    /// it.
     pub fn remembering(learned: &StreamLearned, from: Option<Stamp>) -> Beyond {
         let lone = learned.lone.filter(|lone| from.is_some_and(|from| lone.at.from >= from));
         Beyond { blame: Blame::remembering(lone), ..Beyond::default() }
+    }
+
+    /// Whether a row is to blame, and its surroundings are being examined.
+    pub fn is_getting_past(&self) -> bool {
+        self.search.is_some()
     }
 
     pub fn lone(&self) -> Option<Lone<RowPlace>> {
@@ -159,23 +173,28 @@ impl Beyond {
         }
     }
 
-    /// Whether the walk is to begin anew, so that all before the row is read once more.
+    /// Whether the walk has to begin anew, so that everything before the row is read once more.
     pub fn takes_beginning(&mut self) -> bool {
         std::mem::take(&mut self.begins_anew)
     }
 
-    /// A page of one row failed that the walk came to after `at`. Answers whether something else is asked
-    /// for next.
+    /// A page of one row failed, which the walk reached after `at` and `ties` rows of that stamp.
+    /// Returns whether something else is requested next.
     pub fn failed_alone(
         &mut self,
         now: Mono,
-        at: RowPlace,
+        (at, ties): (RowPlace, usize),
         trouble: &SourceTrouble,
         wait: Span,
     ) -> bool {
-        if self.at != Some(at) {
+        // The row that failed there before has come since: this is another one with the same stamp.
+        let is_next = self.at == Some(at) && self.ties != ties;
+        if is_next {
+            self.blame.acquit();
+        }
+        if is_next || self.at != Some(at) {
             self.forget();
-            self.at = Some(at);
+            (self.at, self.ties) = (Some(at), ties);
         }
         self.unread = trouble.unread().or(self.unread);
         self.is_alive = false;
@@ -186,7 +205,7 @@ impl Beyond {
         match self.search {
             Some(Search { is_tied: true, .. }) if self.is_swept => self.probe = Probe::Behind,
             Some(_) if self.is_swept => self.probe = Probe::With,
-            // Found, but too young when it was.
+            // It was found, but it was too recent then.
             Some(Search { high: Some(_), .. }) => self.search_anew(),
             _ => {
                 self.settled = None;
@@ -196,7 +215,7 @@ impl Beyond {
         self.probe != Probe::Row
     }
 
-    /// The first time at which only the bad row can stand.
+    /// The earliest time at which the first row is the bad one.
     fn base(&self) -> Stamp {
         let at = self.at.expect("there is a row that failed");
         match at.is_after {
@@ -223,7 +242,7 @@ impl Beyond {
         self.search_on();
     }
 
-    /// What is asked for next to find where the bad row stands.
+    /// Chooses the next request that narrows down where the bad row is.
     fn search_on(&mut self) {
         let (base, grain) = (self.base(), self.grain());
         let search = self.search.get_or_insert_with(|| Search::from(base));
@@ -231,15 +250,15 @@ impl Beyond {
             (Some(high), settled) if search.is_tied || high.since(search.low) <= grain => {
                 self.is_swept = settled.is_some_and(|settled| high <= settled);
                 self.begins_anew = self.is_swept;
-                // What comes tells the time as well.
+                // Its answer shows the time as well.
                 if settled.is_none() { Probe::Behind } else { Probe::Row }
             }
             (Some(high), _) => {
                 Probe::Search(search.low + Span(high.since(search.low).0.div_ceil(2)))
             }
-            // Nothing can be told of where anything may still become visible.
+            // From here on rows may still become visible, so an empty range shows nothing.
             (None, Some(settled)) if search.low >= settled => Probe::Row,
-            // It is gone.
+            // The row is gone.
             (None, None) if search.step > Span::hours(limits::BEYOND_STEP_HOURS_MAX) => Probe::Row,
             (None, settled) => {
                 let to = search.low + search.step;
@@ -249,15 +268,15 @@ impl Beyond {
         };
     }
 
-    /// Nothing came that stands before `to`. `before`: what was settled until then. Where that tells nothing
-    /// of what was asked for, or nothing stood up to what was the present, time has to pass; meanwhile the
-    /// row itself is tried, at its pace.
+    /// The range up to `to` is empty. `before`: what was settled until then. If the range may still
+    /// get rows, or there was no row up to the former present, time has to pass; meanwhile the row
+    /// itself is tried, at its pace.
     fn found_nothing(&mut self, before: Option<Stamp>, to: Stamp) {
         let Some(search) = &mut self.search else { return };
-        let told = self.settled.map_or(to, |settled| settled.min(to));
-        search.low = search.low.max(told);
+        let known = self.settled.map_or(to, |settled| settled.min(to));
+        search.low = search.low.max(known);
         let is_all = search.high.is_none() && before.is_some_and(|before| to >= before);
-        if told < to || is_all {
+        if known < to || is_all {
             search.step = search.step.min(Span::hours(limits::BEYOND_AGAIN_HOURS));
             self.probe = Probe::Row;
         } else {
@@ -265,11 +284,28 @@ impl Beyond {
         }
     }
 
-    /// What was asked for of a range failed. Answers whether something else is asked for soon.
+    /// A request of a range failed. Returns whether something else is requested soon.
     pub fn failed(&mut self, trouble: &SourceTrouble) -> bool {
+        let is_soon = self.probe_failed(trouble);
+        if !is_soon {
+            self.in_a_row += 1;
+            self.expected += u32::from(self.in_a_row <= limits::LONE_FAILURES);
+        }
+        is_soon
+    }
+
+    /// How many failures were to be expected near a bad row: each came at most LONE_FAILURES
+    /// requests after something that came.
+    pub fn expected_failures(&self) -> u32 {
+        self.expected.min(limits::BEYOND_EXPECTED_MAX)
+    }
+
+    fn probe_failed(&mut self, trouble: &SourceTrouble) -> bool {
         let Some(search) = &mut self.search else { return false };
         let is_refused = matches!(trouble, SourceTrouble::QueryRefused(_));
         match &mut self.probe {
+            // Perhaps because of the number of rows.
+            Probe::Inside(pass) if is_refused && pass.rows > 1 => pass.rows /= 2,
             Probe::Inside(_) if is_refused => {
                 (self.takes_no_skip, self.probe) = (true, Probe::Row);
                 return false;
@@ -289,7 +325,8 @@ impl Beyond {
                 let is_another = search.failures >= limits::LONE_FAILURES;
                 self.probe = Probe::Row;
                 if let Some(high) = high.filter(|_| is_another) {
-                    // Another one, right behind it; or the console filters more coarsely than is asked.
+                    // Another bad row, right after it; or the console compares more coarsely than
+                    // it is asked to.
                     self.coarsen();
                     self.search_from(high);
                 }
@@ -297,21 +334,23 @@ impl Beyond {
             }
             Probe::Inside(pass) if pass.rows > 1 => pass.rows /= 2,
             Probe::Inside(pass) => {
-                (pass.failures, pass.is_bad) = (pass.failures + 1, true);
-                if pass.failures >= limits::LONE_REFUSALS >> pass.idle {
-                    (pass.after, pass.failures) = (pass.after + 1, 0);
+                pass.failures += 1;
+                if pass.failures < limits::LONE_REFUSALS >> pass.idle {
+                    return false;
                 }
-                return false;
+                // The next row is requested; soon, if any came since the last time.
+                (pass.after, pass.failures, pass.is_bad) = (pass.after + 1, 0, true);
+                return std::mem::take(&mut self.is_alive);
             }
         }
         self.is_alive
     }
 
-    /// What was asked for of a range came. `settled`: nothing becomes visible any more before this, as far
-    /// as the answer tells. `is_new`: some of it was not collected yet.
+    /// The rows of a range came. `settled`: no row before this becomes visible any more, by this
+    /// answer's time. `is_new`: some of them were not collected yet.
     pub fn came(&mut self, keys: &[RowKey], is_new: bool, settled: Option<Stamp>) -> Then {
         let before = self.settled;
-        (self.settled, self.is_alive) = (settled.max(self.settled), true);
+        (self.settled, self.is_alive, self.in_a_row) = (settled.max(self.settled), true, 0);
         let (Some(asked), Some(search), Some(at)) = (self.asks(), &mut self.search, self.at) else {
             return Then::Later;
         };
@@ -326,23 +365,24 @@ impl Beyond {
                 self.found_nothing(before, to);
             }
             (Probe::Search(_), Some(_)) if search.high.is_none() && search.base > at.from => {
-                // The bad row is none of those that begin here.
+                // The bad row is none of those from the base on: it has the stamp of the last row
+                // that came.
                 (search.low, search.high) = (at.from, Some(search.base));
                 search.is_tied = true;
                 self.search_on();
             }
             (Probe::Before, None) => self.probe = Probe::Behind,
             (Probe::Behind, _) if !self.is_swept => self.search_on(),
-            // Nothing lies behind it yet that it could hold up.
+            // There is nothing after it yet that it could hold up.
             (Probe::Behind, None) => self.probe = Probe::Row,
             (Probe::Behind, Some(_)) => {
-                // It comes, so that what failed before was not its fault.
+                // The rows after it come, so the earlier failures were not theirs.
                 search.failures = 0;
                 search.confirms += 1;
                 self.probe = match search.confirms < limits::LONE_CONFIRMS {
                     true => Probe::Row,
                     false if self.takes_no_skip => return self.step(),
-                    false => Pass::after_idle(0, false),
+                    false => Pass::after_idle(0, 0),
                 };
                 return Then::Look;
             }
@@ -354,16 +394,22 @@ impl Beyond {
             }
             (Probe::Inside(pass), _) => {
                 let idle = if pass.is_new || is_new { 0 } else { pass.idle + 1 };
-                let is_done = idle >= limits::BEYOND_IDLE_PASSES;
-                // It may be one of those that are out of reach.
-                match pass.is_bad || pass.after >= limits::SKIP_MAX {
-                    true if is_done => return self.step(),
-                    // It is gone.
-                    false if is_done => self.end_search(),
-                    is_bad => self.probe = Pass::after_idle(idle, is_bad),
+                // It may be one of those that can't be reached by skipping.
+                let is_bad = pass.is_bad || pass.after >= limits::SKIP_MAX;
+                let bad = if is_bad && idle > 0 { pass.bad + 1 } else { 0 };
+                match idle >= limits::BEYOND_IDLE_PASSES {
+                    true if bad >= limits::BEYOND_IDLE_PASSES => return self.step(),
+                    // The row is gone.
+                    true if bad == 0 => self.end_search(),
+                    // What failed before may come by now, and then no row is to blame.
+                    _ => {
+                        let idle = idle.min(limits::BEYOND_IDLE_PASSES - 1);
+                        self.probe = Pass::after_idle(idle, bad);
+                    }
                 }
             }
-            // What was to fail came, or the other way round: it is looked for anew if it fails again.
+            // What should fail came, or the other way round: the search begins anew if the row
+            // fails again.
             _ => self.end_search(),
         }
         match self.probe {
@@ -384,18 +430,23 @@ impl Beyond {
         Then::Step { from, gap, unread: self.unread }
     }
 
-    /// What came could not be stored.
+    /// The rows that came could not be stored.
     pub fn not_stored(&mut self) {
         self.forget();
     }
 
-    /// The stream goes on behind it.
+    /// Something else came since the row last failed.
+    pub fn seen_alive(&mut self) {
+        self.is_alive = true;
+    }
+
+    /// The stream goes on after the bad row.
     pub fn stepped(&mut self, now: Mono) {
         self.blame.set_aside(now);
         self.forget();
     }
 
-    /// A page came after which the walk stands here; `None`: it passed all there is.
+    /// A page came, and the walk has reached `reached`; `None`: it has passed everything.
     pub fn passed(&mut self, reached: Option<Stamp>) {
         let at = self.at.or(self.lone().map(|lone| lone.at));
         if at.is_some_and(|at| reached.is_none_or(|reached| reached > at.from)) {
@@ -408,7 +459,7 @@ impl Beyond {
         self.forget();
     }
 
-    /// All but who is to blame.
+    /// Forgets everything except which row is to blame.
     fn forget(&mut self) {
         let blame = std::mem::take(&mut self.blame);
         *self = Beyond { blame, ..Beyond::default() };

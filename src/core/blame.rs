@@ -1,8 +1,8 @@
-//! Who is to blame when one record, or one row, fails alone: it, or the other side.
+//! Whether a record or row that fails alone is to blame, or the service.
 //!
-//! Promises: it is to blame only once it failed in one way, try after try, with the other side seen
-//! alive after each (keeps P1); the next that fails in that way needs less time. Never: knows what an
-//! answer said, or what follows.
+//! Promises: it is to blame only if it failed in one way, repeatedly, with the service seen working
+//! after each try (keeps P1); the next one that fails in that way needs less time. Never: knows
+//! what an answer said, or what follows.
 
 use crate::limits;
 use crate::record::{Lone, SinkVerdict, SourceTrouble, Way};
@@ -23,8 +23,9 @@ impl Way {
         }
     }
 
-    /// How often one has to fail in this way to be to blame, and for how long at least. Where so many
-    /// were before it and nothing was taken since, it is ever less likely to be the next one's fault.
+    /// How often it has to fail in this way to be to blame, and over which time at least. With
+    /// `in_a_row` earlier ones set aside and nothing accepted since, it is less and less likely
+    /// that the next one is to blame.
     fn patience(self, is_known: bool, longest_wait: Span, in_a_row: u32) -> (u32, Span) {
         let doubled = 1 << in_a_row.min(limits::LONE_DOUBLINGS_MAX);
         match self {
@@ -41,9 +42,9 @@ impl Way {
 #[derive(Clone, Debug)]
 pub struct Blame<K> {
     lone: Option<Lone<K>>,
-    /// When it last failed, if that was in this process.
+    /// When it last failed, if in this process.
     last: Option<Mono>,
-    /// How the last failed that was to blame, and when, at the earliest.
+    /// The way in which the last one to blame failed, and when it was set aside.
     known: Option<(Way, Mono)>,
 }
 
@@ -54,7 +55,7 @@ impl<K> Default for Blame<K> {
 }
 
 impl<K: Copy + PartialEq> Blame<K> {
-    /// What an earlier process saw fail alone.
+    /// Begins with what an earlier process saw fail alone.
     pub fn remembering(lone: Option<Lone<K>>) -> Blame<K> {
         Blame { lone, ..Blame::default() }
     }
@@ -63,9 +64,9 @@ impl<K: Copy + PartialEq> Blame<K> {
         self.lone
     }
 
-    /// It failed alone, and the other side was seen alive. Answers whether it is to blame now: it
-    /// failed so, and nothing but so, often enough and for long enough. `in_a_row`: set aside since
-    /// anything was taken.
+    /// It failed alone, and the service was seen working. Returns whether it is to blame now: it
+    /// failed in this way only, often enough and for long enough. `in_a_row`: how many were set
+    /// aside since anything was accepted.
     pub fn failed(
         &mut self,
         now: Mono,
@@ -87,7 +88,7 @@ impl<K: Copy + PartialEq> Blame<K> {
             known == way && now.since(at) < Span::hours(limits::BLAME_HOURS)
         });
         let (tries, time) = way.patience(is_known, longest_wait, in_a_row);
-        // A process that never lives for so long tries more often instead.
+        // Processes that never live for so long need more tries instead.
         let is_long = lone.for_ms >= time || lone.tries >= tries * limits::LONE_TIMES;
         lone.tries >= tries && is_long
     }
@@ -98,8 +99,8 @@ impl<K: Copy + PartialEq> Blame<K> {
         self.last = None;
     }
 
-    /// The other side was not seen alive, or it did not fail this time: nothing that failed so far says
-    /// anything.
+    /// The service was not seen working, or it did not fail this time: the failures so far show
+    /// nothing.
     pub fn acquit(&mut self) {
         (self.lone, self.last) = (None, None);
     }

@@ -1,7 +1,8 @@
-//! What to do next when nothing follows from the last event: whose turn it is, or how long to sleep.
+//! Chooses the next action when none follows from the last event: which lane is next, or how long
+//! to sleep.
 //!
-//! Promises: due lanes take turns; no lane is used before its time (keeps P6); with no room nothing
-//! is fetched (keeps P4); a sleep ends with the first thing that may be done.
+//! Promises: due lanes take turns; no lane is used before its time (keeps P6); without space
+//! nothing is fetched (keeps P4); a sleep ends with the first thing that may be done.
 
 use crate::limits;
 use crate::record::Room;
@@ -9,9 +10,11 @@ use crate::time::{Due, Mono, Span};
 
 use super::source::Beginning;
 use super::source_clock::Present;
-use super::{Action, Core, End, Lane, Mode, Mood, Tick, Token, Why};
+use super::{Action, Core, End, Lane, Mode, Reason, Tick, Token};
 
-/// A lane by its place in the round.
+pub mod once;
+
+/// A lane by its position in the round.
 #[derive(Clone, Copy)]
 pub(super) enum LaneId {
     Tenant(usize),
@@ -23,17 +26,21 @@ pub(super) enum LaneId {
 impl Core {
     pub(super) fn decide(&mut self, tick: &Tick) -> Action {
         self.used = None;
+        self.note_called_ahead(tick.now);
         if tick.stop {
             return Action::Exit(End::Done);
         }
         if let Some(action) = self.say(tick) {
             return action;
         }
+        if let Some(action) = self.ask_time(tick.now) {
+            return action;
+        }
         if let Some(end) = self.once_ended(tick.now) {
             return Action::Exit(end);
         }
         let now = tick.now;
-        if self.held.room != Room::Free && self.room_due <= now {
+        if self.held.room != Room::Free && self.space_check_at <= now {
             return Action::Measure;
         }
         let lanes = self.tenants.len() + 2 * self.streams.len() + 1;
@@ -46,22 +53,23 @@ impl Core {
                 return action;
             }
         }
-        // A round of reconciliation may just have ended, and with it all there was to do: then the last
-        // word is due.
+        // A round of reconciliation may just have ended, and with it all work: then the last own
+        // record is due.
         if let Some(action) = self.say(tick) {
             return action;
         }
         if let Some(end) = self.once_ended(now) {
             return Action::Exit(end);
         }
-        let (until, why) = self.next_due(now);
-        debug_assert!(until > now, "a sleep that is already over would spin: {why:?}");
+        let (until, reason) = self.next_due(now);
+        debug_assert!(until > now, "a sleep that is already over would spin: {reason:?}");
         if until > now {
-            return Action::Sleep { until, why };
+            return Action::Sleep { until, reason };
         }
-        // What is shipped goes on, at a pace that hurts nobody, and says so: all other lanes work.
+        // A fault of the program. In a release it continues at a slow pace and reports the fault:
+        // all other lanes work.
         self.stalls = self.stalls.saturating_add(1);
-        Action::Sleep { until: now + Span::seconds(limits::STALL_SECONDS), why }
+        Action::Sleep { until: now + Span::seconds(limits::STALL_SECONDS), reason }
     }
 
     fn lane_at(&self, at: usize) -> LaneId {
@@ -92,8 +100,11 @@ impl Core {
                 let can = self.held.records > 0
                     && self.delivery.wait(now).is_none()
                     && self.sink.lane.due.is_over(now)
-                    && !self.gave_up(&self.sink.lane);
-                can.then(|| Action::Send(self.sink.take()))
+                    && !self.has_given_up(&self.sink.lane);
+                can.then(|| match self.sink.is_trial_due() {
+                    true => Action::TryKey,
+                    false => Action::Send(self.sink.take()),
+                })
             }
             LaneId::Reconcile(stream) => self.use_reconcile(stream, now),
         }
@@ -102,7 +113,7 @@ impl Core {
     fn use_tenant(&self, tenant: usize, now: Mono) -> Option<Action> {
         let state = &self.tenants[tenant];
         let waits = self.polling.wait(now).is_some() || !state.lane.due.is_over(now);
-        if waits || self.gave_up(&state.lane) {
+        if waits || self.has_given_up(&state.lane) {
             return None;
         }
         if self.tenant_has_question(tenant, now) {
@@ -114,18 +125,19 @@ impl Core {
     /// Whether `/system/info` has to be asked before the tenant's streams can go on.
     fn tenant_is_asked(&self, tenant: usize, now: Mono) -> bool {
         let state = &self.tenants[tenant];
-        // On a box without a clock the first page alone would be the only word of the time.
+        // Without a clock on this device the first page alone would be the only source of the time.
         let is_alone =
-            !state.was_informed && state.clock.present(now, self.clocks) == Present::Untold;
+            !state.was_informed && state.clock.present(now, self.clocks) == Present::Unknown;
         state.token != Token::Good || is_alone || self.tenant_needs_clock(tenant, now)
     }
 
-    /// Whether there is anything to ask it, be it for its streams or for its time alone.
+    /// Whether there is a question for the tenant, for its streams or for its time alone.
     fn tenant_has_question(&self, tenant: usize, now: Mono) -> bool {
         self.tenant_is_asked(tenant, now) || self.tenant_is_ahead(tenant, now)
     }
 
-    /// Whether a stream waits for its `start`: who called it ahead may have been wrong.
+    /// Whether a stream waits for its `start`: the clock by which that is in the future may have
+    /// been wrong.
     pub(super) fn tenant_is_ahead(&self, tenant: usize, now: Mono) -> bool {
         let mut streams = self.streams.iter().filter(|stream| stream.plan.tenant == tenant);
         streams.any(|stream| stream.hold.is_none() && self.start_is_ahead(stream, now))
@@ -154,7 +166,7 @@ impl Core {
         Some(Action::Fetch(fetch))
     }
 
-    /// Whether something beside its own lane keeps a stream from being fetched.
+    /// Whether anything besides its own lane keeps a stream from being fetched.
     fn stream_is_blocked(&self, stream: usize, now: Mono) -> bool {
         let stream = &self.streams[stream];
         let tenant = stream.plan.tenant;
@@ -164,11 +176,12 @@ impl Core {
             || (stream.progress.is_none() && self.tenant_is_asked(tenant, now))
             || self.start_is_ahead(stream, now)
             || (self.plan.mode == Mode::Once && stream.caught_up)
-            || self.gave_up(&stream.lane)
+            || self.has_given_up_stream(stream)
     }
 
-    /// Whether a stream of the same tenant goes first: it is named before this one, has a backlog,
-    /// and may be fetched this moment. One that waits for whatever reason holds up no other.
+    /// Whether another stream of the same tenant goes first: it is named before this one in the
+    /// order, has a backlog, and may be fetched now. A stream that waits for any reason holds up no
+    /// other.
     fn stream_yields(&self, stream: usize, now: Mono) -> bool {
         let order = &self.plan.bounds.order;
         let rank = |kind| order.iter().position(|first| *first == kind).unwrap_or(order.len());
@@ -182,89 +195,79 @@ impl Core {
         })
     }
 
-    /// When the next lane becomes due, and what it waits for.
-    fn next_due(&self, now: Mono) -> (Mono, Why) {
-        let mut next = (now + Span::seconds(limits::SLEEP_SECONDS_MAX), Why::NothingToSend);
-        let mut sooner = |due: Due, why: Why| {
+    /// When the next lane becomes due, and the reason it waits.
+    fn next_due(&self, now: Mono) -> (Mono, Reason) {
+        let mut next = (now + Span::seconds(limits::SLEEP_SECONDS_MAX), Reason::NothingToSend);
+        let mut sooner = |due: Due, reason: Reason| {
             if let Due::At(at) = due
                 && at < next.0
             {
-                next = (at, why);
+                next = (at, reason);
             }
         };
         let (polling, delivery) = (self.polling.wait(now), self.delivery.wait(now));
-        let held_up = |due: Due, why: Why, wait: Option<(Mono, Why)>| match (due, wait) {
+        let held_up = |due: Due, reason: Reason, wait: Option<(Mono, Reason)>| match (due, wait) {
             (Due::At(at), Some((until, reason))) if until > at => (Due::At(until), reason),
-            _ => (due, why),
+            _ => (due, reason),
         };
-        let mut sooner = |due: Due, why: Why, wait| {
-            let (due, why) = held_up(due, why, wait);
-            sooner(due, why);
+        let mut sooner = |due: Due, reason: Reason, wait| {
+            let (due, reason) = held_up(due, reason, wait);
+            sooner(due, reason);
         };
         for (tenant, state) in self.tenants.iter().enumerate() {
-            if self.gave_up(&state.lane) {
+            if self.has_given_up(&state.lane) {
                 continue;
             }
             if self.tenant_has_question(tenant, now) {
-                sooner(state.lane.due, state.lane.why, polling);
+                sooner(state.lane.due, state.lane.reason, polling);
             } else if let (Due::At(lane), Due::At(end)) = (state.lane.due, state.token_end_due) {
-                sooner(Due::At(lane.max(end)), Why::PollInterval, polling);
+                sooner(Due::At(lane.max(end)), Reason::PollInterval, polling);
             }
         }
         for (at, stream) in self.streams.iter().enumerate() {
             if !self.stream_is_blocked(at, now) {
-                sooner(stream.lane.due, stream.lane.why, polling);
+                sooner(stream.lane.due, stream.lane.reason, polling);
             }
             if self.may_reconcile(at, now) {
-                sooner(stream.reconcile.lane.due, Why::PollInterval, polling);
+                sooner(stream.reconcile.lane.due, Reason::PollInterval, polling);
             }
         }
-        if self.held.records > 0 && !self.gave_up(&self.sink.lane) {
-            sooner(self.sink.lane.due, self.sink.lane.why, delivery);
+        if self.held.records > 0 && !self.has_given_up(&self.sink.lane) {
+            sooner(self.sink.lane.due, self.sink.lane.reason, delivery);
         }
-        sooner(self.say_due(), Why::PollInterval, None);
+        sooner(self.report_due(), Reason::PollInterval, None);
         match self.held.room {
             Room::Free => {}
-            Room::QueueFull => sooner(Due::At(self.room_due), Why::QueueFull, None),
-            Room::DiskLow => sooner(Due::At(self.room_due), Why::DiskLow, None),
+            Room::QueueFull => sooner(Due::At(self.space_check_at), Reason::QueueFull, None),
+            Room::DiskLow => sooner(Due::At(self.space_check_at), Reason::DiskLow, None),
         }
         next
-    }
-
-    /// In `--once` a lane is given up after a few failures, at once when a person is needed.
-    pub(super) fn gave_up(&self, lane: &Lane) -> bool {
-        let long_wait = match lane.due {
-            // The state may be older than the last try.
-            Due::At(due) => due.since(lane.since.max(lane.tried)) > Span::minutes(1),
-            Due::Never => true,
-        };
-        // Who was asked for patience together with a neighbour did not fail itself.
-        self.plan.mode == Mode::Once
-            && (lane.failures > 0 || lane.why == Why::Busy)
-            && (lane.failures >= limits::ONCE_FAILURES_MAX
-                || lane.why.mood() == Mood::Stuck
-                || long_wait)
     }
 
     /// In `--once`: whether nothing more is to be fetched.
     pub(super) fn streams_over(&self, now: Mono) -> bool {
         let no_room = self.held.room != Room::Free
-            && (self.room_checks > limits::ONCE_FAILURES_MAX || self.gave_up(&self.sink.lane));
+            && (self.space_checks > limits::ONCE_FAILURES_MAX
+                || self.has_given_up(&self.sink.lane));
         self.streams.iter().all(|stream| {
             let tenant = &self.tenants[stream.plan.tenant];
-            // The last answer may have told that it has to go back.
+            // The last answer may have shown that it has to be set back.
             let is_whole = stream.caught_up && !self.goes_back(stream, now);
             let is_over = is_whole || self.start_is_ahead(stream, now);
-            is_over || no_room || self.gave_up(&stream.lane) || self.gave_up(&tenant.lane)
+            is_over
+                || no_room
+                || self.has_given_up_stream(stream)
+                || self.has_given_up(&tenant.lane)
         })
     }
 
-    /// Whether a count that is due may still find more.
+    /// Whether reconciliation still has something to compare.
     pub(super) fn compares(&self, now: Mono) -> bool {
         (0..self.streams.len()).any(|at| self.may_reconcile(at, now))
     }
 
-    /// Whether a stream may stand ahead of the time for all that is known.
+    /// Whether a clock or a lack of one makes it possible that a stream's position is in the
+    /// future.
     fn is_place_doubted(&self, now: Mono) -> bool {
         let mut streams = self.streams.iter();
         streams.any(|stream| self.is_doubted(stream, now) || self.is_unconfirmed(stream, now))
@@ -275,13 +278,13 @@ impl Core {
         if self.plan.mode == Mode::Daemon {
             return None;
         }
-        if self.mended >= limits::ONCE_MENDS_MAX {
+        if self.repairs >= limits::ONCE_REPAIRS_MAX {
             return Some(End::TryLater);
         }
-        let sink_over = self.held.records == 0 || self.gave_up(&self.sink.lane);
-        // A gap that could not be told of is tried again, but not for ever: it is kept.
-        let is_untold = self.held.untold > 0;
-        let is_said = !is_untold || self.gave_up_telling();
+        let sink_over = self.held.records == 0 || self.has_given_up(&self.sink.lane);
+        // An unreported gap is tried again, but not for ever: it stays in the queue.
+        let is_unreported = self.held.unreported > 0;
+        let is_said = !is_unreported || self.has_given_up_reporting();
         if !(sink_over && is_said && self.streams_over(now)) || self.compares(now) {
             return None;
         }
@@ -296,10 +299,12 @@ impl Core {
         let is_ahead = self.streams.iter().any(|stream| self.start_is_ahead(stream, now));
         Some(match () {
             () if is_ahead => End::Misconfigured,
-            () if lanes.is_empty() && self.sink.lane.why == Why::InDoubt => End::InDoubt,
-            () if lanes.is_empty() && (is_untold || self.is_place_doubted(now)) => End::TryLater,
+            () if lanes.is_empty() && self.sink.lane.reason == Reason::InDoubt => End::InDoubt,
+            () if lanes.is_empty() && (is_unreported || self.is_place_doubted(now)) => {
+                End::TryLater
+            }
             () if lanes.is_empty() => End::Done,
-            () if lanes.iter().any(|lane| lane.why.is_refusal()) => End::Refused,
+            () if lanes.iter().any(|lane| lane.reason.is_credential()) => End::Refused,
             () => End::TryLater,
         })
     }
@@ -308,10 +313,10 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{Event, Fetch, Keep, PageFacts, Plan, StreamPlan};
+    use crate::core::{Event, Fetch, PageFacts, Plan, StorePage, StreamPlan};
     use crate::record::{
-        Held, Kind, NetTrouble, Opened, Place, Progress, Refusal, Refused, RowKey, Sent, Seq,
-        SinkVerdict, SourceTrouble, Start, StreamHeld, WriteMode,
+        Kind, NetTrouble, Opened, Progress, QueuePosition, QueueStatus, Refusal, Refused, RowKey,
+        Sent, Seq, SinkVerdict, SourceTrouble, Start, StreamStatus, WriteMode,
     };
     use crate::time::{Clocks, Stamp};
 
@@ -322,8 +327,8 @@ mod tests {
         Stamp::from_seconds(1_800_000_000)
     }
 
-    fn held(records: u64, room: Room) -> Held {
-        Held { records, room, ..Held::default() }
+    fn held(records: u64, room: Room) -> QueueStatus {
+        QueueStatus { records, room, ..QueueStatus::default() }
     }
 
     /// A core with two streams of one tenant, both begun, and the time.
@@ -333,7 +338,7 @@ mod tests {
     }
 
     impl Driven {
-        fn new(held: Held) -> Driven {
+        fn new(held: QueueStatus) -> Driven {
             let (poll_interval, overlap) = (MINUTE, MINUTE);
             let start = Start::Now;
             let reconcile = Span::ZERO;
@@ -351,7 +356,7 @@ mod tests {
                 tally_ids: None,
             };
             let progress = Some(Progress { position: date(), from: date() });
-            let streams = vec![StreamHeld { progress, ..StreamHeld::default() }; 2];
+            let streams = vec![StreamStatus { progress, ..StreamStatus::default() }; 2];
             let core = Core::new(
                 plan,
                 7,
@@ -399,9 +404,14 @@ mod tests {
                     Action::Measure => Event::Measured(held(5, room)),
                     Action::Send(_) => {
                         sends += 1;
-                        let end = Place { seq: Seq(1), skip: 0 };
-                        let sent =
-                            Sent { first: Place::default(), end, entries: 5, own: 0, raw_bytes: 9 };
+                        let end = QueuePosition { seq: Seq(1), skip: 0 };
+                        let sent = Sent {
+                            first: QueuePosition::default(),
+                            end,
+                            entries: 5,
+                            own: 0,
+                            raw_bytes: 9,
+                        };
                         let verdict =
                             SinkVerdict::Unreachable(NetTrouble::silent(Span::minutes(1)));
                         Event::Sent { sent, verdict }
@@ -419,7 +429,7 @@ mod tests {
     fn a_tenant_that_asks_for_patience_is_left_alone_by_all_its_streams() {
         let mut driven = Driven::new(held(0, Room::Free));
         let retry_after = Some(Span::hours(1));
-        driven.after_the_first_fetch(Err(SourceTrouble::Busy { retry_after }));
+        driven.after_the_first_fetch(Err(SourceTrouble::busy(retry_after)));
         assert!(driven.now >= BEGIN + Span::hours(1), "{:?}", driven.now);
     }
 
@@ -474,7 +484,7 @@ mod tests {
         let far = RowKey { stamp: date() + Span::hours(24 * 365 * 100), id: 1 };
         let page = PageFacts { keys: vec![far], next: None, date: Some(date() + MINUTE) };
         let stored = driven.after_the_first_fetch(Ok(page));
-        let Action::Store(Keep { fresh, progress, .. }) = stored else { panic!("{stored:?}") };
+        let Action::Store(StorePage { fresh, progress, .. }) = stored else { panic!("{stored:?}") };
         assert_eq!((fresh.as_slice(), progress.position), ([0].as_slice(), date()));
     }
 }

@@ -1,28 +1,29 @@
-//! What a page that failed means for its stream, and what lies behind a row that always fails.
+//! What a failed page means for its stream, and for what comes after a row that always fails.
 //!
-//! Promises: what may have failed for its size is asked for smaller; a row is passed over only as
-//! `beyond` says, and with a gap (keeps P1). Never: ends a lane's waits sooner than its backoff, but to
-//! look behind a row.
+//! Promises: a page that may have failed because of its size is requested smaller; a row is passed
+//! over only as `beyond` decides, and with a gap (keeps P1). Never: shortens the wait of a lane
+//! below its backoff, except to examine the surroundings of a row.
 
 use crate::record::{GapReason, Progress, SourceTrouble};
 use crate::time::{Due, Mono, Span};
 
-use super::Why;
+use super::Reason;
 use super::beyond::{Rows, Then as Step};
 use super::lane::Backoff;
-use super::source::{Keep, Missed, PageFacts, Pending, Stream, Then};
+use super::source::{FoundBy, Missed, PageFacts, Pending, StorePage, Stream, Then};
 use super::source_clock::Present;
+use super::twin::TakenFor;
 
-/// What a question that failed was for.
+/// The purpose of a failed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskedFor {
     Page,
-    /// Something that is no smaller whatever was learned.
+    /// Something whose size does not depend on what was learned.
     Fact,
 }
 
 impl Stream {
-    /// What is to be stored of rows that were asked for near one that fails alone.
+    /// What is to be stored of rows that were requested near one that fails alone.
     pub(super) fn rows_beside(
         &mut self,
         stream: usize,
@@ -32,13 +33,14 @@ impl Stream {
         (took, present): (Span, Present),
     ) -> Pending {
         let mut fresh = self.known.fresh(&page.keys, asked.from);
+        self.known.leave_unplaced(&page.keys, &mut fresh);
         let allowed = page.keys.iter().map(|key| key.stamp).filter(|stamp| present.allows(*stamp));
         let date = match present {
-            // The latest record is the best clock there is.
-            Present::Untold => allowed.max(),
-            told => told.earliest().map(|now| now - took),
+            // Without a time the newest record is the best clock.
+            Present::Unknown => allowed.max(),
+            present => present.earliest().map(|now| now - took),
         };
-        // What is settled hides no record that becomes visible later.
+        // Before this no record becomes visible later.
         let settled = date.map(|date| date - self.plan.overlap);
         let then = self.beyond.came(&page.keys, !fresh.is_empty(), settled);
         if then == Step::Look {
@@ -47,67 +49,106 @@ impl Stream {
         let (after, missed) = match then {
             Step::Step { from, gap, unread } => {
                 let (reason, gap) = (GapReason::Unfetchable, gap.min(from));
-                let missed = Missed { from: gap, to: from, reason, unread };
+                let found_by = FoundBy::Walk;
+                let missed = Missed { from: gap, to: from, reason, unread, found_by };
                 let from = from.max(progress.from);
                 (Progress { position: progress.position.max(from), from }, Some(missed))
             }
             _ => (progress, None),
         };
-        let keep = Keep { missed, ..self.keep(stream, &page.keys, fresh, after) };
-        let read = (page.keys.len(), Span::ZERO);
-        Pending { keep, then: Then::Beside(then), read, date: present.earliest() }
+        let keep = StorePage { missed, ..self.keep(stream, &page.keys, fresh, after) };
+        Pending { keep, then: Then::Beside(then), read: None, date: present.earliest() }
     }
 
-    /// They are stored.
+    /// The rows requested near a bad one are stored.
     pub(super) fn stored_beside(&mut self, now: Mono, then: Step, backoff: &mut Backoff) {
-        let (why, text) = (self.lane.why, self.lane.detail.clone());
+        let (reason, text) = (self.lane.reason, self.lane.detail.clone());
         match then {
             Step::Step { .. } => {
                 self.beyond.stepped(now);
                 self.rows.recover();
                 self.walk = None;
-                self.lane.succeed(now, Due::At(now), Why::Working);
+                self.lane.succeed(now, Due::At(now), Reason::Working);
             }
-            Step::Look | Step::Soon => self.lane.try_otherwise(now, backoff.min, why, text),
+            Step::Look | Step::Soon => self.lane.try_otherwise(now, backoff.min, reason, text),
             Step::Later => {
                 let wait = backoff.after(self.lane.failures, None);
-                self.lane.fail(now, wait, why, text);
+                self.lane.fail(now, wait, reason, text);
             }
         }
     }
 
-    /// What may have failed for its size is asked for smaller, and what stands around one row that
-    /// fails alone is asked for. Answers whether something else is asked for soon.
+    /// Makes the next page smaller if its size may be the reason, and requests the surroundings of
+    /// a row that fails alone. Returns whether something else is requested soon.
     fn shrink(&mut self, now: Mono, trouble: &SourceTrouble, backoff: &Backoff) -> bool {
         if self.beyond.asks().is_some() {
             return self.beyond.failed(trouble);
         }
         if !trouble.may_be_of_size() {
+            let may_be_of_size = match trouble {
+                SourceTrouble::QueryRefused(_) => self.may_be_too_many(),
+                // Who asks for patience with the same page again and again may mean its size.
+                SourceTrouble::Busy { .. } => self.lane.reason == Reason::Busy,
+                _ => false,
+            };
+            if may_be_of_size {
+                self.rows.failed();
+            }
             return false;
         }
         let is_single = self.rows.now() == 1;
         self.rows.failed();
-        // Where the order was not kept, nobody knows what was seen before the row.
+        // If the order was not kept, it is not known which rows come before this one.
         let walk = self.walk.as_ref().filter(|walk| is_single && !walk.disordered);
         let Some(walk) = walk else { return false };
-        self.beyond.failed_alone(now, walk.next_row(), trouble, backoff.max)
+        let place = (walk.next_row(), walk.ties());
+        self.beyond.failed_alone(now, place, trouble, backoff.max)
     }
 
-    /// A cursor that is refused is given up at once: the walk goes on by time.
-    fn refused_query(&mut self, text: String, backoff: &mut Backoff) -> (Span, Why, String) {
+    /// Whether a rejection may be because of the number of rows: a console may have a lower limit.
+    /// With a cursor and a number that was accepted before, the cursor is the more likely reason.
+    /// If one row is rejected too, the query is the reason.
+    fn may_be_too_many(&self) -> bool {
+        !self.has_cursor() || self.rows.is_new(self.rows.now())
+    }
+
+    /// Whether the page is requested by a cursor.
+    pub(super) fn is_by_cursor(&self) -> bool {
+        self.walk.as_ref().is_some_and(|walk| walk.has_cursor())
+    }
+
+    /// Whether the page is requested by a cursor, or by its place.
+    pub(super) fn has_cursor(&self) -> bool {
+        self.walk.as_ref().is_some_and(|walk| walk.has_cursor() || walk.skip > 0)
+    }
+
+    /// A rejected cursor is given up at once: the walk goes on by time. The same holds for a page
+    /// that was requested by its place.
+    fn refused_query(&mut self, text: String, backoff: &mut Backoff) -> (Span, Reason, String) {
+        if let Some(walk) = self.walk.take_if(|walk| walk.skip > 0) {
+            self.takes_no_skip = true;
+            self.walk = walk.without_skip();
+            if self.walk.is_none() {
+                self.flaw(Reason::CursorsMissing, text.clone());
+            }
+            let is_stuck = self.walk.is_none();
+            let reason = if is_stuck { Reason::CursorsMissing } else { Reason::BrokenAnswer };
+            return (backoff.after(self.lane.failures, None), reason, text);
+        }
         let Some(walk) = self.walk.take().filter(|walk| walk.cursor.is_some()) else {
-            return (backoff.long(), Why::QueryRefused, text);
+            return (backoff.long(), Reason::QueryRefused, text);
         };
         self.walk = walk.after_refused_cursor();
         if self.walk.is_none() {
-            self.flaw(Why::CursorsRefused, text.clone());
+            self.flaw(Reason::CursorsRefused, text.clone());
         }
-        let is_stuck = matches!(self.condition, Some((Why::CursorsRefused, _)));
-        let why = if is_stuck { Why::CursorsRefused } else { Why::BrokenAnswer };
-        (backoff.after(self.lane.failures, None), why, text)
+        let is_stuck = matches!(self.condition, Some((Reason::CursorsRefused, _)));
+        let reason = if is_stuck { Reason::CursorsRefused } else { Reason::BrokenAnswer };
+        (backoff.after(self.lane.failures, None), reason, text)
     }
 
-    /// What a failed fetch means for this stream. Doubts about the token are the tenant's.
+    /// What a failed fetch means for this stream. What it means for the token is handled by the
+    /// tenant.
     pub fn fail(
         &mut self,
         now: Mono,
@@ -115,56 +156,95 @@ impl Stream {
         trouble: SourceTrouble,
         backoff: &mut Backoff,
     ) {
-        let failures = self.lane.failures;
+        let is_twin = asked_for == AskedFor::Page && self.twin.is_asked();
+        let is_page = asked_for == AskedFor::Page && !is_twin;
+        let taken_for = match asked_for {
+            AskedFor::Page => self.taken_for(trouble),
+            AskedFor::Fact => TakenFor::As(trouble),
+        };
+        let trouble = match taken_for {
+            TakenFor::As(trouble) => trouble,
+            TakenFor::Unknown(text) => return self.ask_twin(now, text, backoff),
+        };
         let asked = self.rows.now();
-        let is_by_range = self.beyond.asks().is_some();
-        let is_page = asked_for == AskedFor::Page;
+        let is_by_range = is_twin || self.beyond.asks().is_some();
         let is_other_next = is_page && self.shrink(now, &trouble, backoff);
-        let (wait, why, mut detail) = match trouble {
-            SourceTrouble::Busy { retry_after } => {
-                let told = retry_after.map_or_else(String::new, |s| format!("Retry-After {s}"));
-                self.lane.heed(now, retry_after);
-                (backoff.after(failures, retry_after), Why::Busy, told)
+        let (wait, reason, mut detail) =
+            self.consequence(now, trouble, asked, is_by_range, backoff);
+        // The next request is a different one, so it may be made soon, but not sooner than it was
+        // asked for.
+        let next = self.rows.now();
+        if next < asked {
+            detail.push_str(&format!("; {asked} rows were asked for, next {next}"));
+            if reason != Reason::Busy {
+                let soon = wait.min(backoff.after(1, None));
+                return self.lane.try_otherwise(now, soon, reason, detail);
+            }
+        }
+        if is_other_next {
+            detail.push_str("; one row was requested; the rows around it are next");
+            return self.lane.try_otherwise(now, wait.min(backoff.after(1, None)), reason, detail);
+        }
+        self.twin.comes_first();
+        self.lane.fail(now, wait, reason, detail);
+    }
+
+    /// Sets the wait after a failure and the text for people. `asked`: the rows requested; the next
+    /// request has fewer if their number may be the reason. `is_by_range`: the request was not for
+    /// a page of the walk.
+    fn consequence(
+        &mut self,
+        now: Mono,
+        trouble: SourceTrouble,
+        asked: u32,
+        is_by_range: bool,
+        backoff: &mut Backoff,
+    ) -> (Span, Reason, String) {
+        let failures = self.lane.failures;
+        match trouble {
+            SourceTrouble::Busy { retry_after, why } => {
+                let text = match retry_after {
+                    Some(after) => format!("{why}; Retry-After {after}"),
+                    None => why,
+                };
+                self.lane.honor_retry_after(now, retry_after);
+                (backoff.after(failures, retry_after), Reason::Busy, text)
             }
             SourceTrouble::Unreachable(net) => {
-                (backoff.after(failures, None), Why::of(&net), net.to_string())
+                (backoff.after(failures, None), Reason::of(&net), net.to_string())
             }
             SourceTrouble::BrokenAnswer(text) | SourceTrouble::BrokenPage { why: text, .. } => {
-                (backoff.after(failures, None), Why::BrokenAnswer, text)
+                (backoff.after(failures, None), Reason::BrokenAnswer, text)
             }
             SourceTrouble::TooLong(_) => {
                 let text = "the page is longer than allowed".to_owned();
-                (backoff.after(failures, None), Why::BrokenAnswer, text)
+                (backoff.after(failures, None), Reason::BrokenAnswer, text)
             }
             SourceTrouble::QueryRefused(text) if is_by_range => {
-                (backoff.after(failures, None), Why::QueryRefused, text)
+                (backoff.after(failures, None), Reason::QueryRefused, text)
+            }
+            SourceTrouble::QueryRefused(text) if self.rows.now() < asked => {
+                (backoff.after(failures, None), Reason::BrokenAnswer, text)
             }
             SourceTrouble::QueryRefused(text) => self.refused_query(text, backoff),
-            SourceTrouble::Misdirected(text) => (backoff.long(), Why::Misdirected, text),
+            // A console may answer like this to a cursor that it no longer knows.
+            SourceTrouble::Misdirected(text) if !is_by_range && self.is_by_cursor() => {
+                self.refused_query(text, backoff)
+            }
+            SourceTrouble::Misdirected(text) => (backoff.long(), Reason::Misdirected, text),
             SourceTrouble::Forbidden(refusal) => {
-                let why = Why::of_refusal(&refusal);
-                let text = match why {
-                    Why::PermissionMissing => {
+                let reason = Reason::of_refusal(&refusal);
+                let text = match reason {
+                    Reason::PermissionMissing => {
                         format!("grant \"{}\"; {}", self.plan.kind.permission(), refusal.words)
                     }
                     _ => refusal.words,
                 };
-                (backoff.long(), why, text)
+                (backoff.long(), reason, text)
             }
             SourceTrouble::TokenDoubted(words) | SourceTrouble::TokenRefused(words) => {
-                (backoff.long(), Why::TokenRefused, words)
+                (backoff.long(), Reason::TokenRefused, words)
             }
-        };
-        // The next request is another one, so that it may be made soon.
-        let next = self.rows.now();
-        if next < asked {
-            detail.push_str(&format!("; {asked} rows were asked for, next {next}"));
-            return self.lane.try_otherwise(now, wait.min(backoff.after(1, None)), why, detail);
         }
-        if is_other_next {
-            detail.push_str("; one row was requested; the rows around it are next");
-            return self.lane.try_otherwise(now, wait.min(backoff.after(1, None)), why, detail);
-        }
-        self.lane.fail(now, wait, why, detail);
     }
 }

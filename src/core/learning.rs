@@ -1,16 +1,16 @@
-//! What is worth knowing in the next process, and when it is written down.
+//! What the next process should know, and when it is written.
 //!
-//! Promises: before the first page of a size is asked for it is written that it is, so that a start
-//! that dies in it is followed by one that asks for half; a size is written again only when it changed
-//! by half or twice, so that a quiet box writes nothing. Never: anything that a promise rests on, for
-//! the file may be gone.
+//! Promises: before a page of a new size is requested, that is written, so that after a process
+//! died in such a page the next one requests half of it; a learned size is written again only when
+//! it has halved or doubled, so that an idle device writes nothing. Never: contains anything that a
+//! promise depends on, because the file may be gone.
 
 use crate::record::{Learned, SinkLearned, StreamLearned};
 
 use super::{Action, Core};
 
 impl Core {
-    /// What is to be written down before the action is done that was last given.
+    /// What has to be written before the action just given is executed.
     pub fn news(&mut self) -> Option<&Learned> {
         let learned = self.learned();
         if !is_news(&self.learned, &learned) {
@@ -20,15 +20,16 @@ impl Core {
         Some(&self.learned)
     }
 
-    /// Which stream is asked for a page of a size that this process took none in of.
+    /// Notes for which stream a page is requested that is larger than any received in this process.
     pub(super) fn note_asking(&mut self, action: &Action) {
         let asked = match action {
             Action::Fetch(fetch) => Some((fetch.stream, fetch.rows_max)),
             Action::List(list) => Some((list.stream, list.rows_max)),
-            // The page is in hand.
+            // The page is pending.
             _ if self.pending.is_some() => return,
             Action::Exit(_) => None,
-            // One that failed will be asked for again: to say so once is enough.
+            // After a failure the page will be requested again: the note stays, so that it is
+            // written only once.
             _ => self.asking,
         };
         self.asking = asked.filter(|(stream, rows)| self.streams[*stream].rows.is_new(*rows));
@@ -39,24 +40,27 @@ impl Core {
             rows: stream.rows.learned(),
             asking: self.asking.filter(|(asked, _)| *asked == at).map(|(_, rows)| rows),
             lone: stream.beyond.lone(),
+            bears: stream.rows.bears(),
         });
-        Learned { sink: self.sink.learned(), streams: streams.collect() }
+        Learned { sink: self.sink.learned(), streams: streams.collect(), kills: None }
     }
 }
 
 fn is_news(before: &Learned, after: &Learned) -> bool {
-    let SinkLearned { body_bytes, lone } = after.sink;
+    let SinkLearned { body_bytes, body_entries, lone } = after.sink;
     lone != before.sink.lone
         || is_other(before.sink.body_bytes, body_bytes)
+        || is_other(before.sink.body_entries.map(u64::from), body_entries.map(u64::from))
         || before.streams.len() != after.streams.len()
         || before.streams.iter().zip(&after.streams).any(|(before, after)| {
             before.asking != after.asking
                 || before.lone != after.lone
+                || before.bears != after.bears
                 || is_other(before.rows.map(u64::from), after.rows.map(u64::from))
         })
 }
 
-/// Whether a size changed by so much that it is worth a write.
+/// Whether a size has changed enough to be written.
 fn is_other(before: Option<u64>, after: Option<u64>) -> bool {
     match (before, after) {
         (Some(before), Some(after)) => before >= 2 * after || after >= 2 * before,

@@ -1,6 +1,6 @@
 //! The program as one function: `Core::step(Tick, Event) -> Action`.
 //!
-//! One action is in flight at a time and its event is the only answer, so a life is a list of
+//! One action is in progress at a time and its event is the only answer, so a run is a list of
 //! (action, event) pairs: it can be printed, replayed, and cut between any two.
 //!
 //! ```text
@@ -28,18 +28,20 @@
 mod beyond;
 mod blame;
 mod decide;
-mod doubt;
 mod failing;
+mod known;
 mod lane;
 mod learning;
-mod note;
-mod pace;
+mod left_out;
 mod place;
 mod plan;
 mod quiet;
+mod reason;
 mod reconcile;
 mod reconciling;
+mod retention;
 pub mod rows;
+mod self_report;
 mod sink;
 pub mod size;
 mod source;
@@ -47,61 +49,74 @@ mod source_clock;
 mod store;
 mod suspects;
 mod tenant;
+mod throttle;
+mod twin;
+mod unlisted;
 mod view;
 mod walk;
 
 #[cfg(test)]
+#[path = "tests/beginning.rs"]
 mod beginning_tests;
 #[cfg(test)]
+#[path = "tests/beyond.rs"]
 mod beyond_tests;
 #[cfg(test)]
+#[path = "tests/in_doubt.rs"]
 mod in_doubt_tests;
 #[cfg(test)]
+#[path = "tests/link.rs"]
 mod link_tests;
 #[cfg(test)]
+#[path = "tests/order.rs"]
 mod order_tests;
 #[cfg(test)]
+#[path = "tests/place.rs"]
 mod place_tests;
 #[cfg(test)]
+#[path = "tests/shrink.rs"]
 mod shrink_tests;
 #[cfg(test)]
+#[path = "tests/core.rs"]
 mod tests;
 
 use decide::LaneId;
 use failing::AskedFor;
 use lane::{Backoff, Lane};
-pub use lane::{Mood, Why};
-pub use note::Note;
-use note::Notes;
-use pace::Direction;
 pub use place::SetBack;
 pub use plan::{Mode, Plan, StreamPlan};
-pub use reconcile::{Count, Counted, Difference, List, Listed, Tale};
+pub use reason::{Health, Reason};
+pub use reconcile::{Count, Counted, Difference, List, Listed, ReconcileSummary};
+pub use retention::Older;
+pub use self_report::SelfReport;
+use self_report::SelfReports;
 use sink::Sink;
-pub use source::{Fetch, Keep, Missed, PageFacts};
+pub use source::{Fetch, FoundBy, Missed, PageFacts, StorePage};
 use source::{Pending, Stream, Tenant, Token};
+use throttle::Direction;
 pub use view::{LaneView, ReconcileView, StreamView, TenantView, View};
 
 use crate::limits;
 use crate::prng::Prng;
 use crate::record::{
-    Credential, Held, KeyTrial, Learned, Opened, Place, Room, Sent, SinkVerdict, SourceTrouble,
-    StreamHeld, StreamLearned, Take,
+    CredentialId, Cursor, KeyTrial, Learned, Opened, QueuePosition, QueueStatus, Room, Sent,
+    SinkVerdict, SourceTrouble, StreamLearned, StreamStatus, Take,
 };
-use crate::time::{Clocks, Due, Mono, Span, Stamp};
+use crate::time::{Clocks, Due, Mono, SinkOff, Span, Stamp};
 use crate::window::{Carried, Gate};
 
-/// The ambient input, sampled at the edge before every step.
+/// The input from outside besides the event, sampled by the edge before every step.
 #[derive(Clone, Debug, Default)]
 pub struct Tick {
     pub now: Mono,
     pub clocks: Clocks,
-    /// No new request; end as soon as what is in hand is kept.
+    pub sink_off: Option<SinkOff>,
+    /// Begin no new request; end as soon as the pending page is kept.
     pub stop: bool,
-    /// A person asked to poll and deliver now, which is `retry.min` after the last try at the earliest.
-    pub hurry: bool,
+    /// A person asked to poll and deliver now; at the earliest `retry.min` after the last try.
+    pub poll_now: bool,
     /// Secrets that changed since they were last used.
-    pub changed: Vec<Credential>,
+    pub changed: Vec<CredentialId>,
     /// Whether the windows of the local day are open.
     pub delivery: Gate,
     pub polling: Gate,
@@ -109,14 +124,14 @@ pub struct Tick {
     pub received: Carried,
 }
 
-/// What the world is asked to do.
+/// A request to the outside world.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// `GET /system/info`: tells whether the token lives, and SentinelOne's time.
+    /// `GET /system/info`: shows whether the token is accepted, and SentinelOne's time.
     Info {
         tenant: usize,
     },
-    /// Find out when the tenant's token ends.
+    /// Find out when the tenant's token expires.
     TokenEnd {
         tenant: usize,
     },
@@ -125,48 +140,54 @@ pub enum Action {
     Count(Count),
     /// List what was created in a range, to find what was not collected.
     List(List),
-    /// Records and progress in one durable write: neither is ever on disk without the other.
-    Store(Keep),
-    /// Deliver the page in hand from memory, if its JSON is no longer than this; the queue is empty.
-    /// `Store` always follows.
+    /// Store records and progress in one durable write: neither is ever on disk without the other.
+    Store(StorePage),
+    /// Deliver the pending page from memory, if its JSON is no longer than `raw_bytes_max`; the
+    /// queue is empty. `Store` always follows.
     SendPage {
-        keep: Keep,
+        keep: StorePage,
         raw_bytes_max: u64,
     },
-    /// Take from the head of the queue and deliver.
+    /// Deliver records from the head of the queue.
     Send(Take),
-    /// Only ever follows `SinkVerdict::Accepted`: the sole way a record leaves as delivered.
+    /// Follows only `SinkVerdict::Accepted`: the only way in which a record leaves the queue as
+    /// delivered.
     Ack {
-        end: Place,
+        end: QueuePosition,
     },
-    /// Set aside the one record that was just refused.
+    /// Park the record that was just rejected.
     Park {
-        at: Place,
+        at: QueuePosition,
     },
-    /// Set aside what was just sent, up to here: the answer said that some of it was not taken.
+    /// Set aside what was just sent, up to `end`: the answer said that some records were not
+    /// accepted.
     Doubt {
-        end: Place,
+        end: QueuePosition,
     },
-    /// The same for the page in hand, which was sent from memory; its progress is stored with it.
-    DoubtPage(Keep),
-    /// Find out with an empty array whether the key was refused or the content.
+    /// The same for the pending page, which was sent from memory; its progress is stored with it.
+    DoubtPage(StorePage),
+    /// Find out with an empty array whether the key was rejected or the content.
     TryKey,
-    /// Take in what the collector says of itself.
-    Note(Note),
-    /// Deliver it from memory; the queue is empty.
-    SendNote(Note),
-    /// Take a stream back whose position can't be true.
+    /// Ask Coralogix for its time with an empty array.
+    AskTime,
+    /// Store the collector's own record.
+    Note(SelfReport),
+    /// Deliver an own record from memory; the queue is empty.
+    SendNote(SelfReport),
+    /// Take a stream back whose position can't be right.
     SetBack(SetBack),
-    /// Find out whether SentinelOne still has any record of a stream from before this.
+    /// Find out whether SentinelOne still has any record of a stream from before a time. `cursor`:
+    /// of a page without a record.
     Older {
         stream: usize,
         than: Stamp,
+        cursor: Option<Cursor>,
     },
-    /// Look whether there is room again.
+    /// Measure whether there is space again.
     Measure,
     Sleep {
         until: Mono,
-        why: Why,
+        reason: Reason,
     },
     Exit(End),
 }
@@ -174,24 +195,31 @@ pub enum Action {
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Told to stop, or everything is done.
+    /// A request to stop, or everything is done.
     Done,
-    /// A service was not reached, no second clock confirms the time a stream stands at, or a gap can't
-    /// be told of for want of space; everything is kept.
+    /// A service was not reached, no second clock confirms the time of a stream's position, or a
+    /// gap can't be reported for lack of space; everything is kept.
     TryLater,
-    /// A credential or permission was refused; everything is kept.
+    /// A credential or permission was rejected; everything is kept.
     Refused,
-    /// The config asks for what can't be; everything is kept.
+    /// The config can't be fulfilled; everything is kept.
     Misconfigured,
-    /// All was sent, and the last answer said that some of it was not taken; it is kept in `doubt/`.
+    /// Everything was sent, and the last answer said that some records were not accepted; they are
+    /// kept in `doubt/`.
     InDoubt,
-    /// The queue can't be used any more; the supervisor starts a fresh process.
+    /// The queue can't be used any more by this process; the supervisor starts a new one.
     Broken,
+    /// This process has no right to use the queue; the queue is intact.
+    Denied,
+    /// The system refuses to open the queue's index; the queue is intact.
+    Unavailable,
+    /// A newer version wrote to the queue; nothing may be changed.
+    Newer,
 }
 
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The queue was opened, at the start or anew after its index broke.
+    /// The queue was opened, at the start or again after its index broke.
     Opened(Opened),
     Informed {
         tenant: usize,
@@ -205,7 +233,7 @@ pub enum Event {
         stream: usize,
         page: Result<PageFacts, SourceTrouble>,
     },
-    /// `None`: nothing that was collected in the range is remembered, so nothing was asked.
+    /// `None`: no collected id of the range is remembered, so no request was made.
     Counted {
         stream: usize,
         counted: Result<Option<Counted>, SourceTrouble>,
@@ -216,35 +244,35 @@ pub enum Event {
     },
     /// `None`: the page does not fit into one request.
     PageSent(Option<SinkVerdict>),
-    Stored(Result<Held, StoreTrouble>),
+    Stored(Result<QueueStatus, StoreTrouble>),
     Sent {
         sent: Sent,
         verdict: SinkVerdict,
     },
-    /// Where the stream stands then.
+    /// The stream's state after that.
     SetBack {
         stream: usize,
-        result: Result<(Held, StreamHeld), StoreTrouble>,
+        result: Result<(QueueStatus, StreamStatus), StoreTrouble>,
     },
     KeyTried(KeyTrial),
-    Noted(Result<Held, StoreTrouble>),
+    Noted(Result<QueueStatus, StoreTrouble>),
     NoteSent(SinkVerdict),
     /// Whether there is such a record.
     Older {
         stream: usize,
-        result: Result<bool, SourceTrouble>,
+        result: Result<Older, SourceTrouble>,
     },
-    Measured(Held),
+    Measured(QueueStatus),
     Woke,
-    /// The queue is beyond help in this process.
-    Dead,
+    /// The queue can't be used by this process, which ends with this.
+    Dead(End),
 }
 
-/// Why something could not be written. The queue itself stays usable.
+/// Why something could not be stored. The queue itself stays usable.
 #[derive(Clone, Debug)]
 pub enum StoreTrouble {
-    /// No room: polling waits, draining goes on.
-    Full(Held),
+    /// No space: polling waits, delivery goes on.
+    Full(QueueStatus),
     /// The write failed otherwise; tried again later.
     Failed(String),
 }
@@ -252,33 +280,39 @@ pub enum StoreTrouble {
 pub struct Core {
     plan: Plan,
     backoff: Backoff,
-    held: Held,
+    held: QueueStatus,
     tenants: Vec<Tenant>,
     streams: Vec<Stream>,
     sink: Sink,
-    notes: Notes,
+    notes: SelfReports,
     delivery: Direction,
     polling: Direction,
-    /// What other clocks than the tenants' say.
+    /// The clocks besides the tenants'.
     clocks: Clocks,
+    /// How Coralogix' clock disagrees with every other.
+    sink_off: Option<SinkOff>,
     /// When the last action was given, and how long it took.
     acted: Mono,
     took: Span,
-    /// The lane that the action in hand was decided for, up to the last that follows from it.
+    /// The lane for which the current action was decided, kept until the last action that follows
+    /// from it.
     used: Option<LaneId>,
     pending: Option<Pending>,
-    /// What was last written down for the next process.
+    /// What was last written for the next process.
     learned: Learned,
-    /// A stream, and so many rows that it is asked for and never was in this process.
+    /// A stream, and the number of rows that are requested from it and were never received in this
+    /// process.
     asking: Option<(usize, u32)>,
     /// Which lane goes next: a number of streams and tenants, or the sink.
     turn: usize,
-    room_due: Mono,
-    room_checks: u32,
+    /// Coralogix is not asked for its time before this.
+    time_due: Mono,
+    space_check_at: Mono,
+    space_checks: u32,
     started: Mono,
-    /// How often the queue had to be mended since the last batch that was let go of.
-    mended: u32,
-    /// How often what was due could not be done, which is a fault of the program.
+    /// Repairs of the queue since the last acknowledged batch.
+    repairs: u32,
+    /// How often the lane that was due had no action, which is a fault of the program.
     stalls: u64,
 }
 
@@ -300,13 +334,14 @@ impl Core {
             held: opened.held,
             tenants: (0..plan.tenants).map(|_| Tenant::new(now, first)).collect(),
             streams: streams.collect(),
-            notes: Notes::new(&plan, now),
+            notes: SelfReports::new(&plan, now),
             sink: Sink::new(Lane::new(now, first))
                 .within(plan.bounds.body_raw_bytes, plan.bounds.silence)
                 .remembering(learned.sink),
             delivery: Direction::new(plan.bounds.delivery_rate),
             polling: Direction::new(plan.bounds.polling_rate),
             clocks: Clocks::default(),
+            sink_off: None,
             acted: now,
             took: Span::ZERO,
             used: None,
@@ -314,16 +349,17 @@ impl Core {
             learned,
             asking: None,
             turn: 0,
-            room_due: now,
-            room_checks: 0,
+            time_due: now,
+            space_check_at: now,
+            space_checks: 0,
             started: now,
-            mended: 0,
+            repairs: 0,
             stalls: 0,
             plan,
         }
     }
 
-    /// Takes the answer to the last action and gives the next one.
+    /// Takes the event of the last action and returns the next action.
     pub fn step(&mut self, tick: &Tick, event: Event) -> Action {
         self.notice(tick);
         let action = self.answered(tick, event);
@@ -373,17 +409,17 @@ impl Core {
             }
             Event::Measured(held) => {
                 self.hold(held);
-                self.room_due = now + Span::seconds(limits::ROOM_CHECK_SECONDS);
-                self.room_checks = self.room_checks.saturating_add(1);
+                self.space_check_at = now + Span::seconds(limits::ROOM_CHECK_SECONDS);
+                self.space_checks = self.space_checks.saturating_add(1);
                 None
             }
             Event::Woke => None,
-            Event::Dead => return Action::Exit(End::Broken),
+            Event::Dead(end) => return Action::Exit(end),
         };
         follow_up.unwrap_or_else(|| self.decide(tick))
     }
 
-    /// Changed credentials and a person's wish end the waits they concern, at their pace.
+    /// Changed credentials and requests of a person end the waits that they concern, at their pace.
     fn notice(&mut self, tick: &Tick) {
         let (now, begun) = (tick.now, std::mem::replace(&mut self.acted, tick.now));
         self.took = now.since(begun);
@@ -391,16 +427,16 @@ impl Core {
             self.lane_mut(lane).tried = now;
         }
         let pace = self.backoff.min;
-        self.clocks = tick.clocks;
+        (self.clocks, self.sink_off) = (tick.clocks, tick.sink_off);
         self.delivery.notice(now, begun, tick.delivery, tick.sent);
         self.polling.notice(now, begun, tick.polling, tick.received);
         for credential in &tick.changed {
             match *credential {
-                Credential::Token(tenant) => self.token_changed(tick.now, tenant),
-                Credential::Key => self.sink.lane.wish(now, pace),
+                CredentialId::Token(tenant) => self.token_changed(tick.now, tenant),
+                CredentialId::Key => self.sink.key_changed(now, pace),
             }
         }
-        if tick.hurry {
+        if tick.poll_now {
             self.sink.lane.wish(now, pace);
             self.tenants.iter_mut().for_each(|tenant| tenant.lane.wish(now, pace));
             self.streams.iter_mut().for_each(|stream| stream.lane.wish(now, pace));
@@ -409,8 +445,8 @@ impl Core {
 
     fn reopened(&mut self, now: Mono, opened: Opened) {
         assert_eq!(self.streams.len(), opened.streams.len());
-        let soon = now + self.backoff.after(self.mended.min(limits::MENDS_DOUBLING_MAX), None);
-        self.mended = self.mended.saturating_add(1);
+        let soon = now + self.backoff.after(self.repairs.min(limits::REPAIRS_DOUBLING_MAX), None);
+        self.repairs = self.repairs.saturating_add(1);
         for (stream, held) in self.streams.iter_mut().zip(opened.streams) {
             stream.reset(held, now, soon);
         }
@@ -419,10 +455,10 @@ impl Core {
         self.hold(opened.held);
     }
 
-    fn hold(&mut self, held: Held) {
+    fn hold(&mut self, held: QueueStatus) {
         self.held = held;
         if held.room == Room::Free {
-            self.room_checks = 0;
+            self.space_checks = 0;
         }
     }
 
@@ -436,11 +472,11 @@ impl Core {
         match page {
             Ok(page) => {
                 let state = &mut self.tenants[tenant];
-                state.clock.hear(page.date, tick.now, self.clocks);
+                state.clock.observe_date(page.date, tick.now, self.clocks);
                 state.answers(tick.now);
                 let present = state.clock.present(tick.now, self.clocks);
                 if let Some(than) = self.streams[stream].doubts(&page, present.latest()) {
-                    return Some(Action::Older { stream, than });
+                    return Some(Action::Older { stream, than, cursor: None });
                 }
                 if state.token_end_due == Due::Never && self.plan.mode == Mode::Daemon {
                     state.token_end_due = Due::At(tick.now);
@@ -455,7 +491,7 @@ impl Core {
         }
     }
 
-    pub fn held(&self) -> &Held {
+    pub fn held(&self) -> &QueueStatus {
         &self.held
     }
 
@@ -464,14 +500,14 @@ impl Core {
     }
 }
 
-/// The world outside: does one action and tells what came of it. `None` is a power cut: the
-/// process is gone, the disk is what it was. Only a simulated world ever returns it.
+/// The outside world: executes an action and returns its event. `None` is a power cut: the process
+/// is gone, the disk stays as it is. Only a simulated world returns it.
 pub trait World {
     fn tick(&mut self) -> Tick;
     fn perform(&mut self, action: Action) -> Option<Event>;
-    /// Writes down what the next process is to know. That it may fail costs no more than learning it anew.
+    /// Writes what the next process should know. If it fails, that is only learned again.
     fn remember(&mut self, learned: &Learned);
-    /// Called after every step with what the core thinks and is about to do; for log and status.
+    /// Called after every step with the core's state and the next action; for log and status.
     fn observe(&mut self, _core: &Core, _now: Mono, _next: &Action) {}
 }
 

@@ -1,4 +1,5 @@
-//! Where a stream may stand: its beginning, and the way back from a position that can't be true.
+//! Where a stream's position may be: its beginning, and the way back from a position that can't be
+//! right.
 //!
 //! ```text
 //!   no progress --beginning known--> stored, then its first page
@@ -7,43 +8,53 @@
 //!                                       '-----> nothing was collected: where it would begin, and a gap
 //! ```
 //!
-//! Promises: a position that every witness of the time rules out is set back whenever it is seen,
-//! wherever it came from (keeps P1); one that SentinelOne's own clock alone rules out is shown, and
-//! `--once` does not end as done while any clock speaks against one, or while no
-//! two of them agree on where it began. Never: sets back what one claim
-//! alone speaks against, for that would send records twice (P2).
+//! Promises: a position that all clocks rule out is set back whenever that is seen, no matter how
+//! it came about (keeps P1). One that only SentinelOne's own clock rules out is shown, even after
+//! its time has come, and is set back once another clock confirms that one; meanwhile Coralogix is
+//! asked for its time at intervals. `--once` does not end as done while any clock contradicts a
+//! position, while no two clocks agree on the time where a position began, or while SentinelOne
+//! sends no time. Never: sets back because of one claim alone, since that would send records twice
+//! (P2).
 
 use crate::limits;
-use crate::record::{Held, Progress, StreamHeld};
+use crate::record::{Progress, QueueStatus, StreamStatus};
 use crate::time::{Due, Mono, Span, Stamp};
 
 use super::source::Beginning;
-use super::source_clock::Present;
-use super::{Action, Core, Keep, StoreTrouble, Stream, Why};
+use super::source_clock::{Claim, Present, near};
+use super::{Action, Core, Reason, StorePage, StoreTrouble, Stream};
 
-/// Takes a stream back to what can be true.
+/// Takes a stream back to a possible position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SetBack {
     pub stream: usize,
-    /// The latest stamp that can be true.
+    /// The latest possible stamp.
     pub latest: Stamp,
     pub overlap: Span,
-    /// Where it begins if nothing is known of it that was collected before that.
+    /// The progress if no record from before `latest` is known.
     pub begin: Progress,
-    /// Whether something may have been passed over before `begin`.
+    /// Whether records may have been missed before `begin`.
     pub is_open: bool,
 }
 
+/// SentinelOne's time when its clock first showed that a stream's position is ahead, and that
+/// position.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CalledAhead {
+    claim: Claim,
+    position: Stamp,
+}
+
 impl Core {
-    /// The first progress of a stream, once it is known.
+    /// Stores the first progress of a stream, once it is known.
     pub(super) fn begin_stream(&mut self, stream: usize, now: Mono) -> Option<Action> {
         let Beginning::Known(progress) = self.beginning(&self.streams[stream], now) else {
             return None;
         };
-        // Where a stream begins is stored before its first page, so that a box that stays off for
-        // days goes on from here, not from `start` before it came back.
+        // The beginning of a stream is stored before its first page, so that a device that is off
+        // for days continues from there, and not from a later `start`.
         let state = &mut self.streams[stream];
-        let keep = Keep { compared: None, ..state.keep(stream, &[], vec![], progress) };
+        let keep = StorePage { compared: None, ..state.keep(stream, &[], vec![], progress) };
         let first = state.begin(keep.clone());
         state.began = Some(now);
         self.pending = Some(first);
@@ -54,33 +65,43 @@ impl Core {
         stream.beginning(&self.tenants[stream.plan.tenant], now, self.clocks)
     }
 
-    /// Sets a stream back that stands where it can't.
+    /// Sets back a stream whose position can't be right.
     pub(super) fn set_back(&mut self, stream: usize, now: Mono) -> Option<Action> {
         let state = &self.streams[stream];
-        if !self.goes_back(state, now) {
-            return None;
-        }
-        let Present::Between { earliest, latest, .. } = self.present(state, now) else {
-            return None;
-        };
-        let (begin, is_open) = state.begins_anew(earliest, now)?;
+        let (latest, (begin, is_open)) = self.way_back(state, now)?;
         let overlap = state.plan.overlap;
         Some(Action::SetBack(SetBack { stream, latest, overlap, begin, is_open }))
     }
 
-    /// Whether a stream is to be set back now.
+    /// Whether a stream has to be set back now.
     pub(super) fn goes_back(&self, stream: &Stream, now: Mono) -> bool {
-        stream.hold.is_none()
-            && stream.set_back_due <= now
-            && self.is_ruled_out(stream, now)
-            && !self.start_is_ahead(stream, now)
+        self.way_back(stream, now).is_some()
+    }
+
+    /// For a stream that has to be set back now: the latest possible position, and where it begins
+    /// if nothing was collected before that.
+    fn way_back(&self, stream: &Stream, now: Mono) -> Option<(Stamp, (Progress, bool))> {
+        let is_due = stream.hold.is_none() && stream.set_back_due <= now;
+        if !is_due || !self.is_ruled_out(stream, now) || self.start_is_ahead(stream, now) {
+            return None;
+        }
+        let Present::Between { earliest, latest, .. } = self.present(stream, now) else {
+            return None;
+        };
+        // It has missed what became visible since the clock first showed that its position was
+        // ahead.
+        let called = self.proven_ahead(stream, now).and_then(|Claim { date, at }| {
+            let begins = stream.begins_anew(date, at)?;
+            Some((latest.min(date), begins))
+        });
+        called.or_else(|| Some((latest, stream.begins_anew(earliest, now)?)))
     }
 
     pub(super) fn was_set_back(
         &mut self,
         now: Mono,
         stream: usize,
-        result: Result<(Held, StreamHeld), StoreTrouble>,
+        result: Result<(QueueStatus, StreamStatus), StoreTrouble>,
     ) {
         let state = &mut self.streams[stream];
         let before = state.progress.map_or(Stamp::MIN, |progress| progress.position);
@@ -88,12 +109,13 @@ impl Core {
             Ok((held, stood)) => {
                 let after = stood.progress.map_or(before, |progress| progress.from);
                 state.reset(stood, now, now);
+                state.called_ahead = None;
                 let text = format!(
                     "it was at {} and is set back to {}",
                     before.to_the_second(),
                     after.to_the_second()
                 );
-                state.condition = Some((Why::PositionAhead, text));
+                state.condition = Some((Reason::PositionAhead, text));
                 state.caught_up = false;
                 state.lane.due = state.lane.due.min(Due::At(now.max(state.lane.not_before)));
                 self.hold(held);
@@ -111,17 +133,86 @@ impl Core {
         self.tenants[stream.plan.tenant].clock.present(now, self.clocks)
     }
 
-    /// Whether every witness says that the stream can't stand where it does. A tenant that told no
-    /// time rules nothing out: positions go by its clock. Where a stream began and has seen nothing since,
-    /// the tenant's own clock is enough: it takes back what it told, and nothing is sent twice for it.
+    /// Whether all clocks rule out the stream's position. If the tenant sends no time, two others
+    /// have to agree, because positions are stamps of its clock. If the stream began by the
+    /// tenant's clock and has seen nothing since, that clock alone is enough: it corrects what it
+    /// sent itself, and nothing is sent twice.
     fn is_ruled_out(&self, stream: &Stream, now: Mono) -> bool {
         let clock = &self.tenants[stream.plan.tenant].clock;
-        let stands = stream.progress.map(|progress| progress.position);
+        let stands = stream.stands();
         let is_taken_back = stream.is_at_its_start()
             && clock.agreed(now).is_some_and(|time| ahead_of(time, stream).is_some());
         let present = self.present(stream, now);
         let is_impossible = stands.is_some_and(|position| present.rules_out(position));
-        is_taken_back || clock.was_told() && is_impossible
+        let is_judged =
+            clock.was_told() || self.is_mute(stream) && clock.is_seconded(now, self.clocks);
+        is_taken_back || is_judged && is_impossible || self.proven_ahead(stream, now).is_some()
+    }
+
+    /// Notes which positions are ahead by SentinelOne's own clock.
+    pub(super) fn note_called_ahead(&mut self, now: Mono) {
+        for at in 0..self.streams.len() {
+            self.streams[at].called_ahead = self.called_ahead(&self.streams[at], now);
+        }
+    }
+
+    fn called_ahead(&self, stream: &Stream, now: Mono) -> Option<CalledAhead> {
+        let clock = &self.tenants[stream.plan.tenant].clock;
+        let (date, position) = (clock.agreed(now)?, stream.stands()?);
+        let called = || {
+            let is_ahead = self.position_ahead(stream, now).is_some();
+            is_ahead.then_some(CalledAhead { claim: Claim { date, at: now }, position })
+        };
+        stream.called_ahead.or_else(called).filter(|called| {
+            let is_same = near(called.claim.carried_to(now), date);
+            let is_denied = self.bears_out(*called, now) == Some(false);
+            is_same && !is_denied && !clock.is_outvoted(now, self.clocks)
+        })
+    }
+
+    /// Whether another clock that agrees with SentinelOne's also shows that the noted position was
+    /// ahead. `None`: there is no such clock.
+    fn bears_out(&self, called: CalledAhead, now: Mono) -> Option<bool> {
+        let CalledAhead { claim, position } = called;
+        let others = [self.clocks.local, self.clocks.sink].into_iter().flatten();
+        let back = now.since(claim.at);
+        let agree = others.map(|time| time - back).filter(|time| near(*time, claim.date));
+        agree.map(|time| ahead_by(position, time).is_some()).reduce(|a, b| a || b)
+    }
+
+    /// The time noted for a stream's position ahead, if another clock confirms it by now.
+    fn proven_ahead(&self, stream: &Stream, now: Mono) -> Option<Claim> {
+        let called = stream.called_ahead?;
+        let is_proven =
+            self.present(stream, now).is_backed() && self.bears_out(called, now) == Some(true);
+        is_proven.then_some(called.claim)
+    }
+
+    /// Asks Coralogix for its time if no two clocks agree on a stream's position, and nothing is
+    /// waiting whose delivery would bring the time.
+    pub(super) fn ask_time(&mut self, now: Mono) -> Option<Action> {
+        let is_due = self.time_due <= now && self.clocks.sink.is_none();
+        let lane = &self.sink.lane;
+        let is_idle = self.held.records == 0 && lane.failures == 0 && lane.due.is_over(now);
+        let may_send = is_idle && self.delivery.wait(now).is_none();
+        let wants = |stream: &Stream| {
+            let clock = &self.tenants[stream.plan.tenant].clock;
+            let is_alone = !clock.is_seconded(now, self.clocks);
+            // A stream that waits for its `start` never is caught up.
+            let waits = stream.caught_up || self.start_is_ahead(stream, now);
+            waits && (is_alone || stream.called_ahead.is_some())
+        };
+        let is_wanted = is_due && may_send && self.streams.iter().any(wants);
+        is_wanted.then(|| {
+            self.time_due = now + Span::hours(limits::TIME_ASKED_HOURS);
+            Action::AskTime
+        })
+    }
+
+    /// Whether the tenant has answered without a time, so that only other clocks let the position
+    /// move.
+    fn is_mute(&self, stream: &Stream) -> bool {
+        stream.caught_up && !self.tenants[stream.plan.tenant].clock.was_told()
     }
 
     /// Whether a stream waits for its `start` to be corrected.
@@ -136,50 +227,59 @@ impl Core {
         }
     }
 
-    /// Whether anything that SentinelOne told says that a stream stands ahead of its time, and it is not
-    /// outvoted: what became visible since may lie behind, where no walk has looked.
+    /// Whether a time that SentinelOne sent, and that is not outvoted, shows that a stream's
+    /// position is ahead: records that became visible since then may be before that position, where
+    /// no walk has looked.
     pub(super) fn may_be_ahead(&self, stream: &Stream, now: Mono) -> bool {
         let least = self.tenants[stream.plan.tenant].clock.least(now);
         least.is_some_and(|least| ahead_of(least, stream).is_some()) && self.is_doubted(stream, now)
     }
 
-    /// Whether any witness of the time that is not outvoted says that a stream stands ahead of it. The
-    /// next answers would tell; who is online for a moment has none, and must not call it done.
+    /// Whether a clock that is not outvoted shows that a stream's position is ahead. The next
+    /// answers would decide; `--once` does not wait for them and must not end as done.
     pub(super) fn is_doubted(&self, stream: &Stream, now: Mono) -> bool {
         let clock = &self.tenants[stream.plan.tenant].clock;
-        // A tenant that tells no time silences no other clock, once it has answered.
-        let has_answered = clock.was_told() || stream.caught_up;
+        // A tenant that has answered without a time does not keep other clocks from counting.
+        let has_answered = clock.was_told() || self.is_mute(stream);
         let least = clock.least_present(now, self.clocks).filter(|_| has_answered);
-        least.is_some_and(|least| ahead_of(least, stream).is_some())
+        stream.called_ahead.is_some()
+            || least.is_some_and(|least| ahead_of(least, stream).is_some())
     }
 
-    /// Whether one word alone says that a stream stands where it can: nobody tells the time, or no two
-    /// agree on it and no record has borne out where the stream began.
+    /// Whether no more than one clock supports a stream's position: there is no time at all, or no
+    /// two clocks agree and the position is still the one with which the stream began, or the
+    /// tenant sends no time.
     pub(super) fn is_unconfirmed(&self, stream: &Stream, now: Mono) -> bool {
         match self.present(stream, now) {
-            Present::Untold => self.tenants[stream.plan.tenant].was_informed,
+            Present::Unknown => self.tenants[stream.plan.tenant].was_informed,
             Present::Unconfirmed => false,
             Present::Between { .. } => {
                 let clock = &self.tenants[stream.plan.tenant].clock;
-                stream.is_at_its_start() && !clock.is_seconded(now, self.clocks)
+                let is_of_one = stream.is_at_its_start() || self.is_mute(stream);
+                is_of_one && !clock.is_seconded(now, self.clocks)
             }
         }
     }
 
-    /// How far a position is ahead of SentinelOne's own clock, unless two others say that the clock
-    /// is behind; of every other clock where it tells no time.
+    /// How far a position is ahead of SentinelOne's own clock, unless two others show that this
+    /// clock is slow; if it sends no time, of the latest time that the others allow.
     pub(super) fn position_ahead(&self, stream: &Stream, now: Mono) -> Option<Span> {
         let clock = &self.tenants[stream.plan.tenant].clock;
-        // Where it tells no time, the others are all there is.
+        // Without a time of the tenant the others have to do.
         let others = || self.present(stream, now).latest().filter(|_| !clock.was_told());
         let ahead = ahead_of(clock.agreed(now).or_else(others)?, stream)?;
-        let is_backed = self.present(stream, now).allows(stream.progress?.position);
+        let is_backed = self.present(stream, now).allows(stream.stands()?);
         (!is_backed).then_some(ahead)
     }
 }
 
-/// How far a stream stands ahead of a time, if by more than a clock may be off.
+/// How far a stream's position is ahead of a time, if by more than the permitted difference of
+/// clocks.
 fn ahead_of(time: Stamp, stream: &Stream) -> Option<Span> {
-    let ahead = stream.progress?.position.since(time);
+    ahead_by(stream.stands()?, time)
+}
+
+fn ahead_by(position: Stamp, time: Stamp) -> Option<Span> {
+    let ahead = position.since(time);
     (ahead > Span::minutes(limits::STAMP_AHEAD_OF_SOURCE_MINUTES_MAX)).then_some(ahead)
 }

@@ -1,6 +1,6 @@
-//! What the core is asked to do: the part of the configuration that steers it.
+//! The part of the configuration that controls the core.
 //!
-//! Promises: a plan is complete and in range; the core checks it once, by assertion, when made.
+//! Promises: a plan is complete and in range; the core asserts it once, when it is made.
 
 use crate::limits;
 use crate::record::{Kind, Start, WriteMode};
@@ -15,10 +15,10 @@ pub struct Plan {
     pub retry_max: Span,
     pub mode: Mode,
     pub write: WriteMode,
-    /// How often the collector tells how it fares; `None`: never.
+    /// The interval of heartbeats; `None`: there are none.
     pub heartbeat: Option<Span>,
     pub bounds: Bounds,
-    /// Ids of each stream that are remembered for reconciliation; `None`: its share of what may be.
+    /// Ids of each stream that are kept for reconciliation; `None`: its share of the limit.
     pub tally_ids: Option<usize>,
 }
 
@@ -29,20 +29,20 @@ pub struct StreamPlan {
     pub poll_interval: Span,
     pub start: Start,
     pub overlap: Span,
-    /// How often SentinelOne's count is compared with what was collected; zero: never.
+    /// The interval at which SentinelOne's count is compared with what was collected; zero: never.
     pub reconcile: Span,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Until told to stop.
+    /// Until a request to stop.
     Daemon,
-    /// Until every stream has been walked to its end and the queue is empty, or a side gave out.
+    /// Until every stream has been walked to its end and the queue is empty, or a service cannot be used any more.
     Once,
 }
 
 impl Plan {
-    /// How many ids of each stream the queue is to remember for reconciliation.
+    /// How many ids of each stream the queue keeps for reconciliation.
     pub fn tally_ids_max(&self) -> usize {
         let streams = self.streams.iter().filter(|stream| stream.reconcile > Span::ZERO).count();
         let share = (limits::TALLY_IDS_MAX / streams.max(1))

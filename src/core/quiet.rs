@@ -1,10 +1,10 @@
-//! A stream that stands still: what its polls need not carry again.
+//! A stream without new records: what its polls need not transfer again.
 //!
-//! A walk starts at the overlap before the position, for what becomes visible late. Once one has come to
-//! its end after that time had passed for the position itself, by SentinelOne's own clock and another that
-//! agrees, nothing can be missing before it: the next walks start at the position. Promises: only
-//! what was stored counts, and only while the stream stands there; counts go up to where walks start
-//! (keeps P1). Never: anything that is stored.
+//! A walk starts at the overlap before the position, for records that become visible late. Once a
+//! walk has ended when that time had passed for the position itself, by SentinelOne's own clock and
+//! another that agrees, nothing can be missing before the position: the next walks start there.
+//! Promises: only what was stored counts, and only while the stream has that position; counts go up
+//! to where walks start (keeps P1). Never: stores anything.
 
 use super::source::Stream;
 use super::walk::Walk;
@@ -13,7 +13,7 @@ use crate::record::Progress;
 use crate::time::{Span, Stamp};
 
 impl Stream {
-    /// A walk has come to its end, and the stream stands there once its last page is stored.
+    /// A walk has ended; the stream has this position once the walk's last page is stored.
     pub(super) fn walk_ends_at(&mut self, position: Stamp, walk: &Walk) {
         let is_final = !self.flawed && walk.is_final(position);
         self.quiet = is_final.then_some(position);
@@ -24,8 +24,9 @@ impl Stream {
         self.quiet.filter(|at| *at == progress.position).unwrap_or(progress.from)
     }
 
-    /// Up to where it is for counts to find what is late: no walk looks there. They end with a whole
-    /// second, which for a stream that stands still is the one after its position.
+    /// The time up to which counts have to find late records, because walks start after it. Counts
+    /// end with a whole second, which for a stream without new records is the one after its
+    /// position.
     pub(super) fn settled(&self, progress: Progress) -> Stamp {
         match self.next_start(progress) {
             start if start > progress.from => {

@@ -1,6 +1,6 @@
-//! Reconciliation: SentinelOne is asked how many records it has of what is settled, and where that
-//! is more than were collected, they are looked for. So a record that became visible after every
-//! walk had passed it is found all the same.
+//! Reconciliation: asks SentinelOne how many settled records it has, and if those are more than
+//! were collected, looks for them. So a record that became visible after every walk had passed its
+//! time is found too.
 //!
 //! ```text
 //!        since                until                     closed      from        position
@@ -9,28 +9,34 @@
 //!   range --count agrees--> done
 //!     |-----more there----> few: listed, and what is unseen is collected; many: halved
 //!     '-----fewer there---> noted (deleted, or beyond retention); no trouble
+//!
+//!   a list or a count fails --> divided; a second that can't be listed is set aside, with a gap
 //! ```
 //!
-//! A round begins once an interval, or sooner when so much was collected that ids would soon be
-//! forgotten; when all agrees it is two requests. Promises: a round is bounded in requests and
-//! between them lies a pace (keeps P6); only what no walk looks at any more is compared; what is
-//! found is stored as any page is, and the stream's position does not move (keeps P1, P2). Never:
-//! stands in the way of a poll: its lane is its own, and rests while the stream's is in trouble.
+//! A round begins once per interval, or sooner when so much was collected that ids would soon be
+//! forgotten; if everything agrees it is two requests. Promises: the requests of a round are
+//! limited and have a pace (keeps P6); only what no walk reads any more is compared; records that
+//! are found are stored like any page, and the stream's position does not move (keeps P1, P2).
+//! Never: delays a poll: it has a lane of its own, which rests while the stream has a problem.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::limits;
-use crate::record::{Cursor, RowKey, Total};
+use crate::record::{Cursor, RowKey, SourceTrouble, Total};
 use crate::time::{Due, Mono, Span, Stamp};
 
-use super::lane::{Lane, Why};
+use super::lane::Lane;
+use super::reason::Reason;
 use super::source::PageFacts;
+use super::unlisted::{Unlistable, Unlisted};
+use super::walk::may_be_cut;
 
-/// How many records SentinelOne has that were created in a range, against how many were collected.
+/// A request for SentinelOne's number of records created in a range, to compare it with the
+/// collected ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Count {
     pub stream: usize,
-    /// `None`: from where all that was collected is remembered.
+    /// `None`: from the time on since which all collected ids are kept.
     pub from: Option<Stamp>,
     /// Exclusive.
     pub to: Stamp,
@@ -38,14 +44,14 @@ pub struct Count {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Counted {
-    /// Where the range begins in fact: later than asked for where nothing is remembered before.
+    /// The beginning of the compared range: later than requested if earlier ids are not kept.
     pub from: Stamp,
     pub collected: u64,
     pub there: Total,
     pub date: Option<Stamp>,
 }
 
-/// One page of what was created in a range.
+/// A request for one page of the records created in a range.
 #[derive(Clone, Debug, PartialEq)]
 pub struct List {
     pub stream: usize,
@@ -59,37 +65,37 @@ pub struct List {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listed {
     pub page: PageFacts,
-    /// Which rows were never collected, as far as is remembered.
+    /// Which rows were never collected, as far as ids are kept.
     pub unseen: Vec<bool>,
-    /// Rows that were not created in the range that was asked for.
+    /// Rows that were not created in the requested range.
     pub outside: usize,
 }
 
-/// A difference that was met, for people.
+/// A difference that was found, for people.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
     pub from: Stamp,
     pub to: Stamp,
-    /// `None`: SentinelOne told no count, so all was listed.
+    /// `None`: SentinelOne sent no count, so all records were listed.
     pub there: Option<u64>,
     pub collected: u64,
     /// Records that were missing and are collected now.
     pub late: u64,
 }
 
-/// What came of it since the start.
+/// The results since the start.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tale {
+pub struct ReconcileSummary {
     /// Everything created before this was compared at least once.
     pub until: Option<Stamp>,
     /// When the last round ended, by SentinelOne's clock.
     pub compared: Option<Stamp>,
     pub comparisons: u64,
-    /// Records found that no poll had seen.
+    /// Records found that no walk had seen.
     pub late: u64,
     /// Records collected that SentinelOne no longer has.
     pub fewer: u64,
-    /// Ranges that could not be compared: no count was told, or too many requests were needed.
+    /// Ranges that could not be compared: no count was sent, or too many requests were needed.
     pub unchecked: u64,
     pub last: Option<Difference>,
     /// Why it is off until the next start.
@@ -102,17 +108,39 @@ struct Range {
     to: Stamp,
     /// Whether it was never compared before.
     is_new: bool,
-    /// How often it was listed in this round, and what of it can't be explained by records that were
-    /// collected since.
+    /// How often it was listed in this round, and how many rows the lists found that are collected
+    /// but not counted as such.
     lists: u32,
     unmatched: u64,
-    /// The least that SentinelOne counted more than was collected, after a list.
+    /// The smallest excess of SentinelOne's count over the collected records, after a list.
     least: i64,
+    /// The most rows requested in one list page: a larger one failed.
+    rows_max: u32,
+    /// A larger one was rejected.
+    is_limited: bool,
+    /// The cursor of the page of one row that failed, and the unmatched rows before it.
+    failed_at: Option<(Option<Cursor>, u64)>,
+    /// How often its count failed.
+    counts_failed: u32,
+    /// It was set aside before, so one failure is enough to set it aside again.
+    was_aside: bool,
 }
 
 impl Range {
     fn new(from: Option<Stamp>, to: Stamp, is_new: bool) -> Range {
-        Range { from, to, is_new, lists: 0, unmatched: 0, least: i64::MAX }
+        Range {
+            from,
+            to,
+            is_new,
+            lists: 0,
+            unmatched: 0,
+            least: i64::MAX,
+            rows_max: limits::PAGE_ROWS_MAX,
+            is_limited: false,
+            failed_at: None,
+            counts_failed: 0,
+            was_aside: false,
+        }
     }
 }
 
@@ -121,15 +149,55 @@ impl Range {
 struct Listing {
     difference: Difference,
     cursor: Option<Cursor>,
-    /// Rows that the walks know and the count of what was collected does not.
+    /// Rows that walks know and that are not among the collected ones that were counted.
     unmatched: u64,
+    /// The stamps of rows in the list that had not been collected.
+    late: Vec<Stamp>,
+    /// Consecutive pages without a row, each with a cursor.
+    empty_pages: u32,
+    /// How many rows the last page was asked for, and how many have come in all.
+    asked: u32,
+    rows: u64,
+}
+
+impl Listing {
+    fn new(difference: Difference, cursor: Option<Cursor>, unmatched: u64) -> Listing {
+        let (late, empty_pages, asked, rows) = (vec![], 0, 0, 0);
+        Listing { difference, cursor, unmatched, late, empty_pages, asked, rows }
+    }
+
+    /// Whether the list may be cut: its last page has no cursor although fewer rows came than were
+    /// counted, and has as many rows as a page may have. If just as many came as were collected,
+    /// the count is wrong instead.
+    fn is_cut(&self, last: usize) -> bool {
+        let Difference { there, collected, .. } = self.difference;
+        let lacks_some = there.is_some_and(|there| self.rows < there && self.rows != collected);
+        let is_full = last >= self.asked as usize;
+        is_full && (there.is_none() || lacks_some) || may_be_cut(last) && lacks_some
+    }
 }
 
 #[derive(Clone, Debug)]
 struct Round {
-    /// Up to where it compares.
+    /// The end of the compared time.
     closed: Stamp,
     requests: u32,
+    requests_max: u32,
+    /// The rows of a list page that was answered after larger ones were rejected.
+    answered: Option<u32>,
+}
+
+impl Round {
+    fn new(closed: Stamp) -> Round {
+        let requests_max = limits::RECONCILE_REQUESTS_MAX;
+        Round { closed, requests: 0, requests_max, answered: None }
+    }
+
+    /// A list or a count failed: finding the one row among many that fails takes more requests.
+    fn allow_more(&mut self) {
+        let most = limits::RECONCILE_REQUESTS_MAX * limits::UNLISTED_ROUND_TIMES;
+        self.requests_max = (self.requests_max + limits::UNLISTED_REQUESTS).min(most);
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -138,14 +206,19 @@ pub struct Reconcile {
     interval: Span,
     pub lane: Lane,
     round: Option<Round>,
-    /// What is left of the round; the last is next.
+    /// The remaining ranges of the round; the last one is next.
     ranges: Vec<Range>,
+    /// The part at which a round ended early, and its list: the next round begins with them, so that
+    /// the search for one record goes on where it was.
+    left: Option<(Range, Option<Listing>)>,
     listing: Option<Listing>,
-    /// Differences that are explained, where they were met: SentinelOne's count minus ours.
+    /// Differences that are explained, by the beginning of their range: SentinelOne's count minus
+    /// ours.
     settled: BTreeMap<Stamp, i64>,
-    /// What the stream had collected when the last round began.
+    /// The stream's number of collected records when the last round began.
     collected: u64,
-    pub tale: Tale,
+    unlisted: Unlisted,
+    pub summary: ReconcileSummary,
 }
 
 /// What to do next.
@@ -162,15 +235,17 @@ impl Reconcile {
             lane: Lane::new(now, Span::ZERO),
             round: None,
             ranges: vec![],
+            left: None,
             listing: None,
             settled: BTreeMap::new(),
             collected: 0,
-            tale: Tale { compared, ..Tale::default() },
+            unlisted: Unlisted::default(),
+            summary: ReconcileSummary { compared, ..ReconcileSummary::default() },
         }
     }
 
     pub fn is_on(&self) -> bool {
-        self.interval > Span::ZERO && self.tale.refused.is_none()
+        self.interval > Span::ZERO && self.summary.refused.is_none()
     }
 
     pub fn in_round(&self) -> bool {
@@ -178,35 +253,36 @@ impl Reconcile {
     }
 
     /// Whether so much was collected since the last round that its ids would soon be forgotten.
-    pub fn is_pressed(&self, collected: u64, ids_max: usize) -> bool {
+    pub fn ids_nearly_full(&self, collected: u64, ids_max: usize) -> bool {
         collected.saturating_sub(self.collected) >= ids_max as u64 / 4
     }
 
-    /// Whether a round is due at SentinelOne's time.
+    /// Whether a round is due, by SentinelOne's time.
     pub fn is_due(&self, source_now: Stamp) -> bool {
-        self.tale.compared.is_none_or(|compared| {
+        self.summary.compared.is_none_or(|compared| {
             // A clock that was set back must not stop it.
             source_now >= compared + self.interval || source_now < compared
         })
     }
 
-    /// Up to where the stream may be compared: what no walk looks at any more, and whole hours that
-    /// are past by a margin on SentinelOne's own clock, or whole minutes when pressed. A quiet
-    /// stream's settled point stays where it is, maybe in the middle of an hour.
-    pub fn closed(&self, settled: Stamp, source_now: Stamp, pressed: bool) -> Stamp {
-        let whole = if pressed { Span::minutes(1) } else { Span::hours(1) };
+    /// The time up to which the stream may be compared: only what no walk reads any more, and whole
+    /// hours that ended a margin ago by SentinelOne's own clock; whole minutes if `nearly_full`. A
+    /// stream without new records keeps its settled time, which may be in the middle of an hour.
+    pub fn closed(&self, settled: Stamp, source_now: Stamp, nearly_full: bool) -> Stamp {
+        let whole = if nearly_full { Span::minutes(1) } else { Span::hours(1) };
         let past = source_now - Span::minutes(limits::RECONCILE_MARGIN_MINUTES);
         let second = Span::seconds(1);
         floor(past, whole.min(self.interval).max(second)).min(floor(settled, second))
     }
 
-    pub fn begin(&mut self, closed: Stamp, collected: u64) {
+    pub fn begin(&mut self, now: Mono, closed: Stamp, collected: u64) {
         assert!(self.round.is_none(), "a round ends before the next begins");
-        self.round = Some(Round { closed, requests: 0 });
+        self.round = Some(Round::new(closed));
         self.collected = collected;
-        // A stream that was set back walks anew over what was compared: it is that walk's to collect.
-        self.tale.until = self.tale.until.map(|until| until.min(closed));
-        match self.tale.until {
+        // A stream that was set back walks again over compared time: that walk collects what is
+        // missing there.
+        self.summary.until = self.summary.until.map(|until| until.min(closed));
+        match self.summary.until {
             Some(until) => {
                 self.ranges.push(Range::new(None, until, false));
                 if until < closed {
@@ -215,26 +291,31 @@ impl Reconcile {
             }
             None => self.ranges.push(Range::new(None, closed, true)),
         }
+        for Unlistable { from, to, excess, .. } in self.unlisted.take_due(now) {
+            self.settle(from, -excess);
+            self.ranges.push(Range { was_aside: true, ..Range::new(Some(from), to, false) });
+        }
+        if let Some((range, listing)) = self.left.take().filter(|(range, _)| range.to <= closed) {
+            self.ranges.push(range);
+            self.listing = listing;
+        }
     }
 
-    /// The next request of the round, if it goes on; else the round is over.
+    /// The next request of the round; `None`: the round is over.
     pub fn next(&mut self, stream: usize, rows_max: u32, source_now: Stamp) -> Option<Step> {
         let round = self.round.as_ref()?;
         let ends = self.ranges.is_empty();
-        if ends || round.requests >= limits::RECONCILE_REQUESTS_MAX {
+        if ends || round.requests >= round.requests_max {
             let closed = round.closed;
             self.end(closed, source_now, ends);
             return None;
         }
-        if let Some(listing) = &self.listing {
+        let rows_max = self.rows_of_list(rows_max);
+        if let Some(listing) = &mut self.listing {
             let Difference { from, to, .. } = listing.difference;
-            return Some(Step::List(List {
-                stream,
-                from,
-                to,
-                cursor: listing.cursor.clone(),
-                rows_max,
-            }));
+            let cursor = listing.cursor.clone();
+            listing.asked = rows_max;
+            return Some(Step::List(List { stream, from, to, cursor, rows_max }));
         }
         let range = self.ranges.last().expect("a round that goes on has a range");
         Some(Step::Count(Count { stream, from: range.from, to: range.to }))
@@ -242,30 +323,32 @@ impl Reconcile {
 
     fn end(&mut self, closed: Stamp, source_now: Stamp, is_whole: bool) {
         if is_whole {
-            self.tale.until = self.tale.until.max(Some(closed));
-            self.tale.compared = Some(source_now);
+            self.summary.until = self.summary.until.max(Some(closed));
+            self.summary.compared = Some(source_now);
         } else {
-            // What was found stays found; the rest is looked at again, sooner than usual.
-            self.tale.unchecked += 1;
-            self.tale.compared = Some(source_now - Span(self.interval.0 / 4 * 3));
+            // What was found stays; the rest is compared again, sooner than usual.
+            self.summary.unchecked += 1;
+            self.summary.compared = Some(source_now - Span(self.interval.0 / 4 * 3));
         }
+        let left = self.ranges.pop().map(|range| (range, self.listing.take()));
         self.abandon();
+        self.left = left;
     }
 
-    /// The round is given up: the queue was opened anew, or `--once` has no time for it.
+    /// Ends the round early: the queue was opened again, or `--once` has no time for it.
     pub fn abandon(&mut self) {
         self.round = None;
         self.ranges.clear();
-        self.listing = None;
+        (self.listing, self.left) = (None, None);
     }
 
-    /// One request was made; the next one of the round keeps the pace.
+    /// A request was made; the next one of the round keeps the pace.
     fn made(&mut self, now: Mono, pace: Span) {
         let Some(round) = &mut self.round else { return };
         round.requests += 1;
         let is_first = round.requests <= limits::RECONCILE_REQUESTS_AT_ONCE;
         let wait = if is_first { Span::ZERO } else { pace };
-        self.lane.succeed(now, Due::At(now + wait), Why::Working);
+        self.lane.succeed(now, Due::At(now + wait), Reason::Working);
     }
 
     /// A request of the round failed; it counts too, so that a round ends.
@@ -275,20 +358,109 @@ impl Reconcile {
         }
     }
 
-    pub fn counted(&mut self, now: Mono, pace: Span, counted: Option<Counted>) {
-        // The queue was opened anew in between.
+    /// A count failed, so the service was not seen working. If the number of records may be the
+    /// reason and a count of the range failed before, the range is divided.
+    pub fn could_not_count(&mut self, trouble: &SourceTrouble) {
+        self.unlisted.acquit();
+        let (Some(round), Some(range)) = (self.round.as_mut(), self.ranges.last_mut()) else {
+            return;
+        };
+        range.counts_failed += u32::from(trouble.may_be_of_size());
+        // No ids from before that are kept, so no count goes further back.
+        let first = range.to - Span::hours(limits::RECONCILE_BACK_HOURS);
+        let (from, to) = (range.from.unwrap_or(first), range.to);
+        if let Some(middle) = roundest_second(from, to).filter(|_| range.counts_failed > 1) {
+            round.allow_more();
+            self.divide(from, middle);
+        }
+    }
+
+    /// How many rows a list page requests, if the stream requests `rows` in a page.
+    pub fn rows_of_list(&self, rows: u32) -> u32 {
+        let answered = self.round.as_ref().and_then(|round| round.answered);
+        let rows = rows.min(answered.unwrap_or(rows));
+        self.ranges.last().map_or(rows, |range| rows.min(range.rows_max))
+    }
+
+    /// A list with this number of rows was rejected, which may be because of the number: fewer are
+    /// requested, if possible. With a cursor, the cursor is taken for the reason. Where one row is
+    /// too many now and was not before in this round, the number is not the reason.
+    pub fn list_fewer(&mut self, rows: u32) -> bool {
+        let answered = self.round.as_ref().is_some_and(|round| round.answered.is_some());
+        let may_be = self.listing.as_ref().is_some_and(|list| list.cursor.is_none());
+        match self.ranges.last_mut().filter(|_| may_be && (rows > 1 || answered)) {
+            Some(range) => {
+                (range.rows_max, range.is_limited) = ((rows / 2).max(1), true);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A list with this number of rows failed, maybe because of its size or because of one row. Its
+    /// range is divided and counted again, which shows whether the service works; a single second
+    /// is listed with fewer rows. Returns the range that can't be listed, once a row in it is to
+    /// blame.
+    pub fn could_not_list(
+        &mut self,
+        now: Mono,
+        rows: u32,
+        trouble: &SourceTrouble,
+        longest_wait: Span,
+    ) -> Option<Unlistable> {
+        let (round, range) = (self.round.as_mut()?, self.ranges.last_mut()?);
+        round.allow_more();
+        let listing = self.listing.take()?;
+        let Difference { from, to, there, collected, .. } = listing.difference;
+        if let Some(middle) = roundest_second(from, to) {
+            self.divide(from, middle);
+            return None;
+        }
+        let excess = there.map_or(0, |there| there as i64 - collected as i64);
+        if range.was_aside {
+            let unread = trouble.unread();
+            self.set_aside(now, Unlistable { from, to, excess, unread });
+            return None;
+        }
+        if rows > 1 {
+            range.rows_max = rows / 2;
+            self.listing = Some(listing);
+            return None;
+        }
+        range.failed_at = Some((listing.cursor, listing.unmatched));
+        let unread = self.unlisted.failed(now, from, trouble, longest_wait)?;
+        Some(Unlistable { from, to, excess, unread })
+    }
+
+    /// A gap reports the range: the round goes on without it.
+    pub fn set_aside(&mut self, now: Mono, range: Unlistable) {
+        self.unlisted.set_aside(now, range);
+        self.settle(range.from, range.excess);
+        self.summary.unchecked += 1;
+        // The round's next range is another one if the queue was opened again in between.
+        if self.ranges.last().is_some_and(|last| last.to == range.to) {
+            self.ranges.pop();
+        }
+    }
+
+    /// `rows`: how many the stream asks for in a page.
+    pub fn counted(&mut self, now: Mono, pace: Span, rows: u32, counted: Option<Counted>) {
+        // The queue was opened again in between.
         let Some(range) = self.ranges.last().cloned() else { return };
         let Some(Counted { from, collected, there, .. }) = counted else {
-            // Nothing of it is remembered, and so no request was made.
+            // No ids of the range are kept, so no request was made.
             self.ranges.pop();
             return;
         };
         self.made(now, pace);
-        self.tale.comparisons += 1;
+        self.summary.comparisons += 1;
         let settled: i64 = self.settled.range(from..range.to).map(|(_, delta)| delta).sum();
         let expected = collected.saturating_add_signed(settled);
         let length = range.to.since(from);
-        let few = u64::from(limits::PAGE_ROWS_MAX);
+        // A list of many pages costs more than halving the range, and would end the round.
+        let rows = self.rows_of_list(rows);
+        let few = rows.saturating_mul(limits::RECONCILE_PAGES_MAX).min(limits::PAGE_ROWS_MAX);
+        let few = u64::from(few);
         let is_short = length < Span::seconds(2);
         if range.lists > 0 {
             return self.counted_again(range, from, there, collected);
@@ -297,10 +469,10 @@ impl Reconcile {
             Total::Is(there) if there == expected => drop(self.ranges.pop()),
             Total::Is(there) if there < expected => {
                 if there > 0 && length > Span::hours(1) {
-                    // A late record may hide behind one that was deleted.
+                    // A late record and a deleted one may cancel each other out.
                     return self.halve(from);
                 }
-                self.tale.fewer += expected - there;
+                self.summary.fewer += expected - there;
                 self.settle(from, there as i64 - expected as i64);
                 self.ranges.pop();
             }
@@ -309,23 +481,23 @@ impl Reconcile {
             }
             Total::Capped if is_short => self.list(from, range.to, None, expected),
             Total::Is(_) | Total::Capped => self.halve(from),
-            // Without a count only the records themselves tell.
-            Total::Untold if range.is_new => self.list(from, range.to, None, expected),
-            Total::Untold => {
-                self.tale.unchecked += 1;
+            // Without a count only the records themselves show a difference.
+            Total::Unknown if range.is_new => self.list(from, range.to, None, expected),
+            Total::Unknown => {
+                self.summary.unchecked += 1;
                 self.ranges.pop();
             }
         }
     }
 
-    /// A range that was listed is counted once more, for a poll may have taken in some of it between the
-    /// count and the list. What the list could not match stays different; anything beyond that has come
-    /// since and is listed too, unless it is what was counted after every list.
+    /// A range that was listed is counted again, because a poll may have stored some of it between
+    /// the count and the list. The rows that the list could not match remain as a difference; a
+    /// larger excess has come since and is listed too, until the range was listed often enough.
     fn counted_again(&mut self, mut range: Range, from: Stamp, there: Total, collected: u64) {
         let unmatched = range.unmatched as i64;
         let excess = match there {
             Total::Is(there) => there as i64 - collected as i64,
-            Total::Capped | Total::Untold => unmatched,
+            Total::Capped | Total::Unknown => unmatched,
         };
         range.least = range.least.min(excess);
         if excess > unmatched && range.lists < limits::RECONCILE_LISTS_MAX {
@@ -335,26 +507,33 @@ impl Reconcile {
             let there = collected.saturating_add_signed(excess);
             return self.list(from, to, Some(there), collected);
         }
-        // What was taken for explained before the list is explained by it now.
+        // Differences explained before the list are replaced by the one found now.
         let within = from..range.to;
         let before: i64 = self.settled.range(within.clone()).map(|(_, delta)| delta).sum();
         self.settled.retain(|at, _| !within.contains(at));
-        self.tale.fewer += before.min(0).saturating_sub(range.least).max(0).unsigned_abs();
+        self.summary.fewer += before.min(0).saturating_sub(range.least).max(0).unsigned_abs();
         self.settle(from, range.least);
         self.ranges.pop();
     }
 
     fn halve(&mut self, from: Stamp) {
+        let Some(range) = self.ranges.last() else { return };
+        let middle = from + Span(range.to.since(from).0 / 2 / 1_000 * 1_000);
+        self.divide(from, middle);
+    }
+
+    fn divide(&mut self, from: Stamp, middle: Stamp) {
         let Some(Range { to, is_new, .. }) = self.ranges.pop() else { return };
-        let middle = from + Span(to.since(from).0 / 2 / 1_000 * 1_000);
-        assert!(from < middle && middle < to, "only what has two seconds is halved");
+        assert!(from < middle && middle < to, "only what has two seconds is divided");
         self.ranges.push(Range::new(Some(from), middle, is_new));
         self.ranges.push(Range::new(Some(middle), to, is_new));
     }
 
     fn list(&mut self, from: Stamp, to: Stamp, there: Option<u64>, collected: u64) {
         let difference = Difference { from, to, there, collected, late: 0 };
-        self.listing = Some(Listing { difference, cursor: None, unmatched: 0 });
+        let failed_at = self.ranges.last_mut().and_then(|range| range.failed_at.take());
+        let (cursor, unmatched) = failed_at.unwrap_or_default();
+        self.listing = Some(Listing::new(difference, cursor, unmatched));
     }
 
     fn settle(&mut self, at: Stamp, delta: i64) {
@@ -368,7 +547,7 @@ impl Reconcile {
         }
     }
 
-    /// The rows of a listed page that were never collected: neither as far as the queue remembers,
+    /// The indices of rows in a listed page that were never collected: neither among the kept ids,
     /// nor known to the stream's walks.
     pub fn fresh(&self, listed: &Listed, knows: impl Fn(&RowKey) -> bool) -> Vec<u32> {
         let mut in_page = BTreeSet::new();
@@ -378,56 +557,104 @@ impl Reconcile {
             .collect()
     }
 
-    /// A page is done: what was fresh in it is stored. `unmatched`: rows that were collected and yet are
-    /// not counted as such.
-    pub fn listed(&mut self, now: Mono, pace: Span, page: &PageFacts, late: u64, unmatched: u64) {
+    /// The stamps that only the list has brought, if it is complete with this page; `late`: those
+    /// of this page.
+    pub fn late_once_whole(&self, page: &PageFacts, late: &[Stamp]) -> Vec<Stamp> {
+        let before = self.listing.as_ref().filter(|_| page.next.is_none());
+        before.map_or(vec![], |listing| [&listing.late, late].concat())
+    }
+
+    /// A listed page is done: its new rows are stored, with the stamps `late`. `unmatched`: rows
+    /// that were collected although they are not counted so.
+    pub fn listed(
+        &mut self,
+        now: Mono,
+        pace: Span,
+        page: &PageFacts,
+        late: Vec<Stamp>,
+        unmatched: u64,
+    ) {
         self.made(now, pace);
         let Some(listing) = &mut self.listing else { return };
+        self.unlisted.acquit();
+        if let Some(round) = self.round.as_mut() {
+            let is_limited = self.ranges.last().is_some_and(|range| range.is_limited);
+            round.answered = is_limited.then_some(listing.asked).or(round.answered);
+        }
         listing.unmatched += unmatched;
-        listing.difference.late += late;
-        self.tale.late += late;
-        listing.cursor = page.next.clone().filter(|_| !page.keys.is_empty());
+        listing.difference.late += late.len() as u64;
+        self.summary.late += late.len() as u64;
+        listing.late.extend(late);
+        listing.cursor = page.next.clone();
+        listing.rows += page.keys.len() as u64;
         if listing.cursor.is_some() {
+            listing.empty_pages = if page.keys.is_empty() { listing.empty_pages + 1 } else { 0 };
+            if listing.empty_pages >= limits::EMPTY_PAGES_MAX {
+                // It may contain more: no difference counts as explained.
+                (self.listing, self.summary.unchecked) = (None, self.summary.unchecked + 1);
+                self.ranges.pop();
+            }
             return;
         }
-        let Some(Listing { difference, unmatched, .. }) = self.listing.take() else { return };
+        let Some(listing) = self.listing.take() else { return };
+        let is_cut = listing.is_cut(page.keys.len());
+        let Listing { difference, unmatched, .. } = listing;
+        let middle = roundest_second(difference.from, difference.to).filter(|_| is_cut);
+        if let Some(middle) = middle {
+            let from = difference.from;
+            self.divide(from, middle);
+            if difference.late > 0 {
+                self.summary.last = Some(difference);
+            }
+            return;
+        }
         match (difference.there, self.ranges.last_mut()) {
             (Some(_), Some(range)) => {
                 range.lists += 1;
                 range.unmatched = unmatched;
             }
-            // Where there is no count, there is none to take again.
+            // Without a count there is none to repeat.
             _ => {
                 self.settle(difference.from, unmatched as i64);
                 self.ranges.pop();
             }
         }
         if difference.late > 0 || difference.there.is_some() {
-            self.tale.last = Some(difference);
+            self.summary.last = Some(difference);
         }
     }
 
-    /// The list is begun anew, by its range: a cursor was refused, or a page could not be stored.
-    /// Answers whether there was a cursor.
+    /// The list begins again at its range: a cursor was rejected, or a page could not be stored.
+    /// Returns whether there was a cursor.
     pub fn restart_listing(&mut self) -> bool {
         self.listing.as_mut().is_some_and(|listing| {
-            listing.unmatched = 0;
+            (listing.unmatched, listing.rows) = (0, 0);
             listing.cursor.take().is_some()
         })
     }
 
-    /// SentinelOne refuses the question itself: it is not put again before the next start.
+    /// SentinelOne rejects the query itself: it is not sent again before the next start.
     pub fn refuse(&mut self, text: String) {
         self.abandon();
-        self.tale.refused = Some(text);
+        self.summary.refused = Some(text);
     }
 }
 
-fn floor(stamp: Stamp, whole: Span) -> Stamp {
+/// The whole second within a range at which most ranges around it would be divided, so that the
+/// parts that can't be divided are the same seconds from any range.
+fn roundest_second(from: Stamp, to: Stamp) -> Option<Stamp> {
+    const SECOND_US: i64 = 1_000_000;
+    let (first, last) = (from.0.div_euclid(SECOND_US), (to.0 - 1).div_euclid(SECOND_US));
+    // The highest bit in which the two differ: the number ending there in zeros has the most zeros.
+    let bit = (first ^ last).checked_ilog2()?;
+    Some(Stamp((last >> bit << bit) * SECOND_US))
+}
+
+pub(super) fn floor(stamp: Stamp, whole: Span) -> Stamp {
     let whole_us = i64::try_from(whole.as_ms()).unwrap_or(i64::MAX).saturating_mul(1_000);
     Stamp(stamp.0.div_euclid(whole_us).saturating_mul(whole_us))
 }
 
 #[cfg(test)]
-#[path = "reconcile_tests.rs"]
+#[path = "tests/reconcile.rs"]
 mod tests;

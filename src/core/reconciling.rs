@@ -1,19 +1,18 @@
-//! The rounds of reconciliation among the other lanes: when one may go on, and what its troubles
-//! mean.
+//! Reconciliation among the other lanes: when a round may go on, and what its failures mean.
 //!
-//! Promises: nothing is compared while a walk is under way that may still bring what is missing,
-//! nor without a token, room and a stream in good order; one stream's refusal stops no other. Never:
-//! a stream's own lane fails for it.
+//! Promises: nothing is compared while a walk is in progress that may still bring missing records,
+//! nor without a token, without space, or while the stream has a problem; the rejection of one
+//! stream's count stops no other. Never: makes a stream's own lane fail.
 
 use crate::limits;
 use crate::plain::count;
-use crate::record::{Kind, Room, SourceTrouble};
+use crate::record::{GapReason, Kind, Room, SourceTrouble};
 use crate::time::{Due, Mono, Span, Stamp};
 
-use super::failing::AskedFor;
-use super::lane::Why;
+use super::reason::Reason;
 use super::reconcile::{Counted, Listed, Step};
-use super::source::{Pending, Stream, Then, Token};
+use super::source::{FoundBy, Missed, Pending, StorePage, Stream, Then, Token};
+use super::unlisted::Unlistable;
 use super::{Action, Core, Mode, Tick};
 
 impl Core {
@@ -28,36 +27,36 @@ impl Core {
             && tenant.token == Token::Good
             && tenant.lane.failures == 0
             && state.progress.is_some()
-            // Walks have not passed what lies behind a position that is ahead.
+            // Walks have not read everything before a position that is ahead.
             && !self.may_be_ahead(state, now)
             && state.lane.failures == 0
             && state.lane.not_before <= now
-            // Who is online for a moment does not try twice.
+            // `--once` does not try twice.
             && (self.plan.mode == Mode::Daemon || state.reconcile.lane.failures == 0)
-            && !self.gave_up(&state.reconcile.lane);
+            && !self.has_given_up(&state.reconcile.lane);
         if !in_order {
             return false;
         }
-        // A threat is met by a walk when it changed last, so one created long ago may still come. What
-        // goes by its creation does not.
-        let pressed = self.is_pressed(stream);
+        // A walk finds a threat by its last change, so one created long ago may still come. Kinds
+        // that walks find by creation time do not.
+        let nearly_full = self.ids_nearly_full(stream);
         let may_still_come = !state.is_between_walks();
-        if may_still_come && (state.kind() == Kind::Threats || !pressed) {
+        if may_still_come && (state.kind() == Kind::Threats || !nearly_full) {
             return false;
         }
-        state.reconcile.in_round() || pressed || state.reconcile.is_due(source_now)
+        state.reconcile.in_round() || nearly_full || state.reconcile.is_due(source_now)
     }
 
-    fn is_pressed(&self, stream: usize) -> bool {
+    fn ids_nearly_full(&self, stream: usize) -> bool {
         let state = &self.streams[stream];
-        state.reconcile.is_pressed(state.collected, self.plan.tally_ids_max())
+        state.reconcile.ids_nearly_full(state.collected, self.plan.tally_ids_max())
     }
 
     pub(super) fn use_reconcile(&mut self, stream: usize, now: Mono) -> Option<Action> {
         if self.polling.wait(now).is_some() || !self.may_reconcile(stream, now) {
             return None;
         }
-        let pressed = self.is_pressed(stream);
+        let nearly_full = self.ids_nearly_full(stream);
         let tenant = self.streams[stream].plan.tenant;
         let source_now = self.tenants[tenant].clock.present(now, self.clocks).earliest()?;
         let state = &mut self.streams[stream];
@@ -66,17 +65,18 @@ impl Core {
         }
         if !state.reconcile.in_round() {
             let settled = state.settled(state.progress?);
-            let closed = state.reconcile.closed(settled, source_now, pressed);
-            state.reconcile.begin(closed, state.collected);
+            let closed = state.reconcile.closed(settled, source_now, nearly_full);
+            state.reconcile.begin(now, closed, state.collected);
         }
         match state.reconcile.next(stream, state.rows.now(), source_now) {
             Some(Step::Count(count)) => Some(Action::Count(count)),
             Some(Step::List(list)) => Some(Action::List(list)),
             None => {
-                // A tenant so busy that the next round is due already is asked at the pace all the
-                // same, and what is due is never in the past of a lane that was passed over.
+                // A tenant with so many records that the next round is due already is asked at the
+                // pace all the same, and the due time is never in the past of a lane that was
+                // passed over.
                 let due = Due::At(now + self.reconcile_pace());
-                self.streams[stream].reconcile.lane.rest(now, due, Why::PollInterval);
+                self.streams[stream].reconcile.lane.rest(now, due, Reason::PollInterval);
                 None
             }
         }
@@ -98,11 +98,15 @@ impl Core {
         match counted {
             Ok(counted) => {
                 let date = counted.as_ref().and_then(|counted| counted.date);
-                self.told_time(now, stream, date);
+                self.set_source_time(now, stream, date);
                 let pace = self.reconcile_pace();
-                self.streams[stream].reconcile.counted(now, pace, counted);
+                let state = &mut self.streams[stream];
+                state.reconcile.counted(now, pace, state.rows.now(), counted);
             }
-            Err(trouble) => self.reconcile_failed(now, stream, AskedFor::Fact, trouble),
+            Err(trouble) => {
+                self.streams[stream].reconcile.could_not_count(&trouble);
+                self.reconcile_failed(now, stream, trouble);
+            }
         }
     }
 
@@ -114,7 +118,7 @@ impl Core {
     ) -> Option<Action> {
         match listed {
             Ok(listed) => {
-                self.told_time(tick.now, stream, listed.page.date);
+                self.set_source_time(tick.now, stream, listed.page.date);
                 if listed.outside > 0 {
                     self.streams[stream].listed_outside(&listed);
                     return None;
@@ -123,60 +127,70 @@ impl Core {
                 self.take_in(tick, pending)
             }
             Err(trouble) => {
-                self.reconcile_failed(tick.now, stream, AskedFor::Page, trouble);
-                None
+                // The count before it was answered, so not everything is rejected.
+                let trouble = match trouble.words_of_between() {
+                    Some(words) => SourceTrouble::BrokenAnswer(words.to_owned()),
+                    None => trouble,
+                };
+                let longest_wait = self.plan.retry_max;
+                let state = &mut self.streams[stream];
+                let asked = state.reconcile.rows_of_list(state.rows.now());
+                let unlistable = state.could_not_list(tick.now, &trouble, longest_wait);
+                let trouble = match trouble {
+                    SourceTrouble::QueryRefused(text) if state.reconcile.list_fewer(asked) => {
+                        SourceTrouble::BrokenAnswer(text)
+                    }
+                    trouble => trouble,
+                };
+                self.reconcile_failed(tick.now, stream, trouble);
+                let pending = self.streams[stream].passed_over(stream, unlistable?);
+                self.take_in(tick, pending)
             }
         }
     }
 
-    fn told_time(&mut self, now: Mono, stream: usize, date: Option<Stamp>) {
-        self.tenants[self.streams[stream].plan.tenant].clock.hear(date, now, self.clocks);
+    fn set_source_time(&mut self, now: Mono, stream: usize, date: Option<Stamp>) {
+        self.tenants[self.streams[stream].plan.tenant].clock.observe_date(date, now, self.clocks);
     }
 
-    fn reconcile_failed(
-        &mut self,
-        now: Mono,
-        stream: usize,
-        asked_for: AskedFor,
-        trouble: SourceTrouble,
-    ) {
+    fn reconcile_failed(&mut self, now: Mono, stream: usize, trouble: SourceTrouble) {
         let tenant = self.streams[stream].plan.tenant;
         let failures = self.streams[stream].reconcile.lane.failures;
         let (long, wait) = (self.backoff.long(), self.backoff.after(failures, None));
         let state = &mut self.streams[stream];
         state.reconcile.failed();
-        if asked_for == AskedFor::Page && trouble.may_be_of_size() {
-            state.rows.failed();
-        }
-        let (wait, why, detail) = match trouble {
-            SourceTrouble::Busy { retry_after } => {
-                state.reconcile.lane.heed(now, retry_after);
-                (self.backoff.after(failures, retry_after), Why::Busy, String::new())
+        let (wait, reason, detail) = match trouble {
+            SourceTrouble::Busy { retry_after, why } => {
+                state.reconcile.lane.honor_retry_after(now, retry_after);
+                (self.backoff.after(failures, retry_after), Reason::Busy, why)
             }
-            SourceTrouble::Unreachable(net) => (wait, Why::of(&net), net.to_string()),
+            SourceTrouble::Unreachable(net) => (wait, Reason::of(&net), net.to_string()),
             SourceTrouble::BrokenAnswer(text) | SourceTrouble::BrokenPage { why: text, .. } => {
-                (wait, Why::BrokenAnswer, text)
+                (wait, Reason::BrokenAnswer, text)
             }
-            SourceTrouble::TooLong(_) => (wait, Why::BrokenAnswer, String::new()),
+            SourceTrouble::TooLong(_) => (wait, Reason::BrokenAnswer, String::new()),
             SourceTrouble::QueryRefused(text) if state.reconcile.restart_listing() => {
-                (wait, Why::BrokenAnswer, text)
+                (wait, Reason::BrokenAnswer, text)
             }
             SourceTrouble::QueryRefused(text) => {
                 state.reconcile.refuse(text.clone());
-                (long, Why::QueryRefused, text)
+                (long, Reason::QueryRefused, text)
             }
-            SourceTrouble::Misdirected(text) => (long, Why::Misdirected, text),
-            SourceTrouble::Forbidden(refusal) => (long, Why::of_refusal(&refusal), refusal.words),
+            SourceTrouble::Misdirected(text) => (long, Reason::Misdirected, text),
+            SourceTrouble::Forbidden(refusal) => {
+                (long, Reason::of_refusal(&refusal), refusal.words)
+            }
             SourceTrouble::TokenDoubted(words) | SourceTrouble::TokenRefused(words) => {
-                // Either the token is dead, which `/system/info` tells, or it may list but not count.
+                // Either the token is no longer valid, which `/system/info` shows, or it may list
+                // but not count.
                 self.tenants[tenant].token = Token::Doubted;
-                self.tenants[tenant].lane.hurry(now);
-                (long, Why::PermissionMissing, words)
+                self.tenants[tenant].lane.poll_now(now);
+                (long, Reason::PermissionMissing, words)
             }
         };
         let lane = &mut self.streams[stream].reconcile.lane;
-        lane.fail(now, wait, why, detail);
-        if why == Why::Busy {
+        lane.fail(now, wait, reason, detail);
+        if reason == Reason::Busy {
             let (due, not_before): (Due, Mono) = (lane.due, lane.not_before);
             self.rest_tenant(now, tenant, due, not_before);
         }
@@ -184,7 +198,7 @@ impl Core {
 }
 
 impl Stream {
-    /// A list holds rows of other times than asked for: it is no answer, nor is any count.
+    /// A list has rows from outside of its range: neither it nor any count is usable.
     pub fn listed_outside(&mut self, listed: &Listed) {
         let text = format!(
             "{} of {} listed, outside of the requested range",
@@ -192,18 +206,52 @@ impl Stream {
             count(listed.page.keys.len(), "record")
         );
         self.reconcile.refuse(text.clone());
-        self.condition = Some((Why::FilterIgnored, text));
+        self.condition = Some((Reason::FilterIgnored, text));
+    }
+
+    /// A list failed. Returns the range to pass over, if a row is to blame.
+    fn could_not_list(
+        &mut self,
+        now: Mono,
+        trouble: &SourceTrouble,
+        longest_wait: Span,
+    ) -> Option<Unlistable> {
+        if !trouble.may_be_of_size() {
+            return None;
+        }
+        // The pages of walks do not get smaller because of this: the range is divided instead.
+        let asked = self.reconcile.rows_of_list(self.rows.now());
+        self.reconcile.could_not_list(now, asked, trouble, longest_wait)
+    }
+
+    /// The gap of a range that can't be listed.
+    fn passed_over(&self, stream: usize, range: Unlistable) -> Pending {
+        let progress = self.progress.expect("only a stream that has begun is reconciled");
+        // A threat was created in the range, and may have changed at any time since.
+        let to = match self.kind() {
+            Kind::Threats => progress.position.max(range.to),
+            Kind::Activities | Kind::Alerts => range.to,
+        };
+        let (reason, unread) = (GapReason::Unfetchable, range.unread);
+        let missed = Missed { from: range.from, to, reason, unread, found_by: FoundBy::Count };
+        let keep = StorePage { missed: Some(missed), ..self.keep(stream, &[], vec![], progress) };
+        Pending { keep, date: None, read: None, then: Then::PassedOver(range) }
     }
 
     /// What is to be stored of a page that was listed to find late records. The position stays.
     pub fn listed_page(&mut self, stream: usize, listed: Listed) -> Pending {
         let progress = self.progress.expect("only a stream that has begun is reconciled");
-        let fresh = self.reconcile.fresh(&listed, |key| self.known.has(key));
-        // A walk may meet those again that changed lately.
+        let mut fresh = self.reconcile.fresh(&listed, |key| self.known.has(key));
+        let missed = self.leave_out_late(&listed.page.keys, &mut fresh);
+        // A walk may meet the recently changed ones of these again.
+        let late: Vec<Stamp> =
+            fresh.iter().map(|at| listed.page.keys[*at as usize].stamp).collect();
+        let whole = self.reconcile.late_once_whole(&listed.page, &late);
         let keep = self.keep(stream, &listed.page.keys, fresh, progress);
+        let keep = StorePage { late: whole, missed, ..keep };
         let unseen = listed.unseen.iter().filter(|unseen| **unseen).count();
         let unmatched = (unseen - keep.fresh.len()) as u64;
-        let (date, read) = (listed.page.date, (0, Span::ZERO));
-        Pending { keep, date, read, then: Then::Listed(listed.page, unmatched) }
+        let (date, read) = (listed.page.date, None);
+        Pending { keep, date, read, then: Then::Listed(listed.page, unmatched, late) }
     }
 }

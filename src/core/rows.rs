@@ -1,33 +1,41 @@
-//! How many rows a page is asked for: what the source and the link were seen to bear.
+//! How many rows are requested in a page: as many as the source and the link were seen to manage.
 //!
-//! Promises: a page that failed in a way that may be its size is asked for with half as many rows, down
-//! to one; one that takes more than half of the time allowed for an exchange is not asked for again as
-//! large. An outage teaches nothing: where even one row failed, the next page that comes is followed by
-//! full ones.
+//! Promises: a page that failed in a way that may be caused by its size is requested with half as
+//! many rows, down to one; one that takes more than half of the time limit of an exchange is not
+//! requested again in that size. An outage teaches nothing: if even one row failed, the next page
+//! that comes is followed by full ones. A page during which the kernel killed a process for lack of
+//! memory is not requested again in that size until many smaller ones were full.
 
 use super::size::Size;
 use crate::limits;
-use crate::record::StreamLearned;
+use crate::record::{Bears, StreamLearned};
 use crate::time::Span;
 
 #[derive(Clone, Debug)]
 pub struct Rows {
     size: Size,
-    /// A page of one row failed, and none came since: its size is not to blame.
+    /// A page of one row failed, and none came since: its size is not the reason.
     one_failed: bool,
-    /// The most rows of a page that this process took in.
+    /// The most rows requested in a page that this process received.
     taken: u32,
-    /// How long an exchange may take in all.
+    /// The time limit of an exchange.
     whole: Option<Span>,
+    bears: Option<Bears>,
+    /// Full pages since `bears` was last raised.
+    full: u32,
 }
 
 impl Rows {
     pub fn new(whole: Option<Span>) -> Rows {
-        Rows { size: full(), one_failed: false, taken: 0, whole }
+        let size = up_to(limits::PAGE_ROWS_MAX);
+        Rows { size, one_failed: false, taken: 0, whole, bears: None, full: 0 }
     }
 
-    /// Begins with what earlier processes learned. One that ended in a page asks for half of it.
+    /// Begins with what earlier processes learned. If one ended during a page, half of that page is
+    /// requested.
     pub fn remembering(mut self, learned: &StreamLearned) -> Rows {
+        self.bears = learned.bears;
+        self.size.bound(u64::from(self.most()));
         if let Some(rows) = learned.rows {
             self.size.begin_with(u64::from(rows));
         }
@@ -37,12 +45,21 @@ impl Rows {
         self
     }
 
-    /// Rows of a page, if that is not what every process begins with.
+    /// The rows of a page, if they differ from what a new process begins with.
     pub fn learned(&self) -> Option<u32> {
         (self.now() < limits::PAGE_ROWS_MAX).then_some(self.now())
     }
 
-    /// Whether no page as large was taken in by this process yet.
+    /// The limit after a process was killed, as it is remembered for the next one.
+    pub fn bears(&self) -> Option<Bears> {
+        self.bears
+    }
+
+    fn most(&self) -> u32 {
+        self.bears.map_or(limits::PAGE_ROWS_MAX, |bears| bears.rows.min(limits::PAGE_ROWS_MAX))
+    }
+
+    /// Whether this process has not received a page as large yet.
     pub fn is_new(&self, rows: u32) -> bool {
         rows > self.taken.max(1)
     }
@@ -51,37 +68,57 @@ impl Rows {
         u32::try_from(self.size.now()).expect("no more than a page of rows")
     }
 
-    /// A page failed in a way that a smaller one may not.
+    /// A page failed in a way in which a smaller one may not.
     pub fn failed(&mut self) {
         self.one_failed |= self.now() == 1;
         self.size.failed(self.size.now());
     }
 
-    /// A row was to blame and is passed over: no size is.
+    /// A row was to blame and is passed over: the size is not the reason.
     pub fn recover(&mut self) {
-        (self.size, self.one_failed) = (full(), false);
+        (self.size, self.one_failed) = (up_to(self.most()), false);
     }
 
-    /// A page of so many rows was read within `took`, and stored.
-    pub fn read(&mut self, rows: usize, took: Span) {
-        // What fewer rows than asked for says of more is that they would have been no more.
+    /// A page that was requested with the present number of rows was stored. A page with fewer rows
+    /// shows that there were no more. A list of reconciliation is requested with a size of its own.
+    pub fn accepted(&mut self) {
         self.taken = self.taken.max(self.now());
+    }
+
+    /// A page or list of `rows` rows was read within `took`, and stored.
+    pub fn read(&mut self, rows: usize, took: Span) {
         if std::mem::take(&mut self.one_failed) {
-            self.size = full();
+            self.size = up_to(self.most());
             return;
+        }
+        if rows >= self.now() as usize {
+            self.raise_what_memory_bears();
         }
         let is_small = self.size.is_small(rows as u64);
         self.size.succeeded(rows as u64, took, self.whole);
-        // A quiet stream has no larger pages, and its size has to come back for what is listed.
+        // A stream without new records has no larger pages, and its size has to recover for lists.
         if is_small {
             self.size.passed();
         }
     }
+
+    /// A full page came: after enough of them a larger one may fit into memory.
+    fn raise_what_memory_bears(&mut self) {
+        let Some(bears) = self.bears.as_mut().filter(|bears| bears.rows < limits::PAGE_ROWS_MAX)
+        else {
+            return;
+        };
+        self.full += 1;
+        if self.full >= bears.after {
+            self.full = 0;
+            bears.rows = bears.rows.saturating_mul(2).min(limits::PAGE_ROWS_MAX);
+            self.size.bound(u64::from(bears.rows));
+        }
+    }
 }
 
-fn full() -> Size {
-    let most = u64::from(limits::PAGE_ROWS_MAX);
-    Size::beginning(1, most, most)
+fn up_to(most: u32) -> Size {
+    Size::beginning(1, u64::from(most), u64::from(most))
 }
 
 #[cfg(test)]
@@ -113,6 +150,26 @@ mod tests {
         assert_eq!(rows.now(), 1);
         rows.read(1, Span::seconds(1));
         assert_eq!(rows.now(), limits::PAGE_ROWS_MAX);
+    }
+
+    #[test]
+    fn what_killed_a_process_is_not_asked_for_again_before_many_full_pages_came() {
+        let bears = Some(Bears { rows: 250, after: 64 });
+        let learned = StreamLearned { asking: Some(500), bears, ..StreamLearned::default() };
+        let mut rows = Rows::new(None).remembering(&learned);
+        for page in 0..64 {
+            assert_eq!(rows.now(), 250, "{page}");
+            rows.read(3, Span::ms(1));
+            rows.read(250, Span::ms(1));
+        }
+        (0..8).for_each(|_| rows.read(250, Span::ms(1)));
+        assert_eq!((rows.now(), rows.bears()), (500, Some(Bears { rows: 500, after: 64 })));
+        // Neither an outage nor a row to blame forgets it.
+        (0..40).for_each(|_| rows.failed());
+        rows.read(1, Span::ms(1));
+        assert_eq!(rows.now(), 500);
+        rows.recover();
+        assert_eq!(rows.now(), 500);
     }
 
     #[test]

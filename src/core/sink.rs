@@ -6,43 +6,50 @@
 //!     |--413/400--> halved ... one record --413/400--> parked
 //!     |--401/403, 3xx, 404, 451, a web page--> an empty array --taken--> the content is meant: halved
 //!     |                                            '--not--> kept: the key is, or this machine
+//!     |            '--taken with any key--> halved; one record alone is parked only where others were
+//!     |                 accepted with this key: soon, if that was since it was refused, else over time
+//!     |--429, Retry-After, again and again--> after the wait an empty array --taken--> the same
 //!     |--5xx, reset, silence--> halved, with a wait each
 //!     |      ... one record, again and again, over time --> an empty array --taken--> parked
 //!     '--everything else--> kept, tried again later
 //! ```
 //!
-//! Promises: only a 2xx that can be Coralogix' removes records as delivered (keeps P1); a poisoned
-//! record costs a logarithm of the batch in requests and never blocks the rest; what failed is never
-//! sent again as large for ever (P6); a sink that refuses everything parks at most a few records
-//! quickly and then one each `retry.max`; what is in doubt is not well until records are accepted
-//! without words against them.
+//! Promises: only a 2xx that can be Coralogix' removes records as delivered (keeps P1); a record
+//! that is always rejected costs a logarithm of the batch in requests and never blocks the others;
+//! a batch that failed is not sent again in that size for ever (P6); a sink that rejects everything
+//! causes a few records to be parked quickly and then one per `retry.max`; after a batch in doubt
+//! the lane is not healthy until records are accepted without such a message.
 
 use crate::limits;
-use crate::record::{KeyTrial, Place, Sent, SinkLearned, SinkVerdict, Take, Way};
+use crate::record::{KeyTrial, QueuePosition, Sent, SinkLearned, SinkVerdict, Take, Way};
 use crate::time::{Due, Mono, Span};
 
 use super::Action;
 use super::blame::Blame;
-use super::lane::{Backoff, Lane, Why};
+use super::lane::{Backoff, Lane};
+use super::reason::Reason;
 use super::size::Size;
-use super::suspects::Suspects;
+use super::suspects::{Suspects, TooMuch};
+
+mod question;
+use question::{Proof, is_busy};
 
 /// What to do with the batch that was just answered.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Then {
     Acknowledge {
-        end: Place,
+        end: QueuePosition,
     },
     Park {
-        at: Place,
+        at: QueuePosition,
     },
-    /// The answer said that some of it was not taken.
+    /// The answer said that some records were not accepted.
     Doubt {
-        end: Place,
+        end: QueuePosition,
     },
-    /// An empty array is to tell whether the key was refused or the content.
+    /// An empty array has to show whether the key was rejected or the content.
     TryKey,
-    /// Kept as it is; the lane says when to try again.
+    /// The batch is kept as it is; the lane says when to try again.
     Keep,
 }
 
@@ -61,18 +68,26 @@ impl Then {
 #[derive(Clone, Debug)]
 pub struct Sink {
     pub lane: Lane,
-    /// JSON in one body.
+    /// Bytes of JSON in one body.
     size: Size,
-    /// How long nothing may move; a body is to take half of it at most.
+    /// Records in one body, used if fewer bytes did not help.
+    entries: Size,
+    /// The number of records that was too many when the bytes were not the reason.
+    too_many: Option<u32>,
+    /// The time in which something has to move; a body should take at most half of it.
     silence: Option<Span>,
     suspects: Suspects,
+    proof: Proof,
+    /// The batch for which the sink last said that it is busy, and how often in a row.
+    busy: Option<(QueuePosition, u32)>,
     parked_in_a_row: u32,
-    /// Too many were refused one after the other: singles only, and a long wait before each park.
+    /// Too many records were rejected one after the other: from now on one record at a time, and a
+    /// long wait before each is parked.
     cautious: bool,
     waited: bool,
-    /// The batch of which an empty array is to tell what was meant.
+    /// The batch whose rejection an empty array has to explain.
     on_trial: Option<(Sent, SinkVerdict)>,
-    /// Batches in doubt since one was accepted.
+    /// Batches in doubt since the last accepted one.
     doubted_in_a_row: u32,
     pub delivered: u64,
     pub remarks: u64,
@@ -83,8 +98,12 @@ impl Sink {
         Sink {
             lane,
             size: bodies_up_to(limits::BODY_RAW_BYTES_MAX),
+            entries: Size::beginning(1, ENTRIES_MAX, ENTRIES_MAX),
+            too_many: None,
             silence: None,
             suspects: Suspects::default(),
+            proof: Proof::None,
+            busy: None,
             parked_in_a_row: 0,
             cautious: false,
             waited: false,
@@ -95,8 +114,8 @@ impl Sink {
         }
     }
 
-    /// Bodies are to be no longer than `raw_bytes`, if that is less than what the protocol allows, and
-    /// to take half of `silence` at most.
+    /// Limits bodies to `raw_bytes`, if that is less than the protocol's limit, and to what takes
+    /// half of `silence`.
     pub fn within(mut self, raw_bytes: Option<u64>, silence: Option<Span>) -> Sink {
         let most = raw_bytes.unwrap_or(limits::BODY_RAW_BYTES_MAX);
         self.size = bodies_up_to(most.min(limits::BODY_RAW_BYTES_MAX));
@@ -109,6 +128,9 @@ impl Sink {
         if let Some(bytes) = learned.body_bytes {
             self.size.begin_with(bytes);
         }
+        if let Some(entries) = learned.body_entries {
+            self.entries.begin_with(u64::from(entries));
+        }
         self.suspects.blame = Blame::remembering(learned.lone);
         self
     }
@@ -116,22 +138,27 @@ impl Sink {
     pub fn learned(&self) -> SinkLearned {
         let is_first = self.size.now() == limits::BODY_RAW_BYTES_FIRST;
         let body_bytes = (!is_first).then_some(self.size.now());
-        SinkLearned { body_bytes, lone: self.suspects.blame.lone() }
+        let body_entries = Some(self.entries_max()).filter(|most| *most < limits::BODY_ENTRIES_MAX);
+        SinkLearned { body_bytes, body_entries, lone: self.suspects.blame.lone() }
     }
 
     pub fn take(&self) -> Take {
         let entries_max = match self.suspects.entries_max() {
             _ if self.cautious => 1,
             Some(entries) => entries,
-            None => limits::BODY_ENTRIES_MAX,
+            None => self.entries_max(),
         };
         Take { entries_max, raw_bytes_max: self.size.now() }
     }
 
-    /// What was suspected is no longer where it was: the queue was opened anew.
+    fn entries_max(&self) -> u32 {
+        u32::try_from(self.entries.now()).expect("no more than a body may have")
+    }
+
+    /// The queue was opened again, so suspected records may be at other positions.
     pub fn reset(&mut self, soon: Mono) {
         self.suspects.clear();
-        self.on_trial = None;
+        (self.on_trial, self.busy) = (None, None);
         self.lane.due = self.lane.due.max(Due::At(soon));
     }
 
@@ -148,6 +175,8 @@ impl Sink {
             SinkVerdict::Accepted { remark } => {
                 self.accepted(now, sent.entries, sent.own);
                 self.size.succeeded(sent.raw_bytes, took, self.silence);
+                self.entries.succeeded(u64::from(sent.entries), took, None);
+                self.too_many = self.too_many.filter(|many| sent.entries < *many);
                 self.remarks += u64::from(remark.is_some());
                 Then::Acknowledge { end: sent.end }
             }
@@ -156,7 +185,8 @@ impl Sink {
                 Then::Doubt { end: sent.end }
             }
             SinkVerdict::KeyRefused(_) | SinkVerdict::Blocked(_) | SinkVerdict::Misdirected(_) => {
-                if self.suspects.is_content_refused() && sent.entries > 1 {
+                let is_asked = self.suspects.is_content_refused() || self.suspects.is_in_question();
+                if is_asked && sent.entries > 1 {
                     return self.halve(now, sent, verdict);
                 }
                 self.on_trial = Some((sent, verdict.clone()));
@@ -177,14 +207,15 @@ impl Sink {
             SinkVerdict::Unreachable(net) if net.is_of_an_exchange() => {
                 self.unclear(now, sent, verdict, backoff)
             }
-            SinkVerdict::Busy { .. } | SinkVerdict::Unreachable(_) => {
+            SinkVerdict::Busy { .. } => self.put_off(now, sent, verdict, backoff),
+            SinkVerdict::Unreachable(_) => {
                 self.failed(now, verdict, backoff);
                 Then::Keep
             }
         }
     }
 
-    /// The sink failed, or this batch made it fail.
+    /// Either the sink failed, or something in this batch made it fail.
     fn unclear(
         &mut self,
         now: Mono,
@@ -194,9 +225,9 @@ impl Sink {
     ) -> Then {
         if sent.entries > 1 {
             self.suspects.failed(sent);
-            // The next batch is another one.
+            // The next batch is a different one.
             let wait = backoff.after(1, None);
-            self.lane.try_otherwise(now, wait, why_of(verdict), verdict.words());
+            self.lane.try_otherwise(now, wait, reason_of(verdict), verdict.words());
             return Then::Keep;
         }
         self.suspects.failed_alone(sent);
@@ -204,22 +235,18 @@ impl Sink {
         Then::TryKey
     }
 
-    /// What an empty array told: goes on with the batch that failed or was refused.
+    /// The result of the empty array: goes on with the batch that failed or was rejected.
     pub fn tried(&mut self, now: Mono, trial: &KeyTrial, backoff: &mut Backoff) -> Then {
         let Some((sent, verdict)) = self.on_trial.take() else { return Then::Keep };
         match trial {
-            KeyTrial::Unchecked if is_of_the_key(&verdict) => {
-                let text =
-                    format!("{}; an empty array is accepted there with any key", verdict.words());
-                let trouble = match verdict {
-                    SinkVerdict::Blocked(_) => SinkVerdict::Blocked(text),
-                    _ => SinkVerdict::KeyRefused(text),
-                };
-                self.suspects.blame.acquit();
-                self.failed(now, &trouble, backoff);
-                Then::Keep
+            KeyTrial::Good | KeyTrial::Unchecked if is_busy(&verdict) => {
+                self.questioned(now, sent, &verdict, backoff)
             }
-            // Whoever takes any key still shows that it is alive, and takes what this is not.
+            KeyTrial::Unchecked if is_of_the_key(&verdict) => {
+                self.questioned(now, sent, &verdict, backoff)
+            }
+            // A sink that accepts any key is working too, and accepts an empty array but not this
+            // batch.
             KeyTrial::Good | KeyTrial::Unchecked if sent.entries > 1 => {
                 self.suspects.refused_with_a_good_key(sent);
                 self.again(now, verdict.words())
@@ -233,7 +260,7 @@ impl Sink {
         }
     }
 
-    /// One record failed alone, and an empty array was taken right after it.
+    /// A record failed alone, and an empty array was accepted right after it.
     fn lone_failed(
         &mut self,
         now: Mono,
@@ -246,7 +273,7 @@ impl Sink {
             self.suspects.blame.set_aside(now);
             return self.refused_single(now, sent, &verdict.words(), backoff);
         }
-        // Once may be a hiccup of what stands in between.
+        // A single failure may be a temporary problem on the path.
         let alive = |words: String| format!("{words}; an empty array is accepted");
         let trouble = match verdict {
             SinkVerdict::Unreachable(net) => SinkVerdict::Unreachable(net.clone()),
@@ -256,79 +283,92 @@ impl Sink {
         Then::Keep
     }
 
-    /// Success was answered, with words that some was not taken. Each such answer makes the next
-    /// batch wait longer, else a sink that takes nothing would empty the queue into `doubt/`.
+    /// The answer was success, with a message that some records were not accepted. Each such answer
+    /// makes the wait before the next batch longer; otherwise a sink that accepts nothing would
+    /// empty the queue into `doubt/`.
     pub fn doubted(&mut self, now: Mono, entries: u32, words: &str, backoff: &mut Backoff) {
         self.passed(entries);
         let wait = backoff.after(self.doubted_in_a_row, None);
         self.doubted_in_a_row = self.doubted_in_a_row.saturating_add(1);
-        self.lane.fail(now, wait, Why::InDoubt, words.to_owned());
+        self.lane.fail(now, wait, Reason::InDoubt, words.to_owned());
     }
 
     fn passed(&mut self, entries: u32) {
-        if let Some(too_large) = self.suspects.passed(entries) {
-            self.size.failed(too_large);
+        if let Some(TooMuch { entries, raw_bytes }) = self.suspects.passed(entries) {
+            self.size.failed(raw_bytes);
+            if raw_bytes > 2 * limits::BODY_RAW_BYTES_MIN {
+                return;
+            }
+            // No body has fewer bytes: the number of records is the reason, unless it was a
+            // temporary problem.
+            match self.too_many.replace(entries) {
+                Some(before) if entries <= 2 * before => self.entries.failed(u64::from(entries)),
+                _ => {}
+            }
         }
     }
 
-    /// A request from memory was accepted: nothing in the queue is concerned.
-    /// The collector's `own` words among the entries are no records.
+    /// A request from memory was accepted: the queue is not affected. `own`: the entries that are
+    /// own records, which are not counted.
     pub fn accepted(&mut self, now: Mono, entries: u32, own: u32) {
         self.delivered += u64::from(entries.saturating_sub(own));
+        (self.proof, self.busy) = (Proof::Since, None);
         self.parked_in_a_row = 0;
         self.cautious = false;
         self.waited = false;
         self.passed(entries);
-        // That the collector's own words are taken says nothing of the records.
+        // An accepted own record does not show that other records are accepted.
         if self.doubted_in_a_row > 0 && entries <= own {
-            return self.lane.rest(now, Due::At(now), Why::InDoubt);
+            return self.lane.rest(now, Due::At(now), Reason::InDoubt);
         }
         self.doubted_in_a_row = 0;
-        self.lane.succeed(now, Due::At(now), Why::Working);
+        self.lane.succeed(now, Due::At(now), Reason::Working);
     }
 
-    /// A refusal that concerns all batches alike, or no answer at all.
+    /// A rejection that concerns all batches alike, or no answer at all.
     pub fn failed(&mut self, now: Mono, verdict: &SinkVerdict, backoff: &mut Backoff) {
         let failures = self.lane.failures;
-        let (wait, why, detail) = match verdict {
-            SinkVerdict::KeyRefused(text) => (backoff.long(), Why::KeyRefused, text.clone()),
-            SinkVerdict::Blocked(text) => (backoff.long(), Why::Blocked, text.clone()),
-            SinkVerdict::Misdirected(text) => (backoff.long(), Why::Misdirected, text.clone()),
+        let (wait, reason, detail) = match verdict {
+            SinkVerdict::KeyRefused(text) => (backoff.long(), Reason::KeyRefused, text.clone()),
+            SinkVerdict::Blocked(text) => (backoff.long(), Reason::Blocked, text.clone()),
+            SinkVerdict::Misdirected(text) => (backoff.long(), Reason::Misdirected, text.clone()),
             SinkVerdict::Busy { retry_after, why } => {
-                self.lane.heed(now, *retry_after);
-                (backoff.after(failures, *retry_after), Why::Busy, why.clone())
+                self.lane.honor_retry_after(now, *retry_after);
+                (backoff.after(failures, *retry_after), Reason::Busy, why.clone())
             }
             SinkVerdict::Failed(why) => {
-                (backoff.after(failures, None), Why::BrokenAnswer, why.clone())
+                (backoff.after(failures, None), Reason::BrokenAnswer, why.clone())
             }
             SinkVerdict::Unreachable(net) => {
-                (backoff.after(failures, None), Why::of(net), net.to_string())
+                (backoff.after(failures, None), Reason::of(net), net.to_string())
             }
-            // Judged by content; a batch from memory is stored and judged again from there.
+            // The content is the reason; a batch from memory is stored and tried again from the
+            // queue.
             SinkVerdict::TooLarge(_)
             | SinkVerdict::Malformed(_)
             | SinkVerdict::InDoubt { .. }
             | SinkVerdict::Accepted { .. } => return,
         };
-        self.lane.fail(now, wait, why, detail);
+        self.lane.fail(now, wait, reason, detail);
     }
 
-    /// One of these entries is refused for what it is, or all of them for their number.
+    /// One of these entries is rejected because of its content, or all of them because of their
+    /// number.
     fn halve(&mut self, now: Mono, sent: Sent, verdict: &SinkVerdict) -> Then {
         self.suspects.failed(sent);
         self.again(now, verdict.words())
     }
 
-    /// The next, smaller batch goes at once: a batch is halved a bounded number of times.
+    /// The next, smaller batch goes at once: a batch can be halved only a limited number of times.
     fn again(&mut self, now: Mono, text: String) -> Then {
         self.lane.detail = text;
         self.lane.rest(now, Due::At(now), self.at_work());
         Then::Keep
     }
 
-    /// What is in doubt stays so until a batch is accepted.
-    fn at_work(&self) -> Why {
-        if self.doubted_in_a_row > 0 { Why::InDoubt } else { Why::Working }
+    /// After a batch in doubt the lane shows that until a batch is accepted.
+    fn at_work(&self) -> Reason {
+        if self.doubted_in_a_row > 0 { Reason::InDoubt } else { Reason::Working }
     }
 
     fn refused_single(&mut self, now: Mono, sent: Sent, text: &str, backoff: &mut Backoff) -> Then {
@@ -336,7 +376,7 @@ impl Sink {
         if self.parked_in_a_row >= limits::PARKED_IN_A_ROW_MAX && !self.waited {
             self.cautious = true;
             self.waited = true;
-            self.lane.fail(now, backoff.long(), Why::RefusesEverything, text.to_owned());
+            self.lane.fail(now, backoff.long(), Reason::RefusesEverything, text.to_owned());
             return Then::Keep;
         }
         self.waited = false;
@@ -348,10 +388,10 @@ impl Sink {
     }
 }
 
-fn why_of(verdict: &SinkVerdict) -> Why {
+fn reason_of(verdict: &SinkVerdict) -> Reason {
     match verdict {
-        SinkVerdict::Unreachable(net) => Why::of(net),
-        _ => Why::BrokenAnswer,
+        SinkVerdict::Unreachable(net) => Reason::of(net),
+        _ => Reason::BrokenAnswer,
     }
 }
 
@@ -359,129 +399,9 @@ fn is_of_the_key(verdict: &SinkVerdict) -> bool {
     matches!(verdict, SinkVerdict::KeyRefused(_) | SinkVerdict::Blocked(_))
 }
 
+const ENTRIES_MAX: u64 = limits::BODY_ENTRIES_MAX as u64;
+
 fn bodies_up_to(raw_bytes: u64) -> Size {
     let (least, first) = (limits::BODY_RAW_BYTES_MIN, limits::BODY_RAW_BYTES_FIRST);
     Size::beginning(least, first, raw_bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::prng::Prng;
-    use crate::record::Seq;
-    use crate::time::Span;
-
-    /// A queue of `n` records in front of a sink that refuses those `poisoned` names. Returns the
-    /// records delivered, the records parked and the requests it took.
-    fn drain(n: u64, poisoned: impl Fn(u64) -> bool) -> (Vec<u64>, Vec<u64>, u32) {
-        let mut backoff =
-            Backoff { min: Span::seconds(1), max: Span::minutes(5), prng: Prng::new(1) };
-        let mut sink = Sink::new(Lane::new(Mono::ZERO, backoff.min));
-        let (mut head, mut now, mut requests) = (0, Mono::ZERO, 0);
-        let (mut delivered, mut parked) = (vec![], vec![]);
-        while head < n {
-            let take = u64::from(sink.take().entries_max).min(n - head);
-            let place = |at: u64| Place { seq: Seq(at), skip: 0 };
-            let sent = Sent {
-                first: place(head),
-                end: place(head + take),
-                entries: take as u32,
-                own: 0,
-                raw_bytes: take * 2_000,
-            };
-            requests += 1;
-            assert!(requests < 100_000, "it never ends");
-            let verdict = if (head..head + take).any(&poisoned) {
-                SinkVerdict::Malformed("400".into())
-            } else {
-                SinkVerdict::Accepted { remark: None }
-            };
-            match sink.answered(now, sent, Span::ZERO, &verdict, &mut backoff) {
-                Then::Acknowledge { end } => {
-                    delivered.extend(head..end.seq.0);
-                    head = end.seq.0;
-                }
-                Then::Park { at } => {
-                    parked.push(at.seq.0);
-                    head += 1;
-                }
-                Then::Keep => {}
-                other => panic!("{other:?}"),
-            }
-            if let Due::At(due) = sink.lane.due {
-                now = now.max(due);
-            }
-        }
-        (delivered, parked, requests)
-    }
-
-    #[test]
-    fn a_poisoned_record_is_parked_alone_in_a_logarithm_of_requests() {
-        let (delivered, parked, requests) = drain(1_000, |at| at == 613);
-        assert_eq!(parked, [613]);
-        assert_eq!(delivered.len(), 999);
-        assert!(delivered.is_sorted());
-        assert!(requests <= 2 * 10 + 2, "{requests}");
-    }
-
-    #[test]
-    fn every_second_record_poisoned_is_still_sorted_out() {
-        let (delivered, parked, _) = drain(100, |at| at % 2 == 1);
-        assert_eq!((delivered.len(), parked.len()), (50, 50));
-    }
-
-    #[test]
-    fn a_sink_that_refuses_everything_parks_slowly() {
-        let mut backoff =
-            Backoff { min: Span::seconds(1), max: Span::minutes(5), prng: Prng::new(1) };
-        let mut sink = Sink::new(Lane::new(Mono::ZERO, backoff.min));
-        let (mut now, mut parked) = (Mono::ZERO, 0);
-        while now < Mono::ZERO + Span::hours(1) {
-            let entries = sink.take().entries_max.min(1_000);
-            let sent = Sent {
-                first: Place::default(),
-                end: Place { seq: Seq(1), skip: 0 },
-                entries,
-                own: 0,
-                raw_bytes: u64::from(entries) * 2_000,
-            };
-            let verdict = SinkVerdict::Malformed("400".into());
-            if let Then::Park { .. } = sink.answered(now, sent, Span::ZERO, &verdict, &mut backoff)
-            {
-                parked += 1;
-            }
-            let refuses = sink.lane.why == Why::RefusesEverything;
-            assert!(!refuses || sink.take().entries_max == 1, "then no number is to blame");
-            let Due::At(due) = sink.lane.due else { panic!("never") };
-            now = now.max(due);
-        }
-        assert!(parked <= limits::PARKED_IN_A_ROW_MAX + 16, "{parked} parked in an hour");
-        assert!(parked > limits::PARKED_IN_A_ROW_MAX, "it never stops for good");
-    }
-
-    #[test]
-    fn a_413_lowers_the_bytes_and_success_raises_them_again() {
-        let mut backoff =
-            Backoff { min: Span::seconds(1), max: Span::minutes(5), prng: Prng::new(1) };
-        let mut sink = Sink::new(Lane::new(Mono::ZERO, backoff.min));
-        let sent = |raw_bytes| Sent {
-            first: Place::default(),
-            end: Place { seq: Seq(1), skip: 0 },
-            entries: 500,
-            own: 0,
-            raw_bytes,
-        };
-        let large = SinkVerdict::TooLarge("413".into());
-        let fine = SinkVerdict::Accepted { remark: None };
-        let mut answered = |raw_bytes, verdict: &SinkVerdict| {
-            sink.answered(Mono(0), sent(raw_bytes), Span::ZERO, verdict, &mut backoff);
-            sink.take().raw_bytes_max
-        };
-        assert_eq!(answered(64 << 10, &fine), 256 << 10, "while all goes well it grows quickly");
-        assert_eq!(answered(256 << 10, &large), 128 << 10);
-        for _ in 1..limits::SIZE_RAISE_AFTER {
-            assert_eq!(answered(128 << 10, &fine), 128 << 10);
-        }
-        assert_eq!(answered(128 << 10, &fine), 256 << 10);
-    }
 }

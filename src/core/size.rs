@@ -1,14 +1,14 @@
-//! How much is asked for or sent at once, where only the other side and the link know how much they
-//! bear: rows of a page, bytes of a batch.
+//! How much is requested or sent at once, if only the service and the link know their limits: rows
+//! of a page, bytes of a batch.
 //!
 //! ```text
 //!   new: --taken--> four times as much     failed: half as much
 //!   then: --so many taken--> twice         taken, but slowly: as much as takes half of the bound
 //! ```
 //!
-//! Promises: what failed for its size is not tried again as large; each time that growing fails it is
-//! tried half as often; what is measured to take more than half of the time allowed is never asked
-//! for. Never: falls below its least.
+//! Promises: a size that failed is not tried again soon; each time that growing fails it is tried
+//! half as often; a size that was measured to take more than half of the time limit is never used.
+//! Never: falls below the least size.
 
 use crate::limits;
 use crate::time::Span;
@@ -18,20 +18,20 @@ pub struct Size {
     now: u64,
     least: u64,
     most: u64,
-    /// Nothing failed so far: it grows as fast as the link is measured to bear.
+    /// Nothing failed so far: it grows as fast as the link's measured speed permits.
     is_new: bool,
-    /// Taken at this size, since it changed.
+    /// Successes at this size since it changed.
     taken: u32,
-    /// So many have to be taken before it grows.
+    /// So many successes are needed before it grows.
     raise_after: u32,
-    /// It grew, and not as many were taken since.
+    /// It grew, and has had fewer than `raise_after` successes since.
     is_raised: bool,
-    /// What takes half of the time allowed, at the pace that was last measured.
+    /// The size that takes half of the time limit, at the last measured speed.
     paced: u64,
 }
 
 impl Size {
-    /// Begins with `first` and grows to `most` as it is seen to fit.
+    /// Begins with `first` and grows to `most` with successes.
     pub fn beginning(least: u64, first: u64, most: u64) -> Size {
         assert!(0 < least && least <= first, "nothing can't be asked for");
         let most = most.max(least);
@@ -47,7 +47,14 @@ impl Size {
         }
     }
 
-    /// It was learned by another process. What is less than the beginning was once too much.
+    /// Limits it to `most` from now on.
+    pub fn bound(&mut self, most: u64) {
+        self.most = most.max(self.least);
+        self.now = self.now.min(self.most);
+    }
+
+    /// Begins with a size learned by another process. If it is less than the first size, that was
+    /// once too much.
     pub fn begin_with(&mut self, learned: u64) {
         self.is_new &= learned >= self.now;
         self.now = learned.clamp(self.least, self.most);
@@ -57,12 +64,12 @@ impl Size {
         self.now
     }
 
-    /// Whether it is so much smaller than it might be that it says little of what else fits.
+    /// Whether `tried` is so small that its success says little of larger sizes.
     pub fn is_small(&self, tried: u64) -> bool {
         tried < self.now.div_ceil(2)
     }
 
-    /// `tried` failed in a way that a smaller one may not.
+    /// `tried` failed in a way in which a smaller size may not.
     pub fn failed(&mut self, tried: u64) {
         if self.is_raised {
             self.raise_after = (self.raise_after * 2).min(limits::SIZE_RAISE_AFTER_MAX);
@@ -71,7 +78,7 @@ impl Size {
         self.now = self.now.min(tried / 2).max(self.least);
     }
 
-    /// Something was taken that was smaller than it might have been: it is time that a failure passed.
+    /// Something smaller than the size succeeded: time has passed since the last failure.
     pub fn passed(&mut self) {
         self.taken = self.taken.saturating_add(1);
         let most = self.most.min(self.paced);
@@ -82,15 +89,15 @@ impl Size {
         }
     }
 
-    /// The last growing held, so that the next one need not be as rare.
+    /// The last growth succeeded, so the next one need not be as rare.
     fn hold(&mut self) {
         if self.is_raised {
             self.raise_after = (self.raise_after / 2).max(limits::SIZE_RAISE_AFTER);
         }
     }
 
-    /// `tried` was taken within `took` of the time allowed. What is much smaller than it might have
-    /// been says nothing of how much else fits, but where it took long all the same.
+    /// `tried` succeeded within `took` of the time limit `allowed`. A success that is much smaller
+    /// than the size shows nothing of larger sizes, unless it was slow.
     pub fn succeeded(&mut self, tried: u64, took: Span, allowed: Option<Span>) {
         if tried == 0 {
             return;
@@ -99,7 +106,7 @@ impl Size {
         let is_small = self.is_small(tried);
         let is_slow = allowed
             .is_some_and(|allowed| took.as_ms() >= allowed.as_ms() / limits::PACE_SHOWS_PART);
-        // What was quick for its time on the way shows at least so much.
+        // A small success that was quick shows at least this speed.
         self.paced = if is_small && !is_slow { self.paced.max(fits) } else { fits };
         if fits < tried {
             (self.is_raised, self.is_new, self.taken) = (false, false, 0);
@@ -124,7 +131,7 @@ impl Size {
     }
 }
 
-/// How much takes half of the time that is allowed, at the pace that was measured.
+/// The size that takes half of the time limit, at the measured speed.
 pub fn fitting(tried: u64, took: Span, allowed: Span) -> u64 {
     let took = u128::from(took.as_ms().max(1));
     let fits = u128::from(tried) * u128::from(allowed.as_ms() / 2) / took;

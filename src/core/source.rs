@@ -7,27 +7,34 @@
 //!     ^--------------------------'  200: that stream lacks the permission, the token is good
 //! ```
 //!
-//! Promises: one stream's refusal never stops another; a position moves only together with the
-//! records it speaks of, and only as far as the time is confirmed; what a page claims and does not
-//! keep (order, range, cursors) is shown for as long as it lasts (P1, P8).
+//! Promises: the rejection of one stream never stops another; a position moves only together with
+//! the records that it covers, and only as far as the time is confirmed; broken promises of a page
+//! (order, range, cursors) are shown as long as they last (P1, P8).
 
 use crate::limits;
 use crate::plain::count;
 use crate::record::{
-    Cursor, GapReason, Hold, Kind, Progress, RowKey, Start, StreamHeld, StreamLearned, Unread,
+    Covered, Cursor, GapReason, Hold, Kind, Progress, RowKey, Start, StreamLearned, StreamStatus,
+    Unread,
 };
 use crate::time::{Clocks, Due, Mono, Span, Stamp};
 
 use super::beyond::{self, Beyond, Rows as Beside};
-use super::doubt::Doubt;
-use super::lane::{Backoff, Lane, Why};
+use super::known::Known;
+use super::lane::{Backoff, Lane};
+use super::left_out::LeftOut;
+use super::place::CalledAhead;
 use super::plan::StreamPlan;
+use super::reason::Reason;
 use super::reconcile::Reconcile;
+use super::retention::Retention;
 use super::rows::Rows;
 use super::source_clock::{Present, SourceClock};
-use super::walk::{Known, Next, Passed, Walk};
+use super::twin::Twin;
+use super::unlisted::Unlistable;
+use super::walk::{Next, Passed, Walk};
 
-/// What a page holds, as far as the core cares: the rows' keys, not their bytes.
+/// A page as the core sees it: the rows' keys, not their bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PageFacts {
     pub keys: Vec<RowKey>,
@@ -36,7 +43,7 @@ pub struct PageFacts {
     pub date: Option<Stamp>,
 }
 
-/// What to ask a tenant for.
+/// A request to a tenant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fetch {
     pub stream: usize,
@@ -45,28 +52,31 @@ pub struct Fetch {
     pub to: Option<Stamp>,
     pub cursor: Option<Cursor>,
     pub rows_max: u32,
-    /// Rows to pass over, without a cursor: one of them can't be fetched.
+    /// Rows to skip, without a cursor: one of them can't be fetched.
     pub skip: u32,
 }
 
-/// What of a page is to be kept, and how far the stream is then.
+/// What is to be stored of a page, and the stream's progress with it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Keep {
+pub struct StorePage {
     pub stream: usize,
-    /// Indices of the page's rows that were not seen before. Empty: only the progress is stored.
+    /// Indices of the page's rows that are new. Empty: only the progress is stored.
     pub fresh: Vec<u32>,
     pub progress: Progress,
-    /// Where walks began before this page; a page without a new row moves it without being stored.
+    /// Where walks started before this page; a page without a new row moves that without being
+    /// stored.
     pub walks_from: Stamp,
-    /// The fresh keys at or after `progress.from`.
+    /// The keys of the new rows at or after `progress.from`.
     pub known: Vec<RowKey>,
-    /// A range that is not collected: to be noted as a gap in the same write.
+    /// A range that is not collected, to be noted as a gap in the same write.
     pub missed: Option<Missed>,
+    /// If this page completes a list: the stamps of the records that only the list has brought.
+    pub late: Vec<Stamp>,
     /// When SentinelOne's count was last compared.
     pub compared: Option<Stamp>,
 }
 
-/// A range of a stream that is passed over, and why.
+/// A range of a stream that is passed over, with the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missed {
     pub from: Stamp,
@@ -74,6 +84,16 @@ pub struct Missed {
     pub reason: GapReason,
     /// What is known of the row that could not be fetched.
     pub unread: Unread,
+    pub found_by: FoundBy,
+}
+
+/// How a range that is passed over was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FoundBy {
+    Walk,
+    /// SentinelOne counts more records in it than were collected: a walk may have passed over one
+    /// of them already, with a gap.
+    Count,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +107,7 @@ pub enum Token {
 pub struct Tenant {
     pub lane: Lane,
     pub token: Token,
-    /// The stream whose 401 put the token in doubt.
+    /// The stream whose 401 made the token doubtful.
     pub doubted_by: Option<(usize, String)>,
     pub clock: SourceClock,
     /// `/system/info` was answered since the start.
@@ -109,24 +129,24 @@ impl Tenant {
         }
     }
 
-    /// One of its streams was answered with the token that counts, so whatever an earlier question of
-    /// its own met is over; nobody may ever ask that question again.
+    /// One of its streams was answered with the present token, so an earlier failure of the
+    /// tenant's own request is over; that request may never be made again.
     pub fn answers(&mut self, now: Mono) {
         if self.token == Token::Good && self.lane.failures > 0 {
             let due = Due::At(now.max(self.lane.not_before));
-            self.lane.succeed(now, due, Why::Working);
+            self.lane.succeed(now, due, Reason::Working);
         }
     }
 }
 
-/// What follows from a page, done once the page is stored.
+/// What follows from a page, applied once the page is stored.
 #[derive(Clone, Debug)]
 pub struct Pending {
-    pub keep: Keep,
+    pub keep: StorePage,
     pub(super) then: Then,
-    /// How many rows were read, and how long that took.
-    pub(super) read: (usize, Span),
-    /// The earliest that SentinelOne's time of the answer can be.
+    /// How many rows of a page of the walk were read, and how long that took.
+    pub(super) read: Option<(usize, Span)>,
+    /// The earliest possible time of the answer, by SentinelOne's clock.
     pub(super) date: Option<Stamp>,
 }
 
@@ -136,19 +156,23 @@ pub enum Beginning {
     Known(Progress),
     /// More answers are needed to know the time.
     Untimed,
-    /// `start` lies ahead of every clock.
+    /// `start` is ahead of every clock.
     Ahead,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Then {
-    /// How the walk goes on.
+    /// How the walk continues.
     Walk(Next),
-    /// The page was no walk's but listed to find late records; so many of its rows were collected
-    /// without being counted as such.
-    Listed(PageFacts, u64),
-    /// The rows were asked for by their place, near one that fails alone.
+    /// The page was listed to find late records: how many of its rows were collected without being
+    /// counted so, and the stamps of those that were not collected.
+    Listed(PageFacts, u64, Vec<Stamp>),
+    /// No page: a list of late records keeps failing in this range.
+    PassedOver(Unlistable),
+    /// The rows were requested by their place, near one that fails alone.
     Beside(beyond::Then),
+    /// The page was requested to see whether anything is answered.
+    Twin,
 }
 
 #[derive(Clone, Debug)]
@@ -158,38 +182,49 @@ pub struct Stream {
     pub progress: Option<Progress>,
     pub known: Known,
     pub(super) walk: Option<Walk>,
-    /// A position up to which all was seen, while the stream stands there.
+    /// A position up to which everything was seen, while the stream has that position.
     pub(super) quiet: Option<Stamp>,
     pub rows: Rows,
     pub(super) beyond: Beyond,
-    /// A walk has reached its end since the start.
+    pub(super) twin: Twin,
+    /// A walk has ended since the start.
     pub caught_up: bool,
-    /// Records taken in since the start.
+    /// Records stored since the start.
     pub collected: u64,
-    pub doubt: Doubt,
+    pub retention: Retention,
     pub reconcile: Reconcile,
-    /// What its last walk met that leaves it doubtful whether all was seen, in words; shown until a
-    /// walk comes to its end without.
-    pub condition: Option<(Why, String)>,
-    /// Whether the walk under way met such a thing, and whether any two of its rows came in order.
+    /// Why it is doubtful that the last walk saw everything, in words; shown until a walk ends
+    /// without such a problem.
+    pub condition: Option<(Reason, String)>,
+    /// Whether the present walk has had such a problem, and whether any two of its rows came in
+    /// order.
     pub(super) flawed: bool,
     shows_order: bool,
-    /// Rows came in another order, and no walk has shown since that it is kept.
+    /// Rows came in another order, and no walk has shown since that the order is kept.
     is_order_doubted: bool,
     /// When the stream's beginning was stored, if that was in this process.
     pub began: Option<Mono>,
-    /// A position that is ruled out is set back no sooner.
+    /// Set if the position was ahead of SentinelOne's clock and nothing has contradicted that clock
+    /// since.
+    pub(super) called_ahead: Option<CalledAhead>,
+    /// A position that is ruled out is not set back before this.
     pub set_back_due: Mono,
-    /// Why it must not be polled, whatever its lane says.
+    /// Why the stream must not be polled, whatever its lane says.
     pub hold: Option<Hold>,
+    /// The console rejected a request to skip rows.
+    pub(super) takes_no_skip: bool,
+    pub(super) left_out: LeftOut,
+    /// Rows outside of the requested range that the present or last walk has read.
+    outside: u64,
 }
 
 impl Stream {
-    pub fn new(plan: StreamPlan, held: StreamHeld, now: Mono, first: Span) -> Stream {
+    pub fn new(plan: StreamPlan, held: StreamStatus, now: Mono, first: Span) -> Stream {
         let reconcile = Reconcile::new(plan.reconcile, held.compared, now);
         Stream {
             reconcile,
             beyond: Beyond::default(),
+            twin: Twin::default(),
             plan,
             lane: match &held.hold {
                 None => Lane::new(now, first),
@@ -197,23 +232,27 @@ impl Stream {
             },
             hold: held.hold,
             progress: held.progress,
-            known: Known::new(held.known),
+            known: Known::beside(held.known, held.covered),
             walk: None,
             quiet: None,
             rows: Rows::new(None),
             caught_up: false,
             collected: 0,
-            doubt: Doubt::default(),
+            retention: Retention::default(),
             condition: None,
             flawed: false,
             shows_order: false,
             is_order_doubted: false,
             began: None,
+            called_ahead: None,
             set_back_due: now,
+            takes_no_skip: false,
+            left_out: LeftOut::default(),
+            outside: 0,
         }
     }
 
-    /// Begins with what earlier processes learned. `whole`: how long an exchange may take.
+    /// Begins with what earlier processes learned. `whole`: the time limit of an exchange.
     pub fn remembering(mut self, learned: &StreamLearned, whole: Option<Span>) -> Stream {
         self.rows = Rows::new(whole).remembering(learned);
         let from = self.progress.map(|progress| progress.from);
@@ -221,22 +260,29 @@ impl Stream {
         self
     }
 
-    /// The queue was opened anew: what it says of this stream holds, what was in hand is gone.
-    /// Not before `soon`: a disk that damages what it is given must not make a loop of it (P6).
-    pub fn reset(&mut self, held: StreamHeld, now: Mono, soon: Mono) {
-        let known = Known::new(held.known);
+    /// The queue was opened again: its state of this stream counts, and the pending page is gone.
+    /// Polled not before `soon`: a disk that keeps damaging frames must not make a loop of it (P6).
+    pub fn reset(&mut self, held: StreamStatus, now: Mono, soon: Mono) {
+        // While its position was ahead it passed over unseen records, even if the time has reached
+        // it by now.
+        let covered = if self.called_ahead.is_some() { Covered::default() } else { held.covered };
+        let known = Known::beside(held.known, covered);
         if self.progress != held.progress || known.lacks_some_of(&self.known) {
-            // It went back, or what lay at its very position was lost: there is something to catch
-            // up with again.
+            // It was set back, or records at its position were lost: it has to catch up again.
             self.caught_up = false;
-            if self.lane.why == Why::PollInterval {
-                self.lane.rest(now, Due::At(soon), Why::Working);
+            if self.lane.reason == Reason::PollInterval {
+                self.lane.rest(now, Due::At(soon), Reason::Working);
             }
         }
         self.lane.due = self.lane.due.max(Due::At(soon));
+        let place = |progress: Option<Progress>| progress.map(|progress| progress.position);
+        if place(held.progress) < place(self.progress) {
+            self.called_ahead = None;
+        }
         self.progress = held.progress;
         self.known = known;
         (self.walk, self.quiet) = (None, None);
+        (self.left_out, self.twin) = (LeftOut::default(), Twin::default());
         self.beyond.acquit();
         self.reconcile.abandon();
     }
@@ -252,7 +298,7 @@ impl Stream {
         match self.plan.start {
             Start::At(stamp) => {
                 let present = tenant.clock.present(now, clocks);
-                // A tenant that tells no time can't be asked for more of it.
+                // A tenant that sends no time can't be asked for it again.
                 let is_mute = tenant.was_informed && !tenant.clock.was_told();
                 match present {
                     _ if present.allows(stamp) => known(stamp),
@@ -266,16 +312,25 @@ impl Stream {
         }
     }
 
-    /// Whether it stands where SentinelOne's time made it begin, and has seen no record since.
+    /// The time up to which it claims to have collected: its position, or the position before
+    /// damage set it back.
+    pub fn stands(&self) -> Option<Stamp> {
+        let position = self.progress?.position;
+        Some(self.known.covered_to().map_or(position, |to| to.max(position)))
+    }
+
+    /// Whether its position is the one that SentinelOne's time gave it at its beginning, and it has
+    /// seen no record since.
     pub fn is_at_its_start(&self) -> bool {
         let begins_by_time = !matches!(self.plan.start, Start::At(_));
         let stands = self.progress.is_some_and(|progress| progress.position == progress.from);
-        begins_by_time && stands && self.known.count() == 0
+        let knows_none = self.known.count() == 0 && self.known.covered_to().is_none();
+        begins_by_time && stands && knows_none
     }
 
-    /// Where a stream begins that was found to stand where it can't, and of which nothing is known
-    /// that was collected; and whether something may lie before that. `None`: its `start` lies
-    /// ahead too.
+    /// Where a stream begins whose position can't be right, and of which no earlier record is
+    /// known; and whether records may have been missed before that. `None`: its `start` is ahead
+    /// too.
     pub fn begins_anew(&self, earliest: Stamp, now: Mono) -> Option<(Progress, bool)> {
         let (from, is_open) = match self.plan.start {
             Start::At(stamp) => (stamp, false),
@@ -288,7 +343,7 @@ impl Stream {
         (from <= earliest).then_some((Progress { position: from, from }, is_open))
     }
 
-    /// When the tenant was first asked, and whether that may have been earlier.
+    /// When the tenant was first contacted, and whether that may have been earlier.
     fn first_contact(&self, earliest: Stamp, now: Mono) -> (Stamp, bool) {
         match self.began {
             Some(began) => (earliest - now.since(began), false),
@@ -297,27 +352,30 @@ impl Stream {
     }
 
     /// The stream's first progress, to be stored before its first page.
-    pub fn begin(&mut self, keep: Keep) -> Pending {
+    pub fn begin(&mut self, keep: StorePage) -> Pending {
         let walk = Walk::starting(keep.progress.from);
-        let then = Then::Walk(Next::Page(walk));
-        Pending { keep, then, read: (0, Span::ZERO), date: None }
+        let then = Then::Walk(Next::page(walk));
+        Pending { keep, then, read: None, date: None }
     }
 
-    /// Whether what comes first on a page makes it doubtful that SentinelOne still has all there
-    /// was since the last walk. Answers with a time that the newest record read was created
-    /// before: if there is any such record still, nothing after it was deleted for its age.
+    /// Whether the first row of a page makes it doubtful that SentinelOne still has everything
+    /// since the last walk. Returns a time after the creation of the newest record that was read:
+    /// if there still is any record from before it, nothing after that was deleted for its age.
     pub fn doubts(&mut self, page: &PageFacts, date: Option<Stamp>) -> Option<Stamp> {
         let (progress, walk) = (self.progress?, self.walk.as_ref()?);
-        // A row that was read without a position, as the only one of its page, tells of nothing before it.
+        // A row that was read without a position, as the only one of its page, shows nothing of
+        // earlier records.
         let began =
             progress.position != progress.from || self.known.reaches_back_to(progress.position);
-        // What stands around a row that fails alone says nothing of what comes first.
-        let is_walk = self.beyond.asks().is_none();
-        let first = page.keys.first().filter(|key| is_walk && !self.known.has(key));
+        // The surroundings of a row that fails alone do not show which row is the first.
+        let is_walk = self.beyond.asks().is_none() && !self.twin.is_asked();
+        let mut dated = page.keys.iter().filter(|key| key.stamp != Stamp::UNREADABLE);
+        let first =
+            dated.next().filter(|key| is_walk && !self.known.has(key) && !self.known.covers(key));
         match (first, date) {
             (Some(first), Some(date)) if began && walk.is_new() => {
                 let read = progress.position.max(walk.from) + coarseness();
-                self.doubt.rises(walk.from, first.stamp, date).then_some(read)
+                self.retention.is_in_question(walk.from, first.stamp, date, read).then_some(read)
             }
             _ => None,
         }
@@ -325,6 +383,9 @@ impl Stream {
 
     pub fn fetch(&mut self, stream: usize) -> Fetch {
         let progress = self.progress.expect("a stream is fetched once it knows where from");
+        if let Some(twin) = self.twin_fetch(stream) {
+            return twin;
+        }
         if let Some(Beside { from, to, skip, rows }) = self.beyond.asks() {
             return Fetch { stream, from, to, cursor: None, rows_max: rows, skip };
         }
@@ -332,12 +393,12 @@ impl Stream {
             self.walk = None;
         }
         if self.walk.is_none() {
-            self.flawed = false;
+            (self.flawed, self.outside) = (false, 0);
         }
         let begin = self.next_start(progress);
         let walk = self.walk.get_or_insert_with(|| Walk::starting(begin));
-        let (from, cursor) = (walk.from, walk.cursor.clone());
-        Fetch { stream, from, to: None, cursor, rows_max: self.rows.now(), skip: 0 }
+        let (from, cursor, skip) = (walk.from, walk.cursor.clone(), walk.skip);
+        Fetch { stream, from, to: None, cursor, rows_max: self.rows.now(), skip }
     }
 
     /// What is to be stored of a page.
@@ -349,127 +410,187 @@ impl Stream {
         present: Present,
     ) -> Pending {
         let progress = self.progress.expect("a page follows a fetch");
+        if let Some(twin) = self.twin_page(stream, progress, present) {
+            return twin;
+        }
         if let Some(asked) = self.beyond.asks() {
             return self.rows_beside(stream, progress, asked, page, (took, present));
         }
         let overlap = self.plan.overlap;
         let mut walk = self.walk.take().unwrap_or_else(|| Walk::starting(progress.from));
-        let outside = page.keys.iter().filter(|key| key.stamp < walk.from - coarseness()).count();
-        if outside > 0 {
-            let text = format!(
-                "{outside} of {} outside of the requested range; skipped",
-                count(page.keys.len(), "record")
-            );
-            self.reconcile.refuse(text.clone());
-            self.flaw(Why::FilterIgnored, text);
-        }
+        self.look_for_outside(&walk, &page.keys);
         let was_in_order = !walk.disordered;
         let mut fresh = self.known.fresh(&page.keys, walk.from);
-        fresh.retain(|at| !walk.has_passed(&page.keys[*at as usize]));
+        let is_joined = walk.is_joined(&self.known, &page.keys);
+        fresh.retain(|at| is_joined && !walk.has_passed(&page.keys[*at as usize]));
+        let missed = self.leave_out(&mut walk, &page.keys, &mut fresh, present);
+        let passed = Passed {
+            keys: &page.keys,
+            fresh: fresh.len(),
+            next: page.next.as_ref(),
+            known: self.known.count(),
+            covered: walk.covered(&self.known, &page.keys),
+            asked: self.rows.now(),
+            is_joined,
+            may_skip: !self.takes_no_skip,
+        };
         walk.pass(&page.keys, present, took, overlap);
-        walk.weigh(&self.known, self.is_order_doubted);
+        walk.weigh(&self.known, self.is_order_doubted, passed.fresh);
         self.is_order_doubted = walk.disordered || (self.is_order_doubted && !walk.proves_order());
         if walk.disordered && was_in_order {
             let text = "the position does not move until all pages were read".to_owned();
-            self.flaw(Why::OrderIgnored, text);
+            self.flaw(Reason::OrderIgnored, text);
         }
-        let is_whole = page.next.is_none();
+        let is_whole = walk.is_end(&passed) && walk.has_seen_all();
         if is_whole {
             walk.end(overlap);
         }
-        // A record dated far ahead moves no position, else it would hide everything until that day; nor do
-        // rows that came before others that are owed, or a few that rise by chance (keeps P1).
-        let stands_still = !walk.proves_order() && !is_whole;
+        // A record dated far in the future moves no position, because it would hide everything
+        // until that day; nor do rows that came before others that are missing, or a few that are
+        // in order by chance (keeps P1).
+        let stands_still = !walk.moves_on(&passed) && !is_whole;
         let position =
             if stands_still { progress.position } else { progress.position.max(walk.reached()) };
-        // Pages before the first row out of order may have moved where the next walk begins: should
-        // this one break off, it begins where this one did.
+        // Pages before the first row out of order may have moved the start of the next walk: if
+        // this walk breaks off, the next one starts where this one did.
         let from = match stands_still {
+            true if walk.proves_order() => progress.from,
             true => progress.from.min(walk.start),
             false => walk.next_from(position, overlap).max(progress.from),
         };
         let progress = Progress { position, from };
-        let keep = self.keep(stream, &page.keys, fresh, progress);
-        let (next, known) = (page.next.as_ref(), self.known.count());
-        let passed = Passed { keys: &page.keys, fresh: keep.fresh.len(), next, known };
+        let keep = StorePage { missed, ..self.keep(stream, &page.keys, fresh, progress) };
         self.shows_order = walk.rose;
         if is_whole {
             self.walk_ends_at(position, &walk);
         }
-        let read = (page.keys.len(), took);
+        let read = Some((page.keys.len(), took));
         let then = Then::Walk(walk.after(passed));
         Pending { keep, then, read, date: present.earliest() }
     }
 
-    /// The walk under way met what leaves it doubtful whether all is seen.
-    pub(super) fn flaw(&mut self, why: Why, text: String) {
-        self.flawed = true;
-        self.condition = Some((why, text));
+    fn look_for_outside(&mut self, walk: &Walk, keys: &[RowKey]) {
+        let outside = keys.iter().filter(|key| key.stamp < walk.from - coarseness()).count();
+        if outside > 0 {
+            self.outside += outside as u64;
+            let outside = count(self.outside, "record");
+            self.ignores_filter(&format!(
+                "{outside} outside of the requested range; skipped, and read again by each poll"
+            ));
+        }
     }
 
-    /// The page is in the queue, or had nothing new: go on after it.
+    /// Rows came that were not requested, so counts can't be trusted either.
+    pub(super) fn ignores_filter(&mut self, text: &str) {
+        if self.reconcile.is_on() {
+            self.reconcile.refuse(text.to_owned());
+        }
+        self.flaw(Reason::FilterIgnored, text.to_owned());
+    }
+
+    /// The present walk has had a problem that makes it doubtful whether everything was seen.
+    pub(super) fn flaw(&mut self, reason: Reason, text: String) {
+        self.flawed = true;
+        self.condition = Some((reason, text));
+    }
+
+    /// The page is stored, or had nothing new: the walk goes on after it.
     pub fn stored(&mut self, now: Mono, pace: Span, pending: Pending, backoff: &mut Backoff) {
         let taken = pending.keep.fresh.len() as u64;
         self.collected += taken;
+        if let Some(missed) = &pending.keep.missed {
+            self.left_out.noted(missed);
+        }
         self.progress = Some(self.known.remember(&pending.keep.known, pending.keep.progress));
         let next = match pending.then {
             Then::Beside(then) => return self.stored_beside(now, then, backoff),
+            Then::Twin => return self.twin_came(now, backoff),
+            Then::PassedOver(range) => return self.reconcile.set_aside(now, range),
             Then::Walk(next) => next,
-            Then::Listed(page, unmatched) => {
+            Then::Listed(page, unmatched, late) => {
                 self.rows.read(page.keys.len(), Span::ZERO);
-                return self.reconcile.listed(now, pace, &page, taken, unmatched);
+                return self.reconcile.listed(now, pace, &page, late, unmatched);
             }
         };
-        let (rows, took) = pending.read;
-        self.rows.read(rows, took);
+        if let Some((rows, took)) = pending.read {
+            self.twin.page_came(taken > 0 || next == Next::Whole);
+            self.rows.accepted();
+            self.rows.read(rows, took);
+        }
         let reached = match &next {
-            Next::Page(walk) => Some(walk.reached()),
+            Next::Page(walk) => Some(walk.next_row().from),
             _ => None,
         };
         self.beyond.passed(reached);
-        let (why, text) = match next {
+        self.go_on(now, next, taken, pending.date, backoff);
+    }
+
+    /// Goes on after a page of the walk with `taken` new rows; `date`: the earliest possible time of its
+    /// answer, by SentinelOne's clock.
+    fn go_on(
+        &mut self,
+        now: Mono,
+        next: Next,
+        taken: u64,
+        date: Option<Stamp>,
+        backoff: &mut Backoff,
+    ) {
+        let (reason, text) = match next {
             Next::Page(walk) => {
-                self.walk = Some(walk);
-                // Pages that bring nothing new may be the same ones again: no failure is over yet.
+                self.walk = Some(*walk);
+                // Pages without new rows may be the same ones again: no failure is over yet.
                 match taken == 0 && self.lane.failures > 0 {
                     true => self.lane.due = Due::At(now),
-                    false => self.lane.succeed(now, Due::At(now), Why::Working),
+                    false => self.lane.succeed(now, Due::At(now), Reason::Working),
                 }
                 return;
             }
             Next::Whole => {
                 self.caught_up = true;
                 self.progress = self.progress.map(|progress| self.known.after_whole_walk(progress));
-                self.doubt.walk_ended(pending.date);
-                // Order shows only where a walk has rows that rise.
-                let is_order = matches!(self.condition, Some((Why::OrderIgnored, _)));
+                self.retention.walk_ended(date);
+                // The order shows only if a walk has rows that are in order.
+                let is_order = matches!(self.condition, Some((Reason::OrderIgnored, _)));
                 if !self.flawed && (!is_order || self.shows_order) {
                     self.condition = None;
                 }
                 let due = Due::At(now + self.plan.poll_interval);
-                return self.lane.succeed(now, due, Why::PollInterval);
+                return self.lane.succeed(now, due, Reason::PollInterval);
             }
-            Next::Circle => (Why::PagesLeadBack, "polling stops there".to_owned()),
+            Next::Circle => (Reason::PagesLeadBack, "polling stops there".to_owned()),
             Next::NothingButEmptyPages => {
                 let text =
                     format!("{} in a row, each with another cursor", limits::EMPTY_PAGES_MAX);
-                (Why::EmptyPages, text)
+                (Reason::EmptyPages, text)
             }
-            Next::Stuck => (Why::CursorsRefused, self.lane.detail.clone()),
+            Next::Stuck => (Reason::CursorsRefused, self.lane.detail.clone()),
+            Next::Unproven => {
+                let text = "too few records came to show that they come in order".to_owned();
+                (Reason::CursorsRefused, text)
+            }
+            Next::Again => return self.lane.succeed(now, Due::At(now), Reason::Working),
+            Next::NoCursor => {
+                let text = "the records behind it can't be requested in another way".to_owned();
+                (Reason::CursorsMissing, text)
+            }
+            Next::RowsMoved => {
+                let text = "records moved while those behind it were requested".to_owned();
+                (Reason::CursorsMissing, text)
+            }
         };
-        self.flaw(why, text.clone());
+        self.flaw(reason, text.clone());
         let wait = backoff.after(self.lane.failures, None).max(self.plan.poll_interval);
-        self.lane.fail(now, wait, why, text);
+        self.lane.fail(now, wait, reason, text);
     }
 
-    /// Whether everything that a walk sees was seen, up to where the next one begins.
+    /// Whether everything visible to walks was seen, up to where the next one starts.
     pub fn is_between_walks(&self) -> bool {
         self.caught_up && self.walk.is_none()
     }
 
-    /// The page could not be stored: it is forgotten and will be asked for again by time.
+    /// The page could not be stored: it is dropped, and requested again by time.
     pub fn not_stored(&mut self) {
-        (self.walk, self.quiet) = (None, None);
+        (self.walk, self.quiet, self.twin) = (None, None, Twin::default());
         self.beyond.not_stored();
         self.reconcile.restart_listing();
     }

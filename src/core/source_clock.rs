@@ -1,62 +1,62 @@
-//! What time it is at a tenant: its `Date` headers as claims, held against two other witnesses.
+//! The time at a tenant: its `Date` headers as claims, compared with two other clocks.
 //!
 //! ```text
 //!   no Date --a Date--> one claim --the next one agrees--> agreed --one that disagrees--> agreed, and one claim
 //!                          ^---------- the next one disagrees ----'   two in a row that agree replace it
 //! ```
 //!
-//! The other witnesses are this machine's clock, where it can be right, and what Coralogix told
-//! last. Where they disagree, two that agree outvote the third; without a majority the truth lies
+//! The other clocks are this machine's, if it can be right, and the time that Coralogix sent last.
+//! If they disagree, two that agree outvote the third; without a majority the present may be
 //! anywhere between the earliest and the latest. Promises: one claim alone moves nothing that is
-//! stored (keeps P1, P8); a position is called impossible only when every witness says so. Never:
-//! reads a clock, or takes the local clock for SentinelOne's.
+//! stored (keeps P1, P8); a position is called impossible only if all clocks agree on that. Never:
+//! reads a clock, or uses the local clock as SentinelOne's.
 
 use crate::limits;
 use crate::time::{BUILT_AT, Clocks, Mono, Span, Stamp};
 
-/// A time that was told, and when.
+/// A received time, and when it was received.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Claim {
-    date: Stamp,
-    at: Mono,
+pub struct Claim {
+    pub date: Stamp,
+    pub at: Mono,
 }
 
 impl Claim {
-    fn carried_to(self, now: Mono) -> Stamp {
+    pub fn carried_to(self, now: Mono) -> Stamp {
         self.date + now.since(self.at)
     }
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct SourceClock {
-    /// The newest of at least two answers in a row that agree.
+    /// The newest of at least two consecutive answers that agree.
     agreed: Option<Claim>,
-    /// An answer that does not agree with that, or the first.
+    /// An answer that disagrees with `agreed`, or the first answer.
     single: Option<Claim>,
-    /// The earliest time that any answer told, while none agreed.
+    /// The earliest time of any answer, as long as none agreed.
     earliest: Option<Claim>,
     answers: u32,
     dispute: Option<Dispute>,
 }
 
-/// How far a tenant's clock was from the other witnesses when it last answered.
+/// How far a tenant's clock differed from the other clocks at its last answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dispute {
     pub by: Span,
     pub is_ahead: bool,
-    /// Coralogix' clock says otherwise, else this machine's alone does.
+    /// Coralogix' clock disagrees; otherwise only this machine's does.
     pub with_sink: bool,
 }
 
-/// What can be said of the present.
+/// What is known of the present time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Present {
-    /// Nobody tells the time: the highest stamp is the best clock there is.
-    Untold,
-    /// One claim, and no other witness: nothing that is stored may rest on it.
+    /// No clock tells the time: the highest stamp is the best estimate.
+    Unknown,
+    /// One claim and no other clock: nothing that is stored may depend on it.
     Unconfirmed,
-    /// It lies in between, both ends included. `is_backed`: SentinelOne's own clock and another witness
-    /// agree on that.
+    /// It is between these times, both included. `is_backed`: SentinelOne's own clock and another
+    /// one agree on that.
     Between { earliest: Stamp, latest: Stamp, is_backed: bool },
 }
 
@@ -64,38 +64,50 @@ impl Present {
     pub fn earliest(self) -> Option<Stamp> {
         match self {
             Present::Between { earliest, .. } => Some(earliest),
-            Present::Untold | Present::Unconfirmed => None,
+            Present::Unknown | Present::Unconfirmed => None,
         }
     }
 
     pub fn latest(self) -> Option<Stamp> {
         match self {
             Present::Between { latest, .. } => Some(latest),
-            Present::Untold | Present::Unconfirmed => None,
+            Present::Unknown | Present::Unconfirmed => None,
         }
     }
 
-    /// Whether SentinelOne's own clock tells it and another witness agrees.
+    /// Whether SentinelOne's own clock and another one agree on it.
     pub fn is_backed(self) -> bool {
         matches!(self, Present::Between { is_backed: true, .. })
     }
 
-    /// Whether a position may move to a record's stamp. One that is dated far ahead would hide
+    /// Whether a position may move to a record's stamp. A position far in the future would hide
     /// everything until that day.
     pub fn allows(self, stamp: Stamp) -> bool {
         match self {
             _ if stamp == Stamp::UNREADABLE => false,
-            // No clock at all: but a record of the year 2185 was seen, and no position may follow it.
-            Present::Untold => stamp <= BUILT_AT + Span::hours(limits::UNTOLD_AHEAD_HOURS_MAX),
+            // Without any clock: a record of the year 2185 was seen once, and no position may
+            // follow it.
+            Present::Unknown => {
+                stamp <= BUILT_AT + Span::hours(limits::UNKNOWN_TIME_AHEAD_HOURS_MAX)
+            }
             Present::Unconfirmed => false,
             Present::Between { earliest, .. } => stamp <= earliest + ahead_max(),
         }
     }
 
-    /// Whether no witness leaves it possible that a position stands there.
+    /// The latest stamp that may become a position.
+    pub fn latest_place(self) -> Stamp {
+        match self {
+            Present::Unknown => BUILT_AT + Span::hours(limits::UNKNOWN_TIME_AHEAD_HOURS_MAX),
+            Present::Unconfirmed => Stamp(Stamp::UNREADABLE.0 - 1),
+            Present::Between { earliest, .. } => earliest + ahead_max(),
+        }
+    }
+
+    /// Whether all clocks rule out a position.
     pub fn rules_out(self, position: Stamp) -> bool {
         match self {
-            Present::Untold | Present::Unconfirmed => false,
+            Present::Unknown | Present::Unconfirmed => false,
             Present::Between { latest, .. } => position > latest + ahead_max(),
         }
     }
@@ -103,7 +115,7 @@ impl Present {
 
 impl SourceClock {
     /// Takes the `Date` of an answer.
-    pub fn hear(&mut self, date: Option<Stamp>, now: Mono, clocks: Clocks) {
+    pub fn observe_date(&mut self, date: Option<Stamp>, now: Mono, clocks: Clocks) {
         let Some(date) = date else { return };
         let claim = Claim { date, at: now };
         self.answers = self.answers.saturating_add(1);
@@ -123,38 +135,47 @@ impl SourceClock {
         self.answers > 0
     }
 
-    /// Whether it told often and no two answers in a row agreed, so that it confirms nothing.
+    /// Whether it has sent the time often and no two consecutive answers agreed, so that it
+    /// confirms nothing.
     pub fn is_erratic(&self) -> bool {
         self.agreed.is_none() && self.answers >= limits::CLOCK_ANSWERS_MAX
     }
 
-    /// What two answers agree on.
+    /// The time on which two answers agree.
     pub fn agreed(&self, now: Mono) -> Option<Stamp> {
         self.agreed.map(|claim| claim.carried_to(now))
     }
 
-    /// The least that it told and that no two answers in a row have taken back: one claim is enough to
-    /// doubt, though not to move anything.
+    /// The earliest time that it sent and that no two consecutive answers have replaced: one claim
+    /// is enough to doubt a position, but not to move it.
     pub fn least(&self, now: Mono) -> Option<Stamp> {
-        let told = self.agreed.or(self.earliest).into_iter().chain(self.single);
-        told.map(|claim| claim.carried_to(now)).min()
+        let received = self.agreed.or(self.earliest).into_iter().chain(self.single);
+        received.map(|claim| claim.carried_to(now)).min()
     }
 
-    /// The same, held against the other witnesses: the earliest that the present may be.
+    /// The same with the other clocks: the earliest possible present.
     pub fn least_present(&self, now: Mono, clocks: Clocks) -> Option<Stamp> {
         majority([self.least(now), clocks.sink, clocks.local]).earliest()
     }
 
-    /// What is most likely its time, for people: not confirmed where only one answer told it.
+    /// Its most likely time, for people: not confirmed if only one answer sent it.
     pub fn shown(&self, now: Mono) -> Option<Stamp> {
         self.agreed.or(self.single).map(|claim| claim.carried_to(now))
     }
 
-    /// What can be said of the present, with the other witnesses.
+    /// The time by which an expiry is judged: the earliest possible present. `None` if only one
+    /// service tells it, because that may be wrong; this machine's clock counts if it can be right.
+    pub fn confirmed(&self, now: Mono, clocks: Clocks) -> Option<Stamp> {
+        let services = [self.shown(now), clocks.sink].into_iter().flatten().count();
+        let is_alone = clocks.local.is_none() && services < 2;
+        self.present(now, clocks).earliest().filter(|_| !is_alone)
+    }
+
+    /// What is known of the present, with the other clocks.
     pub fn present(&self, now: Mono, clocks: Clocks) -> Present {
         let own = self.shown(now);
         match (own, clocks.sink, clocks.local) {
-            (None, None, None) => Present::Untold,
+            (None, None, None) => Present::Unknown,
             (Some(_), None, None) if self.agreed.is_none() => Present::Unconfirmed,
             (own, sink, local) => match majority([own, sink, local]) {
                 Present::Between { earliest, latest, .. } => {
@@ -168,26 +189,34 @@ impl SourceClock {
         }
     }
 
-    /// Whether any two witnesses agree on the present.
+    /// Whether any two clocks agree on the present.
     pub fn is_seconded(&self, now: Mono, clocks: Clocks) -> bool {
-        seconded([self.shown(now), clocks.sink, clocks.local]).next().is_some()
+        seconded([self.shown(now), clocks.sink, clocks.local]).iter().any(Option::is_some)
     }
 
-    /// Where the time for the beginning of a stream comes from: two answers that agree, and of the
-    /// witnesses the earliest that is plausible. Answers that never agree leave the earliest of
-    /// all. `None`: more answers are needed.
+    /// Whether the two other clocks agree with each other, and not with this one.
+    pub fn is_outvoted(&self, now: Mono, clocks: Clocks) -> bool {
+        match (self.agreed(now), clocks.local, clocks.sink) {
+            (Some(own), Some(local), Some(sink)) => near(local, sink) && !near(local, own),
+            _ => false,
+        }
+    }
+
+    /// The time for the beginning of a stream: it needs two answers that agree, and is the earliest
+    /// plausible one of all clocks. If answers never agree, the earliest of all is used. `None`:
+    /// more answers are needed.
     pub fn for_beginning(&self, now: Mono, clocks: Clocks) -> Option<Stamp> {
         match self.present(now, clocks) {
             Present::Between { earliest, .. } if self.agreed.is_some() => Some(earliest),
             _ if self.answers >= limits::CLOCK_ANSWERS_MAX => {
-                let told = self.earliest.map(|claim| claim.carried_to(now));
-                [told, clocks.sink, clocks.local].into_iter().flatten().min()
+                let received = self.earliest.map(|claim| claim.carried_to(now));
+                [received, clocks.sink, clocks.local].into_iter().flatten().min()
             }
             _ => None,
         }
     }
 
-    /// How its time disagreed with every other witness, if it did, when it last answered.
+    /// How its time disagreed with all other clocks at its last answer, if it did.
     pub fn dispute(&self) -> Option<Dispute> {
         self.dispute
     }
@@ -204,28 +233,31 @@ impl SourceClock {
     }
 }
 
-/// The range of those that agree with one another, or of all where none do.
+/// The range of the times that agree with one another, or of all if none do.
 fn majority(witnesses: [Option<Stamp>; 3]) -> Present {
-    let has_backing = seconded(witnesses).next().is_some();
-    let alone = witnesses.into_iter().flatten().filter(|_| !has_backing);
-    let voices: Vec<Stamp> = seconded(witnesses).chain(alone).collect();
-    match voices.iter().copied().min().zip(voices.iter().copied().max()) {
+    let backed = seconded(witnesses);
+    let voices = if backed.iter().any(Option::is_some) { backed } else { witnesses };
+    let voices = || voices.into_iter().flatten();
+    match voices().min().zip(voices().max()) {
         Some((earliest, latest)) => Present::Between { earliest, latest, is_backed: false },
-        None => Present::Untold,
+        None => Present::Unknown,
     }
 }
 
-/// Those that another one agrees with.
-fn seconded(witnesses: [Option<Stamp>; 3]) -> impl Iterator<Item = Stamp> {
-    let told = move || witnesses.into_iter().flatten();
-    told().filter(move |stamp| told().filter(|other| near(*other, *stamp)).count() > 1)
+/// The times with which another one agrees.
+fn seconded([a, b, c]: [Option<Stamp>; 3]) -> [Option<Stamp>; 3] {
+    let agree = |one: Option<Stamp>, other: Option<Stamp>| {
+        one.zip(other).is_some_and(|(one, other)| near(one, other))
+    };
+    let (ab, ac, bc) = (agree(a, b), agree(a, c), agree(b, c));
+    [a.filter(|_| ab || ac), b.filter(|_| ab || bc), c.filter(|_| ac || bc)]
 }
 
 fn agree(a: Claim, b: Claim, now: Mono) -> bool {
     near(a.carried_to(now), b.carried_to(now))
 }
 
-fn near(a: Stamp, b: Stamp) -> bool {
+pub fn near(a: Stamp, b: Stamp) -> bool {
     a.since(b).max(b.since(a)) <= ahead_max()
 }
 
@@ -247,7 +279,7 @@ mod tests {
 
     fn clock(dates: &[Stamp]) -> SourceClock {
         let mut clock = SourceClock::default();
-        dates.iter().for_each(|date| clock.hear(Some(*date), AT, NONE));
+        dates.iter().for_each(|date| clock.observe_date(Some(*date), AT, NONE));
         clock
     }
 
@@ -269,24 +301,45 @@ mod tests {
         assert_eq!(one.present(AT, NONE), Present::Unconfirmed);
         assert_eq!(one.for_beginning(AT, local(NOW)), None, "a second answer is asked for");
         let mut two = one.clone();
-        two.hear(Some(NOW + Span::minutes(1)), AT + Span::minutes(1), NONE);
+        two.observe_date(Some(NOW + Span::minutes(1)), AT + Span::minutes(1), NONE);
         assert_eq!(two.agreed(AT + Span::minutes(2)), Some(NOW + Span::minutes(2)));
-        assert!(SourceClock::default().present(AT, NONE) == Present::Untold);
+        assert!(SourceClock::default().present(AT, NONE) == Present::Unknown);
     }
 
     #[test]
     fn the_present_is_seconded_by_any_two_that_agree() {
-        let (told, ahead) = (clock(&[NOW, NOW]), NOW + days(3_650));
-        assert!(told.is_seconded(AT, local(NOW)) && !told.is_seconded(AT, local(ahead)));
+        let (received, ahead) = (clock(&[NOW, NOW]), NOW + days(3_650));
+        assert!(received.is_seconded(AT, local(NOW)) && !received.is_seconded(AT, local(ahead)));
         assert!(clock(&[ahead]).is_seconded(AT, both(NOW, NOW)));
-        assert!(!told.is_seconded(AT, NONE) && !told.is_seconded(AT, both(ahead, NOW - days(9))));
+        assert!(
+            !received.is_seconded(AT, NONE)
+                && !received.is_seconded(AT, both(ahead, NOW - days(9)))
+        );
+    }
+
+    #[test]
+    fn no_service_alone_tells_that_an_end_has_passed() {
+        let ahead = NOW + days(100);
+        for (received, clocks, wanted) in [
+            (&[ahead, ahead][..], NONE, None),
+            (&[], Clocks { local: None, sink: Some(ahead) }, None),
+            (&[], NONE, None),
+            (&[ahead, ahead], local(NOW), Some(NOW)),
+            (&[ahead, ahead], both(NOW, NOW), Some(NOW)),
+            (&[ahead, ahead], Clocks { local: None, sink: Some(NOW) }, Some(NOW)),
+            (&[ahead, ahead], Clocks { local: None, sink: Some(ahead) }, Some(ahead)),
+            (&[ahead, ahead], both(NOW, ahead), Some(ahead)),
+            (&[], local(NOW), Some(NOW)),
+        ] {
+            assert_eq!(clock(received).confirmed(AT, clocks), wanted, "{received:?} {clocks:?}");
+        }
     }
 
     #[test]
     fn no_present_lets_a_position_follow_a_stamp_that_cannot_be_read() {
-        let told = clock(&[NOW, NOW]).present(AT, local(NOW));
-        assert!(told.allows(NOW) && Present::Untold.allows(BUILT_AT));
-        for present in [told, Present::Untold, Present::Unconfirmed] {
+        let received = clock(&[NOW, NOW]).present(AT, local(NOW));
+        assert!(received.allows(NOW) && Present::Unknown.allows(BUILT_AT));
+        for present in [received, Present::Unknown, Present::Unconfirmed] {
             assert!(!present.allows(Stamp::UNREADABLE), "{present:?}");
         }
     }
@@ -310,10 +363,10 @@ mod tests {
     fn one_claim_is_enough_to_doubt_and_two_witnesses_against_it_are_not() {
         let ahead = NOW + days(2);
         assert_eq!(clock(&[ahead, ahead]).least(AT), Some(ahead));
-        for told in [&[NOW, ahead][..], &[ahead, NOW], &[ahead, ahead, NOW]] {
-            assert_eq!(clock(told).least(AT), Some(NOW), "{told:?}");
-            assert_eq!(clock(told).least_present(AT, local(ahead)), Some(NOW));
-            assert_eq!(clock(told).least_present(AT, both(ahead, ahead)), Some(ahead));
+        for received in [&[NOW, ahead][..], &[ahead, NOW], &[ahead, ahead, NOW]] {
+            assert_eq!(clock(received).least(AT), Some(NOW), "{received:?}");
+            assert_eq!(clock(received).least_present(AT, local(ahead)), Some(NOW));
+            assert_eq!(clock(received).least_present(AT, both(ahead, ahead)), Some(ahead));
         }
         assert_eq!(SourceClock::default().least(AT), None);
     }
@@ -368,7 +421,7 @@ mod tests {
     fn a_dispute_names_how_far_the_tenants_clock_is_off() {
         let dispute = |clocks| {
             let mut ahead = clock(&[NOW + days(2)]);
-            ahead.hear(Some(NOW + days(2)), AT, clocks);
+            ahead.observe_date(Some(NOW + days(2)), AT, clocks);
             ahead.dispute()
         };
         let with_sink = Some(Dispute { by: days(2), is_ahead: true, with_sink: true });

@@ -1,44 +1,48 @@
-//! What follows from a page that was sent or stored, or was not.
+//! What follows from a page that was sent or stored, or could not be.
 //!
-//! Promises: a page counts as taken once it is stored, or delivered from memory with its progress
-//! stored (keeps P1); want of room rests the lane concerned and drops nothing (P4).
+//! Promises: a page counts as collected once it is stored, or delivered from memory with its
+//! progress stored (keeps P1); lack of space rests the lane concerned and drops nothing (P4).
 
 use crate::limits;
-use crate::record::{Held, Progress, Room, RowKey, SinkVerdict, WriteMode};
+use crate::record::{Progress, QueueStatus, Room, RowKey, SinkVerdict, Take, WriteMode};
 use crate::time::{Mono, Span};
 
 use super::source::Pending;
-use super::{Action, Core, Keep, Mood, StoreTrouble, Stream, Tick, Why};
+use super::{Action, Core, Health, Reason, StorePage, StoreTrouble, Stream, Tick};
 
 impl Stream {
-    /// What is to be kept of these rows of a page, with which the stream stands at `progress`.
+    /// What is to be stored of these rows of a page; the stream's progress with it is `progress`.
     pub(super) fn keep(
         &self,
         stream: usize,
         keys: &[RowKey],
         fresh: Vec<u32>,
         progress: Progress,
-    ) -> Keep {
+    ) -> StorePage {
         let keys = fresh.iter().map(|at| keys[*at as usize]);
         let known = keys.filter(|key| key.stamp >= progress.from).collect();
         let walks_from = self.progress.unwrap_or(progress).from;
-        let compared = self.reconcile.tale.compared;
-        Keep { stream, fresh, progress, walks_from, known, missed: None, compared }
+        let compared = self.reconcile.summary.compared;
+        let (missed, late) = (None, vec![]);
+        StorePage { stream, fresh, progress, walks_from, known, missed, late, compared }
     }
 }
 
 impl Core {
-    /// What is done with a page: its new records are stored, or sent first and stored then.
+    /// Handles a page: its new records are stored, or sent first and stored then.
     pub(super) fn take_in(&mut self, tick: &Tick, pending: Pending) -> Option<Action> {
-        if pending.keep.fresh.is_empty() && pending.keep.missed.is_none() {
-            // Nothing new: nothing to write (an empty poll commits nothing).
+        let StorePage { fresh, missed, late, .. } = &pending.keep;
+        if fresh.is_empty() && missed.is_none() && late.is_empty() {
+            // Nothing new, so nothing is written: an empty poll commits nothing.
             self.stream_stored(tick.now, pending);
             return None;
         }
         let keep = pending.keep.clone();
         self.pending = Some(pending);
-        Some(if !keep.fresh.is_empty() && self.may_send_from_memory(tick) {
-            Action::SendPage { keep, raw_bytes_max: self.sink.take().raw_bytes_max }
+        let Take { entries_max, raw_bytes_max } = self.sink.take();
+        let fits = !keep.fresh.is_empty() && keep.fresh.len() <= entries_max as usize;
+        Some(if fits && self.may_send_from_memory(tick) {
+            Action::SendPage { keep, raw_bytes_max }
         } else {
             Action::Store(keep)
         })
@@ -53,10 +57,10 @@ impl Core {
     pub(super) fn may_send_from_memory(&self, tick: &Tick) -> bool {
         self.plan.write == WriteMode::OnFailure
             && self.held.records == 0
-            && self.sink.lane.why.mood() == Mood::Fine
+            && self.sink.lane.reason.health() == Health::Healthy
             && self.sink.lane.due.is_over(tick.now)
             && self.delivery.wait(tick.now).is_none()
-            // A whole page may be more than the rate lets through within network.timeout.
+            // With `max_rate`, a whole page may take longer than network.timeout.
             && self.plan.bounds.body_raw_bytes.is_none()
             && !tick.stop
     }
@@ -68,8 +72,8 @@ impl Core {
                 let entries = u32::try_from(pending.keep.fresh.len()).expect("a page is small");
                 self.sink.accepted(now, entries, 0);
                 self.sink.remarks += u64::from(remark.is_some());
-                // Delivered: only how far the stream has come is left to be stored.
-                let keep = Keep { fresh: vec![], ..pending.keep.clone() };
+                // Delivered: only the stream's progress has to be stored.
+                let keep = StorePage { fresh: vec![], ..pending.keep.clone() };
                 Some(Action::Store(keep))
             }
             Some(SinkVerdict::InDoubt { words, .. }) => {
@@ -77,7 +81,8 @@ impl Core {
                 self.sink.doubted(now, entries, &words, &mut self.backoff);
                 Some(Action::DoubtPage(pending.keep.clone()))
             }
-            // Whether the key is meant or the content is found out from the queue.
+            // Whether the key or the content was rejected is found out when the page is sent from
+            // the queue.
             Some(SinkVerdict::KeyRefused(_) | SinkVerdict::Blocked(_)) => {
                 Some(Action::Store(pending.keep.clone()))
             }
@@ -89,45 +94,45 @@ impl Core {
         }
     }
 
-    pub(super) fn stored(&mut self, now: Mono, result: Result<Held, StoreTrouble>) {
+    pub(super) fn stored(&mut self, now: Mono, result: Result<QueueStatus, StoreTrouble>) {
         let pending = self.pending.take();
         match result {
             Ok(held) => {
                 self.hold(held);
                 match pending {
                     Some(pending) => self.stream_stored(now, pending),
-                    None => self.mended = 0,
+                    None => self.repairs = 0,
                 }
             }
             Err(StoreTrouble::Full(held)) => {
                 self.hold(held);
-                self.room_due = now + Span::seconds(limits::ROOM_CHECK_SECONDS);
+                self.space_check_at = now + Span::seconds(limits::ROOM_CHECK_SECONDS);
                 match pending {
                     Some(pending) => {
                         let stream = &mut self.streams[pending.keep.stream];
                         stream.not_stored();
-                        // Nothing waits that could make room, so this page never fits.
+                        // Nothing waits whose delivery could free space, so this page never fits.
                         if held.records == 0 {
                             stream.rows.failed();
                         }
                         if held.room == Room::Free {
                             let wait = self.backoff.after(stream.lane.failures, None);
                             let text = "a page did not fit; requesting fewer rows".to_owned();
-                            stream.lane.fail(now, wait, Why::QueueFull, text);
+                            stream.lane.fail(now, wait, Reason::QueueFull, text);
                         }
                     }
-                    // An acknowledgement found no room: sending the same again at once would only
+                    // An acknowledgement found no space: sending the same again at once would only
                     // make duplicates.
                     None => {
                         let wait = self.backoff.after(self.sink.lane.failures, None);
                         let text = "no space to note what was delivered".to_owned();
-                        self.sink.lane.fail(now, wait, Why::StoreTrouble, text);
+                        self.sink.lane.fail(now, wait, Reason::StoreTrouble, text);
                     }
                 }
             }
             Err(StoreTrouble::Failed(why)) => {
-                // The disk serves all lanes; rest the one concerned rather than fetch what can't
-                // be kept, or send again what can't be acknowledged.
+                // The disk serves all lanes; only the lane concerned rests, so that nothing is
+                // fetched that can't be stored, or sent again that can't be acknowledged.
                 let lane = match pending {
                     Some(pending) => {
                         let stream = &mut self.streams[pending.keep.stream];
@@ -137,7 +142,7 @@ impl Core {
                     None => &mut self.sink.lane,
                 };
                 let wait = self.backoff.after(lane.failures, None);
-                lane.fail(now, wait, Why::StoreTrouble, why);
+                lane.fail(now, wait, Reason::StoreTrouble, why);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The entries at the head of the queue among which one, or their number, is to blame for a failure.
+//! The entries at the head of the queue, one of which, or their number, is to blame for a failure.
 //!
 //! ```text
 //!   a batch fails --> its entries are suspects --> half of them is tried, and so on
@@ -6,25 +6,35 @@
 //!     one failed alone: it is to blame, or the sink is; an empty array after each try tells which
 //! ```
 //!
-//! Promises: a fault among n entries costs a logarithm of n in requests; a size is learned only where
-//! no record is to blame and none failed alone. Never: knows what an answer said.
+//! Promises: one bad entry among n costs a logarithm of n in requests; a size is learned only if no
+//! record is to blame and none failed alone. Never: knows what an answer said.
 
-use crate::record::{Place, Sent};
+use crate::record::{QueuePosition, Sent};
 
 use super::blame::Blame;
+
+/// A batch that was too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMuch {
+    pub entries: u32,
+    pub raw_bytes: u64,
+}
 
 #[derive(Clone, Debug, Default)]
 pub struct Suspects {
     entries: u32,
     /// The smallest batch of several that failed.
-    failed_raw_bytes: Option<u64>,
-    /// The key is good: what is refused like a bad one is so for its content.
+    smallest: Option<TooMuch>,
+    /// The key is good: a rejection like that of a bad key is because of the content.
     content_refused: bool,
-    pub blame: Blame<Place>,
+    /// They are rejected like a bad key, or put off, by a sink that accepts an empty array: the
+    /// reason may be the content, the key, or that the sink accepts only empty arrays.
+    in_question: bool,
+    pub blame: Blame<QueuePosition>,
 }
 
 impl Suspects {
-    /// How many may be sent at once; `None`: nothing is suspected.
+    /// How many entries may be sent at once; `None`: nothing is suspected.
     pub fn entries_max(&self) -> Option<u32> {
         (self.entries > 0).then(|| self.entries.div_ceil(2))
     }
@@ -33,7 +43,16 @@ impl Suspects {
         self.content_refused
     }
 
-    /// These were refused together, and it was found out that the key is not meant.
+    pub fn is_in_question(&self) -> bool {
+        self.in_question
+    }
+
+    /// Puts the entries in question. Returns whether they were not before.
+    pub fn question(&mut self) -> bool {
+        !std::mem::replace(&mut self.in_question, true)
+    }
+
+    /// These were rejected together, and the key was found to be good.
     pub fn refused_with_a_good_key(&mut self, sent: Sent) {
         self.failed(sent);
         self.content_refused = true;
@@ -41,30 +60,36 @@ impl Suspects {
 
     /// These failed together: there are too many of them, or one is to blame, or none.
     pub fn failed(&mut self, sent: Sent) {
-        self.entries = sent.entries;
-        let smallest = self.failed_raw_bytes.unwrap_or(u64::MAX);
-        self.failed_raw_bytes = Some(smallest.min(sent.raw_bytes));
+        let Sent { entries, raw_bytes, .. } = sent;
+        self.entries = entries;
+        self.smallest = Some(match self.smallest {
+            None => TooMuch { entries, raw_bytes },
+            Some(most) => TooMuch {
+                entries: most.entries.min(entries),
+                raw_bytes: most.raw_bytes.min(raw_bytes),
+            },
+        });
     }
 
-    /// One failed alone: that shows that it was not for their number.
+    /// One failed alone, so their number was not the reason.
     pub fn failed_alone(&mut self, sent: Sent) {
-        (self.entries, self.failed_raw_bytes) = (sent.entries, None);
+        (self.entries, self.smallest) = (sent.entries, None);
     }
 
-    /// So many were let go of from the head on. Answers with the size that they turned out to be too
-    /// large for, once the last of them is.
-    pub fn passed(&mut self, entries: u32) -> Option<u64> {
+    /// `entries` were removed from the head. Returns the size that was too large, once the last
+    /// suspect is removed.
+    pub fn passed(&mut self, entries: u32) -> Option<TooMuch> {
         self.blame.acquit();
         self.entries = self.entries.saturating_sub(entries);
         if self.entries > 0 {
             return None;
         }
-        let too_large = self.failed_raw_bytes;
+        let too_much = self.smallest;
         self.clear();
-        too_large
+        too_much
     }
 
-    /// The one to blame is found, or the head is another one.
+    /// The one to blame is found, or the head is another entry.
     pub fn clear(&mut self) {
         self.blame.acquit();
         *self = Suspects { blame: std::mem::take(&mut self.blame), ..Suspects::default() };
@@ -77,8 +102,8 @@ mod tests {
     use crate::record::Seq;
 
     fn sent(entries: u32, raw_bytes: u64) -> Sent {
-        let end = Place { seq: Seq(1), skip: entries };
-        Sent { first: Place { seq: Seq(1), skip: 0 }, end, entries, own: 0, raw_bytes }
+        let end = QueuePosition { seq: Seq(1), skip: entries };
+        Sent { first: QueuePosition { seq: Seq(1), skip: 0 }, end, entries, own: 0, raw_bytes }
     }
 
     #[test]
@@ -91,7 +116,7 @@ mod tests {
         assert_eq!(suspects.passed(25), None);
         assert_eq!(suspects.entries_max(), Some(13));
         assert_eq!(suspects.passed(13), None);
-        assert_eq!(suspects.passed(12), Some(100_000));
+        assert_eq!(suspects.passed(12), Some(TooMuch { entries: 50, raw_bytes: 100_000 }));
         assert_eq!((suspects.entries_max(), suspects.passed(5)), (None, None));
     }
 

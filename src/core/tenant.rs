@@ -1,7 +1,7 @@
-//! What is known of a tenant's token and clock, and the patience it asks for.
+//! The state of a tenant's token and clock, and waits for the whole tenant.
 //!
-//! Promises: a 401 on one stream condemns the token only when `/system/info` confirms it; a 429 is
-//! the whole tenant's (keeps P6). Never: touches the sink.
+//! Promises: a 401 on one stream counts against the token only if `/system/info` confirms it; a 429
+//! applies to the whole tenant (keeps P6). Never: uses the sink.
 
 use crate::limits;
 use crate::record::{Refusal, Refused, SourceTrouble};
@@ -9,10 +9,10 @@ use crate::time::{Due, Mono, Span, Stamp};
 
 use super::failing::AskedFor;
 use super::source::Token;
-use super::{Core, Why};
+use super::{Core, Mode, Reason};
 
 impl Core {
-    /// What a question about a stream, unanswered, means for it and for its tenant.
+    /// What a failed request about a stream means for the stream and for its tenant.
     pub(super) fn fetch_failed(
         &mut self,
         now: Mono,
@@ -25,12 +25,15 @@ impl Core {
             let state = &mut self.tenants[tenant];
             state.token = Token::Doubted;
             state.doubted_by = Some((stream, words));
-            state.lane.hurry(now);
+            state.lane.poll_now(now);
             return;
         }
-        let asked_for_patience = matches!(trouble, SourceTrouble::Busy { .. });
+        let is_rate_limited = matches!(trouble, SourceTrouble::Busy { .. });
         self.streams[stream].fail(now, asked_for, trouble, &mut self.backoff);
-        if asked_for_patience {
+        if self.plan.mode == Mode::Once {
+            self.streams[stream].wait_briefly(now, self.backoff.min);
+        }
+        if is_rate_limited {
             let lane = &self.streams[stream].lane;
             self.rest_tenant(now, tenant, lane.due, lane.not_before);
         }
@@ -43,12 +46,13 @@ impl Core {
         state.doubted_by = None;
         state.token_end = None;
         state.token_end_due = Due::At(now);
-        // Whatever it waited for was the old token's; the new one has the pace of a wish.
-        state.lane.succeed(now, Due::Never, Why::Working);
+        // Earlier waits were for the old token; a new one is tried at the pace of a request by a
+        // person.
+        state.lane.succeed(now, Due::Never, Reason::Working);
         state.lane.wish(now, pace);
         for stream in self.streams.iter_mut().filter(|stream| stream.plan.tenant == tenant) {
             for lane in [&mut stream.lane, &mut stream.reconcile.lane] {
-                if lane.why.is_refusal() {
+                if lane.reason.is_credential() {
                     lane.wish(now, pace);
                 }
             }
@@ -66,20 +70,20 @@ impl Core {
         let doubted_by = state.doubted_by.take();
         match result {
             Ok(date) => {
-                state.clock.hear(date, now, self.clocks);
+                state.clock.observe_date(date, now, self.clocks);
                 state.was_informed = true;
                 state.token = Token::Good;
-                // One that told it once and never again is not asked without a pause either.
+                // A tenant that sent its time only once needs a pause between requests too.
                 if needs_clock && date.is_none() {
                     let wait = self.backoff.after(state.lane.failures, None);
                     let text = "its responses have no Date header, or one before this program's \
                         build date; set `start` to a point in time";
-                    state.lane.fail(now, wait, Why::BrokenAnswer, text.to_owned());
+                    state.lane.fail(now, wait, Reason::BrokenAnswer, text.to_owned());
                 } else {
-                    state.lane.succeed(now, Due::At(now), Why::Working);
+                    state.lane.succeed(now, Due::At(now), Reason::Working);
                 }
                 if let Some((stream, words)) = doubted_by {
-                    // The token lives, so the 401 was about this stream's permission.
+                    // The token is accepted, so the 401 was about this stream's permission.
                     let refusal = Refusal { what: Refused::Permission, words };
                     let stream = &mut self.streams[stream];
                     let trouble = SourceTrouble::Forbidden(refusal);
@@ -93,29 +97,29 @@ impl Core {
             }
             Err(SourceTrouble::TokenRefused(words) | SourceTrouble::TokenDoubted(words)) => {
                 state.token = Token::Refused;
-                state.lane.fail(now, self.backoff.long(), Why::TokenRefused, words);
+                state.lane.fail(now, self.backoff.long(), Reason::TokenRefused, words);
             }
             Err(SourceTrouble::Forbidden(refusal)) => {
-                // Not a word about the token: what was doubted stays so.
+                // The rejection says nothing about the token: if that was doubtful, it stays so.
                 state.doubted_by = doubted_by;
-                let why = Why::of_refusal(&refusal);
-                state.lane.fail(now, self.backoff.long(), why, refusal.words);
+                let reason = Reason::of_refusal(&refusal);
+                state.lane.fail(now, self.backoff.long(), reason, refusal.words);
             }
             Err(trouble) => {
                 state.doubted_by = doubted_by;
-                let (retry_after, why, detail) = match trouble {
-                    SourceTrouble::Busy { retry_after } => (retry_after, Why::Busy, String::new()),
-                    SourceTrouble::Unreachable(net) => (None, Why::of(&net), net.to_string()),
-                    SourceTrouble::Misdirected(text) => (None, Why::Misdirected, text),
+                let (retry_after, reason, detail) = match trouble {
+                    SourceTrouble::Busy { retry_after, why } => (retry_after, Reason::Busy, why),
+                    SourceTrouble::Unreachable(net) => (None, Reason::of(&net), net.to_string()),
+                    SourceTrouble::Misdirected(text) => (None, Reason::Misdirected, text),
                     SourceTrouble::BrokenAnswer(text)
                     | SourceTrouble::BrokenPage { why: text, .. }
-                    | SourceTrouble::QueryRefused(text) => (None, Why::BrokenAnswer, text),
-                    _ => (None, Why::BrokenAnswer, String::new()),
+                    | SourceTrouble::QueryRefused(text) => (None, Reason::BrokenAnswer, text),
+                    _ => (None, Reason::BrokenAnswer, String::new()),
                 };
                 let wait = self.backoff.after(state.lane.failures, retry_after);
-                state.lane.fail(now, wait, why, detail);
-                state.lane.heed(now, retry_after);
-                if why == Why::Busy {
+                state.lane.fail(now, wait, reason, detail);
+                state.lane.honor_retry_after(now, retry_after);
+                if reason == Reason::Busy {
                     let (until, not_before) = (state.lane.due, state.lane.not_before);
                     self.rest_tenant(now, tenant, until, not_before);
                 }
@@ -129,7 +133,7 @@ impl Core {
         state.token_end_due = Due::At(now + Span::hours(limits::EXPIRY_CHECK_HOURS));
     }
 
-    /// A tenant that asks for patience means all requests, not those of one stream (keeps P6).
+    /// A rate limit of a tenant applies to all its requests, not to those of one stream (keeps P6).
     pub(super) fn rest_tenant(&mut self, now: Mono, tenant: usize, until: Due, not_before: Mono) {
         for stream in self.streams.iter_mut().filter(|stream| stream.plan.tenant == tenant) {
             stream.lane.wait_with(now, until, not_before);

@@ -1,18 +1,18 @@
-//! What the core thinks, as a value: for the log, the status file and the tests.
+//! The state of the core as a value: for the log, the status file and the tests.
 //!
-//! Promises: a snapshot; nothing in it can change the core. Two snapshots differ exactly when
-//! something a person cares about has changed.
+//! Promises: a snapshot that can't change the core. Two snapshots differ exactly if something that
+//! matters to a person has changed.
 
-use crate::record::{Held, Kind, Progress};
-use crate::time::{Due, Mono, Span, Stamp};
+use crate::record::{Kind, Progress, QueueStatus};
+use crate::time::{Due, Mono, SinkOff, Span, Stamp, Whose};
 
-use super::pace::Direction;
 use super::source_clock::Dispute;
-use super::{Core, Lane, Mode, Mood, Stream, Tale, Tenant, Why};
+use super::throttle::Direction;
+use super::{Core, Health, Lane, Mode, Reason, ReconcileSummary, Stream, Tenant};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
-    pub held: Held,
+    pub held: QueueStatus,
     pub tenants: Vec<TenantView>,
     pub streams: Vec<StreamView>,
     pub sink: LaneView,
@@ -23,10 +23,10 @@ pub struct View {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct LaneView {
-    pub why: Why,
-    /// How long it has been so.
+    pub reason: Reason,
+    /// How long the lane has had this reason.
     pub for_span: Span,
-    /// How long until it is used again; `None` while something else has to happen first.
+    /// How long until it is used again; `None` if something else has to happen first.
     pub next_in: Option<Span>,
     pub failures: u32,
     pub detail: String,
@@ -38,6 +38,8 @@ pub struct TenantView {
     pub token_end: Option<Stamp>,
     /// SentinelOne's own time now.
     pub source_now: Option<Stamp>,
+    /// The time by which the token's expiry is judged.
+    pub confirmed_now: Option<Stamp>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -52,30 +54,30 @@ pub struct StreamView {
     pub reconcile: ReconcileView,
 }
 
-/// What came of comparing counts.
+/// The results of comparing counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReconcileView {
     pub on: bool,
-    /// Whether a round is under way, so that its numbers still move.
+    /// Whether a round is in progress, so that the numbers still change.
     pub in_round: bool,
-    pub tale: Tale,
+    pub summary: ReconcileSummary,
 }
 
 impl View {
-    /// The worst mood of all lanes.
-    pub fn mood(&self) -> Mood {
-        let tenants = self.tenants.iter().map(|tenant| tenant.lane.why.mood());
-        let streams = self.streams.iter().map(|stream| stream.lane.why.mood());
-        tenants.chain(streams).chain([self.sink.why.mood()]).max().unwrap_or(Mood::Fine)
+    /// The worst health of all lanes.
+    pub fn health(&self) -> Health {
+        let tenants = self.tenants.iter().map(|tenant| tenant.lane.reason.health());
+        let streams = self.streams.iter().map(|stream| stream.lane.reason.health());
+        tenants.chain(streams).chain([self.sink.reason.health()]).max().unwrap_or(Health::Healthy)
     }
 }
 
 impl TenantView {
-    /// Whole days until the token ends, negative once it has; by SentinelOne's clock, else `wall`.
-    pub fn token_days_left(&self, wall: Stamp) -> Option<i64> {
+    /// Whole days until the token expires, negative after that; `None` while no time is confirmed.
+    pub fn token_days_left(&self) -> Option<i64> {
         const DAY_US: i64 = 86_400_000_000;
-        let now = self.source_now.unwrap_or(wall);
-        self.token_end.map(|end| end.0.saturating_sub(now.0).div_euclid(DAY_US))
+        let (end, now) = self.token_end.zip(self.confirmed_now)?;
+        Some(end.0.saturating_sub(now.0).div_euclid(DAY_US))
     }
 }
 
@@ -93,6 +95,7 @@ impl Core {
             lane: self.tenant_lane(at, tenant, now),
             token_end: tenant.token_end,
             source_now: tenant.clock.shown(now),
+            confirmed_now: tenant.clock.confirmed(now, self.clocks),
         });
         let streams = self.streams.iter().enumerate().map(|(at, stream)| StreamView {
             tenant: stream.plan.tenant,
@@ -105,23 +108,41 @@ impl Core {
             reconcile: ReconcileView {
                 on: stream.reconcile.is_on(),
                 in_round: stream.reconcile.in_round(),
-                tale: stream.reconcile.tale.clone(),
+                summary: stream.reconcile.summary.clone(),
             },
         });
-        let idle = self.held.records == 0 && self.sink.lane.failures == 0;
-        let sink = LaneView::of(&self.sink.lane, now).held_up(&self.delivery, now);
         View {
             held: self.held,
             tenants: tenants.collect(),
             streams: streams.collect(),
-            sink: if idle { LaneView { why: Why::NothingToSend, ..sink } } else { sink },
+            sink: self.sink_lane(now),
             delivered: self.sink.delivered,
             remarks: self.sink.remarks,
             uptime: now.since(self.started),
         }
     }
 
-    /// Whether nobody but the tenant says that its streams stand where they can.
+    fn sink_lane(&self, now: Mono) -> LaneView {
+        let idle = self.held.records == 0 && self.sink.lane.failures == 0;
+        let lane = LaneView::of(&self.sink.lane, now).held_up(&self.delivery, now);
+        let lane = if idle { LaneView { reason: Reason::NothingToSend, ..lane } } else { lane };
+        match self.sink_off {
+            Some(SinkOff { by, is_ahead, whose }) if lane.reason.health() == Health::Healthy => {
+                let way = if is_ahead { "ahead of" } else { "behind" };
+                let other = match whose {
+                    Whose::Machine => "this machine's",
+                    Whose::Tenant => "SentinelOne's",
+                    Whose::Both => "this machine's and SentinelOne's",
+                };
+                let detail = format!("it is {by} {way} {other}; records go without timestamp");
+                // No request can change this.
+                LaneView { reason: Reason::ClocksDisagree, detail, next_in: None, ..lane }
+            }
+            _ => lane,
+        }
+    }
+
+    /// Whether only the tenant's own clock supports the positions of its streams.
     fn is_time_unconfirmed(&self, tenant: usize, now: Mono) -> bool {
         let mut streams = self.streams.iter().filter(|stream| stream.plan.tenant == tenant);
         streams.any(|stream| stream.progress.is_some() && self.is_unconfirmed(stream, now))
@@ -130,14 +151,18 @@ impl Core {
     fn tenant_lane(&self, at: usize, tenant: &Tenant, now: Mono) -> LaneView {
         let lane = LaneView::of(&tenant.lane, now);
         match tenant.clock.dispute() {
-            Some(Dispute { by, is_ahead, with_sink }) if lane.why.mood() == Mood::Fine => {
+            Some(Dispute { by, is_ahead, with_sink })
+                if lane.reason.health() == Health::Healthy =>
+            {
                 let way = if is_ahead { "ahead of" } else { "behind" };
                 let other = if with_sink { "Coralogix'" } else { "this machine's" };
                 let detail = format!("it is {by} {way} {other}");
-                LaneView { why: Why::ClocksDisagree, detail, ..lane }
+                LaneView { reason: Reason::ClocksDisagree, detail, ..lane }
             }
-            None if lane.why.mood() == Mood::Fine && self.is_time_unconfirmed(at, now) => {
-                LaneView { why: Why::TimeUnconfirmed, ..lane }
+            None if lane.reason.health() == Health::Healthy
+                && self.is_time_unconfirmed(at, now) =>
+            {
+                LaneView { reason: Reason::TimeUnconfirmed, ..lane }
             }
             _ => lane,
         }
@@ -145,67 +170,74 @@ impl Core {
 
     fn stream_lane(&self, stream: &Stream, now: Mono) -> LaneView {
         let lane = LaneView::of(&stream.lane, now);
-        let why = self.stream_why(stream);
+        let reason = self.stream_reason(stream);
         if stream.hold.is_some() {
-            // Nobody's hurry makes it try.
-            return LaneView { why, next_in: None, ..lane };
+            // No request can change this.
+            return LaneView { reason, next_in: None, ..lane };
         }
-        if why.mood() != Mood::Fine {
-            return LaneView { why, ..lane };
+        if reason.health() != Health::Healthy {
+            return LaneView { reason, ..lane };
         }
         match self.stream_condition(stream, now) {
-            Some((why, detail)) => LaneView { why, detail, ..lane },
-            None => LaneView { why, ..lane }.held_up(&self.polling, now),
+            Some((reason, detail)) => LaneView { reason, detail, ..lane },
+            None => LaneView { reason, ..lane }.held_up(&self.polling, now),
         }
     }
 
-    /// What keeps a stream waiting: its tenant's token, the queue's room, or its own lane.
-    fn stream_why(&self, stream: &Stream) -> Why {
+    /// Why a stream waits: its tenant's token, the space of the queue, or its own lane.
+    fn stream_reason(&self, stream: &Stream) -> Reason {
         use crate::record::Room;
         let tenant = &self.tenants[stream.plan.tenant].lane;
         match self.held.room {
-            _ if stream.hold.is_some() => Why::TenantChanged,
-            _ if tenant.failures > 0 => tenant.why,
-            Room::QueueFull => Why::QueueFull,
-            Room::DiskLow => Why::DiskLow,
-            Room::Free => stream.lane.why,
+            _ if stream.hold.is_some() => Reason::TenantChanged,
+            _ if tenant.failures > 0 => tenant.reason,
+            Room::QueueFull => Reason::QueueFull,
+            Room::DiskLow => Reason::DiskLow,
+            Room::Free => stream.lane.reason,
         }
     }
 
-    /// What leaves it doubtful that a stream sees all there is, though it is polled.
-    fn stream_condition(&self, stream: &Stream, now: Mono) -> Option<(Why, String)> {
+    /// Why it is doubtful that a stream sees everything, although it is polled.
+    fn stream_condition(&self, stream: &Stream, now: Mono) -> Option<(Reason, String)> {
         if self.start_is_ahead(stream, now) {
-            return Some((Why::StartAhead, String::new()));
+            return Some((Reason::StartAhead, String::new()));
         }
         if let Some(by) = self.position_ahead(stream, now) {
-            return Some((Why::PositionAhead, format!("by {by}")));
+            return Some((Reason::PositionAhead, format!("by {by}")));
+        }
+        if stream.called_ahead.is_some() {
+            return Some((
+                Reason::PositionAhead,
+                "until the time passed it; records of that time may be missing".to_owned(),
+            ));
         }
         let is_erratic = self.tenants[stream.plan.tenant].clock.is_erratic();
         if (self.plan.mode == Mode::Once || is_erratic) && self.is_doubted(stream, now) {
-            return Some((Why::PositionAhead, "by one of the available clocks".to_owned()));
+            return Some((Reason::PositionAhead, "by one of the available clocks".to_owned()));
         }
         stream.condition.clone()
     }
 }
 
 impl LaneView {
-    /// A lane that is well and waits longer for its window or its pace than for anything else.
+    /// A healthy lane that waits longer for its window or its rate limit than for anything else.
     fn held_up(self, direction: &Direction, now: Mono) -> LaneView {
-        let Some((until, why)) = direction.wait(now) else { return self };
+        let Some((until, reason)) = direction.wait(now) else { return self };
         let wait = until.since(now);
-        if self.why.mood() != Mood::Fine || self.next_in.is_some_and(|next| next >= wait) {
+        if self.reason.health() != Health::Healthy || self.next_in.is_some_and(|next| next >= wait)
+        {
             return self;
         }
-        let for_span = match why {
-            Why::Window => now.since(direction.closed_since()),
+        let for_span = match reason {
+            Reason::Window => now.since(direction.closed_since()),
             _ => self.for_span,
         };
-        LaneView { why, for_span, next_in: Some(wait), ..self }
+        LaneView { reason, for_span, next_in: Some(wait), ..self }
     }
 
     fn of(lane: &Lane, now: Mono) -> LaneView {
         LaneView {
-            why: lane.why,
+            reason: lane.reason,
             for_span: now.since(lane.since),
             next_in: match lane.due {
                 Due::At(due) => Some(due.since(now)),

@@ -1,7 +1,8 @@
-//! An empty array posted to Coralogix: whether a key is let by, and whether keys are looked at.
+//! Posts an empty array to Coralogix, to find out whether a key is accepted, and whether keys are
+//! checked at all.
 //!
-//! Promises: delivers nothing; a made-up key has the shape of the real one and none of its letters or
-//! digits but by chance. Never: judges the answer.
+//! Promises: delivers nothing; a made-up key has the shape of the real one, with another letter or
+//! digit in each place. Never: interprets the answer.
 
 use std::io::Write;
 use std::time::Duration;
@@ -9,33 +10,34 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::host;
-use super::net::{Peer, Post, Request, hidden};
-use super::real::{Door, SINGLES_PATH};
+use super::system::Service;
+use crate::coralogix::SINGLES_PATH;
 use crate::limits::SINK_ANSWER_BYTES_MAX;
+use crate::net::client::{Client, Post, Request, hidden};
+use crate::os::host;
 use crate::prng::Prng;
 use crate::record::{Answer, NetTrouble, TrialKey};
 use crate::secret::Secret;
 
-/// What a key looks like where there is none to copy.
+/// The shape of the made-up key where no real one is known.
 const COMMON_SHAPE: &str = "cxtp_000000000000000000000000000000";
 
 /// Posts an empty array with the key that the config names, or with a made-up one.
-pub fn try_key(door: &mut Door, which: TrialKey) -> Result<Answer, NetTrouble> {
-    let key = door.keeper.current()?;
+pub fn try_key(service: &mut Service, which: TrialKey) -> Result<Answer, NetTrouble> {
+    let key = service.credential.current()?;
     match which {
         TrialKey::Own => {
-            let answer = post_nothing(&door.peer, &key)?;
-            door.keeper.judge(answer.status);
+            let answer = post_nothing(&service.client, &key)?;
+            service.credential.observe_answer(answer.status);
             Ok(answer)
         }
-        TrialKey::MadeUp => post_nothing(&door.peer, &made_up(Some(&key))),
+        TrialKey::MadeUp => post_nothing(&service.client, &made_up(Some(&key))),
     }
 }
 
-pub fn post_nothing(peer: &Peer, key: &Secret) -> Result<Answer, NetTrouble> {
+pub fn post_nothing(client: &Client, key: &Secret) -> Result<Answer, NetTrouble> {
     let nothing = empty_batch();
-    peer.exchange_cut_off(&Request {
+    client.exchange_cut_off(&Request {
         path: SINGLES_PATH,
         authorization: Some(hidden("Bearer", key)),
         post: Some(Post { body: &nothing, gzip: true }),
@@ -44,23 +46,36 @@ pub fn post_nothing(peer: &Peer, key: &Secret) -> Result<Answer, NetTrouble> {
     })
 }
 
-/// A key that nobody issued. What stands before the first underscore of a real one is its kind.
+/// A key that was never issued. In a real one the part before the first underscore is its kind,
+/// which is kept.
 pub fn made_up(like: Option<&Secret>) -> Secret {
-    let shape = like.map_or(COMMON_SHAPE, Secret::reveal);
-    let kind = shape.find('_').map_or(0, |at| at + 1);
-    let mut prng = Prng::new(host::seed());
-    let mut one_of = |first: u8, count: u64| {
-        char::from(first + u8::try_from(prng.below(count)).expect("there are few letters"))
+    made_up_by(like, &mut Prng::new(host::seed()))
+}
+
+fn made_up_by(like: Option<&Secret>, prng: &mut Prng) -> Secret {
+    let shape = like
+        .map(Secret::reveal)
+        .filter(|key| key[kind_length(key)..].contains(|c: char| c.is_ascii_alphanumeric()))
+        .unwrap_or(COMMON_SHAPE);
+    let kind = kind_length(shape);
+    let mut another = |c: char, first: u8, count: u8| {
+        let step = 1 + prng.below(u64::from(count) - 1);
+        let step = u8::try_from(step).expect("there are few letters");
+        char::from(first + (c as u8 - first + step) % count)
     };
     let letters = shape.char_indices().map(|(at, c)| match c {
         c if at < kind => c,
-        '0'..='9' => one_of(b'0', 10),
-        'a'..='f' => one_of(b'a', 6),
-        'g'..='z' => one_of(b'g', 20),
-        'A'..='Z' => one_of(b'A', 26),
+        '0'..='9' => another(c, b'0', 10),
+        'a'..='f' => another(c, b'a', 6),
+        'g'..='z' => another(c, b'g', 20),
+        'A'..='Z' => another(c, b'A', 26),
         c => c,
     });
     Secret::new(&letters.collect::<String>()).expect("it has the letters of a secret")
+}
+
+fn kind_length(key: &str) -> usize {
+    key.find('_').map_or(0, |at| at + 1)
 }
 
 fn empty_batch() -> Vec<u8> {
@@ -75,14 +90,25 @@ mod tests {
 
     #[test]
     fn a_made_up_key_has_the_shape_of_the_real_one_and_is_another() {
-        for text in ["cxtp_0123456789abcXYZ", "5f0a3c9e-77b1-4c0d-9a51-2d1f00aa31bc", "_"] {
+        let mut prng = Prng::new(1);
+        for text in ["cxtp_0123456789abcXYZ", "5f0a3c9e-77b1-4c0d-9a51-2d1f00aa31bc", "key", "0"] {
             let real = Secret::new(text).unwrap();
-            let made = made_up(Some(&real));
-            let made = made.reveal();
-            assert_eq!(made.len(), text.len());
-            assert_eq!(made.starts_with("cxtp_"), text.starts_with("cxtp_"));
-            assert_eq!(made.matches('-').count(), text.matches('-').count());
-            assert!(text == "_" || made != text, "{text}");
+            for _ in 0..1_000 {
+                let made = made_up_by(Some(&real), &mut prng);
+                let made = made.reveal();
+                assert_eq!(made.len(), text.len());
+                assert_eq!(made.starts_with("cxtp_"), text.starts_with("cxtp_"));
+                let kind = kind_length(text);
+                for (real, made) in text[kind..].chars().zip(made[kind..].chars()) {
+                    assert_eq!(real == '-', made == '-', "{text}");
+                    assert!(real == '-' || made != real, "{made} stays in {text}");
+                }
+            }
+        }
+        for nothing_to_change in ["_", "cxtp_", "--"] {
+            let real = Secret::new(nothing_to_change).unwrap();
+            let made = made_up_by(Some(&real), &mut prng);
+            assert!(made.reveal().starts_with("cxtp_") && made.reveal() != nothing_to_change);
         }
         assert!(made_up(None).reveal().starts_with("cxtp_"));
     }

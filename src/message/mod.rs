@@ -1,18 +1,19 @@
 //! Every message a person can meet: its stable code, what it means, and what to do.
 //!
-//! Promises: a code never changes its meaning and no number stands twice, so that it can be searched
-//! for, alerted on, and asked about in a ticket; the level is the code's, so that the letter is
-//! always true; docs/MESSAGES.md is made from these tables. Never: the words of one case, with their
-//! names and numbers; those stand where the message is told.
+//! Promises: a code never changes its meaning and no number is used twice, so that it can be
+//! searched for, alerted on, and named in a ticket; the level is the code's, so that the letter is
+//! always right; docs/MESSAGES.md is made from these tables. Never: text of one case, with its
+//! names and numbers; that is written where the message is logged.
 //!
 //! The first digit tells where it belongs: 0 the process, 1 the two services, 2 the queue, 3 the
 //! config, 4 the command line, 5 a step of `check`.
 
-mod doctor;
+mod check;
 mod process;
 mod service;
 mod setting;
 mod storage;
+pub mod topic;
 mod usage;
 
 use std::fmt;
@@ -48,7 +49,7 @@ pub const PARTS: [Part; 6] = [
     Part { title: "The queue", entries: storage::TABLE },
     Part { title: "The config", entries: setting::TABLE },
     Part { title: "The command line", entries: usage::TABLE },
-    Part { title: "Steps of check", entries: doctor::TABLE },
+    Part { title: "Steps of check", entries: check::TABLE },
 ];
 
 /// Declares codes: name, level, number, meaning, remedy.
@@ -65,7 +66,7 @@ macro_rules! codes {
 }
 use codes;
 
-pub use doctor::*;
+pub use check::*;
 pub use process::*;
 pub use service::*;
 pub use setting::*;
@@ -81,6 +82,7 @@ impl Code {
         self.level
     }
 
+    #[cfg(not(closed))]
     pub fn number(self) -> u16 {
         self.number
     }
@@ -135,12 +137,12 @@ pub fn write(code: Code, text: fmt::Arguments<'_>) {
 }
 
 /// Writes a line to the log: a code of this module by its name, then as `format!`.
-macro_rules! tell {
+macro_rules! log_message {
     ($code:ident, $($text:tt)+) => {
         $crate::message::write($crate::message::$code, format_args!($($text)+))
     };
 }
-pub(crate) use tell;
+pub(crate) use log_message;
 
 #[cfg(test)]
 mod tests {

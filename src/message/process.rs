@@ -77,8 +77,8 @@ super::codes! {
         "Every user of this machine can read or change a file with a token or key."
         "Restrict it: chmod o= FILE.";
     SETUP_FAILED Error 26
-        "The proxy or the file of network.ca_file can't be used, or the system grants no signal handler. The program ends with 78, or with 75 where the system could not read that file just now."
-        "Correct the setting that is named; `s1-coralogix check` tries it.";
+        "The proxy or the file of network.ca_file can't be used, or the system gives the process too few open files to start. The program ends with 78, or with 75 where the system refuses something just now."
+        "Correct the setting or raise the limit that is named (LimitNOFILE of a systemd unit, ulimit -n elsewhere); `s1-coralogix check` tries the settings.";
     STALLED Warn 27
         "The main loop found due work that it could not do, waited a second, and continued. This is a bug in this program; nothing is lost."
         "Report it with the lines before it and the output of `s1-coralogix status --json`.";
@@ -92,8 +92,8 @@ super::codes! {
         "`run --once` exits with 78 because the config is impossible to follow, e.g. a `start` in the future. Nothing is lost."
         "Correct what the lines before it report.";
     LOG_LINES_LOST Warn 31
-        "The reader of stderr stalled, went away or ran out of space, so log lines were lost; `status` counts them. Collection and delivery continued."
-        "Check what reads the log (journald, the log driver of a container, a terminal): it must keep reading.";
+        "The reader of stderr, or the disk of the file that it leads to, stalled, went away or ran out of space, so log lines were lost; `status` counts them. Collection and delivery continued."
+        "Check what reads the log (journald, the log driver of a container, a terminal): it must keep reading. If stderr leads to a file, check its disk or mount (df, mount, dmesg).";
     REPORT_HANGS Warn 40
         "A write of the status file or the metrics file hangs: its disk or mount does not respond. Collection and delivery continue; the file is stale until the write returns, and only the newest content is kept for it."
         "Restore the mount (mount, dmesg), or set status.file or metrics.file to a path in memory, e.g. under /run, and restart.";
@@ -112,4 +112,7 @@ super::codes! {
     ACTS_AS_OWNER Info 45
         "It was started by root, and the queue's directory belongs to another user. It dropped root privileges and runs as that user, so that the service can read what it writes."
         "No action needed. To run as root, let root own the queue's directory.";
+    PAGE_KILLED Warn 46
+        "The kernel killed a process for lack of memory while this program read a large page. Smaller pages are used; one as large is tried again only after many of them. Nothing is lost."
+        "Give the machine or the service more memory (MemoryMax, the container's limit), or set a smaller polling.max_page.";
 }

@@ -56,7 +56,7 @@ super::codes! {
         "Reconciliation found records that became visible only after polling had passed their time. They are collected now."
         "No action needed. If it is frequent, raise integration.overlap (docs/RECONCILIATION.md).";
     COUNT_REFUSED Warn 119
-        "SentinelOne rejects count queries, so reconciliation is off until the next start. Polling continues."
+        "SentinelOne rejects count queries, or its counts can't be trusted, so reconciliation is off until the next start. Polling continues."
         "Set integration.reconcile to \"0s\" if the tenant does not offer it, or give the token the permission that is named.";
     REMARK Warn 120
         "Coralogix accepted a batch with a message in the response. Further ones are only counted in `status`."
@@ -80,19 +80,19 @@ super::codes! {
         "Something in front of the service blocks this machine: a 401, 403 or 451 that did not come from the service's API, usually a web page of an IP allow list, WAF or proxy. Its message is in the line. `run --once` exits with 75."
         "Allow the address that this machine connects from, or let the proxy pass both services. Leave the token as it is: nothing says that it is bad.";
     IN_DOUBT Warn 130
-        "Coralogix answered a batch with success and a message that some of it was not accepted. The batch is kept in doubt/ of the queue, a gap is recorded, and further batches are sent with growing delays until a response comes without such a message."
-        "Read the message: usually a quota, an age limit or a blocking rule of the team. When the cause is fixed: `s1-coralogix queue doubt list`, then `retry` sends a batch again, or `drop` discards it.";
+        "Coralogix answered a batch with success and a message that some of it was not accepted, or with a time by which its timestamps were too old on arrival. The batch is kept in doubt/ of the queue, a gap is recorded, and further batches are sent with growing delays until a response comes without such a message."
+        "Read the message: usually a quota, an age limit or a blocking rule of the team; timestamps are too old after a pause of a virtual machine. When the cause is fixed: `s1-coralogix queue doubt list`, then `retry` sends a batch again, or `drop` discards it.";
     SINK_BLOCKED Error 131
-        "A web page with HTTP 403 came instead of Coralogix' response: a proxy, a firewall or an address list blocks this machine. The API key was not checked. Records are kept in the queue."
-        "Have the filter that the page names allow this machine to reach Coralogix.";
+        "Something between this machine and Coralogix answered with 401 or 403: a web page, or a message about an address, a network or a firewall rule. The API key was not checked. Records are kept in the queue."
+        "Have the filter that the response names allow this machine to reach Coralogix.";
     GAP_IN_DOUBT Error 132
-        "Coralogix reported that some records of a batch were not accepted, but not which. The batch is stored in doubt/ of the queue with the response, and a gap is recorded for each of its streams."
+        "Coralogix reported that some records of a batch were not accepted, but not which; or its time shows that their timestamps were too old on arrival. The batch is stored in doubt/ of the queue with the response, and a gap is recorded for each of its streams."
         "See `s1-coralogix queue doubt list` and `show NAME`; then `retry` sends it again (records already accepted arrive twice), or `drop` discards it.";
     DOUBT_GIVEN_UP Error 133
         "doubt/ of the queue has reached its size limit, so the copy of its oldest batch was discarded. The gap stays recorded and is delivered again."
         "Fix the cause that the responses name, then `s1-coralogix queue doubt retry --all`.";
     ENDED_IN_DOUBT Error 134
-        "`run --once` sent everything, and the last response said that some of its batch was not accepted. That batch is kept in doubt/ of the queue."
+        "`run --once` sent everything, and the last response said that some of its batch was not accepted, or showed that it was too old on arrival. That batch is kept in doubt/ of the queue."
         "`s1-coralogix queue doubt list` shows the response; when the cause is fixed, `queue doubt retry --all` and run again.";
     POSITION_AHEAD Warn 140
         "A stream's position was ahead of SentinelOne's clock, which would hide every record until then: a service sent a wrong time when the stream began, or a queue was restored. The position is set back as soon as all clocks agree, and what may have been skipped is recorded as a gap."
@@ -104,8 +104,8 @@ super::codes! {
         "Rows arrive in another order than requested. The position moves only after a complete pass, so nothing is skipped, but an interrupted pass starts again."
         "Report to the operator of the console, or of the proxy in front of it, that sortBy and sortOrder are ignored.";
     FILTER_IGNORED Warn 143
-        "Rows outside the requested range arrive. They are skipped, and reconciliation is off until the next start, because counts can't be trusted either."
-        "Report to the operator of the console, or of the proxy in front of it, that the time filter is ignored.";
+        "Rows outside the requested range arrive. They are skipped, and reconciliation is off until the next start, because counts can't be trusted either. Each poll reads all of them again; the text says how many."
+        "Report to the operator of the console, or of the proxy in front of it, that the time filter is ignored. Until that is corrected, set a longer poll_interval or polling.max_rate if traffic costs money.";
     START_AHEAD Error 144
         "`start` is in the future, so nothing would be collected. The stream is not started."
         "Correct `start` in the config. If `start` is right, this machine's clock is wrong: set it (NTP).";
@@ -116,15 +116,21 @@ super::codes! {
         "SentinelOne rejects its own cursors, and all records of a page have the same time, so that polling can't move past it. The records after it stay at SentinelOne."
         "If it lasts, report it to the operator of the console, or of the proxy in front of it: something shortens or changes the cursor.";
     CLOCKS_DISAGREE Warn 147
-        "SentinelOne's clock disagrees with this machine's and Coralogix'. Positions use the earliest plausible time, so nothing is skipped."
-        "Set the clock that is wrong: this machine's by NTP; for the console's, ask its operator, or that of the proxy in front of it.";
+        "The clock of SentinelOne or Coralogix disagrees with this machine's and the other service's. Positions use the earliest plausible time, so nothing is skipped. While Coralogix' clock disagrees, records are sent without `timestamp`; their own times stay in their text."
+        "Set the clock that is wrong: this machine's by NTP; for the console's, ask its operator, or that of the proxy in front of it; for Coralogix', look for a proxy or relay in between that sends its own Date.";
     GAP_POSITION Warn 148
         "The position of a stream was ahead of SentinelOne's clock and was set back. Records created before the time that is named may not have been collected."
         "Look in the console for records of the time before; to collect from further back, use a new integration name with `start`.";
+    CURSORS_MISSING Warn 149
+        "A page from SentinelOne is full and has no cursor, and what is behind it can't be requested by time or by its place either: too many records have the same time, or they arrive in no order. The records behind it stay at SentinelOne; the next poll tries again."
+        "If it lasts, report it to the operator of the console, or of the proxy in front of it: `pagination.nextCursor` is removed or changed.";
     SINK_TELLS_NO_TIME Warn 150
         "Coralogix' responses have no Date, or an impossible one, so it is not known whether a record is too old for Coralogix. Records are sent without `timestamp` and get their arrival time; their own times stay in their text."
         "Look for a proxy or relay in between that removes the Date header, and have it pass it on. Nothing is lost meanwhile.";
     TIME_UNCONFIRMED Warn 151
-        "This machine's clock is not usable, and Coralogix has not sent a time recently, so the time comes from SentinelOne alone, or from nowhere. A stream positioned by a wrong time would miss records without any sign of it."
+        "No two of SentinelOne, Coralogix and this machine's clock have recently told the same time, so it comes from one of them alone, or from nowhere. A stream positioned by a wrong time would miss records without any sign of it."
         "Set this machine's clock (NTP, or a battery-backed clock). Where that is not possible, set `interval` in [heartbeat]: each heartbeat brings the time.";
+    IDS_FULL Warn 153
+        "SentinelOne has sent so many records whose time is in the future or can't be read that more of their ids can't be remembered. Such records move no position and are read again by each poll. To send none again and again, those whose ids are not remembered are not collected, and a gap (`ids_full`) notes their days. All other records are."
+        "Have the console's clock corrected; records dated ahead are collected once their time has come. If their times can't be read, report it to SentinelOne, and look in the console for the records that are not collected.";
 }

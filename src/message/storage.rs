@@ -5,8 +5,8 @@ super::codes! {
         "Another process has the queue open."
         "Stop that process first, or set another queue.dir.";
     QUEUE_DENIED Error 202
-        "The queue's directory can't be created or written."
-        "Let the user that runs s1-coralogix own the directory (chown), on a file system mounted for writing.";
+        "The queue's directory can't be created, or something in it can't be read or written; the text names it."
+        "Let the user that runs s1-coralogix own the directory and all in it (chown -R), on a file system mounted for writing; or run the command as that user (sudo).";
     QUEUE_DISK_FULL Error 203
         "The disk is too full to open the queue."
         "Free about 8 MiB on that file system and start again; nothing queued is lost.";
@@ -68,8 +68,8 @@ super::codes! {
         "A newer version of s1-coralogix wrote parts of the queue in a format that this one can't read. Nothing was changed, and nothing is lost."
         "Install that version again, or a newer one; or save the records with its `queue export` and start with an empty queue.dir.";
     GAP_DAMAGED Error 228
-        "Records waiting in the queue were damaged on its disk, or part of its log is missing. SentinelOne is asked for them again; what it has changed or deleted since can't be restored. The gap is closed once each of them was collected again, or in a newer version."
-        "Check the disk (dmesg, smartctl). Until the gap is closed, look in the console for changes of that time.";
+        "Records waiting in the queue were damaged on its disk, or part of its log is missing. SentinelOne is asked for them again; what it has changed or deleted since can't be restored. The gap is closed once each of them was collected again, or in a newer version. If it is not known any more which records they were, e.g. where the list of them was damaged too, it stays open: nothing closes it, and it costs nothing."
+        "Check the disk (dmesg, smartctl). While the gap is open, look in the console for changes of that time; for a gap that stays open that is all there is to do.";
     IMPORT_UNFINISHED Warn 229
         "An import into the queue was interrupted, and the daemon was started before it was repeated. What was imported is delivered; SentinelOne is asked for the rest. Parked records and batches in doubt that were not imported are only in the file."
         "No action needed if SentinelOne still has the rest. Otherwise stop the daemon once everything waiting is delivered, and import the file into an empty queue.dir: records already delivered arrive twice.";
@@ -79,4 +79,7 @@ super::codes! {
     INDEX_WRITTEN_AGAIN Info 231
         "There is space for the queue's index again: it records what was delivered without it, and polling continues."
         "No action needed.";
+    QUEUE_NOT_AS_OWNER Error 232
+        "Root started it, the queue's directory belongs to another user, and this process may not become that user. What root wrote there that user could not use, so nothing was changed."
+        "Run it as the owner of the queue (systemd: User=, containers: --user), or allow CAP_SETUID and CAP_SETGID. To run as root, let root own the queue's directory.";
 }

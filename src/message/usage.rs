@@ -51,7 +51,7 @@ super::codes! {
         "Run this as the daemon's user or as root. Before the first `run` there is no queue.";
     QUEUE_IN_USE Error 417
         "The command changes the queue, and the daemon is using it. Nothing was changed."
-        "Stop the service, run the command, start the service.";
+        "Stop the service (systemctl stop s1-coralogix; on OpenWrt service s1-coralogix stop), run the command, start the service.";
     PARKED_STAYS Error 418
         "A parked record could not be sent again or dropped."
         "`s1-coralogix queue parked list` shows the existing ones; the text says what failed.";
@@ -103,4 +103,10 @@ super::codes! {
     STREAM_UNKNOWN Error 437
         "`queue list` was given a stream that is neither in the config nor in the queue."
         "The text lists the existing ones.";
+    REPORT_IN_THE_WAY Error 438
+        "The file that `report` was to write exists already."
+        "Name another file, or remove that one.";
+    REPORT_FAILED Error 439
+        "The report could not be written."
+        "The text says why; `report -` prints it instead.";
 }

@@ -1,16 +1,16 @@
-//! Letting go of what is delivered, and the checkpoint.
+//! Acknowledging what is delivered, and the checkpoint.
 
 use super::checkpoint::Checkpoint;
 use super::disk::Disk;
 use super::index::{Batch, Opener};
-use super::keys::{self, StreamRow};
 use super::log;
+use super::schema::{self, StreamRow};
 use super::streams::earlier;
 use super::{Queue, QueueError, put_state, put_stream};
 use crate::limits::{
     CHECKPOINT_KNOWN_IDS_MAX, CHECKPOINT_MINUTES_MIN, LOG_FILE_KEEP_BYTES_MAX, TAKE_FRAMES_MAX,
 };
-use crate::record::{Held, Place};
+use crate::record::{QueuePosition, QueueStatus};
 use crate::time::{Mono, Span};
 
 /// When the checkpoint was last written, and what it said.
@@ -21,9 +21,9 @@ pub(super) struct Checkpointed {
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
-    /// Lets go of everything before `end`, durably. Places before the head are let go of already,
-    /// so it may be called again after a `reopen`.
-    pub fn ack(&mut self, end: Place, now: Mono) -> Result<Held, QueueError> {
+    /// Removes everything before `end` from the queue, durably. Positions before the head are
+    /// removed already, so it may be called again after a `reopen`.
+    pub fn ack(&mut self, end: QueuePosition, now: Mono) -> Result<QueueStatus, QueueError> {
         if self.is_unindexed() {
             return self.ack_unindexed(end);
         }
@@ -34,7 +34,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         for at in settled {
             self.forget_doubt(at)?;
         }
-        // The index says it too.
+        // Only a copy: the index has the head too.
         let _ = self.note_head(false);
         self.give_back_files();
         self.checkpoint_now_and_then(now);
@@ -42,27 +42,30 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok(self.held())
     }
 
-    /// Moves the head, at once in memory and then in the index: that Coralogix has the records is
-    /// a fact, whatever becomes of the commit, and a new index shall be built on it.
-    pub(super) fn let_go(&mut self, end: Place, mut batch: Batch) -> Result<(), QueueError> {
-        let end = end.min(Place { seq: self.state.next_seq, skip: 0 });
+    /// Moves the head, first in memory and then in the index: Coralogix has the records even if the
+    /// commit fails, and a new index has to be built with that head.
+    pub(super) fn let_go(
+        &mut self,
+        end: QueuePosition,
+        mut batch: Batch,
+    ) -> Result<(), QueueError> {
+        let end = end.min(QueuePosition { seq: self.state.next_seq, skip: 0 });
         while self.state.head < end {
             let entries = self.entries(self.state.head.seq, TAKE_FRAMES_MAX)?;
             let mut reached = end;
             if let Some(last) = entries.get(TAKE_FRAMES_MAX - 1) {
-                reached = reached.min(Place { seq: last.seq.next(), skip: 0 });
+                reached = reached.min(QueuePosition { seq: last.seq.next(), skip: 0 });
             }
             for entry in &entries {
-                let before =
-                    if entry.seq == self.state.head.seq { self.state.head.skip } else { 0 };
+                let before = self.state.head.skip_in(entry.seq);
                 if entry.seq < reached.seq {
-                    batch.remove(keys::entry_key(entry.seq));
+                    batch.remove(schema::entry_key(entry.seq));
                     let gone = u64::from(entry.entries.saturating_sub(before));
                     self.state.records = self.state.records.saturating_sub(gone);
                     if let Some(stream) = self.streams.numbered(entry.stream) {
-                        // Never beyond the stream's own progress: after damage that one is set
-                        // back, and what is to be polled again is not delivered.
-                        // A stream that begins anew has delivered nothing for certain.
+                        // At most the stream's own progress: after damage that was set back, and
+                        // what will be polled again does not count as delivered. A stream without
+                        // progress has delivered nothing for certain.
                         if let Some(progress) = stream.row.progress {
                             stream.row.delivered = Some(earlier(entry.progress, progress));
                         }
@@ -84,8 +87,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.note_oldest()
     }
 
-    /// Unlinks the files that hold nothing waiting, the one in use too once it is long: it would
-    /// only grow. A failure is no harm: the next start does it.
+    /// Removes the files in which nothing waits; also the active one once it is long, because
+    /// otherwise it would only grow. A failure does no harm: the next start removes them.
     pub(super) fn give_back_files(&mut self) {
         let mut files = match self.unindexed.as_ref() {
             Some(unindexed) => unindexed.delivered(&self.log, self.state.head.seq),
@@ -95,7 +98,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             let is_active = self.log.active == Some(*file);
             !is_active || self.log.lens[file] >= LOG_FILE_KEEP_BYTES_MAX
         });
-        // What is gone must not seem to be missing to whoever has no index.
+        // A process without an index must not take the removed frames for missing ones, so `head`
+        // is written first.
         if files.is_empty() || (self.note_head(true).is_err() && self.is_unindexed()) {
             return;
         }
@@ -104,7 +108,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
     }
 
-    /// Unlinks a file, or sets it aside when damage was seen in it. Answers whether it is gone.
+    /// Removes a file, or quarantines it if damage was found in it. Returns whether it is gone.
     pub(super) fn give_back_file(&mut self, file: u64) -> bool {
         let path = log::path(file);
         let gone = match self.log.damaged.get(&file).cloned() {
@@ -123,9 +127,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         is_gone
     }
 
-    /// Writes the checkpoint out of turn: for a stream that is not in it yet, because without it
-    /// a lost index and a lost log would let the stream begin where the config says, perhaps too
-    /// late; and for a gap, which nothing but the index knows of.
+    /// Writes the checkpoint at once: for a stream that is not in it yet, because otherwise, with
+    /// index and log lost, the stream would begin at the config's `start`, perhaps too late; and
+    /// for a gap, which only the index has.
     pub(super) fn checkpoint_out_of_turn(&mut self) {
         let at = self.checkpointed.at;
         self.write_checkpoint(Mono::ZERO);
@@ -140,16 +144,16 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
     }
 
-    /// Writes the checkpoint if it says anything new. A failure is passed over: the old one is
-    /// still true, only older.
-    /// Answers with its checksum, if it is up to date.
+    /// Writes the checkpoint if its content changed. A failure is ignored: the old one is still
+    /// true, only older. Returns its checksum, if the file is up to date.
     pub(super) fn write_checkpoint(&mut self, now: Mono) -> Option<u32> {
         let is_empty = self.state.records == 0;
         let streams = self.streams.iter().map(|stream| {
             let settled = if is_empty { stream.row.progress } else { stream.row.delivered };
             let name = stream.row.name.clone();
             let row = StreamRow { name, progress: settled, delivered: settled };
-            // An id in here is never asked for again, so only ids of what is delivered are.
+            // An id in the checkpoint is never requested again, so it has only ids of delivered
+            // records.
             let from = settled.filter(|_| is_empty).map(|progress| progress.from);
             let mut ids = from.map_or(Vec::new(), |from| stream.known(from));
             let too_many = ids.len().saturating_sub(CHECKPOINT_KNOWN_IDS_MAX);
@@ -158,9 +162,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         });
         let streams = streams.collect();
         let (head, next_seq) = (self.state.head, self.state.next_seq);
-        let (ledger, origins) = (self.ledger.clone(), self.origins.clone());
-        let bytes = Checkpoint { head, next_seq, streams, ledger, origins }.encode();
-        // The checksum at its end tells whether it says anything new.
+        let (gap_log, origins) = (self.gap_log.clone(), self.origins.clone());
+        let awaited = self.awaited.clone();
+        let bytes = Checkpoint { head, next_seq, streams, gap_log, origins, awaited }.encode();
+        // The checksum at the end shows whether the content changed.
         let crc = bytes.last_chunk().map_or(0, |crc| u32::from_le_bytes(*crc));
         self.checkpointed.at = Some(now);
         if crc != self.checkpointed.crc && Checkpoint::write(&bytes, &mut self.disk).is_ok() {

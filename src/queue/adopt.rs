@@ -1,5 +1,5 @@
-//! A changed config is a claim: what an integration's name and address mean for the positions that
-//! the queue holds.
+//! What a changed name or address of an integration means for the positions in the queue. The
+//! config is a claim, not a proof.
 //!
 //! ```text
 //!   orphan: a position that no configured stream has --adopt--> the new name's
@@ -8,9 +8,9 @@
 //!                                           '--begin anew--> polled from `start`, with a gap
 //! ```
 //!
-//! Promises: a position, its ids and the frames it speaks of change hands in one commit, and what is
-//! done before it may be done again; a stream that begins later than an orphan of its tenant was
-//! collected to leaves a gap, in the commit of its first position. Never: guesses that two tenants
+//! Promises: a position, its ids and its frames get their new stream in one commit, and everything
+//! done before that commit may be repeated; a stream that begins later than an orphan of its tenant
+//! had reached leaves a gap, in the commit of its first position. Never: guesses that two tenants
 //! are one.
 
 use std::fmt;
@@ -19,7 +19,7 @@ use super::append::chunk_pairs;
 use super::disk::Disk;
 use super::gaps;
 use super::index::{Batch, Opener};
-use super::keys;
+use super::schema;
 use super::streams::{Stream, earlier};
 use super::{Finding, Queue, QueueError, put_stream};
 use crate::limits::{STALE_CHUNKS_PER_COMMIT_MAX, TAKE_FRAMES_MAX, TALLY_CHUNKS_PER_COMMIT_MAX};
@@ -31,13 +31,13 @@ use crate::time::Stamp;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     pub name: String,
-    /// What it was called before.
+    /// The integration's previous name.
     pub name_was: Option<String>,
-    /// Its normalised address.
+    /// Its normalized address.
     pub tenant: String,
 }
 
-/// A stream that has another name now.
+/// A stream that got another name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adopted {
     pub was: StreamName,
@@ -45,19 +45,19 @@ pub struct Adopted {
     pub position: Stamp,
 }
 
-/// Who says that two names are one tenant, where their addresses differ.
+/// Who claims that two names are one tenant although their addresses differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SaidBy {
-    /// The config, which may have been changed in other places too: it is not enough.
+    /// The config, which may have been changed in other places too: this is not enough.
     Config,
-    /// A person, by hand.
+    /// A person, with `queue adopt`.
     Person,
 }
 
 /// Why streams could not be adopted. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdoptError {
-    /// Both names have positions, of two addresses.
+    /// Both names have positions, of two different addresses.
     OtherTenant {
         was: String,
         now: String,
@@ -91,12 +91,12 @@ fn has_position(stream: &Stream) -> bool {
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
-    /// Takes in what the config says of names and addresses: adopts what was called otherwise, learns
-    /// addresses that were not known, and holds what was collected from another one. May be called
-    /// again after a failure. Answers as `open` does.
+    /// Applies the names and addresses of the config: adopts renamed integrations, learns unknown
+    /// addresses, and holds streams that were collected from another address. May be called again
+    /// after a failure. Returns what `open` returns.
     pub fn claim(&mut self, claims: &[Claim]) -> Result<(Opened, Vec<Finding>), QueueError> {
         if self.is_unindexed() {
-            // Nothing is polled before the index can be asked.
+            // Nothing is polled while the index is not readable; the claims are applied then.
             self.claims = Some(claims.to_vec());
             return Ok((self.opened(), std::mem::take(&mut self.findings)));
         }
@@ -104,7 +104,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         for claim in claims {
             let Some(was) = &claim.name_was else { continue };
             match self.adopt_streams(was, &claim.name, SaidBy::Config) {
-                Ok(adopted) => adopted.iter().for_each(|adopted| self.tell_adopted(adopted)),
+                Ok(adopted) => adopted.iter().for_each(|adopted| self.report_adopted(adopted)),
                 Err(AdoptError::Queue(why)) => return Err(why),
                 Err(why) => self.find(
                     message::STREAM_NOT_ADOPTED,
@@ -143,13 +143,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok((self.opened(), std::mem::take(&mut self.findings)))
     }
 
-    fn tell_adopted(&mut self, adopted: &Adopted) {
+    fn report_adopted(&mut self, adopted: &Adopted) {
         let Adopted { was, now, position } = adopted;
         let text = format!("{was} is now {now}; it continues from {}", position.to_the_second());
         self.find(message::STREAM_ADOPTED, "stream-adopted", text);
     }
 
-    /// The streams that have a position and that the config does not name.
+    /// The streams that have a position and are not in the config.
     pub fn orphans(&self) -> Vec<Orphan> {
         let orphans = self.streams.iter().filter(|stream| self.is_orphan(stream));
         let orphans = orphans.filter_map(|stream| {
@@ -175,9 +175,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.origins.tenant(integration)
     }
 
-    /// Makes the streams that the config does not name of one integration those of another: their
-    /// positions, ids and what waits of them. Where the other has a position of its own, the earlier
-    /// one counts, and what is known of both stays known. Nothing to adopt is no error.
+    /// Renames the streams of an integration that is no longer in the config: positions, ids and
+    /// waiting frames become those of another integration. If that has a position of its own, the
+    /// earlier one counts, and the ids of both stay known. Nothing to adopt is no error.
     pub fn adopt_streams(
         &mut self,
         was: &str,
@@ -229,7 +229,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let position = row.progress.map_or(Stamp::MIN, |progress| progress.position);
 
         let (mut batch, mut origins) = (Batch::default(), self.origins.clone());
-        let mut ledger = self.ledger.clone();
+        let mut gap_log = self.gap_log.clone();
         if !self.has_positions(now) {
             match origins.tenant(&was.integration).map(str::to_owned) {
                 Some(tenant) => origins.learn(now, &tenant, &mut batch),
@@ -238,31 +238,36 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         let before = self.state.next_seq;
         if absorbed.is_some() {
-            // What was collected under the new name does not tell where the stream is any more.
+            // Frames written under the new name before this do not show where the merged stream is.
             origins.note(name.clone(), None, before, &mut batch);
         }
         origins.note(was.clone(), Some(now.to_owned()), before, &mut batch);
-        // What was passed over under the new name is collected after all.
-        ledger.change(|row| reclaimed(row, &name, position), &mut batch);
-        ledger.change(|row| renamed(row, &was, &name), &mut batch);
+        // A range that the stream under the new name passed over is collected after all.
+        gap_log.change(|row| reclaimed(row, &name, position), &mut batch);
+        gap_log.change(|row| renamed(row, &was, &name), &mut batch);
         if let Some(other) = absorbed {
             self.forget_known(other)?;
-            batch.remove(keys::stream_key(other));
+            batch.remove(schema::stream_key(other));
+            // A range that one of the two collected is not collected of both.
+            for number in [number, other] {
+                let stream = self.streams.numbered(number);
+                stream.into_iter().for_each(|stream| stream.uncover(&mut batch));
+            }
         }
         let mut value = Vec::new();
         row.encode(&mut value);
-        batch.put(keys::stream_key(number), value);
+        batch.put(schema::stream_key(number), value);
         self.commit(&batch)?;
         if let Some(other) = absorbed {
             self.streams.remove(other);
         }
         self.streams.named(&was).row = row;
-        (self.origins, self.ledger) = (origins, ledger);
+        (self.origins, self.gap_log) = (origins, gap_log);
         Ok(Adopted { was, now: name, position })
     }
 
-    /// Gives a stream's frames and ids to another one. Each step leaves a queue that is whole: what was
-    /// given away is only known twice. What was counted for reconciliation is forgotten.
+    /// Gives a stream's frames and ids to another one. The queue is consistent after each step: an
+    /// id may only be known twice. The tally is forgotten.
     fn absorb(&mut self, from: u16, to: u16) -> Result<(), QueueError> {
         let mut at = self.state.head.seq;
         let mut batch = Batch::default();
@@ -271,7 +276,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             let Some(last) = entries.last() else { break };
             at = last.seq.next();
             for entry in entries.into_iter().filter(|entry| entry.stream == from) {
-                batch.put(keys::entry_key(entry.seq), keys::Entry { stream: to, ..entry }.encode());
+                batch.put(
+                    schema::entry_key(entry.seq),
+                    schema::Entry { stream: to, ..entry }.encode(),
+                );
             }
             if !batch.is_empty() {
                 self.commit(&std::mem::take(&mut batch))?;
@@ -291,14 +299,14 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.forget_tally(to)
     }
 
-    /// Forgets what was counted of a stream, its note first: without it the rest counts for nothing.
+    /// Forgets a stream's tally; its row first, because without that the rest does not count.
     fn forget_tally(&mut self, number: u16) -> Result<(), QueueError> {
         let Some(stream) = self.streams.numbered(number) else { return Ok(()) };
         let chunks = stream.tally.clear();
         let mut batch = Batch::default();
-        batch.remove(keys::tally_key(number));
+        batch.remove(schema::tally_key(number));
         for some in chunks.chunks(TALLY_CHUNKS_PER_COMMIT_MAX) {
-            some.iter().for_each(|chunk| batch.remove(keys::birth_key(number, *chunk)));
+            some.iter().for_each(|chunk| batch.remove(schema::tally_chunk_key(number, *chunk)));
             self.commit(&std::mem::take(&mut batch))?;
         }
         match batch.is_empty() {
@@ -307,19 +315,19 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
     }
 
-    /// Forgets the ids of a stream's overlap: too few of them are only duplicates.
+    /// Forgets the ids of a stream's overlap: a missing id only causes a duplicate.
     fn forget_known(&mut self, number: u16) -> Result<(), QueueError> {
         let Some(stream) = self.streams.numbered(number) else { return Ok(()) };
-        let chunks = stream.unlearn_all();
+        let chunks = stream.forget_all();
         let mut batch = Batch::default();
         for some in chunks.chunks(STALE_CHUNKS_PER_COMMIT_MAX) {
-            some.iter().for_each(|chunk| batch.remove(keys::chunk_key(number, *chunk)));
+            some.iter().for_each(|chunk| batch.remove(schema::chunk_key(number, *chunk)));
             self.commit(&std::mem::take(&mut batch))?;
         }
         Ok(())
     }
 
-    /// Takes an integration's new address for the same tenant: its positions stay.
+    /// Takes an integration's new address as the same tenant: its positions stay.
     pub fn confirm_tenant(&mut self, integration: &str, tenant: &str) -> Result<(), QueueError> {
         let (mut batch, mut origins) = (Batch::default(), self.origins.clone());
         origins.learn(integration, tenant, &mut batch);
@@ -329,8 +337,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok(())
     }
 
-    /// Forgets the positions of an integration, each with a gap whose end nobody knows. What waits of
-    /// it is delivered. `tenant`: where it is collected from now, if the config names it.
+    /// Removes the positions of an integration, each with a gap whose end is unknown. Its waiting
+    /// records are delivered. `tenant`: the address from which it is collected now, if the config
+    /// names it.
     pub fn begin_anew(
         &mut self,
         integration: &str,
@@ -358,7 +367,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         number: u16,
         tenant: Option<&str>,
     ) -> Result<Option<(StreamName, Stamp)>, QueueError> {
-        let (mut origins, mut ledger) = (self.origins.clone(), self.ledger.clone());
+        let (mut origins, mut gap_log) = (self.origins.clone(), self.gap_log.clone());
         let before = self.state.next_seq;
         let Some(stream) = self.streams.numbered(number) else { return Ok(None) };
         let Some(progress) = stream.row.progress else { return Ok(None) };
@@ -366,8 +375,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let mut batch = Batch::default();
         let mut emptied = stream.clone();
         (emptied.row.progress, emptied.row.delivered) = (None, None);
+        emptied.uncover(&mut batch);
         put_stream(&mut batch, &emptied);
-        ledger.note(
+        gap_log.note(
             Gap::open(&name, progress.position, Stamp::UNREADABLE, GapReason::ConfigChanged),
             &mut batch,
         );
@@ -379,29 +389,30 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if let Some(stream) = self.streams.numbered(number) {
             *stream = emptied;
         }
-        (self.origins, self.ledger) = (origins, ledger);
+        (self.origins, self.gap_log) = (origins, gap_log);
         Ok(Some((name, progress.position)))
     }
 
-    /// What a stream that begins here passes over: an orphan of its tenant was collected to an
-    /// earlier point. Without a known address of its own nobody has claimed the stream.
+    /// The gap that a stream with this beginning leaves: an orphan of the same tenant had been
+    /// collected to an earlier time. `None` too for a stream whose integration has no known
+    /// address.
     pub(super) fn gap_before(&self, stream: &StreamName, begins: Stamp) -> Option<Gap> {
         let own = self.origins.tenant(&stream.integration)?;
         let reached = self
             .orphans()
             .into_iter()
             .filter(|orphan| orphan.name.category == stream.category && orphan.name != *stream)
-            // One whose address nobody noted may be of this tenant.
+            // An orphan without a known address may be of this tenant.
             .filter(|orphan| orphan.tenant.as_deref().is_none_or(|tenant| tenant == own))
             .map(|orphan| orphan.position)
             .max()?;
-        // A commit that failed may have left it noted already.
+        // A failed commit may have left the gap in memory already.
         let gap = Gap::open(stream, reached, begins, GapReason::ConfigChanged);
-        (reached < begins && !self.ledger.has(&gap)).then_some(gap)
+        (reached < begins && !self.gap_log.has(&gap)).then_some(gap)
     }
 
-    /// Learns the addresses that are not known, and those of names without a position; forgets names
-    /// that nothing in the queue has any more.
+    /// Learns unknown addresses, and changed ones of integrations without a position; forgets
+    /// integrations of which the queue has nothing any more.
     fn learn_tenants(&mut self, claims: &[Claim]) -> Result<(), QueueError> {
         let (mut batch, mut origins) = (Batch::default(), self.origins.clone());
         for Claim { name, tenant, .. } in claims {
@@ -430,18 +441,21 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 }
 
-/// A gap that is none, now that its stream goes back to before it.
+/// Closes a gap if its stream goes back to before it.
 fn reclaimed(row: &gaps::Row, stream: &StreamName, position: Stamp) -> Option<gaps::Row> {
     let is_it = row.gap.reason == GapReason::ConfigChanged
         && row.gap.stream == *stream
         && row.gap.to != Stamp::UNREADABLE
         && row.gap.from >= position
         && !row.gap.closed;
-    is_it.then(|| gaps::Row { gap: Gap { closed: true, ..row.gap.clone() }, told: None })
+    is_it.then(|| gaps::Row { gap: Gap { closed: true, ..row.gap.clone() }, reported_in: None })
 }
 
-/// A gap that nobody was told of yet is told under the name that is in use.
+/// An unreported gap is reported under the stream's present name.
 fn renamed(row: &gaps::Row, was: &StreamName, now: &StreamName) -> Option<gaps::Row> {
-    let is_it = row.told.is_none() && row.gap.stream == *was;
-    is_it.then(|| gaps::Row { gap: Gap { stream: now.clone(), ..row.gap.clone() }, told: None })
+    let is_it = row.reported_in.is_none() && row.gap.stream == *was;
+    is_it.then(|| gaps::Row {
+        gap: Gap { stream: now.clone(), ..row.gap.clone() },
+        reported_in: None,
+    })
 }

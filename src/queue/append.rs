@@ -1,33 +1,38 @@
-//! Taking a page in: frames to the log, then one commit of the index.
+//! Storing a page: frames to the log, then one commit of the index.
 
 use super::awaited::{self, Awaited};
 use super::disk::{Disk, is_full};
-use super::gaps::{self, HEARTBEAT_ID, Ledger};
+use super::gaps::{self, GapLog, HEARTBEAT_ID};
 use super::index::{Batch, Opener, Pair};
-use super::keys::{self, ChunkId, Entry, StreamRow, Tail};
 use super::log::{self, DIR};
+use super::schema::{self, ChunkId, Entry, StreamRow, Tail};
 use super::streams::{chunked, earlier};
 use super::tally::Change;
 use super::{Queue, QueueError, put_state, put_stream};
-use crate::frame::{self, FILE_HEADER_BYTES, Frame, Slot};
+use crate::frame::{self, FILE_HEADER_BYTES, Frame, FrameMeta};
 use crate::limits::{FRAME_RAW_BYTES_MAX, LOG_FILE_BYTES_MAX};
-use crate::record::{Gap, Held, Place, Progress, RowKey, StreamName};
+use crate::record::{Covered, Gap, Progress, QueuePosition, QueueStatus, RowKey, StreamName};
+use crate::time::Stamp;
 
-/// What comes with the frames of a page, in the same commit.
-pub(super) struct Taking<'a> {
+/// What is stored in the same commit as the frames of a page.
+pub struct Append<'a> {
     pub progress: Progress,
     pub known: &'a [RowKey],
-    /// The ids of the page's records, with when each was created.
-    pub births: &'a [RowKey],
+    /// The ids of the page's records, with their creation times.
+    pub created_keys: &'a [RowKey],
+    /// A range that the stream passes over although something in it is not collected.
     pub gap: Option<Gap>,
+    /// Stamps of records that only a complete list brought, and no walk: if one of them could not
+    /// be fetched before, its gap is closed.
+    pub late: &'a [Stamp],
 }
 
-/// A stream's row once a page of these frames is taken in.
+/// A stream's row after a page of these frames is stored.
 fn row_after(row: &StreamRow, progress: Progress, entries: &[Entry]) -> StreamRow {
     let mut after = row.clone();
     after.progress = Some(progress);
     if after.delivered.is_none() {
-        // Nothing is delivered yet, so all that was ever seen would have to be seen again.
+        // Nothing is delivered yet, so delivery begins with the oldest record of this page.
         let oldest = entries.iter().map(|entry| entry.oldest).min();
         let first = oldest.map_or(progress.from, |oldest| oldest.min(progress.from));
         after.delivered = Some(earlier(progress, Progress { position: first, from: first }));
@@ -35,91 +40,70 @@ fn row_after(row: &StreamRow, progress: Progress, entries: &[Entry]) -> StreamRo
     after
 }
 
-/// What was there before a page was written, to go back to.
+/// The state before a page was written, to return to.
 struct Before {
     active: Option<(u64, u64)>,
     files: Vec<u64>,
 }
 
-/// Chunks of the overlap's ids as the index holds them.
+/// The ids of the overlap as rows of the index.
 pub(super) fn chunk_pairs(
     stream: u16,
     chunks: &[(ChunkId, Vec<RowKey>)],
 ) -> impl Iterator<Item = Pair> + '_ {
-    chunks.iter().map(move |(chunk, ids)| (keys::chunk_key(stream, *chunk), ids_value(ids)))
+    chunks.iter().map(move |(chunk, ids)| (schema::chunk_key(stream, *chunk), ids_value(ids)))
 }
 
-/// What a page changes of a tally: the small part goes into the batch at once.
+/// The rows for a page's change of a tally; the small part goes into the batch at once.
 pub(super) fn tally_pairs<'a>(
     batch: &mut Batch,
     stream: u16,
     tallied: &'a Change,
 ) -> impl Iterator<Item = Pair> + use<'a> {
-    tallied.forget.iter().for_each(|chunk| batch.remove(keys::birth_key(stream, *chunk)));
+    tallied.forget.iter().for_each(|chunk| batch.remove(schema::tally_chunk_key(stream, *chunk)));
     match tallied.row {
-        Some(row) => batch.put(keys::tally_key(stream), row.encode()),
+        Some(row) => batch.put(schema::tally_key(stream), row.encode()),
         None if tallied.forget.is_empty() => {}
-        None => batch.remove(keys::tally_key(stream)),
+        None => batch.remove(schema::tally_key(stream)),
     }
     let learn = tallied.learn.iter();
-    learn.map(move |(chunk, ids)| (keys::birth_key(stream, *chunk), ids_value(ids)))
+    learn.map(move |(chunk, ids)| (schema::tally_chunk_key(stream, *chunk), ids_value(ids)))
 }
 
 fn ids_value(ids: &[RowKey]) -> Vec<u8> {
     let mut value = Vec::with_capacity(ids.len() * 16);
-    keys::encode_ids(&mut value, ids);
+    schema::encode_ids(&mut value, ids);
     value
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
-    /// Takes a page of a stream in. When this returns Ok, the frames, the stream's progress and
-    /// the ids survive a power cut, together. `known`: the page's ids at or after
-    /// `progress.from`; older ones are forgotten. Without frames only progress and ids are kept.
+    /// Stores a page. `known`: its ids at or after `progress.from`; older ones are forgotten.
     pub fn append(
         &mut self,
         stream: &StreamName,
         frames: &[Frame],
         progress: Progress,
         known: &[RowKey],
-    ) -> Result<Held, QueueError> {
-        self.append_tallied(stream, frames, progress, known, &[])
+    ) -> Result<QueueStatus, QueueError> {
+        let page = Append { progress, known, created_keys: &[], gap: None, late: &[] };
+        self.append_page(stream, frames, page)
     }
 
-    /// The same, with the ids of the page's records and when each was created, for
-    /// reconciliation. They are kept in the same commit.
-    pub fn append_tallied(
+    /// Whether the gap log has a gap of the same reason for the stream's records at the beginning
+    /// of this one.
+    pub fn has_gap_at(&self, gap: &Gap) -> bool {
+        self.gap_log.has_at(gap)
+    }
+
+    /// Stores a page with everything that belongs to it. When this returns Ok, all of it survives a
+    /// power cut, together. Without frames only the rest is stored.
+    pub fn append_page(
         &mut self,
         stream: &StreamName,
         frames: &[Frame],
-        progress: Progress,
-        known: &[RowKey],
-        births: &[RowKey],
-    ) -> Result<Held, QueueError> {
-        self.take_in(stream, frames, Taking { progress, known, births, gap: None })
-    }
-
-    /// The same, of a stream that moves on over a range of which something is not collected: the gap
-    /// is noted in the same commit.
-    pub fn append_past(
-        &mut self,
-        stream: &StreamName,
-        frames: &[Frame],
-        progress: Progress,
-        known: &[RowKey],
-        births: &[RowKey],
-        gap: Gap,
-    ) -> Result<Held, QueueError> {
-        self.take_in(stream, frames, Taking { progress, known, births, gap: Some(gap) })
-    }
-
-    /// Takes in what belongs together.
-    pub(super) fn take_in(
-        &mut self,
-        stream: &StreamName,
-        frames: &[Frame],
-        taking: Taking<'_>,
-    ) -> Result<Held, QueueError> {
-        let Taking { progress, known, births, gap } = taking;
+        append: Append<'_>,
+    ) -> Result<QueueStatus, QueueError> {
+        let Append { progress, known, created_keys, gap, late } = append;
         self.index()?;
         let tally_ids_max = self.tally_ids_max_of(stream);
         let number = self.streams.named(stream).number;
@@ -129,10 +113,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             (state.tail, entries) = self.write_page(number, frames, in_log)?;
         }
         state.next_seq.0 += entries.len() as u64;
-        // With nothing waiting the head may stand inside a frame that was given up: the first record
-        // of this page must not be taken for a delivered one.
+        // When nothing waits, the head may point inside a frame that was given up: the first record
+        // of this page must not count as delivered.
         if let Some(first) = entries.first().filter(|_| state.records == 0) {
-            state.head = state.head.max(Place { seq: first.seq, skip: 0 });
+            state.head = state.head.max(QueuePosition { seq: first.seq, skip: 0 });
         }
         state.records += entries.iter().map(|entry| u64::from(entry.entries)).sum::<u64>();
         let chunks = chunked(known, &mut state.next_chunk);
@@ -143,49 +127,60 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let begins = known_stream.row.progress.is_none().then_some(progress.position);
         let ids = (tally_ids_max, &mut state.next_chunk);
         let stood = known_stream.take_stood();
-        let tallied = known_stream.tally.take(births, stood, progress, ids);
+        let tallied = known_stream.tally.take(created_keys, stood, progress, ids);
         let row_before = std::mem::replace(&mut known_stream.row, after);
 
         let mut batch = Batch::default();
         put_stream(&mut batch, known_stream);
         put_state(&mut batch, &state);
         for entry in &entries {
-            batch.put(keys::entry_key(entry.seq), entry.encode());
+            batch.put(schema::entry_key(entry.seq), entry.encode());
         }
         for chunk in &stale {
-            batch.remove(keys::chunk_key(number, *chunk));
+            batch.remove(schema::chunk_key(number, *chunk));
         }
         let gap = gap.or_else(|| self.gap_before(stream, begins?));
-        let before = self.settle_awaited(stream, frames, &mut batch);
-        let ledger_changes = self.note_in_ledger(stream, frames, &entries, gap, &mut batch);
+        let before = self.settle_gaps(stream, frames, (created_keys, late), &mut batch);
+        let has_settled = before.is_some();
+        let gap_log_changes = self.note_in_gap_log(stream, frames, &entries, gap, &mut batch);
+        let covered_before = self.pass_covered(stream, frames, &mut batch);
         let pairs = chunk_pairs(number, &chunks).chain(tally_pairs(&mut batch, number, &tallied));
         if let Err(error) = self.commit_with(batch, pairs) {
-            self.streams.named(stream).row = row_before;
-            // What was not stored did not come.
-            if let Some((ledger, awaited)) = before {
-                (self.ledger, self.awaited) = (ledger, awaited);
+            let known_stream = self.streams.named(stream);
+            (known_stream.row, known_stream.covered) = (row_before, covered_before);
+            // The page was not stored, so its records have not come.
+            if let Some((gap_log, awaited)) = before {
+                (self.gap_log, self.awaited) = (gap_log, awaited);
             }
             return Err(error);
         }
         let known_stream = self.streams.named(stream);
         known_stream.tally.apply(tallied);
         for chunk in stale {
-            known_stream.unlearn(chunk);
+            known_stream.forget(chunk);
         }
         for (chunk, keys) in chunks {
             known_stream.learn(chunk, keys);
         }
         self.oldest = self.oldest.or(entries.first().map(|entry| entry.oldest));
         self.state = state;
-        self.room.fits();
-        if is_new || ledger_changes {
-            self.checkpoint_out_of_turn();
-        }
-        Ok(self.held())
+        let changes_checkpoint = is_new || gap_log_changes || has_settled;
+        Ok(self.committed(&entries, changes_checkpoint))
     }
 
-    /// How far a page's frames say that their stream has come. One that is adopted from the log must not pass
-    /// over what only the commit tells of.
+    /// The memory after a page was committed.
+    fn committed(&mut self, entries: &[Entry], changes_checkpoint: bool) -> QueueStatus {
+        let begins_file = |entry: &Entry| entry.offset == FILE_HEADER_BYTES as u64;
+        self.note_next(entries.iter().any(begins_file));
+        self.space.fits();
+        if changes_checkpoint {
+            self.checkpoint_out_of_turn();
+        }
+        self.held()
+    }
+
+    /// The progress written in a page's frames. A page that a start adopts from the log must not
+    /// pass over a gap that only the commit contains, so with a gap it is the progress before.
     fn progress_in_log(
         &mut self,
         stream: &StreamName,
@@ -197,33 +192,66 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.streams.named(stream).row.progress.unwrap_or(before_gap)
     }
 
-    /// What damage took may have come again. Answers with what there was before, where something may
-    /// have changed.
+    /// Closes gaps of unfetchable or lost records that this page contains. Returns the previous gap
+    /// log and awaited records, if they may have changed. `late`: what a complete list has brought.
+    fn settle_gaps(
+        &mut self,
+        stream: &StreamName,
+        frames: &[Frame],
+        (created_keys, late): (&[RowKey], &[Stamp]),
+        batch: &mut Batch,
+    ) -> Option<(GapLog, Awaited)> {
+        let fetched = self.gap_log.fetched(stream, created_keys, late);
+        let before = (!fetched.is_empty()).then(|| (self.gap_log.clone(), self.awaited.clone()));
+        self.gap_log.close(&fetched, batch);
+        let before_awaited = self.settle_awaited(stream, frames, batch);
+        before.or(before_awaited)
+    }
+
+    /// Notes records lost to damage that have come again. Returns the previous gap log and awaited
+    /// records, if they may have changed.
     fn settle_awaited(
         &mut self,
         stream: &StreamName,
         frames: &[Frame],
         batch: &mut Batch,
-    ) -> Option<(Ledger, Awaited)> {
+    ) -> Option<(GapLog, Awaited)> {
         if self.awaited.is_empty() || frames.is_empty() {
             return None;
         }
         let keys = frames.iter().flat_map(|frame| &frame.entries).map(|entry| entry.key);
         let page = awaited::newest_of(keys);
-        let is_of = |gap: u64| self.ledger.is_of(gap, stream);
-        // What SentinelOne has deleted is waited for for ever; most pages bring nothing of it.
+        let is_of = |gap: u64| self.gap_log.is_of(gap, stream);
+        // Records that SentinelOne has deleted are awaited for ever, and most pages contain none of
+        // the others.
         if !self.awaited.is_any_in(is_of, &page) {
             return None;
         }
-        let before = (self.ledger.clone(), self.awaited.clone());
+        let before = (self.gap_log.clone(), self.awaited.clone());
         let complete = self.awaited.came(is_of, &page, batch);
-        self.ledger.close_damaged(&complete, batch);
+        self.gap_log.close_damaged(&complete, batch);
         Some(before)
     }
 
-    /// What is taken in may be a gap, or tell of gaps. Answers whether the ledger now says what
-    /// nothing else would tell if the index were lost.
-    fn note_in_ledger(
+    /// Updates the ranges after the stream's position that were collected already. Returns the
+    /// previous ones.
+    fn pass_covered(
+        &mut self,
+        stream: &StreamName,
+        frames: &[Frame],
+        batch: &mut Batch,
+    ) -> Covered {
+        let known_stream = self.streams.named(stream);
+        let before = known_stream.covered.clone();
+        let keys = frames.iter().flat_map(|frame| &frame.entries).map(|entry| entry.key);
+        known_stream.pass_covered(keys);
+        known_stream.put_covered(self.gap_log.head.newest, batch);
+        before
+    }
+
+    /// Notes the page's gap, or the gaps that it reports. Returns whether the gap log now contains
+    /// something that would be lost with the index.
+    fn note_in_gap_log(
         &mut self,
         stream: &StreamName,
         frames: &[Frame],
@@ -232,15 +260,16 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         batch: &mut Batch,
     ) -> bool {
         let ids = frames.iter().flat_map(|frame| &frame.entries).map(|entry| entry.key.id);
-        let told = gaps::told_by(stream, ids);
+        let reported = gaps::reported_by(stream, ids);
         if let Some(last) = entries.last() {
-            self.ledger.told(last.seq, &told, batch);
+            self.gap_log.mark_reported(last.seq, &reported, batch);
         }
         let is_gap = gap.is_some();
         if let Some(gap) = gap {
-            self.ledger.note(gap, batch);
+            self.gap_log.note(gap, batch);
         }
-        is_gap || told.iter().any(|id| *id != HEARTBEAT_ID)
+        self.follow_gone(batch);
+        is_gap || reported.iter().any(|id| *id != HEARTBEAT_ID)
     }
 
     fn tally_ids_max_of(&self, stream: &StreamName) -> usize {
@@ -248,8 +277,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         found.map_or(0, |(_, ids_max)| *ids_max)
     }
 
-    /// Commits a batch together with as many chunks of ids as fit, the others after it: ids without
-    /// their records would be a loss, records without their ids are only delivered twice.
+    /// Commits a batch with as many chunks of ids as fit, and the other chunks after it: ids
+    /// without their records would be a loss, records without their ids are only delivered twice.
     pub(super) fn commit_with(
         &mut self,
         mut batch: Batch,
@@ -264,7 +293,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.commit(&batch)
     }
 
-    /// Writes a page's frames and makes them durable, or leaves nothing of them.
+    /// Writes a page's frames durably; after a failure nothing of them remains.
     fn write_page(
         &mut self,
         stream: u16,
@@ -285,11 +314,11 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 let undone = self.undo(&before);
                 if is_full(&error) {
                     self.give_up_reserve();
-                    self.room.refused(need);
+                    self.space.refused(need);
                 }
                 if undone.is_err() {
-                    // Frames may be in the log that nobody was told of. A new index, built from
-                    // it, tells: they count if their page is whole.
+                    // Frames of an unacknowledged page may remain in the log. A new index built
+                    // from the log decides: they count if their page is complete.
                     self.drop_index();
                 } else if is_full(&error) {
                     return Err(QueueError::DiskFull);
@@ -311,7 +340,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         for (at, frame) in frames.iter().enumerate() {
             let is_last = at + 1 == frames.len();
             let seq = crate::record::Seq(self.state.next_seq.0 + at as u64);
-            let slot = Slot {
+            let slot = FrameMeta {
                 seq,
                 page_index: at as u32,
                 last_of_page: is_last,
@@ -352,7 +381,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok(entries)
     }
 
-    /// A frame is one write, but for one that is too long to be in memory twice.
+    /// A frame is one write, except for one that is too long to be in memory twice.
     fn write_frame(
         &mut self,
         path: &str,
@@ -367,7 +396,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.disk.append(path, head)
     }
 
-    /// Takes back what was written of a page, durably. The files are not written to again.
+    /// Removes what was written of a page, durably. The files are not written to again.
     fn undo(&mut self, before: &Before) -> std::io::Result<()> {
         self.log.active = None;
         let mut undone = Ok(());

@@ -1,56 +1,57 @@
-//! What damage took out of the queue, record by record, until SentinelOne gave it again.
+//! The records that damage took out of the queue, one by one, until SentinelOne sends them again.
 //!
 //! ```text
 //!   frame given up --its keys--> awaited --polled again----------------------> seen
 //!                                   '------a newer version of it is polled---> superseded
-//!   all of a gap seen or superseded --> the gap is closed, and told with how many were superseded
+//!   all of a gap seen or superseded --> the gap is closed, and reported with how many were superseded
 //! ```
 //!
-//! A threat is given in its newest version only, so one that changed meanwhile can't be had again as it
-//! was. Promises: a gap is closed only once each of its keys is accounted for (keeps P1). Never: reads
-//! the disk.
+//! SentinelOne sends a threat only in its newest version, so a version that was replaced meanwhile
+//! can't be had again. Promises: a gap is closed only once each of its keys is accounted for (keeps
+//! P1). Never: reads the disk.
 
 use std::collections::BTreeMap;
 
+use super::gaps::Gone;
 use super::index::{Batch, Pair};
-use super::keys;
+use super::schema;
 use crate::frame::Fields;
-use crate::limits::{KNOWN_IDS_CHUNK_MAX, KNOWN_IDS_MAX};
+use crate::limits::{CHECKPOINT_KNOWN_IDS_MAX, KNOWN_IDS_CHUNK_MAX, KNOWN_IDS_MAX};
 use crate::record::RowKey;
 
-/// The number of the row that tells how many were superseded; the others hold keys.
+/// The number of the row with the count of superseded records; the other rows hold keys.
 const HEAD: u16 = 0;
 const VERSION: u8 = 1;
-/// Keys of all gaps: those of a gap that would be beyond it are not waited for, and it stays open (P5).
+/// Keys of all gaps together: a gap whose keys would exceed it is not awaited and stays open (P5).
 const KEYS_MAX: usize = KNOWN_IDS_MAX;
 const _: () = assert!(KEYS_MAX / KNOWN_IDS_CHUNK_MAX < u16::MAX as usize);
 
 /// The newest version of each record of a page.
 pub(super) type Page = BTreeMap<u64, RowKey>;
 
-/// What one gap waits for.
+/// The records that one gap waits for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Wanted {
     superseded: u32,
     chunks: BTreeMap<u16, Vec<RowKey>>,
 }
 
-/// By the number of the gap.
+/// By the gap's number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Awaited {
     gaps: BTreeMap<u64, Wanted>,
 }
 
-/// All of a gap is accounted for.
+/// All records of a gap are accounted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Complete {
     pub gap: u64,
-    /// So many of its records were replaced by newer versions before they could be had again.
+    /// How many of its records were replaced by newer versions before they could be had again.
     pub superseded: u32,
 }
 
 impl Wanted {
-    /// Takes out what `page` accounts for, and puts what changed.
+    /// Removes the keys that `page` accounts for, and adds the changed rows to the batch.
     fn settle(&mut self, gap: u64, page: &Page, batch: &mut Batch) {
         let before = self.superseded;
         for (number, keys) in &mut self.chunks {
@@ -64,15 +65,19 @@ impl Wanted {
                 None => true,
             });
             match keys.len() {
-                0 => batch.remove(keys::awaited_key(gap, *number)),
-                len if len < all => batch.put(keys::awaited_key(gap, *number), encoded(keys)),
+                0 => batch.remove(schema::awaited_key(gap, *number)),
+                len if len < all => batch.put(schema::awaited_key(gap, *number), encoded(keys)),
                 _ => {}
             }
         }
         self.chunks.retain(|_, keys| !keys.is_empty());
         if self.superseded > before {
-            batch.put(keys::awaited_key(gap, HEAD), self.head());
+            batch.put(schema::awaited_key(gap, HEAD), self.head());
         }
+    }
+
+    fn keys(&self) -> Vec<RowKey> {
+        self.chunks.values().flatten().copied().collect()
     }
 
     fn head(&self) -> Vec<u8> {
@@ -87,8 +92,8 @@ impl Awaited {
         self.gaps.is_empty()
     }
 
-    /// Waits for these keys of a gap, of which so many more are superseded already. Answers with what is
-    /// to be stored.
+    /// Waits for these keys of a gap; `superseded` more of its records are superseded already.
+    /// Returns the rows to store.
     pub fn want(&mut self, gap: u64, keys: &[RowKey], superseded: u32) -> Vec<Pair> {
         if keys.is_empty() || self.keys().count() + keys.len() > KEYS_MAX {
             return Vec::new();
@@ -99,13 +104,62 @@ impl Awaited {
         self.pairs_of(gap)
     }
 
+    /// An open gap is no longer kept by itself: the gap that it was merged into waits for its
+    /// records too, if it is known for both which those are. Otherwise neither can be known to be
+    /// complete.
+    pub fn follow(&mut self, Gone { number, into }: Gone, batch: &mut Batch) {
+        let gone = self.forget(number, batch);
+        let Some(into) = into else { return };
+        let kept = self.forget(into, batch);
+        if let Some((gone, kept)) = gone.zip(kept) {
+            let keys = [kept.keys(), gone.keys()].concat();
+            let pairs = self.want(into, &keys, kept.superseded + gone.superseded);
+            pairs.into_iter().for_each(|(key, value)| batch.put(key, value));
+        }
+    }
+
+    fn forget(&mut self, gap: u64, batch: &mut Batch) -> Option<Wanted> {
+        let wanted = self.gaps.remove(&gap)?;
+        [HEAD].iter().chain(wanted.chunks.keys()).for_each(|number| {
+            batch.remove(schema::awaited_key(gap, *number));
+        });
+        Some(wanted)
+    }
+
+    /// For the checkpoint: as many gaps as it may hold keys of.
+    pub fn encode(&self) -> Vec<u8> {
+        let (mut out, mut room) = (Vec::new(), CHECKPOINT_KNOWN_IDS_MAX);
+        for (gap, wanted) in &self.gaps {
+            let keys = wanted.keys();
+            if keys.len() <= room {
+                room -= keys.len();
+                out.extend_from_slice(&gap.to_le_bytes());
+                out.extend_from_slice(&wanted.superseded.to_le_bytes());
+                out.extend_from_slice(&(keys.len() as u32).to_le_bytes());
+                schema::encode_ids(&mut out, &keys);
+            }
+        }
+        out
+    }
+
+    /// What `encode` made.
+    pub fn decode(fields: &mut Fields<'_>) -> Option<Awaited> {
+        let mut awaited = Awaited::default();
+        while !fields.0.is_empty() {
+            let (gap, superseded, count) = (fields.u64()?, fields.u32()?, fields.u32()?);
+            let keys = (0..count).map(|_| schema::decode_id(fields)).collect::<Option<Vec<_>>>()?;
+            awaited.want(gap, &keys, superseded);
+        }
+        Some(awaited)
+    }
+
     fn keys(&self) -> impl Iterator<Item = (u64, &RowKey)> {
         self.gaps
             .iter()
             .flat_map(|(gap, wanted)| wanted.chunks.values().flatten().map(move |key| (*gap, key)))
     }
 
-    /// Whether a page brings anything that is waited for. `is_of`: whether a gap is of its stream.
+    /// Whether a page contains an awaited record. `is_of`: whether a gap is of the page's stream.
     pub fn is_any_in(&self, is_of: impl Fn(u64) -> bool, page: &Page) -> bool {
         let mut keys = self.keys();
         keys.any(|(gap, key)| {
@@ -113,8 +167,8 @@ impl Awaited {
         })
     }
 
-    /// A page was taken in. `is_of`: whether a gap is of its stream. Answers with the gaps that are
-    /// complete by it.
+    /// A page was stored. `is_of`: whether a gap is of the page's stream. Returns the gaps that are
+    /// complete now.
     pub fn came(
         &mut self,
         is_of: impl Fn(u64) -> bool,
@@ -129,42 +183,49 @@ impl Awaited {
             wanted.settle(*gap, page, batch);
             if wanted.chunks.is_empty() {
                 complete.push(Complete { gap: *gap, superseded: wanted.superseded });
-                batch.remove(keys::awaited_key(*gap, HEAD));
+                batch.remove(schema::awaited_key(*gap, HEAD));
             }
         }
         self.gaps.retain(|_, wanted| !wanted.chunks.is_empty());
         complete
     }
 
-    /// Takes a row in as it was stored.
+    /// Whether a newer version wrote this row; the head row tells it for all rows of its gap.
+    pub fn is_newer(key: &[u8], value: &[u8]) -> bool {
+        let is_head = schema::decode_awaited_key(key).is_some_and(|(_, number)| number == HEAD);
+        is_head && value.first().is_some_and(|version| *version > VERSION)
+    }
+
+    /// Loads a stored row.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
-        let (gap, number) = keys::decode_awaited_key(key)?;
+        let (gap, number) = schema::decode_awaited_key(key)?;
         let wanted = self.gaps.entry(gap).or_default();
         let mut fields = Fields(value);
         if number == HEAD {
             wanted.superseded = (fields.u8()? == VERSION).then(|| fields.u32())??;
             return Some(());
         }
-        let ids = (0..value.len() / 16).map(|_| keys::decode_id(&mut fields));
+        let ids = (0..value.len() / 16).map(|_| schema::decode_id(&mut fields));
         wanted.chunks.insert(number, ids.collect::<Option<_>>()?);
         Some(())
     }
 
-    /// Everything, for a new index.
+    /// All rows, for a new index.
     pub fn pairs(&self) -> Vec<Pair> {
         self.gaps.keys().flat_map(|gap| self.pairs_of(*gap)).collect()
     }
 
     fn pairs_of(&self, gap: u64) -> Vec<Pair> {
         let Some(wanted) = self.gaps.get(&gap) else { return Vec::new() };
-        let head = (keys::awaited_key(gap, HEAD), wanted.head());
+        let head = (schema::awaited_key(gap, HEAD), wanted.head());
         let chunks = wanted.chunks.iter();
-        let chunks = chunks.map(|(number, keys)| (keys::awaited_key(gap, *number), encoded(keys)));
+        let chunks =
+            chunks.map(|(number, keys)| (schema::awaited_key(gap, *number), encoded(keys)));
         [head].into_iter().chain(chunks).collect()
     }
 }
 
-/// Of a record that is in a page twice, its newest version.
+/// The newest version of each record.
 pub(super) fn newest_of(keys: impl Iterator<Item = RowKey>) -> Page {
     let mut page = Page::new();
     for key in keys {
@@ -176,7 +237,7 @@ pub(super) fn newest_of(keys: impl Iterator<Item = RowKey>) -> Page {
 
 fn encoded(keys: &[RowKey]) -> Vec<u8> {
     let mut out = Vec::with_capacity(keys.len() * 16);
-    keys::encode_ids(&mut out, keys);
+    schema::encode_ids(&mut out, keys);
     out
 }
 
@@ -236,6 +297,47 @@ mod tests {
         let keys: Vec<RowKey> = (0..KEYS_MAX as u64).map(|id| key(id, 1)).collect();
         assert!(!awaited.want(1, &keys, 0).is_empty());
         assert!(awaited.want(2, &[key(9, 9)], 0).is_empty(), "its gap stays open");
+    }
+
+    #[test]
+    fn what_two_gaps_wait_for_is_waited_for_by_the_one_that_stands_for_both() {
+        let mut awaited = Awaited::default();
+        let mut rows: BTreeMap<_, _> =
+            awaited.want(7, &[key(1, 1), key(2, 2)], 1).into_iter().collect();
+        rows.extend(awaited.want(8, &[key(3, 3)], 2));
+        let mut batch = Batch::default();
+        awaited.follow(Gone { number: 8, into: Some(7) }, &mut batch);
+        for (key, value) in batch.changes {
+            match value {
+                Some(value) => drop(rows.insert(key, value)),
+                None => drop(rows.remove(&key)),
+            }
+        }
+        assert_eq!(rows, awaited.pairs().into_iter().collect());
+        assert_eq!(come(&mut awaited, &[key(1, 1), key(2, 2)]), []);
+        assert_eq!(come(&mut awaited, &[key(3, 3)]), [Complete { gap: 7, superseded: 3 }]);
+        // Where one of them does not tell, or stands for others that do not, it is never complete.
+        for (waits, into) in [(7, Some(9)), (9, Some(9)), (7, None)] {
+            let mut awaited = Awaited::default();
+            awaited.want(waits, &[key(1, 1)], 0);
+            awaited.follow(Gone { number: 7, into }, &mut Batch::default());
+            assert!(come(&mut awaited, &[key(1, 1)]).is_empty() && awaited.pairs().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_has_what_is_waited_for_within_its_bound() {
+        let mut awaited = Awaited::default();
+        awaited.want(7, &(0..300).map(|id| key(id, 10)).collect::<Vec<_>>(), 1);
+        awaited.want(9, &[key(5, 6)], 0);
+        let read = |awaited: &Awaited| Awaited::decode(&mut Fields(&awaited.encode()));
+        assert_eq!(read(&awaited), Some(awaited.clone()));
+        let bytes = awaited.encode();
+        assert_eq!(Awaited::decode(&mut Fields(&bytes[..bytes.len() - 1])), None);
+        let many: Vec<RowKey> = (0..CHECKPOINT_KNOWN_IDS_MAX as u64).map(|id| key(id, 1)).collect();
+        awaited.want(8, &many, 0);
+        let left: Vec<u64> = read(&awaited).unwrap().gaps.into_keys().collect();
+        assert_eq!(left, [7, 9], "the gap of which there is no room stays open");
     }
 
     #[test]

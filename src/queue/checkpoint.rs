@@ -1,39 +1,46 @@
 //! `checkpoint`: what survives when both the index and the log are damaged.
 //!
-//! Holds the head, the next frame number, and for each stream how far it is delivered. Written
-//! anew beside the old one and renamed over it. With an empty queue it also carries the ids of the
-//! overlap, so that a lost index then costs not one duplicate. Promises: a checkpoint never speaks
-//! of a record as settled that is not delivered.
+//! Holds the head, the next frame number, and for each stream how far it is delivered. Written to a
+//! new file that is renamed over the old one. If the queue is empty, it also holds the ids of the
+//! overlap, so that a lost index then causes no duplicate. Promises: a record that is not delivered
+//! never counts as settled in a checkpoint.
 
 use std::io;
 
+use super::awaited::Awaited;
 use super::disk::{self, Disk};
-use super::gaps::{self, Ledger};
-use super::keys::{self, StreamRow};
+use super::gaps::{self, GapLog};
 use super::origins::Origins;
+use super::schema::{self, StreamRow};
+use crate::errno::{Says, says};
 use crate::frame::Fields;
 use crate::limits::{FRAME_ENTRIES_MAX, FRAME_NUMBER_MAX, STREAMS_MAX};
-use crate::record::{Place, RowKey, Seq, Unread};
+use crate::record::{QueuePosition, RowKey, Seq, Unread};
 
 pub(super) const FILE: &str = "checkpoint";
 const MAGIC: &[u8; 7] = b"S1CXCHK";
 const VERSION: u8 = 1;
-/// What follows the ledger: a letter, a length, and so many bytes. An unknown letter is passed over.
+/// After the gap log come parts: a letter, a length, and so many bytes. A part with an unknown
+/// letter is skipped.
 const ORIGINS: u8 = b'o';
-/// The numbers of gaps, each with what is known of its row that can't be fetched.
+/// The numbers of gaps, each with what is known of its unfetchable row.
 const UNREAD: u8 = b'u';
+/// The records that gaps of damage still wait for.
+const AWAITED: u8 = b'a';
 
-/// What the file says.
+/// The content of the file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Checkpoint {
-    pub head: Place,
+    pub head: QueuePosition,
     pub next_seq: Seq,
-    /// With `progress` as far as delivered, and ids that are delivered.
+    /// With `progress` as far as delivered, and ids of delivered records.
     pub streams: Vec<(StreamRow, Vec<RowKey>)>,
-    /// Absent from a checkpoint of a program that kept none.
-    pub ledger: Ledger,
-    /// Absent from a checkpoint of a program that did not know them.
+    /// Empty in a checkpoint of a version without a gap log.
+    pub gap_log: GapLog,
+    /// Empty in a checkpoint of a version without origins.
     pub origins: Origins,
+    /// Empty in a checkpoint of a version without awaited records.
+    pub awaited: Awaited,
 }
 
 impl Checkpoint {
@@ -47,17 +54,20 @@ impl Checkpoint {
         for (row, ids) in &self.streams {
             row.encode(&mut out);
             out.extend_from_slice(&(ids.len() as u32).to_le_bytes());
-            keys::encode_ids(&mut out, ids);
+            schema::encode_ids(&mut out, ids);
         }
-        out.extend_from_slice(&self.ledger.head.encode());
-        out.extend_from_slice(&(self.ledger.rows().count() as u32).to_le_bytes());
-        for row in self.ledger.rows() {
+        out.extend_from_slice(&self.gap_log.head.encode());
+        out.extend_from_slice(&(self.gap_log.rows().count() as u32).to_le_bytes());
+        for row in self.gap_log.rows() {
             out.extend_from_slice(&row.encode_short());
         }
         put_part(&mut out, ORIGINS, &self.origins.encode());
         let unread = self.unread();
         if !unread.is_empty() {
             put_part(&mut out, UNREAD, &unread);
+        }
+        if !self.awaited.is_empty() {
+            put_part(&mut out, AWAITED, &self.awaited.encode());
         }
         let crc = crc32fast::hash(&out);
         out.extend_from_slice(&crc.to_le_bytes());
@@ -66,7 +76,7 @@ impl Checkpoint {
 
     fn unread(&self) -> Vec<u8> {
         let mut out = vec![];
-        let gaps = self.ledger.rows().map(|row| &row.gap);
+        let gaps = self.gap_log.rows().map(|row| &row.gap);
         for gap in gaps.filter(|gap| gap.unread != Unread::default()) {
             out.extend_from_slice(&gap.number.to_le_bytes());
             out.extend_from_slice(&gaps::encode_unread(gap.unread));
@@ -74,18 +84,23 @@ impl Checkpoint {
         out
     }
 
-    /// Whether a newer version wrote it.
+    /// Whether a newer version wrote the file, or a row in it.
     pub fn is_newer(bytes: &[u8]) -> bool {
-        content(bytes, MAGIC).is_some_and(|(version, _)| version > VERSION)
+        let Some((version, content)) = content(bytes, MAGIC) else { return false };
+        let mut has_newer_row = false;
+        let mut is_unread = || Checkpoint::decode_content(content, &mut has_newer_row).is_none();
+        version > VERSION || version == VERSION && is_unread() && has_newer_row
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Checkpoint> {
         let (version, content) = content(bytes, MAGIC)?;
-        if version != VERSION {
-            return None;
-        }
+        (version == VERSION).then(|| Checkpoint::decode_content(content, &mut false))?
+    }
+
+    /// `has_newer_row`: set if a row of a newer version is the reason for `None`.
+    fn decode_content(content: &[u8], has_newer_row: &mut bool) -> Option<Checkpoint> {
         let mut fields = Fields(content);
-        let head = Place { seq: Seq(fields.u64()?), skip: fields.u32()? };
+        let head = QueuePosition { seq: Seq(fields.u64()?), skip: fields.u32()? };
         let next_seq = Seq(fields.u64()?);
         if head.seq.max(next_seq).0 > FRAME_NUMBER_MAX || head.skip as usize > FRAME_ENTRIES_MAX {
             return None;
@@ -95,33 +110,36 @@ impl Checkpoint {
         for _ in 0..count.min(STREAMS_MAX) {
             let row = StreamRow::decode(&mut fields)?;
             let ids = fields.u32()?;
-            let ids = (0..ids).map(|_| keys::decode_id(&mut fields)).collect::<Option<_>>()?;
+            let ids = (0..ids).map(|_| schema::decode_id(&mut fields)).collect::<Option<_>>()?;
             streams.push((row, ids));
         }
-        let mut ledger = Ledger::default();
+        let mut gap_log = GapLog::default();
         if !fields.0.is_empty() {
-            ledger.head = gaps::Head::decode(&mut fields)?;
+            *has_newer_row = gaps::Head::is_newer(fields.0);
+            gap_log.head = gaps::Head::decode(&mut fields)?;
             for _ in 0..fields.u32()? {
-                ledger.load(gaps::Row::decode_short(&mut fields)?);
+                *has_newer_row = gaps::Row::is_newer(fields.0);
+                gap_log.load(gaps::Row::decode_short(&mut fields)?);
             }
         }
-        let mut origins = Origins::default();
+        let (mut origins, mut awaited) = (Origins::default(), Awaited::default());
         while !fields.0.is_empty() {
             let (letter, len) = (fields.u8()?, usize::try_from(fields.u32()?).ok()?);
             let (part, rest) = fields.0.split_at_checked(len)?;
             fields.0 = rest;
             let mut part = Fields(part);
             match letter {
+                AWAITED => awaited = Awaited::decode(&mut part)?,
                 ORIGINS => origins = Origins::decode(&mut part)?,
                 UNREAD => {
                     while !part.0.is_empty() {
-                        ledger.know_unread(part.u64()?, gaps::decode_unread(&mut part)?);
+                        gap_log.set_unread(part.u64()?, gaps::decode_unread(&mut part)?);
                     }
                 }
                 _ => {}
             }
         }
-        Some(Checkpoint { head, next_seq, streams, ledger, origins })
+        Some(Checkpoint { head, next_seq, streams, gap_log, origins, awaited })
     }
 
     pub fn write(bytes: &[u8], disk: &mut impl Disk) -> io::Result<()> {
@@ -129,7 +147,18 @@ impl Checkpoint {
     }
 }
 
-/// What lies between such a beginning with its version and the checksum of all, if that is whole.
+/// The bytes of the file; the inner `Err`: the medium does not return them.
+pub(super) fn read(disk: &mut impl Disk, len: u64) -> io::Result<Result<Vec<u8>, String>> {
+    match disk.read(FILE, 0, len as usize) {
+        Err(error) if says(&error) == Says::Medium => {
+            Ok(Err(format!("The disk does not return this checkpoint: {error}.")))
+        }
+        read => read.map(Ok),
+    }
+}
+
+/// The content between magic and version at the beginning and the checksum at the end, if the
+/// checksum is right.
 pub(super) fn content<'a>(bytes: &'a [u8], magic: &[u8]) -> Option<(u8, &'a [u8])> {
     let (content, crc) = bytes.split_last_chunk()?;
     if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
@@ -159,15 +188,18 @@ mod tests {
         let progress = Some(Progress { position: Stamp(5), from: Stamp(4) });
         let row = StreamRow { name, progress, delivered: progress };
         let ids = vec![RowKey { stamp: Stamp(5), id: 6 }];
-        let head = Place { seq: Seq(3), skip: 4 };
-        let mut ledger = Ledger::default();
-        ledger.note(gap(7), &mut Batch::default());
+        let head = QueuePosition { seq: Seq(3), skip: 4 };
+        let mut gap_log = GapLog::default();
+        gap_log.note(gap(7), &mut Batch::default());
         let unread = Unread { id: Some(8), bytes_min: Some(9) };
-        ledger.note(Gap { parked: None, unread, ..gap(8) }, &mut Batch::default());
+        gap_log.note(Gap { parked: None, unread, ..gap(8) }, &mut Batch::default());
         let mut origins = Origins::default();
         origins.learn("acme", "https://acme.sentinelone.net", &mut Batch::default());
         let streams = vec![(row, ids)];
-        let checkpoint = Checkpoint { head, next_seq: Seq(9), streams, ledger, origins };
+        let mut awaited = Awaited::default();
+        awaited.want(1, &[RowKey { stamp: Stamp(5), id: 6 }], 2);
+        let next_seq = Seq(9);
+        let checkpoint = Checkpoint { head, next_seq, streams, gap_log, origins, awaited };
         let bytes = checkpoint.encode();
         assert_eq!(Checkpoint::decode(&bytes), Some(checkpoint));
         for bit in 0..bytes.len() * 8 {
@@ -178,12 +210,12 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_from_before_there_was_a_ledger_or_what_follows_it_is_read() {
+    fn a_checkpoint_from_before_there_was_a_gap_log_or_what_follows_it_is_read() {
         let checkpoint = Checkpoint { next_seq: Seq(9), ..Checkpoint::default() };
         let bytes = checkpoint.encode();
         let origins = 5 + Origins::default().encode().len();
-        let ledger = 4 + gaps::Head::default().encode().len();
-        for without in [origins, origins + ledger] {
+        let gap_log = 4 + gaps::Head::default().encode().len();
+        for without in [origins, origins + gap_log] {
             let mut old = bytes[..bytes.len() - 4 - without].to_vec();
             old.extend_from_slice(&crc32fast::hash(&old).to_le_bytes());
             assert_eq!(Checkpoint::decode(&old).as_ref(), Some(&checkpoint), "{without}");

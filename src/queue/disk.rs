@@ -1,7 +1,7 @@
 //! Every file operation of the queue, behind one small trait.
 //!
-//! Promises: whatever the queue does to its directory goes through here, so that a test can make
-//! any single operation fail or be the last one before the power goes. Paths are relative to the
+//! Promises: every access to the queue's directory goes through this trait, so that a test can make
+//! any single operation fail or be the last one before a power cut. Paths are relative to the
 //! queue's directory and use `/`. Never: interprets a byte.
 
 use std::io;
@@ -16,7 +16,7 @@ pub struct Item {
     pub is_dir: bool,
 }
 
-/// Why the directory could not be taken for this process alone.
+/// Why the directory could not be locked.
 #[derive(Debug)]
 pub enum LockRefused {
     /// Another process has it.
@@ -31,31 +31,31 @@ pub trait Disk {
     /// The directory as a person would type it.
     fn place(&self) -> String;
 
-    /// Takes the directory for this process, until this value is dropped. Creates it if need be.
+    /// Locks the directory until this value is dropped. Creates the directory if it is missing.
     fn lock(&mut self) -> Result<(), LockRefused>;
 
-    /// Creates a directory; one that is there already is as good.
+    /// Creates a directory; an existing one is no error.
     fn create_dir(&mut self, dir: &str) -> io::Result<()>;
 
     /// The names in a directory, in any order. The queue's own is `""`.
     fn list(&mut self, dir: &str) -> io::Result<Vec<Item>>;
 
-    /// Creates an empty file that must not be there yet.
+    /// Creates an empty file; an existing one is an error.
     fn create(&mut self, path: &str) -> io::Result<()>;
 
-    /// Adds to the end of a file. After an error any part of the bytes may have been added.
+    /// Appends to a file. After an error any part of the bytes may have been appended.
     fn append(&mut self, path: &str, bytes: &[u8]) -> io::Result<()>;
 
     fn truncate(&mut self, path: &str, len: u64) -> io::Result<()>;
 
-    /// Creates a durable file of these bytes, for `overwrite`; it must not be there yet. A file system that
-    /// copies what is written is asked not to for this one.
+    /// Creates a durable file of these bytes, for `overwrite`; an existing one is an error. A
+    /// copy-on-write file system is asked not to copy this file.
     fn create_steady(&mut self, path: &str, bytes: &[u8]) -> io::Result<()>;
 
     /// Overwrites bytes within a file, in place.
     fn overwrite(&mut self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Returns when a file's bytes and length would survive a power cut. Its name: `sync_dir`.
+    /// Returns when a file's bytes and length would survive a power cut. For its name: `sync_dir`.
     fn sync_data(&mut self, path: &str) -> io::Result<()>;
 
     /// Returns when the names in a directory would survive a power cut.
@@ -64,22 +64,22 @@ pub trait Disk {
     /// Reads at most `len` bytes; fewer only at the end of the file.
     fn read(&mut self, path: &str, offset: u64, len: usize) -> io::Result<Vec<u8>>;
 
-    /// Renames, atomically, over whatever has the new name.
+    /// Renames atomically; an existing file of the new name is replaced.
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
 
     fn remove(&mut self, path: &str) -> io::Result<()>;
 
-    /// Removes a file, or a directory with all it holds.
+    /// Removes a file, or a directory with its content.
     fn remove_tree(&mut self, path: &str) -> io::Result<()>;
 
     /// The bytes of a file, or of all files below a directory.
     fn tree_bytes(&mut self, path: &str) -> io::Result<u64>;
 
-    /// Returns when all that was removed is given back to the file system: one that copies what is written
-    /// does that only now and then.
+    /// Returns when the space of removed files is free: a copy-on-write file system frees it only
+    /// from time to time.
     fn sync_all(&mut self) -> io::Result<()>;
 
-    /// What the file system has left for this program.
+    /// The free bytes that this program may use.
     fn free_bytes(&mut self) -> io::Result<u64>;
 }
 
@@ -87,7 +87,7 @@ pub trait Disk {
 /// power cut once this returns.
 pub fn replace(disk: &mut impl Disk, name: &str, bytes: &[u8], is_durable: bool) -> io::Result<()> {
     let new = format!("{name}.new");
-    // One may be left from a write that was cut short.
+    // A file may be left from an interrupted write.
     match disk.remove(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -101,7 +101,7 @@ pub fn replace(disk: &mut impl Disk, name: &str, bytes: &[u8], is_durable: bool)
     if is_durable { disk.sync_dir("") } else { Ok(()) }
 }
 
-/// Whether an error says that there is no room, rather than that the disk is broken.
+/// Whether an error says that there is no space, and not that the disk is broken.
 pub fn is_full(error: &io::Error) -> bool {
     says(error) == Says::Full
 }

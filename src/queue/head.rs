@@ -1,41 +1,43 @@
-//! Where delivery stands for those who only look: whose word that is, and what became of what is past it.
+//! The head as seen by commands that only read the queue: its source, and what became of versions
+//! before it.
 //!
-//! Promises: calls a version delivered only where there is no other way past the head. Never: takes the
-//! word of another queue's status.
+//! Promises: calls a version delivered only if it can't have left the queue in another way. Never:
+//! uses the status of another queue.
 
 use super::disk::Disk;
 use super::inspect::Inspector;
 use super::marks::QueueId;
-use crate::record::{Category, Gap, GapReason, Place, StreamName};
+use crate::record::{Category, Gap, GapReason, QueuePosition, StreamName};
 use crate::time::Stamp;
 
-/// What the status of a daemon says of its queue.
+/// The queue's data in a daemon's status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// Which queue that was; `None` from a queue that had no id.
+pub struct DaemonStatus {
+    /// The queue's id; `None` from a queue without an id.
     pub queue: Option<QueueId>,
-    pub head: Place,
-    /// It has the queue open.
+    pub head: QueuePosition,
+    /// The daemon has the queue open.
     pub is_running: bool,
 }
 
-/// Where the first record that waits is, and how well that is known.
+/// The position of the first record that waits, and how reliable it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    pub place: Place,
+    pub place: QueuePosition,
     pub by: HeadBy,
 }
 
-/// Whose word the head is.
+/// The source of the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadBy {
     /// The status of the process that has the queue open.
     Daemon,
-    /// The checkpoint of a process that ended in order.
+    /// The checkpoint of a process that ended regularly.
     Close,
-    /// The status of a process that did not end in order: what it delivered last may seem to wait.
+    /// The status of a process that did not end regularly: what it delivered last may seem to wait.
     EndedDaemon,
-    /// A checkpoint of a process that did not end in order, with nothing newer: the same.
+    /// A checkpoint of a process that did not end regularly, and nothing newer: as for
+    /// `EndedDaemon`.
     Checkpoint,
 }
 
@@ -50,70 +52,71 @@ impl HeadBy {
         }
     }
 
-    /// Whether what seems to wait does.
+    /// Whether everything that seems to wait really does.
     pub fn is_exact(self) -> bool {
         matches!(self, HeadBy::Daemon | HeadBy::Close)
     }
 }
 
-/// What became of a version that was taken in and does not wait any more.
+/// What became of a version that was collected and does not wait any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate<'a> {
-    /// Coralogix accepted it: there is no other way past the head.
+    /// Coralogix accepted it: it can't have left the queue in another way.
     Delivered,
-    /// It alone was taken out of the way of delivery, as this gap tells.
+    /// It was removed from delivery, as this gap reports.
     TakenOut(&'a Gap),
-    /// This gap speaks of its time; it may be another record's.
+    /// This gap covers its time; it may be about another record.
     Perhaps(&'a Gap),
-    /// It may be in a gap that is not kept any more.
-    Untold,
+    /// It may be in a gap that is only counted, or there is no checkpoint with a gap log.
+    Unknown,
 }
 
-/// Whether records that were taken in leave the queue by such a gap.
+/// Whether collected records leave the queue by a gap of this reason.
 fn is_taken_out(reason: GapReason) -> bool {
     match reason {
         GapReason::Refused | GapReason::Purged | GapReason::InDoubt | GapReason::Damaged => true,
         GapReason::Retention
         | GapReason::PositionAhead
         | GapReason::ConfigChanged
+        | GapReason::IdsFull
         | GapReason::Unfetchable => false,
     }
 }
 
 impl<D: Disk> Inspector<D> {
-    /// What became of a version that was taken in and does not wait any more, as far as the ledger in the
-    /// checkpoint tells. `at`: where it was in the log, if that is known.
-    pub fn fate(&self, stream: &StreamName, stamp: Stamp, at: Option<Place>) -> Fate<'_> {
+    /// What became of a version that was collected and does not wait any more, by the gap log in
+    /// the checkpoint. `at`: its position in the log, if known.
+    pub fn fate(&self, stream: &StreamName, stamp: Stamp, at: Option<QueuePosition>) -> Fate<'_> {
         let took = |gap: &&Gap| {
             gap.stream == *stream
                 && is_taken_out(gap.reason)
                 && (gap.from..=gap.to).contains(&stamp)
         };
-        let gaps = self.ledger.rows().map(|row| &row.gap).rev().filter(took);
+        let gaps = self.gap_log.rows().map(|row| &row.gap).rev().filter(took);
         let gaps: Vec<&Gap> = gaps.collect();
         let is_own = |gap: &&Gap| gap.count == Some(1) && gap.parked.is_some() && gap.parked == at;
         if let Some(own) = gaps.iter().copied().find(is_own) {
             return Fate::TakenOut(own);
         }
-        // A refused record of another place is another record.
+        // A gap of a rejected record at another position is about another record.
         let is_other =
             |gap: &&Gap| gap.reason == GapReason::Refused && gap.parked.is_some() && at.is_some();
         match gaps.into_iter().find(|gap| !is_other(gap)) {
             Some(gap) => Fate::Perhaps(gap),
-            None if self.ledger.head.folded > 0 => Fate::Untold,
-            // Of the collector's own words no gap is noted.
-            None if stream.category == Category::Collector => Fate::Untold,
+            None if !self.has_checkpoint || self.gap_log.head.folded > 0 => Fate::Unknown,
+            // No gap is noted for own records.
+            None if stream.category == Category::Collector => Fate::Unknown,
             None => Fate::Delivered,
         }
     }
 
-    /// The newest gap that a version of this time or a later one may lie in, and whether there are gaps
-    /// that are not kept one by one.
+    /// The newest gap that may contain a version of this time or later, and whether there are gaps
+    /// that are only counted.
     pub fn gap_since(&self, stream: &StreamName, stamp: Stamp) -> (Option<&Gap>, bool) {
-        let mut gaps = self.ledger.rows().map(|row| &row.gap).rev();
+        let mut gaps = self.gap_log.rows().map(|row| &row.gap).rev();
         let gap =
             gaps.find(|gap| gap.stream == *stream && is_taken_out(gap.reason) && stamp <= gap.to);
-        (gap, self.ledger.head.folded > 0)
+        (gap, self.gap_log.head.folded > 0)
     }
 }
 
@@ -132,15 +135,33 @@ mod tests {
         let looked = Inspector::open(disk.clone(), None).unwrap();
         let fate = |at: u32| {
             let (stamp, skip) = (key(u64::from(at) + 1).stamp, at % 3);
-            let place = Place { seq: Seq(u64::from(at / 3) + 1), skip };
+            let place = QueuePosition { seq: Seq(u64::from(at / 3) + 1), skip };
             match looked.fate(&threats(), stamp, Some(place)) {
                 Fate::Delivered => "delivered",
                 Fate::TakenOut(gap) => gap.reason.code(),
                 Fate::Perhaps(_) => "perhaps",
-                Fate::Untold => "untold",
+                Fate::Unknown => "untold",
             }
         };
         (0..4).map(fate).collect()
+    }
+
+    #[test]
+    fn without_a_checkpoint_nothing_is_called_delivered() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, ..) = disk.open();
+        queue.append(&threats(), &page(&threats(), &[1, 2, 3, 4], 3), progress(4, 1), &[]).unwrap();
+        let end = queue.peek(ALL).unwrap().unwrap().sent.end;
+        queue.ack(end, Mono(1)).unwrap();
+        queue.close(Mono(2));
+        let by = |disk: &MemDisk| Inspector::open(disk.clone(), None).unwrap().head().by;
+        assert_eq!((fates_of(&disk), by(&disk)), (vec!["delivered"; 4], HeadBy::Close));
+        let damaged = disk.copy();
+        damaged.tamper(crate::queue::checkpoint::FILE, |bytes| bytes[12] ^= 1);
+        disk.clone().remove(crate::queue::checkpoint::FILE).unwrap();
+        for disk in [damaged, disk] {
+            assert_eq!((fates_of(&disk), by(&disk)), (vec!["untold"; 4], HeadBy::Checkpoint));
+        }
     }
 
     #[test]
@@ -170,11 +191,11 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_that_folded_gaps_calls_nothing_delivered() {
+    fn a_gap_log_that_folded_gaps_calls_nothing_delivered() {
         let disk = MemDisk::new(128 << 20);
         let (mut queue, ..) = disk.open();
         queue.append(&threats(), &page(&threats(), &[1, 2, 3, 4], 3), progress(4, 1), &[]).unwrap();
-        queue.ledger.head.folded = 1;
+        queue.gap_log.head.folded = 1;
         let end = queue.peek(ALL).unwrap().unwrap().sent.end;
         queue.ack(end, Mono(1)).unwrap();
         queue.close(Mono(9));
@@ -185,7 +206,8 @@ mod tests {
     #[test]
     fn a_gap_speaks_of_its_own_stream_time_and_place_alone() {
         let mut looked = Inspector::open(MemDisk::new(128 << 20), None).unwrap();
-        let place = |seq| Some(Place { seq: Seq(seq), skip: 0 });
+        looked.has_checkpoint = true;
+        let place = |seq| Some(QueuePosition { seq: Seq(seq), skip: 0 });
         let gap = |stream: &StreamName, from, to, reason| {
             Gap::open(stream, key(from).stamp, key(to).stamp, reason)
         };
@@ -198,13 +220,13 @@ mod tests {
             gap(&threats(), 1, 1_000, GapReason::Retention),
         ];
         for gap in gaps {
-            looked.ledger.note(gap, &mut Batch::default());
+            looked.gap_log.note(gap, &mut Batch::default());
         }
         let fate = |stream: &StreamName, n, at| match looked.fate(stream, key(n).stamp, at) {
             Fate::Delivered => ("delivered", 0),
             Fate::TakenOut(gap) => ("taken out", gap.number),
             Fate::Perhaps(gap) => ("perhaps", gap.number),
-            Fate::Untold => ("untold", 0),
+            Fate::Unknown => ("untold", 0),
         };
         assert_eq!(fate(&threats(), 5, place(5)), ("taken out", 1));
         assert_eq!(fate(&threats(), 5, place(6)), ("delivered", 0), "refused at another place");
@@ -226,7 +248,7 @@ mod tests {
         assert_eq!(since(&threats(), 80), (Some(4), false));
         assert_eq!(since(&threats(), 81), (None, false));
         assert_eq!(since(&activities(), 81), (Some(2), false));
-        looked.ledger.head.folded = 1;
+        looked.gap_log.head.folded = 1;
         assert!(looked.gap_since(&threats(), key(81).stamp).1);
     }
 }

@@ -1,38 +1,38 @@
-//! An import that was cut short, and how the next one of the same file goes on.
+//! An import that was interrupted, and how another import of the same file continues it.
 //!
-//! A file `importing` names the exported file and the number before which no frame is of it. It is written,
-//! durably, before anything of the file is taken in, and removed once all is. Promises: what was taken in
-//! before is not taken in twice. Never: lasts beyond the next run or any other change of the queue, for from
-//! then on what lies in the log does not tell any more what was taken in.
+//! A file `importing` names the exported file and the number of the first frame that is imported.
+//! It is written, durably, before anything is imported, and removed once everything is. Promises:
+//! nothing is imported twice. Never: outlasts the next run or any other change of the queue,
+//! because from then on the log does not show what was imported.
 
 use std::collections::BTreeMap;
 
-use super::bundle::{BundleError, Tally};
 use super::disk::{self, Disk};
+use super::export::{Tally, TransferError};
 use super::index::{Batch, Opener};
-use super::parts::Untold;
+use super::parts::Unreported;
 use super::{Queue, QueueError};
 use crate::frame::Frame;
 use crate::limits::TAKE_FRAMES_MAX;
-use crate::record::{Category, Gap, GapReason, Place, RowKey, Seq, StreamName};
+use crate::record::{Category, Gap, GapReason, QueuePosition, RowKey, Seq, StreamName};
 
 const IMPORTING: &str = "importing";
 const BYTES_MAX: usize = 256;
 
-/// What an import that was cut short has taken in.
+/// What an interrupted import has taken over.
 #[derive(Debug, Default)]
 pub(super) struct Begun {
-    /// Frames of each stream, from the file's first on.
+    /// Frames of each stream, from the first imported one on.
     frames: BTreeMap<StreamName, usize>,
-    /// What is in each batch in doubt.
+    /// The keys of each batch in doubt.
     doubts: Vec<Vec<(StreamName, RowKey)>>,
-    /// Gaps that this queue had numbered before; those of the file are numbered on from there.
+    /// The highest gap number that this queue had given before; those of the file follow it.
     pub given: u64,
     pub is_going_on: bool,
 }
 
 impl Begun {
-    /// Whether this page was taken in before; it is counted off then.
+    /// Whether this page was imported before; if so, it is counted off.
     pub fn has(&mut self, page: &[Frame]) -> bool {
         let Some(stream) = page.first().map(|frame| &frame.stream) else { return false };
         let Some(left) = self.frames.get_mut(stream) else { return false };
@@ -53,7 +53,7 @@ fn keys_of(frames: &[Frame]) -> Vec<(StreamName, RowKey)> {
     keys.collect()
 }
 
-/// What a file is recognised by.
+/// The text that identifies an exported file.
 fn name_of(file: Tally) -> String {
     let Tally { streams, parked, frames, records, doubts, gaps, crc } = file;
     format!("{crc:08x}-{streams}-{parked}-{frames}-{records}-{doubts}-{gaps}")
@@ -67,13 +67,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Some((name.to_owned(), Seq(first.parse().ok()?), given.parse().ok()?))
     }
 
-    /// What an earlier import of this file has taken in; nothing where there was none.
-    pub(super) fn begun_import(&mut self, file: Tally) -> Result<Begun, BundleError> {
+    /// What an earlier import of this file has taken over; empty if there was none.
+    pub(super) fn begun_import(&mut self, file: Tally) -> Result<Begun, TransferError> {
         let Some((name, first, given)) = self.read_importing() else {
-            return Ok(Begun { given: self.ledger.head.newest, ..Begun::default() });
+            return Ok(Begun { given: self.gap_log.head.newest, ..Begun::default() });
         };
         if name != name_of(file) {
-            return Err(BundleError::Unfinished);
+            return Err(TransferError::Unfinished);
         }
         let mut begun = Begun { is_going_on: true, given, ..Begun::default() };
         let mut at = first;
@@ -86,10 +86,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 *begun.frames.entry(stream.ok_or_else(unknown)?).or_default() += 1;
             }
         }
-        let first = Place { seq: first, skip: 0 };
+        let first = QueuePosition { seq: first, skip: 0 };
         for at in self.doubts().into_iter().filter(|at| *at >= first) {
-            if !self.ledger.knows(at) {
-                // Cut off before it counted.
+            if !self.gap_log.knows(at) {
+                // Interrupted before its gaps were noted.
                 self.forget_doubt(at)?;
             } else if let Some(frames) = self.read_doubt(at)? {
                 begun.doubts.push(keys_of(&frames));
@@ -98,52 +98,56 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok(begun)
     }
 
-    /// From here on something of the file is taken in.
-    pub(super) fn note_importing(&mut self, file: Tally, given: u64) -> Result<(), BundleError> {
+    /// From here on parts of the file are imported.
+    pub(super) fn note_importing(&mut self, file: Tally, given: u64) -> Result<(), TransferError> {
         let text = format!("{} {} {given}\n", name_of(file), self.state.next_seq.0);
         Ok(disk::replace(&mut self.disk, IMPORTING, text.as_bytes(), true)?)
     }
 
-    /// The gaps that nobody was told of and that nothing else of an export leads to: batches in doubt are
-    /// noted anew, and what was parked waits again.
-    pub(super) fn untold(&self) -> Untold {
-        let rows = self.ledger.rows().filter(|row| row.told.is_none());
+    /// The unreported gaps that nothing else in an export implies: batches in doubt are noted again
+    /// by the import, and parked records wait again.
+    pub(super) fn unreported(&self) -> Unreported {
+        let rows = self.gap_log.rows().filter(|row| row.reported_in.is_none());
         let gaps = rows.map(|row| &row.gap).filter(|gap| {
             let is_kept = matches!(gap.reason, GapReason::Refused | GapReason::InDoubt);
             !(is_kept && gap.parked.is_some() && !gap.closed)
         });
-        // What lies in `parked/` and `doubt/` has another name in another queue.
+        // Files in `parked/` and `doubt/` get other names in another queue.
         let gaps = gaps.map(|gap| Gap { parked: None, ..gap.clone() }).collect();
-        Untold { newest: self.ledger.head.newest, gaps }
+        Unreported { newest: self.gap_log.head.newest, gaps }
     }
 
-    /// Gaps that these frames tell of keep their numbers.
+    /// Gaps that these frames report keep their numbers, so new numbers begin after them.
     pub(super) fn number_past(&mut self, frames: &[Frame]) -> Result<(), QueueError> {
         let own = frames.iter().filter(|frame| frame.stream.category == Category::Collector);
         let newest = own.flat_map(|frame| &frame.entries).map(|entry| entry.key.id).max();
-        if newest.is_some_and(|newest| newest > self.ledger.head.newest) {
+        if newest.is_some_and(|newest| newest > self.gap_log.head.newest) {
             let mut batch = Batch::default();
-            self.ledger.number_from(newest.unwrap_or_default(), &mut batch);
+            self.gap_log.number_from(newest.unwrap_or_default(), &mut batch);
             self.commit(&batch)?;
         }
         Ok(())
     }
 
-    /// Notes the gaps of another queue, to be told by this one.
-    pub(super) fn take_untold(&mut self, untold: Untold, given: u64) -> Result<(), BundleError> {
-        let (mut ledger, mut batch) = (self.ledger.clone(), Batch::default());
-        for gap in untold.gaps {
+    /// Notes the unreported gaps of another queue, so that this one reports them.
+    pub(super) fn take_unreported(
+        &mut self,
+        unreported: Unreported,
+        given: u64,
+    ) -> Result<(), TransferError> {
+        let (mut gap_log, mut batch) = (self.gap_log.clone(), Batch::default());
+        for gap in unreported.gaps {
             let number = gap.number.saturating_add(given);
-            ledger.take_over(Gap { number, ..gap }, &mut batch);
+            gap_log.take_over(Gap { number, ..gap }, &mut batch);
         }
-        ledger.number_from(untold.newest.saturating_add(given), &mut batch);
+        gap_log.number_from(unreported.newest.saturating_add(given), &mut batch);
         self.commit(&batch)?;
-        self.ledger = ledger;
+        self.gap_log = gap_log;
         self.checkpoint_out_of_turn();
         Ok(())
     }
 
-    /// All of the file is taken in, or will not be. Answers whether one was being imported.
+    /// The import is complete or given up. Returns whether there was one.
     pub fn end_import(&mut self) -> bool {
         let removed = self.disk.remove(IMPORTING).and_then(|()| self.disk.sync_dir(""));
         removed.is_ok()

@@ -1,37 +1,39 @@
-//! Batches that Coralogix answered with success and with words that some of it was not taken: set
-//! aside in `doubt/`, put back, thrown away. Each is a gap of each of its streams.
+//! Batches that Coralogix answered with success and a message that some records were not accepted:
+//! set aside in `doubt/`, sent again, dropped. Each is a gap of each of its streams.
 //!
 //! ```text
 //! doubt/<place>.log   a file header and the batch's frames, as in the log
 //! doubt/<place>.txt   the words of the answer
 //! ```
 //!
-//! Promises: a batch leaves the way of delivery together with the notes of its gaps, in one commit
+//! Promises: a batch is removed from delivery together with the notes of its gaps, in one commit
 //! (keeps P1); its frames are in `doubt/`, synced, before that; the directory is bounded (P4), and
-//! that the copy of a batch was given up for newer ones is noted in its gaps before the copy goes.
-//! The collector's own words make no gap: a sink that doubts them would be told of it without end.
+//! if the copy of a batch is removed for newer ones, its gaps note that before. Own records make no
+//! gap: otherwise a sink that does not accept them would be sent reports about them without end.
 //! Never: decides that a batch is in doubt, or sends one again by itself.
 
-use super::append::Taking;
-use super::disk::{Disk, is_full};
+use super::append::Append;
+use super::disk::Disk;
 use super::gaps::HEARTBEAT_ID;
 use super::index::{Batch, Opener};
-use super::room::DOUBT;
+use super::space::DOUBT;
+use super::trouble::{beside, unusable};
 use super::{Queue, QueueError};
 use crate::coralogix::body;
-use crate::frame::{self, FILE_HEADER_BYTES, Frame, Piece, Slot};
+use crate::frame::{self, Frame, FrameError, FrameMeta, Piece};
 use crate::limits::{DOUBT_ENTRY_MIN, DOUBT_WORDS_BYTES_MAX, TAKE_FRAMES_MAX};
 use crate::pack::Packer;
 use crate::plain;
 use crate::record::{
-    Category, Gap, GapReason, Held, Place, Progress, RowKey, Seq, StreamName, Unread,
+    Category, Gap, GapReason, Progress, QueuePosition, QueueStatus, RowKey, Seq, StreamName, Unread,
 };
 use crate::time::Stamp;
 
 impl<D: Disk, O: Opener> Queue<D, O> {
-    /// Sets everything from the head up to `end` aside, durably, and lets go of it. `words`: what
-    /// the answer said. Heartbeats are forgotten: the next one says the same of a later time.
-    pub fn doubt(&mut self, end: Place, words: &str) -> Result<Held, QueueError> {
+    /// Sets everything from the head up to `end` aside, durably, and removes it from delivery.
+    /// `words`: the answer's message. Heartbeats are dropped: the next one reports the same for a
+    /// later time.
+    pub fn doubt(&mut self, end: QueuePosition, words: &str) -> Result<QueueStatus, QueueError> {
         self.index()?;
         let at = self.state.head;
         if end <= at {
@@ -50,31 +52,32 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok(self.held())
     }
 
-    /// The same for a page that was sent from memory: its stream moves on with it, in one commit.
+    /// The same for a page that was sent from memory: its stream's progress is stored in the same
+    /// commit.
     pub fn doubt_page(
         &mut self,
         stream: &StreamName,
         frames: &[Frame],
-        (progress, known, births): (Progress, &[RowKey], &[RowKey]),
+        (progress, known, created_keys): (Progress, &[RowKey], &[RowKey]),
         words: &str,
-    ) -> Result<Held, QueueError> {
+    ) -> Result<QueueStatus, QueueError> {
         self.index()?;
         let at = self.unqueued_place();
         self.write_doubt(at, frames, words)?;
         let gap = gap_of(at, stream, frames);
-        self.take_in(stream, &[], Taking { progress, known, births, gap })
+        self.append_page(stream, &[], Append { progress, known, created_keys, gap, late: &[] })
     }
 
-    /// What waits from the head up to `end`, as frames that hold nothing else.
-    fn frames_before(&mut self, end: Place) -> Result<Vec<Frame>, QueueError> {
+    /// The entries from the head up to `end`, as frames that contain nothing else.
+    fn frames_before(&mut self, end: QueuePosition) -> Result<Vec<Frame>, QueueError> {
         let head = self.state.head;
         let mut frames = Vec::new();
-        // One more than a request takes: the head may stand behind the last entry of its frame.
+        // One more than a request takes: the head may be after the last entry of its frame.
         for entry in self.entries(head.seq, TAKE_FRAMES_MAX + 1)? {
-            if (Place { seq: entry.seq, skip: 0 }) >= end {
+            if (QueuePosition { seq: entry.seq, skip: 0 }) >= end {
                 break;
             }
-            let from = if entry.seq == head.seq { head.skip } else { 0 };
+            let from = head.skip_in(entry.seq);
             let to = if entry.seq == end.seq { end.skip.min(entry.entries) } else { entry.entries };
             if from >= to {
                 continue;
@@ -90,29 +93,41 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok(frames)
     }
 
-    /// A name for what was never in the log. No frame has as many entries as its second half says.
-    fn unqueued_place(&self) -> Place {
+    /// A name for a batch that was never in the log. No frame has as many entries as the second
+    /// half of the name says.
+    fn unqueued_place(&self) -> QueuePosition {
         let seq = self.state.next_seq;
-        let first = Place { seq, skip: DOUBT_ENTRY_MIN };
-        let used = self.room.doubts.range(first..).map(|(at, _)| at.skip);
-        let noted = self.ledger.rows().filter_map(|row| row.gap.parked);
+        let first = QueuePosition { seq, skip: DOUBT_ENTRY_MIN };
+        let used = self.space.doubts.range(first..).map(|(at, _)| at.skip);
+        let noted = self.gap_log.rows().filter_map(|row| row.gap.parked);
         let noted = noted.filter(|at| at.seq == seq && *at >= first).map(|at| at.skip);
         let skip = used.chain(noted).max().map_or(DOUBT_ENTRY_MIN, |skip| skip.saturating_add(1));
-        Place { seq, skip }
+        QueuePosition { seq, skip }
     }
 
-    fn note_doubts(&mut self, at: Place, frames: &[Frame], reason: GapReason, batch: &mut Batch) {
+    fn note_doubts(
+        &mut self,
+        at: QueuePosition,
+        frames: &[Frame],
+        reason: GapReason,
+        batch: &mut Batch,
+    ) {
         for stream in streams_of(frames) {
             if let Some(gap) = gap_of(at, &stream, frames) {
-                self.ledger.note(Gap { reason, ..gap }, batch);
+                self.gap_log.note(Gap { reason, ..gap }, batch);
             }
         }
     }
 
-    fn write_doubt(&mut self, at: Place, frames: &[Frame], words: &str) -> Result<(), QueueError> {
+    fn write_doubt(
+        &mut self,
+        at: QueuePosition,
+        frames: &[Frame],
+        words: &str,
+    ) -> Result<(), QueueError> {
         let mut bytes = frame::file_header(at.seq).to_vec();
         for (nth, frame) in frames.iter().enumerate() {
-            let slot = Slot {
+            let slot = FrameMeta {
                 seq: Seq(at.seq.0 + nth as u64),
                 page_index: nth as u32,
                 last_of_page: nth + 1 == frames.len(),
@@ -123,37 +138,27 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let words = format!("{}\n", super::parked::cut(&plain::text(words), DOUBT_WORDS_BYTES_MAX));
         let need = (bytes.len() + words.len()) as u64;
         self.make_room_for_doubt(at, need)?;
-        let (path, note) = paths(at);
-        let written = self.write_whole(&note, words.as_bytes());
-        let written = written.and_then(|()| self.write_whole(&path, &bytes));
-        let written = written.and_then(|()| self.disk.sync_dir(DOUBT));
-        match written {
-            Ok(()) => {
-                self.room.doubts.insert(at, need);
-                Ok(())
-            }
-            Err(error) if is_full(&error) => {
-                let _ = self.disk.remove(&path);
-                let _ = self.disk.remove(&note);
-                self.room.doubts.remove(&at);
-                self.give_up_reserve();
-                Err(QueueError::DiskFull)
-            }
-            Err(error) => Err(QueueError::Broken(format!("{path} could not be written: {error}"))),
+        let written = self.write_beside(DOUBT, paths(at), &bytes, &words);
+        match &written {
+            Ok(()) => drop(self.space.doubts.insert(at, need)),
+            Err(QueueError::DiskFull) => drop(self.space.doubts.remove(&at)),
+            Err(_) => {}
         }
+        written
     }
 
-    /// Gives the oldest copies up for a newer one. Its own bytes are those of a write cut short.
-    fn make_room_for_doubt(&mut self, at: Place, need: u64) -> Result<(), QueueError> {
+    /// Removes the oldest copies to make space for a newer one. Bytes at `at` itself are those of
+    /// an interrupted write.
+    fn make_room_for_doubt(&mut self, at: QueuePosition, need: u64) -> Result<(), QueueError> {
         loop {
-            let others = self.room.doubts.iter().filter(|(place, _)| **place != at);
+            let others = self.space.doubts.iter().filter(|(place, _)| **place != at);
             let held: u64 = others.clone().map(|(_, bytes)| bytes).sum();
             let oldest = others.map(|(place, _)| *place).next();
-            let fits = held + need <= self.room.doubt_max() && self.may_park(need);
+            let fits = held + need <= self.space.doubt_max() && self.may_park(need);
             match oldest {
                 Some(oldest) if !fits => {
                     let mut batch = Batch::default();
-                    self.ledger.give_up_copies(oldest, &mut batch);
+                    self.gap_log.give_up_copies(oldest, &mut batch);
                     self.commit(&batch)?;
                     self.checkpoint_out_of_turn();
                     self.forget_doubt(oldest)?;
@@ -165,24 +170,24 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 
     /// The places of the batches in doubt, oldest first.
-    pub fn doubts(&self) -> Vec<Place> {
-        self.room.doubts.keys().copied().collect()
+    pub fn doubts(&self) -> Vec<QueuePosition> {
+        self.space.doubts.keys().copied().collect()
     }
 
-    /// What the answer to a batch said.
-    pub fn doubt_words(&mut self, at: Place) -> Option<String> {
+    /// The message of the answer to a batch.
+    pub fn doubt_words(&mut self, at: QueuePosition) -> Option<String> {
         let (_, note) = paths(at);
         let words = self.disk.read(&note, 0, DOUBT_WORDS_BYTES_MAX + 1).ok()?;
         Some(String::from_utf8_lossy(&words).trim().to_owned())
     }
 
-    /// Puts a batch back at the end of the queue and closes its gaps, each stream's records with its
-    /// gap in one commit. Its streams stay where they are. `Ok(None)`: there is no such batch.
-    pub fn retry_doubt(&mut self, at: Place) -> Result<Option<Held>, QueueError> {
+    /// Puts a batch back at the end of the queue and closes its gaps, each stream's records with
+    /// its gap in one commit. The streams' progress stays. `Ok(None)`: there is no such batch.
+    pub fn retry_doubt(&mut self, at: QueuePosition) -> Result<Option<QueueStatus>, QueueError> {
         let Some(frames) = self.read_doubt(at)? else { return Ok(None) };
         let still_waits = !is_unqueued(at) && at >= self.state.head && self.is_in_log(at.seq);
-        // A retry that was cut short has put some of the streams back already.
-        let is_done = |gap: &Gap| self.ledger.of_place(gap).is_some_and(|known| known.closed);
+        // An interrupted retry has put some of the streams back already.
+        let is_done = |gap: &Gap| self.gap_log.of_place(gap).is_some_and(|known| known.closed);
         let left: Vec<StreamName> = streams_of(&frames)
             .into_iter()
             .filter(|stream| !gap_of(at, stream, &frames).is_some_and(|gap| is_done(&gap)))
@@ -190,25 +195,29 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         for stream in left.iter().filter(|_| !still_waits) {
             let gap = gap_of(at, stream, &frames).map(|gap| Gap { closed: true, ..gap });
             let progress = self.streams.find(stream).and_then(|stream| stream.row.progress);
-            // A stream that nobody knows any more may not begin anywhere for the sake of this.
+            // A stream that is not known any more must not get a position later than these records.
             let oldest = gap.as_ref().map_or(Stamp::EPOCH, |gap| gap.from);
             let oldest = Progress { position: oldest, from: oldest };
             let progress = progress.unwrap_or(oldest);
             let own = frames.iter().filter(|frame| frame.stream == *stream);
             let own: Vec<Frame> = own.map(|frame| Frame { progress, ..frame.clone() }).collect();
-            self.take_in(stream, &own, Taking { progress, known: &[], births: &[], gap })?;
+            self.append_page(
+                stream,
+                &own,
+                Append { progress, known: &[], created_keys: &[], gap, late: &[] },
+            )?;
         }
         self.forget_doubt(at).map(Some)
     }
 
-    /// Throws a batch away; that it is gone stays in the ledger. `Ok(None)`: there is no such batch.
-    /// What can't be read any more is set aside instead, and its gaps stay as they are.
-    pub fn drop_doubt(&mut self, at: Place) -> Result<Option<Held>, QueueError> {
+    /// Drops a batch; the gap log keeps a note of it. `Ok(None)`: there is no such batch. A file
+    /// that can't be read is quarantined instead, and its gaps stay as they are.
+    pub fn drop_doubt(&mut self, at: QueuePosition) -> Result<Option<QueueStatus>, QueueError> {
         let frames = match self.read_doubt(at) {
             Err(QueueError::Damaged { why, .. }) => {
                 let (path, _) = paths(at);
                 let set_aside = self.set_aside(&path, &format!("doubt-{at}"), &why);
-                set_aside.map_err(|error| QueueError::Broken(format!("{path} stays: {error}")))?;
+                set_aside.map_err(|error| beside(&path, "set aside", &error))?;
                 return self.forget_doubt(at).map(Some);
             }
             read => read?,
@@ -222,66 +231,68 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 
     /// Removes the files of a batch.
-    pub(super) fn forget_doubt(&mut self, at: Place) -> Result<Held, QueueError> {
+    pub(super) fn forget_doubt(&mut self, at: QueuePosition) -> Result<QueueStatus, QueueError> {
         let (path, note) = paths(at);
         let removed = match self.disk.remove(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
             _ => self.disk.sync_dir(DOUBT),
         };
-        removed.map_err(|error| QueueError::Broken(format!("{path} stays: {error}")))?;
-        // Without its batch the note means nothing to anybody.
+        removed.map_err(|error| beside(&path, "removed", &error))?;
+        // Without its batch the note is useless.
         let _ = self.disk.remove(&note);
-        self.room.doubts.remove(&at);
+        self.space.doubts.remove(&at);
         Ok(self.held())
     }
 
-    /// A batch in doubt that waits again, for the index that knew was lost, is accepted now: its gaps
-    /// are closed in the batch that lets go of it. Answers with the files to be removed then.
-    pub(super) fn settle_doubts(&mut self, end: Place, batch: &mut Batch) -> Vec<Place> {
-        let settled = self.room.doubts.range(self.state.head..end).map(|(at, _)| *at);
-        let settled: Vec<Place> = settled.filter(|at| !is_unqueued(*at)).collect();
-        settled.iter().for_each(|at| self.ledger.close_doubts(*at, batch));
+    /// A batch in doubt may wait in the log again, because the index without it was lost. If it is
+    /// accepted now, its gaps are closed in the same commit. Returns the batches whose files are to
+    /// be removed after that.
+    pub(super) fn settle_doubts(
+        &mut self,
+        end: QueuePosition,
+        batch: &mut Batch,
+    ) -> Vec<QueuePosition> {
+        let settled = self.space.doubts.range(self.state.head..end).map(|(at, _)| *at);
+        let settled: Vec<QueuePosition> = settled.filter(|at| !is_unqueued(*at)).collect();
+        settled.iter().for_each(|at| self.gap_log.close_doubts(*at, batch));
         settled
     }
 
     /// The frames of a batch in doubt.
-    pub(super) fn read_doubt(&mut self, at: Place) -> Result<Option<Vec<Frame>>, QueueError> {
+    pub(super) fn read_doubt(
+        &mut self,
+        at: QueuePosition,
+    ) -> Result<Option<Vec<Frame>>, QueueError> {
         let (path, _) = paths(at);
-        let read = self.disk.tree_bytes(&path).and_then(|len| {
-            let len = usize::try_from(len).unwrap_or(usize::MAX);
-            let header = FILE_HEADER_BYTES;
-            self.disk.read(&path, header as u64, len.saturating_sub(header))
-        });
-        match read {
-            Ok(bytes) => match decode(&bytes) {
-                Ok(frames) => Ok(Some(frames)),
-                Err(why) => Err(QueueError::Damaged { seq: at.seq, why: format!("{path}: {why}") }),
-            },
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(QueueError::Broken(format!("{path}: {error}"))),
-        }
+        let Some(bytes) = self.read_beside(&path, at.seq)? else { return Ok(None) };
+        decode(&bytes).map(Some).map_err(|bad| unusable(&path, at.seq, bad))
     }
 
-    /// Notes what `doubt/` holds and the ledger does not know: the index that knew is lost. What
-    /// still waits in the log is sent again and judged by its new answer.
-    pub(super) fn recover_doubts(&mut self) {
+    /// Notes the batches in `doubt/` that the gap log does not have, because the index was lost. A
+    /// batch that still waits in the log is sent again, and the new answer decides.
+    pub(super) fn recover_doubts(&mut self) -> Result<(), QueueError> {
         for at in self.doubts() {
             let waits = !is_unqueued(at) && at >= self.state.head && self.is_in_log(at.seq);
-            if waits || self.ledger.knows(at) {
+            if waits || self.gap_log.knows(at) {
                 continue;
             }
-            // What can't be read says nothing of a stream; the file itself is still there to see.
-            if let Ok(Some(frames)) = self.read_doubt(at) {
-                self.note_doubts(at, &frames, GapReason::InDoubt, &mut Batch::default());
+            match self.read_doubt(at) {
+                Ok(Some(frames)) => {
+                    self.note_doubts(at, &frames, GapReason::InDoubt, &mut Batch::default());
+                }
+                // A damaged file does not show its streams; the file itself can still be inspected.
+                Ok(None) | Err(QueueError::Damaged { .. }) => {}
+                Err(refused) => return Err(refused),
             }
         }
+        Ok(())
     }
 
     fn is_in_log(&self, seq: Seq) -> bool {
         self.log.lens.range(..=seq.0).next_back().is_some()
     }
 
-    /// Takes a batch in that was in doubt on another box: it is not sent by itself here either.
+    /// Imports a batch that was in doubt on another machine: it is not sent by itself here either.
     pub(super) fn import_doubt(&mut self, frames: &[Frame], words: &str) -> Result<(), QueueError> {
         let at = self.unqueued_place();
         let mut batch = Batch::default();
@@ -291,8 +302,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 }
 
-/// Whether a batch never was in the log.
-fn is_unqueued(at: Place) -> bool {
+/// Whether a batch was never in the log.
+fn is_unqueued(at: QueuePosition) -> bool {
     at.skip >= DOUBT_ENTRY_MIN
 }
 
@@ -301,7 +312,7 @@ fn is_heartbeat(frame: &Frame) -> bool {
         && frame.entries.iter().all(|meta| meta.key.id == HEARTBEAT_ID)
 }
 
-/// The streams of a batch, the collector's own words last.
+/// The streams of a batch, with own records last.
 fn streams_of(frames: &[Frame]) -> Vec<StreamName> {
     let mut streams: Vec<StreamName> = Vec::new();
     for frame in frames {
@@ -313,8 +324,8 @@ fn streams_of(frames: &[Frame]) -> Vec<StreamName> {
     streams
 }
 
-/// The gap that a stream's records in a batch are; the collector's own words are none.
-fn gap_of(at: Place, stream: &StreamName, frames: &[Frame]) -> Option<Gap> {
+/// The gap of a stream's records in a batch; own records have none.
+fn gap_of(at: QueuePosition, stream: &StreamName, frames: &[Frame]) -> Option<Gap> {
     if stream.category == Category::Collector {
         return None;
     }
@@ -335,7 +346,7 @@ fn gap_of(at: Place, stream: &StreamName, frames: &[Frame]) -> Option<Gap> {
     })
 }
 
-/// Some entries of a frame as frames of their own.
+/// A range of a frame's entries as frames of their own.
 fn part(frame: Frame, from: u32, to: u32) -> Result<Vec<Frame>, body::BadFrame> {
     if from == 0 && to as usize >= frame.entries.len() {
         return Ok(vec![frame]);
@@ -354,11 +365,11 @@ fn part(frame: Frame, from: u32, to: u32) -> Result<Vec<Frame>, body::BadFrame> 
     Ok(frames)
 }
 
-/// The frames of a file, every checksum checked, and nothing beside them.
-pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Frame>, &'static str> {
+/// The frames of a file; every checksum has to be right, and nothing else may be in it.
+pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Frame>, FrameError> {
     let (mut frames, mut rest) = (Vec::new(), bytes);
     while !rest.is_empty() {
-        let (header, frame) = frame::decode(rest).map_err(|bad| bad.explain())?;
+        let (header, frame) = frame::decode(rest)?;
         rest = &rest[header.disk_len()..];
         let is_last = header.last_of_page;
         frames.push(frame);
@@ -368,12 +379,12 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Frame>, &'static str> {
     }
     match frames.last().is_some_and(|last| last.last_of_page) && rest.is_empty() {
         true => Ok(frames),
-        false => Err("its end is missing"),
+        false => Err(FrameError::Cut),
     }
 }
 
-/// Where a batch lies, and where the words of its answer.
-fn paths(at: Place) -> (String, String) {
+/// The path of a batch, and the path of its answer's message.
+fn paths(at: QueuePosition) -> (String, String) {
     let stem = format!("{DOUBT}/{at}");
     (format!("{stem}.log"), format!("{stem}.txt"))
 }

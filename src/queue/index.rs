@@ -1,36 +1,36 @@
-//! The index: a small transactional store of keys and values, the queue's brain.
+//! The index: a small transactional store of keys and values that says what waits.
 //!
 //! Promises: a commit is all or nothing, and durable when it returns. Any error ends the handle:
-//! what it answers afterwards is worth nothing (keeps P9). Never: holds a record.
+//! later results of it are not used (keeps P9). Never: holds a record.
 
 use std::fmt;
 
 use crate::errno::Says;
 use crate::limits::{INDEX_COMMIT_BYTES_MAX, INDEX_VALUE_BYTES_MAX};
 
-/// Why the index could not do something. Each says what is to be done.
+/// Why the index failed, and what has to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IndexFault {
-    /// No room: give up the reserve and try again.
+    /// No space: give up the reserve and try again.
     Full,
     /// Another process has it open: stop.
     Locked,
-    /// The file system does not let us write: stop and tell.
+    /// The file system does not permit writing: stop and report it.
     Denied,
-    /// No thread can be created: stop and tell.
+    /// No thread can be created: stop and report it.
     NoThread,
-    /// The system could not just now, which says nothing of what is on the disk: wait.
+    /// The system refused the call now, which says nothing about the disk's content: wait.
     System,
     /// A newer version wrote it: stop, and touch nothing.
     Newer,
-    /// It has no state: it was never finished, or came back empty.
+    /// It has no state: its creation was not finished, or it came back empty.
     Unfinished,
-    /// Anything else, panics too: set it aside and rebuild it from the log.
+    /// Any other error, also a panic: set the index aside and rebuild it from the log.
     Broken,
 }
 
 impl IndexFault {
-    /// What an error of the disk makes of the index.
+    /// The fault that follows from an error of the disk.
     pub fn of(says: Says) -> IndexFault {
         match says {
             Says::Full => IndexFault::Full,
@@ -41,7 +41,7 @@ impl IndexFault {
     }
 }
 
-/// What went wrong, and why in words.
+/// A fault with its description.
 #[derive(Clone, Debug)]
 pub struct IndexError {
     pub fault: IndexFault,
@@ -57,7 +57,7 @@ impl fmt::Display for IndexError {
 /// A key and what is stored under it.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
-/// Changes that are made together.
+/// Changes that are committed together.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     pub changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
@@ -80,7 +80,7 @@ impl Batch {
         self.changes.is_empty()
     }
 
-    /// Whether half of what a commit may hold is used. One more page or acknowledgement fits.
+    /// Whether half of a commit's limit is used. One more page or acknowledgement fits.
     pub fn is_half_full(&self) -> bool {
         self.bytes + 16 * self.changes.len() > INDEX_COMMIT_BYTES_MAX / 2
     }
@@ -100,32 +100,32 @@ pub trait Index {
     /// Makes all changes of a batch, durably, or none.
     fn commit(&mut self, batch: &Batch) -> Result<(), IndexError>;
 
-    /// What it takes on disk.
+    /// Its bytes on disk.
     fn bytes(&mut self) -> u64;
 
     /// Ends the handle of a healthy index.
     fn close(self);
 
-    /// Ends the handle of a broken one, without another word to it: its drop may hang.
+    /// Leaks the handle of a broken index: dropping it may hang.
     fn forget(self);
 }
 
-/// The indexes of a queue's directory, by number; the highest is the one in use.
+/// The indexes in a queue's directory, by number; the highest one is in use.
 pub trait Opener {
     type Index: Index;
 
-    /// The highest number there is.
+    /// The highest number.
     fn newest(&mut self) -> std::io::Result<Option<u32>>;
 
     /// Opens an index, or creates it empty when it is not there.
     fn open(&mut self, number: u32) -> Result<Self::Index, IndexError>;
 
-    /// Moves an index out of the way into `quarantine/`, under this name.
+    /// Moves an index into `quarantine/`, under this name.
     fn set_aside(&mut self, number: u32, name: &str) -> std::io::Result<()>;
 
-    /// Removes an index that was not finished.
+    /// Removes an unfinished index.
     fn remove(&mut self, number: u32) -> std::io::Result<()>;
 
-    /// Removes the indexes with lower numbers: this one has taken their place.
+    /// Removes the indexes with lower numbers, which this one replaces.
     fn remove_below(&mut self, number: u32) -> std::io::Result<()>;
 }

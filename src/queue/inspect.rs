@@ -1,42 +1,44 @@
-//! Looking at a queue without taking it: what `queue stats`, `list`, `show` and `verify` read.
+//! Reading a queue without locking it, for `queue stats`, `list`, `show` and `verify`.
 //!
-//! Promises: reads files and nothing else, so it works while the daemon runs and on a file system
-//! that is mounted read-only. What it says of a queue in use is true of one moment between its
-//! beginning and its end. Never: takes the lock, opens the index, or repairs.
+//! Promises: only reads files, so it works while the daemon runs and on a read-only file system.
+//! What it reports of a queue in use was true at one moment during the call. Never: takes the lock,
+//! opens the index, or repairs.
 
 use std::io;
 
 use super::checkpoint::{self, Checkpoint};
 use super::disk::{Disk, Item};
-use super::gaps::Ledger;
-pub use super::head::{Fate, Head, HeadBy, Told};
+use super::gaps::GapLog;
+pub use super::head::{DaemonStatus, Fate, Head, HeadBy};
 use super::head_file;
-use super::keys::{Entry, StreamRow};
 use super::log::{self, Depth, Found, LogFiles, Scan};
 use super::marks::{self, QueueId};
+use super::newer;
 use super::origins::Origins;
 use super::replay::{Partial, Replay};
-use super::room::{DOUBT, PARKED, QUARANTINE};
+use super::schema::{Entry, StreamRow};
+use super::space::{DOUBT, PARKED, QUARANTINE};
 use super::trouble::wrote_newer;
 use crate::coralogix::body;
-use crate::frame::{self, Bad, EntryMeta, FILE_HEADER_BYTES, Frame, Piece};
+use crate::frame::{self, EntryMeta, FILE_HEADER_BYTES, Frame, FrameError, Piece};
 use crate::pack;
 use crate::record::{Category, Orphan, Progress, RowKey, Seq, StreamName};
 use crate::time::Stamp;
 
-/// A queue's directory, looked at.
+/// A queue's directory that is only read.
 pub struct Inspector<D: Disk> {
     disk: D,
     files: LogFiles,
     id: Option<QueueId>,
     head: Head,
-    is_told_of_another: bool,
-    pub(super) ledger: Ledger,
+    is_daemon_of_another: bool,
+    pub(super) has_checkpoint: bool,
+    pub(super) gap_log: GapLog,
     pub(super) streams: Vec<(StreamRow, Vec<RowKey>)>,
     origins: Origins,
 }
 
-/// A frame as it was found in the log.
+/// A frame that was found in the log.
 #[derive(Clone, Debug)]
 pub struct Waiting {
     pub stream: StreamName,
@@ -44,28 +46,26 @@ pub struct Waiting {
     pub file: u64,
     pub offset: u64,
     pub len: u32,
-    /// Entries that are delivered already, from the first on.
+    /// How many of its first entries are delivered.
     pub skip: u32,
     pub entries: u32,
     pub raw_len: u32,
     pub oldest: Stamp,
     pub newest: Stamp,
-    /// Ends the page: what follows in the log belongs to another one.
-    pub last_of_page: bool,
 }
 
-/// What lies in the log.
+/// The frames in the log.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
-    /// Frames that wait, in the order in which they will be delivered.
+    /// Frames that wait, in the order of delivery.
     pub waiting: Vec<Waiting>,
-    /// Frames that are delivered and not yet given back to the disk.
+    /// Frames that are delivered, in files that are not removed yet.
     pub delivered: Vec<Waiting>,
     /// Bytes that are no frame, by file.
     pub damage: Vec<Damage>,
-    /// Files that could not be read to their end, and why; nothing says that they are damaged.
+    /// Files that could not be read to their end, with the error; they need not be damaged.
     pub unread: Vec<(String, String)>,
-    /// Frames of pages that are not whole: never taken in, asked for again.
+    /// Frames of incomplete pages: never acknowledged, and polled again.
     pub torn: u32,
     pub files: usize,
     pub bytes: u64,
@@ -78,85 +78,92 @@ pub struct Damage {
     pub bytes: u64,
 }
 
-/// A record that Coralogix refused.
+/// A record that Coralogix rejected.
 #[derive(Clone, Debug)]
 pub struct Parked {
-    /// The name without its ending; it names the record for people.
+    /// The file name without its extension; it names the record for people.
     pub name: String,
     pub bytes: u64,
     pub stream: Option<StreamName>,
     pub key: Option<RowKey>,
-    /// The answer it was refused with.
+    /// The answer that rejected it.
     pub why: String,
 }
 
-/// A batch that Coralogix answered with success and with words that some of it was not taken.
+/// A batch that Coralogix answered with success and a message that some records were not accepted.
 #[derive(Clone, Debug)]
 pub struct Doubted {
-    /// The name without its ending; it names the batch for people.
+    /// The file name without its extension; it names the batch for people.
     pub name: String,
     pub bytes: u64,
-    /// What is in it; why not, where it can't be read.
+    /// Its frames; the reason, if the file can't be read.
     pub frames: Result<Vec<Frame>, String>,
-    /// What the answer said.
+    /// The message of the answer.
     pub words: String,
 }
 
 impl<D: Disk> Inspector<D> {
-    /// `told`: the head as a daemon's status tells it, if it does. That of another queue is passed over.
-    pub fn open(mut disk: D, told: Option<Told>) -> io::Result<Inspector<D>> {
+    /// `daemon`: the status of a daemon, if there is one. A status of another queue is ignored.
+    pub fn open(mut disk: D, daemon: Option<DaemonStatus>) -> io::Result<Inspector<D>> {
         let files = match LogFiles::list(&mut disk) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                disk.list("")?;
-                LogFiles::default()
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => LogFiles::default(),
             other => other?,
         };
-        if let Some(file) = files.newer(&mut disk)? {
+        // Fails if there is no queue at all.
+        if let Some(file) = newer::find(&mut disk)? {
             return Err(written_by_newer(&file));
         }
-        let items = disk.list("")?;
-        let checkpoint = items.iter().find(|item| item.name == checkpoint::FILE);
-        let checkpoint = checkpoint
-            .and_then(|item| disk.read(checkpoint::FILE, 0, item.len as usize).ok())
-            .unwrap_or_default();
-        if Checkpoint::is_newer(&checkpoint) {
-            return Err(written_by_newer(checkpoint::FILE));
-        }
-        if head_file::is_newer(&mut disk) {
-            return Err(written_by_newer(head_file::FILE));
-        }
-        let is_closed = marks::is_closed(&mut disk, &checkpoint);
-        let checkpoint = Checkpoint::decode(&checkpoint).unwrap_or_default();
-        let id = QueueId::read(&mut disk);
-        let is_told_of_another = told.as_ref().is_some_and(|told| told.queue != id);
+        let read = read_checkpoint(&mut disk)?;
+        let has_checkpoint = read.is_some();
+        let (checkpoint, bytes) = read.unwrap_or_default();
+        // Without a complete checkpoint, `closed` shows nothing.
+        let is_closed = has_checkpoint && marks::is_closed(&mut disk, &bytes);
+        let id = QueueId::read(&mut disk)?;
+        let is_daemon_of_another = daemon.as_ref().is_some_and(|daemon| daemon.queue != id);
         let noted = head_file::read(&mut disk, id.as_ref()).unwrap_or_default();
         let least = checkpoint.head.max(noted);
-        // A status is written less often than `head`.
-        let told = told.filter(|told| told.queue == id && told.head >= checkpoint.head);
-        let told = told.map(|told| Told { head: told.head.max(noted), ..told });
-        let head = match told {
+        // `head` is written more often than a status, so the later position counts.
+        let daemon = daemon.filter(|daemon| daemon.queue == id && daemon.head >= checkpoint.head);
+        let daemon = daemon.map(|daemon| DaemonStatus { head: daemon.head.max(noted), ..daemon });
+        let head = match daemon {
             _ if is_closed => Head { place: least, by: HeadBy::Close },
             None => Head { place: least, by: HeadBy::Checkpoint },
-            Some(Told { head, is_running: true, .. }) => Head { place: head, by: HeadBy::Daemon },
-            Some(Told { head, .. }) => Head { place: head, by: HeadBy::EndedDaemon },
+            Some(DaemonStatus { head, is_running: true, .. }) => {
+                Head { place: head, by: HeadBy::Daemon }
+            }
+            Some(DaemonStatus { head, .. }) => Head { place: head, by: HeadBy::EndedDaemon },
         };
-        let Checkpoint { streams, ledger, origins, .. } = checkpoint;
-        Ok(Inspector { disk, files, id, head, is_told_of_another, ledger, streams, origins })
+        let Checkpoint { streams, gap_log, origins, .. } = checkpoint;
+        Ok(Inspector {
+            disk,
+            files,
+            id,
+            head,
+            is_daemon_of_another,
+            has_checkpoint,
+            gap_log,
+            streams,
+            origins,
+        })
     }
 
-    /// Which queue it is; `None` before a start of a version that gives ids.
+    /// The queue's id; `None` before a start of a version that gives ids.
     pub fn id(&self) -> Option<&QueueId> {
         self.id.as_ref()
     }
 
-    /// Whether what was told is another queue's, and was passed over.
-    pub fn is_told_of_another(&self) -> bool {
-        self.is_told_of_another
+    /// Whether the status was of another queue, and was ignored.
+    pub fn is_daemon_of_another(&self) -> bool {
+        self.is_daemon_of_another
     }
 
     pub fn head(&self) -> Head {
         self.head
+    }
+
+    /// Whether there is a readable checkpoint: without one nothing is known of streams and gaps.
+    pub fn has_checkpoint(&self) -> bool {
+        self.has_checkpoint
     }
 
     /// The streams of the checkpoint, with how far each is delivered and the ids it carries.
@@ -164,7 +171,7 @@ impl<D: Disk> Inspector<D> {
         self.streams.iter().map(|(row, ids)| (&row.name, row.delivered, ids.as_slice()))
     }
 
-    /// The streams of the checkpoint that have a position and are none of these.
+    /// The streams in the checkpoint that have a position and are not among `configured`.
     pub fn orphans(&self, configured: &[StreamName]) -> Vec<Orphan> {
         let polled = |name: &StreamName| matches!(name.category, Category::Polled(_));
         let rows = self.streams.iter().map(|(row, _)| row);
@@ -177,8 +184,8 @@ impl<D: Disk> Inspector<D> {
         orphans.collect()
     }
 
-    /// The address that an integration's positions were collected from, if it has any and that is
-    /// known.
+    /// The address from which an integration's positions were collected, if it has positions and
+    /// the address is known.
     pub fn tenant_of(&self, integration: &str) -> Option<&str> {
         let mut rows = self.streams.iter().map(|(row, _)| row);
         let has_position = rows.any(|row| {
@@ -188,14 +195,14 @@ impl<D: Disk> Inspector<D> {
         self.origins.tenant(integration).filter(|_| has_position)
     }
 
-    /// Reads the log. `progress` is told of each file: bytes done and bytes in all.
+    /// Reads the log. `progress` is called for each file, with bytes done and bytes in all.
     pub fn contents(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Contents {
         self.scan(Depth::Header, progress)
     }
 
-    /// The same with every byte read and every checksum checked.
+    /// As `contents`, with every byte read and every checksum checked.
     pub fn verify(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Contents {
-        // Heads and tables first; then each frame is read once, whole.
+        // Headers and tables first; then each frame is read once, whole.
         let mut contents = self.scan(Depth::Table, progress);
         let frames = contents.waiting.iter().chain(&contents.delivered);
         let bad: Vec<Damage> = frames
@@ -222,7 +229,9 @@ impl<D: Disk> Inspector<D> {
                 match scan.next(&mut self.disk) {
                     Found::End => break,
                     Found::Newer => {
-                        contents.unread.push((log::path(file), Bad::Newer.explain().to_owned()));
+                        contents
+                            .unread
+                            .push((log::path(file), FrameError::Newer.explain().to_owned()));
                         break;
                     }
                     Found::Unread(error) => {
@@ -251,8 +260,8 @@ impl<D: Disk> Inspector<D> {
 
     fn take_page(&self, stream: &StreamName, entries: &[Entry], contents: &mut Contents) {
         let head = self.head.place;
-        for (at, entry) in entries.iter().enumerate() {
-            let skip = if entry.seq == head.seq { head.skip.min(entry.entries) } else { 0 };
+        for entry in entries {
+            let skip = head.skip_in(entry.seq).min(entry.entries);
             let waiting = Waiting {
                 stream: stream.clone(),
                 seq: entry.seq,
@@ -264,7 +273,6 @@ impl<D: Disk> Inspector<D> {
                 raw_len: entry.raw_len,
                 oldest: entry.oldest,
                 newest: entry.newest,
-                last_of_page: at + 1 == entries.len(),
             };
             match entry.seq < head.seq || skip == entry.entries {
                 true => contents.delivered.push(waiting),
@@ -273,7 +281,7 @@ impl<D: Disk> Inspector<D> {
         }
     }
 
-    /// The keys and lengths of a frame's records, without inflating them.
+    /// The keys and lengths of a frame's records, without decompressing them.
     pub fn table(&mut self, waiting: &Waiting) -> io::Result<Vec<EntryMeta>> {
         let path = log::path(waiting.file);
         let mut scan =
@@ -296,7 +304,7 @@ impl<D: Disk> Inspector<D> {
         }
     }
 
-    /// The records in `parked/`, in the order in which they were refused.
+    /// The records in `parked/`, in the order in which they were rejected.
     pub fn parked(&mut self) -> io::Result<Vec<Parked>> {
         let mut items = match self.disk.list(PARKED) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -344,7 +352,9 @@ impl<D: Disk> Inspector<D> {
             let path = format!("{DOUBT}/{name}");
             let bytes = self.disk.read(&path, FILE_HEADER_BYTES as u64, len as usize);
             let bytes = bytes.map_err(|why| why.to_string());
-            let frames = bytes.and_then(|bytes| Ok(super::in_doubt::decode(&bytes)?));
+            let frames = bytes.and_then(|bytes| {
+                super::in_doubt::decode(&bytes).map_err(|bad| bad.explain().into())
+            });
             let words = self.disk.read(&format!("{DOUBT}/{stem}.txt"), 0, 64 << 10);
             doubts.push(Doubted {
                 name: stem.to_owned(),
@@ -356,7 +366,7 @@ impl<D: Disk> Inspector<D> {
         Ok(doubts)
     }
 
-    /// What lies in `quarantine/`: names and bytes, without the notes.
+    /// The names and bytes in `quarantine/`, without the notes.
     pub fn quarantined(&mut self) -> Vec<(String, u64)> {
         let items = self.disk.list(QUARANTINE).unwrap_or_default();
         let mut items: Vec<(String, u64)> = items
@@ -373,7 +383,22 @@ impl<D: Disk> Inspector<D> {
     }
 }
 
-/// Told apart by its kind.
+/// The checkpoint and its bytes, if it is complete. One that is replaced during the read is read
+/// again.
+fn read_checkpoint(disk: &mut impl Disk) -> io::Result<Option<(Checkpoint, Vec<u8>)>> {
+    for _ in 0..2 {
+        let items = disk.list("")?;
+        let item = items.iter().find(|item| item.name == checkpoint::FILE);
+        let Some(item) = item else { return Ok(None) };
+        let Ok(bytes) = checkpoint::read(disk, item.len)? else { continue };
+        if let Some(checkpoint) = Checkpoint::decode(&bytes) {
+            return Ok(Some((checkpoint, bytes)));
+        }
+    }
+    Ok(None)
+}
+
+/// The error's kind distinguishes it from others.
 fn written_by_newer(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, wrote_newer(what))
 }
@@ -382,11 +407,11 @@ fn gone(path: &str) -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, format!("{path}: it is not there any more"))
 }
 
-/// One entry of a frame, as it would travel.
+/// One entry of a frame, as it would be sent.
 pub fn record(frame: Frame, at: u32) -> Option<Vec<u8>> {
     body::entry_at(&Piece { frame, skip: at, take: 1 }).ok()
 }
 
 #[cfg(test)]
-#[path = "inspect_tests.rs"]
+#[path = "tests/inspect.rs"]
 mod tests;

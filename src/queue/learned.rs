@@ -1,10 +1,11 @@
-//! The files `learned` and `asking`: what the program learned of the other sides, and which pages it is
-//! asking for that are larger than any it took, by the names of its streams.
+//! The files `learned` and `asking`: what the program learned of the services' and the link's
+//! limits, and the pages it is requesting that are larger than any it has received, by stream name.
 //!
-//! One line of JSON each, written whole under another name and renamed. Promises: a file that can't be
-//! read is as good as none, and a disk that can't take one stops nothing; what was learned survives a
-//! power cut. What is being asked for need not, for it is there to tell of a process that was killed.
-//! Never: holds what a promise rests on.
+//! `asking` also has the number of processes that the kernel had killed for lack of memory. Each
+//! file is one line of JSON, written under another name and renamed. Promises: an unreadable file
+//! counts as missing, and a disk that can't take one stops nothing; `learned` survives a power cut.
+//! `asking` need not, because it only shows that a process was killed during a page. Never:
+//! contains anything that a promise depends on.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,10 +16,13 @@ use super::Queue;
 use super::disk::{self, Disk};
 use super::index::Opener;
 use crate::limits::LEARNED_BYTES_MAX;
-use crate::record::{Learned, SinkLearned, StreamLearned, StreamName};
+use crate::record::{Kills, Learned, SinkLearned, StreamLearned, StreamName};
 
 const LEARNED: &str = "learned";
 const ASKING: &str = "asking";
+/// A member beside the streams' names, which all contain a slash.
+const BOOT: &str = "boot";
+const KILLS: &str = "oom_kills";
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -36,14 +40,20 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             let learned = file.streams.get(&name).copied().unwrap_or_default();
             StreamLearned { asking: asking.get(&name).copied(), ..learned }
         });
-        Learned { sink: file.sink, streams: streams.collect() }
+        let kills = asking.get(BOOT).zip(asking.get(KILLS));
+        let kills = kills.map(|(boot, count)| Kills { boot: *boot, count: *count });
+        Learned { sink: file.sink, streams: streams.collect(), kills }
     }
 
-    /// Remembers it for the next process, if the disk lets it.
-    pub fn learn(&mut self, learned: &Learned) {
+    /// Stores it for the next process, if the disk permits it. `kills`: the kernel's present count.
+    pub fn learn(&mut self, learned: &Learned, kills: Option<Kills>) {
         let named = self.configured.iter().map(ToString::to_string).zip(&learned.streams);
-        let asking: BTreeMap<String, u32> =
+        let mut asking: BTreeMap<String, u32> =
             named.clone().filter_map(|(name, stream)| Some((name, stream.asking?))).collect();
+        if let Some(kills) = kills.filter(|_| !asking.is_empty()) {
+            asking.insert(BOOT.to_owned(), kills.boot);
+            asking.insert(KILLS.to_owned(), kills.count);
+        }
         let streams = named
             .map(|(name, stream)| (name, StreamLearned { asking: None, ..*stream }))
             .filter(|(_, stream)| !stream.is_nothing())
@@ -63,7 +73,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 }
 
-/// What was learned of one stream, by whoever looks on; not what its daemon is asking for this moment.
+/// What was learned of one stream, for commands that only read; without the pages being requested
+/// now.
 pub fn of_stream(disk: &mut impl Disk, name: &StreamName) -> StreamLearned {
     let file: File = read_json(disk, LEARNED);
     file.streams.get(&name.to_string()).copied().unwrap_or_default()
@@ -78,8 +89,8 @@ fn read_json<T: Default + serde::de::DeserializeOwned>(disk: &mut impl Disk, nam
 mod tests {
     use super::*;
     use crate::queue::mem::MemDisk;
-    use crate::queue::testing::Ground;
-    use crate::record::{Lone, Place, RowPlace, Seq, Way};
+    use crate::queue::testing::Fixture;
+    use crate::record::{Bears, Lone, QueuePosition, RowPlace, Seq, Way};
     use crate::time::{Span, Stamp};
 
     /// As version 0.1 writes it: it can be read for ever.
@@ -90,13 +101,14 @@ mod tests {
     );
 
     fn learned() -> Learned {
-        let place = Place { seq: Seq(7), skip: 2 };
+        let place = QueuePosition { seq: Seq(7), skip: 2 };
         let failed = Lone { at: place, way: Way::Failed, tries: 3, for_ms: Span::seconds(9) };
         let row = RowPlace { from: Stamp(1_800_000_000_000_000), is_after: true };
         let lone = Lone { at: row, way: Way::Refused, tries: 1, for_ms: Span::ZERO };
-        let threats = StreamLearned { rows: Some(125), asking: Some(250), lone: Some(lone) };
-        let sink = SinkLearned { body_bytes: Some(16_384), lone: Some(failed) };
-        Learned { sink, streams: vec![threats, StreamLearned::default()] }
+        let threats =
+            StreamLearned { rows: Some(125), asking: Some(250), lone: Some(lone), bears: None };
+        let sink = SinkLearned { body_bytes: Some(16_384), body_entries: None, lone: Some(failed) };
+        Learned { sink, streams: vec![threats, StreamLearned::default()], kills: None }
     }
 
     #[test]
@@ -105,7 +117,7 @@ mod tests {
         let (mut queue, opened, _) = disk.open();
         assert_eq!(opened.learned.sink, SinkLearned::default());
         assert!(opened.learned.streams.iter().all(StreamLearned::is_nothing));
-        queue.learn(&learned());
+        queue.learn(&learned(), None);
         drop(queue);
         disk.kill();
         let mut files = disk.clone();
@@ -120,6 +132,26 @@ mod tests {
             opened.streams[0].asking = None;
             assert_eq!(opened, survives, "{seed}");
         }
+    }
+
+    #[test]
+    fn how_many_the_kernel_had_killed_stands_beside_what_is_asked_for() {
+        let disk = MemDisk::new(128 << 20);
+        let kills = Some(Kills { boot: 7, count: 3 });
+        let (mut queue, ..) = disk.open();
+        let mut told = learned();
+        told.streams[0].bears = Some(Bears { rows: 125, after: 64 });
+        queue.learn(&told, kills);
+        drop(queue);
+        disk.kill();
+        let asking = disk.clone().read(ASKING, 0, 1 << 20).unwrap();
+        assert_eq!(asking, br#"{"acme/threats":250,"boot":7,"oom_kills":3}"#);
+        let (mut queue, opened, _) = disk.open();
+        told.kills = kills;
+        assert_eq!(opened.learned, told);
+        told.streams[0].asking = None;
+        queue.learn(&told, kills);
+        assert_eq!(disk.clone().read(ASKING, 0, 1 << 20).unwrap(), b"{}");
     }
 
     #[test]

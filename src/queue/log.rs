@@ -1,7 +1,8 @@
 //! The log files: append-only, each named by the number of its first frame.
 //!
-//! Promises: only a file created by this process is ever written to; a file that saw an error is
-//! not written to again (keeps P9). A scan finds every whole frame, whatever lies between.
+//! Promises: only a file created by this process is ever written to; a file that had an error is
+//! not written to again (keeps P9). A scan finds every complete frame, whatever damage is between
+//! them.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,14 +10,14 @@ use std::io;
 use super::disk::Disk;
 use crate::errno::{Says, says};
 use crate::frame::{
-    self, Bad, EntryMeta, FILE_HEADER_BYTES, FRAME_HEADER_BYTES_MAX, FRAME_MAGIC, Header,
+    self, EntryMeta, FILE_HEADER_BYTES, FRAME_HEADER_BYTES_MAX, FRAME_MAGIC, FrameError, Header,
 };
 use crate::limits::FRAME_NUMBER_MAX;
 use crate::plain::count;
 use crate::record::Seq;
 
 pub(super) const DIR: &str = "log";
-/// How much is read at a time when looking for the next frame after damage.
+/// Bytes read at a time when the next frame after damage is looked for.
 const WINDOW_BYTES: usize = 64 << 10;
 
 pub(super) fn path(first: u64) -> String {
@@ -28,13 +29,13 @@ fn first_of(name: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok().filter(|first| *first <= FRAME_NUMBER_MAX)
 }
 
-/// The files that are there, with their lengths.
+/// The log files, with their lengths.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LogFiles {
     pub lens: BTreeMap<u64, u64>,
-    /// The ones in which damage was seen, and what it was.
+    /// The files in which damage was found, with its description.
     pub damaged: BTreeMap<u64, String>,
-    /// The one this process writes to.
+    /// The file that this process writes to.
     pub active: Option<u64>,
 }
 
@@ -49,18 +50,19 @@ impl LogFiles {
         self.lens.values().sum()
     }
 
-    /// Remembers how many bytes of a file are no frames; of none, nothing.
-    pub fn note_damage(&mut self, file: u64, bytes: u64) {
+    /// Notes how many bytes of a file are no frames, if any. `refused`: the medium's error for
+    /// bytes that it did not return.
+    pub fn note_damage(&mut self, file: u64, bytes: u64, refused: Option<&str>) {
         if bytes > 0 {
-            self.damaged.insert(
-                file,
-                format!("not what was written: {} of this file", count(bytes, "byte")),
-            );
+            let what = refused.map_or("not what was written".to_owned(), |why| {
+                format!("not what was written, or not returned by the disk ({why})")
+            });
+            self.damaged.insert(file, format!("{what}: {} of this file", count(bytes, "byte")));
         }
     }
 
-    /// The first file that a newer version wrote, or whose first frame it wrote. Each process begins a
-    /// file of its own.
+    /// The first file that a newer version wrote, or whose first frame it wrote. Each process
+    /// begins a new file, so the first frame is enough.
     pub fn newer(&self, disk: &mut impl Disk) -> io::Result<Option<String>> {
         for (file, len) in &self.lens {
             let path = path(*file);
@@ -93,7 +95,7 @@ impl LogFiles {
         Ok(())
     }
 
-    /// The files that hold nothing at or after `head`, given that the last ends before `next`.
+    /// The files without a frame at or after `head`, if the last file ends before `next`.
     pub fn delivered(&self, head: Seq, next: Seq) -> Vec<u64> {
         let ends = self.lens.keys().skip(1).copied().chain([next.0]);
         let files = self.lens.keys().copied().zip(ends);
@@ -101,7 +103,7 @@ impl LogFiles {
     }
 }
 
-/// What a scan came upon.
+/// A result of a scan.
 #[derive(Debug)]
 pub(super) enum Found {
     Frame {
@@ -113,7 +115,7 @@ pub(super) enum Found {
     Damage {
         bytes: u64,
     },
-    /// The file could not be read, which says nothing of what is in it.
+    /// The file could not be read, which does not mean that it is damaged.
     Unread(io::Error),
     /// A frame of a newer version.
     Newer,
@@ -127,7 +129,7 @@ pub(super) enum Depth {
     Header,
     /// The header and the table of entries.
     Table,
-    /// Everything: what a start trusts.
+    /// Everything: a start acts only on this.
     Whole,
 }
 
@@ -138,17 +140,20 @@ pub(super) struct Scan {
     offset: u64,
     len: u64,
     depth: Depth,
+    /// The medium's last error for bytes that it did not return.
+    pub refused: Option<String>,
 }
 
 impl Scan {
-    /// Scans a file from `offset`, or from its beginning, where a damaged file header is no
-    /// obstacle: frames carry all that is needed.
+    /// Scans a file from `offset`, at least from the end of the file header. A damaged file header
+    /// does not matter: frames contain everything needed.
     pub fn new(file: u64, offset: u64, len: u64) -> Scan {
         let offset = offset.max(FILE_HEADER_BYTES as u64);
-        Scan { path: path(file), offset, len, depth: Depth::Whole }
+        Scan { path: path(file), offset, len, depth: Depth::Whole, refused: None }
     }
 
-    /// Reads less of each frame, for a quick look. What is acted upon is read whole.
+    /// Reads less of each frame, which is faster. Before something is acted upon, the frame is read
+    /// whole.
     pub fn at_depth(self, depth: Depth) -> Scan {
         Scan { depth, ..self }
     }
@@ -164,8 +169,8 @@ impl Scan {
                 return Found::Frame { header, offset: begin, table };
             }
             Err(Unusable::Unread(error)) => Err(error),
-            Err(Unusable::Bad(Bad::Newer)) => return Found::Newer,
-            Err(Unusable::Bad(_)) => self.next_magic(disk, begin + 1),
+            Err(Unusable::Frame(FrameError::Newer)) => return Found::Newer,
+            Err(Unusable::Frame(_)) => self.next_magic(disk, begin + 1),
         };
         match next {
             Ok(next) => {
@@ -177,13 +182,13 @@ impl Scan {
     }
 
     fn frame_at(
-        &self,
+        &mut self,
         disk: &mut impl Disk,
         at: u64,
     ) -> Result<(Header, Vec<EntryMeta>), Unusable> {
         let header = Header::decode(&self.read(disk, at, FRAME_HEADER_BYTES_MAX)?)?;
         if at + header.disk_len() as u64 > self.len {
-            return Err(Bad::Cut.into());
+            return Err(FrameError::Cut.into());
         }
         match self.depth {
             Depth::Header => return Ok((header, Vec::new())),
@@ -197,16 +202,19 @@ impl Scan {
         Ok((header, frame.entries))
     }
 
-    /// Reads; of what the medium does not give there is nothing.
-    fn read(&self, disk: &mut impl Disk, at: u64, len: usize) -> io::Result<Vec<u8>> {
+    /// Reads bytes; what the medium does not return is empty.
+    fn read(&mut self, disk: &mut impl Disk, at: u64, len: usize) -> io::Result<Vec<u8>> {
         match disk.read(&self.path, at, len) {
-            Err(error) if says(&error) == Says::Medium => Ok(Vec::new()),
+            Err(error) if says(&error) == Says::Medium => {
+                self.refused = Some(error.to_string());
+                Ok(Vec::new())
+            }
             read => read,
         }
     }
 
-    /// Where the next whole frame may begin. What can't be read is passed over.
-    fn next_magic(&self, disk: &mut impl Disk, from: u64) -> io::Result<u64> {
+    /// Where the next frame may begin. Unreadable bytes are skipped.
+    fn next_magic(&mut self, disk: &mut impl Disk, from: u64) -> io::Result<u64> {
         let mut at = from;
         while at < self.len {
             let bytes = self.read(disk, at, WINDOW_BYTES)?;
@@ -214,17 +222,17 @@ impl Scan {
             if let Some(found) = found {
                 return Ok(at + found as u64);
             }
-            // The magic may lie across the border of two windows.
+            // The magic may cross the border of two windows.
             at += (WINDOW_BYTES - FRAME_MAGIC.len() + 1) as u64;
         }
         Ok(self.len)
     }
 }
 
-/// Why there is no frame to be had at a place.
+/// Why there is no frame at an offset.
 enum Unusable {
     Unread(io::Error),
-    Bad(Bad),
+    Frame(FrameError),
 }
 
 impl From<io::Error> for Unusable {
@@ -233,8 +241,8 @@ impl From<io::Error> for Unusable {
     }
 }
 
-impl From<Bad> for Unusable {
-    fn from(bad: Bad) -> Unusable {
-        Unusable::Bad(bad)
+impl From<FrameError> for Unusable {
+    fn from(error: FrameError) -> Unusable {
+        Unusable::Frame(error)
     }
 }

@@ -1,32 +1,34 @@
-//! Two small files beside the checkpoint: `id`, which queue this is, and `closed`, that the last process
-//! ended in order.
+//! Two small files beside the checkpoint: `id` identifies the queue, and `closed` says that the
+//! last process ended regularly.
 //!
-//! Promises: an id is made once and stays with the directory; `closed` names the checkpoint that it was
-//! written with and is gone, durably, before the next process changes anything, so that whoever finds both
-//! knows where delivery stands. Never: makes an id by itself, for the queue has no source of randomness.
+//! Promises: an id is made once and stays with the directory; `closed` names the checkpoint that it
+//! was written with and is removed, durably, before the next process changes anything, so that both
+//! together prove the position of the head. Never: makes an id by itself, because the queue has no
+//! source of randomness.
 
 use std::io;
 
 use super::Queue;
 use super::disk::{self, Disk, Item};
 use super::index::Opener;
+use crate::errno::{Says, says};
 
 pub(super) const ID: &str = "id";
 pub(super) const CLOSED: &str = "closed";
 /// 16 bytes in hexadecimal.
 const ID_CHARS: usize = 32;
 
-/// Which queue it is.
+/// The identity of a queue, independent of its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueId(String);
 
 impl QueueId {
-    /// What an id is made of.
+    /// Makes an id of random bits.
     pub fn of(halves: [u64; 2]) -> QueueId {
         QueueId(halves.map(|half| format!("{half:016x}")).concat())
     }
 
-    /// `None`: it is no id.
+    /// `None`: the text is not an id.
     pub fn parse(text: &str) -> Option<QueueId> {
         let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         let is_id = text.len() == ID_CHARS && text.bytes().all(is_hex);
@@ -37,19 +39,23 @@ impl QueueId {
         &self.0
     }
 
-    /// That of a directory, if it has one.
-    pub(super) fn read(disk: &mut impl Disk) -> Option<QueueId> {
-        let text = disk.read(ID, 0, ID_CHARS + 1).ok()?;
-        QueueId::parse(std::str::from_utf8(&text).ok()?.trim_end())
+    /// The id of a directory, if it has a readable one. An error does not mean that it has none.
+    pub(super) fn read(disk: &mut impl Disk) -> io::Result<Option<QueueId>> {
+        let text = match disk.read(ID, 0, ID_CHARS + 1) {
+            Err(error) if says(&error) == Says::Medium => return Ok(None),
+            read => read?,
+        };
+        let text = std::str::from_utf8(&text).ok();
+        Ok(text.and_then(|text| QueueId::parse(text.trim_end())))
     }
 }
 
-/// What `closed` holds: the checkpoint that it was written with.
+/// The content of `closed`: the checksum of the checkpoint that it was written with.
 fn name_of(checkpoint_crc: u32) -> String {
     format!("{checkpoint_crc:08x}\n")
 }
 
-/// Whether the process that wrote this checkpoint ended in order, and none has begun since.
+/// Whether the process that wrote this checkpoint ended regularly, and none has started since.
 pub(super) fn is_closed(disk: &mut impl Disk, checkpoint: &[u8]) -> bool {
     let Some(crc) = checkpoint.last_chunk() else { return false };
     let name = name_of(u32::from_le_bytes(*crc));
@@ -57,10 +63,15 @@ pub(super) fn is_closed(disk: &mut impl Disk, checkpoint: &[u8]) -> bool {
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
-    /// Reads which queue it is; one that has no id gets this one. Where it can't be written the queue
-    /// stays without, until a later start.
+    /// Reads the queue's id; a queue without one gets this one. If it can't be written, the queue
+    /// stays without until a later start.
     pub fn identify(&mut self, new: impl FnOnce() -> QueueId) -> Option<&QueueId> {
-        self.id = QueueId::read(&mut self.disk);
+        match QueueId::read(&mut self.disk) {
+            Ok(id) => self.id = id,
+            // Unknown because of a read error: the id that was read when the queue was opened
+            // stays.
+            Err(_) => return self.id.as_ref(),
+        }
         if self.id.is_none() {
             let id = new();
             let text = format!("{}\n", id.as_str());
@@ -71,12 +82,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.id.as_ref()
     }
 
-    /// Which queue it is; empty before it was identified.
+    /// The queue's id; empty before `identify`.
     pub fn id(&self) -> &str {
         self.id.as_ref().map_or("", QueueId::as_str)
     }
 
-    /// From here on the checkpoint is not the last word any more.
+    /// Marks the checkpoint as outdated from now on: removes `closed`, durably.
     pub(super) fn note_opened(&mut self, items: &[Item]) -> io::Result<()> {
         if items.iter().all(|item| item.name != CLOSED) {
             return Ok(());
@@ -85,7 +96,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.disk.sync_dir("")
     }
 
-    /// The checkpoint that was just written is the last word. What can't be written is not said.
+    /// Marks the checkpoint just written as final. After a write error it counts as outdated.
     pub(super) fn note_closed(&mut self, checkpoint_crc: u32) {
         let text = name_of(checkpoint_crc);
         let written = self.write_whole(CLOSED, text.as_bytes());
@@ -98,18 +109,18 @@ mod tests {
     use super::*;
     use crate::prng::Prng;
     use crate::queue::checkpoint;
-    use crate::queue::inspect::{HeadBy, Inspector, Told};
+    use crate::queue::inspect::{DaemonStatus, HeadBy, Inspector};
     use crate::queue::mem::{Fault, MemDisk};
     use crate::queue::testing::*;
-    use crate::record::{Place, Seq};
+    use crate::record::{QueuePosition, Seq};
     use crate::time::Mono;
 
-    fn head_by(disk: &MemDisk, told: Option<Told>) -> HeadBy {
-        Inspector::open(disk.clone(), told).unwrap().head().by
+    fn head_by(disk: &MemDisk, daemon: Option<DaemonStatus>) -> HeadBy {
+        Inspector::open(disk.clone(), daemon).unwrap().head().by
     }
 
     /// A queue of which one record is delivered and one waits.
-    fn begun(disk: &MemDisk) -> (crate::queue::MemQueue, Place) {
+    fn begun(disk: &MemDisk) -> (crate::queue::MemQueue, QueuePosition) {
         let (mut queue, ..) = disk.open();
         queue.append(&threats(), &page(&threats(), &[1, 2], 2), progress(2, 1), &[]).unwrap();
         let one = crate::record::Take { entries_max: 1, ..ALL };
@@ -193,23 +204,47 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_can_not_be_read_just_now_stays() {
+        use std::io::ErrorKind::{Other, OutOfMemory, PermissionDenied};
+        let (first, second) = (QueueId::of([1, 2]), QueueId::of([3, 4]));
+        for kind in [OutOfMemory, PermissionDenied, Other] {
+            let disk = MemDisk::new(128 << 20);
+            let (mut queue, ..) = disk.open();
+            queue.identify(|| first.clone());
+            queue.close(Mono(1));
+            let (mut queue, ..) = disk.open();
+            disk.fail_after(1, Fault::Once(kind));
+            let id = queue.identify(|| second.clone()).cloned();
+            disk.heal();
+            // What the medium does not give any more is lost.
+            let expected = if kind == Other { &second } else { &first };
+            assert_eq!(id.as_ref(), Some(expected), "{kind}");
+            assert_eq!(QueueId::read(&mut disk.clone()).unwrap().as_ref(), Some(expected));
+        }
+    }
+
+    #[test]
     fn what_a_daemon_said_of_another_queue_is_not_believed() {
         let disk = MemDisk::new(128 << 20);
         let (mut queue, head) = begun(&disk);
         let here = queue.identify(|| QueueId::of([1, 2])).cloned();
-        let far = Place { seq: Seq(900), skip: 0 };
-        let told = |queue: Option<QueueId>, head, is_running| Told { queue, head, is_running };
+        let far = QueuePosition { seq: Seq(900), skip: 0 };
+        let status =
+            |queue: Option<QueueId>, head, is_running| DaemonStatus { queue, head, is_running };
         for other in [None, Some(QueueId::of([1, 3]))] {
-            let looked = Inspector::open(disk.clone(), Some(told(other, far, true))).unwrap();
-            assert_eq!((looked.head().by, looked.is_told_of_another()), (HeadBy::Checkpoint, true));
+            let looked = Inspector::open(disk.clone(), Some(status(other, far, true))).unwrap();
+            assert_eq!(
+                (looked.head().by, looked.is_daemon_of_another()),
+                (HeadBy::Checkpoint, true)
+            );
             assert!(looked.head().place < far);
         }
-        let looked = Inspector::open(disk.clone(), Some(told(here.clone(), head, true))).unwrap();
+        let looked = Inspector::open(disk.clone(), Some(status(here.clone(), head, true))).unwrap();
         assert_eq!((looked.head().by, looked.head().place), (HeadBy::Daemon, head));
-        assert!(!looked.is_told_of_another());
-        let ended = head_by(&disk, Some(told(here.clone(), head, false)));
+        assert!(!looked.is_daemon_of_another());
+        let ended = head_by(&disk, Some(status(here.clone(), head, false)));
         assert_eq!(ended, HeadBy::EndedDaemon);
         queue.close(Mono(2));
-        assert_eq!(head_by(&disk, Some(told(here, far, false))), HeadBy::Close);
+        assert_eq!(head_by(&disk, Some(status(here, far, false))), HeadBy::Close);
     }
 }

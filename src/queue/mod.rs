@@ -1,9 +1,10 @@
-//! The queue on disk: frames in log files, an index of what waits, a checkpoint for the worst day.
+//! The queue on disk: frames in log files, an index of what waits, and a checkpoint in case both
+//! are damaged.
 //!
-//! Promises: what `append` answered with Ok for is given out by `peek`, in order, until `ack`
-//! (keeps P1); the directory never outgrows `max_size_bytes` and nothing is dropped for it (P4);
-//! memory does not grow with the backlog (P5); after an error nothing of a handle is trusted (P9).
-//! Never: reads a clock, or knows what is in a record.
+//! Promises: what `append` returned Ok for is returned by `peek`, in order, until `ack` (keeps P1);
+//! the directory never outgrows `max_size_bytes` and nothing is dropped for it (P4); memory does
+//! not grow with the backlog (P5); after an error a handle is not used any more (P9). Never: reads
+//! a clock, or knows the content of a record.
 //!
 //! The order of durability, which everything rests on (docs/QUEUE.md):
 //!
@@ -13,18 +14,19 @@
 //! start:  fsync what lies beyond the index -> adopt its whole pages -> Ok
 //! ```
 //!
-//! States of a queue: *open*; *broken* after any failure of the index, when every call answers
-//! `Broken` until `reopen` has built a new index from the log. An acknowledgement that met the
-//! failure is remembered: places stay what they are over a `reopen`.
+//! States of a queue: *open*; *broken* after any failure of the index, when every call returns
+//! `Broken` until `reopen` has built a new index from the log. An acknowledgement that failed this
+//! way is remembered: positions stay the same over a `reopen`.
 
+pub mod access;
 mod ack;
 pub mod adopt;
 mod append;
 mod awaited;
-pub mod bundle;
 mod checkpoint;
-mod condemn;
+mod crash_loop;
 pub mod disk;
+pub mod export;
 pub mod gaps;
 mod head;
 mod head_file;
@@ -32,77 +34,98 @@ mod importing;
 mod in_doubt;
 pub mod index;
 pub mod inspect;
-mod keys;
 pub mod learned;
 mod log;
 pub mod marks;
+#[cfg(not(closed))]
+#[path = "fakes/medium.rs"]
 mod medium;
+#[cfg(not(closed))]
+#[path = "fakes/mem.rs"]
 pub mod mem;
+mod newer;
 mod open;
 mod origins;
 mod parked;
 mod parts;
 mod peek;
+mod quarantine;
 pub mod real;
 mod rebuild;
 mod reopen;
 mod replay;
-mod room;
+mod schema;
 mod set_back;
 pub mod sled;
-mod starts;
+mod space;
 mod streams;
 mod tally;
 mod trouble;
 mod unindexed;
 
 #[cfg(test)]
+#[path = "tests/adopt.rs"]
 mod adopt_tests;
 #[cfg(test)]
+#[path = "tests/alike.rs"]
 mod alike_tests;
 #[cfg(test)]
+#[path = "tests/broken.rs"]
 mod broken;
 #[cfg(test)]
-mod condemn_tests;
-#[cfg(test)]
+#[path = "tests/contract.rs"]
 mod contract;
 #[cfg(test)]
+#[path = "tests/corrupt.rs"]
 mod corrupt;
 #[cfg(test)]
+#[path = "tests/faults.rs"]
 mod faults;
 #[cfg(test)]
+#[path = "tests/format.rs"]
 mod format_tests;
 #[cfg(any(test, fuzzing))]
+#[path = "tests/fuzz.rs"]
 pub(crate) mod fuzz;
 #[cfg(test)]
+#[path = "tests/gaps.rs"]
 mod gap_tests;
 #[cfg(test)]
+#[path = "tests/in_doubt.rs"]
 mod in_doubt_tests;
 #[cfg(test)]
+#[path = "tests/newer.rs"]
 mod newer_tests;
 #[cfg(test)]
+#[path = "tests/quarantine.rs"]
+mod quarantine_tests;
+#[cfg(test)]
+#[path = "tests/testing.rs"]
 mod testing;
 #[cfg(test)]
+#[path = "tests/unindexed.rs"]
 mod unindexed_tests;
 
 use std::fmt;
 
 use crate::frame::Piece;
 use crate::message::Code;
-use crate::record::{Gap, Held, Hold, Opened, RowKey, Sent, Seq, StreamHeld, StreamName};
+use crate::record::{Gap, Hold, Opened, QueueStatus, RowKey, Sent, Seq, StreamName, StreamStatus};
 use crate::time::{Mono, Stamp};
+pub use append::Append;
 pub use set_back::Back;
 pub use trouble::{OpenError, QueueError};
 
 use disk::{Disk, LockRefused};
 use index::{Batch, Index, IndexFault, Opener};
 
-/// The queue as the program runs it.
+/// The queue of the program.
 pub type RealQueue = Queue<real::RealDisk, sled::SledOpener>;
-/// The queue as the simulation runs it.
+/// The queue of the simulation.
+#[cfg(not(closed))]
 pub type MemQueue = Queue<mem::MemDisk, mem::MemOpener>;
 
-/// A queue, where its streams stand, and what was repaired.
+/// A queue, the positions of its streams, and what was repaired.
 pub type OpenedQueue<D, O> = (Queue<D, O>, Opened, Vec<Finding>);
 
 /// What the config says about the queue's size (P4).
@@ -112,7 +135,7 @@ pub struct QueueLimits {
     pub min_free_bytes: u64,
 }
 
-/// What was found and repaired, for the log. The reason is stable; the text is for people.
+/// What was found and repaired, for the log. The reason is a stable name; the text is for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     pub code: Code,
@@ -120,7 +143,7 @@ pub struct Finding {
     pub text: String,
 }
 
-/// What a request may carry, and where it ends.
+/// The records of one request, and where they end.
 #[derive(Clone, Debug)]
 pub struct Peeked {
     pub pieces: Vec<Piece>,
@@ -143,36 +166,36 @@ pub struct Queue<D: Disk, O: Opener> {
     /// `None` once it failed.
     index: Option<O::Index>,
     number: u32,
-    /// What it failed for, where it is not to blame.
+    /// The fault of the system, if the index failed without being broken.
     refused_by: Option<IndexFault>,
-    /// Delivery goes on without it.
+    /// Set while records are delivered without the index.
     unindexed: Option<unindexed::Unindexed>,
     noted: head_file::Noted,
-    /// What the config said before there was an index to say it to.
+    /// The config's names and addresses, to be applied once there is an index.
     claims: Option<Vec<adopt::Claim>>,
     replaced: u32,
-    /// How often it was written anew for want of space.
+    /// How often the index was rebuilt for lack of space.
     lacked_space: u32,
     configured: Vec<StreamName>,
     streams: streams::Streams,
-    ledger: gaps::Ledger,
+    gap_log: gaps::GapLog,
     awaited: awaited::Awaited,
     origins: origins::Origins,
-    /// Integrations that must not be polled.
+    /// Integrations that must not be polled, with the reason.
     holds: Vec<(String, Hold)>,
     log: log::LogFiles,
-    state: keys::State,
+    state: schema::State,
     oldest: Option<Stamp>,
-    room: room::Books,
+    space: space::SpaceUsage,
     checkpointed: ack::Checkpointed,
     findings: Vec<Finding>,
-    /// Starts in a row before this one that ended before they had settled.
+    /// Consecutive starts before this one that ended before they had settled.
     unsettled: u32,
-    /// Ids of each stream that are kept for reconciliation; 0: it is off.
+    /// How many ids of each stream are kept for reconciliation; 0: it is off.
     tally_ids_max: Vec<(StreamName, usize)>,
-    /// Not before it was identified.
+    /// `None` before `identify`.
     id: Option<marks::QueueId>,
-    /// What was last written of what was learned, and of what is being asked for.
+    /// The last written contents of `learned` and `asking`.
     learned: Option<(learned::File, std::collections::BTreeMap<String, u32>)>,
 }
 
@@ -198,14 +221,14 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             lacked_space: 0,
             configured: streams.to_vec(),
             streams: streams::Streams::default(),
-            ledger: gaps::Ledger::default(),
+            gap_log: gaps::GapLog::default(),
             awaited: awaited::Awaited::default(),
             origins: origins::Origins::default(),
             holds: Vec::new(),
             log: log::LogFiles::default(),
-            state: keys::State::default(),
+            state: schema::State::default(),
             oldest: None,
-            room: room::Books::new(limits),
+            space: space::SpaceUsage::new(limits),
             checkpointed: ack::Checkpointed::default(),
             findings: Vec::new(),
             unsettled: 0,
@@ -220,13 +243,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok((queue, opened, findings))
     }
 
-    /// Replaces a broken index by a new one built from the log. What was acknowledged in this
-    /// process stays acknowledged.
+    /// Replaces a broken index by a new one built from the log. Acknowledgements of this process
+    /// stay.
     pub fn reopen(&mut self) -> Result<(Opened, Vec<Finding>), OpenError> {
         self.restart()?;
         while let Some(claims) = self.claims.take_if(|_| self.unindexed.is_none()) {
             match self.claim(&claims) {
-                // Each of them counts, so this ends.
+                // Each replacement is counted and limited, so this ends.
                 Err(QueueError::NoSpace(_) | QueueError::Broken(_)) => {
                     self.claims = Some(claims);
                     self.restart()?;
@@ -237,20 +260,20 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok((self.opened(), std::mem::take(&mut self.findings)))
     }
 
-    /// Counters; nothing is scanned (P5). Also takes back the reserve when there is room again.
-    pub fn held(&mut self) -> Held {
+    /// The counters; nothing is scanned (P5). Also writes the reserve again if there is space.
+    pub fn held(&mut self) -> QueueStatus {
         let room = self.room_now();
-        Held {
+        QueueStatus {
             records: self.state.records,
             bytes: self.bytes(),
             head: self.state.head,
             oldest: self.oldest,
             parked: self.state.parked,
-            doubt: self.room.doubts.len() as u64,
-            gaps: self.ledger.open(),
-            untold: self.ledger.untold(),
+            doubt: self.space.doubts.len() as u64,
+            gaps: self.gap_log.open(),
+            unreported: self.gap_log.unreported(),
             heartbeat_waits: self
-                .ledger
+                .gap_log
                 .head
                 .heartbeat
                 .is_some_and(|seq| seq >= self.state.head.seq),
@@ -258,24 +281,24 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
     }
 
-    /// The gaps that are kept one by one, oldest first.
+    /// The gaps that have a row of their own, oldest first.
     pub fn gaps(&self) -> Vec<Gap> {
-        self.ledger.rows().map(|row| row.gap.clone()).collect()
+        self.gap_log.rows().map(|row| row.gap.clone()).collect()
     }
 
-    /// The next gaps that nobody was told of: of one integration, no more than one page tells.
-    pub fn gaps_to_tell(&self) -> Vec<Gap> {
-        self.ledger.to_tell()
+    /// The next unreported gaps: of one integration, at most as many as one page holds.
+    pub fn gaps_to_report(&self) -> Vec<Gap> {
+        self.gap_log.to_report()
     }
 
-    /// How many ids of a stream to keep for reconciliation; 0, as without this call: none.
+    /// How many ids of a stream are kept for reconciliation; 0, as without this call: none.
     pub fn tally(&mut self, stream: &StreamName, ids_max: usize) {
         self.tally_ids_max.retain(|(name, _)| name != stream);
         self.tally_ids_max.push((stream.clone(), ids_max));
     }
 
-    /// How many records of a stream were collected that were created in `from..to`, and from when
-    /// on that is known; `None` when nothing of it is.
+    /// How many records of a stream created in `from..to` were collected, and the time from which
+    /// on this is known; `None` if nothing of the range is known.
     pub fn collected(
         &self,
         stream: &StreamName,
@@ -287,39 +310,43 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         (from < to).then(|| (from, tally.count(from, to)))
     }
 
-    /// Which of these records of a stream, each with when it was created, were never collected. What was
-    /// created before that is known counts as collected: nobody knows (keeps P2).
-    pub fn unseen(&self, stream: &StreamName, births: &[RowKey]) -> Vec<bool> {
-        let Some(stream) = self.streams.find(stream) else { return vec![false; births.len()] };
-        let Some(row) = stream.tally.row else { return vec![false; births.len()] };
-        let ids: Vec<u64> = births.iter().map(|key| key.id).collect();
-        let unseen = stream.tally.unseen(&ids).into_iter().zip(births);
+    /// Which of these records of a stream, given with their creation times, were never collected. A
+    /// record created before the tally begins counts as collected, because it is not known (keeps
+    /// P2).
+    pub fn unseen(&self, stream: &StreamName, created_keys: &[RowKey]) -> Vec<bool> {
+        let Some(stream) = self.streams.find(stream) else {
+            return vec![false; created_keys.len()];
+        };
+        let Some(row) = stream.tally.row else { return vec![false; created_keys.len()] };
+        let ids: Vec<u64> = created_keys.iter().map(|key| key.id).collect();
+        let unseen = stream.tally.unseen(&ids).into_iter().zip(created_keys);
         unseen.map(|(unseen, key)| unseen && key.stamp >= row.since).collect()
     }
 
-    /// Notes when a stream was compared; written with its next page, never alone.
+    /// Notes when a stream was compared; stored with its next page, never alone.
     pub fn compared(&mut self, stream: &StreamName, at: Stamp) {
         if let Some(row) = &mut self.streams.named(stream).tally.row {
             row.compared = Some(at);
         }
     }
 
-    /// Where walks began before the page that is taken in next, if that moved since the last page that
-    /// was: what was created before it comes out of its turn.
+    /// Where walks started before the next stored page, if that moved since the last one: records
+    /// created before it are *out of turn* (`ChunkId::OUT_OF_TURN`).
     pub fn walks_from(&mut self, stream: &StreamName, began: Stamp) {
         self.streams.named(stream).walks_from = Some(began);
     }
 
-    /// Writes the checkpoint and ends the index properly. What is not called before the program
-    /// ends costs nothing but time at the next start.
+    /// Writes the checkpoint and closes the index. If the program ends without this call, the next
+    /// start only takes longer.
     pub fn close(mut self, now: Mono) {
         self.settle();
         self.close_unsettled(now);
     }
 
-    /// The same for a process that ends because it can't go on: the next start counts it.
+    /// As `close`, for a process that can't go on: the next start counts it.
     pub fn close_unsettled(mut self, now: Mono) {
-        // What the index says and the checkpoint does not, only the index knows.
+        // Without an index, memory may lack facts that only the index has, so no checkpoint is
+        // written.
         if !self.is_unindexed()
             && let Some(crc) = self.write_checkpoint(now)
         {
@@ -332,22 +359,23 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     fn opened(&mut self) -> Opened {
         let held = self.held();
-        let streams = self.configured.iter().map(|name| self.stream_held(name));
+        let streams = self.configured.iter().map(|name| self.stream_status(name));
         let streams = streams.collect();
         let learned = self.read_learned();
         Opened { held, streams, learned, unsettled: self.unsettled }
     }
 
-    fn stream_held(&self, name: &StreamName) -> StreamHeld {
+    fn stream_status(&self, name: &StreamName) -> StreamStatus {
         let mut holds = self.holds.iter();
         let hold = holds.find(|(held, _)| *held == name.integration).map(|(_, hold)| hold.clone());
         let Some(stream) = self.streams.find(name) else {
-            return StreamHeld { hold, ..StreamHeld::default() };
+            return StreamStatus { hold, ..StreamStatus::default() };
         };
         let progress = stream.row.progress;
         let from = progress.map_or(Stamp::MIN, |progress| progress.from);
         let compared = stream.tally.row.and_then(|row| row.compared);
-        StreamHeld { progress, known: stream.known(from), compared, hold }
+        let covered = stream.covered.clone();
+        StreamStatus { progress, known: stream.known(from), covered, compared, hold }
     }
 
     fn lock(&mut self) -> Result<(), OpenError> {
@@ -358,7 +386,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         })
     }
 
-    /// Makes one commit. Its failure ends the index (P9).
+    /// Commits a batch. A failure ends the index (P9).
     fn commit(&mut self, batch: &Batch) -> Result<(), QueueError> {
         let made = self.index()?.commit(batch);
         made.map_err(|error| self.index_failed(error))
@@ -391,13 +419,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 
     /// The first `max` entries at or after `from`.
-    fn entries(&mut self, from: Seq, max: usize) -> Result<Vec<keys::Entry>, QueueError> {
+    fn entries(&mut self, from: Seq, max: usize) -> Result<Vec<schema::Entry>, QueueError> {
         if self.is_unindexed() {
             return self.unindexed_entries(from, max);
         }
-        let pairs = self.index()?.range(b"q", &keys::entry_key(from), max);
+        let pairs = self.index()?.range(b"q", &schema::entry_key(from), max);
         let pairs = pairs.map_err(|error| self.index_failed(error))?;
-        let entries = pairs.iter().map(|(key, value)| keys::Entry::decode(key, value));
+        let entries = pairs.iter().map(|(key, value)| schema::Entry::decode(key, value));
         entries.collect::<Option<Vec<_>>>().ok_or_else(|| {
             self.index_failed(index::IndexError {
                 fault: IndexFault::Broken,
@@ -406,7 +434,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         })
     }
 
-    /// The disk failed outside the index. The log file in use is not trusted any more.
+    /// The disk failed outside the index. The active log file is not written to any more.
     fn disk_failed(&mut self, what: &str, error: &std::io::Error) -> QueueError {
         self.log.active = None;
         let why = format!("{what}: {error}");
@@ -420,7 +448,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.findings.push(Finding { code, reason, text });
     }
 
-    /// Notes the stamp of the oldest frame waiting.
+    /// Reads the stamp of the oldest waiting frame.
     fn note_oldest(&mut self) -> Result<(), QueueError> {
         self.oldest = match self.state.records {
             0 => None,
@@ -430,17 +458,17 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 }
 
-/// The changes that store what is one of a kind and a stream's row.
-fn put_state(batch: &mut Batch, state: &keys::State) {
-    batch.put(keys::STATE.to_vec(), state.encode());
+/// The change that stores the counters and the head.
+fn put_state(batch: &mut Batch, state: &schema::State) {
+    batch.put(schema::STATE.to_vec(), state.encode());
 }
 
-/// A stream that went back. What is counted of it stays counted: a start takes the count where its stream
-/// stands.
+/// Stores a stream that was set back. Its tally stays: a start accepts a tally only with the same
+/// position as its stream, so that is changed too.
 fn put_stream_back(batch: &mut Batch, stream: &mut streams::Stream) {
     if let (Some(row), Some(at)) = (&mut stream.tally.row, stream.row.progress) {
         row.position = at.position;
-        batch.put(keys::tally_key(stream.number), row.encode());
+        batch.put(schema::tally_key(stream.number), row.encode());
     }
     put_stream(batch, stream);
 }
@@ -448,5 +476,5 @@ fn put_stream_back(batch: &mut Batch, stream: &mut streams::Stream) {
 fn put_stream(batch: &mut Batch, stream: &streams::Stream) {
     let mut value = Vec::new();
     stream.row.encode(&mut value);
-    batch.put(keys::stream_key(stream.number), value);
+    batch.put(schema::stream_key(stream.number), value);
 }

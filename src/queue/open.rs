@@ -1,8 +1,8 @@
-//! Starting: what the last run left behind is looked at, repaired and adopted.
+//! Starting: reads, repairs and adopts what the last run left.
 //!
-//! The index is trusted when it opens and has its state; then only what lies in the log beyond it
-//! is looked at. Otherwise it is set aside and a new one is built: from the whole log and the
-//! checkpoint at a start, from the whole log and what this process knows at a `reopen`.
+//! An index that opens and has its state is trusted; then only frames of the log that it does not
+//! have are read. Otherwise it is set aside and a new one is built: from the whole log and the
+//! checkpoint at a start, from the whole log and this process's memory at a `reopen`.
 
 use std::io;
 
@@ -10,16 +10,15 @@ use super::append::{chunk_pairs, tally_pairs};
 use super::awaited::Awaited;
 use super::checkpoint::{self, Checkpoint};
 use super::disk::{Disk, Item, is_full};
-use super::gaps::{self, Ledger};
-use super::head_file;
+use super::gaps::{self, GapLog};
 use super::index::{Batch, Index, IndexError, IndexFault, Opener};
-use super::keys::{self, State, StreamRow, Tail, TallyRow};
 use super::log::{DIR, Found, LogFiles, Scan, path};
 use super::origins::Origins;
-use super::rebuild::{Base, newer, take_in, tell};
+use super::rebuild::{Base, mark_reported, newer, take_in};
 use super::reopen::Old;
 use super::replay::{Page, Partial, Replay};
-use super::room::{DOUBT, PARKED, QUARANTINE};
+use super::schema::{self, State, StreamRow, Tail, TallyRow};
+use super::space::{DOUBT, PARKED, QUARANTINE};
 use super::streams::{Streams, chunked};
 use super::{OpenError, Queue, QueueError, put_state, put_stream};
 use crate::errno::{Says, says};
@@ -27,22 +26,27 @@ use crate::frame::Fields;
 use crate::limits::INDEX_OPEN_ATTEMPTS_MAX;
 use crate::message;
 use crate::plain::count;
-use crate::record::{Place, Seq};
+use crate::record::{QueuePosition, Seq};
 
-/// A file `opening.<n>` is there while the index is being opened for the n-th time in a row.
+/// A file `opening.<n>` exists while the index is being opened for the n-th consecutive time.
 const MARKER: &str = "opening.";
 /// Rows of the index read at a time.
 const ROWS: usize = 1_024;
 
-/// Says what an error of the disk means for a start.
+/// What an error of the disk means for a start.
 pub(super) fn disk_error(place: String, error: &io::Error) -> OpenError {
     let why = error.to_string();
     match says(error) {
-        Says::Denied => OpenError::Denied { place, why },
+        Says::Denied => OpenError::Denied { place, why, remedy: None },
         Says::Full => OpenError::Full { place, why },
         Says::System => OpenError::System { place, why },
         Says::Medium => OpenError::Failed { place, why },
     }
+}
+
+/// The error of an index that must not be used any more.
+fn broken(why: &str) -> IndexError {
+    IndexError { fault: IndexFault::Broken, why: why.into() }
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
@@ -53,18 +57,18 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let (checkpoint, attempts) = prepared.map_err(|error| disk_error(place, &error))?;
         let started = self.start_index(&checkpoint, attempts);
         let started = started.and_then(|()| self.end_start());
-        // Whatever came of it, this process lived to tell.
+        // Opened or not, this start did not crash: the count begins anew.
         self.unmark(attempts + 1);
         started?;
         if !self.is_unindexed() {
-            // Left behind when renewing the index was cut short.
+            // Left from an interrupted renewal of the index.
             let _ = self.opener.remove_below(self.number);
         }
         self.give_back_files();
         Ok(())
     }
 
-    /// What was delivered without the index is let go of in it too.
+    /// Records delivered without the index are removed from it too.
     pub(super) fn end_start(&mut self) -> Result<(), OpenError> {
         if self.is_unindexed() {
             return Ok(());
@@ -75,41 +79,16 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
     }
 
-    /// Looks at what is read before the index, and touches nothing.
+    /// Checks what is read before the index, and changes nothing.
     fn refuse_newer(&mut self) -> Result<(), OpenError> {
         let place = self.disk.place();
-        let found = self.newer().map_err(|error| disk_error(place.clone(), &error))?;
+        let found = super::newer::find(&mut self.disk);
+        let found = found.map_err(|error| disk_error(place.clone(), &error))?;
         found.map_or(Ok(()), |what| Err(OpenError::Newer { place, why: newer(&what).why }))
     }
 
-    fn newer(&mut self) -> io::Result<Option<String>> {
-        let items = self.disk.list("")?;
-        let named = |name: &str| items.iter().find(|item| item.name == name);
-        if head_file::is_newer(&mut self.disk) {
-            return Ok(Some(head_file::FILE.to_owned()));
-        }
-        if let Some(item) = named(checkpoint::FILE)
-            && let Some(bytes) = self.read_checkpoint(item.len)?
-            && Checkpoint::is_newer(&bytes)
-        {
-            return Ok(Some(checkpoint::FILE.to_owned()));
-        }
-        match named(DIR) {
-            Some(_) => LogFiles::list(&mut self.disk)?.newer(&mut self.disk),
-            None => Ok(None),
-        }
-    }
-
-    /// `None`: the medium does not give it.
-    fn read_checkpoint(&mut self, len: u64) -> io::Result<Option<Vec<u8>>> {
-        match self.disk.read(checkpoint::FILE, 0, len as usize) {
-            Err(error) if says(&error) == Says::Medium => Ok(None),
-            read => read.map(Some),
-        }
-    }
-
-    /// Makes the directories and reads what needs no index. Answers with the checkpoint and how
-    /// many starts in a row did not survive opening the index.
+    /// Makes the directories and reads what needs no index. Returns the checkpoint and how many
+    /// consecutive starts ended while the index was being opened.
     fn prepare(&mut self) -> io::Result<(Checkpoint, u32)> {
         for dir in [DIR, QUARANTINE, PARKED, DOUBT] {
             self.disk.create_dir(dir)?;
@@ -126,23 +105,23 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok((self.find_checkpoint(&items)?, attempts))
     }
 
-    /// The checkpoint; none where it was never written, or is damaged, which sets it aside.
+    /// The checkpoint; empty if there is none, or if it is damaged, which sets it aside.
     pub(super) fn find_checkpoint(&mut self, items: &[Item]) -> io::Result<Checkpoint> {
         let Some(item) = items.iter().find(|item| item.name == checkpoint::FILE) else {
             return Ok(Checkpoint::default());
         };
-        let bytes = self.read_checkpoint(item.len)?;
-        let read = bytes.and_then(|bytes| Checkpoint::decode(&bytes));
-        if read.is_none() {
-            let why = "The checksum of this checkpoint does not match.";
-            self.set_aside(checkpoint::FILE, checkpoint::FILE, why)?;
-            self.find(
-                message::CHECKPOINT_DAMAGED,
-                "checkpoint-damaged",
-                format!("{why} It was moved to {QUARANTINE}/."),
-            );
-        }
-        Ok(read.unwrap_or_default())
+        let read = checkpoint::read(&mut self.disk, item.len)?.and_then(|bytes| {
+            let mismatch = || "The checksum of this checkpoint does not match.".to_owned();
+            Checkpoint::decode(&bytes).ok_or_else(mismatch)
+        });
+        let why = match read {
+            Ok(checkpoint) => return Ok(checkpoint),
+            Err(why) => why,
+        };
+        self.set_aside(checkpoint::FILE, checkpoint::FILE, &why)?;
+        let text = format!("{why} It was moved to {QUARANTINE}/.");
+        self.find(message::CHECKPOINT_DAMAGED, "checkpoint-damaged", text);
+        Ok(Checkpoint::default())
     }
 
     pub(super) fn start_index(
@@ -180,7 +159,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     }
                     let is_unfinished = error.fault == IndexFault::Unfinished;
                     if is_unfinished && self.opener.remove(self.number).is_ok() {
-                        // The one that it was to replace still counts, if there is one.
+                        // The index that it was to replace still counts, if there is one.
                         let older = self.opener.newest();
                         if older.map_err(|error| disk_error(self.disk.place(), &error))?.is_some() {
                             return self.start_index(checkpoint, attempts);
@@ -199,9 +178,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             self.find(message::INDEX_REPLACED, "index-replaced", text);
         }
         let streams = self.take_from(checkpoint);
-        let (head, next_seq) = (checkpoint.head.max(self.noted.place), checkpoint.next_seq);
+        let head = checkpoint.head.max(self.noted.place);
+        let next_seq = checkpoint.next_seq.max(self.noted.next);
         let old = if newest.is_some() { Old::Broken } else { Old::None };
-        let built = self.replace_index(&Base { head, next_seq, streams, memory: None }, old);
+        let is_blind = checkpoint.next_seq == Seq::default();
+        let base = Base { head, next_seq, is_blind, streams, memory: None };
+        let built = self.replace_index(&base, old);
         match built {
             Err(OpenError::Full { why, .. }) if !self.log.lens.is_empty() => {
                 let _ = self.opener.remove(self.number);
@@ -211,7 +193,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
     }
 
-    /// Takes over what the checkpoint says of gaps and origins; answers with what it says of streams.
+    /// Takes gaps and origins from the checkpoint; returns its streams.
     pub(super) fn take_from(&mut self, checkpoint: &Checkpoint) -> Streams {
         let mut streams = Streams::default();
         for (row, ids) in &checkpoint.streams {
@@ -221,8 +203,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 stream.learn(chunk, ids);
             }
         }
-        self.ledger = checkpoint.ledger.clone();
+        self.gap_log = checkpoint.gap_log.clone();
         self.origins = checkpoint.origins.clone();
+        self.awaited = checkpoint.awaited.clone();
         streams
     }
 
@@ -237,22 +220,21 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let marker = format!("{MARKER}{attempt}");
         match self.disk.create(&marker) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            // With a full disk the start must go on all the same: draining is what frees it.
+            // On a full disk the start has to go on: delivering frees space.
             Err(error) if is_full(&error) => Ok(()),
             Err(error) => Err(error),
             Ok(()) => self.disk.sync_dir(""),
         }
     }
 
-    /// Reads the state and the streams of an index that opened.
+    /// Reads the state and the streams of an index that was opened.
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), IndexError> {
-        let broken = |why: &str| IndexError { fault: IndexFault::Broken, why: why.into() };
         let Some(index) = self.index.as_mut() else { return Err(broken("it is not open")) };
-        let Some(state) = index.get(keys::STATE)? else {
+        let Some(state) = index.get(schema::STATE)? else {
             let why = "it came back empty or was never finished".into();
             return Err(IndexError { fault: IndexFault::Unfinished, why });
         };
-        if state.first().is_some_and(|version| *version > keys::STATE_VERSION) {
+        if state.first().is_some_and(|version| *version > schema::STATE_VERSION) {
             return Err(newer("the index"));
         }
         let state = State::decode(&state).ok_or_else(|| broken("its state is unreadable"))?;
@@ -263,16 +245,16 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             Some(())
         })?;
         each(index, b"k", |key, value| {
-            let (number, chunk) = keys::decode_chunk_key(key)?;
+            let (number, chunk) = schema::decode_chunk_key(key)?;
             let mut fields = Fields(value);
-            let ids = (0..value.len() / 16).map(|_| keys::decode_id(&mut fields));
+            let ids = (0..value.len() / 16).map(|_| schema::decode_id(&mut fields));
             streams.numbered(number)?.learn(chunk, ids.collect::<Option<_>>()?);
             Some(())
         })?;
         each(index, b"b", |key, value| {
-            let (number, chunk) = keys::decode_chunk_key(key)?;
+            let (number, chunk) = schema::decode_chunk_key(key)?;
             let mut fields = Fields(value);
-            let ids = (0..value.len() / 16).map(|_| keys::decode_id(&mut fields));
+            let ids = (0..value.len() / 16).map(|_| schema::decode_id(&mut fields));
             streams.numbered(number)?.tally.learn(chunk, ids.collect::<Option<_>>()?);
             Some(())
         })?;
@@ -286,33 +268,21 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if checkpoint.head > state.head || checkpoint.next_seq > state.next_seq {
             return Err(broken("it came back older than it was"));
         }
-        let (mut ledger, mut is_newer) = (Ledger::default(), false);
-        each(index, b"g", |_, value| {
-            is_newer |= gaps::Row::is_newer(value);
-            if is_newer {
-                return Some(());
-            }
-            ledger.load(gaps::Row::decode(value)?);
+        let (gap_log, awaited) = load_gaps(index)?;
+        each(index, b"d", |key, value| {
+            let stream = streams.numbered(u16::from_be_bytes(*key.get(1..)?.first_chunk()?));
+            stream.into_iter().for_each(|stream| stream.load_covered(value, gap_log.head.newest));
             Some(())
         })?;
-        if is_newer {
-            return Err(newer("a gap in the index"));
-        }
-        let mut awaited = Awaited::default();
-        each(index, b"a", |key, value| awaited.load(key, value))?;
-        if let Some(head) = index.get(keys::GAPS)? {
-            let head = gaps::Head::decode(&mut Fields(&head));
-            ledger.head = head.ok_or_else(|| broken("its ledger is unreadable"))?;
-        }
         let mut origins = Origins::default();
         each(index, b"u", |key, value| origins.load_tenant(key, value))?;
         each(index, b"m", |_, value| origins.load_move(value))?;
-        (self.state, self.streams, self.ledger) = (state, streams, ledger);
+        (self.state, self.streams, self.gap_log) = (state, streams, gap_log);
         (self.origins, self.awaited) = (origins, awaited);
         Ok(())
     }
 
-    /// Takes in the whole pages that lie in the log beyond the index.
+    /// Takes over the complete pages in the log that the index does not have.
     fn adopt(&mut self, next_seq: Seq) -> Result<(), QueueError> {
         let tail = self.state.tail;
         let beyond: Vec<(u64, u64, u64)> = self
@@ -346,11 +316,19 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         replay.finish();
         if replay.hole {
-            // Whole pages with others missing before them: those were acknowledged, so the index
-            // came back older than it was. The whole log tells more than its end.
+            // Complete pages after missing ones: those were acknowledged, so the index is older
+            // than it was. The whole log shows more than its end.
             return Err(QueueError::Broken("it came back older than the log".into()));
         }
-        self.end_replay(&replay, damaged, next_seq);
+        let is_cut = self.state.next_seq < self.noted.next;
+        self.end_replay(&replay, damaged, next_seq.max(self.noted.next));
+        if is_cut {
+            // The index is older than it was, and the missing pages are not in the log either.
+            let mut batch = Batch::default();
+            self.note_hole(None, &[], &mut batch);
+            put_state(&mut batch, &self.state);
+            self.commit(&batch)?;
+        }
         self.note_oldest()
     }
 
@@ -376,28 +354,33 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         for entry in &mut page.entries {
             entry.stream = number;
-            batch.put(keys::entry_key(entry.seq), entry.encode());
+            batch.put(schema::entry_key(entry.seq), entry.encode());
             self.state.next_seq = entry.seq.next();
             self.state.tail = Tail { file: entry.file, end: entry.offset + u64::from(entry.len) };
         }
         self.state.records += records;
-        tell(&mut self.ledger, &page, &mut batch);
+        mark_reported(&mut self.gap_log, &page, &mut batch);
+        self.settle_found(&page, &mut batch);
         if let Some(gap) = gap {
-            self.ledger.note(gap, &mut batch);
+            self.gap_log.note(gap, &mut batch);
+        }
+        if let Some(stream) = self.streams.numbered(number) {
+            stream.pass_covered(page.ids.iter().copied());
+            stream.put_covered(self.gap_log.head.newest, &mut batch);
         }
         put_state(&mut batch, &self.state);
-        let births = tally_pairs(&mut batch, number, &tallied);
-        self.commit_with(batch, chunk_pairs(number, &chunks).chain(births))
+        let created_keys = tally_pairs(&mut batch, number, &tallied);
+        self.commit_with(batch, chunk_pairs(number, &chunks).chain(created_keys))
     }
 
-    /// Sets where the log goes on, and says what was found in it.
+    /// Sets where the log continues, and reports what was found in it.
     pub(super) fn end_replay(&mut self, replay: &Replay, damaged: u64, next_seq: Seq) {
         self.state.next_seq = replay.next_seq().max(next_seq).max(self.state.head.seq);
         if self.state.records == 0 {
-            self.state.head = Place { seq: self.state.next_seq, skip: 0 };
+            self.state.head = QueuePosition { seq: self.state.next_seq, skip: 0 };
         }
-        // A file beyond all that counts holds nothing but a page that was cut off, or nothing that
-        // can be read, and its name is needed for the next one.
+        // A file beyond everything that counts contains only an incomplete page, or nothing
+        // readable, and its name is needed for the next file.
         let beyond: Vec<u64> =
             self.log.lens.range(self.state.next_seq.0..).map(|(file, _)| *file).collect();
         for file in beyond {
@@ -426,7 +409,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
     }
 
-    /// What is adopted may be in the page cache only, so it is made durable first.
+    /// What is adopted may be only in the page cache, so it is made durable first.
     pub(super) fn sync_log(&mut self, files: impl Iterator<Item = u64>) -> Result<(), QueueError> {
         let mut synced = Ok(());
         for file in files {
@@ -437,7 +420,35 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 }
 
-/// Goes through all rows of one letter, a bounded number at a time.
+/// Reads the gap log and the records that its gaps still wait for.
+fn load_gaps(index: &mut impl Index) -> Result<(GapLog, Awaited), IndexError> {
+    let (mut gap_log, mut awaited) = (GapLog::default(), Awaited::default());
+    let mut is_newer = false;
+    each(index, b"g", |_, value| {
+        is_newer |= gaps::Row::is_newer(value);
+        if !is_newer {
+            gap_log.load(gaps::Row::decode(value)?);
+        }
+        Some(())
+    })?;
+    each(index, b"a", |key, value| {
+        is_newer |= Awaited::is_newer(key, value);
+        if is_newer { Some(()) } else { awaited.load(key, value) }
+    })?;
+    if let Some(head) = index.get(schema::GAPS)? {
+        is_newer |= gaps::Head::is_newer(&head);
+        if !is_newer {
+            let head = gaps::Head::decode(&mut Fields(&head));
+            gap_log.head = head.ok_or_else(|| broken("the head of its gap log is unreadable"))?;
+        }
+    }
+    match is_newer {
+        true => Err(newer("a gap in the index")),
+        false => Ok((gap_log, awaited)),
+    }
+}
+
+/// Calls a function for all rows of one letter, reading a bounded number at a time.
 fn each(
     index: &mut impl Index,
     prefix: &[u8],
@@ -447,10 +458,7 @@ fn each(
     loop {
         let pairs = index.range(prefix, &from, ROWS)?;
         for (key, value) in &pairs {
-            row(key, value).ok_or_else(|| IndexError {
-                fault: IndexFault::Broken,
-                why: "one of its rows is unreadable".into(),
-            })?;
+            row(key, value).ok_or_else(|| broken("one of its rows is unreadable"))?;
         }
         let Some((last, _)) = pairs.last().filter(|_| pairs.len() == ROWS) else { return Ok(()) };
         from.clone_from(last);

@@ -1,40 +1,40 @@
-//! What the queue knows of its streams' names: the tenant that each integration was collected from,
-//! and frames that were written under another name than the one their stream has now.
+//! The tenant from which each integration was collected, and frames that were written under another
+//! stream name than the present one.
 //!
-//! Frames keep the name they were written under. As long as the index is whole they are found by
-//! their stream's number, which no change of name changes; an index that is built anew from the log
-//! goes by the `Move`s. Promises: only ever adds to the formats (`u` and `m` of the index, part `o`
-//! of the checkpoint); a queue without them opens. Never: holds a secret; a tenant's address has no
-//! user and no path.
+//! Frames keep the name under which they were written. While the index is intact they are found by
+//! their stream's number, which a rename does not change; an index that is built from the log uses
+//! the `Move`s. Promises: only adds to the formats (`u` and `m` of the index, part `o` of the
+//! checkpoint); a queue without them opens. Never: holds a secret; a tenant's address has no user
+//! and no path.
 
 use std::collections::BTreeMap;
 
 use super::index::{Batch, Pair};
-use super::keys;
+use super::schema;
 use crate::frame::Fields;
 use crate::limits::{NAME_MOVES_MAX, TENANT_URL_BYTES_MAX};
 use crate::record::{Category, Seq, StreamName};
 
 const VERSION: u8 = 1;
 
-/// From a frame's number on a stream has another name, or begins anew.
+/// A stream got another name, or began anew; applies to its frames before a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Move {
-    /// Grows by one a move, so that they apply in the order in which they were made.
+    /// Increases with each move, so that they are applied in the order in which they were made.
     pub number: u64,
     pub from: StreamName,
-    /// The integration whose stream of the same kind it became; `None`: nobody's position any more.
+    /// The integration whose stream of the same kind it became; `None`: the position was given up.
     pub to: Option<String>,
-    /// The first frame that is not meant.
+    /// The first frame to which the move does not apply.
     pub before: Seq,
 }
 
-/// Whose progress a frame of the log speaks of.
+/// To which stream's progress a frame of the log contributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     Stream(StreamName),
-    /// The frame is delivered like any other and its ids are known, but its stream went back, or began
-    /// anew, since it was written.
+    /// The frame is delivered like any other and its ids are known, but its stream was set back or
+    /// began anew since it was written.
     Nobody(StreamName),
 }
 
@@ -54,33 +54,34 @@ impl Origins {
         self.tenants.keys()
     }
 
-    /// Notes the tenant of an integration. An address too long to be kept is not known.
+    /// Notes the tenant of an integration. An address that is too long to be stored counts as
+    /// unknown.
     pub fn learn(&mut self, integration: &str, tenant: &str, batch: &mut Batch) {
         if tenant.len() > TENANT_URL_BYTES_MAX {
             return self.forget(integration, batch);
         }
         self.tenants.insert(integration.to_owned(), tenant.to_owned());
-        batch.put(keys::tenant_key(integration), tenant_value(tenant));
+        batch.put(schema::tenant_key(integration), tenant_value(tenant));
     }
 
     pub fn forget(&mut self, integration: &str, batch: &mut Batch) {
         if self.tenants.remove(integration).is_some() {
-            batch.remove(keys::tenant_key(integration));
+            batch.remove(schema::tenant_key(integration));
         }
     }
 
-    /// Notes that the frames of a stream before this one belong to another name.
+    /// Notes that the frames of a stream before this number belong to another name.
     pub fn note(&mut self, from: StreamName, to: Option<String>, before: Seq, batch: &mut Batch) {
         let number = self.moves.last().map_or(1, |last| last.number + 1);
         let too_many = (self.moves.len() + 1).saturating_sub(NAME_MOVES_MAX);
         let gone = self.moves.drain(..too_many);
-        gone.for_each(|old| batch.remove(keys::move_key(old.number)));
+        gone.for_each(|old| batch.remove(schema::move_key(old.number)));
         let made = Move { number, from, to, before };
-        batch.put(keys::move_key(number), made.encode());
+        batch.put(schema::move_key(number), made.encode());
         self.moves.push(made);
     }
 
-    /// Whose the frame of this name and number is.
+    /// The owner of the frame with this name and number.
     pub fn owner(&self, name: &StreamName, seq: Seq) -> Owner {
         let (mut now, mut is_nobodys) = (name.clone(), false);
         for step in &self.moves {
@@ -95,15 +96,16 @@ impl Origins {
         if is_nobodys { Owner::Nobody(now) } else { Owner::Stream(now) }
     }
 
-    /// Everything, for a new index.
+    /// All rows, for a new index.
     pub fn pairs(&self) -> Vec<Pair> {
         let tenants = self.tenants.iter();
-        let tenants = tenants.map(|(name, tenant)| (keys::tenant_key(name), tenant_value(tenant)));
-        let moves = self.moves.iter().map(|step| (keys::move_key(step.number), step.encode()));
+        let tenants =
+            tenants.map(|(name, tenant)| (schema::tenant_key(name), tenant_value(tenant)));
+        let moves = self.moves.iter().map(|step| (schema::move_key(step.number), step.encode()));
         tenants.chain(moves).collect()
     }
 
-    /// Takes a tenant in as the index holds it.
+    /// Loads a tenant's row of the index.
     pub fn load_tenant(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let integration = String::from_utf8(key.get(1..)?.to_vec()).ok()?;
         let mut fields = Fields(value);
@@ -114,7 +116,7 @@ impl Origins {
         Some(())
     }
 
-    /// Takes a move in as the index holds it; they come in the order of their numbers.
+    /// Loads a move's row of the index; they are stored in the order of their numbers.
     pub fn load_move(&mut self, value: &[u8]) -> Option<()> {
         self.moves.push(Move::decode(&mut Fields(value))?);
         Some(())
@@ -152,7 +154,7 @@ impl Move {
     fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION, self.from.category.code()];
         put_text_u8(&mut out, &self.from.integration);
-        // A name has at least one letter, so that none is nobody.
+        // The empty name encodes `None`: an integration's name is never empty.
         put_text_u8(&mut out, self.to.as_deref().unwrap_or(""));
         out.extend_from_slice(&self.number.to_le_bytes());
         out.extend_from_slice(&self.before.0.to_le_bytes());
@@ -280,7 +282,7 @@ mod tests {
         }
         assert_eq!((origins.moves.len(), origins.moves[0].number), (NAME_MOVES_MAX, 2));
         let removed = batch.changes.iter().filter(|(_, value)| value.is_none());
-        assert_eq!(removed.map(|(key, _)| key.clone()).collect::<Vec<_>>(), [keys::move_key(1)]);
+        assert_eq!(removed.map(|(key, _)| key.clone()).collect::<Vec<_>>(), [schema::move_key(1)]);
     }
 
     #[test]
@@ -290,6 +292,6 @@ mod tests {
         origins.learn("a", "https://a.example", &mut batch);
         origins.learn("a", &"x".repeat(TENANT_URL_BYTES_MAX + 1), &mut batch);
         assert_eq!(origins.tenant("a"), None);
-        assert_eq!(batch.changes.last(), Some(&(keys::tenant_key("a"), None)));
+        assert_eq!(batch.changes.last(), Some(&(schema::tenant_key("a"), None)));
     }
 }

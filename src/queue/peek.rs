@@ -1,22 +1,22 @@
-//! Giving out what waits, without taking it away.
+//! Reads what waits, without removing it.
 
 use super::disk::Disk;
 use super::index::Opener;
-use super::keys::Entry;
+use super::schema::Entry;
 use super::{Peeked, Queue, QueueError, log};
-use crate::frame::{self, Bad, Frame, Piece, json_len};
+use crate::frame::{self, Frame, FrameError, Piece, json_len};
 use crate::limits::TAKE_FRAMES_MAX;
 use crate::plain::count;
-use crate::record::{Category, Place, Sent, Seq, Take};
+use crate::record::{Category, QueuePosition, Sent, Seq, Take};
 
-/// Entries of the index looked at a time.
+/// Rows of the index read at a time.
 const LOOK_AHEAD: usize = 32;
 /// The brackets around the entries.
 const BRACKETS_BYTES: u64 = 2;
 
-/// What is gathered for a request.
+/// The pieces of a request so far.
 #[derive(Default)]
-struct Basket {
+struct PeekedBatch {
     pieces: Vec<Piece>,
     seqs: Vec<Seq>,
     entries: u32,
@@ -24,8 +24,8 @@ struct Basket {
     raw_bytes: u64,
 }
 
-impl Basket {
-    /// What `more` bytes of entries would make of the body, with the comma before them.
+impl PeekedBatch {
+    /// The length of the body with `more` bytes of entries, including the comma before them.
     fn with(&self, more: u64) -> u64 {
         let comma = u64::from(!self.pieces.is_empty());
         self.raw_bytes.max(BRACKETS_BYTES) + comma + more
@@ -43,9 +43,9 @@ impl Basket {
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
-    /// The oldest entries waiting: whole frames while they fit, else a part of the first, at
-    /// least one entry. `None` when nothing waits. A damaged frame ends what is given out; it is
-    /// an error once it is the first.
+    /// The oldest waiting entries: whole frames while they fit, else a part of the first, at least
+    /// one entry. `None` if nothing waits. A damaged frame ends the result; as the first frame it
+    /// is an error.
     pub fn peek(&mut self, take: Take) -> Result<Option<Peeked>, QueueError> {
         if !self.is_unindexed() {
             self.index()?;
@@ -56,19 +56,19 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let head = self.state.head;
         let mut first = None;
         let mut end = head;
-        let mut basket = Basket::default();
+        let mut peeked = PeekedBatch::default();
         let mut from = head.seq;
-        'frames: while basket.pieces.len() < TAKE_FRAMES_MAX {
+        'frames: while peeked.pieces.len() < TAKE_FRAMES_MAX {
             let entries = self.entries(from, LOOK_AHEAD)?;
             let Some(last) = entries.last() else { break };
             from = last.seq.next();
             for entry in &entries {
-                let skip = if entry.seq == head.seq { head.skip } else { 0 };
+                let skip = head.skip_in(entry.seq);
                 if skip >= entry.entries {
                     continue;
                 }
                 let is_first = first.is_none();
-                if !is_first && !fits(&basket, entry, take) {
+                if !is_first && !fits(&peeked, entry, take) {
                     break 'frames;
                 }
                 let frame = match self.read_frame(entry) {
@@ -76,29 +76,29 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     Err(damaged) if is_first => return Err(self.not_without_index(damaged)),
                     Err(_) => break 'frames,
                 };
-                first.get_or_insert(Place { seq: entry.seq, skip });
+                first.get_or_insert(QueuePosition { seq: entry.seq, skip });
                 let (count, bytes) = if is_first {
                     part(&frame, skip, take)
                 } else {
                     (entry.entries, u64::from(entry.raw_len))
                 };
-                basket.put(entry.seq, frame, (skip, count), bytes);
+                peeked.put(entry.seq, frame, (skip, count), bytes);
                 if skip + count < entry.entries {
-                    end = Place { seq: entry.seq, skip: skip + count };
+                    end = QueuePosition { seq: entry.seq, skip: skip + count };
                     break 'frames;
                 }
-                end = Place { seq: entry.seq.next(), skip: 0 };
+                end = QueuePosition { seq: entry.seq.next(), skip: 0 };
             }
         }
         let Some(first) = first else {
-            return Err(self.counters_lie());
+            return Err(self.index_inconsistent());
         };
-        let (entries, own, raw_bytes) = (basket.entries, basket.own, basket.raw_bytes);
+        let (entries, own, raw_bytes) = (peeked.entries, peeked.own, peeked.raw_bytes);
         let sent = Sent { first, end, entries, own, raw_bytes };
-        Ok(Some(Peeked { pieces: basket.pieces, seqs: basket.seqs, sent }))
+        Ok(Some(Peeked { pieces: peeked.pieces, seqs: peeked.seqs, sent }))
     }
 
-    /// A frame is given up with its gap, in a commit.
+    /// Without an index a damaged frame can't be given up, because that needs a commit.
     fn not_without_index(&self, error: QueueError) -> QueueError {
         match error {
             QueueError::Damaged { why, .. } if self.is_unindexed() => {
@@ -108,8 +108,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
     }
 
-    /// Records are counted but no frame is in the index: not an index to trust.
-    fn counters_lie(&mut self) -> QueueError {
+    /// The counters say that records wait but the index has no frame: it can't be trusted.
+    fn index_inconsistent(&mut self) -> QueueError {
         if self.is_unindexed() {
             let why = "the log does not go on; to know why, the queue's index needs space";
             return QueueError::System(why.into());
@@ -118,9 +118,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.index_failed(super::index::IndexError { fault: super::IndexFault::Broken, why })
     }
 
-    /// Reads a frame and checks that it is the one the index speaks of.
-    /// Read again before it is called damaged: what was wrong may be the way from the disk, and
-    /// a frame is given up for good.
+    /// Reads a frame and checks that it is the one of the index row. Before it counts as damaged it
+    /// is read a second time: the error may have been on the way from the disk, and a frame is
+    /// given up for good.
     pub(super) fn read_frame(&mut self, entry: &Entry) -> Result<Frame, QueueError> {
         self.read_frame_once(entry).or_else(|_| self.read_frame_once(entry))
     }
@@ -135,7 +135,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         })?;
         let (header, frame) = frame::take(bytes).map_err(|bad| {
             let why = format!("{path} at byte {}: {}", entry.offset, bad.explain());
-            if bad == Bad::Newer { QueueError::Newer(why) } else { damaged(why) }
+            if bad == FrameError::Newer { QueueError::Newer(why) } else { damaged(why) }
         })?;
         if header.seq != entry.seq || header.entries != entry.entries {
             let what = format!("{path} at byte {}: there is another frame", entry.offset);
@@ -145,9 +145,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 }
 
-fn fits(basket: &Basket, entry: &Entry, take: Take) -> bool {
-    basket.with(u64::from(entry.raw_len)) <= take.raw_bytes_max
-        && basket.entries.saturating_add(entry.entries) <= take.entries_max
+fn fits(peeked: &PeekedBatch, entry: &Entry, take: Take) -> bool {
+    peeked.with(u64::from(entry.raw_len)) <= take.raw_bytes_max
+        && peeked.entries.saturating_add(entry.entries) <= take.entries_max
 }
 
 /// How many entries from `skip` on fit, at least one, and their length with commas.

@@ -1,7 +1,7 @@
 //! The queue's directory on a real file system.
 //!
-//! Promises: a handle that has seen an error is closed and never used again (keeps P9); files are
-//! readable by their owner only, for they hold what SentinelOne says about people's machines. Never: writes
+//! Promises: a handle that had an error is closed and never used again (keeps P9); files are
+//! readable by their owner only, because they contain personal data from SentinelOne. Never: writes
 //! through a link.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{IFlags, OFlags};
 
 use super::disk::{Disk, Item, LockRefused};
-use crate::edge::made::{self, Readers};
+use crate::errno::called;
+use crate::os::made::{self, Readers};
 
-/// Handles kept open for writing; the log file in use and one more are enough.
+/// Handles kept open for writing; the active log file and one more are enough.
 const WRITERS_MAX: usize = 2;
 
 /// A directory on a real file system.
@@ -24,17 +25,17 @@ pub struct RealDisk {
     lock: Option<File>,
     writers: Vec<(String, File)>,
     reader: Option<(String, File)>,
-    /// The file that is overwritten in place.
+    /// The file that is overwritten in place, with its path.
     steady: Option<(String, File)>,
 }
 
-/// A process's number and the end of its line.
+/// The length of a process's number and its line feed.
 const HOLDER_BYTES_MAX: u64 = 32;
 
-/// The file in the queue's directory that the running process holds.
+/// The file in the queue's directory that the running process has locked.
 pub const LOCK: &str = "lock";
 
-/// Whether a process has the queue in this directory open. `None`: it can't be seen from here.
+/// Whether a process has the queue in this directory open. `None`: this process can't see it.
 pub fn is_in_use(dir: &Path) -> Option<bool> {
     match look_at_lock(dir) {
         Ok(lock) => match lock.try_lock_shared() {
@@ -47,7 +48,7 @@ pub fn is_in_use(dir: &Path) -> Option<bool> {
     }
 }
 
-/// The number of the process that took the queue in this directory last.
+/// The number of the process that last locked the queue in this directory.
 pub fn holder(dir: &Path) -> Option<u32> {
     let mut text = String::new();
     look_at_lock(dir).ok()?.take(HOLDER_BYTES_MAX).read_to_string(&mut text).ok()?;
@@ -55,41 +56,64 @@ pub fn holder(dir: &Path) -> Option<u32> {
 }
 
 fn look_at_lock(dir: &Path) -> io::Result<File> {
-    // What is no file could keep whoever opens it waiting.
+    // Opening a FIFO or a device could block.
     let flags = made::flags(OFlags::NOFOLLOW | OFlags::NONBLOCK);
     OpenOptions::new().read(true).custom_flags(flags).open(dir.join(LOCK))
 }
 
-/// Opens the lock for writing, and creates it where there is none. It can't be made anew each time, for
-/// another process may hold it; so one that is also something else's name is refused.
-fn open_lock(path: &Path) -> io::Result<File> {
-    let flags = made::flags(OFlags::NOFOLLOW | OFlags::NONBLOCK);
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).custom_flags(flags);
-    let strange = |what: &str| {
-        let why =
-            format!("{} is {what}, which this program never creates: remove it", path.display());
-        io::Error::new(io::ErrorKind::PermissionDenied, why)
-    };
-    let opened = options.open(path).or_else(|why| match why.kind() {
-        io::ErrorKind::NotFound => match made::file(path, Readers::Owner) {
-            Err(why) if why.kind() != io::ErrorKind::AlreadyExists => Err(why),
-            // Also where another process was as quick.
-            _ => options.open(path),
-        },
-        _ => Err(why),
-    });
-    let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
-    let file = opened.map_err(|why| if is_link { strange("a symbolic link") } else { why })?;
-    let found = file.metadata()?;
+/// Why this file can't be a lock: this program never creates one like it.
+fn strange(found: &fs::Metadata) -> Option<&'static str> {
     match () {
-        () if !found.is_file() => Err(strange("no file")),
-        () if found.nlink() > 1 => Err(strange("a hard link")),
-        () => Ok(file),
+        () if found.is_symlink() => Some("a symbolic link"),
+        () if !found.is_file() => Some("no file"),
+        () if found.nlink() > 1 => Some("a hard link"),
+        () => None,
     }
 }
 
-/// `is_in_use` holds the lock for a moment to see whether it can be had; a daemon that starts in that
+/// Opens the existing lock file for writing. It can't be made anew each time, because another
+/// process may hold it; so a file with a second name (a hard link) is refused.
+pub(super) fn open_lock(path: &Path) -> io::Result<File> {
+    let flags = made::flags(OFlags::NOFOLLOW | OFlags::NONBLOCK);
+    let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path);
+    let found = match &opened {
+        Ok(file) => file.metadata(),
+        Err(_) => fs::symlink_metadata(path),
+    };
+    match found.ok().and_then(|found| strange(&found)) {
+        None => opened.map_err(|why| called("open", path, why)),
+        Some(what) => {
+            let why = format!(
+                "{} is {what}, which this program never creates: remove it",
+                path.display()
+            );
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+        }
+    }
+}
+
+/// Opens an existing file for reading. Opening a FIFO or a device could block.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(made::flags(OFlags::NONBLOCK)).open(path)
+}
+
+/// As `open_lock`; creates the file if it is missing.
+fn take_lock(path: &Path) -> io::Result<File> {
+    match open_lock(path) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => {
+            match made::file(path, Readers::Owner) {
+                Err(why) if why.kind() != io::ErrorKind::AlreadyExists => {
+                    Err(called("create", path, why))
+                }
+                // Also if another process has just created it.
+                _ => open_lock(path),
+            }
+        }
+        opened => opened,
+    }
+}
+
+/// `is_in_use` takes the lock for a moment to see whether it is free; a daemon that starts in that
 /// moment must not take it for another daemon.
 fn lock_patiently(file: &File) -> Result<(), TryLockError> {
     const TRIES: u32 = 1_000;
@@ -108,12 +132,13 @@ impl RealDisk {
         RealDisk { root: root.into(), lock, writers, reader, steady }
     }
 
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
     fn path(&self, path: &str) -> PathBuf {
         if path.is_empty() { self.root.clone() } else { self.root.join(path) }
+    }
+
+    /// Puts the call and the file in front of an error.
+    fn named<T>(&self, call: &'static str, path: &str, outcome: io::Result<T>) -> io::Result<T> {
+        outcome.map_err(|why| called(call, &self.path(path), why))
     }
 
     fn forget(&mut self, path: &str) {
@@ -129,9 +154,10 @@ impl RealDisk {
         self.writers.push((path.to_owned(), file));
     }
 
-    /// Does one thing with a file open for writing, and closes the file when it fails.
+    /// Runs an operation on a file open for writing, and closes the file if it fails.
     fn write(
         &mut self,
+        call: &'static str,
         path: &str,
         action: impl FnOnce(&mut File) -> io::Result<()>,
     ) -> io::Result<()> {
@@ -139,10 +165,11 @@ impl RealDisk {
             Some(at) => self.writers.remove(at).1,
             None => {
                 let mut options = OpenOptions::new();
-                options.append(true).custom_flags(made::no_link()).open(self.path(path))?
+                options.append(true).custom_flags(made::no_link());
+                self.named("open", path, options.open(self.path(path)))?
             }
         };
-        action(&mut file)?;
+        self.named(call, path, action(&mut file))?;
         self.keep_writer(path, file);
         Ok(())
     }
@@ -150,7 +177,7 @@ impl RealDisk {
     fn read_once(&mut self, path: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let file = match self.reader.take() {
             Some((name, file)) if name == path => file,
-            _ => File::open(self.path(path))?,
+            _ => self.named("open", path, open(&self.path(path)))?,
         };
         let mut bytes = vec![0; len];
         let mut filled = 0;
@@ -159,7 +186,7 @@ impl RealDisk {
                 Ok(0) => break,
                 Ok(n) => filled += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return self.named("read", path, Err(error)),
             }
         }
         bytes.truncate(filled);
@@ -174,18 +201,21 @@ impl Disk for RealDisk {
     }
 
     fn lock(&mut self) -> Result<(), LockRefused> {
-        made::directories(&self.root).map_err(LockRefused::Io)?;
+        let made = made::directories(&self.root);
+        made.map_err(|why| LockRefused::Io(called("mkdir", &self.root, why)))?;
         let path = self.path(LOCK);
-        let mut file = open_lock(&path).map_err(LockRefused::Io)?;
+        let mut file = take_lock(&path).map_err(LockRefused::Io)?;
         match lock_patiently(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(LockRefused::Held { holder: holder(&self.root) });
             }
-            Err(TryLockError::Error(error)) => return Err(LockRefused::Io(error)),
+            Err(TryLockError::Error(error)) => {
+                return Err(LockRefused::Io(called("flock", &path, error)));
+            }
         }
-        // The number is for people only; the lock is the kernel's. So a full disk is no reason
-        // to fail here.
+        // The number is only for people; the lock itself is the kernel's. So a full disk is no
+        // reason to fail here.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         self.lock = Some(file);
         Ok(())
@@ -194,16 +224,16 @@ impl Disk for RealDisk {
     fn create_dir(&mut self, dir: &str) -> io::Result<()> {
         match made::directory(&self.path(dir), Readers::Owner) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            other => other,
+            other => self.named("mkdir", dir, other),
         }
     }
 
     fn list(&mut self, dir: &str) -> io::Result<Vec<Item>> {
         let mut items = Vec::new();
-        for entry in fs::read_dir(self.path(dir))? {
-            let entry = entry?;
-            let meta = entry.metadata()?;
-            // A name that is not UTF-8 is none of ours.
+        for entry in self.named("list", dir, fs::read_dir(self.path(dir)))? {
+            let entry = self.named("list", dir, entry)?;
+            let meta = entry.metadata().map_err(|why| called("stat", &entry.path(), why))?;
+            // A name that is not UTF-8 was not made by this program.
             if let Ok(name) = entry.file_name().into_string() {
                 items.push(Item { name, len: meta.len(), is_dir: meta.is_dir() });
             }
@@ -213,28 +243,27 @@ impl Disk for RealDisk {
 
     fn create(&mut self, path: &str) -> io::Result<()> {
         self.forget(path);
-        let file = made::file(&self.path(path), Readers::Owner)?;
+        let file = self.named("create", path, made::file(&self.path(path), Readers::Owner))?;
         self.keep_writer(path, file);
         Ok(())
     }
 
     fn append(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
-        self.write(path, |file| file.write_all(bytes))
+        self.write("write", path, |file| file.write_all(bytes))
     }
 
     fn truncate(&mut self, path: &str, len: u64) -> io::Result<()> {
-        self.write(path, |file| file.set_len(len))
+        self.write("truncate", path, |file| file.set_len(len))
     }
 
     fn create_steady(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
         self.forget(path);
-        let mut file = made::file(&self.path(path), Readers::Owner)?;
-        // To be asked while the file is empty. A file system without such a flag overwrites in place by
-        // itself, or never does.
+        let mut file = self.named("create", path, made::file(&self.path(path), Readers::Owner))?;
+        // Has to be set while the file is empty. A file system without this flag overwrites in
+        // place anyway, or never does.
         let flags = rustix::fs::ioctl_getflags(&file);
         let _ = flags.and_then(|flags| rustix::fs::ioctl_setflags(&file, flags | IFlags::NOCOW));
-        file.write_all(bytes)?;
-        file.sync_all()
+        self.named("write", path, file.write_all(bytes).and_then(|()| file.sync_all()))
     }
 
     fn overwrite(&mut self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -242,63 +271,67 @@ impl Disk for RealDisk {
             Some((name, file)) if name == path => file,
             _ => {
                 let mut options = OpenOptions::new();
-                options.write(true).custom_flags(made::no_link()).open(self.path(path))?
+                options.write(true).custom_flags(made::no_link());
+                self.named("open", path, options.open(self.path(path)))?
             }
         };
-        file.write_all_at(bytes, offset)?;
+        self.named("write", path, file.write_all_at(bytes, offset))?;
         self.steady = Some((path.to_owned(), file));
         Ok(())
     }
 
     fn sync_data(&mut self, path: &str) -> io::Result<()> {
         if let Some((name, file)) = self.steady.take_if(|(name, _)| name == path) {
-            file.sync_data()?;
+            self.named("fdatasync", path, file.sync_data())?;
             self.steady = Some((name, file));
             return Ok(());
         }
-        self.write(path, |file| file.sync_data())
+        self.write("fdatasync", path, |file| file.sync_data())
     }
 
     fn sync_dir(&mut self, dir: &str) -> io::Result<()> {
-        File::open(self.path(dir))?.sync_all()
+        let synced = File::open(self.path(dir)).and_then(|dir| dir.sync_all());
+        self.named("fsync", dir, synced)
     }
 
     fn read(&mut self, path: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        // A second try on a fresh handle tells a handle gone bad from a bad sector.
+        // A second try with a new handle distinguishes a bad handle from a bad sector.
         self.read_once(path, offset, len).or_else(|_| self.read_once(path, offset, len))
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
         self.forget(from);
         self.forget(to);
-        fs::rename(self.path(from), self.path(to))
+        self.named("rename", from, fs::rename(self.path(from), self.path(to)))
     }
 
     fn remove(&mut self, path: &str) -> io::Result<()> {
         self.forget(path);
-        fs::remove_file(self.path(path))
+        self.named("unlink", path, fs::remove_file(self.path(path)))
     }
 
     fn remove_tree(&mut self, path: &str) -> io::Result<()> {
         self.forget(path);
         let full = self.path(path);
-        if fs::symlink_metadata(&full)?.is_dir() {
-            fs::remove_dir_all(full)
-        } else {
-            fs::remove_file(full)
-        }
+        let removed = fs::symlink_metadata(&full).and_then(|found| match found.is_dir() {
+            true => fs::remove_dir_all(full),
+            false => fs::remove_file(full),
+        });
+        self.named("remove", path, removed)
     }
 
     fn tree_bytes(&mut self, path: &str) -> io::Result<u64> {
-        tree_bytes(&self.path(path))
+        self.named("stat", path, tree_bytes(&self.path(path)))
     }
 
     fn sync_all(&mut self) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(File::open(&self.root)?)?)
+        let synced = File::open(&self.root).and_then(|root| Ok(rustix::fs::syncfs(root)?));
+        self.named("syncfs", "", synced)
     }
 
     fn free_bytes(&mut self) -> io::Result<u64> {
-        let stat = rustix::fs::statvfs(&self.root)?;
+        let stat = rustix::fs::statvfs(&self.root).map_err(io::Error::from);
+        let stat = self.named("statvfs", "", stat)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }
@@ -322,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_handle_gone_bad_is_not_a_bad_file() {
-        let dir = crate::edge::loopback::scratch_dir("real");
+        let dir = crate::net::loopback::scratch_dir("real");
         let path = dir.path().join("file");
         fs::write(&path, "whole").unwrap();
         let mut disk = RealDisk::new(dir.path());

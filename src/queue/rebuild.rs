@@ -1,34 +1,37 @@
 //! Building a new index from the log.
 //!
-//! Promises: every frame that counts and is not delivered is in it, every stream stands where the
-//! log, or what this process knows, says; an index that is not finished does not count.
+//! Promises: it contains every frame that counts and is not delivered; every stream has the
+//! position of the log, or of this process's memory; an unfinished index does not count.
 
 use std::collections::BTreeSet;
 use std::io;
 
 use super::append::{chunk_pairs, tally_pairs};
+use super::awaited;
 use super::disk::Disk;
-use super::gaps::{self, Ledger};
+use super::gaps::{self, GapLog};
 use super::index::{Batch, Index, IndexError, IndexFault, Opener};
-use super::keys::{self, State};
 use super::log::{Found, LogFiles, Scan};
 use super::origins::Owner;
 use super::replay::{Page, Partial, Replay};
+use super::schema::{self, State};
 use super::streams::{Stream, Streams, chunked, earlier};
 use super::tally::Change;
 use super::trouble::wrote_newer;
 use super::{Queue, QueueError, log, put_state, put_stream};
 use crate::errno::says;
-use crate::record::{Category, Gap, GapReason, Place, Progress, Seq};
+use crate::record::{Category, Gap, GapReason, Progress, QueuePosition, Seq, StreamName};
 use crate::time::{Mono, Stamp};
 
-/// What a new index is built on.
+/// What is known besides the log when a new index is built.
 pub(super) struct Base {
-    pub head: Place,
+    pub head: QueuePosition,
     pub next_seq: Seq,
-    /// As far as delivered.
+    /// There is no checkpoint that names the streams.
+    pub is_blind: bool,
+    /// The streams, with progress as far as delivered.
     pub streams: Streams,
-    /// What this process knows beyond that.
+    /// The streams as this process knows them; `None` at a start.
     pub memory: Option<Streams>,
 }
 
@@ -39,24 +42,24 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let damaged_before = std::mem::take(&mut self.log.damaged);
         self.log = LogFiles::list(&mut self.disk).map_err(|error| log_error(&error))?;
         self.log.damaged = damaged_before;
-        let parked = self.parked_places().map_err(|error| log_error(&error))?.len() as u64;
+        let parked = self.parked().map_err(IndexError::from)?.len() as u64;
         let next_chunk = self.state.next_chunk;
-        let head = base.head.max(Place { seq: Seq(1), skip: 0 });
+        let head = base.head.max(QueuePosition { seq: Seq(1), skip: 0 });
         self.state = State { head, parked, next_chunk, ..State::default() };
         self.streams = base.streams.clone();
         let mut memory = base.memory.clone();
         let files: Vec<(u64, u64)> = self.log.lens.iter().map(|(a, b)| (*a, *b)).collect();
         let first = files.first().map(|(first, _)| Seq(*first).max(head.seq));
         let mut replay = Replay::new(head.seq, first, Partial::Keep);
-        // Files before the first one were given back, or are lost. Nothing tells which, where the
-        // checkpoint is gone too, or says that frames waited there.
-        let is_blind = base.next_seq == Seq::default();
-        if first.is_some_and(|first| first > head.seq) && (is_blind || base.next_seq > head.seq) {
+        // Files before the first one were removed or are lost. Which one is unknown if the
+        // checkpoint is gone too, or if it says that frames waited there.
+        let may_wait = base.is_blind || base.next_seq > head.seq;
+        if first.is_some_and(|first| first > head.seq) && may_wait {
             replay.missing_before();
         }
         let mut damaged = 0;
-        let mut told_in_log = BTreeSet::new();
-        let (mut batch, mut none) = (Batch::default(), Batch::default());
+        let mut reported = BTreeSet::new();
+        let mut batch = Batch::default();
         self.sync_log(files.iter().map(|(file, _)| *file)).map_err(IndexError::from)?;
         for (file, len) in files {
             let (mut scan, before) = (Scan::new(file, 0, len), (damaged, replay.hole));
@@ -70,7 +73,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                         for page in replay.feed(file, offset, &header, &table) {
                             let page = self.owned(page);
                             let is_new = page.entries[0].seq >= base.next_seq;
-                            told_in_log.extend(tell(&mut self.ledger, &page, &mut none));
+                            reported.extend(self.note_found(&page, base.memory.is_none()));
                             self.put_page(&mut batch, page.clone()).map_err(IndexError::from)?;
                             if let Some(memory) = memory.as_mut().filter(|_| is_new) {
                                 let stream = memory.named(&page.stream);
@@ -81,10 +84,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     }
                 }
             }
-            self.log.note_damage(file, damaged - before.0);
+            self.log.note_damage(file, damaged - before.0, scan.refused.as_deref());
         }
         replay.finish();
-        // Frames that were counted are not there any more, and were not delivered.
+        // Frames that were counted are missing, and were not delivered.
         let is_cut = replay.next_seq().max(head.seq) < base.next_seq;
         let is_whole = !replay.hole && !is_cut;
         let reached = match memory {
@@ -95,16 +98,44 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             other => other,
         };
         self.end_replay(&replay, damaged, base.next_seq);
-        self.mend_ledger(&told_in_log)?;
+        self.repair_gap_log(&reported)?;
         if !is_whole {
-            self.note_hole(reached.as_ref(), &mut batch);
+            let lost = self.without_position(base);
+            self.note_hole(reached.as_ref(), &lost, &mut batch);
         }
         self.write_streams(batch).map_err(IndexError::from)?;
         self.note_oldest().map_err(IndexError::from)
     }
 
-    /// Nobody knows whose records are missing in the log: from where each stream goes on anything may be.
-    fn note_hole(&mut self, memory: Option<&Streams>, batch: &mut Batch) {
+    /// The streams that may have had a position which is now unknown.
+    fn without_position(&self, base: &Base) -> Vec<StreamName> {
+        if base.memory.is_some() {
+            return Vec::new();
+        }
+        let has_position = |name: &StreamName| {
+            self.streams.find(name).is_some_and(|stream| stream.row.progress.is_some())
+        };
+        let in_log = self.streams.iter().map(|stream| &stream.row.name);
+        // A stream that is not in the checkpoint has begun in the log, or never.
+        let configured = self.configured.iter().filter(|_| base.is_blind);
+        let mut names: Vec<StreamName> = Vec::new();
+        for name in in_log.chain(configured).filter(|name| !has_position(name)) {
+            if matches!(name.category, Category::Polled(_)) && !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+
+    /// Notes gaps for records missing in the log, of unknown streams: for each stream from its
+    /// position on, and without a beginning for the streams in `lost`, whose position is unknown.
+    pub(super) fn note_hole(
+        &mut self,
+        memory: Option<&Streams>,
+        lost: &[StreamName],
+        batch: &mut Batch,
+    ) {
+        self.streams.iter_mut().for_each(|stream| stream.uncover(batch));
         let polled = self.streams.iter().map(|stream| &stream.row);
         let polled = polled.filter(|row| matches!(row.name.category, Category::Polled(_)));
         let gaps = polled.filter_map(|row| {
@@ -113,18 +144,21 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             let to = known.map_or(Stamp::UNREADABLE, |progress| progress.position);
             (from < to).then(|| Gap::open(&row.name, from, to, GapReason::Damaged))
         });
-        // The hole is there until what lies before it is delivered.
-        let gaps: Vec<Gap> = gaps.filter(|gap| !self.ledger.has(gap)).collect();
+        let of_all = |name| Gap::open(name, Stamp::EPOCH, Stamp::UNREADABLE, GapReason::Damaged);
+        let gaps = gaps.chain(lost.iter().map(of_all));
+        // The hole exists until everything before it is delivered, so its gaps may be noted
+        // already.
+        let gaps: Vec<Gap> = gaps.filter(|gap| !self.gap_log.has(gap)).collect();
         for gap in gaps {
-            self.ledger.note(gap, batch);
+            self.gap_log.note(gap, batch);
         }
     }
 
-    /// Writes a long index anew, small, once there is nothing in it but what is in memory too.
-    /// The checkpoint comes first: with it, a start that finds the new index unfinished loses
-    /// nothing and repeats nothing.
+    /// Replaces a long index by a small new one, when it contains nothing that is not in memory
+    /// too. The checkpoint is written first: with it, a start that finds the new index unfinished
+    /// loses nothing and repeats nothing.
     pub(super) fn renew_index(&mut self, now: Mono) {
-        let is_long = |index: &mut O::Index| index.bytes() > self.room.index_bytes_max;
+        let is_long = |index: &mut O::Index| index.bytes() > self.space.index_bytes_max;
         if self.state.records > 0 || !self.index.as_mut().is_some_and(is_long) {
             return;
         }
@@ -141,38 +175,57 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 if let Some(old) = old {
                     old.close();
                 }
-                // What stays is removed at the next start.
+                // Files that remain are removed at the next start.
                 let _ = self.opener.remove_below(self.number);
             }
             Err(why) => {
                 self.drop_index();
-                self.room.index_bytes_max = u64::MAX;
+                self.space.index_bytes_max = u64::MAX;
                 let name = self.quarantine_name(&format!("index.{}", self.number));
                 if self.opener.set_aside(self.number, &name).is_ok() {
                     self.after_quarantine(&name, &format!("This index was not finished: {why}."));
                     (self.index, self.number) = (old, old_number);
                 } else if let Some(old) = old {
-                    // Two indexes, and the newer is not whole: only a third one helps.
+                    // Two indexes, and the newer one is unfinished: only a third one helps.
                     old.forget();
                 }
             }
         }
     }
 
-    /// What waits in the log tells which gaps are told; what should wait there and does not is to
-    /// be told again. `parked/` and `doubt/` tell of gaps that were noted nowhere else yet.
-    fn mend_ledger(&mut self, told_in_log: &BTreeSet<Seq>) -> Result<(), IndexError> {
+    /// Marks gaps as unreported whose report should wait in the log and does not. Notes gaps for
+    /// files in `parked/` and `doubt/` that the gap log does not have.
+    fn repair_gap_log(&mut self, reported_in_log: &BTreeSet<Seq>) -> Result<(), IndexError> {
         let head = self.state.head.seq;
-        let lost = |seq: Seq| seq >= head && !told_in_log.contains(&seq);
-        self.ledger.untell(lost, &mut Batch::default());
-        self.ledger.head.heartbeat.take_if(|seq| lost(*seq));
-        self.recover_parked().map_err(|error| log_error(&error))?;
-        self.recover_doubts();
+        let lost = |seq: Seq| seq >= head && !reported_in_log.contains(&seq);
+        self.gap_log.mark_unreported(lost, &mut Batch::default());
+        self.gap_log.head.heartbeat.take_if(|seq| lost(*seq));
+        self.recover_parked()?;
+        self.recover_doubts()?;
         Ok(())
     }
 
-    /// The page under the name that its stream has now. What was written before a stream went back or
-    /// began anew says nothing of where it is.
+    /// Applies a page of the log to the gap log, which is written as a whole with the new index;
+    /// returns the frame that reports gaps, if any. `is_start`: memory does not show which awaited
+    /// records have come since, so the page is searched for them.
+    fn note_found(&mut self, page: &Page, is_start: bool) -> Option<Seq> {
+        let mut none = Batch::default();
+        if is_start {
+            self.settle_found(page, &mut none);
+        }
+        mark_reported(&mut self.gap_log, page, &mut none)
+    }
+
+    /// A page of the log may contain records that damage took, collected again since.
+    pub(super) fn settle_found(&mut self, page: &Page, batch: &mut Batch) {
+        let came = awaited::newest_of(page.ids.iter().copied());
+        let is_of = |gap: u64| self.gap_log.is_of(gap, &page.stream);
+        let complete = self.awaited.came(is_of, &came, batch);
+        self.gap_log.close_damaged(&complete, batch);
+    }
+
+    /// The page under the present name of its stream. A page written before its stream was set back
+    /// or began anew has no progress, because it does not show where the stream is now.
     fn owned(&self, page: Page) -> Page {
         match self.origins.owner(&page.stream, page.entries[0].seq) {
             Owner::Stream(name) => Page { stream: name, ..page },
@@ -188,8 +241,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let head = self.state.head;
         for entry in &mut page.entries {
             entry.stream = number;
-            batch.put(keys::entry_key(entry.seq), entry.encode());
-            let gone = if entry.seq == head.seq { head.skip.min(entry.entries) } else { 0 };
+            batch.put(schema::entry_key(entry.seq), entry.encode());
+            let gone = head.skip_in(entry.seq).min(entry.entries);
             self.state.records += u64::from(entry.entries - gone);
         }
         if batch.is_half_full() {
@@ -206,12 +259,14 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 forget_stale(stream, progress);
             }
             put_stream(&mut batch, stream);
+            stream.put_covered(self.gap_log.head.newest, &mut batch);
             let chunks: Vec<_> = stream.chunks().map(|(id, ids)| (id, ids.clone())).collect();
             let learn = stream.tally.chunks().map(|(id, ids)| (id, ids.clone())).collect();
             let tallied = Change { row: stream.tally.row, learn, forget: vec![] };
             let mut batch = std::mem::take(&mut batch);
-            let births = tally_pairs(&mut batch, stream.number, &tallied);
-            let made = self.commit_with(batch, chunk_pairs(stream.number, &chunks).chain(births));
+            let created_keys = tally_pairs(&mut batch, stream.number, &tallied);
+            let made =
+                self.commit_with(batch, chunk_pairs(stream.number, &chunks).chain(created_keys));
             outcome = outcome.and(made);
         }
         self.streams = streams;
@@ -220,20 +275,20 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if !others.is_empty() {
             self.commit_with(std::mem::take(&mut batch), others.into_iter())?;
         }
-        self.ledger.put_all(&mut batch);
+        self.gap_log.put_all(&mut batch);
         put_state(&mut batch, &self.state);
         self.commit(&batch)
     }
 }
 
-/// What a page that counts makes of its stream; answers with what it makes of a tally that was
-/// begun. When a threat was created is not in the log: its stamp is taken for it, which only makes
-/// a count differ once, while its id is known.
+/// Adds a counted page to its stream; returns the change of the stream's tally, if it has one. The
+/// log does not contain a threat's creation time, so its stamp is used: at most a count differs
+/// once, while the id is known.
 pub(super) fn take_in(stream: &mut Stream, page: &Page, next_chunk: &mut u64) -> Change {
     let before = stream.row.progress;
     let oldest = Progress { position: page.oldest, from: page.oldest };
-    // Behind a hole a stream stays where it is known to have been: at its very beginning, where
-    // nothing is known of it, for its first pages may be what is missing.
+    // After a hole a stream keeps its last known position, or none if it had none, because its
+    // first pages may be missing.
     if let Some(progress) = page.progress {
         stream.row.progress = Some(progress);
     }
@@ -248,25 +303,25 @@ pub(super) fn take_in(stream: &mut Stream, page: &Page, next_chunk: &mut u64) ->
     change
 }
 
-/// Marks what a page of the collector's own words tells; answers with the frame that counts as its
-/// teller.
-pub(super) fn tell(ledger: &mut Ledger, page: &Page, batch: &mut Batch) -> Option<Seq> {
-    let told = gaps::told_by(&page.stream, page.ids.iter().map(|key| key.id));
+/// Marks the gaps that a page of own records reports; returns the page's last frame, which counts
+/// as the report, or `None` if it reports none.
+pub(super) fn mark_reported(gap_log: &mut GapLog, page: &Page, batch: &mut Batch) -> Option<Seq> {
+    let reported = gaps::reported_by(&page.stream, page.ids.iter().map(|key| key.id));
     let last = page.entries.last()?.seq;
-    ledger.told(last, &told, batch);
-    (!told.is_empty()).then_some(last)
+    gap_log.mark_reported(last, &reported, batch);
+    (!reported.is_empty()).then_some(last)
 }
 
-/// Takes a page's ids in, and forgets those that are stale by now, so that memory stays bounded.
+/// Learns a page's ids, and forgets those that are stale by now, so that memory stays bounded.
 fn learn(stream: &mut Stream, page: &Page, next_chunk: &mut u64) {
     if stream.row.name.category == Category::Collector {
-        // Nobody is asked for these again.
+        // Ids of own records are never looked up.
         return;
     }
     for (chunk, ids) in chunked(&page.ids, next_chunk) {
         stream.learn(chunk, ids);
     }
-    // Of a stream that begins anew all ids are of use, as many as may be kept.
+    // For a stream without progress all ids are useful, as many as may be kept.
     let begins = Progress { position: Stamp::MIN, from: Stamp::MIN };
     forget_stale(stream, stream.row.progress.unwrap_or(begins));
 }
@@ -278,12 +333,12 @@ fn forget_stale(stream: &mut Stream, progress: Progress) {
             return;
         }
         for chunk in stale {
-            stream.unlearn(chunk);
+            stream.forget(chunk);
         }
     }
 }
 
-/// What a newer version wrote is touched by nobody.
+/// The error of an index that a newer version wrote, which must not be changed.
 pub(super) fn newer(what: &str) -> IndexError {
     IndexError { fault: IndexFault::Newer, why: wrote_newer(what) }
 }

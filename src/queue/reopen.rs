@@ -1,32 +1,35 @@
-//! Going on after the index failed: with the same one, with a new one from the log, or with none.
+//! Continuing after the index failed: with the same index, with a new one from the log, or without
+//! one.
 //!
-//! Promises: what this process knows is lost by no failure of it; an index that was only refused space
-//! stays until another one counts. Never: calls an index broken for want of space.
+//! Promises: a failure loses nothing of what this process knows; an index that failed only because
+//! the system refused space or a call is kept until another one counts. Never: calls such an index
+//! broken.
 
 use super::disk::Disk;
 use super::index::{Index, IndexError, IndexFault, Opener};
-use super::keys::State;
 use super::log::LogFiles;
 use super::open::disk_error;
 use super::rebuild::Base;
+use super::schema::State;
 use super::tally::Tally;
 use super::unindexed::Since;
 use super::{OpenError, Queue, QueueError};
 use crate::limits::{INDEX_NO_SPACE_MAX, INDEX_REPLACED_MAX};
+use crate::record::Covered;
 
-/// What becomes of the index that a new one replaces.
+/// What is done with the index that a new one replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Old {
     /// There is none.
     None,
-    /// It is set aside, and counted.
+    /// It is set aside, and the replacement is counted.
     Broken,
-    /// It stays until the new one counts: there was no space to write it.
+    /// It is kept until the new one counts: it could not be written, but it is not broken.
     Whole,
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
-    /// Goes on after the index failed, with what this process knows.
+    /// Continues after the index failed, with what this process knows.
     pub(super) fn restart(&mut self) -> Result<(), OpenError> {
         let refused_by = self.refused_by.take();
         let was_unindexed = self.unindexed.as_ref().map(|unindexed| unindexed.since);
@@ -34,7 +37,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             return self.start_again();
         }
         if matches!(refused_by, Some(IndexFault::System | IndexFault::Denied)) {
-            // What the system refuses it would refuse a new index too, and this one is not to blame.
+            // The system would refuse a new index too, and this one is not broken.
             match self.open_index() {
                 Err(error) if matches!(error.fault, IndexFault::System | IndexFault::Denied) => {
                     self.refused_by = refused_by;
@@ -44,8 +47,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             }
         }
         let old = match refused_by {
-            // Its handle is of no use any more; what it wrote is.
-            Some(IndexFault::Full) => Old::Whole,
+            // Its handle can't be used any more, but its content is good.
+            Some(IndexFault::Full | IndexFault::System | IndexFault::Denied) => Old::Whole,
             _ if was_unindexed.is_some() => Old::Whole,
             _ => Old::Broken,
         };
@@ -54,39 +57,40 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let mut streams = memory.clone();
         for stream in streams.iter_mut() {
             stream.row.progress = stream.row.delivered;
-            stream.unlearn_all();
+            stream.forget_all();
             stream.tally = Tally::default();
+            stream.covered = Covered::default();
         }
         let state = self.state;
         let State { head, next_seq, .. } = state;
         let head = head.max(self.noted.place);
-        let base = Base { head, next_seq, streams, memory: Some(memory) };
+        let base = Base { head, next_seq, is_blind: false, streams, memory: Some(memory) };
         self.unindexed = None;
-        let ledger = self.ledger.clone();
+        let gap_log = self.gap_log.clone();
         if let Err(error) = self.replace_index(&base, old) {
-            // What this process knows is not lost, should it try again.
+            // Memory is kept for another try.
             self.drop_index();
             self.state = state;
             self.streams = base.memory.unwrap_or_default();
             let why = match error {
                 OpenError::Full { why, .. } if old == Old::Whole => why,
-                // What memory knows of gaps may be nowhere on the disk; a start knows what is.
+                // Gaps in memory may not be on the disk; a new start reads what is.
                 other => return Err(other),
             };
-            // The index that was there is the one to be opened next, by whoever can.
+            // The index that was there has to be the one that is opened next.
             let is_gone = (number + 1..=self.number).all(|new| self.opener.remove(new).is_ok());
             self.number = if is_gone { number } else { self.number };
-            self.ledger = ledger;
+            self.gap_log = gap_log;
             return self.go_unindexed(&why);
         }
         if was_unindexed.is_some() {
-            self.tell_indexed();
+            self.report_indexed();
         }
         self.give_back_files();
         Ok(())
     }
 
-    /// Starts anew, once there is space for the index that could not be opened.
+    /// Starts again, once there is space for the index that could not be opened.
     fn start_again(&mut self) -> Result<(), OpenError> {
         let (place, before) = (self.disk.place(), self.state);
         self.unindexed = None;
@@ -105,13 +109,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.unmark(1);
         started?;
         if !self.is_unindexed() {
-            self.tell_indexed();
+            self.report_indexed();
             self.give_back_files();
         }
         Ok(())
     }
 
-    /// Builds the next index, as often as it takes. One that is broken is set aside.
+    /// Builds the next index, with several tries if needed. A broken one is set aside.
     pub(super) fn replace_index(&mut self, base: &Base, old: Old) -> Result<(), OpenError> {
         let (mut last, number) = (old, self.number);
         let mut why = "the index failed again and again".to_owned();
@@ -123,14 +127,14 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 }
                 self.replaced += 1;
                 let name = self.quarantine_name(&format!("index.{}", self.number));
-                // When it can't be moved, it stays under its number and is not looked at again.
+                // If it can't be moved, it keeps its number and is not opened again.
                 if self.opener.set_aside(self.number, &name).is_ok() {
                     self.after_quarantine(&name, &format!("This index was replaced: {why}."));
                 }
             }
             if last == Old::Whole {
                 if self.lacked_space >= INDEX_NO_SPACE_MAX {
-                    let why = "there was no space for it".to_owned();
+                    let why = "it could not be written, again and again".to_owned();
                     return Err(OpenError::ReplacedTooOften { why });
                 }
                 self.lacked_space += 1;
@@ -138,15 +142,15 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             if last != Old::None {
                 self.number += 1;
             }
-            let had_reserve = self.room.has_reserve;
+            let had_reserve = self.space.has_reserve;
             match self.open_index().and_then(|()| self.build(base)) {
                 Ok(()) => break,
                 Err(error) if error.fault == IndexFault::Broken => {
                     (why, last) = (error.why, Old::Broken);
                 }
-                // It was given up meanwhile: once more with what that freed.
+                // The reserve was given up meanwhile: try once more with the space that this freed.
                 Err(error) if error.fault == IndexFault::Full && had_reserve => {
-                    if self.room.has_reserve {
+                    if self.space.has_reserve {
                         self.give_up_reserve();
                     }
                     self.drop_index();
@@ -157,7 +161,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             }
         }
         if old == Old::Whole && self.number > number {
-            // What stays is removed at the next start.
+            // Files that remain are removed at the next start.
             let _ = self.opener.remove_below(self.number);
         }
         Ok(())
@@ -169,12 +173,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
     }
 
-    /// Opens the index of the current number; a full disk gives up the reserve for it.
+    /// Opens the index of the current number; on a full disk the reserve is given up for it.
     pub(super) fn open_index(&mut self) -> Result<(), IndexError> {
         let mut opened = self.opener.open(self.number);
         if let Err(error) = &opened
             && error.fault == IndexFault::Full
-            && self.room.has_reserve
+            && self.space.has_reserve
         {
             self.give_up_reserve();
             opened = self.opener.open(self.number);
@@ -188,7 +192,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         match error.fault {
             IndexFault::Full => OpenError::Full { place, why },
             IndexFault::Locked => OpenError::Locked { place, holder: None },
-            IndexFault::Denied => OpenError::Denied { place, why },
+            IndexFault::Denied => OpenError::Denied { place, why, remedy: None },
             IndexFault::NoThread => OpenError::NoThread { why },
             IndexFault::System => OpenError::System { place, why },
             IndexFault::Newer => OpenError::Newer { place, why },
@@ -201,7 +205,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         match error {
             QueueError::Newer(why) => OpenError::Newer { place, why },
             QueueError::System(why) => OpenError::System { place, why },
-            QueueError::Denied(why) => OpenError::Denied { place, why },
+            QueueError::Denied(why) => OpenError::Denied { place, why, remedy: None },
             QueueError::DiskFull | QueueError::NoSpace(_) => OpenError::Full { place, why },
             QueueError::Broken(_) | QueueError::Damaged { .. } => OpenError::Failed { place, why },
         }

@@ -1,22 +1,22 @@
-//! Which frames found in the log count, and how far they take their streams. Pure.
+//! Which frames in the log count, and how far they move their streams. Pure.
 //!
-//! A page counts when all its frames are there, without a hole in their numbers. Where numbers are
-//! missing, records are missing, and nobody knows whose: from there on no stream's progress moves,
-//! so that everything after the hole is polled again, while the frames after it stay in the queue
-//! and their ids are known (keeps P1 without telling twice). Bytes that are no frame mean nothing
-//! by themselves: a crash leaves a torn page behind, and the next page takes its numbers.
+//! A page counts if all its frames are there, with consecutive numbers. Where numbers are missing,
+//! records of unknown streams are missing: from there on no stream's progress moves, so that
+//! everything after the hole is polled again, while the frames after it stay in the queue and their
+//! ids are known (keeps P1 without duplicates). Bytes that are no frame mean nothing by themselves:
+//! a crash leaves a torn page, and the next page reuses its numbers.
 
-use super::keys::Entry;
+use super::schema::Entry;
 use crate::frame::{EntryMeta, Header};
 use crate::record::{Progress, RowKey, Seq, StreamName};
 use crate::time::Stamp;
 
-/// What to do with frames whose page is not whole.
+/// What is done with the frames of an incomplete page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Partial {
-    /// They were never acknowledged to anybody: the page is polled again.
+    /// They were never acknowledged: the page is polled again.
     Drop,
-    /// They may have been: they stay, and the page is polled again all the same.
+    /// They may have been acknowledged: they stay, and the page is polled again all the same.
     Keep,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Page {
     pub stream: StreamName,
     pub entries: Vec<Entry>,
     pub ids: Vec<RowKey>,
-    /// How far the stream has come with this page, if nothing is missing before it.
+    /// The stream's progress after this page, if nothing is missing before it.
     pub progress: Option<Progress>,
     /// The oldest stamp in it.
     pub oldest: Stamp,
@@ -37,7 +37,7 @@ pub(super) struct Page {
 pub(super) struct Replay {
     /// Frames before this are delivered or already in the index.
     floor: Seq,
-    /// The number the next frame must have. `None` before the first one.
+    /// The number of the next frame; `None` before the first one.
     expected: Option<Seq>,
     partial: Partial,
     counted: Seq,
@@ -45,14 +45,14 @@ pub(super) struct Replay {
     page_index: u32,
     /// Whether frames are missing before this. That alone may be a page torn by a crash.
     broken: bool,
-    /// Whether they are missing before a page that counts, so that records are.
+    /// Whether frames are missing before a page that counts, so that records are missing.
     pub hole: bool,
     /// Frames that did not count.
     pub dropped: u32,
 }
 
 impl Replay {
-    /// `expected`: the number of the next frame, where that is known.
+    /// `expected`: the number of the next frame, if known.
     pub fn new(floor: Seq, expected: Option<Seq>, partial: Partial) -> Replay {
         let (page, page_index, broken, hole) = (None, 0, false, false);
         Replay {
@@ -78,7 +78,7 @@ impl Replay {
         self.counted
     }
 
-    /// Takes the next frame of the log; answers with a page when one is complete.
+    /// Takes the next frame of the log; returns the pages that are complete with it.
     pub fn feed(
         &mut self,
         file: u64,
@@ -119,7 +119,7 @@ impl Replay {
                 self.dropped += 1;
                 return done;
             }
-            // The beginning of the very first page may have been delivered and given back.
+            // The beginning of the first page may have been delivered and removed.
             let begins_the_log = !self.broken && self.page_index == 0;
             self.broken |= !begins_the_log;
         }
@@ -161,7 +161,7 @@ impl Replay {
         }
     }
 
-    /// Notes that records are missing, and ends the page at hand.
+    /// Notes that records are missing, and ends the current page.
     fn broken_off(&mut self) -> Option<Page> {
         self.broken = true;
         let page = self.page.take()?;
@@ -174,7 +174,7 @@ impl Replay {
         }
     }
 
-    /// The log is at its end: a page that is not whole was never acknowledged, and is dropped.
+    /// The end of the log: an incomplete page was never acknowledged, and is dropped.
     pub fn finish(&mut self) {
         if let Some(page) = self.page.take() {
             self.dropped += page.entries.len() as u32;
@@ -185,7 +185,7 @@ impl Replay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{self, Frame, Slot};
+    use crate::frame::{self, Frame, FrameMeta};
     use crate::record::Kind;
 
     /// `seq:index` with `.` for the last of its page; `a` and `b` are streams.
@@ -211,7 +211,7 @@ mod tests {
         frame::encode(
             &mut bytes,
             &frame,
-            Slot { seq: Seq(seq), page_index, last_of_page: last, progress },
+            FrameMeta { seq: Seq(seq), page_index, last_of_page: last, progress },
         );
         (frame::decode(&bytes).unwrap().0, frame.entries)
     }

@@ -1,44 +1,48 @@
-//! Taking a stream back from a position that can't be true.
+//! Taking a stream back from a position that can't be right.
 //!
-//! Promises: progress, ids and gap are one commit; what was collected near the new position and is
-//! still known by its id stays known, so that it is not sent twice (keeps P2); it goes back to what a
-//! walk has passed, not to what was only listed (keeps P1). Never: decides that a position can't be true.
+//! Promises: progress, ids and gap are one commit; records collected near the new position stay
+//! known as far as their ids are, so that they are not sent twice (keeps P2); the new position is
+//! one that a walk has passed, not the stamp of a record that was only listed (keeps P1). Never:
+//! decides that a position can't be right.
 
 use super::append::chunk_pairs;
 use super::disk::Disk;
 use super::index::{Batch, Opener};
+use super::quarantine::Found;
 use super::streams::{chunked, earlier};
 use super::{Queue, QueueError, put_state, put_stream_back};
 use crate::limits::KNOWN_IDS_MAX;
-use crate::record::{Category, Gap, GapReason, Held, Kind, Progress, StreamHeld, StreamName};
+use crate::record::{
+    Category, Gap, GapReason, Kind, Progress, QueueStatus, StreamName, StreamStatus,
+};
 use crate::time::{Span, Stamp};
 
-/// Where a stream is taken back to.
+/// The position to which a stream is taken back.
 #[derive(Clone, Copy, Debug)]
 pub struct Back {
-    /// The latest stamp that can be true: to the newest record collected before it.
+    /// The latest possible stamp: the stream goes to the newest record collected before it.
     pub latest: Stamp,
-    /// How far before that record the next walk begins.
+    /// How far before that record the next walk starts.
     pub overlap: Span,
     /// Where the stream begins if no such record is known.
     pub begin: Progress,
-    /// Whether something may have been passed over before `begin`, which is a gap then.
+    /// Whether records may have been missed before `begin`, which is a gap then.
     pub is_open: bool,
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
-    /// Takes a stream back, durably. It never moves forward.
+    /// Takes a stream back, durably. It never moves it forward.
     pub fn set_back(
         &mut self,
         name: &StreamName,
         back: Back,
-    ) -> Result<(Held, StreamHeld), QueueError> {
+    ) -> Result<(QueueStatus, StreamStatus), QueueError> {
         self.index()?;
         let stream = self.streams.named(name);
         let (number, before) = (stream.number, stream.row.progress);
         let known_keys = stream.chunks().flat_map(|(_, keys)| keys);
-        // What a list brought in, or a change of what was created while the position was ahead already,
-        // lies behind all that no walk has passed.
+        // Without ids collected out of turn, by a list or for a change while the position was
+        // ahead: they may be dated after records that no walk has read.
         let stamps = known_keys.chain(stream.tally.in_turn()).map(|key| key.stamp);
         let newest = stamps.filter(|stamp| *stamp <= back.latest).max();
         let to = newest.map_or(back.begin, |newest| Progress {
@@ -49,21 +53,25 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
         let had = stream.known(to.from);
         let mut known = had.clone();
-        // A threat's creation is not what a walk knows it by.
+        // A walk does not identify a threat by its creation time.
         if name.category != Category::Polled(Kind::Threats) {
-            // From where the stream was to begin anyway, the tally still has what damage took.
+            // Only up to the present start of walks: from there on the tally may still contain ids
+            // lost to damage.
             let until = before.map_or(to.from, |before| before.from);
             let keys = stream.tally.chunks().flat_map(|(_, keys)| keys).copied();
             known.extend(keys.filter(|key| key.stamp >= to.from && key.stamp < until));
         }
-        self.add_waiting(number, to.from, &[], &mut known)?;
+        let mut found = Found::from(to.from);
+        found.known = known;
+        self.add_waiting(number, &[], &mut found)?;
+        let mut known = found.known;
         known.retain(|key| had.binary_search(key).is_err());
         known.truncate(KNOWN_IDS_MAX);
 
         let mut batch = Batch::default();
         if newest.is_none() && back.is_open {
             let gap = Gap::open(name, Stamp::UNREADABLE, to.from, GapReason::PositionAhead);
-            self.ledger.note(gap, &mut batch);
+            self.gap_log.note(gap, &mut batch);
         }
         let chunks = chunked(&known, &mut self.state.next_chunk);
         let stream = self.streams.named(name);
@@ -72,12 +80,15 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         for (chunk, ids) in &chunks {
             stream.learn(*chunk, ids.clone());
         }
+        // While the position was ahead, walks may have missed records in ranges that count as
+        // collected.
+        stream.uncover(&mut batch);
         put_stream_back(&mut batch, stream);
         put_state(&mut batch, &self.state);
         self.commit_with(batch, chunk_pairs(number, &chunks))?;
-        // Without it a lost index would bring the position back from the checkpoint.
+        // Otherwise a lost index would bring the old position back from the checkpoint.
         self.checkpoint_out_of_turn();
-        Ok((self.held(), self.stream_held(name)))
+        Ok((self.held(), self.stream_status(name)))
     }
 }
 
@@ -105,35 +116,35 @@ mod tests {
         RowKey { stamp: Stamp(n * 1_000_000), id: n as u64 }
     }
 
-    fn gaps<G: Ground>(queue: &Queue<G::D, G::O>) -> Vec<(GapReason, Stamp, Stamp)> {
+    fn gaps<G: Fixture>(queue: &Queue<G::D, G::O>) -> Vec<(GapReason, Stamp, Stamp)> {
         queue.gaps().iter().map(|gap| (gap.reason, gap.from, gap.to)).collect()
     }
 
-    fn a_stream_that_collected_nothing_begins_anew_with_a_gap<G: Ground>(ground: &G) {
-        let (mut queue, ..) = ground.open();
+    fn a_stream_that_collected_nothing_begins_anew_with_a_gap<G: Fixture>(fixture: &G) {
+        let (mut queue, ..) = fixture.open();
         queue.append(&threats(), &[], at(9_000), &[]).unwrap();
         let (_, stands) = queue.set_back(&threats(), back(600, true)).unwrap();
         assert_eq!(stands.progress, Some(at(500)));
         let gap = (GapReason::PositionAhead, Stamp::UNREADABLE, Stamp(500_000_000));
         assert_eq!(gaps::<G>(&queue), [gap]);
         drop(queue);
-        let (mut queue, opened, _) = ground.open();
-        assert_eq!((opened.streams[0].progress, opened.held.untold), (Some(at(500)), 1));
+        let (mut queue, opened, _) = fixture.open();
+        assert_eq!((opened.streams[0].progress, opened.held.unreported), (Some(at(500)), 1));
         // What is known to have begun in this process leaves nothing open.
         queue.append(&activities(), &[], at(9_000), &[]).unwrap();
         queue.set_back(&activities(), back(600, false)).unwrap();
         assert_eq!(queue.gaps().len(), 1);
         // Neither index nor log: the checkpoint knows it.
         queue.close(NOW);
-        ground.lose_index();
-        let (queue, opened, _) = ground.open();
+        fixture.lose_index();
+        let (queue, opened, _) = fixture.open();
         let stand = opened.streams.iter().map(|stream| stream.progress).collect::<Vec<_>>();
         assert_eq!(stand, [Some(at(500)), Some(at(500))]);
         assert_eq!(gaps::<G>(&queue), [gap]);
     }
 
-    fn what_was_collected_says_how_far_back_and_stays_known<G: Ground>(ground: &G) {
-        let (mut queue, ..) = ground.open();
+    fn what_was_collected_says_how_far_back_and_stays_known<G: Fixture>(fixture: &G) {
+        let (mut queue, ..) = fixture.open();
         queue.tally(&activities(), 1_000);
         queue.append(&activities(), &[], at(5), &[]).unwrap();
         let numbers: Vec<u64> = (0..5).collect();
@@ -141,28 +152,34 @@ mod tests {
         for (n, entry) in frames[0].entries.iter_mut().enumerate() {
             entry.key = key([10, 20, 30, 40, 9_000][n]);
         }
-        let births: Vec<RowKey> = frames[0].entries.iter().map(|entry| entry.key).collect();
-        let far = births[4..].to_vec();
-        queue.append_tallied(&activities(), &frames, at(9_000), &far, &births).unwrap();
+        let created_keys: Vec<RowKey> = frames[0].entries.iter().map(|entry| entry.key).collect();
+        let far = created_keys[4..].to_vec();
+        queue.append_tallied(&activities(), &frames, at(9_000), &far, &created_keys).unwrap();
         let (_, stands) = queue.set_back(&activities(), back(600, true)).unwrap();
         assert_eq!(stands.progress, Some(at(40)));
         assert_eq!(stands.known, [key(40), key(9_000)], "neither comes again");
         assert!(queue.gaps().is_empty());
         drop(queue);
-        let (_, opened, _) = ground.open();
+        let (_, opened, _) = fixture.open();
         assert_eq!(opened.streams[1], stands);
     }
 
-    fn what_damage_took_is_not_known_again<G: Ground>(ground: &G) {
-        let (mut queue, ..) = ground.open();
+    fn what_damage_took_is_not_known_again<G: Fixture>(fixture: &G) {
+        let (mut queue, ..) = fixture.open();
         queue.tally(&activities(), 1_000);
         queue.append(&activities(), &[], at(5), &[]).unwrap();
         for stamp in [10, 9_000, 9_500] {
             let mut frames = page(&activities(), &[stamp], 1);
             frames[0].entries[0].key = key(stamp as i64);
-            let births = [key(stamp as i64)];
+            let created_keys = [key(stamp as i64)];
             queue
-                .append_tallied(&activities(), &frames, at(stamp as i64), &births, &births)
+                .append_tallied(
+                    &activities(),
+                    &frames,
+                    at(stamp as i64),
+                    &created_keys,
+                    &created_keys,
+                )
                 .unwrap();
             let taken =
                 queue.peek(Take { entries_max: 9, raw_bytes_max: 1 << 20 }).unwrap().unwrap();
@@ -175,16 +192,16 @@ mod tests {
         assert!(!stands.known.contains(&key(9_000)), "{:?}", stands.known);
     }
 
-    fn what_was_collected_out_of_turn_says_nothing_of_how_far_back<G: Ground>(ground: &G) {
-        let (mut queue, ..) = ground.open();
+    fn what_was_collected_out_of_turn_says_nothing_of_how_far_back<G: Fixture>(fixture: &G) {
+        let (mut queue, ..) = fixture.open();
         queue.tally(&threats(), 1_000);
         queue.append(&threats(), &[], at(5), &[]).unwrap();
-        let mut take = |stamp: i64, born: i64, after: i64| {
+        let mut take = |stamp: i64, created: i64, after: i64| {
             let mut frames = page(&threats(), &[stamp as u64], 1);
-            frames[0].entries[0].key = RowKey { id: born as u64, ..key(stamp) };
+            frames[0].entries[0].key = RowKey { id: created as u64, ..key(stamp) };
             let known: Vec<RowKey> =
                 (stamp >= after).then(|| frames[0].entries[0].key).into_iter().collect();
-            queue.append_tallied(&threats(), &frames, at(after), &known, &[key(born)]).unwrap();
+            queue.append_tallied(&threats(), &frames, at(after), &known, &[key(created)]).unwrap();
         };
         take(10, 10, 10);
         take(40, 40, 40);
@@ -193,16 +210,16 @@ mod tests {
         take(300, 300, 9_000);
         take(9_100, 400, 9_100);
         drop(queue);
-        let (mut queue, ..) = ground.open();
+        let (mut queue, ..) = fixture.open();
         let (_, stands) = queue.set_back(&threats(), back(600, true)).unwrap();
         assert_eq!(stands.progress, Some(at(40)), "what came at 50 was never looked for");
         assert_eq!(queue.collected(&threats(), None, Stamp(9_500_000_000)).unwrap().1, 5);
     }
 
-    fn what_is_listed_after_a_walk_that_stored_nothing_says_nothing_of_how_far_back<G: Ground>(
-        ground: &G,
+    fn what_is_listed_after_a_walk_that_stored_nothing_says_nothing_of_how_far_back<G: Fixture>(
+        fixture: &G,
     ) {
-        let (mut queue, ..) = ground.open();
+        let (mut queue, ..) = fixture.open();
         queue.tally(&activities(), 1_000);
         queue.append(&activities(), &[], at(5), &[]).unwrap();
         let mut take = |stamp: i64, began: i64, after: i64| {

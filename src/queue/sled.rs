@@ -1,12 +1,12 @@
-//! The index in sled 0.34, with what was measured about it built in (docs/QUEUE.md).
+//! The index in sled 0.34, with workarounds for what was measured about it (docs/QUEUE.md).
 //!
-//! Promises: `commit` returns after an fdatasync of our own, because sled's `flush` is not one;
-//! a panic of sled is an error here, and so is silence, where the disk is not its reason: over a damaged
-//! file sled can spin for ever, in opening as in reading. A handle that failed is leaked, because
-//! dropping it can hang. Never: asks sled for a length, a size, or a scan to the end; calls an index
-//! broken because its disk is slow.
+//! Promises: `commit` returns after an fdatasync of our own, because sled's `flush` is not one; a
+//! panic of sled is an error here, and so is a call that does not return, unless the disk is the
+//! reason: over a damaged file sled can loop for ever, in opening as in reading. A handle that
+//! failed is leaked, because dropping it can hang. Never: asks sled for a length, a size, or a scan
+//! to the end; calls an index broken because its disk is slow.
 //!
-//! Everything is asked of sled on one thread, which is given up when it does not answer. sled starts
+//! All calls to sled are made on one thread, which is given up when it does not answer. sled starts
 //! seven more for its IO on the first write.
 
 use std::cell::Cell;
@@ -19,21 +19,21 @@ use std::time::Duration;
 
 use super::index::{Batch, Index, IndexError, IndexFault, Opener, Pair};
 use super::real::{LOCK, tree_bytes};
-use crate::edge::helper::{Helper, Pending, Silence};
-use crate::edge::made;
-use crate::errno::says;
+use crate::errno::{called, says};
 use crate::limits::{
     DISK_QUICK_MS, INDEX_ANSWER_SECONDS_MAX, INDEX_LOCKED_PAUSE_MS, INDEX_LOCKED_TRIES_MAX,
     SLED_CACHE_BYTES,
 };
+use crate::os::made;
+use crate::os::timeout_thread::{NoReply, Pending, TimeoutThread};
 use crate::plain::one_line;
 
 thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is inside sled, where a panic is an answer like any other: it is told by
-/// whoever gets it, once.
+/// Whether this thread is inside sled, where a panic is handled as an error: the caller reports it,
+/// once.
 pub fn is_inside() -> bool {
     INSIDE.get()
 }
@@ -42,12 +42,12 @@ pub fn is_inside() -> bool {
 #[derive(Clone, Debug)]
 pub struct SledOpener {
     root: PathBuf,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl SledOpener {
     pub fn new(root: impl Into<PathBuf>) -> SledOpener {
-        SledOpener { root: root.into(), patience: Duration::from_secs(INDEX_ANSWER_SECONDS_MAX) }
+        SledOpener { root: root.into(), timeout: Duration::from_secs(INDEX_ANSWER_SECONDS_MAX) }
     }
 
     fn path(&self, number: u32) -> PathBuf {
@@ -56,13 +56,20 @@ impl SledOpener {
 
     fn numbers(&self) -> io::Result<Vec<u32>> {
         let mut numbers = Vec::new();
-        for entry in fs::read_dir(&self.root)? {
-            let name = entry?.file_name();
+        let list = |why| called("list", &self.root, why);
+        for entry in fs::read_dir(&self.root).map_err(list)? {
+            let name = entry.map_err(list)?.file_name();
             let digits = name.to_str().and_then(|name| name.strip_prefix("index."));
             numbers.extend(digits.and_then(|digits| digits.parse::<u32>().ok()));
         }
         Ok(numbers)
     }
+}
+
+/// The path of the index that a start would open, if there is one.
+pub(super) fn newest(root: &Path) -> io::Result<Option<PathBuf>> {
+    let opener = SledOpener::new(root);
+    Ok(opener.numbers()?.into_iter().max().map(|number| opener.path(number)))
 }
 
 impl Opener for SledOpener {
@@ -73,8 +80,9 @@ impl Opener for SledOpener {
     }
 
     fn open(&mut self, number: u32) -> Result<SledIndex, IndexError> {
-        // sled waits for ever for a thread that could not be started; where this one can, those can.
-        let helper = Helper::start("index", self.patience, || None).map_err(|error| {
+        // sled waits for ever for a thread that could not be started; if this one can be started,
+        // those can.
+        let helper = TimeoutThread::start("index", self.timeout, || None).map_err(|error| {
             let why = format!("no thread could be started: {error}");
             IndexError { fault: IndexFault::NoThread, why }
         })?;
@@ -85,13 +93,17 @@ impl Opener for SledOpener {
                 .path(&path)
                 .cache_capacity(SLED_CACHE_BYTES)
                 .flush_every_ms(None);
-            remove_unfinished(&path).map_err(|error| told(&error))?;
-            let db = unlocked(|| guarded(|| config.open()))?;
+            remove_unfinished(&path).map_err(|error| index_error(&error))?;
+            let named = |IndexError { fault, why }| {
+                let why = format!("open {}: {why}", path.display());
+                IndexError { fault, why }
+            };
+            let db = unlocked(|| guarded(|| config.open())).map_err(named)?;
             match make_durable(&path, &root) {
                 Ok(file) => *open = Some((db, file)),
                 Err(error) => {
                     std::mem::forget(db);
-                    return Err(told(&error));
+                    return Err(index_error(&error));
                 }
             }
             Ok(())
@@ -119,13 +131,13 @@ impl Opener for SledOpener {
     }
 }
 
-/// Tries again while the index is locked. The queue's own lock is held by then, so no other process
-/// has it: it is an earlier handle of this one, whose threads have yet to let go of the file.
+/// Tries again while the index is locked. The queue's own lock is held, so no other process has it:
+/// it is an earlier handle of this process, whose threads have not released the file yet.
 fn unlocked<T>(mut open: impl FnMut() -> Result<T, IndexError>) -> Result<T, IndexError> {
     for _ in 1..INDEX_LOCKED_TRIES_MAX {
         match open() {
             Err(error) if error.fault == IndexFault::Locked => {
-                // Nobody unparks this thread; should it wake early all the same, it only asks sooner.
+                // Nothing unparks this thread; a spurious wake-up only makes the next try earlier.
                 std::thread::park_timeout(Duration::from_millis(INDEX_LOCKED_PAUSE_MS));
             }
             outcome => return outcome,
@@ -135,24 +147,24 @@ fn unlocked<T>(mut open: impl FnMut() -> Result<T, IndexError>) -> Result<T, Ind
 }
 
 /// Removes a snapshot that sled had not finished when it was killed: sled reads the file whose name
-/// sorts last, also half-written, and calls the index corrupt. Only its renaming makes a snapshot
-/// count, and until then the one before it is there.
+/// sorts last, even if it is incomplete, and calls the index corrupt. A snapshot counts only once
+/// it is renamed, and until then the previous one exists.
 fn remove_unfinished(path: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
+        entries => entries.map_err(|why| called("list", path, why))?,
     };
     for entry in entries {
-        let entry = entry?;
+        let entry = entry.map_err(|why| called("list", path, why))?;
         let name = entry.file_name();
         if name.to_str().is_some_and(|n| n.starts_with("snap.") && n.ends_with(".generating")) {
-            fs::remove_file(entry.path())?;
+            fs::remove_file(entry.path()).map_err(|why| called("unlink", &entry.path(), why))?;
         }
     }
     Ok(())
 }
 
-/// Removes an index. A handle of it that was leaked keeps no space.
+/// Removes an index. A leaked handle of it keeps no space allocated.
 fn remove_whole(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).custom_flags(made::no_link());
@@ -163,10 +175,12 @@ fn remove_whole(path: &Path) -> io::Result<()> {
     }
 }
 
-/// sled creates its files without an fsync of them or of their names.
+/// sled creates its files without syncing them or their names.
 fn make_durable(path: &Path, root: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).open(path.join("db"))?;
-    file.sync_all()?;
+    let db = path.join("db");
+    let file = OpenOptions::new().read(true).write(true).open(&db);
+    let file = file.map_err(|why| called("open", &db, why))?;
+    file.sync_all().map_err(|why| called("fsync", &db, why))?;
     sync(&path.join("conf"))?;
     sync(path)?;
     sync(root)?;
@@ -174,10 +188,11 @@ fn make_durable(path: &Path, root: &Path) -> io::Result<File> {
 }
 
 fn sync(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|why| called("fsync", path, why))
 }
 
-/// sled's handle with our own of its file, for fdatasync. `None` once anything failed.
+/// sled's handle, and a handle of our own on its file for fdatasync. `None` once anything failed.
 type Open = Option<(sled::Db, File)>;
 
 /// An open sled database.
@@ -187,7 +202,7 @@ pub struct SledIndex {
     /// The queue's directory.
     root: PathBuf,
     /// `None` once anything failed.
-    helper: Option<Helper<Open>>,
+    helper: Option<TimeoutThread<Open>>,
 }
 
 /// Whose answer is waited for.
@@ -195,17 +210,19 @@ pub struct SledIndex {
 enum Whose {
     /// sled's, which may never come.
     Sled,
-    /// The kernel's alone, which comes when the disk has done its work.
+    /// The kernel's alone, which comes when the disk has finished.
     Disk,
 }
 
-/// Asks the disk of the queue for a write of a few bytes and its fdatasync, by a thread of its own. The
-/// file is the lock, whose content is this process' number anyway. `None`: no thread is to be had.
+/// Writes a few bytes to the queue's disk and syncs them, in a thread of its own, to see whether
+/// the disk answers. The file is the lock, which contains this process's number anyway. `None`: the
+/// system refuses a thread.
 fn ask_disk(root: &Path) -> Option<Pending<io::Result<()>>> {
     let lock = root.join(LOCK);
-    let helper = Helper::start("disk", Duration::ZERO, || ()).ok()?;
+    let helper = TimeoutThread::start("disk", Duration::ZERO, || ()).ok()?;
     let write = move |(): &mut ()| {
-        // It is held, so it is what it was; whatever keeps the disk is waited for here.
+        // The lock is held, so the file was not replaced. If the disk hangs, only this thread
+        // waits.
         let mut options = OpenOptions::new();
         options.write(true).custom_flags(made::no_link());
         let mut file = options.open(lock)?;
@@ -215,18 +232,18 @@ fn ask_disk(root: &Path) -> Option<Pending<io::Result<()>>> {
     helper.begin(write).ok()
 }
 
-/// Waits on for what has not answered in time, until the disk is no reason any more: it answered at
-/// once, and again after one more patience. An error of the disk is an answer.
-fn outwait<T>(late: &Pending<T>, patience: Duration, root: &Path) -> Result<T, Silence> {
+/// Continues to wait for a late answer until the disk can't be the reason: it answered at once, and
+/// again after one more timeout. An error of the disk is an answer too.
+fn outwait<T>(late: &Pending<T>, timeout: Duration, root: &Path) -> Result<T, NoReply> {
     let quick = Duration::from_millis(DISK_QUICK_MS);
     let mut was_quick = false;
     loop {
         let mut is_quick = true;
         if let Some(disk) = ask_disk(root) {
-            while matches!(disk.wait(quick), Err(Silence::TooLong)) {
+            while matches!(disk.wait(quick), Err(NoReply::TooLong)) {
                 is_quick = false;
                 match late.wait(Duration::ZERO) {
-                    Err(Silence::TooLong) => {}
+                    Err(NoReply::TooLong) => {}
                     answer => return answer,
                 }
             }
@@ -235,16 +252,16 @@ fn outwait<T>(late: &Pending<T>, patience: Duration, root: &Path) -> Result<T, S
             return late.wait(Duration::ZERO);
         }
         was_quick = is_quick;
-        match late.wait(patience) {
-            Err(Silence::TooLong) => {}
+        match late.wait(timeout) {
+            Err(NoReply::TooLong) => {}
             answer => return answer,
         }
     }
 }
 
 impl SledIndex {
-    /// Does one thing on the thread. After an error, a panic or silence nothing is asked any more:
-    /// sled is poisoned by a single error, and its drop then waits for what never comes.
+    /// Runs one call on the thread. After an error, a panic or a timeout no more calls are made:
+    /// sled is poisoned by a single error, and its drop then waits for ever.
     fn ask<T: Send + 'static>(
         &mut self,
         whose: Whose,
@@ -261,21 +278,19 @@ impl SledIndex {
             }
             outcome
         });
-        let answer = begun.and_then(|pending| match (whose, pending.wait(helper.patience())) {
-            (Whose::Sled, Err(Silence::TooLong)) => {
-                outwait(&pending, helper.patience(), &self.root)
-            }
-            (Whose::Disk, Err(Silence::TooLong)) => pending.wait_on(),
+        let answer = begun.and_then(|pending| match (whose, pending.wait(helper.timeout())) {
+            (Whose::Sled, Err(NoReply::TooLong)) => outwait(&pending, helper.timeout(), &self.root),
+            (Whose::Disk, Err(NoReply::TooLong)) => pending.wait_on(),
             (_, answer) => answer,
         });
         let outcome = answer.unwrap_or_else(|silence| {
             let why = match silence {
-                Silence::TooLong => format!(
+                NoReply::TooLong => format!(
                     "sled did not answer within {} s, though the disk did; until the next start its \
                      thread may keep a processor busy",
                     2 * INDEX_ANSWER_SECONDS_MAX
                 ),
-                Silence::Gone => "the thread of the index ended".to_owned(),
+                NoReply::Gone => "the thread of the index ended".to_owned(),
             };
             Err(IndexError { fault: IndexFault::Broken, why })
         });
@@ -285,7 +300,7 @@ impl SledIndex {
         outcome
     }
 
-    /// Does one thing with the database.
+    /// Runs one call on the database.
     fn with<T: Send + 'static>(
         &mut self,
         action: impl FnOnce(&sled::Db) -> Result<T, sled::Error> + Send + 'static,
@@ -299,7 +314,7 @@ impl SledIndex {
         })
     }
 
-    /// The thread ends once it is idle, and leaks the handle. One that never gets idle stays.
+    /// The thread ends once it is idle, and leaks the handle. A thread that hangs stays.
     fn give_up(&mut self) {
         if let Some(helper) = self.helper.take() {
             helper.leave(|open| std::mem::forget(open.take()));
@@ -342,17 +357,17 @@ impl Index for SledIndex {
             db.flush().map(|_| ())
         })?;
         self.ask(Whose::Disk, |open| {
-            open.as_ref().map_or(Ok(()), |(_, file)| file.sync_data().map_err(|e| told(&e)))
+            open.as_ref().map_or(Ok(()), |(_, file)| file.sync_data().map_err(|e| index_error(&e)))
         })
     }
 
     fn bytes(&mut self) -> u64 {
-        // Only for the books, so a file that vanishes while it is counted counts nothing.
+        // Only for the space usage, so a file that vanishes during the count has no bytes.
         tree_bytes(&self.path).unwrap_or(0)
     }
 
     fn close(mut self) {
-        // Whatever comes of it: what counts is on the disk.
+        // The result does not matter: everything that counts is on the disk.
         let _ = self.ask(Whose::Sled, |open| {
             let closed = open.take();
             let _ = inside(|| drop(closed));
@@ -375,7 +390,7 @@ fn inside<T>(action: impl FnOnce() -> T) -> std::thread::Result<T> {
 fn guarded<T>(action: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, IndexError> {
     match inside(action) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(sled::Error::Io(error))) => Err(told(&error)),
+        Ok(Err(sled::Error::Io(error))) => Err(index_error(&error)),
         Ok(Err(error)) => Err(IndexError { fault: IndexFault::Broken, why: error.to_string() }),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -386,9 +401,9 @@ fn guarded<T>(action: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, Inde
     }
 }
 
-fn told(error: &io::Error) -> IndexError {
+fn index_error(error: &io::Error) -> IndexError {
     let why = error.to_string();
-    // sled wraps the error of flock in one of kind Other and says so in its text only.
+    // sled wraps the error of flock in one of kind Other; only its text shows it.
     let fault = if why.contains("could not acquire lock") {
         IndexFault::Locked
     } else if why.contains("StorageFull") || why.contains("QuotaExceeded") {
@@ -400,5 +415,5 @@ fn told(error: &io::Error) -> IndexError {
 }
 
 #[cfg(test)]
-#[path = "sled_tests.rs"]
+#[path = "tests/sled.rs"]
 mod tests;

@@ -1,15 +1,16 @@
 //! The streams the queue knows, with the ids of their overlap in memory.
 //!
-//! The ids are in the index too; here they are so that a broken index costs none of them, and so
-//! that stale ones are found without asking. Promises: at most `STORED_IDS_MAX` for one stream,
-//! and then some of a page (P5).
+//! The ids are in the index too; they are in memory so that a broken index loses none of them, and
+//! so that stale ones are found without reading. Promises: at most `STORED_IDS_MAX` for one stream,
+//! plus some of a page (P5).
 
 use std::collections::BTreeMap;
 
-use super::keys::{ChunkId, StreamRow};
+use super::index::Batch;
+use super::schema::{self, ChunkId, CoveredRow, StreamRow};
 use super::tally::Tally;
 use crate::limits::{KNOWN_IDS_CHUNK_MAX, STALE_CHUNKS_PER_COMMIT_MAX, STORED_IDS_MAX};
-use crate::record::{Progress, RowKey, StreamName};
+use crate::record::{Covered, Progress, RowKey, StreamName};
 use crate::time::Stamp;
 
 /// One stream.
@@ -20,12 +21,16 @@ pub(super) struct Stream {
     chunks: BTreeMap<ChunkId, Vec<RowKey>>,
     ids: usize,
     pub tally: Tally,
-    /// Where walks began before the next page, if not where the last page left it.
+    /// Where walks started before the next page, if not where the last page left it.
     pub walks_from: Option<Stamp>,
+    /// Ranges after a position that damage set back, which were collected already.
+    pub covered: Covered,
+    /// The index has a row for `covered`.
+    pub has_covered_row: bool,
 }
 
 impl Stream {
-    /// Where the stream stood and walks began before the page that is taken in now.
+    /// The stream's position, and where walks started, before the page that is stored now.
     pub fn take_stood(&mut self) -> Option<Progress> {
         let began = self.walks_from.take().unwrap_or(Stamp::MIN);
         self.row.progress.map(|at| Progress { from: at.from.max(began), ..at })
@@ -38,13 +43,13 @@ impl Stream {
         }
     }
 
-    pub fn unlearn(&mut self, chunk: ChunkId) {
+    pub fn forget(&mut self, chunk: ChunkId) {
         if let Some(before) = self.chunks.remove(&chunk) {
             self.ids -= before.len();
         }
     }
 
-    /// The chunks that are wholly before `from`, and the oldest ones of too many; a bounded
+    /// The chunks that are entirely before `from`, and the oldest ones beyond the limit; a bounded
     /// number at a time, so that a commit stays small.
     pub fn stale(&self, from: Stamp) -> Vec<ChunkId> {
         let mut too_many = self.ids.saturating_sub(STORED_IDS_MAX);
@@ -72,14 +77,58 @@ impl Stream {
         keys
     }
 
-    /// Takes all chunks out.
-    pub fn unlearn_all(&mut self) -> Vec<ChunkId> {
+    /// Stores the ranges that were collected already, with the stream's progress in this commit.
+    pub fn put_covered(&mut self, newest_gap: u64, batch: &mut Batch) {
+        match self.row.progress.filter(|_| !self.covered.is_empty()) {
+            Some(progress) => {
+                let row = CoveredRow { progress, newest_gap, covered: self.covered.clone() };
+                batch.put(schema::covered_key(self.number), row.encode());
+                self.has_covered_row = true;
+            }
+            None if self.has_covered_row => {
+                batch.remove(schema::covered_key(self.number));
+                self.has_covered_row = false;
+            }
+            None => {}
+        }
+    }
+
+    /// Loads such a row, if it was written with the present progress.
+    pub fn load_covered(&mut self, value: &[u8], newest_gap: u64) {
+        self.has_covered_row = true;
+        let is_of = |row: &CoveredRow| {
+            Some(row.progress) == self.row.progress && row.newest_gap == newest_gap
+        };
+        self.covered = CoveredRow::decode(value)
+            .filter(is_of)
+            .map_or_else(Covered::default, |row| row.covered);
+    }
+
+    /// A page with these keys was stored. A new record within a range that counts as collected
+    /// shows that the range was not complete.
+    pub fn pass_covered(&mut self, mut keys: impl Iterator<Item = RowKey>) {
+        if !self.covered.is_empty() && keys.any(|key| self.covered.has(key.stamp)) {
+            self.covered = Covered::default();
+        }
+        if let Some(progress) = self.row.progress {
+            self.covered.forget_before(progress.from);
+        }
+    }
+
+    /// The stream was moved for another reason: ranges that were collected already are forgotten.
+    pub fn uncover(&mut self, batch: &mut Batch) {
+        self.covered = Covered::default();
+        self.put_covered(0, batch);
+    }
+
+    /// Removes all chunks.
+    pub fn forget_all(&mut self) -> Vec<ChunkId> {
         self.ids = 0;
         std::mem::take(&mut self.chunks).into_keys().collect()
     }
 }
 
-/// Cuts ids into chunks of neighbours, so that a chunk grows stale all at once.
+/// Divides ids into chunks of neighbouring stamps, so that a chunk becomes stale as a whole.
 pub(super) fn chunked(keys: &[RowKey], next: &mut u64) -> Vec<(ChunkId, Vec<RowKey>)> {
     let mut keys = keys.to_vec();
     keys.sort_unstable();
@@ -101,10 +150,21 @@ pub(super) struct Streams {
 impl Streams {
     pub fn add(&mut self, number: u16, row: StreamRow) {
         let (chunks, tally) = (BTreeMap::new(), Tally::default());
-        self.all.push(Stream { number, row, chunks, ids: 0, tally, walks_from: None });
+        let covered = Covered::default();
+        let stream = Stream {
+            number,
+            row,
+            chunks,
+            ids: 0,
+            tally,
+            walks_from: None,
+            covered,
+            has_covered_row: false,
+        };
+        self.all.push(stream);
     }
 
-    /// The stream of this name; a new one gets the next number.
+    /// The stream with this name; a new one gets the next number.
     pub fn named(&mut self, name: &StreamName) -> &mut Stream {
         let at = match self.all.iter().position(|stream| stream.row.name == *name) {
             Some(at) => at,
@@ -139,7 +199,7 @@ impl Streams {
     }
 }
 
-/// The earlier of two progresses, member by member: what both agree is settled.
+/// The earlier of two progresses, member by member: what both have passed is settled.
 pub(super) fn earlier(a: Progress, b: Progress) -> Progress {
     Progress { position: a.position.min(b.position), from: a.from.min(b.from) }
 }
@@ -175,7 +235,7 @@ mod tests {
         }
         assert_eq!(stream.stale(Stamp(0)).len(), 5);
         for chunk in stream.stale(Stamp(0)) {
-            stream.unlearn(chunk);
+            stream.forget(chunk);
         }
         assert_eq!(stream.known(Stamp(0)).len(), STORED_IDS_MAX);
     }

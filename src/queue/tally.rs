@@ -1,14 +1,14 @@
-//! What was collected of a stream, by when SentinelOne created it: the ids that reconciliation
-//! compares and tells late records by.
+//! The ids of collected records of a stream, by SentinelOne's creation time: reconciliation counts
+//! them and finds late records with them.
 //!
-//! Promises: from `TallyRow::since` on every id taken in is here, so that a count of them is exact
-//! and what is not among them was never collected; at most as many as the queue was told to
-//! remember, the oldest going first while `since` moves up (keeps P5). Never: decides what is
-//! fetched, or holds an id without its record being in the queue or delivered.
+//! Promises: from `TallyRow::since` on it has every collected id, so that a count is exact and an
+//! id that is missing was never collected; it has at most as many ids as configured, and drops the
+//! oldest while `since` moves up (keeps P5). Never: decides what is fetched, or holds an id whose
+//! record is neither in the queue nor delivered.
 
 use std::collections::BTreeMap;
 
-use super::keys::{ChunkId, TallyRow};
+use super::schema::{ChunkId, TallyRow};
 use super::streams::chunked;
 use crate::limits::{
     KNOWN_IDS_CHUNK_MAX, RECONCILE_BACK_HOURS, TALLY_CHUNK_HOURS_MAX, TALLY_CHUNKS_PER_COMMIT_MAX,
@@ -18,13 +18,13 @@ use crate::time::{Span, Stamp};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
-    /// `None` until the first page that is tallied.
+    /// `None` until the first page that is counted.
     pub row: Option<TallyRow>,
     chunks: BTreeMap<ChunkId, Vec<RowKey>>,
     ids: usize,
 }
 
-/// What a page makes of a tally; written in the page's commit, then applied.
+/// A page's change of a tally; written in the page's commit, then applied.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Change {
     pub row: Option<TallyRow>,
@@ -40,13 +40,13 @@ impl Tally {
         }
     }
 
-    fn unlearn(&mut self, chunk: ChunkId) {
+    fn forget(&mut self, chunk: ChunkId) {
         if let Some(before) = self.chunks.remove(&chunk) {
             self.ids -= before.len();
         }
     }
 
-    /// Takes everything out.
+    /// Removes everything.
     pub fn clear(&mut self) -> Vec<ChunkId> {
         let chunks = std::mem::take(self).chunks;
         chunks.into_keys().collect()
@@ -57,8 +57,8 @@ impl Tally {
         self.row.is_none() && self.chunks.is_empty()
     }
 
-    /// The ids that walks collected in their turn: whatever was visible and created before one of them
-    /// was passed when it was.
+    /// The ids that walks collected in turn: whatever was visible and created before one of them
+    /// had been passed by a walk when it was collected.
     pub fn in_turn(&self) -> impl Iterator<Item = &RowKey> {
         let chunks = self.chunks.iter().filter(|(chunk, _)| !chunk.is_out_of_turn());
         chunks.flat_map(|(_, keys)| keys)
@@ -68,15 +68,15 @@ impl Tally {
         self.chunks.iter().map(|(chunk, keys)| (*chunk, keys))
     }
 
-    /// How many were created in `from..to`.
+    /// How many records were created in `from..to`.
     pub fn count(&self, from: Stamp, to: Stamp) -> u64 {
         let in_range = |key: &&RowKey| key.stamp >= from && key.stamp < to;
-        // A chunk's name is its newest stamp, so older ones need no look.
+        // A chunk is named by its newest stamp, so chunks before `from` need not be read.
         let first = ChunkId { newest: from, number: 0 };
         self.chunks.range(first..).flat_map(|(_, keys)| keys).filter(in_range).count() as u64
     }
 
-    /// Which of these ids are not here. By the id alone: a threat is here once, whatever its
+    /// Which of these ids are missing. By the id alone: a threat is here once, with any number of
     /// versions.
     pub fn unseen(&self, ids: &[u64]) -> Vec<bool> {
         let mut wanted: Vec<(u64, usize)> = ids.iter().copied().zip(0..).collect();
@@ -93,11 +93,11 @@ impl Tally {
         unseen
     }
 
-    /// What a page with these births does, when at most `ids_max` are to be remembered; 0: none.
-    /// `before` is where the stream stood: a tally begun in the middle speaks of what comes after.
+    /// The change for a page with these keys by creation time, if at most `ids_max` are kept; 0:
+    /// none. `before`: the stream's progress before the page: a new tally begins there.
     pub fn take(
         &self,
-        births: &[RowKey],
+        created_keys: &[RowKey],
         before: Option<Progress>,
         after: Progress,
         (ids_max, next_chunk): (usize, &mut u64),
@@ -114,10 +114,12 @@ impl Tally {
             compared: None,
         });
         row.position = after.position;
-        let ids: Vec<u64> = births.iter().map(|key| key.id).collect();
+        let ids: Vec<u64> = created_keys.iter().map(|key| key.id).collect();
         let unseen = self.unseen(&ids);
-        let fresh =
-            births.iter().zip(unseen).filter(|(key, unseen)| *unseen && key.stamp >= row.since);
+        let fresh = created_keys
+            .iter()
+            .zip(unseen)
+            .filter(|(key, unseen)| *unseen && key.stamp >= row.since);
         let fresh: Vec<RowKey> = fresh.map(|(key, _)| *key).collect();
         let taken = fresh.len();
         let turn = before.unwrap_or(after).from;
@@ -138,8 +140,8 @@ impl Tally {
         change
     }
 
-    /// Small chunks are joined when they are as many as the last one holds, so that a stream of single
-    /// records makes few of them and each id is written a few times only.
+    /// Small chunks are joined once they are as many as the last one holds, so that a stream of
+    /// single records makes few of them and each id is written only a few times.
     fn join(&self, mut ids: Vec<RowKey>, kind: u64, next_chunk: &mut u64, change: &mut Change) {
         let Some(newest) = ids.iter().map(|key| key.stamp).max() else { return };
         let of_kind = |chunk: &ChunkId| chunk.is_out_of_turn() == (kind == ChunkId::OUT_OF_TURN);
@@ -159,7 +161,7 @@ impl Tally {
     }
 
     pub fn apply(&mut self, change: Change) {
-        change.forget.into_iter().for_each(|chunk| self.unlearn(chunk));
+        change.forget.into_iter().for_each(|chunk| self.forget(chunk));
         change.learn.into_iter().for_each(|(chunk, keys)| self.learn(chunk, keys));
         if change.row.is_some() || self.chunks.is_empty() {
             self.row = change.row;
@@ -167,7 +169,7 @@ impl Tally {
     }
 }
 
-/// Ranges begin at whole seconds, for SentinelOne may compare no more finely.
+/// Ranges begin at whole seconds, because SentinelOne may compare in whole seconds only.
 fn whole_second_after(stamp: Stamp) -> Stamp {
     const SECOND: i64 = 1_000_000;
     Stamp(stamp.0.saturating_add(SECOND).div_euclid(SECOND).saturating_mul(SECOND))
@@ -181,7 +183,7 @@ mod tests {
         Stamp::from_seconds(1_800_000_000 + seconds)
     }
 
-    fn born(seconds: i64) -> RowKey {
+    fn created_key(seconds: i64) -> RowKey {
         RowKey { stamp: at(seconds), id: 7_000 + seconds as u64 }
     }
 
@@ -204,7 +206,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_counted_by_its_creation_and_found_by_its_id() {
-        let tally = tallied((1..1_000).map(|n| vec![born(n)]), 5_000);
+        let tally = tallied((1..1_000).map(|n| vec![created_key(n)]), 5_000);
         assert_eq!(tally.count(at(1), at(1_000)), 999);
         assert_eq!(tally.count(at(10), at(20)), 10);
         assert_eq!(
@@ -216,13 +218,14 @@ mod tests {
 
     #[test]
     fn an_id_counts_once_whatever_its_versions() {
-        let pages = [vec![born(5), born(6)], vec![born(6), born(7)]];
+        let pages = [vec![created_key(5), created_key(6)], vec![created_key(6), created_key(7)]];
         assert_eq!(tallied(pages.into_iter(), 100).count(at(0), at(100)), 3);
     }
 
     #[test]
     fn too_many_ids_move_the_beginning_up_and_all_after_it_are_there() {
-        let tally = tallied((1..1_000).map(|n| vec![born(2 * n), born(2 * n + 1)]), 500);
+        let tally =
+            tallied((1..1_000).map(|n| vec![created_key(2 * n), created_key(2 * n + 1)]), 500);
         let since = tally.row.unwrap().since;
         assert!(tally.ids <= 500 && since > at(1_000), "{} ids since {since}", tally.ids);
         let expected = at(2_000).since(since).as_ms() / 1_000;
@@ -233,25 +236,25 @@ mod tests {
     fn what_is_older_than_the_horizon_is_forgotten() {
         let hour = 3_600;
         let far = (RECONCILE_BACK_HOURS + 2 * TALLY_CHUNK_HOURS_MAX) as i64;
-        let tally = tallied((0..far).map(|n| vec![born(n * hour + 1)]), 5_000);
+        let tally = tallied((0..far).map(|n| vec![created_key(n * hour + 1)]), 5_000);
         assert!(tally.row.unwrap().since > at(hour), "{:?}", tally.row);
     }
 
     #[test]
     fn a_tally_begun_in_the_middle_speaks_of_what_comes_after() {
         let mut next_chunk = 0;
-        let page = [born(99), born(101)];
+        let page = [created_key(99), created_key(101)];
         let ids = (100, &mut next_chunk);
         let change = Tally::default().take(&page, Some(progress(100)), progress(101), ids);
         assert_eq!(change.row.unwrap().since, at(101));
-        assert_eq!(change.learn[0].1, [born(101)]);
+        assert_eq!(change.learn[0].1, [created_key(101)]);
     }
 
     #[test]
     fn told_to_remember_nothing_it_forgets() {
-        let mut tally = tallied((1..100).map(|n| vec![born(n)]), 5_000);
+        let mut tally = tallied((1..100).map(|n| vec![created_key(n)]), 5_000);
         let mut next_chunk = 999;
-        let change = tally.take(&[born(100)], None, progress(100), (0, &mut next_chunk));
+        let change = tally.take(&[created_key(100)], None, progress(100), (0, &mut next_chunk));
         tally.apply(change);
         assert!(tally.is_empty());
     }

@@ -1,34 +1,38 @@
-//! Why the queue did not do what was asked, or could not be opened, each with what is to be done.
+//! Why a call of the queue failed, or the queue could not be opened, and what has to be done for
+//! each.
 
 use std::{fmt, io};
 
 use crate::errno::{Says, says};
+use crate::frame::FrameError;
 use crate::message::{self, Code};
+use crate::problem::Problem;
 use crate::record::Seq;
 
-/// Why the queue did not do what was asked. Each says what is to be done.
+/// Why a call of the queue failed, and what has to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueueError {
-    /// `max_size`, `min_free`, or the file system itself: nothing was kept of this call; drain,
+    /// `max_size`, `min_free`, or the file system itself: nothing of this call was stored; deliver,
     /// and try again when `held().room` is free.
     DiskFull,
-    /// There is no space to write the index, which is not to blame: `reopen`, which goes on without it if
-    /// it must.
+    /// There is no space to write the index, which is not broken: `reopen`, which goes on without
+    /// it if needed.
     NoSpace(String),
     /// The index or the disk failed: `reopen`.
     Broken(String),
-    /// This frame can't be read: `condemn` it.
+    /// This frame can't be read: `quarantine` it.
     Damaged { seq: Seq, why: String },
-    /// The system could not just now; nothing was kept of this call, and nothing is damaged: try again.
+    /// The system refused a call now; nothing of this call was stored, and nothing is damaged: try
+    /// again.
     System(String),
-    /// This process may not: stop, so that its files are closed, and leave all as it is.
+    /// This process has no right to do it: stop, so that its files are closed, and change nothing.
     Denied(String),
-    /// A newer version wrote it: stop, and touch nothing.
+    /// A newer version wrote it: stop, and change nothing.
     Newer(String),
 }
 
 impl QueueError {
-    /// What an error of the disk means. `medium`: what it is where that says that the medium failed.
+    /// What an error of the disk means. `medium`: the error to return if the medium itself failed.
     pub(super) fn of_disk(
         error: &io::Error,
         why: String,
@@ -39,6 +43,27 @@ impl QueueError {
             Says::Denied => QueueError::Denied(why),
             Says::System | Says::Full => QueueError::System(why),
         }
+    }
+}
+
+/// What an error of the disk means for a file outside the log, on which `done` was tried: the index
+/// is not affected, so nothing is repaired for it, and the call is made again later.
+pub(super) fn beside(path: &str, done: &str, error: &io::Error) -> QueueError {
+    let why = format!("{path} could not be {done}: {error}");
+    QueueError::of_disk(error, why, QueueError::System)
+}
+
+/// The same for a file that is read: bytes that the medium does not return count as damaged.
+pub(super) fn unread(path: &str, seq: Seq, error: &io::Error) -> QueueError {
+    let why = format!("{path} could not be read: {error}");
+    QueueError::of_disk(error, why, |why| QueueError::Damaged { seq, why })
+}
+
+/// What it means if the bytes of such a file are no frame of this version.
+pub(super) fn unusable(path: &str, seq: Seq, bad: FrameError) -> QueueError {
+    match bad {
+        FrameError::Newer => QueueError::Newer(wrote_newer(path)),
+        bad => QueueError::Damaged { seq, why: format!("{path}: {}", bad.explain()) },
     }
 }
 
@@ -58,7 +83,7 @@ impl fmt::Display for QueueError {
     }
 }
 
-/// Who wrote what this version can't read.
+/// The text that names what a newer version wrote.
 pub(super) fn wrote_newer(what: &str) -> String {
     format!("a newer version of s1-coralogix wrote {what}")
 }
@@ -66,26 +91,27 @@ pub(super) fn wrote_newer(what: &str) -> String {
 /// Why the queue could not be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenError {
-    /// Another process has the directory.
+    /// Another process has locked the directory.
     Locked { place: String, holder: Option<u32> },
-    /// The directory can't be created or written.
-    Denied { place: String, why: String },
-    /// The disk is full and even the reserve did not help.
+    /// The directory can't be created, or something in it can't be used. `remedy`: if it is another
+    /// than to own the directory.
+    Denied { place: String, why: String, remedy: Option<String> },
+    /// The disk is full, even without the reserve.
     Full { place: String, why: String },
-    /// The system grants no thread.
+    /// The system refuses a thread.
     NoThread { why: String },
     /// Neither the old index nor a new one works.
     Failed { place: String, why: String },
-    /// The index was replaced too often in this process; a fresh process may do better.
+    /// The index was replaced too often in this process; a new process may have more success.
     ReplacedTooOften { why: String },
-    /// The system could not just now, which says nothing of the queue.
+    /// The system refused a call now; the state of the queue is unknown.
     System { place: String, why: String },
-    /// A newer version wrote some of it.
+    /// A newer version wrote a part of it.
     Newer { place: String, why: String },
 }
 
 impl OpenError {
-    /// What it is looked up by.
+    /// The message code, for `explain`.
     pub fn message(&self) -> Code {
         match self {
             OpenError::Locked { .. } => message::QUEUE_LOCKED,
@@ -98,56 +124,65 @@ impl OpenError {
             OpenError::Newer { .. } => message::QUEUE_NEWER,
         }
     }
+
+    pub fn problem(&self) -> Problem {
+        let failed = |place: &str, why: &str| format!("Failed to open the queue {place}: {why}");
+        match self {
+            OpenError::Locked { place, holder } => {
+                let holder = holder.map_or_else(String::new, |id| format!(" (process {id})"));
+                Problem::new(
+                    failed(place, &format!("another s1-coralogix{holder} is using it")),
+                    "Stop that process first, or set another queue.dir",
+                )
+            }
+            OpenError::Denied { place, why, remedy: Some(remedy) } => {
+                Problem::new(failed(place, why), remedy)
+            }
+            OpenError::Denied { place, why, remedy: None } => Problem::new(
+                failed(place, why),
+                format!(
+                    "Let the user that runs s1-coralogix (uid {0}) own that directory and all in \
+                     it (chown -R {0} {place}), on a file system mounted for writing",
+                    rustix::process::geteuid().as_raw()
+                ),
+            ),
+            OpenError::Full { place, why } => Problem::new(
+                failed(place, why),
+                "The disk is full: free about 8 MiB on that file system and start again; nothing \
+                 queued is lost",
+            ),
+            OpenError::NoThread { why } => Problem::new(
+                format!("Failed to open the queue: {why}"),
+                "Raise the limit on processes or threads of this user or service (ulimit -u, \
+                 TasksMax) to at least 16",
+            ),
+            OpenError::Failed { place, why } => Problem::new(
+                failed(place, why),
+                "Check the disk (dmesg, smartctl); the records in log/ below that directory are \
+                 kept as they are",
+            ),
+            OpenError::System { place, why } => Problem::new(
+                failed(place, why),
+                "The system refused it, and nothing was changed: allow enough descriptors and \
+                 memory (ulimit -n, ulimit -v, LimitNOFILE, MemoryMax), and check that the file \
+                 system is mounted and supports this operation",
+            ),
+            OpenError::Newer { place, why } => Problem::new(
+                failed(place, why),
+                "Nothing was changed: install that version again, or save the records with its \
+                 `queue export`",
+            ),
+            OpenError::ReplacedTooOften { why } => Problem::new(
+                format!("Gave up on the queue's index after too many replacements: {why}"),
+                "A restart may help; if not, check the disk (dmesg, smartctl)",
+            ),
+        }
+    }
 }
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            OpenError::Locked { place, holder } => {
-                write!(f, "Failed to open the queue {place}: another s1-coralogix")?;
-                if let Some(holder) = holder {
-                    write!(f, " (process {holder})")?;
-                }
-                write!(f, " is using it. Stop that process first, or set another queue.dir.")
-            }
-            OpenError::Denied { place, why } => write!(
-                f,
-                "Failed to open the queue {place}: {why}. Let the user that runs s1-coralogix \
-                 own that directory (chown), on a file system mounted for writing."
-            ),
-            OpenError::Full { place, why } => write!(
-                f,
-                "Failed to open the queue {place}: {why}. The disk is full: free about 8 MiB on \
-                 that file system and start again; nothing queued is lost."
-            ),
-            OpenError::NoThread { why } => write!(
-                f,
-                "Failed to open the queue: {why}. Raise the limit on processes or threads of \
-                 this user or service (ulimit -u, TasksMax) to at least 16."
-            ),
-            OpenError::Failed { place, why } => write!(
-                f,
-                "Failed to open the queue {place}: {why}. Check the disk (dmesg, smartctl); the \
-                 records in log/ below that directory are kept as they are."
-            ),
-            OpenError::System { place, why } => write!(
-                f,
-                "Failed to open the queue {place}: {why}. The system refused it, and nothing was \
-                 changed: allow enough descriptors and memory (ulimit -n, ulimit -v, LimitNOFILE, \
-                 MemoryMax), and check that the file system is mounted and supports this \
-                 operation."
-            ),
-            OpenError::Newer { place, why } => write!(
-                f,
-                "Failed to open the queue {place}: {why}. Nothing was changed: install that version \
-                 again, or save the records with its `queue export`."
-            ),
-            OpenError::ReplacedTooOften { why } => write!(
-                f,
-                "Gave up on the queue's index after too many replacements: {why}. \
-                 A restart may help; if not, check the disk (dmesg, smartctl)."
-            ),
-        }
+        write!(f, "{}.", self.problem())
     }
 }
 

@@ -6,68 +6,68 @@
 //!     --> the reserve could be written again --> reopen: the index, and let go up to `head`
 //! ```
 //!
-//! Promises: what is given out here comes in the order of the index, without a gap: where a frame is
-//! missing or damaged nothing further is given out, for what became of it could not be noted; no file is
-//! given back before `head` says, durably, that it may be. Never: takes anything in, parks, condemns or
-//! doubts, which all need a commit.
+//! Promises: records are returned in the order of the index, without a gap: at a missing or damaged
+//! frame nothing further is returned, because what became of it could not be noted; no file is
+//! removed before `head` permits it, durably. Never: stores, parks, quarantines or sets aside in
+//! doubt, which all need a commit.
 
 use std::collections::VecDeque;
 
 use super::awaited::Awaited;
 use super::checkpoint::Checkpoint;
 use super::disk::{Disk, is_full};
-use super::gaps::Ledger;
+use super::gaps::GapLog;
 use super::index::{Batch, Opener};
-use super::keys::{Entry, State, Tail};
 use super::log::{self, Depth, Found, LogFiles, Scan};
 use super::replay::{Partial, Replay};
+use super::schema::{Entry, State, Tail};
 use super::{OpenError, Queue, QueueError, put_state};
 use crate::limits::TAKE_FRAMES_MAX;
 use crate::message;
-use crate::record::{Held, Place, Seq};
+use crate::record::{QueuePosition, QueueStatus, Seq};
 
-/// What the process knows that has no index.
+/// What the process without an index knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Since {
-    /// What the checkpoint and the log say: the index was never open.
+    /// The checkpoint and the log: the index was never open.
     Start,
-    /// What the index said before it could not be written.
+    /// The content of the index when it could not be written.
     Failure,
 }
 
-/// A way through the log from the head on.
+/// A walk through the log from the head on.
 #[derive(Debug)]
 pub(super) struct Unindexed {
     pub since: Since,
     files: VecDeque<(u64, u64)>,
     scan: Option<(u64, Scan)>,
     replay: Replay,
-    /// Frames from the head on that were found and not let go of.
+    /// Frames from the head on that were found and not acknowledged.
     window: VecDeque<Entry>,
-    /// The number that the next frame must have.
+    /// The number that the next frame has to have.
     next: Seq,
     /// Frames from here on do not count.
     until: Seq,
-    /// Nothing further can be given out.
+    /// No further frame can be returned.
     is_over: bool,
-    /// There is more, behind a number that is missing.
+    /// There are more frames after a missing number.
     is_cut: bool,
-    /// Files from this on stay for the index to learn from.
+    /// Files from this one on are kept, because the index has to learn from them.
     kept: u64,
 }
 
-/// What changes where a record leaves the queue undelivered.
+/// The state before a record leaves the queue without being delivered.
 pub(super) struct Before {
     state: State,
-    ledger: Ledger,
+    gap_log: GapLog,
     awaited: Awaited,
 }
 
 impl Unindexed {
-    /// `kept`: the file in which what an index is to learn begins, if there is any.
+    /// `kept`: the first file that the index has to learn from, if there is one.
     pub fn new(
         (since, kept): (Since, Option<u64>),
-        head: Place,
+        head: QueuePosition,
         until: Seq,
         log: &LogFiles,
     ) -> Unindexed {
@@ -89,7 +89,7 @@ impl Unindexed {
         }
     }
 
-    /// Looks further until there are `max` frames from `from` on, or there are no more.
+    /// Reads on until there are `max` frames from `from` on, or no more.
     fn look(&mut self, disk: &mut impl Disk, from: Seq, max: usize) -> Result<(), QueueError> {
         while !self.is_over && self.window.iter().filter(|entry| entry.seq >= from).count() < max {
             let Some((file, scan)) = &mut self.scan else {
@@ -103,7 +103,7 @@ impl Unindexed {
             };
             match scan.next(disk) {
                 Found::End => self.scan = None,
-                // A page that a crash cut off; where records are missing a number is missing too.
+                // A page that a crash cut off; if records are missing, a number is missing too.
                 Found::Damage { .. } => {}
                 Found::Unread(error) => {
                     let why = format!("the log could not be read: {error}");
@@ -135,15 +135,20 @@ impl Unindexed {
         }
     }
 
-    /// The files that hold nothing at or after `head` and that no index needs. Where the last one ends is not
-    /// known, for frames may be missing in it.
+    /// The files without a frame at or after `head` that no index needs. The end of the last file
+    /// is not known, because frames may be missing in it.
     pub fn delivered(&self, log: &LogFiles, head: Seq) -> Vec<u64> {
         let files = log.delivered(head, Seq(u64::MAX));
         files.into_iter().filter(|file| *file < self.kept).collect()
     }
 
-    /// Counts the records from the head on, and finds the number after the last one that can be given out.
-    fn count(mut self, disk: &mut impl Disk, head: Place) -> Result<(u64, Seq), QueueError> {
+    /// Counts the records from the head on, and finds the number after the last one that can be
+    /// returned.
+    fn count(
+        mut self,
+        disk: &mut impl Disk,
+        head: QueuePosition,
+    ) -> Result<(u64, Seq), QueueError> {
         let (mut records, mut from) = (0, head.seq);
         loop {
             self.look(disk, from, TAKE_FRAMES_MAX)?;
@@ -155,7 +160,7 @@ impl Unindexed {
             }
             self.let_go(from);
         }
-        // What lies behind a missing number waits too; how much, only the index knows.
+        // Records after a missing number wait too; how many, only the index knows.
         Ok((records + u64::from(self.is_cut), self.next))
     }
 
@@ -166,8 +171,8 @@ impl Unindexed {
     }
 }
 
-/// The file in which the last page of the log begins: its commit may be one that found no space, and
-/// then no index knows of it. What can't be read may be any of it.
+/// The file in which the last page of the log begins: its commit may have failed for lack of space,
+/// and then no index has it. An unreadable file may contain that beginning, so all files are kept.
 fn last_page(disk: &mut impl Disk, log: &LogFiles) -> Option<u64> {
     log.lens.iter().rev().find_map(|(file, len)| {
         let mut scan = Scan::new(*file, 0, *len).at_depth(Depth::Header);
@@ -188,17 +193,17 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.unindexed.is_some()
     }
 
-    /// Whether the index can be written again, for all that is known: `reopen` then. To be asked now and
-    /// then, for it tries to write what is held back.
+    /// Whether the index can probably be written again; then call `reopen`. To be called regularly,
+    /// because it tries to write the reserve.
     pub fn may_be_indexed(&mut self) -> bool {
-        if self.is_unindexed() && !self.room.has_reserve {
+        if self.is_unindexed() && !self.space.has_reserve {
             self.take_back_reserve();
         }
-        self.is_unindexed() && self.room.has_reserve
+        self.is_unindexed() && self.space.has_reserve
     }
 
-    /// The first `max` frames at or after `from`, as `entries` gives them. Of which stream they are is
-    /// not said.
+    /// The first `max` frames at or after `from`, as `entries` returns them, but without their
+    /// streams.
     pub(super) fn unindexed_entries(
         &mut self,
         from: Seq,
@@ -211,18 +216,18 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok(entries.take(max).copied().collect())
     }
 
-    /// Lets go of everything before `end`: first durably in `head`, then on the disk. Where `head` can't
-    /// be written the files stay, and after a kill what they hold is delivered again.
-    pub(super) fn ack_unindexed(&mut self, end: Place) -> Result<Held, QueueError> {
-        let end = end.min(Place { seq: self.state.next_seq, skip: 0 });
+    /// Removes everything before `end`: first durably in `head`, then on the disk. If `head` can't
+    /// be written the files stay, and after a kill their records are delivered again.
+    pub(super) fn ack_unindexed(&mut self, end: QueuePosition) -> Result<QueueStatus, QueueError> {
+        let end = end.min(QueuePosition { seq: self.state.next_seq, skip: 0 });
         while self.state.head < end {
             let head = self.state.head;
             let span = usize::try_from(end.seq.0 - head.seq.0 + 1).unwrap_or(TAKE_FRAMES_MAX);
             let entries = self.unindexed_entries(head.seq, span.min(TAKE_FRAMES_MAX))?;
             let Some(last) = entries.last() else { break };
-            let reached = end.min(Place { seq: last.seq.next(), skip: 0 });
+            let reached = end.min(QueuePosition { seq: last.seq.next(), skip: 0 });
             for entry in entries.iter().take_while(|entry| entry.seq <= reached.seq) {
-                let from = if entry.seq == head.seq { head.skip.min(entry.entries) } else { 0 };
+                let from = head.skip_in(entry.seq).min(entry.entries);
                 let to = if entry.seq == reached.seq { reached.skip } else { entry.entries };
                 let gone = u64::from(to.min(entry.entries).saturating_sub(from));
                 self.state.records = self.state.records.saturating_sub(gone);
@@ -230,7 +235,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             self.state.head = reached;
         }
         match self.note_head(true) {
-            // On what copies files and lets none be kept in place: known to this process alone.
+            // A full copy-on-write file system is no failure: then only this process knows the
+            // head.
             Err(error) if !is_full(&error) => {
                 return Err(self.disk_failed("`head` could not be written", &error));
             }
@@ -241,42 +247,43 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok(self.held())
     }
 
-    /// What `or_as_before` goes back to.
+    /// The state that `or_as_before` restores.
     pub(super) fn before(&self) -> Before {
-        Before { state: self.state, ledger: self.ledger.clone(), awaited: self.awaited.clone() }
+        Before { state: self.state, gap_log: self.gap_log.clone(), awaited: self.awaited.clone() }
     }
 
-    /// Undoes in memory what found no space on the disk. What Coralogix accepted is a fact and stays let go
-    /// of; that a record was set aside or given up is none before its gap is written, and `head` must not
-    /// pass it.
+    /// Restores the state in memory after a change whose commit found no space. Acknowledgements
+    /// are not undone here, because Coralogix has the records; but a record counts as set aside or
+    /// given up only once its gap is written, and until then `head` must not pass it.
     pub(super) fn or_as_before<T>(
         &mut self,
         before: Before,
         outcome: Result<T, QueueError>,
     ) -> Result<T, QueueError> {
         if let Err(QueueError::NoSpace(_)) = outcome {
-            (self.state, self.ledger, self.awaited) = (before.state, before.ledger, before.awaited);
+            (self.state, self.gap_log, self.awaited) =
+                (before.state, before.gap_log, before.awaited);
         }
         outcome
     }
 
-    /// Goes on without an index, with what this process knows.
+    /// Continues without an index, with what this process knows.
     pub(super) fn go_unindexed(&mut self, why: &str) -> Result<(), OpenError> {
         self.drop_index();
         let until = self.state.next_seq;
         let walk = |head, log: &LogFiles| Unindexed::new((Since::Failure, None), head, until, log);
         if self.state.head < self.noted.place {
-            // Delivered by a process that had no index either.
+            // Delivered by an earlier process that had no index either.
             self.state.head = self.noted.place;
             let counted = walk(self.state.head, &self.log).count(&mut self.disk, self.state.head);
             self.state.records = counted.map_err(|error| self.cannot_go_on(error))?.0;
         }
         self.unindexed = Some(walk(self.state.head, &self.log));
-        self.tell_unindexed(why);
+        self.report_unindexed(why);
         Ok(())
     }
 
-    /// Starts without an index, with what the checkpoint, `head` and the log say.
+    /// Starts without an index, from the checkpoint, `head` and the log.
     pub(super) fn start_unindexed(
         &mut self,
         checkpoint: &Checkpoint,
@@ -284,10 +291,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     ) -> Result<(), OpenError> {
         self.drop_index();
         self.streams = self.take_from(checkpoint);
-        let head = checkpoint.head.max(self.noted.place).max(Place { seq: Seq(1), skip: 0 });
-        let place = self.disk.place();
-        let parked = self.parked_places();
-        let parked = parked.map_err(|error| super::open::disk_error(place, &error))?.len() as u64;
+        let head =
+            checkpoint.head.max(self.noted.place).max(QueuePosition { seq: Seq(1), skip: 0 });
+        let parked = self.parked();
+        let parked = parked.map_err(|error| self.cannot_go_on(error))?.len() as u64;
         let since = (Since::Start, last_page(&mut self.disk, &self.log));
         let ahead = Unindexed::new(since, head, Seq(u64::MAX), &self.log);
         let counted = ahead.count(&mut self.disk, head);
@@ -300,11 +307,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.unindexed = Some(Unindexed::new(since, head, until, &self.log));
         let noted = self.note_oldest();
         noted.map_err(|error| self.cannot_go_on(error))?;
-        self.tell_unindexed(why);
+        self.report_unindexed(why);
         Ok(())
     }
 
-    /// What `head` says beyond the index was delivered without it: it is let go of there too.
+    /// Records between the index's head and that of `head` were delivered without an index: they
+    /// are removed from it too.
     pub(super) fn catch_up_with_head(&mut self) -> Result<(), QueueError> {
         let noted = self.noted.place;
         if noted <= self.state.head {
@@ -313,10 +321,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let mut batch = Batch::default();
         let settled = self.settle_doubts(noted, &mut batch);
         self.let_go(noted, batch)?;
-        if (Place { seq: self.state.next_seq, skip: 0 }) < noted {
-            // Frames the index never knew were delivered: no other may have their numbers.
+        if (QueuePosition { seq: self.state.next_seq, skip: 0 }) < noted {
+            // Frames that the index never had were delivered: their numbers must not be used again.
             self.state.next_seq = if noted.skip > 0 { noted.seq.next() } else { noted.seq };
-            self.state.head = Place { seq: self.state.next_seq, skip: 0 };
+            self.state.head = QueuePosition { seq: self.state.next_seq, skip: 0 };
             let mut batch = Batch::default();
             put_state(&mut batch, &self.state);
             self.commit(&batch)?;
@@ -328,12 +336,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok(())
     }
 
-    pub(super) fn tell_indexed(&mut self) {
+    pub(super) fn report_indexed(&mut self) {
         let text = "There is space for the queue's index again; polling continues".to_owned();
         self.find(message::INDEX_WRITTEN_AGAIN, "index-written-again", text);
     }
 
-    fn tell_unindexed(&mut self, why: &str) {
+    fn report_unindexed(&mut self, why: &str) {
         let text = format!(
             "There is no space to write the queue's index ({why}). Records are delivered from the \
              log, which frees space; polling is paused"

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::{Place, StreamName};
+use super::{QueuePosition, StreamName};
 use crate::message::{self, Code};
 use crate::time::Stamp;
 
@@ -29,10 +29,12 @@ pub enum GapReason {
     Unfetchable = 7,
     /// The queue's disk damaged records that waited, and SentinelOne is asked for them again.
     Damaged = 8,
+    /// More records move no position than are remembered, and those beyond were left out.
+    IdsFull = 9,
 }
 
 impl GapReason {
-    pub const ALL: [GapReason; 8] = [
+    pub const ALL: [GapReason; 9] = [
         GapReason::Refused,
         GapReason::Retention,
         GapReason::Purged,
@@ -41,6 +43,7 @@ impl GapReason {
         GapReason::ConfigChanged,
         GapReason::Unfetchable,
         GapReason::Damaged,
+        GapReason::IdsFull,
     ];
 
     /// The stable name in status and records.
@@ -54,6 +57,7 @@ impl GapReason {
             GapReason::ConfigChanged => "config_changed",
             GapReason::Unfetchable => "unfetchable",
             GapReason::Damaged => "damaged",
+            GapReason::IdsFull => "ids_full",
         }
     }
 
@@ -68,6 +72,7 @@ impl GapReason {
             GapReason::ConfigChanged => message::GAP_CONFIG_CHANGED,
             GapReason::Unfetchable => message::GAP_UNFETCHABLE,
             GapReason::Damaged => message::GAP_DAMAGED,
+            GapReason::IdsFull => message::IDS_FULL,
         }
     }
 
@@ -83,8 +88,8 @@ impl GapReason {
             }
             GapReason::Purged => "an operator dropped records that were parked or in doubt",
             GapReason::InDoubt => {
-                "Coralogix reported that some of the batch was not accepted, but not which \
-                 records; it is kept in doubt/ of the queue's directory"
+                "Coralogix did not accept some records of the batch, or may have dropped some for their \
+                 age, and it is not known which; it is kept in doubt/ of the queue's directory"
             }
             GapReason::PositionAhead => {
                 "the position of the stream was ahead of SentinelOne's clock; records created \
@@ -101,6 +106,10 @@ impl GapReason {
             GapReason::Damaged => {
                 "records that waited in the queue were damaged on its disk; SentinelOne is asked for \
                  them again, and what it has changed or deleted since can't be restored"
+            }
+            GapReason::IdsFull => {
+                "more records had a time in the future or none that can be read than can be \
+                 remembered; others may not have been collected"
             }
         }
     }
@@ -120,8 +129,8 @@ pub struct Gap {
     /// How many records are missing, where that is known.
     pub count: Option<u64>,
     /// The record that was parked, or the batch in doubt: what its file is named after.
-    pub parked: Option<Place>,
-    /// Whether the records were put back into the queue.
+    pub parked: Option<QueuePosition>,
+    /// Whether the records were put back into the queue, or came after all.
     pub closed: bool,
     /// The row that could not be fetched.
     pub unread: Unread,
@@ -162,7 +171,7 @@ impl fmt::Display for Unread {
 }
 
 impl Gap {
-    /// A range that may lack records, nobody knows how many. The ledger gives it its number.
+    /// A range that may lack records, nobody knows how many. The gap log gives it its number.
     pub fn open(stream: &StreamName, from: Stamp, to: Stamp, reason: GapReason) -> Gap {
         let (stream, count, parked) = (stream.clone(), None, None);
         let unread = Unread::default();
@@ -182,7 +191,8 @@ impl Gap {
             | GapReason::Retention
             | GapReason::Purged
             | GapReason::PositionAhead
-            | GapReason::Unfetchable => "the record was put back into the queue",
+            | GapReason::IdsFull => "the record was put back into the queue",
+            GapReason::Unfetchable => "SentinelOne returned the record later, and it was collected",
         };
         self.closed.then_some(outcome)
     }
@@ -191,8 +201,8 @@ impl Gap {
     pub fn explain(&self) -> Cow<'static, str> {
         match (self.reason, self.parked) {
             (GapReason::InDoubt, None) => {
-                "Coralogix reported that some of the batch was not accepted, but not which \
-                 records; its copy in doubt/ was discarded for newer ones"
+                "Coralogix did not accept some records of the batch, or may have dropped some for their \
+                 age, and it is not known which; its copy in doubt/ was discarded for newer ones"
                     .into()
             }
             (GapReason::Unfetchable, _) => {

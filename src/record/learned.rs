@@ -1,11 +1,13 @@
 //! What was learned of the other sides, so that a process does not begin anew with what killed or
 //! stopped the last one.
 //!
-//! Holds values only, as they stand in the file `learned`. Never: a decision.
+//! Holds values, as they stand in the files `learned` and `asking`, and the one thing that follows from
+//! them alone: which size killed a process. Never: asks for anything.
 
 use serde::{Deserialize, Serialize};
 
-use super::Place;
+use super::QueuePosition;
+use crate::limits::{KILLED_RAISE_AFTER, KILLED_RAISE_AFTER_MAX};
 use crate::time::{Span, Stamp};
 
 /// In which way something fails.
@@ -43,8 +45,11 @@ pub struct SinkLearned {
     /// JSON in one body that the sink and the link were seen to bear.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_bytes: Option<u64>,
+    /// Records in one body, where even the shortest was too long with more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub lone: Option<Lone<Place>>,
+    pub body_entries: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lone: Option<Lone<QueuePosition>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +64,25 @@ pub struct StreamLearned {
     pub asking: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lone: Option<Lone<RowPlace>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bears: Option<Bears>,
+}
+
+/// What the memory of this machine was seen to bear: the kernel killed a process in a page of twice as
+/// many rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bears {
+    pub rows: u32,
+    /// So many full pages before twice as many are tried; each kill doubles it.
+    pub after: u32,
+}
+
+/// How many processes the kernel has killed for lack of memory since it booted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kills {
+    /// Tells one boot from another.
+    pub boot: u32,
+    pub count: u32,
 }
 
 impl StreamLearned {
@@ -72,4 +96,73 @@ impl StreamLearned {
 pub struct Learned {
     pub sink: SinkLearned,
     pub streams: Vec<StreamLearned>,
+    /// When the pages that are being asked for were written down. Only of what is read at a start.
+    pub kills: Option<Kills>,
+}
+
+impl Learned {
+    /// Bounds what the last process was asking for, if the kernel has killed for lack of memory since.
+    /// A power cut tells nothing of a size, so the count alone decides. Returns what was asked for.
+    pub fn bound(&mut self, now: Option<Kills>) -> Vec<(usize, u32)> {
+        let is_killed = self
+            .kills
+            .take()
+            .zip(now)
+            .is_some_and(|(then, now)| then.boot == now.boot && then.count < now.count);
+        let mut bounded = Vec::new();
+        for (at, stream) in self.streams.iter_mut().enumerate() {
+            if let Some(asked) = stream.asking.filter(|_| is_killed) {
+                let after = stream.bears.map_or(KILLED_RAISE_AFTER, |bears| {
+                    bears.after.saturating_mul(2).min(KILLED_RAISE_AFTER_MAX)
+                });
+                stream.bears = Some(Bears { rows: (asked / 2).max(1), after });
+                bounded.push((at, asked));
+            }
+        }
+        bounded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learned(asking: Option<u32>, bears: Option<Bears>, kills: Option<Kills>) -> Learned {
+        let asked = StreamLearned { asking, bears, ..StreamLearned::default() };
+        let streams = vec![StreamLearned::default(), asked];
+        Learned { sink: SinkLearned::default(), streams, kills }
+    }
+
+    #[test]
+    fn only_a_kill_for_lack_of_memory_in_the_same_boot_bounds_what_was_asked_for() {
+        let kills = |boot, count| Some(Kills { boot, count });
+        for (asking, then, now, bounds) in [
+            (Some(500), kills(7, 2), kills(7, 3), true),
+            (Some(500), kills(7, 2), kills(7, 2), false),
+            (Some(500), kills(7, 2), kills(8, 3), false),
+            (Some(500), kills(7, 2), None, false),
+            (Some(500), None, kills(7, 2), false),
+            (None, kills(7, 2), kills(7, 3), false),
+        ] {
+            let mut learned = learned(asking, None, then);
+            let expected = if bounds { vec![(1, 500)] } else { vec![] };
+            assert_eq!(learned.bound(now), expected, "{asking:?} {then:?} {now:?}");
+            let bears = bounds.then_some(Bears { rows: 250, after: KILLED_RAISE_AFTER });
+            assert_eq!(learned.streams[1].bears, bears);
+            assert_eq!(learned.streams[0], StreamLearned::default());
+            assert_eq!(learned.bound(kills(7, 9)), [], "what was compared is not compared again");
+        }
+    }
+
+    #[test]
+    fn each_kill_makes_a_larger_page_rarer_and_one_row_is_the_least() {
+        let (then, now) = (Kills { boot: 1, count: 0 }, Kills { boot: 1, count: 1 });
+        let mut bears = None;
+        for (asked, rows, after) in [(1_000, 500, 64), (1_000, 500, 128), (1, 1, 256)] {
+            let mut learned = learned(Some(asked), bears, Some(then));
+            learned.bound(Some(now));
+            bears = learned.streams[1].bears;
+            assert_eq!(bears, Some(Bears { rows, after }));
+        }
+    }
 }

@@ -5,19 +5,20 @@
 
 use std::fmt;
 
+use crate::problem::Problem;
 use crate::time::Span;
 
 /// Why an exchange brought no answer at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetTrouble {
     /// The name could not be resolved.
-    Dns(String),
+    Dns(Problem),
     /// No TCP connection: refused, no route, timed out while connecting.
     Connect(String),
     /// The proxy said no, with its status or words.
-    Proxy(String),
+    Proxy(Problem),
     /// The TLS handshake failed: certificate, clock, protocol.
-    Tls(String),
+    Tls(Problem),
     /// Nothing moved for too long, or the whole exchange took too long.
     Timeout(Late),
     /// The connection broke, or what came was not HTTP.
@@ -29,9 +30,9 @@ pub enum NetTrouble {
     /// It was given up because the program was told to stop.
     Stopped,
     /// A secret could not be read, so nothing was sent.
-    Secret(String),
+    Secret(Problem),
     /// The same, for what the system refused: neither the secret nor its file is to blame.
-    System(String),
+    System(Problem),
 }
 
 /// Which bound an exchange met.
@@ -85,8 +86,26 @@ impl fmt::Display for Late {
 
 impl NetTrouble {
     /// Nothing moved at all.
+    #[cfg(not(closed))]
     pub fn silent(after: Span) -> NetTrouble {
         NetTrouble::Timeout(Late { bound: Bound::Silence, after, sent: 0, received: 0 })
+    }
+
+    pub fn problem(&self) -> Problem {
+        match self {
+            NetTrouble::Dns(why) => why.clone().after("name not resolved: "),
+            NetTrouble::Connect(why) => Problem::from(format!("no connection: {why}")),
+            NetTrouble::Proxy(why) => why.clone().after("the proxy refused: "),
+            NetTrouble::Tls(why) => why.clone().after("TLS failed: "),
+            NetTrouble::Timeout(late) => Problem::from(late.to_string()),
+            NetTrouble::Broken(why) => Problem::from(format!("the connection broke: {why}")),
+            NetTrouble::TooLong(_) => Problem::from("the response is longer than allowed"),
+            NetTrouble::Endless(status) => {
+                Problem::from(format!("the response (HTTP {status}) was not complete in time"))
+            }
+            NetTrouble::Stopped => Problem::from("aborted, because the program was asked to stop"),
+            NetTrouble::Secret(why) | NetTrouble::System(why) => why.clone(),
+        }
     }
 
     /// Whether the exchange had begun, so that a smaller one, or one of another content, may end
@@ -98,19 +117,6 @@ impl NetTrouble {
 
 impl fmt::Display for NetTrouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NetTrouble::Dns(why) => write!(f, "name not resolved: {why}"),
-            NetTrouble::Connect(why) => write!(f, "no connection: {why}"),
-            NetTrouble::Proxy(why) => write!(f, "the proxy refused: {why}"),
-            NetTrouble::Tls(why) => write!(f, "TLS failed: {why}"),
-            NetTrouble::Timeout(late) => late.fmt(f),
-            NetTrouble::Broken(why) => write!(f, "the connection broke: {why}"),
-            NetTrouble::TooLong(_) => write!(f, "the response is longer than allowed"),
-            NetTrouble::Endless(status) => {
-                write!(f, "the response (HTTP {status}) was not complete in time")
-            }
-            NetTrouble::Stopped => write!(f, "aborted, because the program was asked to stop"),
-            NetTrouble::Secret(why) | NetTrouble::System(why) => write!(f, "{why}"),
-        }
+        self.problem().fmt(f)
     }
 }

@@ -1,10 +1,10 @@
-//! Log lines from changes: two views of the core are compared, and what became different is told.
+//! Log lines from changes: two views of the core are compared, and what became different is reported.
 //!
-//! Promises: a change is told once, with its reason; a condition that lasts is not repeated; and
-//! a side that comes and goes every second is told ever more rarely, so that no remote party can
-//! fill the log (keeps P10). Never: touches the core.
+//! Promises: a change is reported once, with its reason; a condition that lasts is not repeated;
+//! and a lane that changes every second is reported ever more rarely, so that no remote party can
+//! fill the log (keeps P10). Never: changes the core.
 
-use crate::core::{LaneView, Mood, View, Why};
+use crate::core::{Health, LaneView, Reason, View};
 use crate::message::{self, Code};
 use crate::plain::count;
 use crate::time::{Mono, Span, Stamp};
@@ -13,10 +13,10 @@ use super::reconciled;
 
 const QUIET_MIN: Span = Span::seconds(10);
 const QUIET_MAX: Span = Span::hours(1);
-/// Days before a token's end at which it is told.
+/// Days before a token expires at which that is reported.
 const TOKEN_END_DAYS: [u64; 5] = [30, 14, 7, 3, 1];
 
-/// How urgent the end of a token is; `None`: not at all.
+/// The message for a token with so many days left; `None`: no message yet.
 pub fn token_end_code(days_left: u64) -> Option<Code> {
     match days_left {
         0..=3 => Some(message::TOKEN_ENDS_NOW),
@@ -25,109 +25,109 @@ pub fn token_end_code(days_left: u64) -> Option<Code> {
     }
 }
 
-/// Who is who, in the order of the config.
+/// The names of integrations and streams, in the order of the config.
 #[derive(Clone, Debug)]
 pub struct Names {
     pub tenants: Vec<String>,
     pub streams: Vec<String>,
-    /// Where each tenant's token is read from, and last where the API key is.
+    /// Where each tenant's token is read from; the last entry is for the API key.
     pub secrets: Vec<String>,
 }
 
 pub struct Changes {
     names: Names,
-    tenants: Vec<Told>,
-    streams: Vec<Told>,
-    sink: Told,
+    tenants: Vec<LastReported>,
+    streams: Vec<LastReported>,
+    sink: LastReported,
     caught_up: Vec<bool>,
-    reconciled: Vec<reconciled::Told>,
-    tokens: Vec<TokenTold>,
+    reconciled: Vec<reconciled::Reported>,
+    tokens: Vec<TokenReported>,
 }
 
-/// What was told of the end of one tenant's token.
+/// What was reported of the expiry of one tenant's token.
 #[derive(Clone, Debug, Default)]
-struct TokenTold {
+struct TokenReported {
     end: Option<Stamp>,
-    /// The threshold, and when.
-    told: Option<(u64, Mono)>,
-    /// Since when less is to be feared than was told.
+    /// The threshold in days, and when it was reported.
+    reported: Option<(u64, Mono)>,
+    /// Since when more time is left than was reported.
     better_since: Option<Mono>,
 }
 
-/// The time of SentinelOne and the clock of schedules.
+/// Calendar time, which decides about expiry, and the monotonic time.
 #[derive(Clone, Copy)]
 struct Times {
-    source: Option<Stamp>,
+    confirmed: Option<Stamp>,
     mono: Mono,
 }
 
-/// What was last told of one lane, and until when it is better to be silent.
+/// What was last reported of one lane, and until when nothing more is reported.
 #[derive(Clone)]
-struct Told {
-    why: Option<Why>,
+struct LastReported {
+    reason: Option<Reason>,
     at: Mono,
     quiet: Span,
-    /// What was seen last, told or not, and since when.
-    seen: (Option<Why>, Mono),
+    /// The reason seen last, reported or not, and since when.
+    seen: (Option<Reason>, Mono),
 }
 
-const NOTHING_TOLD: Told =
-    Told { why: None, at: Mono::ZERO, quiet: Span::ZERO, seen: (None, Mono::ZERO) };
+const NOTHING_REPORTED: LastReported =
+    LastReported { reason: None, at: Mono::ZERO, quiet: Span::ZERO, seen: (None, Mono::ZERO) };
 
 pub type Line = (Code, String);
 
 impl Changes {
     pub fn new(names: Names) -> Changes {
-        let told = NOTHING_TOLD;
+        let reported = NOTHING_REPORTED;
         Changes {
-            tenants: vec![told.clone(); names.tenants.len()],
-            streams: vec![told.clone(); names.streams.len()],
-            sink: told,
+            tenants: vec![reported.clone(); names.tenants.len()],
+            streams: vec![reported.clone(); names.streams.len()],
+            sink: reported,
             caught_up: vec![false; names.streams.len()],
-            reconciled: vec![reconciled::Told::default(); names.streams.len()],
-            tokens: vec![TokenTold::default(); names.tenants.len()],
+            reconciled: vec![reconciled::Reported::default(); names.streams.len()],
+            tokens: vec![TokenReported::default(); names.tenants.len()],
             names,
         }
     }
 
-    /// What is to be told now.
+    /// What is to be reported now.
     pub fn lines(&mut self, view: &View, now: Mono) -> Vec<Line> {
         let mut lines = vec![];
         for (at, tenant) in view.tenants.iter().enumerate() {
             let name = format!("SentinelOne {}", self.names.tenants[at]);
-            lines.extend(self.tenants[at].tell(&name, &tenant.lane, now));
-            let times = Times { source: tenant.source_now, mono: now };
+            lines.extend(self.tenants[at].report(&name, &tenant.lane, now));
+            let times = Times { confirmed: tenant.confirmed_now, mono: now };
             lines.extend(self.token_end(at, tenant.token_end, times));
         }
         for (at, stream) in view.streams.iter().enumerate() {
-            // What its tenant or the queue suffers from is told there, once.
+            // A problem of its tenant or of the queue is reported there, once.
             let of_its_own = view.tenants[stream.tenant].lane.failures == 0;
             if of_its_own {
-                lines.extend(self.streams[at].tell(&self.names.streams[at], &stream.lane, now));
+                lines.extend(self.streams[at].report(&self.names.streams[at], &stream.lane, now));
             }
             let name = &self.names.streams[at];
-            lines.extend(self.reconciled[at].tell(name, &stream.reconcile));
+            lines.extend(self.reconciled[at].report(name, &stream.reconcile));
             if stream.caught_up && !self.caught_up[at] {
                 self.caught_up[at] = true;
                 let (name, n) = (&self.names.streams[at], count(stream.collected, "record"));
                 lines.push((message::CAUGHT_UP, format!("{name}: caught up; {n} collected")));
             }
         }
-        lines.extend(self.sink.tell("Coralogix", &view.sink, now));
+        lines.extend(self.sink.report("Coralogix", &view.sink, now));
         lines
     }
 
     fn token_end(&mut self, tenant: usize, end: Option<Stamp>, now: Times) -> Option<Line> {
-        let (end, source_now) = (end?, now.source?);
-        let left = end.since(source_now);
+        let (end, present) = (end?, now.confirmed?);
+        let left = end.since(present);
         let days = left.as_ms().div_ceil(86_400_000);
         if !self.tokens[tenant].is_news(end, days, now.mono) {
             return None;
         }
         let code = token_end_code(days)?;
         let name = &self.names.tenants[tenant];
-        let ends = match end <= source_now {
-            true => format!("expired {} ago", source_now.since(end)),
+        let ends = match end <= present {
+            true => format!("expired {} ago", present.since(end)),
             false => format!("expires in {left}"),
         };
         Some((
@@ -141,16 +141,17 @@ impl Changes {
     }
 }
 
-impl TokenTold {
-    /// Whether so many days left are to be told: each threshold once, whatever the time does that
-    /// SentinelOne tells. One that is told by mistake is forgotten after an hour of better news.
+impl TokenReported {
+    /// Whether this number of days left is to be reported: each threshold once, even if
+    /// SentinelOne's time jumps. A threshold reported because of a wrong time is forgotten after an
+    /// hour with a better one.
     fn is_news(&mut self, end: Stamp, days: u64, now: Mono) -> bool {
         let threshold = TOKEN_END_DAYS.into_iter().filter(|threshold| days <= *threshold).min();
         if self.end != Some(end) {
-            *self = TokenTold { end: Some(end), ..TokenTold::default() };
+            *self = TokenReported { end: Some(end), ..TokenReported::default() };
         }
-        let is_better = match (self.told, threshold) {
-            (Some((told, _)), Some(threshold)) => threshold > told,
+        let is_better = match (self.reported, threshold) {
+            (Some((reported, _)), Some(threshold)) => threshold > reported,
             (Some(_), None) => true,
             (None, _) => false,
         };
@@ -158,47 +159,47 @@ impl TokenTold {
         if !is_better {
             self.better_since = None;
         } else if now.since(better_since) > QUIET_MAX {
-            self.told = threshold.map(|threshold| (threshold, now));
+            self.reported = threshold.map(|threshold| (threshold, now));
             return false;
         }
         let Some(threshold) = threshold else { return false };
-        let is_quiet = self.told.is_some_and(|(_, at)| now.since(at) < QUIET_MAX);
-        let is_worse = self.told.is_none_or(|(told, _)| threshold < told);
+        let is_quiet = self.reported.is_some_and(|(_, at)| now.since(at) < QUIET_MAX);
+        let is_worse = self.reported.is_none_or(|(reported, _)| threshold < reported);
         if is_worse && !is_quiet {
-            self.told = Some((threshold, now));
+            self.reported = Some((threshold, now));
         }
         is_worse && !is_quiet
     }
 }
 
-impl Told {
-    fn tell(&mut self, name: &str, lane: &LaneView, now: Mono) -> Option<Line> {
-        let mood = lane.why.mood();
-        let current = (mood != Mood::Fine).then_some(lane.why);
+impl LastReported {
+    fn report(&mut self, name: &str, lane: &LaneView, now: Mono) -> Option<Line> {
+        let health = lane.reason.health();
+        let current = (health != Health::Healthy).then_some(lane.reason);
         let calm = now.since(self.seen.1) > QUIET_MAX;
         if current != self.seen.0 {
             self.seen = (current, now);
         }
-        if current == self.why {
+        if current == self.reason {
             return None;
         }
-        let stuck = mood == Mood::Stuck;
+        let stuck = health == Health::Stuck;
         if self.quiet > Span::ZERO && now.since(self.at) < self.quiet && !stuck {
             return None;
         }
-        // Each line makes the next one wait longer; an hour of calm makes up for it.
+        // Each line makes the pause before the next one longer; an hour without a line resets it.
         self.quiet = if calm || self.quiet == Span::ZERO {
             QUIET_MIN
         } else {
             Span(self.quiet.0.saturating_mul(2).min(QUIET_MAX.0))
         };
         self.at = now;
-        let before = std::mem::replace(&mut self.why, current);
+        let before = std::mem::replace(&mut self.reason, current);
         Some(match current {
             None => (message::WORKS_AGAIN, format!("{name}: works again")),
-            Some(why) => {
-                let code = why.message().expect("what is not fine has a message");
-                // What waits for a person has no time of its own.
+            Some(reason) => {
+                let code = reason.message().expect("what is not fine has a message");
+                // A lane that needs a person has no next attempt.
                 let next =
                     lane.next_in.map_or(String::new(), |next| format!("; next try in {next}"));
                 let detail = match lane.detail.as_str() {
@@ -206,7 +207,7 @@ impl Told {
                     detail => format!(" ({detail})"),
                 };
                 let still = if before.is_some() { "now " } else { "" };
-                (code, format!("{name}: {still}{}{detail}{next}", why.explain()))
+                (code, format!("{name}: {still}{}{detail}{next}", reason.explain()))
             }
         })
     }
@@ -216,9 +217,9 @@ impl Told {
 mod tests {
     use super::*;
 
-    fn lane(why: Why) -> LaneView {
+    fn lane(reason: Reason) -> LaneView {
         LaneView {
-            why,
+            reason,
             for_span: Span::ZERO,
             next_in: Some(Span::seconds(5)),
             failures: 1,
@@ -228,12 +229,12 @@ mod tests {
 
     #[test]
     fn a_lasting_trouble_is_told_once_and_so_is_its_end() {
-        let mut told = NOTHING_TOLD;
+        let mut reported = NOTHING_REPORTED;
         let mut lines = vec![];
         for minute in 0..600 {
             let now = Mono(minute * 60_000);
-            let why = if (10..500).contains(&minute) { Why::Busy } else { Why::Working };
-            lines.extend(told.tell("Coralogix", &lane(why), now));
+            let reason = if (10..500).contains(&minute) { Reason::Busy } else { Reason::Working };
+            lines.extend(reported.report("Coralogix", &lane(reason), now));
         }
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert_eq!(lines[0].0, message::BUSY);
@@ -242,41 +243,43 @@ mod tests {
 
     #[test]
     fn each_threshold_of_a_tokens_end_is_told_once() {
-        let (mut told, end) = (TokenTold::default(), Stamp::from_seconds(1_900_000_000));
+        let (mut reported, end) = (TokenReported::default(), Stamp::from_seconds(1_900_000_000));
         let at = |day: u64| Mono(day * 86_400_000);
         let days: Vec<u64> = (0..60)
-            .filter(|day| told.is_news(end, 60 - day, at(*day)))
+            .filter(|day| reported.is_news(end, 60 - day, at(*day)))
             .map(|day| 60 - day)
             .collect();
         assert_eq!(days, TOKEN_END_DAYS);
         // A new token has thresholds of its own.
-        assert!(told.is_news(end + Span::hours(1), 29, at(60)));
+        assert!(reported.is_news(end + Span::hours(1), 29, at(60)));
     }
 
     #[test]
     fn a_source_whose_time_jumps_cannot_fill_the_log_with_a_tokens_end() {
-        let (mut told, end) = (TokenTold::default(), Stamp::from_seconds(1_900_000_000));
+        let (mut reported, end) = (TokenReported::default(), Stamp::from_seconds(1_900_000_000));
         let mut lines = 0;
         for second in 0..86_400 {
             let days = [90, 0, 10, 400][second as usize % 4];
-            lines += u32::from(told.is_news(end, days, Mono(second * 1_000)));
+            lines += u32::from(reported.is_news(end, days, Mono(second * 1_000)));
         }
         assert!((1..=24).contains(&lines), "{lines} lines in a day");
-        // What was told by mistake does not hide what is true later.
+        // What was reported by mistake does not hide what is true later.
         let later = |hours: u64| Mono((24 + hours) * 3_600_000);
         for hours in 0..24 {
-            assert!(!told.is_news(end, 40, later(hours)));
+            assert!(!reported.is_news(end, 40, later(hours)));
         }
-        assert!(told.is_news(end, 30, later(24)));
+        assert!(reported.is_news(end, 30, later(24)));
     }
 
     #[test]
     fn a_side_that_comes_and_goes_cannot_fill_the_log() {
-        let mut told = NOTHING_TOLD;
+        let mut reported = NOTHING_REPORTED;
         let mut lines = 0;
         for second in 0..86_400 {
-            let why = if second % 2 == 0 { Why::Busy } else { Why::Working };
-            lines += u32::from(told.tell("Coralogix", &lane(why), Mono(second * 1_000)).is_some());
+            let reason = if second % 2 == 0 { Reason::Busy } else { Reason::Working };
+            lines += u32::from(
+                reported.report("Coralogix", &lane(reason), Mono(second * 1_000)).is_some(),
+            );
         }
         assert!((2..=40).contains(&lines), "{lines} lines in a day");
     }

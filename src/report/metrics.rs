@@ -1,178 +1,254 @@
 //! The status in Prometheus' text format, for node_exporter's textfile collector.
 //!
-//! Promises: names, types and units follow Prometheus' conventions (`promtool check metrics` has
-//! nothing to say). Names only ever get more within a major version.
-//! Never: says what the status does not.
+//! Promises: names, types and units follow Prometheus' conventions (`promtool check metrics` finds
+//! nothing). Names are only added within a major version. Never: contains what the status does not.
 
 use std::fmt::Write as _;
 
-use super::status::{self, Lane, Status};
+use super::status::{Integration, Status, Stream};
 use crate::plain;
 use crate::time::Stamp;
 
-/// Every metric there is: name, type, help. docs/METRICS.md lists the same.
-pub const METRICS: [(&str, &str, &str); 30] = [
-    ("s1_coralogix_info", "gauge", "The running version; always 1."),
-    ("s1_coralogix_uptime_seconds", "gauge", "Time since the process started."),
-    ("s1_coralogix_updated_timestamp_seconds", "gauge", "When this file was written."),
-    ("s1_coralogix_state", "gauge", "1 for the current state of the collector, 0 for the others."),
-    ("s1_coralogix_integration_state", "gauge", "The same for one SentinelOne tenant."),
-    ("s1_coralogix_stream_state", "gauge", "The same for one stream."),
-    ("s1_coralogix_delivery_state", "gauge", "The same for the delivery to Coralogix."),
-    ("s1_coralogix_credential_expiry_timestamp_seconds", "gauge", "When an API token expires."),
-    ("s1_coralogix_stream_collected_records_total", "counter", "Records collected."),
-    (
+/// A metric and where its samples come from.
+struct Metric {
+    name: &'static str,
+    help: &'static str,
+    of: Of,
+}
+
+/// The samples of a metric; where there is no value there is no sample.
+enum Of {
+    /// The version as a label.
+    Version,
+    One(fn(&Status) -> Option<f64>),
+    Integrations(fn(&Integration) -> Option<f64>),
+    Streams(fn(&Stream) -> Option<f64>),
+    /// 1 for the state that it has, of each that has one.
+    States(fn(&Status) -> Vec<Stated<'_>>),
+}
+
+type Label<'a> = (&'static str, &'a str);
+
+/// What has a state, and the state.
+type Stated<'a> = (Option<Label<'a>>, &'a str);
+
+const fn metric(name: &'static str, help: &'static str, of: Of) -> Metric {
+    Metric { name, help, of }
+}
+
+/// Every metric there is. docs/METRICS.md lists the same.
+const METRICS: [Metric; 30] = [
+    metric("s1_coralogix_info", "The running version; always 1.", Of::Version),
+    metric(
+        "s1_coralogix_uptime_seconds",
+        "Time since the process started.",
+        Of::One(|status| Some(status.uptime_seconds as f64)),
+    ),
+    metric(
+        "s1_coralogix_updated_timestamp_seconds",
+        "When this file was written.",
+        Of::One(|status| time(&status.updated)),
+    ),
+    metric(
+        "s1_coralogix_state",
+        "1 for the current state of the collector, 0 for the others.",
+        Of::States(|status| vec![(None, &status.state)]),
+    ),
+    metric(
+        "s1_coralogix_integration_state",
+        "The same for one SentinelOne tenant.",
+        Of::States(|status| {
+            let all = status.integrations.iter();
+            all.map(|one| (Some(("integration", &*one.name)), &*one.lane.health)).collect()
+        }),
+    ),
+    metric(
+        "s1_coralogix_stream_state",
+        "The same for one stream.",
+        Of::States(|status| {
+            let all = status.streams.iter();
+            all.map(|one| (Some(("stream", &*one.name)), &*one.lane.health)).collect()
+        }),
+    ),
+    metric(
+        "s1_coralogix_delivery_state",
+        "The same for the delivery to Coralogix.",
+        Of::States(|status| vec![(None, &status.coralogix.lane.health)]),
+    ),
+    metric(
+        "s1_coralogix_credential_expiry_timestamp_seconds",
+        "When an API token expires.",
+        Of::Integrations(|one| time(one.token_ends.as_ref()?)),
+    ),
+    metric(
+        "s1_coralogix_stream_collected_records_total",
+        "Records collected.",
+        Of::Streams(|stream| Some(stream.collected as f64)),
+    ),
+    metric(
         "s1_coralogix_stream_position_timestamp_seconds",
-        "gauge",
         "Time of the newest record collected.",
+        Of::Streams(|stream| time(stream.position.as_ref()?)),
     ),
-    ("s1_coralogix_stream_lag_seconds", "gauge", "How far that is behind SentinelOne's clock."),
-    ("s1_coralogix_stream_failures", "gauge", "Failed requests since the last success."),
-    ("s1_coralogix_delivered_records_total", "counter", "Records that Coralogix accepted."),
-    ("s1_coralogix_delivery_failures", "gauge", "Failed requests since the last success."),
-    (
+    metric(
+        "s1_coralogix_stream_lag_seconds",
+        "How far that is behind SentinelOne's clock.",
+        Of::Streams(|stream| Some(stream.lag_seconds? as f64)),
+    ),
+    metric(
+        "s1_coralogix_stream_failures",
+        "Failed requests since the last success.",
+        Of::Streams(|stream| Some(f64::from(stream.lane.failures))),
+    ),
+    metric(
+        "s1_coralogix_delivered_records_total",
+        "Records that Coralogix accepted.",
+        Of::One(|status| Some(status.coralogix.delivered as f64)),
+    ),
+    metric(
+        "s1_coralogix_delivery_failures",
+        "Failed requests since the last success.",
+        Of::One(|status| Some(f64::from(status.coralogix.lane.failures))),
+    ),
+    metric(
         "s1_coralogix_delivery_remarks_total",
-        "counter",
         "Batches accepted with a message in the response.",
+        Of::One(|status| Some(status.coralogix.remarks as f64)),
     ),
-    ("s1_coralogix_long_records_total", "counter", "Records above 30,000 bytes."),
-    ("s1_coralogix_unstamped_records_total", "counter", "Records sent without timestamp."),
-    ("s1_coralogix_queue_waiting_records", "gauge", "Records waiting for delivery."),
-    ("s1_coralogix_queue_oldest_timestamp_seconds", "gauge", "Time of the oldest waiting record."),
-    ("s1_coralogix_queue_bytes", "gauge", "Size of the queue on disk."),
-    ("s1_coralogix_queue_max_bytes", "gauge", "Maximum size of the queue."),
-    ("s1_coralogix_queue_parked_records", "gauge", "Records that Coralogix rejected."),
-    (
+    metric(
+        "s1_coralogix_long_records_total",
+        "Records above 30,000 bytes.",
+        Of::One(|status| Some(status.coralogix.long_records as f64)),
+    ),
+    metric(
+        "s1_coralogix_unstamped_records_total",
+        "Records sent without timestamp.",
+        Of::One(|status| Some(status.coralogix.unstamped as f64)),
+    ),
+    metric(
+        "s1_coralogix_queue_waiting_records",
+        "Records waiting for delivery.",
+        Of::One(|status| Some(status.queue.waiting as f64)),
+    ),
+    metric(
+        "s1_coralogix_queue_oldest_timestamp_seconds",
+        "Time of the oldest waiting record.",
+        Of::One(|status| time(status.queue.oldest.as_ref()?)),
+    ),
+    metric(
+        "s1_coralogix_queue_bytes",
+        "Size of the queue on disk.",
+        Of::One(|status| Some(status.queue.bytes as f64)),
+    ),
+    metric(
+        "s1_coralogix_queue_max_bytes",
+        "Maximum size of the queue.",
+        Of::One(|status| Some(status.queue.max_bytes as f64)),
+    ),
+    metric(
+        "s1_coralogix_queue_parked_records",
+        "Records that Coralogix rejected.",
+        Of::One(|status| Some(status.queue.parked as f64)),
+    ),
+    metric(
         "s1_coralogix_queue_doubt_batches",
-        "gauge",
         "Batches that Coralogix may not have accepted in full.",
+        Of::One(|status| Some(status.queue.doubt as f64)),
     ),
-    ("s1_coralogix_gaps", "gauge", "Gaps recorded and not closed."),
-    ("s1_coralogix_untold_gaps", "gauge", "Of these, not delivered to Coralogix yet."),
-    (
+    metric(
+        "s1_coralogix_gaps",
+        "Gaps recorded and not closed.",
+        Of::One(|status| Some(status.gaps.count as f64)),
+    ),
+    metric(
+        "s1_coralogix_untold_gaps",
+        "Of these, not delivered to Coralogix yet.",
+        Of::One(|status| Some(status.gaps.untold as f64)),
+    ),
+    metric(
         "s1_coralogix_clock_ahead_seconds",
-        "gauge",
         "Offset of this machine's clock from the services'.",
+        Of::One(|status| Some(status.clock.ahead_seconds? as f64)),
     ),
-    ("s1_coralogix_stream_late_records_total", "counter", "Records that reconciliation found."),
-    ("s1_coralogix_disk_written_bytes_total", "counter", "Written to disk by this process."),
-    ("s1_coralogix_log_complaints_total", "counter", "Log lines at WARN or ERROR."),
-    (
+    metric(
+        "s1_coralogix_stream_late_records_total",
+        "Records that reconciliation found.",
+        Of::Streams(|stream| Some(stream.reconciliation.late_records as f64)),
+    ),
+    metric(
+        "s1_coralogix_disk_written_bytes_total",
+        "Written to disk by this process.",
+        Of::One(|status| Some(status.disk.written_bytes? as f64)),
+    ),
+    metric(
+        "s1_coralogix_log_complaints_total",
+        "Log lines at WARN or ERROR.",
+        Of::One(|status| {
+            Some(status.last_trouble.as_ref().map_or(0, |trouble| trouble.count) as f64)
+        }),
+    ),
+    metric(
         "s1_coralogix_log_lost_lines_total",
-        "counter",
         "Log lines lost because stderr did not accept them.",
+        Of::One(|status| Some(status.log_lines_lost as f64)),
     ),
 ];
 
+impl Metric {
+    /// By Prometheus' convention the name says it.
+    fn kind(&self) -> &'static str {
+        if self.name.ends_with("_total") { "counter" } else { "gauge" }
+    }
+}
+
 /// The whole text.
 pub fn render(status: &Status) -> String {
-    let mut page = Page { out: String::new(), last: "" };
-    page.put("s1_coralogix_info", &[("version", &status.version)], 1.0);
-    page.put("s1_coralogix_uptime_seconds", &[], status.uptime_seconds as f64);
-    page.time("s1_coralogix_updated_timestamp_seconds", &[], Some(&status.updated));
-    page.state("s1_coralogix_state", None, &status.state);
-    for one in &status.integrations {
-        let label = ("integration", one.name.as_str());
-        page.state("s1_coralogix_integration_state", Some(label), &one.lane.mood);
-    }
-    for stream in &status.streams {
-        let label = ("stream", stream.name.as_str());
-        page.state("s1_coralogix_stream_state", Some(label), &stream.lane.mood);
-    }
-    page.state("s1_coralogix_delivery_state", None, &status.coralogix.lane.mood);
-    for one in &status.integrations {
-        let labels = [("integration", one.name.as_str())];
-        let name = "s1_coralogix_credential_expiry_timestamp_seconds";
-        page.time(name, &labels, one.token_ends.as_ref());
-    }
-    streams(&mut page, status);
-    sink(&mut page, status);
-    page.out
-}
-
-fn streams(page: &mut Page, status: &Status) {
-    type Of = fn(&mut Page, &[(&str, &str)], &status::Stream);
-    let metrics: [Of; 5] = [
-        |page, labels, stream| {
-            let name = "s1_coralogix_stream_collected_records_total";
-            page.put(name, labels, stream.collected as f64);
-        },
-        |page, labels, stream| {
-            let name = "s1_coralogix_stream_position_timestamp_seconds";
-            page.time(name, labels, stream.position.as_ref());
-        },
-        |page, labels, stream| {
-            if let Some(lag) = stream.lag_seconds {
-                page.put("s1_coralogix_stream_lag_seconds", labels, lag as f64);
+    let mut out = String::new();
+    for metric in &METRICS {
+        let mut page = Page { out: &mut out, metric, is_begun: false };
+        match metric.of {
+            Of::Version => page.put(&[("version", &status.version)], Some(1.0)),
+            Of::One(of) => page.put(&[], of(status)),
+            Of::Integrations(of) => {
+                status.integrations.iter().for_each(|one| {
+                    page.put(&[("integration", &one.name)], of(one));
+                });
             }
-        },
-        |page, labels, stream| {
-            page.put("s1_coralogix_stream_failures", labels, failures(&stream.lane));
-        },
-        |page, labels, stream| {
-            let late = stream.reconciliation.late_records;
-            page.put("s1_coralogix_stream_late_records_total", labels, late as f64);
-        },
-    ];
-    // All samples of a metric stand together.
-    for metric in metrics {
-        for stream in &status.streams {
-            metric(page, &[("stream", &stream.name)], stream);
+            Of::Streams(of) => {
+                status.streams.iter().for_each(|one| page.put(&[("stream", &one.name)], of(one)));
+            }
+            Of::States(of) => {
+                for (label, state) in of(status) {
+                    for word in ["healthy", "degraded", "stuck"] {
+                        let labels: Vec<_> = label.into_iter().chain([("state", word)]).collect();
+                        page.put(&labels, Some(f64::from(u8::from(word == state))));
+                    }
+                }
+            }
         }
     }
+    out
 }
 
-fn sink(page: &mut Page, status: &Status) {
-    let (sink, queue) = (&status.coralogix, &status.queue);
-    for (name, value) in [
-        ("s1_coralogix_delivered_records_total", sink.delivered as f64),
-        ("s1_coralogix_delivery_failures", failures(&sink.lane)),
-        ("s1_coralogix_delivery_remarks_total", sink.remarks as f64),
-        ("s1_coralogix_long_records_total", sink.long_records as f64),
-        ("s1_coralogix_unstamped_records_total", sink.unstamped as f64),
-        ("s1_coralogix_queue_waiting_records", queue.waiting as f64),
-    ] {
-        page.put(name, &[], value);
-    }
-    page.time("s1_coralogix_queue_oldest_timestamp_seconds", &[], queue.oldest.as_ref());
-    for (name, value) in [
-        ("s1_coralogix_queue_bytes", Some(queue.bytes)),
-        ("s1_coralogix_queue_max_bytes", Some(queue.max_bytes)),
-        ("s1_coralogix_queue_parked_records", Some(queue.parked)),
-        ("s1_coralogix_queue_doubt_batches", Some(queue.doubt)),
-        ("s1_coralogix_disk_written_bytes_total", status.disk.written_bytes),
-    ] {
-        if let Some(value) = value {
-            page.put(name, &[], value as f64);
-        }
-    }
-    page.put("s1_coralogix_gaps", &[], status.gaps.count as f64);
-    page.put("s1_coralogix_untold_gaps", &[], status.gaps.untold as f64);
-    if let Some(ahead) = status.clock.ahead_seconds {
-        page.put("s1_coralogix_clock_ahead_seconds", &[], ahead as f64);
-    }
-    let complaints = status.last_trouble.as_ref().map_or(0, |trouble| trouble.count);
-    page.put("s1_coralogix_log_complaints_total", &[], complaints as f64);
-    page.put("s1_coralogix_log_lost_lines_total", &[], status.log_lines_lost as f64);
+/// A time of the status in seconds.
+fn time(stamp: &str) -> Option<f64> {
+    Stamp::parse(stamp).map(|stamp| stamp.0 as f64 / 1_000_000.0)
 }
 
-fn failures(lane: &Lane) -> f64 {
-    f64::from(lane.failures)
+/// The block of one metric.
+struct Page<'a> {
+    out: &'a mut String,
+    metric: &'a Metric,
+    is_begun: bool,
 }
 
-struct Page {
-    out: String,
-    /// The metric whose samples are being written.
-    last: &'static str,
-}
-
-impl Page {
-    fn put(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
-        let declared = METRICS.iter().find(|(declared, ..)| *declared == name);
-        let (name, kind, help) = *declared.expect("every metric is in the table");
-        if self.last != name {
+impl Page<'_> {
+    fn put(&mut self, labels: &[Label<'_>], value: Option<f64>) {
+        let Some(value) = value else { return };
+        let Metric { name, help, .. } = self.metric;
+        if !std::mem::replace(&mut self.is_begun, true) {
+            let kind = self.metric.kind();
             let _ = write!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-            self.last = name;
         }
         self.out.push_str(name);
         for (at, (label, text)) in labels.iter().enumerate() {
@@ -182,22 +258,9 @@ impl Page {
         let after = if labels.is_empty() { "" } else { "}" };
         let _ = writeln!(self.out, "{after} {value}");
     }
-
-    fn time(&mut self, name: &str, labels: &[(&str, &str)], stamp: Option<&String>) {
-        if let Some(stamp) = stamp.and_then(|stamp| Stamp::parse(stamp)) {
-            self.put(name, labels, stamp.0 as f64 / 1_000_000.0);
-        }
-    }
-
-    fn state(&mut self, name: &str, label: Option<(&str, &str)>, state: &str) {
-        for word in ["healthy", "degraded", "stuck"] {
-            let labels: Vec<_> = label.into_iter().chain([("state", word)]).collect();
-            self.put(name, &labels, f64::from(u8::from(word == state)));
-        }
-    }
 }
 
-/// As the text format wants label values.
+/// Escaped as the text format requires for label values.
 fn escaped(text: &str) -> String {
     plain::text(text).replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
@@ -209,9 +272,9 @@ mod tests {
     #[test]
     fn every_metric_is_declared_documented_and_named_by_convention() {
         let docs = include_str!("../../docs/METRICS.md");
-        for (name, kind, help) in METRICS {
-            assert!(docs.contains(&format!("| `{name}` | {kind} |")), "{name}");
-            assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
+        for metric in &METRICS {
+            let Metric { name, help, .. } = metric;
+            assert!(docs.contains(&format!("| `{name}` | {} |", metric.kind())), "{name}");
             assert!(help.ends_with('.'), "{name}");
         }
         let documented = docs.lines().filter(|line| line.starts_with("| `s1_coralogix_")).count();

@@ -1,7 +1,7 @@
-//! What people are told: log lines when something changes, and the status file.
+//! What people read: log lines when something changes, and the status file.
 //!
-//! Promises: says a change once (P10), never a secret (P7); files that can't be written hold nothing
-//! up. Never: decides anything.
+//! Promises: reports a change once (P10), never a secret (P7); a file that can't be written delays
+//! nothing. Never: decides anything.
 
 mod changes;
 mod clock;
@@ -18,15 +18,15 @@ pub use changes::{Changes, Names, token_end_code};
 use sheet::{Sheet, Turn};
 pub use status::{
     Clock, Disk, GapLine, Gaps, Integration, Lane, LastTrouble, OrphanLine, Queue, Remark,
-    SettingsRefused, Sink, Status, Stream, overall,
+    SettingsRefused, Sink, Status, Stream, may_replace, overall,
 };
 
-use crate::core::{Core, Mood, View, Why};
-use crate::edge::clock::Verdict;
-use crate::edge::{host, logging, stderr};
+use crate::core::{Core, Health, Reason, View};
 use crate::limits;
-use crate::message::{self, Code, tell};
-use crate::record::{Gap, Held, Orphan};
+use crate::message::{self, Code, log_message};
+use crate::os::clock::Verdict;
+use crate::os::{host, logging, stderr};
+use crate::record::{Gap, Orphan, QueueStatus};
 use crate::time::{Mono, Span, Stamp};
 use crate::work::Counters;
 
@@ -35,15 +35,16 @@ const STATUS_EVERY: Span = Span::seconds(1);
 /// ... and at least this often, so that a reader sees that the daemon lives.
 const STATUS_AT_LEAST: Span = Span::seconds(limits::STATUS_SECONDS_MAX);
 
-/// Metrics are rewritten at most this often: Prometheus asks no more often by default.
+/// Metrics are rewritten at most this often: scraping is rarely more frequent; the default is a
+/// minute.
 const METRICS_EVERY: Span = Span::seconds(15);
 
-/// The longest a file is waited for before the loop goes on without it.
+/// How long a step waits for a file to be written.
 const ANSWER_IN: Duration = Duration::from_millis(limits::REPORT_ANSWER_MS);
-/// ... and before the process ends.
+/// ... and the end of the process.
 const LAST_ANSWER_IN: Duration = Duration::from_millis(limits::REPORT_LAST_ANSWER_MS);
 
-/// Where the report goes beside the log. They outlive a report, for one of them may hang.
+/// The status and metrics files. They outlive a `Report`, because a write may hang.
 pub struct Files {
     status: Sheet,
     metrics: Option<Sheet>,
@@ -54,7 +55,7 @@ impl Files {
         Files { status: Sheet::new(status), metrics: metrics.map(Sheet::new) }
     }
 
-    /// The same with the places of a new config.
+    /// The same files under the paths of a new config.
     pub fn moved_to(self, status: PathBuf, metrics: Option<PathBuf>) -> Files {
         let mut old: Vec<Sheet> = [self.status].into_iter().chain(self.metrics).collect();
         let mut at = |file: PathBuf| match old.iter().position(|sheet| sheet.file() == file) {
@@ -70,11 +71,11 @@ pub struct Report {
     changes: Changes,
     files: Files,
     max_bytes: u64,
-    written: Option<(Mono, Gist)>,
+    written: Option<(Mono, Fingerprint)>,
     metrics_written: Option<Mono>,
     rates: rate::Rates,
-    clock: clock::Told,
-    /// What was last complained about, and when that was first seen here.
+    clock: clock::Reported,
+    /// The last WARN or ERROR, and when it was first seen here.
     trouble: Option<(Stamp, logging::Trouble)>,
     healthy_since: Option<Stamp>,
     gaps: Vec<Gap>,
@@ -83,30 +84,30 @@ pub struct Report {
     queue_dir: String,
     queue_id: String,
     orphans: Vec<Orphan>,
-    stall_told: bool,
+    is_stall_reported: bool,
 }
 
-/// What of a view makes the status file worth writing again.
+/// The part of a view for which the status file is written again when it changes.
 #[derive(Clone, Debug, PartialEq)]
-struct Gist {
-    mood: Mood,
-    held: Held,
+struct Fingerprint {
+    health: Health,
+    held: QueueStatus,
     delivered: u64,
-    lanes: Vec<(Why, u32)>,
+    lanes: Vec<(Reason, u32)>,
     collected: Vec<u64>,
     log_lines_lost: u64,
 }
 
-impl Gist {
-    fn of(view: &View) -> Gist {
+impl Fingerprint {
+    fn of(view: &View) -> Fingerprint {
         let tenants = view.tenants.iter().map(|tenant| &tenant.lane);
         let streams = view.streams.iter().map(|stream| &stream.lane);
         let lanes = tenants.chain(streams).chain([&view.sink]);
-        Gist {
-            mood: overall(view),
+        Fingerprint {
+            health: overall(view),
             held: view.held,
             delivered: view.delivered,
-            lanes: lanes.map(|lane| (lane.why, lane.failures)).collect(),
+            lanes: lanes.map(|lane| (lane.reason, lane.failures)).collect(),
             collected: view.streams.iter().map(|stream| stream.collected).collect(),
             log_lines_lost: stderr::lost(),
         }
@@ -123,7 +124,7 @@ impl Report {
             written: None,
             metrics_written: None,
             rates: rate::Rates::default(),
-            clock: clock::Told::default(),
+            clock: clock::Reported::default(),
             trouble: None,
             healthy_since: None,
             gaps: vec![],
@@ -132,69 +133,72 @@ impl Report {
             queue_dir: String::new(),
             queue_id: String::new(),
             orphans: vec![],
-            stall_told: false,
+            is_stall_reported: false,
         }
     }
 
-    /// Takes how this machine's clock stands, and says when a person should set it.
-    pub fn hear_clock(&mut self, verdict: Verdict, now: Mono) {
-        if let Some((code, line)) = self.clock.hear(verdict, now) {
+    /// Takes the verdict on this machine's clock, and logs when a person should set it.
+    pub fn set_clock(&mut self, verdict: Verdict, now: Mono) {
+        if let Some((code, line)) = self.clock.observe(verdict, now) {
             message::write(code, format_args!("{line}"));
-            // The status shows it at once.
+            // So that the status file is written at once.
             self.written = None;
         }
     }
 
     /// The latest gaps, the newest last.
-    pub fn know_gaps(&mut self, gaps: Vec<Gap>) {
+    pub fn set_gaps(&mut self, gaps: Vec<Gap>) {
         self.gaps = gaps;
     }
 
-    /// What Coralogix last said beside a plain success, and when.
-    pub fn know_remark(&mut self, remark: Option<&(Stamp, String)>) {
+    /// The last remark of Coralogix in a successful answer, and when it came.
+    pub fn set_remark(&mut self, remark: Option<&(Stamp, String)>) {
         if self.remark.as_ref() != remark {
             self.remark = remark.cloned();
         }
     }
 
-    /// New settings were refused at a time, for a reason; `None`: those that are in force are the newest.
-    pub fn know_refused(&mut self, refused: Option<(Stamp, String)>) {
+    /// New settings were refused at a time, for a reason; `None`: the newest settings are in force.
+    pub fn set_refused(&mut self, refused: Option<(Stamp, String)>) {
         let since = self.refused.take().map(|(since, _)| since);
         self.refused = refused.map(|(at, why)| (since.unwrap_or(at), why));
-        // The status shows it at once.
+        // So that the status file is written at once.
         self.written = None;
     }
 
-    /// Which queue it is, and the streams in it that the config does not name.
-    pub fn know_queue(&mut self, dir: &Path, id: &str, orphans: Vec<Orphan>) {
+    /// The queue's directory and id, and the streams in it that the config does not name.
+    pub fn set_queue(&mut self, dir: &Path, id: &str, orphans: Vec<Orphan>) {
         (self.queue_dir, self.orphans) = (dir.display().to_string(), orphans);
         self.queue_id = id.to_owned();
     }
 
-    /// Looks at the core after a step. `resting`: nothing will happen for a while, so what is
-    /// written now has to be the truth. Returns how all is together.
+    /// Takes the state of the core after a step. `resting`: nothing will happen for a while, so the
+    /// files have to be up to date. Returns the overall health.
     pub fn observe(
         &mut self,
         core: &Core,
         (now, wall): (Mono, Stamp),
         counters: Counters,
         resting: bool,
-    ) -> Mood {
+    ) -> Health {
         logging::catch_up();
         let view = core.view(now);
         for (code, line) in self.changes.lines(&view, now) {
             message::write(code, format_args!("{line}"));
         }
-        if core.stalls() > 0 && !self.stall_told {
-            self.stall_told = true;
-            tell!(STALLED, "The main loop found due work that it could not do. Please report this");
+        if core.stalls() > 0 && !self.is_stall_reported {
+            self.is_stall_reported = true;
+            log_message!(
+                STALLED,
+                "The main loop found due work that it could not do. Please report this"
+            );
         }
         self.rates.note(now, &counted(&view));
-        let gist = Gist::of(&view);
+        let fingerprint = Fingerprint::of(&view);
         let due = match &self.written {
             None => true,
-            Some((at, told)) if gist != *told => {
-                resting || gist.mood != told.mood || now.since(*at) >= STATUS_EVERY
+            Some((at, before)) if fingerprint != *before => {
+                resting || fingerprint.health != before.health || now.since(*at) >= STATUS_EVERY
             }
             Some((at, _)) => now.since(*at) >= STATUS_AT_LEAST,
         };
@@ -204,18 +208,18 @@ impl Report {
                 sheet.put(text, now, ANSWER_IN);
             }
             self.files.status.put(status, now, ANSWER_IN);
-            self.written = Some((now, gist));
+            self.written = Some((now, fingerprint));
         }
         self.look_after_files(now);
         overall(&view)
     }
 
-    /// For the report that follows this one.
+    /// The files, for the `Report` that follows this one.
     pub fn into_files(self) -> Files {
         self.files
     }
 
-    /// The last word before the program ends.
+    /// Writes the files for the last time before the program ends.
     pub fn close(&mut self, core: &Core, now: Mono, wall: Stamp, counters: Counters) {
         self.metrics_written = None;
         let (status, metrics) = self.pages(&core.view(now), (now, wall), counters);
@@ -226,7 +230,7 @@ impl Report {
         self.look_after_files(now);
     }
 
-    /// The status, and the metrics where they are due.
+    /// Writes the status file, and the metrics file where it is due.
     fn pages(
         &mut self,
         view: &View,
@@ -234,16 +238,16 @@ impl Report {
         counters: Counters,
     ) -> (Vec<u8>, Option<Vec<u8>>) {
         let trouble = logging::last_trouble();
-        if self.trouble.as_ref().map(|(_, told)| told.count)
+        if self.trouble.as_ref().map(|(_, last)| last.count)
             != trouble.as_ref().map(|new| new.count)
         {
             self.trouble = trouble.map(|trouble| (wall, trouble));
         }
         self.healthy_since = match overall(view) {
-            Mood::Fine => self.healthy_since.or(Some(wall)),
+            Health::Healthy => self.healthy_since.or(Some(wall)),
             _ => None,
         };
-        let beside = status::Beside {
+        let inputs = status::StatusInputs {
             max_bytes: self.max_bytes,
             wall,
             rates: self.rates.per_minute(now, &counted(view)),
@@ -258,7 +262,7 @@ impl Report {
             orphans: &self.orphans,
             log_lines_lost: stderr::lost(),
         };
-        let status = Status::of(view, &self.names, counters, &beside);
+        let status = Status::of(view, &self.names, counters, &inputs);
         let is_due = self.files.metrics.is_some()
             && self.metrics_written.is_none_or(|at| now.since(at) >= METRICS_EVERY);
         let metrics = is_due.then(|| {
@@ -268,18 +272,19 @@ impl Report {
         (status.text(), metrics)
     }
 
-    /// Tells what became of the files.
+    /// Logs when a file can't be written, or can be again.
     fn look_after_files(&mut self, now: Mono) {
         let metrics = self.files.metrics.as_mut().map(|sheet| (sheet, METRICS));
         for (sheet, which) in [(&mut self.files.status, STATUS)].into_iter().chain(metrics) {
             if let Some(turn) = sheet.look(now) {
-                tell_turn(&turn, &which, sheet.file());
+                log_turn(&turn, &which, sheet.file());
             }
         }
     }
 }
 
-/// One of the two files: what it is, the code when it can't be written, and what is to be done then.
+/// One of the two files: its name, the code of the message when it can't be written, and the
+/// remedy.
 struct Which {
     what: &'static str,
     setting: &'static str,
@@ -302,20 +307,20 @@ const METRICS: Which = Which {
              metrics.file",
 };
 
-fn tell_turn(turn: &Turn, which: &Which, file: &Path) {
+fn log_turn(turn: &Turn, which: &Which, file: &Path) {
     let (file, Which { what, setting, remedy, .. }) = (file.display(), which);
     match turn {
         Turn::Fails(why) => message::write(
             which.unwritable,
             format_args!("Failed to write {what} {file}: {why}. {remedy}"),
         ),
-        Turn::Hangs(span) => tell!(
+        Turn::Hangs(span) => log_message!(
             REPORT_HANGS,
             "Writing {what} {file} has not returned for {span}: its disk or mount hangs. \
              Collection and delivery continue. Restore the mount (mount, dmesg), or set {setting} \
              to a path in memory, e.g. under /run, and restart"
         ),
-        Turn::WrittenAgain { after, skipped } => tell!(
+        Turn::WrittenAgain { after, skipped } => log_message!(
             REPORT_WRITTEN_AGAIN,
             "Writing {what} {file} returned after {after}; {skipped} newer versions of it were \
              skipped meanwhile"
@@ -323,7 +328,7 @@ fn tell_turn(turn: &Turn, which: &Which, file: &Path) {
     }
 }
 
-/// The counters whose pace is told: each stream's, then the sink's.
+/// The counters for which a rate is shown: each stream's, then the sink's.
 fn counted(view: &View) -> Vec<u64> {
     let streams = view.streams.iter().map(|stream| stream.collected);
     streams.chain([view.delivered]).collect()

@@ -1,4 +1,4 @@
-//! How fast records come and go: the average of the last minutes.
+//! How many records are collected and delivered a minute: an average over the last minutes.
 //!
 //! Promises: a bounded number of samples, whatever the pace. Never: reads a clock.
 
@@ -6,9 +6,9 @@ use std::collections::VecDeque;
 
 use crate::time::{Mono, Span};
 
-/// One sample each.
+/// The interval of the samples.
 const EVERY: Span = Span::seconds(30);
-/// What a rate is told for.
+/// The unit of a rate.
 const MINUTE: Span = Span::minutes(1);
 /// Samples kept: five minutes.
 const SAMPLES_MAX: usize = 11;
@@ -31,8 +31,9 @@ impl Rates {
         }
     }
 
-    /// How much each counter grew a minute, on average since the oldest sample. As long as that is no
-    /// minute ago, how much it grew at all: nothing is told that did not come.
+    /// How much each counter grew a minute, on average since the oldest sample. Until that is a
+    /// minute old: how much it grew at all, because an extrapolated number would include records
+    /// that never came.
     pub fn per_minute(&self, now: Mono, counters: &[u64]) -> Vec<u64> {
         let Some((at, then)) = self.samples.front() else { return vec![0; counters.len()] };
         let ms = now.since(*at).as_ms().max(MINUTE.as_ms());

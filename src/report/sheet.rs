@@ -1,41 +1,41 @@
-//! A file that is replaced again and again, on a disk or mount that may hang.
+//! A file that is replaced regularly, on a disk or mount that may hang.
 //!
-//! Promises: whoever writes waits a moment at most, and not at all once a write has not come back; of
-//! what could not be written meanwhile only the newest waits; a change for the worse or the better is
-//! told once. Never: has more than one thread, or is waited for at the end of the process.
+//! Promises: a caller waits only briefly, and not at all once a write does not return; of several
+//! contents that could not be written only the newest is kept; a change for the worse or the better
+//! is reported once. Never: has more than one thread, or is waited for at the end of the process.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::status::replace;
-use crate::edge::helper::{Helper, Pending, Silence};
 use crate::limits::REPORT_HANG_SECONDS;
+use crate::os::timeout_thread::{NoReply, Pending, TimeoutThread};
 use crate::time::{Mono, Span};
 
-/// What is worth a line.
+/// A change to be logged.
 #[derive(Debug)]
 pub enum Turn {
     /// It could be written before, and can't any more.
     Fails(io::Error),
-    /// A write has not come back for so long.
+    /// A write has not returned for this long.
     Hangs(Span),
-    /// ... and now it did.
+    /// The write returned.
     WrittenAgain { after: Span, skipped: u64 },
 }
 
 pub struct Sheet {
     file: PathBuf,
     write: fn(&Path, &[u8]) -> io::Result<()>,
-    /// `None` before the first write, and where the system grants no thread.
-    helper: Option<Helper<()>>,
-    /// Since when a write has been under way.
+    /// `None` before the first write, and where the system refuses a thread.
+    helper: Option<TimeoutThread<()>>,
+    /// The write in progress, and since when.
     under_way: Option<(Mono, Pending<io::Result<()>>)>,
-    /// The newest content, which waits for it.
+    /// The newest content, to be written after that.
     next: Option<Vec<u8>>,
-    /// What waited before it and was never written.
+    /// Contents that were replaced by newer ones and never written.
     skipped: u64,
-    is_told_to_hang: bool,
+    is_hang_reported: bool,
     works: bool,
     turns: Vec<Turn>,
 }
@@ -49,7 +49,7 @@ impl Sheet {
             under_way: None,
             next: None,
             skipped: 0,
-            is_told_to_hang: false,
+            is_hang_reported: false,
             works: true,
             turns: vec![],
         }
@@ -59,15 +59,15 @@ impl Sheet {
         &self.file
     }
 
-    /// Writes this as soon as it can be; where nothing hangs it waits so long for it.
+    /// Writes this as soon as possible; waits up to `longest` for it unless a write hangs.
     pub fn put(&mut self, text: Vec<u8>, now: Mono, longest: Duration) {
         self.skipped += u64::from(self.next.replace(text).is_some());
         self.go_on(now, longest);
     }
 
-    /// The same for the last time, so also what is under way is waited for, unless it hangs.
+    /// As `put`, for the last time: also waits for the write in progress, unless it hangs.
     pub fn finish(&mut self, text: Vec<u8>, now: Mono, longest: Duration) {
-        if !self.is_told_to_hang {
+        if !self.is_hang_reported {
             self.collect(now, longest);
         }
         self.put(text, now, longest);
@@ -79,10 +79,10 @@ impl Sheet {
             return;
         }
         let Some(text) = self.next.take() else { return };
-        // Whoever waits says how long, so this thread's own patience is nobody's.
-        let start = || Helper::start("report", Duration::ZERO, || ());
+        // Each caller gives its own limit, so the thread's timeout is unused.
+        let start = || TimeoutThread::start("report", Duration::ZERO, || ());
         let Ok(helper) = self.helper.take().map_or_else(start, Ok) else {
-            // A box that has no memory for one more thread still tells how it is.
+            // A device that has no memory for one more thread still writes its status, in this one.
             let outcome = (self.write)(&self.file, &text);
             return self.written(outcome, now, now);
         };
@@ -94,27 +94,27 @@ impl Sheet {
         }
     }
 
-    /// What is worth a line since this was last asked.
+    /// The change since the last call, if there is one to log.
     pub fn look(&mut self, now: Mono) -> Option<Turn> {
         self.go_on(now, Duration::ZERO);
         if let Some((since, _)) = &self.under_way {
             let span = now.since(*since);
-            if !self.is_told_to_hang && span >= Span::seconds(REPORT_HANG_SECONDS) {
-                self.is_told_to_hang = true;
+            if !self.is_hang_reported && span >= Span::seconds(REPORT_HANG_SECONDS) {
+                self.is_hang_reported = true;
                 self.turns.push(Turn::Hangs(span));
             }
         }
         (!self.turns.is_empty()).then(|| self.turns.remove(0))
     }
 
-    /// Takes the answer of a write under way, if it comes in time.
+    /// Takes the result of the write in progress, if it comes in time.
     fn collect(&mut self, now: Mono, longest: Duration) {
         let Some((since, pending)) = self.under_way.take() else { return };
         match pending.wait(longest) {
             Ok(outcome) => self.written(outcome, since, now),
-            Err(Silence::TooLong) => self.under_way = Some((since, pending)),
-            // It panicked, which has been told. The next write gets another thread.
-            Err(Silence::Gone) => self.helper = None,
+            Err(NoReply::TooLong) => self.under_way = Some((since, pending)),
+            // The thread panicked, which has been logged. The next write gets a new one.
+            Err(NoReply::Gone) => self.helper = None,
         }
     }
 
@@ -128,7 +128,7 @@ impl Sheet {
             Err(_) => {}
         }
         let skipped = std::mem::take(&mut self.skipped);
-        if std::mem::take(&mut self.is_told_to_hang) {
+        if std::mem::take(&mut self.is_hang_reported) {
             self.turns.push(Turn::WrittenAgain { after: now.since(since), skipped });
         }
     }

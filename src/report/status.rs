@@ -1,21 +1,24 @@
 //! The status: what `status` shows and a monitoring system reads, as one JSON file.
 //!
 //! Promises: written whole or not at all (a new file renamed over the old one); holds no secret.
-//! Its members only ever get more within a major version.
+//! Members are only added within a major version.
 
-use std::io::Write;
-use std::path::Path;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use rustix::fs::Access;
 use serde::{Deserialize, Serialize};
 
-use crate::core::{LaneView, Mood, View};
-use crate::edge::clock::Verdict;
-use crate::edge::logging;
-use crate::edge::made::{self, Readers};
+use crate::core::{Health, LaneView, View};
+use crate::errno::called;
 use crate::message::{self, Code};
+use crate::os::clock::Verdict;
+use crate::os::logging;
+use crate::os::made::{self, Readers};
+use crate::os::regular;
 use crate::plain;
-use crate::record::{Gap, Held, Orphan};
+use crate::record::{Gap, Orphan, QueueStatus};
 use crate::time::{Span, Stamp};
 
 use crate::work::Counters;
@@ -33,11 +36,11 @@ pub struct Status {
     /// RFC 3339, UTC.
     pub updated: String,
     pub uptime_seconds: u64,
-    /// `healthy`, `degraded` (passes by itself) or `stuck` (needs a person).
+    /// `healthy`, `degraded` (temporary) or `stuck` (action required).
     pub state: String,
     pub integrations: Vec<Integration>,
     pub streams: Vec<Stream>,
-    /// Streams of the queue that the config does not name, as they were found at the start.
+    /// Streams in the queue that the config does not name, as of the start.
     #[serde(default)]
     pub orphans: Vec<OrphanLine>,
     pub coralogix: Sink,
@@ -48,24 +51,25 @@ pub struct Status {
     #[serde(default)]
     pub clock: Clock,
     pub last_trouble: Option<LastTrouble>,
-    /// New settings that can't be used; the former ones are in force.
+    /// New settings that can't be used; the previous ones are in force.
     #[serde(default)]
     pub settings_refused: Option<SettingsRefused>,
-    /// Since when all has been healthy without a break, by the services' clock; null while it is not.
+    /// Since when everything has been healthy without interruption, by the services' clock; null
+    /// while it is not.
     #[serde(default)]
     pub healthy_since: Option<String>,
-    /// Lines of the log that whoever reads stderr did not take.
+    /// Lines of the log that were lost because the reader of stderr did not accept them.
     #[serde(default)]
     pub log_lines_lost: u64,
 }
 
-/// How this machine's clock stands to the services'.
+/// How this machine's clock compares with the services'.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Clock {
-    /// `unknown`, `right`, `ahead`, `behind`, or `before_build`: no service told the time yet, but it
-    /// is before the program's own date.
+    /// `unknown`, `right`, `ahead`, `behind`, or `before_build`: no service sent the time yet, but
+    /// this clock is before the program's build date.
     pub state: String,
-    /// How far it is ahead; negative when behind; null unless one of these.
+    /// Seconds by which it is ahead; negative when behind; null in any other state.
     pub ahead_seconds: Option<i64>,
 }
 
@@ -74,7 +78,8 @@ impl Clock {
         Clock { state: verdict.code().to_owned(), ahead_seconds: verdict.ahead_seconds() }
     }
 
-    /// How it is off, if it is: "2h behind".
+    /// The message code and text of an offset, such as "2h behind"; `None`: there is none to
+    /// report.
     pub fn off(&self) -> Option<(Code, String)> {
         let by = Span::seconds(self.ahead_seconds.unwrap_or_default().unsigned_abs());
         match self.state.as_str() {
@@ -89,25 +94,25 @@ impl Clock {
     }
 }
 
-/// What P1 allows to be skipped, and was.
+/// The gaps: what P1 allows to be skipped.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gaps {
-    /// Noted and not closed since.
+    /// Gaps that are not closed.
     pub count: u64,
-    /// Of which no record in the queue or at Coralogix tells yet.
+    /// Gaps that no record reports yet, neither in the queue nor at Coralogix.
     pub untold: u64,
-    /// The newest last.
+    /// The newest comes last.
     pub latest: Vec<GapLine>,
 }
 
-/// A position that no integration goes on from.
+/// A position of a stream that the config does not name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OrphanLine {
     pub name: String,
     pub position: String,
     /// The address it was collected from, if that is known.
     pub tenant: Option<String>,
-    /// What it is looked up by.
+    /// The message code, for `explain`.
     pub code: String,
 }
 
@@ -128,16 +133,17 @@ pub struct GapLine {
     pub stream: String,
     pub from: Option<String>,
     pub to: Option<String>,
-    /// `refused`, `retention`, `purged`, `in_doubt`, `position_ahead`, `config_changed`, `unfetchable` or
-    /// `damaged`.
+    /// `refused`, `retention`, `purged`, `in_doubt`, `position_ahead`, `config_changed`,
+    /// `unfetchable`, `ids_full` or `damaged`.
     pub reason: String,
-    /// What it is looked up by.
+    /// The message code, for `explain`.
     #[serde(default)]
     pub code: String,
     pub text: String,
     pub records: Option<u64>,
     pub closed: bool,
-    /// The record that could not be fetched, and how long the answer with it alone is at least.
+    /// The id of the record that could not be fetched; in the next member, the least number of
+    /// bytes of an answer with it alone.
     #[serde(default)]
     pub record_id: Option<String>,
     #[serde(default)]
@@ -145,7 +151,7 @@ pub struct GapLine {
 }
 
 impl Gaps {
-    fn of(held: &Held, latest: &[Gap]) -> Gaps {
+    fn of(held: &QueueStatus, latest: &[Gap]) -> Gaps {
         let known = |at: Stamp| (at != Stamp::UNREADABLE).then(|| at.to_string());
         let line = |gap: &Gap| GapLine {
             gap: gap.number,
@@ -161,24 +167,24 @@ impl Gaps {
             answer_bytes_min: gap.unread.bytes_min,
         };
         let latest = latest.iter().map(line).collect();
-        Gaps { count: held.gaps, untold: held.untold, latest }
+        Gaps { count: held.gaps, untold: held.unreported, latest }
     }
 }
 
-/// What the flash memory bears.
+/// Bytes written to disk, which wear out flash memory.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Disk {
-    /// Written by this process since its start; null where the kernel does not tell.
+    /// By this process since its start; null where the kernel does not count.
     pub written_bytes: Option<u64>,
-    /// The same carried forward to a day, once an hour has passed.
+    /// The same extrapolated to a day, once an hour has passed.
     pub day_bytes: Option<u64>,
 }
 
-/// New settings that were refused, by the daemon at a reload or by what starts it.
+/// New settings that were refused, by the daemon at a reload or by the service's init script.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SettingsRefused {
     pub since: String,
-    /// What it is looked up by.
+    /// The message code, for `explain`.
     pub code: String,
     pub text: String,
 }
@@ -200,7 +206,7 @@ pub struct LastTrouble {
     /// `WARN` or `ERROR`.
     pub level: String,
     pub text: String,
-    /// How many there were since the start.
+    /// How many WARN and ERROR lines there were since the start.
     pub count: u64,
 }
 
@@ -223,10 +229,10 @@ pub struct Stream {
     pub lane: Lane,
     /// The stamp of the newest record collected.
     pub position: Option<String>,
-    /// How far that is behind SentinelOne's clock.
+    /// Seconds from the position to the present by SentinelOne's clock.
     pub lag_seconds: Option<u64>,
     pub collected: u64,
-    /// Records a minute, over the last five.
+    /// Records per minute, over the last five minutes.
     pub collected_per_minute: u64,
     pub caught_up: bool,
     #[serde(default)]
@@ -238,18 +244,18 @@ pub struct Sink {
     #[serde(flatten)]
     pub lane: Lane,
     pub delivered: u64,
-    /// Records a minute, over the last five.
+    /// Records per minute, over the last five minutes.
     pub delivered_per_minute: u64,
-    /// Batches accepted with an answer that was not seen before.
+    /// Batches accepted with an answer that was new.
     pub remarks: u64,
     /// The last such answer; null: there was none.
     #[serde(default)]
     pub last_remark: Option<Remark>,
     /// Records delivered whole though longer than 30,000 bytes.
     pub long_records: u64,
-    /// Entries sent without `timestamp`, theirs being too old or ahead.
+    /// Entries sent without `timestamp`, because theirs was too old or in the future.
     pub unstamped: u64,
-    /// Records collected without a stamp that can be read.
+    /// Records collected whose timestamp can't be parsed.
     #[serde(default)]
     pub unreadable_stamps: u64,
     /// Where the API key is read from.
@@ -257,7 +263,7 @@ pub struct Sink {
     pub secret: String,
 }
 
-/// What Coralogix said beside a plain success.
+/// What Coralogix' answer said besides success.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Remark {
     pub at: String,
@@ -266,36 +272,36 @@ pub struct Remark {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Queue {
-    /// Its directory; empty from a program that did not tell it.
+    /// The queue's directory; empty in a status of a version that did not write it.
     #[serde(default)]
     pub dir: String,
-    /// Which queue that is, wherever its directory lies; empty where it has no id.
+    /// The queue's id, which does not depend on its directory; empty where it has none.
     #[serde(default)]
     pub id: String,
     pub waiting: u64,
     pub bytes: u64,
     pub max_bytes: u64,
     pub oldest: Option<String>,
-    /// How long ago that is.
+    /// The age of the oldest record that waits.
     pub oldest_age_seconds: Option<u64>,
-    /// Where the first record that waits is: the number of its frame, and its place in it.
+    /// The position of the first record that waits: the number of its frame, and the index in it.
     pub head_frame: u64,
     pub head_entry: u32,
     pub parked: u64,
-    /// Batches of which Coralogix said that some was not taken.
+    /// Batches of which Coralogix said that some records were not accepted.
     #[serde(default)]
     pub doubt: u64,
     /// `free`, `queue_full` or `disk_low`.
     pub room: String,
 }
 
-/// One lane's state for people.
+/// The state of one lane, for people.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lane {
-    pub mood: String,
+    pub health: String,
     /// Stable name.
     pub reason: String,
-    /// What it is looked up by; null where all is well.
+    /// The message code, for `explain`; null where all is well.
     #[serde(default)]
     pub code: Option<String>,
     pub text: String,
@@ -308,10 +314,10 @@ pub struct Lane {
 impl Lane {
     fn of(lane: &LaneView) -> Lane {
         Lane {
-            mood: lane.why.mood().name().to_owned(),
-            reason: lane.why.code().to_owned(),
-            code: lane.why.message().map(|code| code.to_string()),
-            text: lane.why.explain().to_owned(),
+            health: lane.reason.health().name().to_owned(),
+            reason: lane.reason.code().to_owned(),
+            code: lane.reason.message().map(|code| code.to_string()),
+            text: lane.reason.explain().to_owned(),
             detail: lane.detail.clone(),
             for_seconds: lane.for_span.as_ms() / 1_000,
             next_in_seconds: lane.next_in.map(|span| span.as_ms() / 1_000),
@@ -320,16 +326,16 @@ impl Lane {
     }
 }
 
-/// The worst mood of all lanes.
-pub fn overall(view: &View) -> Mood {
-    view.mood()
+/// The worst health of all lanes.
+pub fn overall(view: &View) -> Health {
+    view.health()
 }
 
-/// What the view does not hold.
-pub(super) struct Beside<'a> {
+/// What the status contains and the view does not.
+pub(super) struct StatusInputs<'a> {
     pub max_bytes: u64,
     pub wall: Stamp,
-    /// Records a minute: each stream's, then the sink's.
+    /// Records per minute: each stream's, then the sink's.
     pub rates: Vec<u64>,
     pub disk_written_bytes: Option<u64>,
     pub trouble: Option<&'a (Stamp, logging::Trouble)>,
@@ -338,7 +344,7 @@ pub(super) struct Beside<'a> {
     pub gaps: &'a [Gap],
     pub remark: Option<&'a (Stamp, String)>,
     pub refused: Option<&'a (Stamp, String)>,
-    /// Its directory and its id.
+    /// The queue's directory and id.
     pub queue: (&'a str, &'a str),
     pub orphans: &'a [Orphan],
     pub log_lines_lost: u64,
@@ -382,19 +388,19 @@ impl Status {
         view: &View,
         names: &Names,
         counters: Counters,
-        beside: &Beside<'_>,
+        inputs: &StatusInputs<'_>,
     ) -> Status {
-        let Beside { max_bytes, wall, .. } = *beside;
+        let StatusInputs { max_bytes, wall, .. } = *inputs;
         let integrations = view.tenants.iter().zip(&names.tenants).zip(&names.secrets).map(
             |((tenant, name), secret)| Integration {
                 name: name.clone(),
                 lane: Lane::of(&tenant.lane),
                 token_ends: tenant.token_end.map(|end| end.to_string()),
-                token_days_left: tenant.token_days_left(wall),
+                token_days_left: tenant.token_days_left(),
                 secret: secret.clone(),
             },
         );
-        let rates = beside.rates.iter().copied();
+        let rates = inputs.rates.iter().copied();
         let streams =
             view.streams.iter().zip(&names.streams).zip(rates).map(|((stream, name), rate)| {
                 let position = stream.progress.map(|progress| progress.position);
@@ -419,13 +425,13 @@ impl Status {
             state: overall(view).name().to_owned(),
             integrations: integrations.collect(),
             streams: streams.collect(),
-            orphans: beside.orphans.iter().map(OrphanLine::of).collect(),
+            orphans: inputs.orphans.iter().map(OrphanLine::of).collect(),
             coralogix: Sink {
                 lane: Lane::of(&view.sink),
                 delivered: view.delivered,
-                delivered_per_minute: beside.rates.last().copied().unwrap_or(0),
+                delivered_per_minute: inputs.rates.last().copied().unwrap_or(0),
                 remarks: view.remarks,
-                last_remark: beside
+                last_remark: inputs
                     .remark
                     .map(|(at, text)| Remark { at: at.to_string(), text: text.clone() }),
                 long_records: counters.long_records,
@@ -433,42 +439,69 @@ impl Status {
                 unreadable_stamps: counters.unreadable_stamps,
                 secret: names.secrets.last().cloned().unwrap_or_default(),
             },
-            queue: Queue::of(view, beside.queue, max_bytes, wall),
-            gaps: Gaps::of(&view.held, beside.gaps),
-            disk: Disk::of(beside.disk_written_bytes, view.uptime),
-            clock: Clock::of(beside.clock),
-            last_trouble: beside.trouble.map(|(at, trouble)| LastTrouble {
+            queue: Queue::of(view, inputs.queue, max_bytes, wall),
+            gaps: Gaps::of(&view.held, inputs.gaps),
+            disk: Disk::of(inputs.disk_written_bytes, view.uptime),
+            clock: Clock::of(inputs.clock),
+            last_trouble: inputs.trouble.map(|(at, trouble)| LastTrouble {
                 at: at.to_string(),
                 level: trouble.level.to_string(),
                 text: trouble.text.clone(),
                 count: trouble.count,
             }),
-            settings_refused: beside.refused.map(SettingsRefused::of),
-            healthy_since: beside.healthy_since.map(|at| at.to_string()),
-            log_lines_lost: beside.log_lines_lost,
+            settings_refused: inputs.refused.map(SettingsRefused::of),
+            healthy_since: inputs.healthy_since.map(|at| at.to_string()),
+            log_lines_lost: inputs.log_lines_lost,
         }
     }
 
-    /// What the file holds.
+    /// The content of the file.
     pub fn text(&self) -> Vec<u8> {
         let text = serde_json::to_string_pretty(self).expect("a status is text and numbers");
         plain::text(&text).into_owned().into_bytes()
     }
 
     pub fn read(file: &Path) -> io::Result<Status> {
-        let text = fs::read(file)?;
+        let mut text = Vec::new();
+        regular::open(file)?.read_to_end(&mut text)?;
         serde_json::from_slice(&text).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))
     }
+}
+
+/// The temporary name of a file that is being written.
+fn new_name(file: &Path) -> PathBuf {
+    let mut new = file.as_os_str().to_owned();
+    new.push(".new");
+    new.into()
+}
+
+/// Whether `replace` would work, found without writing.
+pub fn may_replace(file: &Path) -> io::Result<()> {
+    let dir = file.parent().unwrap_or(Path::new("/"));
+    // Only the last directory would be created: a typing error should not create a whole path.
+    let written = match fs::metadata(dir) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => dir.parent().unwrap_or(dir),
+        _ => dir,
+    };
+    let written_in = |why| called("write into", written, why);
+    let found = fs::metadata(written).map_err(written_in)?;
+    if !found.is_dir() {
+        return Err(written_in(io::ErrorKind::NotADirectory.into()));
+    }
+    made::may(written, Access::WRITE_OK | Access::EXEC_OK).map_err(written_in)?;
+    if fs::symlink_metadata(dir).is_ok_and(|found| found.is_symlink()) && written != dir {
+        return Err(called("create", dir, io::ErrorKind::AlreadyExists.into()));
+    }
+    made::may_replace(&new_name(file))?;
+    made::may_replace(file)
 }
 
 /// Replaces a file in one rename, so that a reader never sees half of it. Not fsynced: it lies in
 /// `/run`, and after a power cut there is nothing to report.
 pub(super) fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
-    let mut new = file.as_os_str().to_owned();
-    new.push(".new");
-    let new = Path::new(&new);
+    let new = &new_name(file);
     let made = match (made::file_anew(new, Readers::Everyone), file.parent()) {
-        // A service manager makes the directory; nobody does for a person at a terminal.
+        // A service manager makes the directory; for a person at a terminal it is made here.
         (Err(why), Some(dir)) if why.kind() == io::ErrorKind::NotFound => {
             made::directory(dir, Readers::Everyone)?;
             made::file_anew(new, Readers::Everyone)

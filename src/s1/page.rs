@@ -28,6 +28,7 @@ pub struct Page {
 
 impl Page {
     /// The bytes that the rows' ranges refer to.
+    #[cfg(any(test, fuzzing))]
     pub fn body<'a>(&'a self, sent: &'a [u8]) -> &'a [u8] {
         self.repaired.as_deref().unwrap_or(sent)
     }
@@ -127,8 +128,9 @@ fn scan_text(body: &[u8], kind: Kind) -> Result<Page, Broken> {
     let mut page = Page::default();
     let mut data: Option<Data> = None;
     let mut errors: Option<String> = None;
+    let mut message: Option<String> = None;
     let walked = walker.members(|walker, name| match name {
-        // Which of the two is the answer, nobody can say.
+        // It can't be known which of the two is the answer.
         b"data" if data.is_some() => {
             data = Some(Data::Twice);
             walker.value().map(drop)
@@ -138,12 +140,13 @@ fn scan_text(body: &[u8], kind: Kind) -> Result<Page, Broken> {
             Some(())
         }
         b"pagination" => walk_pagination(walker, &mut page.next),
-        b"errors" => {
-            let member = walker.value()?;
-            errors = errors.take().or_else(|| words::of_errors(&walker.bytes[member]));
+        _ => {
+            let value = walker.value()?;
+            let value = &walker.bytes[value];
+            errors = errors.take().or_else(|| words::of_member(name, value));
+            message = message.take().or_else(|| words::of_message(name, value));
             Some(())
         }
-        _ => walker.value().map(drop),
     });
     if walked.is_none() {
         let end = if walker.at >= body.len() || walker.peek().is_none() {
@@ -160,11 +163,16 @@ fn scan_text(body: &[u8], kind: Kind) -> Result<Page, Broken> {
     if page.next.as_ref().is_some_and(|Cursor(text)| text.len() > limits::CURSOR_BYTES_MAX) {
         return Err(Broken("the cursor is too long to be sent back".to_owned()));
     }
-    if let Some(words) = errors {
-        return Err(Broken(words::told(&words)));
+    let message = message.filter(|_| page.rows.is_empty());
+    if let Some(words) = errors.or(message) {
+        return Err(Broken(words::in_words(&words)));
     }
     match data {
-        Some(Data::List) => Ok(page),
+        // Followed, it would pass over what the list is of.
+        Some(Data::Null) if page.next.is_some() => {
+            Err(Broken("`data` is null, though a cursor says that more follows".to_owned()))
+        }
+        Some(Data::List | Data::Null) => Ok(page),
         Some(Data::Twice) => Err(Broken(words::TWICE.to_owned())),
         Some(Data::TooLong) => {
             Err(Broken("`data` has far more rows than were asked for".to_owned()))
@@ -175,7 +183,7 @@ fn scan_text(body: &[u8], kind: Kind) -> Result<Page, Broken> {
 }
 
 /// What an answer says there is in all. It is no count where it is missing, or less than the rows
-/// beside it, or the highest number that is ever told.
+/// beside it, or the highest number that is ever sent.
 pub fn total(body: &[u8], kind: Kind) -> Result<Total, Broken> {
     let page = scan(body, kind)?;
     let mut walker = Walker::after_mark(body);
@@ -194,13 +202,13 @@ pub fn total(body: &[u8], kind: Kind) -> Result<Total, Broken> {
     Ok(match total {
         Some(limits::TOTAL_CAP) => Total::Capped,
         Some(total) if total >= page.rows.len() as u64 => Total::Is(total),
-        _ => Total::Untold,
+        _ => Total::Unknown,
     })
 }
 
 enum Data {
-    /// A list, or `null` for an empty one.
     List,
+    Null,
     /// More rows than are taken; the ones beyond were passed.
     TooLong,
     /// There are two of them.
@@ -211,7 +219,8 @@ enum Data {
 fn walk_data(walker: &mut Walker<'_>, kind: Kind, rows: &mut Vec<Row>) -> Option<Data> {
     if walker.peek()? != b'[' {
         let value = walker.value()?;
-        let data = if &walker.bytes[value] == b"null" { Data::List } else { Data::Other };
+        // Consoles answer so where there is nothing to list.
+        let data = if &walker.bytes[value] == b"null" { Data::Null } else { Data::Other };
         return Some(data);
     }
     walker.at += 1;
@@ -244,12 +253,28 @@ fn walk_pagination(walker: &mut Walker<'_>, next: &mut Option<Cursor>) -> Option
     walker.members(|walker, name| {
         let value = walker.value()?;
         if name == b"nextCursor" {
-            *next = json::decoded(walker.bytes, &value)
-                .filter(|cursor| !cursor.is_empty() && cursor != "null")
-                .map(Cursor);
+            // Where one of two says that more follows, it is followed.
+            *next = next.take().or_else(|| next_of(walker.bytes, &value));
         }
         Some(())
     })
+}
+
+/// The next page's cursor as text: a text, a number, a list or an object, which the console accepts
+/// or rejects. Anything else counts as no cursor; after a full page the walk then goes on in
+/// another way.
+fn next_of(body: &[u8], value: &Range<usize>) -> Option<Cursor> {
+    let token = &body[value.clone()];
+    let inner = token.get(1..token.len().saturating_sub(1)).unwrap_or_default();
+    let is_text = match token.first() {
+        Some(b'[' | b'{') => inner.iter().any(|byte| !byte.is_ascii_whitespace()),
+        first => first.is_some_and(|byte| byte.is_ascii_digit() || *byte == b'-'),
+    };
+    let text = match is_text {
+        true => String::from_utf8(token.to_vec()).ok(),
+        false => json::decoded(body, value),
+    };
+    text.filter(|cursor| !cursor.is_empty() && cursor != "null").map(Cursor)
 }
 
 /// The members of a record that are read, as ranges of the body.

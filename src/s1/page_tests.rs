@@ -61,11 +61,29 @@ fn the_end_of_a_walk_has_many_forms() {
         (page_of(&[]), 0, cursor.clone()),
         (page_of(&["{}", " { } ", "null"]), 0, cursor.clone()),
         (r#"{"data":null,"pagination":null}"#.to_owned(), 0, None),
+        (r#"{"data":[],"pagination":null}"#.to_owned(), 0, None),
         (r#"{"data":[]}"#.to_owned(), 0, None),
         (r#"{"pagination":{"nextCursor":null,"totalItems":5},"data":[]}"#.to_owned(), 0, None),
         (r#"{"pagination":{"nextCursor":"","totalItems":5},"data":[]}"#.to_owned(), 0, None),
         (r#"{"pagination":{"nextCursor":"null"},"data":[],"errors":null}"#.to_owned(), 0, None),
-        (r#"{"pagination":{"nextCursor":7},"data":[]}"#.to_owned(), 0, None),
+        (
+            r#"{"pagination":{"nextCursor":7},"data":[]}"#.to_owned(),
+            0,
+            Some(Cursor("7".to_owned())),
+        ),
+        (r#"{"pagination":{"nextCursor":true},"data":[]}"#.to_owned(), 0, None),
+        (r#"{"pagination":{"nextCursor":{ }},"data":[]}"#.to_owned(), 0, None),
+        (r#"{"pagination":{"nextCursor":[]},"data":[]}"#.to_owned(), 0, None),
+        (
+            r#"{"pagination":{"nextCursor":{"id":7}},"data":[]}"#.to_owned(),
+            0,
+            Some(Cursor(r#"{"id":7}"#.to_owned())),
+        ),
+        (
+            r#"{"pagination":{"nextCursor":"a","nextCursor":null},"data":[]}"#.to_owned(),
+            0,
+            Some(Cursor("a".to_owned())),
+        ),
         (
             "\u{feff} {\"data\" : [ ] , \"pagination\" : { \"nextCursor\" : \"a\\u002fb\" } } \r\n"
                 .to_owned(),
@@ -98,6 +116,10 @@ fn what_is_no_page_is_told_with_its_reason() {
         (r#"{"data":[{"id":"1"}],"data":[]}"#, "the answer has `data` twice"),
         (r#"{"data":null,"data":[{"id":"1"}],"data":[]}"#, "the answer has `data` twice"),
         (r#"{"data":{"sites":[]}}"#, "`data` is not a list"),
+        (
+            r#"{"data":null,"pagination":{"nextCursor":"a"}}"#,
+            "`data` is null, though a cursor says that more follows",
+        ),
         (r#"{"data":"x"}"#, "`data` is not a list"),
         (r#"{"data":[]} <html>"#, "something follows the JSON: <html>"),
         (r#"{"data":[{"id":"1"} {"id":"2"}]}"#, "the JSON is malformed, near byte 20 of 32"),
@@ -106,6 +128,48 @@ fn what_is_no_page_is_told_with_its_reason() {
     ] {
         assert_eq!(scan(body.as_bytes(), Kind::Threats), Err(Broken(why.to_owned())), "{body}");
     }
+}
+
+#[test]
+fn a_failure_told_beside_an_empty_list_is_no_end() {
+    for beside in [
+        r#""error":"backend timeout""#,
+        r#""error":{"message":"late"}"#,
+        r#""Error":true"#,
+        r#""error":500"#,
+        r#""exception":"x""#,
+        r#""status":"error""#,
+        r#""status":"FAILED""#,
+        r#""status":"partial""#,
+        r#""status":500"#,
+        r#""status":"503""#,
+        r#""code":5000010"#,
+        r#""success":false"#,
+        r#""ok":false"#,
+        r#""timed_out":true"#,
+        r#""message":"Internal server error""#,
+        r#""detail":"the shard is unavailable""#,
+    ] {
+        for body in [format!("{{\"data\":[],{beside}}}"), format!("{{{beside},\"data\":[]}}")] {
+            let told = scan(body.as_bytes(), Kind::Threats).expect_err(&body).to_string();
+            assert!(told.starts_with("the answer tells of an error: "), "{body}: {told}");
+            assert!(total(body.as_bytes(), Kind::Threats).is_err(), "{body}");
+        }
+    }
+    for beside in [
+        r#""error":null,"errors":null"#,
+        r#""error":"","errors":[],"exception":{}"#,
+        r#""error":false,"errors":0"#,
+        r#""status":"ok","code":200,"success":true"#,
+        r#""status":"success","message":"no errors""#,
+        r#""status":200,"code":0,"message":"3 rows","title":"Activities""#,
+        r#""timed_out":false,"partial":false"#,
+    ] {
+        let body = format!("{{\"data\":[],{beside}}}");
+        assert!(scan(body.as_bytes(), Kind::Threats).is_ok(), "{body}");
+    }
+    let rows = r#"{"data":[{"id":"1"}],"message":"the old error format is gone"}"#;
+    assert_eq!(scan(rows.as_bytes(), Kind::Threats).expect("rows").rows.len(), 1);
 }
 
 #[test]
@@ -328,14 +392,14 @@ fn a_total_is_a_count_only_where_it_can_be_one() {
         (r#""totalItems":49999"#, Total::Is(49_999)),
         (r#""totalItems":50000"#, Total::Capped),
         (r#""totalItems":62330"#, Total::Is(62_330)),
-        (r#""totalItems":null"#, Total::Untold),
-        (r#""totalItems":-1"#, Total::Untold),
-        (r#""nextCursor":null"#, Total::Untold),
+        (r#""totalItems":null"#, Total::Unknown),
+        (r#""totalItems":-1"#, Total::Unknown),
+        (r#""nextCursor":null"#, Total::Unknown),
     ] {
         assert_eq!(told(&pagination(members)), Ok(count), "{members}");
     }
-    assert_eq!(told(r#"{"data":[]}"#), Ok(Total::Untold));
-    assert_eq!(told(r#"{"data":[{"id":"1"}],"pagination":{"totalItems":0}}"#), Ok(Total::Untold));
+    assert_eq!(told(r#"{"data":[]}"#), Ok(Total::Unknown));
+    assert_eq!(told(r#"{"data":[{"id":"1"}],"pagination":{"totalItems":0}}"#), Ok(Total::Unknown));
     assert_eq!(told(r#"{"errors":[]}"#), Err(()));
     assert_eq!(told(r#"{"data":[],"pagination":{"totalItems":17"#), Err(()));
 }

@@ -1,8 +1,8 @@
-//! What a refusal (401, 403, 451) is about: the token, a permission, the scope, or the address.
+//! What a rejection (401, 403, 451) is about: the token, a permission, the scope, or the address.
 //!
 //! ```text
 //!   no JSON (HTML, text, nothing), or 451      something in front of the console: Address
-//!   JSON, speaks of an IP address              Address
+//!   JSON, of an address, a network, a WAF      Address (`blocked`)
 //!   JSON, 401                                  Token; on a stream only a doubt of it
 //!   JSON, 403, no detail, or of permissions    Permission
 //!   JSON, 403, any other detail                Scope
@@ -15,9 +15,10 @@ use serde_json::Value;
 
 use super::words;
 use crate::answer::page_text;
+use crate::blocked::is_of_address;
 use crate::record::{Answer, Refusal, Refused};
 
-/// What is refused; `None`: the answer is no refusal.
+/// What is rejected; `None`: the answer is no rejection.
 pub fn of(answer: &Answer) -> Option<Refusal> {
     if !matches!(answer.status, 401 | 403 | 451) {
         return None;
@@ -29,6 +30,7 @@ pub fn of(answer: &Answer) -> Option<Refusal> {
     };
     let what = match (answer.status, json) {
         (451, _) | (_, None) => Refused::Address,
+        _ if is_of_address(answer) => Refused::Address,
         (status, Some(json)) => of_json(status, &json),
     };
     let words = match words.as_str() {
@@ -48,9 +50,7 @@ fn api_error(answer: &Answer) -> Option<Value> {
 fn of_json(status: u16, json: &Value) -> Refused {
     let text = reasons(json);
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
-    let has_word = |word: &str| text.split(|c: char| !c.is_alphanumeric()).any(|one| one == word);
     match status {
-        _ if has_word("ip") || says(&["allowlist", "allow list", "whitelist"]) => Refused::Address,
         401 => Refused::Token,
         _ if text.is_empty() || says(&["permission", "privilege"]) => Refused::Permission,
         _ if says(&["scope", "site user", "account user", "global", "enabled", "available"]) => {
@@ -128,6 +128,13 @@ mod tests {
             (403, insufficient, "\"Something that was never seen\"", Scope),
             (403, insufficient, "\"IP address not allowed\"", Address),
             (403, "IP address not allowed", "null", Address),
+            (401, "Unauthorized", "\"Denied by network policy\"", Address),
+            (403, insufficient, "\"Request blocked by WAF\"", Address),
+            (403, "Forbidden", "\"Access from your location is not permitted\"", Address),
+            (403, "Forbidden", "\"Access blocked by security policy\"", Address),
+            (403, insufficient, "\"User lacks the permission Firewall Control\"", Permission),
+            (403, insufficient, "\"Firewall Control is not in the scope\"", Scope),
+            (401, "Unauthorized", "\"The user is blocked\"", Token),
             (403, insufficient, "\"Source is not in the allowlist\"", Address),
             (451, "Unavailable", "null", Address),
         ] {

@@ -106,17 +106,19 @@ fn push_cursor(path: &mut String, cursor: Option<&Cursor>) {
 
 /// Path and query of any one record that was created before a time. By creation, for a threat that
 /// changes leaves its old `updatedAt`, but no retention spares it for that.
-pub fn older_path(kind: Kind, than: Stamp) -> String {
+pub fn older_path(kind: Kind, than: Stamp, cursor: Option<&Cursor>) -> String {
     let (list, field, sort) = match kind {
         Kind::Threats => ("threats", "createdAt", "createdAt"),
         Kind::Activities => ("activities", "createdAt", "createdAt"),
         Kind::Alerts => ("cloud-detection/alerts", "reportedAt", "alertInfoReportedAt"),
     };
     let than = than.max(Stamp::EPOCH).to_string();
-    format!(
+    let mut path = format!(
         "/web/api/v2.1/{list}?{field}__lt={}&sortBy={sort}&sortOrder=asc&limit=1&skipCount=true",
         utf8_percent_encode(&than, QUERY),
-    )
+    );
+    push_cursor(&mut path, cursor);
+    path
 }
 
 /// The body that asks when a token ends. It holds the secret: it goes to the socket and nowhere else.
@@ -165,6 +167,7 @@ mod tests {
     #[test]
     fn whether_there_is_anything_older_is_asked_by_creation() {
         let than = Stamp(1_649_149_598_941_691);
+        let cursor = Cursor("on".to_owned());
         for (kind, path) in [
             (
                 Kind::Threats,
@@ -172,9 +175,11 @@ mod tests {
             ),
             (Kind::Alerts, "cloud-detection/alerts?reportedAt__lt=2022-04-05T09%3A06%3A38.941691Z"),
         ] {
-            let whole = older_path(kind, than);
+            let whole = older_path(kind, than, None);
             assert!(whole.starts_with(&format!("/web/api/v2.1/{path}")), "{whole}");
             assert!(whole.ends_with("&sortOrder=asc&limit=1&skipCount=true"), "{whole}");
+            let behind = older_path(kind, than, Some(&cursor));
+            assert_eq!(behind, format!("{whole}&cursor=on"));
         }
     }
 

@@ -52,8 +52,8 @@ pub struct ActivityWords<'a> {
 }
 
 /// An activity by its type, or by its words where the type is not named here: new types appear all
-/// the time. docs/ALERTS.md has the same table; what says malicious or threat never ranks below what
-/// says suspicious of the same.
+/// the time. docs/WHAT-ARRIVES.md has the same table; what says malicious or threat never ranks below
+/// what says suspicious of the same.
 pub fn of_activity(activity_type: u32, words: ActivityWords<'_>) -> u8 {
     match activity_type {
         // A custom or platform rule raised an alert.

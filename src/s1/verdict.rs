@@ -1,35 +1,46 @@
-//! What an answer of SentinelOne asks for.
+//! What follows from an answer of SentinelOne.
 //!
-//! Promises: one pure function of status, headers and body; every status has a verdict, and it brings
-//! the service's own words. Never: takes HTML for a page, or the words of an error into a decision but
-//! for what a refusal is about (`refusal`).
+//! ```text
+//!   200                 JSON                      Ok: the body may be scanned
+//!   200                 a web page                BrokenAnswer
+//!   400, 414, 431       to a page                 QueryRefused: the cursor's, where there was one
+//!   401, 403, 451       by `refusal`              Forbidden (permission, scope, address), or the token:
+//!                                                 TokenRefused of /system/info, TokenDoubted of a page
+//!   429                                           Busy
+//!   5xx                 with Retry-After          Busy
+//!   3xx, 404, 405, 410                            Misdirected
+//!   anything else       also 5xx without it       BrokenAnswer
+//! ```
+//!
+//! Promises: one pure function of status, headers and body; every status has a verdict, and it
+//! contains the service's own words. Never: takes HTML for a page, or decides by the words of an
+//! error, except for what a rejection is about (`refusal`).
 
 use crate::answer::redirect_host;
 use crate::record::{Answer, Refused, SourceTrouble};
 use crate::s1::{refusal, words};
 
-pub use crate::answer::retry_after;
-
-/// Whether an answer to a page's request may be scanned.
+/// Whether the body of an answer to a page's request may be scanned.
 pub fn page_verdict(answer: &Answer, had_cursor: bool) -> Result<(), SourceTrouble> {
-    if answer.status == 400 {
+    // 414 and 431: the request was too long, as a cursor may be.
+    if [400, 414, 431].contains(&answer.status) {
         let asked = if had_cursor { "the cursor was refused" } else { "the query was refused" };
         let words = words::of_body(&answer.body);
         return Err(SourceTrouble::QueryRefused(format!("{asked}: {words}")));
     }
-    // Only half a verdict: SentinelOne also says 401 where a permission is missing.
+    // Not final: SentinelOne also sends 401 if a permission is missing.
     verdict(answer, SourceTrouble::TokenDoubted)
 }
 
-/// What `GET /system/info` says of the token: `Ok` means that it lives.
+/// What `GET /system/info` shows of the token: `Ok` means that it is accepted.
 pub fn info_verdict(answer: &Answer) -> Result<(), SourceTrouble> {
     verdict(answer, SourceTrouble::TokenRefused)?;
     words::check(&answer.body)
         .map_err(|why| SourceTrouble::BrokenAnswer(format!("HTTP 200: {why}")))
 }
 
-/// The status and what the service says beside it, for people.
-pub fn told(answer: &Answer) -> String {
+/// The status and the service's own words, for people.
+pub fn describe(answer: &Answer) -> String {
     told_as(answer, "")
 }
 
@@ -52,19 +63,18 @@ fn verdict(
             Err(SourceTrouble::BrokenAnswer(told_as(answer, " with a web page instead of JSON")))
         }
         200 => Ok(()),
-        429 | 503 => Err(SourceTrouble::Busy { retry_after: retry_after(answer) }),
-        // Whatever broke there, it said when to come back (keeps P6).
-        500..=599 if retry_after(answer).is_some() => {
-            Err(SourceTrouble::Busy { retry_after: retry_after(answer) })
+        // Any error with a time to come back is a rate limit (keeps P6).
+        429 | 500..=599 if answer.status == 429 || answer.retry_after.is_some() => {
+            Err(SourceTrouble::Busy { retry_after: answer.retry_after, why: describe(answer) })
         }
-        // Never followed: the token would go with it (keeps P7).
+        // Never followed: the token would be sent to the new address (keeps P7).
         300..=399 => Err(SourceTrouble::Misdirected(redirected(answer))),
-        404 | 405 | 410 => Err(SourceTrouble::Misdirected(told(answer))),
-        _ => Err(SourceTrouble::BrokenAnswer(told(answer))),
+        404 | 405 | 410 => Err(SourceTrouble::Misdirected(describe(answer))),
+        _ => Err(SourceTrouble::BrokenAnswer(describe(answer))),
     }
 }
 
-/// A redirect and where it leads, for people.
+/// A redirect and its target, for people.
 pub fn redirected(answer: &Answer) -> String {
     let to = redirect_host(answer).map_or_else(String::new, |host| format!(" to {host}"));
     told_as(answer, &format!(", a redirect{to}"))
@@ -98,6 +108,7 @@ mod tests {
     fn every_answer_to_a_page_has_a_verdict() {
         use SourceTrouble::*;
         let too_many = "<html>\r\n<head><title>429 Too Many Requests</title></head></html>";
+        let shown = too_many.replace("\r\n", " ");
         for (status, content_type, body, verdict) in [
             (200, JSON, "{\"data\":[]}", Ok(())),
             (200, None, "{\"data\":[]}", Ok(())),
@@ -142,8 +153,13 @@ mod tests {
                 Err(Misdirected("HTTP 404: 404 page not found".into())),
             ),
             (302, None, "", Err(Misdirected("HTTP 302, a redirect: (empty body)".into()))),
-            (429, HTML, too_many, Err(Busy { retry_after: None })),
-            (503, HTML, too_many, Err(Busy { retry_after: None })),
+            (
+                429,
+                HTML,
+                too_many,
+                Err(Busy { retry_after: None, why: format!("HTTP 429: {shown}") }),
+            ),
+            (503, HTML, too_many, Err(BrokenAnswer(format!("HTTP 503: {shown}")))),
             (500, JSON, r#"{"status":500}"#, Err(BrokenAnswer("HTTP 500: {\"status\":500}".into()))),
             (
                 501,
@@ -157,9 +173,13 @@ mod tests {
         ] {
             assert_eq!(page_verdict(&answer(status, content_type, body), true), verdict);
         }
+    }
+
+    #[test]
+    fn a_refused_query_without_a_cursor_is_the_querys() {
         assert!(matches!(
             page_verdict(&answer(400, JSON, CURSOR_REFUSED), false),
-            Err(QueryRefused(text)) if text.starts_with("the query was refused: Validation")
+            Err(SourceTrouble::QueryRefused(text)) if text.starts_with("the query was refused: Validation")
         ));
     }
 
@@ -215,19 +235,28 @@ mod tests {
 
     #[test]
     fn patience_is_asked_for_with_and_without_a_time() {
-        let busy = Answer { retry_after: Some("7".into()), ..answer(429, HTML, "") };
+        let busy = Answer { retry_after: Some(Span::seconds(7)), ..answer(429, HTML, "") };
         let retry_after = Some(Span::seconds(7));
-        assert_eq!(info_verdict(&busy), Err(SourceTrouble::Busy { retry_after }));
-        let broken = Answer { status: 500, ..busy };
-        assert_eq!(page_verdict(&broken, false), Err(SourceTrouble::Busy { retry_after }));
+        let told = |status: u16| {
+            let why = format!("HTTP {status}: (empty body)");
+            Err(SourceTrouble::Busy { retry_after, why })
+        };
+        assert_eq!(info_verdict(&busy), told(429));
+        for status in [500, 503] {
+            let broken = Answer { status, ..busy.clone() };
+            assert_eq!(page_verdict(&broken, false), told(status));
+        }
     }
 
     #[test]
     fn a_redirect_tells_where_it_leads() {
         let location = Some("https://new.example/web/api/v2.1?token=s3cret".to_owned());
         let moved = Answer { location, ..answer(301, HTML, "") };
-        let told = "HTTP 301, a redirect to new.example: (empty body)";
-        assert_eq!(page_verdict(&moved, false), Err(SourceTrouble::Misdirected(told.to_owned())));
-        assert_eq!(info_verdict(&moved), Err(SourceTrouble::Misdirected(told.to_owned())));
+        let described = "HTTP 301, a redirect to new.example: (empty body)";
+        assert_eq!(
+            page_verdict(&moved, false),
+            Err(SourceTrouble::Misdirected(described.to_owned()))
+        );
+        assert_eq!(info_verdict(&moved), Err(SourceTrouble::Misdirected(described.to_owned())));
     }
 }

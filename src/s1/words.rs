@@ -1,4 +1,4 @@
-//! What an answer tells of an error, in SentinelOne's own words.
+//! What an answer says about an error, in SentinelOne's own words.
 //!
 //! Promises: an error is found beside `data` as well as without it; the words are one short line.
 //! Never: decides by words alone what an answer is; that is `verdict`'s and `refusal`'s.
@@ -30,7 +30,84 @@ pub(super) fn of_errors(member: &[u8]) -> Option<String> {
     }
 }
 
-/// Whether an answer with a 200 is one: an object with one `data`, and without errors.
+/// What a member of an answer with a 200 says of a failure, whatever stands beside it; `None`: nothing.
+pub(super) fn of_member(name: &[u8], value: &[u8]) -> Option<String> {
+    let name = String::from_utf8_lossy(name).to_lowercase().replace(['_', '-'], "");
+    match name.as_str() {
+        "errors" | "error" | "exception" | "exceptions" | "failure" | "failures" | "fault" => {
+            of_errors(value)
+        }
+        "status" | "state" | "result" | "code" | "statuscode" | "httpstatus" => {
+            is_bad_status(value).then(|| format!("{name}: {}", excerpt(value)))
+        }
+        "success" | "ok" | "successful" => {
+            let is_not = matches!(value, b"false" | b"\"false\"");
+            is_not.then(|| format!("{name}: false"))
+        }
+        "partial" | "incomplete" | "truncated" | "timedout" => {
+            (value == b"true").then(|| format!("{name}: true"))
+        }
+        _ => None,
+    }
+}
+
+/// The text of a member that says why a list failed; with it an empty list is not the end.
+pub(super) fn of_message(name: &[u8], value: &[u8]) -> Option<String> {
+    let is_message = [&b"message"[..], b"detail", b"details", b"title", b"reason", b"msg"]
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known));
+    let text = serde_json::from_slice::<String>(value).ok().filter(|_| is_message)?;
+    says_failure(&text).then(|| one_line(&text))
+}
+
+fn is_bad_status(value: &[u8]) -> bool {
+    match serde_json::from_slice::<Value>(value) {
+        Ok(Value::String(text)) => {
+            says_failure(&text)
+                || matches!(
+                    &*text.trim().to_lowercase(),
+                    "ko" | "nok" | "down" | "partial" | "fatal"
+                )
+                || text.trim().parse().is_ok_and(|code: u64| is_bad_code(code))
+        }
+        Ok(Value::Number(number)) => number.as_u64().is_some_and(is_bad_code),
+        Ok(Value::Bool(is_good)) => !is_good,
+        _ => false,
+    }
+}
+
+/// An HTTP status, or one of SentinelOne's codes, which begin with one.
+fn is_bad_code(code: u64) -> bool {
+    matches!(code, 400..=599 | 4_000_000..=5_999_999)
+}
+
+fn says_failure(text: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "aborted",
+        "denied",
+        "error",
+        "errors",
+        "exception",
+        "fail",
+        "failed",
+        "failure",
+        "forbidden",
+        "incomplete",
+        "invalid",
+        "partial_failure",
+        "timeout",
+        "unable",
+        "unauthorized",
+        "unavailable",
+    ];
+    let text = text.to_lowercase();
+    let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).collect();
+    let is_none = words.iter().any(|word| matches!(*word, "no" | "0" | "none" | "without"));
+    let says = words.iter().any(|word| WORDS.contains(word)) || text.contains("timed out");
+    says && !is_none
+}
+
+/// Checks that the body of a 200 is an object with one `data` member and without errors.
 pub fn check(body: &[u8]) -> Result<(), String> {
     let mut walker = Walker::after_mark(body);
     let (mut data, mut is_there, mut errors) = (0u32, false, None);
@@ -41,31 +118,31 @@ pub fn check(body: &[u8]) -> Result<(), String> {
                 data += 1;
                 is_there |= &walker.bytes[value] != b"null";
             }
-            b"errors" => errors = errors.take().or_else(|| of_errors(&walker.bytes[value])),
-            _ => {}
+            _ => errors = errors.take().or_else(|| of_member(name, &walker.bytes[value])),
         }
         Some(())
     });
     match (walked, errors, data) {
-        (Some(()), Some(words), _) => Err(told(&words)),
+        (Some(()), Some(words), _) => Err(in_words(&words)),
         (Some(()), None, 1) if is_there && walker.peek().is_none() => Ok(()),
         (Some(()), None, 2..) => Err(TWICE.to_owned()),
         _ => Err(of_body(body)),
     }
 }
 
-/// Why an answer with errors is none, although its status says 200.
-pub(super) fn told(words: &str) -> String {
+/// The error of a 200 that contains errors.
+pub(super) fn in_words(words: &str) -> String {
     format!("the answer tells of an error: {words}")
 }
 
-/// Why an answer that says one thing twice is none.
+/// The error of a body in which a member occurs twice.
 pub(super) const TWICE: &str = "the answer has `data` twice";
 
 fn of_value(errors: &Value) -> Option<String> {
     let list = match errors {
         Value::Null | Value::Bool(false) => return None,
-        Value::String(text) if text.is_empty() => return None,
+        Value::Number(number) if number.as_u64() == Some(0) => return None,
+        Value::String(text) if matches!(text.trim(), "" | "none" | "0") => return None,
         Value::Object(members) if members.is_empty() => return None,
         Value::Array(list) if list.is_empty() => return None,
         Value::Array(list) => list.as_slice(),
@@ -134,6 +211,12 @@ mod tests {
         for (body, why) in [
             (r#"{"data":{"version":"1"}}"#, None),
             (r#"{"errors":null,"data":{}}"#, None),
+            (r#"{"error":null,"status":"ok","code":200,"success":true,"data":{}}"#, None),
+            (r#"{"error":"e","data":{}}"#, Some("the answer tells of an error: e")),
+            (
+                r#"{"data":{},"status":"error"}"#,
+                Some(r#"the answer tells of an error: status: "error""#),
+            ),
             (r#"{"errors":[],"data":[]}"#, None),
             (r#"{"data":{},"errors":[{"title":"t"}]}"#, Some("the answer tells of an error: t")),
             (

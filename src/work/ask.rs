@@ -1,18 +1,21 @@
-//! What SentinelOne is asked for, and what its answers are to the core.
+//! The requests to SentinelOne, and the events that their answers become.
 //!
-//! Promises: a page stays in hand as it was sent; a Date that can't be is none. Never: decides what
-//! an answer leads to.
+//! Promises: a pending page stays as it was received; an implausible `Date` counts as none. Never:
+//! decides what follows from an answer.
 
 use super::{
-    Answer, Ask, Disk, Edge, Event, Fetch, Hand, Kind, NetTrouble, Opener, PageFacts,
+    Answer, Ask, Disk, Edge, Event, Fetch, Kind, NetTrouble, Opener, PageFacts, PendingPage,
     SourceTrouble, Worker,
 };
 use crate::answer::date;
+use crate::core::{Count, Counted, List, Listed, Older};
 use crate::limits;
-use crate::message::tell;
-use crate::record::{Excess, Unread};
+use crate::message::log_message;
+use crate::record::{Cursor, Excess, RowKey, Unread};
 use crate::s1;
-use crate::time::Stamp;
+use crate::s1::page::Row;
+use crate::s1::request::{Created, count_path, created_page_path};
+use crate::time::{Span, Stamp};
 
 impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     pub(super) fn info(&mut self, tenant: usize) -> Event {
@@ -23,7 +26,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         Event::Informed { tenant, result }
     }
 
-    /// A JWT tells its end itself; for any other token SentinelOne is asked.
+    /// A JWT contains its expiry; for any other token SentinelOne is asked.
     pub(super) fn token_end(&mut self, tenant: usize) -> Event {
         let end = self.edge.token_end(tenant).or_else(|| {
             let answer = self.edge.ask(tenant, &Ask::TokenDetails).ok()?;
@@ -33,7 +36,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     }
 
     pub(super) fn fetch(&mut self, fetch: &Fetch) -> Event {
-        self.hand = None;
+        self.pending_page = None;
         let kind = self.streams[fetch.stream].kind;
         let query = s1::request::Query {
             kind,
@@ -56,16 +59,16 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     ) -> Result<PageFacts, SourceTrouble> {
         s1::verdict::page_verdict(&answer, fetch.cursor.is_some())?;
         let facts = self.scan_page(kind, answer, fetch.from)?;
-        self.tell_undated(fetch.stream);
+        self.log_undated(fetch.stream);
         Ok(facts)
     }
 
-    /// Says once a stream that a stamp of the page in hand can't be read.
-    pub(super) fn tell_undated(&mut self, stream: usize) {
-        let Some(id) = self.hand.as_ref().and_then(Hand::undated) else { return };
+    /// Logs once for each stream that a timestamp in the pending page can't be parsed.
+    pub(super) fn log_undated(&mut self, stream: usize) {
+        let Some(id) = self.pending_page.as_ref().and_then(PendingPage::undated) else { return };
         if self.undated_told.insert(stream) {
             let kind = self.streams[stream].kind;
-            tell!(
+            log_message!(
                 STAMP_UNREADABLE,
                 "{}: `{}` of record {id} can't be read as a time. Such records are collected and \
                  delivered without timestamp, move no position, and are read again by each poll; \
@@ -76,7 +79,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         }
     }
 
-    /// A page in hand, and what the core has to know of it.
+    /// Makes a page pending and returns what the core has to know of it.
     pub(super) fn scan_page(
         &mut self,
         kind: Kind,
@@ -89,9 +92,9 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             why: broken.to_string(),
             unread: unread(kind, &body, body.len() as u64),
         })?;
-        // A stamp before there was any record (a null date reads 1970) is not what the record was
-        // found by, so it says nothing about its place. Another one before the time that was asked
-        // for is for the core to judge.
+        // A timestamp before RECORD_SECONDS_MIN (a null date reads 1970) can't be what the query
+        // matched, so it says nothing about the record's position. Any other one before the
+        // requested time is for the core to decide.
         let earliest = Stamp::from_seconds(limits::RECORD_SECONDS_MIN).min(from);
         for row in page.rows.iter_mut() {
             row.stamped &= row.key.stamp >= earliest;
@@ -102,24 +105,73 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         }
         let keys = page.rows.iter().map(|row| row.key).collect();
         let next = page.next.take();
-        self.hand = Some(Hand::new(body, page));
+        self.pending_page = Some(PendingPage::new(body, page));
         Ok(PageFacts { keys, next, date })
     }
 
-    /// Asks for any one record from before a time.
-    pub(super) fn older(&mut self, stream: usize, than: Stamp) -> Event {
+    /// Asks for any record from before a time, and checks that it is from before.
+    pub(super) fn older(&mut self, stream: usize, than: Stamp, cursor: Option<&Cursor>) -> Event {
         let kind = self.streams[stream].kind;
-        let answer = self.ask_stream(stream, s1::request::older_path(kind, than));
+        let answer = self.ask_stream(stream, s1::request::older_path(kind, than, cursor));
         let result = answer.and_then(|answer| {
-            s1::verdict::page_verdict(&answer, false)?;
+            s1::verdict::page_verdict(&answer, cursor.is_some())?;
             let page = s1::page::scan(&answer.body, kind)
                 .map_err(|broken| SourceTrouble::BrokenAnswer(broken.to_string()))?;
-            Ok(!page.rows.is_empty())
+            Ok(match page.next {
+                Some(next) if page.rows.is_empty() => Older::Behind(next),
+                _ => judged(&page.rows, than),
+            })
         });
         Event::Older { stream, result }
     }
 
-    /// Asks the tenant of a stream. What is not UTF-8 in a page is repaired.
+    pub(super) fn count(&mut self, count: &Count) -> Event {
+        let stream = &self.streams[count.stream];
+        let (kind, to) = (stream.kind, count.to);
+        let counted = match self.queue.collected(&stream.name, count.from, to) {
+            None => Ok(None),
+            Some((from, collected)) => {
+                let answer = self.ask_stream(count.stream, count_path(&Created { kind, from, to }));
+                answer.and_then(|answer| {
+                    s1::verdict::page_verdict(&answer, false)?;
+                    let there = s1::page::total(&answer.body, kind)
+                        .map_err(|broken| SourceTrouble::BrokenAnswer(broken.to_string()))?;
+                    Ok(Some(Counted { from, collected, there, date: date(&answer) }))
+                })
+            }
+        };
+        Event::Counted { stream: count.stream, counted }
+    }
+
+    pub(super) fn list(&mut self, list: &List) -> Event {
+        self.pending_page = None;
+        let kind = self.streams[list.stream].kind;
+        let created = Created { kind, from: list.from, to: list.to };
+        let path = created_page_path(&created, list.cursor.as_ref(), list.rows_max);
+        let listed = self.ask_stream(list.stream, path).and_then(|answer| {
+            s1::verdict::page_verdict(&answer, list.cursor.is_some())?;
+            let page = self.scan_page(kind, answer, list.from)?;
+            self.log_undated(list.stream);
+            let rows =
+                self.pending_page.as_ref().map_or(&[][..], |pending_page| pending_page.rows());
+            let created_keys: Vec<RowKey> = rows.iter().map(|row| created_key(kind, row)).collect();
+            let unseen = self.queue.unseen(&self.streams[list.stream].name, &created_keys);
+            let outside = self.outside(list);
+            Ok(Listed { page, unseen, outside })
+        });
+        Event::Listed { stream: list.stream, listed }
+    }
+
+    /// How many rows of the pending page were not created in the requested range.
+    fn outside(&self, list: &List) -> usize {
+        let coarseness = Span::seconds(limits::SOURCE_COARSENESS_SECONDS);
+        let range = list.from - coarseness..=list.to + coarseness;
+        let rows = self.pending_page.as_ref().map_or(&[][..], |pending_page| pending_page.rows());
+        let created = rows.iter().filter_map(creation);
+        created.filter(|created| !range.contains(created)).count()
+    }
+
+    /// Sends a request to the tenant of a stream. Invalid UTF-8 in a page is repaired.
     pub(super) fn ask_stream(
         &mut self,
         stream: usize,
@@ -143,7 +195,36 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     }
 }
 
-/// What an answer that can't be taken tells of the row, if one was asked for.
+/// What is known of a row whose answer can't be accepted, if one row was requested.
 fn unread(kind: Kind, body: &[u8], bytes_min: u64) -> Unread {
     Unread { id: s1::page::first_id(body, kind), bytes_min: Some(bytes_min) }
+}
+
+/// What the rows of a query for records from before `than` show. A row without a known creation
+/// time shows nothing.
+fn judged(rows: &[Row], than: Stamp) -> Older {
+    let coarseness = Span::seconds(limits::SOURCE_COARSENESS_SECONDS);
+    let earliest = Stamp::from_seconds(limits::RECORD_SECONDS_MIN);
+    let created = || rows.iter().filter_map(creation).filter(|created| *created >= earliest);
+    match created().any(|created| created < than) {
+        true => Older::There,
+        false => Older::None { outside: created().any(|created| created > than + coarseness) },
+    }
+}
+
+/// When a record was created, if that is known.
+fn creation(row: &Row) -> Option<Stamp> {
+    row.created.or(row.stamped.then_some(row.key.stamp))
+}
+
+/// The key by which a row is looked for among the collected ids: its creation time and id. Without
+/// any time the id alone counts. A threat's update time does not show when it was created, so it is
+/// not used; a threat without a creation time is never taken for uncollected here, and a walk finds
+/// it by its update (keeps P2).
+fn created_key(kind: Kind, row: &Row) -> RowKey {
+    let stamp = match kind {
+        Kind::Threats => row.created.unwrap_or(Stamp::MIN),
+        Kind::Activities | Kind::Alerts => creation(row).unwrap_or(Stamp::UNREADABLE),
+    };
+    RowKey { stamp, id: row.id }
 }

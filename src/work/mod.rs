@@ -1,4 +1,4 @@
-//! The way of a record: each action of the core done with the edge, the queue and the formats.
+//! The path of a record: executes each action of the core with the edge, the queue and the formats.
 //!
 //! ```text
 //!   Fetch: edge --answer--> s1::page --keys--> core
@@ -6,38 +6,41 @@
 //!   Send:  queue --pieces--> coralogix::body --gzip--> edge --answer--> coralogix::verdict
 //! ```
 //!
-//! Promises: a record's bytes are those SentinelOne sent; the page in hand is dropped only when
+//! Promises: a record's bytes are those SentinelOne sent; the pending page is dropped only when
 //! the core says so or it was stored. Never: decides what comes next, waits, or reads a clock of
 //! its own. The simulation runs this same code over a simulated edge and disk.
 
+mod arrival;
 mod ask;
-mod hand;
-mod mend;
-mod note;
-mod reconcile;
+mod pending_page;
+mod repair;
+mod self_report;
 
 use std::collections::BTreeSet;
 
+use crate::answer;
 use crate::coralogix::entry::Labels;
 use crate::coralogix::{body, verdict};
-use crate::core::{Action, Event, Fetch, Keep, Missed, PageFacts, SetBack, Tick, World};
+use crate::core::{
+    Action, Event, Fetch, FoundBy, Missed, PageFacts, SetBack, StorePage, Tick, World,
+};
 use crate::edge::{Ask, Edge, Stamping};
 use crate::frame::Piece;
 use crate::limits;
-use crate::message::tell;
+use crate::message::log_message;
 use crate::queue::disk::Disk;
 use crate::queue::index::Opener;
-use crate::queue::{Back, Queue, QueueError};
+use crate::queue::{Append, Back, Queue, QueueError};
 use crate::record::{
-    Answer, Gap, Kind, Learned, NetTrouble, Place, SinkVerdict, SourceTrouble, StreamName, Take,
-    TrialKey,
+    Answer, Gap, Kind, Learned, NetTrouble, QueuePosition, SinkVerdict, SourceTrouble, StreamName,
+    Take, TrialKey,
 };
 use crate::time::{Mono, Span, Stamp};
 use crate::window::{Carried, Gate, Windows};
 
-use hand::Hand;
+use pending_page::PendingPage;
 
-/// What the worker has to know of a stream beyond what the core knows.
+/// What the worker has to know of a stream in addition to the core.
 #[derive(Clone, Debug)]
 pub struct StreamWork {
     pub name: StreamName,
@@ -52,18 +55,18 @@ impl StreamWork {
     }
 }
 
-/// What was met on the way and is worth telling, though nothing is wrong.
+/// Counts of events that are worth reporting although nothing is wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Records longer than `limits::LONG_RECORD_BYTES`, delivered whole.
     pub long_records: u64,
     /// Pages whose invalid UTF-8 was replaced by U+FFFD, for JSON can't carry it.
     pub repaired_pages: u64,
-    /// Entries sent without `timestamp`, because theirs is too old or ahead.
+    /// Entries sent without `timestamp`, because theirs is too old or in the future.
     pub unstamped: u64,
     /// Records parked since the start.
     pub parked: u64,
-    /// Records collected without a stamp that can be read.
+    /// Records collected whose timestamp can't be parsed.
     pub unreadable_stamps: u64,
 }
 
@@ -71,23 +74,24 @@ pub struct Worker<E: Edge, D: Disk, O: Opener> {
     edge: E,
     queue: Queue<D, O>,
     streams: Vec<StreamWork>,
-    hand: Option<Hand>,
-    /// The head of the batch that was just refused, for parking, and the words it was refused with.
+    pending_page: Option<PendingPage>,
+    /// The first entry of the batch that was just rejected, for parking, and the text of the
+    /// rejection.
     refused: Option<(Piece, String)>,
-    /// What the answer to what was just sent said against it.
+    /// The text of the last answer that made its batch doubtful.
     doubted: Option<String>,
     counters: Counters,
-    /// Coralogix's first remark was told; the core counts them all.
+    /// Coralogix' first remark was logged; the core counts them all.
     remark_told: bool,
-    /// So was that Coralogix tells no time.
+    /// That Coralogix sends no `Date` was logged.
     no_time_told: bool,
-    /// The streams of which an unreadable stamp was told.
+    /// The streams for which an unparseable timestamp was logged.
     undated_told: BTreeSet<usize>,
     /// The last remark, and when it came.
     last_remark: Option<(Stamp, String)>,
-    /// Set by SIGHUP until someone looks.
+    /// Set by SIGHUP until the caller takes it.
     reload: bool,
-    /// When this process has settled; `MAX` once that is noted.
+    /// When this process counts as settled; `Mono::MAX` once that is noted.
     settles: Option<Mono>,
     /// When the sink and the tenants may be used, by local time.
     delivery: Windows,
@@ -103,7 +107,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             edge,
             queue,
             streams,
-            hand: None,
+            pending_page: None,
             refused: None,
             doubted: None,
             counters,
@@ -119,15 +123,15 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         }
     }
 
-    /// Delivers and polls within these windows of the local day only.
+    /// Delivers and polls only within these windows of local time.
     pub fn within(self, delivery: Windows, polling: Windows) -> Self {
         Worker { delivery, polling, ..self }
     }
 
-    /// Until a service has told the time nobody knows what time of day it is; the first answer
-    /// tells it, and one record or one page is what that costs (keeps P8).
+    /// Until a service has sent the time, the time of day is not known; the first answer brings it,
+    /// at the cost of one record or one page (keeps P8).
     fn gate(&mut self, windows: fn(&Self) -> &Windows, now: Mono) -> Gate {
-        if windows(self).0.is_empty() || !self.edge.wall_is_told() {
+        if windows(self).0.is_empty() || !self.edge.has_server_time() {
             return Gate::Open;
         }
         let second = self.edge.second_of_day();
@@ -146,7 +150,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         &mut self.edge
     }
 
-    /// The latest gaps, the newest last.
+    /// The latest gaps; the newest comes last.
     pub fn latest_gaps(&self) -> Vec<Gap> {
         let mut gaps = self.queue.gaps();
         let more = gaps.len().saturating_sub(limits::GAPS_SHOWN_MAX);
@@ -154,7 +158,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         gaps
     }
 
-    /// What Coralogix last said beside a plain success, and when.
+    /// The last remark of Coralogix in a successful answer, and when it came.
     pub fn last_remark(&self) -> Option<&(Stamp, String)> {
         self.last_remark.as_ref()
     }
@@ -163,7 +167,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         self.counters
     }
 
-    /// Hands the edge and the queue to whoever goes on with them.
+    /// Returns the edge and the queue for the next worker.
     pub fn into_parts(self) -> (E, Queue<D, O>) {
         (self.edge, self.queue)
     }
@@ -175,46 +179,54 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             Ok(stands) => Event::SetBack { stream: back.stream, result: Ok(stands) },
             Err(trouble) => match self.stored(Err(trouble)) {
                 Event::Stored(Err(why)) => Event::SetBack { stream: back.stream, result: Err(why) },
-                mended => mended,
+                repaired => repaired,
             },
         }
     }
 
-    fn store(&mut self, keep: &Keep) -> Event {
+    fn store(&mut self, keep: &StorePage) -> Event {
         let stream = &self.streams[keep.stream];
-        let mut hand = self.hand.take();
-        let births = hand.as_mut().map_or(vec![], |hand| hand.births(keep));
-        let frames = match &mut hand {
-            Some(hand) if !keep.fresh.is_empty() => hand.frames(stream, keep, &mut self.counters),
+        let mut pending_page = self.pending_page.take();
+        let created_keys =
+            pending_page.as_mut().map_or(vec![], |pending_page| pending_page.created_keys(keep));
+        let frames = match &mut pending_page {
+            Some(pending_page) if !keep.fresh.is_empty() => {
+                let now = told_time(self.edge.stamping());
+                pending_page.frames(stream, keep, now, &mut self.counters)
+            }
             _ => &[],
         };
         Self::note_progress(&mut self.queue, &stream.name, keep);
         let (name, progress) = (&stream.name, keep.progress);
-        let stored = match keep.missed {
-            Some(Missed { from, to, reason, unread }) => {
-                let gap = Gap { unread, ..Gap::open(name, from, to, reason) };
-                self.queue.append_past(name, frames, progress, &keep.known, &births, gap)
-            }
-            None => self.queue.append_tallied(name, frames, progress, &keep.known, &births),
-        };
+        let gap = keep.missed.and_then(|missed| {
+            let Missed { from, to, reason, unread, found_by } = missed;
+            let gap = Gap { unread, ..Gap::open(name, from, to, reason) };
+            let is_known = found_by == FoundBy::Count && self.queue.has_gap_at(&gap);
+            (!is_known).then_some(gap)
+        });
+        let (known, created_keys, late) = (&keep.known[..], &created_keys[..], &keep.late[..]);
+        let append = Append { progress, known, created_keys, gap, late };
+        let stored = self.queue.append_page(name, frames, append);
         self.stored(stored)
     }
 
-    /// What is written with the page that is taken in next.
-    fn note_progress(queue: &mut Queue<D, O>, stream: &StreamName, keep: &Keep) {
+    /// Notes what is written together with the next page.
+    fn note_progress(queue: &mut Queue<D, O>, stream: &StreamName, keep: &StorePage) {
         if let Some(at) = keep.compared {
             queue.compared(stream, at);
         }
         queue.walks_from(stream, keep.walks_from);
     }
 
-    /// Sends the page in hand without writing it first; `None` where it does not fit.
-    fn send_page(&mut self, keep: &Keep, raw_bytes_max: u64) -> Event {
+    /// Sends the pending page without writing it first; `None` where it does not fit.
+    fn send_page(&mut self, keep: &StorePage, raw_bytes_max: u64) -> Event {
         let stream = &self.streams[keep.stream];
-        let hand = self.hand.as_mut().expect("a page is in hand until it is stored");
-        // The page is stored as delivered afterwards, and what was collected is noted then.
-        hand.births(keep);
-        let frames = hand.frames(stream, keep, &mut self.counters);
+        let pending_page =
+            self.pending_page.as_mut().expect("a page is pending until it is stored");
+        // The page is stored as delivered afterwards, and its ids are noted then.
+        pending_page.created_keys(keep);
+        let now = told_time(self.edge.stamping());
+        let frames = pending_page.frames(stream, keep, now, &mut self.counters);
         let raw_bytes: u64 = frames.iter().map(|frame| u64::from(frame.raw_len) + 1).sum();
         if raw_bytes > raw_bytes_max {
             return Event::PageSent(None);
@@ -228,41 +240,44 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         let now = match self.edge.stamping() {
             Stamping::By(now) | Stamping::Agreed(now) => now,
             Stamping::Never => self.without_times(),
-            // From the queue one record can go alone and bring the time.
+            Stamping::Unconfirmed => Stamp::MIN,
+            // An entry from the queue can be sent alone and bring the time; a page can't.
             Stamping::Unknown => return Event::PageSent(None),
         };
         let body = body::assemble(&pieces, now).expect("frames just packed are whole");
         self.counters.unstamped += u64::from(body.unstamped);
-        let verdict = self.deliver(&body.gzip);
+        let verdict = self.deliver(&body.gzip, body.entries, body.oldest);
         Event::PageSent(Some(verdict))
     }
 
     fn send(&mut self, take: Take) -> Event {
         self.refused = None;
-        // By any other clock than Coralogix' own an old record may look new, and Coralogix would drop it
-        // with a 200. So the first goes alone and without its timestamp, and its answer brings the time
-        // (keeps P8).
+        // By any other clock than Coralogix' own an old record may look new, and Coralogix would
+        // drop it with a 200. So the first entry goes alone and without `timestamp`, and its answer
+        // brings the time (keeps P8). By Coralogix' clock alone it may look new as well: where no
+        // other clock agrees, entries go without `timestamp`.
         let (take, now) = match self.edge.stamping() {
             Stamping::By(now) => (take, now),
             Stamping::Never => (take, self.without_times()),
+            Stamping::Unconfirmed => (take, Stamp::MIN),
             Stamping::Agreed(_) | Stamping::Unknown => {
                 (Take { entries_max: 1, ..take }, Stamp::MIN)
             }
         };
         let peeked = match self.queue.peek(take) {
             Ok(Some(peeked)) => peeked,
-            // The counters say there is something and the index says there is not.
-            Ok(None) => return self.mend(QueueError::Broken("it lost count".to_owned())),
-            Err(trouble) => return self.mend(trouble),
+            // The counters say that records wait, and the index has none.
+            Ok(None) => return self.repair(QueueError::Broken("it lost count".to_owned())),
+            Err(trouble) => return self.repair(trouble),
         };
         let body = match body::assemble(&peeked.pieces, now) {
             Ok(body) => body,
             Err(bad) => {
                 let seq = peeked.seqs[bad.index];
-                return self.mend(QueueError::Damaged { seq, why: bad.why.to_owned() });
+                return self.repair(QueueError::Damaged { seq, why: bad.why.to_owned() });
             }
         };
-        let verdict = self.deliver(&body.gzip);
+        let verdict = self.deliver(&body.gzip, body.entries, body.oldest);
         match &verdict {
             SinkVerdict::Accepted { .. } => self.counters.unstamped += u64::from(body.unstamped),
             _ if peeked.sent.entries == 1 => {
@@ -274,11 +289,12 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         Event::Sent { sent: peeked.sent, verdict }
     }
 
-    /// What entries without `timestamp` are assembled at. That they go so is told once.
+    /// The time at which entries without `timestamp` are assembled. Logs once that they are sent
+    /// so.
     fn without_times(&mut self) -> Stamp {
         if !self.no_time_told {
             self.no_time_told = true;
-            tell!(
+            log_message!(
                 SINK_TELLS_NO_TIME,
                 "Coralogix' responses have no Date, or one before this program's build date. \
                  Records are delivered without a timestamp, so they get their arrival time; their \
@@ -289,10 +305,16 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         Stamp::MIN
     }
 
-    fn deliver(&mut self, gzip: &[u8]) -> SinkVerdict {
-        // Whether or not it arrives whole: a link that fails is not to be filled with retries.
+    /// `oldest`: the earliest timestamp among so many entries.
+    fn deliver(&mut self, gzip: &[u8], entries: u32, oldest: Option<Stamp>) -> SinkVerdict {
+        // Counted whether or not it arrives: retries must not fill a slow link either.
         self.sent += gzip.len() as u64;
-        let verdict = verdict_of(self.edge.deliver(gzip));
+        let result = self.edge.deliver(gzip);
+        let date = result.as_ref().ok().and_then(answer::date);
+        let verdict = match verdict_of(result, entries) {
+            SinkVerdict::Accepted { remark } => self.arrived(remark, oldest, date),
+            other => other,
+        };
         self.doubted = match &verdict {
             SinkVerdict::InDoubt { words, .. } => Some(words.clone()),
             _ => None,
@@ -300,7 +322,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         if let SinkVerdict::Accepted { remark: Some(remark) } = &verdict {
             self.last_remark = Some((self.edge.wall(), remark.clone()));
             if !self.remark_told {
-                tell!(
+                log_message!(
                     REMARK,
                     "Coralogix accepted a batch with a message: {remark}. Further ones are counted in `status`"
                 );
@@ -310,12 +332,13 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         verdict
     }
 
-    /// The first ones each, then ever more rarely: a sink that refuses much can't fill the log.
-    fn tell_parked(&mut self, piece: &Piece, why: &str) {
+    /// Logs the first ones each, then ever more rarely: a sink that rejects many records can't fill
+    /// the log.
+    fn log_parked(&mut self, piece: &Piece, why: &str) {
         self.counters.parked += 1;
         let count = self.counters.parked;
         if count <= u64::from(limits::PARKED_IN_A_ROW_MAX) || count.is_power_of_two() {
-            tell!(
+            log_message!(
                 PARKED,
                 "Coralogix did not accept a record of {} ({why}). It is parked in parked/ of the \
                  queue with the response; {count} so far",
@@ -324,42 +347,44 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         }
     }
 
-    fn doubt(&mut self, end: Place) -> Event {
+    fn doubt(&mut self, end: QueuePosition) -> Event {
         let words = self.doubted.take().expect("only what was just sent is in doubt");
         self.refused = None;
         let doubted = self.queue.doubt(end, &words);
         self.stored(doubted)
     }
 
-    fn doubt_page(&mut self, keep: &Keep) -> Event {
+    fn doubt_page(&mut self, keep: &StorePage) -> Event {
         let words = self.doubted.take().expect("only what was just sent is in doubt");
         let stream = &self.streams[keep.stream];
-        let mut hand = self.hand.take().expect("a page is in hand until it is stored");
-        let births = hand.births(keep);
-        let frames = hand.frames(stream, keep, &mut self.counters);
+        let mut pending_page =
+            self.pending_page.take().expect("a page is pending until it is stored");
+        let created_keys = pending_page.created_keys(keep);
+        // It was packed when it was sent.
+        let frames = pending_page.frames(stream, keep, None, &mut self.counters);
         Self::note_progress(&mut self.queue, &stream.name, keep);
-        let taking = (keep.progress, keep.known.as_slice(), births.as_slice());
-        let doubted = self.queue.doubt_page(&stream.name, frames, taking, &words);
+        let append = (keep.progress, keep.known.as_slice(), created_keys.as_slice());
+        let doubted = self.queue.doubt_page(&stream.name, frames, append, &words);
         self.stored(doubted)
     }
 
-    /// Whether the key is good, by an empty array: nothing is delivered.
+    /// Whether the key is accepted, found with an empty array: nothing is delivered.
     fn try_key(&mut self) -> Event {
-        let own = verdict_of(self.edge.try_key(TrialKey::Own));
-        let made_up = || verdict_of(self.edge.try_key(TrialKey::MadeUp));
+        let own = verdict_of(self.edge.try_key(TrialKey::Own), 0);
+        let made_up = || verdict_of(self.edge.try_key(TrialKey::MadeUp), 0);
         Event::KeyTried(verdict::key_trial(own, made_up))
     }
 
-    fn park(&mut self, at: Place) -> Event {
+    fn park(&mut self, at: QueuePosition) -> Event {
         let (piece, why) = self.refused.take().expect("only a refused record is parked");
-        // Its frame can be parked as it is. It may be long, so it is held once.
+        // A frame with a single entry is parked as it is. It may be long, so it is not copied.
         let entry = match piece.frame.entries.len() {
             1 => Ok(None),
             _ => body::entry_at(&piece).map(Some),
         };
         let parked = match entry {
             Ok(entry) => {
-                self.tell_parked(&piece, &why);
+                self.log_parked(&piece, &why);
                 drop(piece);
                 self.queue.park(at, entry.as_deref(), &why)
             }
@@ -382,8 +407,9 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
         Tick {
             now,
             clocks: self.edge.clocks(),
+            sink_off: self.edge.sink_off(),
             stop: signals.stop,
-            hurry: signals.poll_now,
+            poll_now: signals.poll_now,
             changed: self.edge.fresh_credentials(),
             delivery: self.gate(|worker| &worker.delivery, now),
             polling: self.gate(|worker| &worker.polling, now),
@@ -393,11 +419,12 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
     }
 
     fn remember(&mut self, learned: &Learned) {
-        self.queue.learn(learned);
+        let kills = self.edge.kills();
+        self.queue.learn(learned, kills);
     }
 
     fn perform(&mut self, action: Action) -> Option<Event> {
-        tell!(STEP, "{action:?}");
+        log_message!(STEP, "{action:?}");
         Some(match action {
             Action::Info { tenant } => self.info(tenant),
             Action::TokenEnd { tenant } => self.token_end(tenant),
@@ -416,10 +443,15 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
             Action::Doubt { end } => self.doubt(end),
             Action::DoubtPage(keep) => self.doubt_page(&keep),
             Action::TryKey => self.try_key(),
+            Action::AskTime => {
+                // The `Date` of the answer is taken by the edge, as from every answer.
+                let _ = self.edge.try_key(TrialKey::Own);
+                Event::Woke
+            }
             Action::Note(note) => self.note(&note),
             Action::SendNote(note) => self.send_note(&note),
             Action::SetBack(back) => self.set_back(&back),
-            Action::Older { stream, than } => self.older(stream, than),
+            Action::Older { stream, than, cursor } => self.older(stream, than, cursor.as_ref()),
             Action::Measure => self.measure(),
             Action::Sleep { until, .. } => {
                 self.edge.sleep(until);
@@ -430,10 +462,20 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
     }
 }
 
-fn verdict_of(result: Result<Answer, NetTrouble>) -> SinkVerdict {
+/// The time that decides which timestamps are left out: Coralogix' own clock alone, because by
+/// another one a new record may look old.
+fn told_time(stamping: Stamping) -> Option<Stamp> {
+    match stamping {
+        Stamping::By(now) => Some(now),
+        Stamping::Agreed(_) | Stamping::Unconfirmed | Stamping::Never | Stamping::Unknown => None,
+    }
+}
+
+/// `entries`: the number of entries sent.
+fn verdict_of(result: Result<Answer, NetTrouble>, entries: u32) -> SinkVerdict {
     match result {
-        Ok(answer) => verdict::verdict(&answer),
-        // Success was said, and then there was no end: an ingress ends its answers.
+        Ok(answer) => verdict::verdict(&answer, u64::from(entries)),
+        // A status of success, and then a body without end: Coralogix ends its answers.
         Err(net @ (NetTrouble::Endless(_) | NetTrouble::TooLong(_))) => {
             SinkVerdict::Misdirected(format!("{net}: another server answers, not Coralogix"))
         }

@@ -124,9 +124,29 @@ fn a_key_that_is_refused_with_an_empty_array_too_is_told_and_parks_nothing() {
 
 #[test]
 fn a_block_page_with_403_blames_no_key() {
-    let mut scene = Scene::new();
     let page = html("Your IP address is not allowed");
-    scene.ingress.fail(On::Singles, None, Fault::answer(403, "text/html", page));
+    blames_no_key(Fault::answer(403, "text/html", page));
+}
+
+#[test]
+fn words_about_an_address_blame_no_key() {
+    for (status, kind, body) in [
+        (403, "application/json", r#"{"message":"Your IP address is not allowed"}"#),
+        (401, "application/json", r#"{"error":"denied by network policy"}"#),
+        (403, "text/plain", "Request blocked by WAF"),
+        (403, "text/plain", "Access from your location is not permitted"),
+    ] {
+        blames_no_key(Fault::answer(status, kind, body));
+    }
+}
+
+fn blames_no_key(fault: Fault) {
+    let mut scene = Scene::new();
+    scene.ingress.fail(On::Singles, None, fault);
+    let check = scene.command(&["check", "--json"]);
+    assert_eq!(check.code, Some(75), "{}", check.out);
+    assert!(check.out.contains("\"cause\": \"sink_blocked\""), "{}", check.out);
+    assert!(!check.out.contains("Send-Your-Data"), "{}", check.out);
     scene.tenant().publish(Kind::Activities, 50);
     scene.run();
     scene.wait_status_is("/coralogix/reason", "blocked");

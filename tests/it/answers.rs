@@ -36,6 +36,30 @@ fn an_empty_list_beside_errors_is_no_end() {
     }
 }
 
+/// The same in the forms that other servers have.
+#[test]
+fn an_empty_list_beside_another_word_of_failure_is_no_end() {
+    let plain = r#"{"data": [], "pagination": {"nextCursor": null, "totalItems": 0}, "X"}"#;
+    for (beside, words) in [
+        (r#""error": "shard 3 is late""#, "shard 3 is late"),
+        (r#""status": "error""#, "status: \"error\""),
+        (r#""success": false"#, "success: false"),
+        (r#""message": "request timed out""#, "request timed out"),
+    ] {
+        let body = plain.replace(r#""X""#, beside);
+        let mut scene = Scene::with(since_2026);
+        scene.tenant().publish(Kind::Activities, 20);
+        scene.tenant().fail(On::Stream(Kind::Activities), None, Fault::answer(200, JSON, body));
+        scene.run();
+        scene.wait_status_is("/streams/1/reason", "broken_answer");
+        scene.wait_log(words);
+        scene.wait_status_is("/state", "degraded");
+        scene.tenant().heal();
+        scene.settle();
+        scene.assert_exactly_once();
+    }
+}
+
 #[test]
 fn a_list_that_is_there_twice_is_no_list() {
     let twice = r#"{"data": [{"id": "1", "createdAt": "2026-02-01T00:00:00Z"}], "data": [], "pagination": {"nextCursor": null}}"#;

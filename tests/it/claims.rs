@@ -137,12 +137,12 @@ impl Scene {
     /// Waits until everything published is delivered, or lies within a gap.
     pub fn settle_or_tell(&self) {
         self.wait_while_alive("all is delivered or told to be missing", |within| {
-            let told = |_: &Value| (self.missing_and_untold() == 0).then_some(());
+            let told = |_: &Value| (self.missing_and_unreported() == 0).then_some(());
             self.wait_status(within, told)
         });
     }
 
-    fn missing_and_untold(&self) -> usize {
+    fn missing_and_unreported(&self) -> usize {
         let gaps = self.gaps();
         let is_told = |entry: &Published| gaps.iter().any(|gap| covers(gap, entry));
         self.ledger.look(|book| book.missing().filter(|entry| !is_told(entry)).count())

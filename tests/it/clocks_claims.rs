@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::scene::Scene;
 use crate::support::clock::{DAY, HOUR, SECOND, iso};
 use crate::support::data::Kind;
+use crate::support::fault::{Fault, On};
 use crate::support::ingress::AgeRule;
 
 /// A machine's clock for test builds: a file with the seconds to add.
@@ -158,6 +159,164 @@ fn a_machine_that_is_days_behind_dates_nothing_by_its_own_clock() {
     scene.assert_nothing_lost();
 }
 
+/// What Coralogix drops for its age by the true time, under a 200 that says nothing of it, whatever its `Date`
+/// says.
+fn drops_by_the_true_time(scene: &Scene, date_ahead: (i64, Option<u32>)) {
+    scene.ingress.turn(|knobs| {
+        knobs.age = AgeRule::DropUnsaid;
+        knobs.date_ahead = date_ahead;
+    });
+}
+
+fn assert_nothing_was_dropped(scene: &Scene) {
+    assert_eq!(scene.ingress.look(|state| state.dropped), 0, "{}", scene.story());
+}
+
+fn a_wrong_clock_of_coralogix_dates_nothing(ahead: i64) {
+    let mut scene = Scene::with(|settings| {
+        settings.integrations[0].streams = vec!["activities"];
+        settings.integrations[0].start = "72h".to_string();
+    });
+    drops_by_the_true_time(&scene, (ahead, None));
+    let old = (now() * SECOND - 40 * HOUR, now() * SECOND - 39 * HOUR);
+    scene.tenant().publish_between(Kind::Activities, 300, old.0, old.1, |_| {});
+    scene.tenant().publish(Kind::Activities, 300);
+    scene.run();
+    scene.settle();
+    scene.wait_status_is("/coralogix/reason", "clocks_disagree");
+    let way = if ahead > 0 { "ahead of" } else { "behind" };
+    let told = format!("{way} this machine's and SentinelOne's");
+    scene.wait_log("S1C-W147 Coralogix: its clock disagrees with others (it is 1d ");
+    let detail = scene.status_told()["coralogix"]["detail"].to_string();
+    assert!(detail.contains(&told), "{detail}");
+    let sent = scene.ingress.requests();
+    assert!(sent <= 10, "{sent} requests for 600 records");
+    assert_nothing_was_dropped(&scene);
+    scene.ingress.turn(|knobs| knobs.date_ahead = (0, None));
+    scene.tenant().publish(Kind::Activities, 5);
+    scene.settle();
+    scene.wait_status_is("/state", "healthy");
+    scene.stop();
+    assert_nothing_was_dropped(&scene);
+    scene.assert_exactly_once();
+}
+
+#[test]
+fn coralogix_30_hours_behind_is_outvoted_and_dates_nothing() {
+    a_wrong_clock_of_coralogix_dates_nothing(-30 * HOUR);
+}
+
+#[test]
+fn coralogix_30_hours_ahead_is_outvoted_and_dates_nothing() {
+    a_wrong_clock_of_coralogix_dates_nothing(30 * HOUR);
+}
+
+/// Nobody speaks against Coralogix' clock, and nobody for it.
+#[test]
+fn coralogix_alone_dates_nothing_on_a_machine_of_1970_whose_tenant_tells_no_time() {
+    let mut scene = Scene::with(|settings| settings.integrations[0].streams = vec!["activities"]);
+    scene.settings.integrations[0].start = iso(now() * SECOND - 72 * HOUR);
+    scene.write_config();
+    drops_by_the_true_time(&scene, (-30 * HOUR, None));
+    scene.tenant().turn(|knobs| knobs.date = false);
+    let old = (now() * SECOND - 40 * HOUR, now() * SECOND - 39 * HOUR);
+    scene.tenant().publish_between(Kind::Activities, 300, old.0, old.1, |_| {});
+    run_off_by(&mut scene, 10 - now());
+    scene.settle();
+    scene.stop();
+    assert_nothing_was_dropped(&scene);
+    scene.assert_exactly_once();
+}
+
+/// Records wait, and Coralogix puts them off, when a virtual machine is paused for three days.
+fn paused_before_a_batch(change: impl FnOnce(&mut crate::support::world::Settings)) -> Scene {
+    let mut scene = Scene::with(|settings| {
+        settings.integrations[0].streams = vec!["activities"];
+        change(settings);
+    });
+    drops_by_the_true_time(&scene, (0, None));
+    scene.tenant().publish(Kind::Activities, 5);
+    scene.run();
+    scene.settle();
+    scene.ingress.fail(On::Singles, None, Fault::answer(429, "text/plain", "later"));
+    scene.tenant().publish(Kind::Activities, 550);
+    scene.wait_waiting(550);
+    scene.tenant().server.take_away();
+    scene.tenant().set_clock_ahead(3 * DAY);
+    scene.ingress.clock().set_ahead_us(3 * DAY);
+    scene.ingress.heal();
+    scene
+}
+
+/// The sink was never away, and its answer to the first batch is what shows the pause.
+#[test]
+fn what_was_too_old_on_arrival_after_a_pause_is_in_doubt_and_can_be_sent_again() {
+    let mut scene = paused_before_a_batch(|_| {});
+    scene.wait_status_is("/gaps/latest/0/reason", "in_doubt");
+    scene.wait_status_is("/queue/waiting", "0");
+    let dropped = scene.ingress.look(|state| state.dropped);
+    assert!(dropped > 0, "{}", scene.story());
+    let kept = scene.command(&["queue", "doubt", "list", "--json"]).out;
+    let kept: Vec<Value> = kept.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(kept.len(), 1, "the next ones go by the new time\n{kept:?}");
+    assert_eq!(kept[0]["streams"][0]["records"], dropped, "{kept:?}");
+    assert_eq!(scene.ledger.balance().lost, dropped);
+    scene.stop();
+    scene.tenant().server.bring_back();
+    let retried = scene.command(&["queue", "doubt", "retry", "--all"]);
+    assert_eq!(retried.code, Some(0), "{retried:?}");
+    scene.run();
+    scene.settle();
+    scene.wait_status_is("/gaps/count", "0");
+    scene.wait_status_is("/state", "healthy");
+    scene.stop();
+    scene.assert_exactly_once();
+}
+
+/// One answer alone puts nothing in doubt: Coralogix is asked once more.
+#[test]
+fn a_single_wrong_date_puts_nothing_in_doubt() {
+    let mut scene = Scene::with(|settings| settings.integrations[0].streams = vec!["activities"]);
+    scene.tenant().publish(Kind::Activities, 5);
+    scene.run();
+    scene.settle();
+    drops_by_the_true_time(&scene, (3 * DAY, Some(1)));
+    scene.tenant().publish(Kind::Activities, 50);
+    scene.settle();
+    scene.tenant().publish(Kind::Activities, 50);
+    scene.settle();
+    scene.wait_status_is("/queue/waiting", "0");
+    scene.wait_status_is("/gaps/count", "0");
+    let asked = scene.ingress.got().iter().filter(|got| got.entries == 0).count();
+    assert_eq!(asked, 1, "{}", scene.story());
+    scene.stop();
+    assert_nothing_was_dropped(&scene);
+    scene.assert_exactly_once();
+}
+
+/// A tenant 100 days ahead makes no token expired that lives 60 more, neither to the daemon nor to `check`, and on
+/// no machine.
+#[test]
+fn a_token_is_not_called_expired_by_one_wrong_clock() {
+    for shift in [0, 10 - now()] {
+        let mut scene = Scene::new();
+        let token = scene.tenant().rotate_to_jwt(60 * DAY + HOUR);
+        scene.tenant().set_clock_ahead(100 * DAY);
+        scene.write_token(0, &token);
+        scene.tenant().publish(Kind::Activities, 5);
+        run_off_by(&mut scene, shift);
+        scene.settle();
+        scene.wait_status_is("/integrations/0/token_days_left", "60");
+        scene.wait_status_is("/integrations/0/reason", "clocks_disagree");
+        scene.stop();
+        let status = scene.command(&["status"]).out;
+        assert!(!scene.log().contains("S1C-E117") && !status.contains("S1C-E117"), "{status}");
+        let (_, document) = check(&scene, &[], shift);
+        let told = steps(&document, "token_end");
+        assert!(matches!(&told[..], [(_, None, text)] if text.contains("expires on")), "{told:?}");
+    }
+}
+
 #[test]
 fn where_coralogix_tells_no_time_batches_go_whole_and_it_is_said_once() {
     let mut scene = Scene::with(|settings| settings.integrations[0].streams = vec!["activities"]);
@@ -177,6 +336,28 @@ fn where_coralogix_tells_no_time_batches_go_whole_and_it_is_said_once() {
     assert_eq!(scene.log().matches("S1C-W150").count(), 1, "{}", scene.log());
     scene.stop();
     scene.assert_exactly_once();
+}
+
+#[test]
+fn coralogix_is_asked_once_for_its_time_where_this_machine_and_the_tenant_disagree() {
+    let mut scene = Scene::new();
+    run_off_by(&mut scene, 3 * HOUR / SECOND);
+    scene.wait_while_alive("Coralogix is asked for its time", |within| {
+        scene.ingress.wait(within, |state| (!state.got.is_empty()).then_some(()))
+    });
+    // Polls go on meanwhile, and what there is to deliver is delivered.
+    scene.tenant().publish(Kind::Activities, 5);
+    scene.settle();
+    scene.stop();
+    let asked = scene.ingress.got().iter().filter(|got| got.entries == 0).count();
+    assert_eq!(asked, 1, "nothing was to be sent, and no two clocks agreed");
+    scene.assert_exactly_once();
+    let mut right = Scene::new();
+    right.run();
+    right.tenant().publish(Kind::Activities, 5);
+    right.settle();
+    right.stop();
+    assert!(right.ingress.got().iter().all(|got| got.entries > 0), "two clocks agree");
 }
 
 fn steps(document: &Value, step: &str) -> Vec<(String, Option<String>, String)> {

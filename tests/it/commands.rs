@@ -21,6 +21,29 @@ fn help_and_version_are_there_for_every_command() {
     }
     let version = scene.command(&["--version"]);
     assert!(version.out.starts_with("s1-coralogix 0."), "{}", version.out);
+    assert_eq!(scene.command(&["version"]).out, version.out);
+    for args in [&["-h"][..], &["queue", "-h"], &["check", "-h"]] {
+        let (summary, whole) = (scene.command(args), scene.command(&[args, &["--help"]].concat()));
+        assert_eq!((summary.code, whole.code), (Some(0), Some(0)), "{args:?}");
+        assert!(summary.out.lines().count() < whole.out.lines().count(), "{}", summary.out);
+    }
+}
+
+#[test]
+fn completions_are_the_files_that_packages_install() {
+    let scene = Scene::new();
+    let files =
+        [("bash", "s1-coralogix.bash"), ("zsh", "_s1-coralogix"), ("fish", "s1-coralogix.fish")];
+    for (shell, file) in files {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let shipped = std::fs::read_to_string(root.join("docs/completions").join(file)).unwrap();
+        let ended = scene.command(&["completions", shell]);
+        assert_eq!((ended.code, &ended.out), (Some(0), &shipped), "{shell}: {}", ended.err);
+        assert!(shipped.contains("completions"), "{shell} completes this command too");
+    }
+    let other = scene.command(&["completions", "tcsh"]);
+    assert_eq!(other.code, Some(2), "{}", both(&other));
+    assert!(other.err.contains("bash, zsh, fish"), "{}", other.err);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::support::tenant::lie::{AT_THE_END, Lie};
 // code:
 const WALK_CIRCLES: &str = "S1C-W141";
 const CURSORS_REFUSED: &str = "S1C-W146";
+const CURSORS_MISSING: &str = "S1C-W149";
 
 /// Pages that a walk may ask for beyond twice those that differ: it has to meet one again to know.
 const A_HANDFUL: usize = 8;
@@ -121,6 +122,76 @@ fn cursors_that_expire_in_the_pauses_of_a_rate_cost_no_record_and_few_requests()
     scene.settle();
     let asked = lists(&scene);
     assert!(asked <= 30, "{asked} requests for five pages\n{}", scene.story());
+    scene.assert_exactly_once();
+}
+
+fn without_cursors(publish: impl Fn(&Scene)) -> Scene {
+    let mut scene = Scene::with(activities_polled_only);
+    scene.give_pages_of(1_000);
+    scene.tenant().lie(Lie::NoCursor, None);
+    publish(&scene);
+    scene.run();
+    scene
+}
+
+fn full_pages_without_a_cursor_are_no_end(publish: impl Fn(&Scene)) {
+    let scene = without_cursors(publish);
+    scene.settle();
+    let asked = lists(&scene);
+    assert!(asked <= 30, "{asked} requests for a few pages\n{}", scene.story());
+    scene.publish_now(5);
+    scene.settle();
+    scene.poll_again();
+    scene.wait_healthy();
+    scene.assert_not_told(CURSORS_MISSING);
+    scene.assert_exactly_once();
+}
+
+#[test]
+fn more_rows_than_a_page_within_the_overlap_arrive_though_no_page_has_a_cursor() {
+    full_pages_without_a_cursor_are_no_end(|scene| publish_within(scene, 2_500, 25));
+}
+
+/// Fewer rows come than were asked for, and no cursor: nothing but their round number says that more may follow.
+#[test]
+fn pages_that_a_limit_of_the_consoles_own_cuts_are_no_end_though_no_page_has_a_cursor() {
+    let mut scene = Scene::with(activities_polled_only);
+    scene.give_pages_of(100);
+    scene.tenant().lie(Lie::NoCursor, None);
+    publish_within(&scene, 1_500, 25);
+    scene.once_with_code(0);
+    let asked = lists(&scene);
+    assert!(asked <= 20, "{asked} requests for 15 pages\n{}", scene.story());
+    scene.run();
+    scene.publish_now(5);
+    scene.settle();
+    scene.poll_again();
+    scene.wait_healthy();
+    scene.assert_exactly_once();
+}
+
+fn publish_of_one_stamp(scene: &Scene, count: usize) {
+    let stamp = scene.tenant().clock().now_us() - 30 * SECOND;
+    scene.tenant().publish_between(Kind::Activities, count, stamp, stamp, |_| {});
+}
+
+#[test]
+fn more_rows_of_one_stamp_than_a_page_arrive_though_no_page_has_a_cursor() {
+    full_pages_without_a_cursor_are_no_end(|scene| publish_of_one_stamp(scene, 1_500));
+}
+
+/// No more than 1,000 rows can be passed over.
+#[test]
+fn far_more_rows_of_one_stamp_than_a_page_without_a_cursor_are_told() {
+    let scene = without_cursors(|scene| publish_of_one_stamp(scene, 3_500));
+    scene.wait_delivered(1_999);
+    scene.wait_log(CURSORS_MISSING);
+    scene.wait_unhealthy();
+    scene.assert_never_healthy_while_missing(4);
+    scene.assert_told_once(CURSORS_MISSING);
+    scene.tenant().be_honest();
+    scene.settle();
+    scene.wait_healthy();
     scene.assert_exactly_once();
 }
 

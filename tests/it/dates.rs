@@ -101,8 +101,9 @@ fn with_a_position_ahead(ahead: i64, collected: usize) -> Scene {
 }
 
 #[cfg(debug_assertions)]
-fn a_stored_position_ahead_is_set_back(ahead: i64) {
+fn a_stored_position_ahead_is_set_back(ahead: i64, before: impl Fn(&Scene)) {
     let mut scene = with_a_position_ahead(ahead, 5);
+    before(&scene);
     scene.publish_history(20);
     let fresh = scene.publish_now(20);
     scene.run();
@@ -128,13 +129,29 @@ fn a_stored_position_ahead_is_set_back(ahead: i64) {
 #[cfg(debug_assertions)]
 #[test]
 fn a_stored_position_two_days_ahead_is_set_back_and_told_once() {
-    a_stored_position_ahead_is_set_back(2 * DAY);
+    a_stored_position_ahead_is_set_back(2 * DAY, |_| {});
 }
 
 #[cfg(debug_assertions)]
 #[test]
 fn a_stored_position_a_year_ahead_is_set_back_and_told_once() {
-    a_stored_position_ahead_is_set_back(YEAR);
+    a_stored_position_ahead_is_set_back(YEAR, |_| {});
+}
+
+/// The queue moves to another box.
+#[cfg(debug_assertions)]
+#[test]
+fn an_imported_position_two_days_ahead_is_set_back_and_told_once() {
+    a_stored_position_ahead_is_set_back(2 * DAY, |scene| {
+        let file = scene.path("queue.export").display().to_string();
+        let queue = |args: &[&str]| {
+            let ended = scene.command(args);
+            assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+        };
+        queue(&["queue", "export", &file]);
+        std::fs::rename(scene.queue_dir(), scene.path("old-box")).unwrap();
+        queue(&["queue", "import", &file]);
+    });
 }
 
 /// As a future `start` left it behind: nothing was ever collected.

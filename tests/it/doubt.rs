@@ -126,6 +126,45 @@ fn once_does_not_call_it_done() {
     assert_eq!(records_of(&scene), 30);
 }
 
+/// The first of 30 records goes alone, so that each of these counts is below what is sent after it.
+#[test]
+fn a_count_of_the_taken_below_what_was_sent_is_a_doubt() {
+    for body in [
+        r#"{"accepted":14,"total":30}"#,
+        r#"{"ingested":"14/29"}"#,
+        "14 logs accepted",
+        "Accepted 0 of 29 logs",
+        r#"{"message":"Not accepted: 29"}"#,
+        r#"{"unsent":3}"#,
+        "3 logs could not be parsed",
+        r#"{"status":"KO"}"#,
+    ] {
+        let mut scene = Scene::new();
+        scene.ingress.turn(|knobs| knobs.accepted_body = body);
+        scene.tenant().publish(Kind::Activities, 30);
+        scene.once_with_code(1);
+        assert!(scene.log().contains("S1C-E134"), "{body}\n{}", scene.log());
+        assert!(records_of(&scene) >= 29, "{body}");
+    }
+}
+
+#[test]
+fn a_number_that_counts_no_records_is_no_doubt() {
+    for body in [
+        "202 Accepted",
+        "accepted at 00:00:00",
+        r#"{"accepted":30,"total":30}"#,
+        r#"{"success":1,"receivedBytes":12}"#,
+        r#"{"dropped":0,"errors":[]}"#,
+    ] {
+        let mut scene = Scene::new();
+        scene.ingress.turn(|knobs| knobs.accepted_body = body);
+        scene.tenant().publish(Kind::Activities, 30);
+        scene.once_with_code(0);
+        scene.assert_exactly_once();
+    }
+}
+
 #[test]
 fn a_batch_in_doubt_moves_to_another_box_and_stays_in_doubt() {
     let mut scene = refused_in_a_200(|_| {});

@@ -4,11 +4,10 @@
 //! `strace` holds single system calls for as long as a mount would; it stands beside the program
 //! (`-D`), which stays the test's own child. It also holds the end of a thread that it holds, so once all
 //! others have ended it is ended; a program that has not exited by then would die of a signal. Where it
-//! is missing or may not trace, a test says so and counts as passed; with CI set it fails. A secret file
-//! that hangs is a pipe that nobody writes.
+//! is missing or may not trace, a test says so and counts as passed; with CI set it fails.
 
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,11 +34,16 @@ fn is_possible(name: &str) -> bool {
 
 /// From the next start on, the program's calls of these kinds on these files take so many seconds.
 fn hold(scene: &mut Scene, calls: &str, seconds: u64, files: &[PathBuf]) {
+    hold_some(scene, calls, "1+", seconds, files);
+}
+
+/// The same of some of them; strace counts the calls of each thread.
+fn hold_some(scene: &mut Scene, calls: &str, when: &str, seconds: u64, files: &[PathBuf]) {
     let strace = strace().expect("it was there before").into_os_string();
     let mut args: Vec<OsString> = [strace].into();
     args.extend(["-D", "-f", "-qq", "-o", "/dev/null"].map(OsString::from));
     args.extend(files.iter().flat_map(|file| ["-P".into(), file.into()]));
-    let inject = format!("inject={calls}:delay_enter={}", seconds * 1_000_000);
+    let inject = format!("inject={calls}:delay_enter={}:when={when}", seconds * 1_000_000);
     args.extend(
         [format!("trace={calls}"), inject].into_iter().flat_map(|e| ["-e".into(), e.into()]),
     );
@@ -110,6 +114,35 @@ fn a_status_file_and_metrics_on_a_mount_that_hangs_stop_nothing() {
 }
 
 #[test]
+fn a_log_file_on_a_mount_that_hangs_stops_nothing_and_lines_lost_are_counted() {
+    if !is_possible("a log that hangs") {
+        return;
+    }
+    let mut scene = Scene::with(|settings| settings.log_level = "trace".to_owned());
+    let log = scene.path("log");
+    fs::write(&log, "").unwrap();
+    hold(&mut scene, "write", FOR_EVER, std::slice::from_ref(&log));
+    let into_it = "log=$1; shift; exec \"$@\" 2>>\"$log\"";
+    let runner = ["sh", "-c", into_it, "sh"].map(OsString::from);
+    scene.program = scene.program.under(runner.into_iter().chain([log.clone().into()]));
+    scene.tenant().publish(Kind::Activities, 30);
+    scene.run();
+    scene.settle();
+    assert_eq!(fs::read_to_string(&log).unwrap(), "", "it hangs");
+    scene.wait_while_alive("lines are lost", |within| {
+        // Each poll has its lines.
+        scene.hurry();
+        scene.wait_status(within, |status| {
+            (status.pointer("/log_lines_lost")?.as_u64()? > 0).then_some(())
+        })
+    });
+    scene.tenant().publish(Kind::Activities, 30);
+    scene.settle();
+    hears_sigterm(&mut scene, 0);
+    scene.assert_exactly_once();
+}
+
+#[test]
 fn a_slow_disk_is_told_and_is_no_broken_index() {
     if !is_possible("slow disk") {
         return;
@@ -175,36 +208,69 @@ fn a_request_to_stop_is_heard_while_no_name_server_answers() {
 
 #[test]
 fn a_secret_file_on_a_mount_that_hangs_is_told_and_used_once_it_answers() {
+    if !is_possible("secret files that hang") {
+        return;
+    }
     let mut scene = Scene::new();
+    // Longer than a secret file is waited for. Each thread that looks at files finds the mount back once.
+    let token = [scene.path("acme.token")];
+    hold_some(&mut scene, "?open,openat", "2", 6, &token);
     scene.tenant().publish(Kind::Activities, 30);
     scene.run();
-    scene.settle();
-    let (file, pipe) = (scene.path("acme.token"), scene.path("pipe"));
-    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
-    fs::rename(&pipe, &file).unwrap();
     scene.wait_log("it does not answer. Check its mount");
-    // Status and delivery go on, and whatever else there is.
-    scene.wait_status_is("/state", "stuck");
-    // The mount is back.
-    let token = scene.tenant().token();
-    let answer = OpenOptions::new().write(true).open(&file).unwrap();
-    scene.write_token(0, &token);
-    drop(answer);
     scene.tenant().publish(Kind::Activities, 30);
     scene.settle();
-    scene.stop();
+    hears_sigterm(&mut scene, 0);
     scene.assert_exactly_once();
 }
 
 #[test]
 fn a_request_to_stop_is_heard_while_a_secret_file_hangs_from_the_start() {
+    if !is_possible("secret files that hang") {
+        return;
+    }
     let mut scene = Scene::new();
-    let file = scene.path("coralogix.key");
-    fs::remove_file(&file).unwrap();
-    rustix::fs::mkfifoat(rustix::fs::CWD, &file, 0o600.into()).unwrap();
+    let key = [scene.path("coralogix.key")];
+    hold(&mut scene, "?open,openat", FOR_EVER, &key);
     scene.tenant().publish(Kind::Activities, 30);
     scene.run();
     scene.wait_waiting(30);
     scene.wait_log("it does not answer. Check its mount");
     hears_sigterm(&mut scene, 0);
+}
+
+/// Opening a pipe that nobody writes to waits for ever.
+#[test]
+fn a_pipe_where_a_file_should_be_keeps_nothing_waiting() {
+    let mut scene = Scene::new();
+    let pipe = |name: &str| {
+        let _ = fs::remove_file(scene.path(name));
+        rustix::fs::mkfifoat(rustix::fs::CWD, scene.path(name), 0o600.into()).unwrap();
+    };
+    pipe("status.json");
+    let ended = scene.command(&["status"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert!(ended.err.contains("S1C-E414") && ended.err.contains("it is a pipe"), "{}", ended.err);
+    let secret = fs::read(scene.path("acme.token")).unwrap();
+    pipe("acme.token");
+    let ended = scene.command(&["check"]);
+    assert_eq!(ended.code, Some(78), "{}", ended.out);
+    assert!(ended.out.contains("it is not a file"), "{}", ended.out);
+    let config = fs::read(scene.path("config.toml")).unwrap();
+    pipe("config.toml");
+    for args in [&["run", "--once"][..], &["check"], &["queue", "stats"]] {
+        let ended = scene.command(args);
+        assert_eq!(ended.code, Some(78), "{args:?} {}", ended.err);
+        assert!(ended.err.contains("it is a pipe"), "{args:?} {}", ended.err);
+    }
+    for (name, content) in [("acme.token", secret), ("config.toml", config)] {
+        fs::remove_file(scene.path(name)).unwrap();
+        fs::write(scene.path(name), content).unwrap();
+    }
+    scene.tenant().publish(Kind::Activities, 30);
+    scene.once_with_code(0);
+    assert!(fs::metadata(scene.path("status.json")).unwrap().is_file(), "it was replaced");
+    let ended = scene.command(&["queue", "stats"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    scene.assert_exactly_once();
 }

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use s1_coralogix::prng::Prng;
 
 use crate::campaign::Campaign;
-use crate::judge::Judge;
+use crate::inotify::{Trail, What};
+use crate::oracle::Oracle;
 use crate::scene::Scene;
 use crate::support::data::Kind;
 use crate::support::fault::{Fault, On};
 use crate::support::watched::Watched;
-use crate::trail::{Trail, What};
 
 const KILLS: u64 = 300;
 /// A new queue after this many: so young ones are met too.
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What sets a kill off.
 #[derive(Clone, Copy, Debug)]
 enum Trip {
-    /// The so-manieth step of this sort.
+    /// The nth step of this sort.
     File(What, &'static str, u64),
     Pages(usize),
     Batches(usize),
@@ -69,7 +69,7 @@ fn one_queue(campaign: &mut Campaign) {
         settings.integrations[0].overlap = "0s".into();
     });
     std::fs::create_dir_all(scene.queue_dir()).expect("a folder in the scene's own");
-    let mut judge = Judge::default();
+    let mut oracle = Oracle::default();
     let mut died_young = false;
     let mut all_well = true;
     for nth in 1..=KILLS_PER_QUEUE.min(campaign.wanted - campaign.rounds) {
@@ -77,7 +77,7 @@ fn one_queue(campaign: &mut Campaign) {
         // Rarely twice in a row: the index would be given up, and nothing be held against it.
         let wants_work = died_young && campaign.prng.chance(95);
         let trip = if wants_work { Trip::Pages(3) } else { trip(&mut campaign.prng) };
-        let killed = one_kill(campaign, &mut scene, &mut judge, trip);
+        let killed = one_kill(campaign, &mut scene, &mut oracle, trip);
         died_young = killed.as_ref().is_ok_and(|young| *young);
         campaign.met(if died_young { "before any request".into() } else { trip.name() });
         let outcome = killed.map(|_| ()).map_err(|why| format!("{trip:?}: {why}"));
@@ -87,23 +87,23 @@ fn one_queue(campaign: &mut Campaign) {
         }
     }
     if all_well {
-        let end = the_end(&mut scene, &mut judge);
+        let end = check_final_state(&mut scene, &mut oracle);
         campaign.life(end);
     }
     let balance = scene.ledger.balance();
     campaign.settle(&balance);
-    let before = judge.repeated_before_leniency.unwrap_or(balance.duplicates);
+    let before = oracle.repeated_before_leniency.unwrap_or(balance.duplicates);
     campaign.note("duplicated where no index was given up", before as u64);
 }
 
-fn the_end(scene: &mut Scene, judge: &mut Judge) -> Result<(), String> {
+fn check_final_state(scene: &mut Scene, oracle: &mut Oracle) -> Result<(), String> {
     scene.run();
     if !scene.ledger.wait_complete(PATIENCE) {
         return Err(format!("not all is delivered in the end\n{}", scene.story()));
     }
     scene.poll_again();
     scene.stop();
-    judge.repeated(scene)?;
+    oracle.repeated(scene)?;
     let balance = scene.ledger.balance();
     match (balance.lost, balance.changed, balance.out_of_order) {
         (0, 0, 0) => Ok(()),
@@ -129,7 +129,7 @@ fn trip(prng: &mut Prng) -> Trip {
 fn one_kill(
     campaign: &mut Campaign,
     scene: &mut Scene,
-    judge: &mut Judge,
+    oracle: &mut Oracle,
     trip: Trip,
 ) -> Result<bool, String> {
     let few = 20 + usize::try_from(campaign.prng.below(180)).expect("small");
@@ -144,7 +144,7 @@ fn one_kill(
     let delay = Duration::from_micros(campaign.prng.below(2_000));
     let slow = if matches!(trip, Trip::InAnswer) { 30 } else { 0 };
     scene.ingress.turn(|knobs| knobs.slow = Duration::from_millis(slow));
-    judge.boots(scene);
+    oracle.boots(scene);
     let log = scene.log().len();
     let tripped = Arc::new(Watched::new(false));
     let trail = {
@@ -183,10 +183,10 @@ fn one_kill(
     // Two starts in a row that do not live through opening the index cost it its trust, and what
     // was acknowledged since the checkpoint comes again: that is by design.
     if scene.log()[log..].contains("opening it did not complete") {
-        judge.be_lenient(scene);
+        oracle.be_lenient(scene);
         campaign.note("indexes given up after two kills while opening", 1);
     }
-    let doings = judge.fault(scene, at)?;
-    campaign.at_stake += scene.ledger.look(|book| judge.owed(book)) as u64;
+    let doings = oracle.fault(scene, at)?;
+    campaign.at_stake += scene.ledger.look(|book| oracle.owed(book)) as u64;
     Ok(doings.requests == 0)
 }

@@ -4,6 +4,8 @@
 //! kernel kills it at none of this. Every record arrives but one that no page can hold, which is a
 //! gap. Needs root and a memory cgroup: see `support::cgroup`.
 
+use std::time::Duration;
+
 use crate::campaign::Campaign;
 use crate::scene::Scene;
 use crate::support::cgroup::MemoryGroup;
@@ -12,6 +14,12 @@ use crate::support::data::{Draft, Kind, Shape};
 use crate::support::ingress::Measured;
 
 const BOX_BYTES: u64 = 40 << 20;
+/// Bears the longest page, and a few of its records.
+const ROOMY_BYTES: u64 = 256 << 20;
+/// Far too little for a page of 1,000 records of `LONG_BYTES`, which is nearly the longest page, and
+/// enough for 500 beside the program.
+const NARROW_BYTES: u64 = 20 << 20;
+const LONG_BYTES: usize = 24_000;
 
 struct Box {
     scene: Scene,
@@ -169,6 +177,35 @@ fn forty_megabytes_are_enough_to_park_records_that_just_fit() {
     small.scene.wait_delivered(50);
     small.scene.wait_status_is("/queue/parked", "2");
     small.assert_never_killed("parked records");
+}
+
+/// The bound of a page is chosen at the start; something else may take the memory afterwards.
+#[test]
+fn a_page_that_killed_the_process_is_not_asked_for_again_and_again() {
+    let Some(mut small) = Box::of(ROOMY_BYTES) else { return };
+    let mut count = None;
+    let mut is_whole = false;
+    while !is_whole {
+        small.group.limit(ROOMY_BYTES);
+        small.scene.run();
+        small.scene.wait_log("S1C-I044");
+        small.group.limit(NARROW_BYTES);
+        // Not before: with the room there was, all of it may be polled by now.
+        let count = *count.get_or_insert_with(|| {
+            let long = |draft: &mut Draft| draft.size = LONG_BYTES;
+            small.scene.tenant().publish_with(Kind::Activities, 2_000, long).len()
+        });
+        while small.scene.daemon().is_running() && !is_whole {
+            is_whole = small.scene.ledger.wait_delivered(count, Duration::from_millis(250));
+        }
+        small.scene.kill();
+        assert!(small.group.killed() < 20, "{}", small.scene.story());
+    }
+    let killed = small.group.killed();
+    println!("killed {killed} times");
+    assert!((1..=4).contains(&killed), "{killed}\n{}", small.scene.story());
+    assert!(small.scene.log().contains("S1C-W046"), "{}", small.scene.story());
+    assert_eq!(small.scene.ledger.balance().lost, 0);
 }
 
 #[test]

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::claims::activities;
 use crate::scene::{PATIENCE, Scene};
 use crate::support::clock::DAY;
 use crate::support::data::Kind;
 use crate::support::fault::{Fault, On};
+use crate::support::world::Settings;
 
 /// What was said so far, of one type.
-fn said(scene: &Scene, what: &str) -> Vec<Value> {
+pub fn said(scene: &Scene, what: &str) -> Vec<Value> {
     scene.ledger.look(|book| words(&book.notes, what))
 }
 
@@ -29,19 +31,26 @@ pub fn wait_said(scene: &Scene, what: &str, count: usize) -> Vec<Value> {
     found.unwrap_or_else(|| panic!("not {count} of {what}\n{}", scene.story()))
 }
 
+/// Five records were collected; five were published two days later, and five four days after those.
+/// `deletes`: SentinelOne keeps the last ones only.
+pub fn after_a_silence_of_six_days(change: impl FnOnce(&mut Settings), deletes: bool) -> Scene {
+    let mut scene = Scene::with(change);
+    scene.tenant().publish(Kind::Activities, 5);
+    scene.once_with_code(0);
+    scene.pass(2 * DAY);
+    scene.tenant().publish(Kind::Activities, 5);
+    scene.pass(4 * DAY);
+    scene.tenant().publish(Kind::Activities, 5);
+    if deletes {
+        scene.tenant().expire(scene.tenant().clock().now_us() - DAY);
+    }
+    scene
+}
+
 #[test]
 fn what_sentinelone_deleted_unread_is_a_gap_told_once() {
     for deletes in [true, false] {
-        let mut scene = Scene::with(|s| s.integrations[0].streams = vec!["activities"]);
-        scene.tenant().publish(Kind::Activities, 5);
-        scene.once_with_code(0);
-        scene.pass(2 * DAY);
-        scene.tenant().publish(Kind::Activities, 5);
-        scene.pass(4 * DAY);
-        scene.tenant().publish(Kind::Activities, 5);
-        if deletes {
-            scene.tenant().expire(scene.tenant().clock().now_us() - DAY);
-        }
+        let mut scene = after_a_silence_of_six_days(activities, deletes);
         scene.once_with_code(0);
         scene.once_with_code(0);
         let gaps = said(&scene, "gap");

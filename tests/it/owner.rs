@@ -24,11 +24,11 @@ pub fn tree(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn give(path: &Path) {
+pub fn give(path: &Path) {
     chown(path, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
         crate::support::skip::skipped("only root can give files away");
@@ -128,6 +128,16 @@ fn a_stranger_is_told_to_use_sudo_and_not_to_take_the_queue_away() {
     assert_eq!(ended.code, Some(78), "{}", ended.out);
     assert!(ended.out.contains("Run this command with sudo: it then runs as"), "{}", ended.out);
     assert!(!ended.out.contains("chown") && !ended.out.contains("secret"), "{}", ended.out);
+
+    // What writes to the queue says the same.
+    let queue = scene.queue_dir().display().to_string();
+    for args in [&["run", "--once"][..], &["queue", "adopt", "acme"]] {
+        let ended = scene.command_as(STRANGER, args);
+        assert_eq!(ended.code, Some(1), "{args:?} {}", ended.err);
+        let told = ended.err.contains("S1C-E202") && ended.err.contains(&queue);
+        assert!(told && ended.err.contains("run this command with sudo"), "{}", ended.err);
+        assert!(!ended.err.contains("chown"), "{}", ended.err);
+    }
 }
 
 #[test]
@@ -173,4 +183,36 @@ fn what_root_does_to_a_queue_is_its_owners() {
     scene.run();
     scene.settle();
     scene.stop();
+}
+
+/// As in a container that has no capability left.
+#[test]
+fn root_that_may_not_become_the_owner_leaves_the_queue_alone() {
+    if !is_root() {
+        return;
+    }
+    let mut scene = Scene::new();
+    scene.tenant().publish(Kind::Activities, 10);
+    scene.once_with_code(0);
+    tree(&scene.path(".")).iter().for_each(|path| give(path));
+    let before = tree(&scene.queue_dir());
+    for right in ["setuid", "setgid"] {
+        let bounded = ["setpriv".into(), format!("--bounding-set=-{right}")];
+        let plain = scene.program.clone();
+        scene.program = plain.under(bounded.map(Into::into));
+        for (args, code) in [
+            (&["run", "--once"][..], 1),
+            (&["queue", "adopt", "acme"], 1),
+            (&["check", "--offline"], 78),
+        ] {
+            let ended = scene.command(args);
+            assert_eq!(ended.code, Some(code), "{args:?} {}{}", ended.out, ended.err);
+            let said = ended.out + &ended.err;
+            assert!(said.contains("S1C-E232") && said.contains("User="), "{args:?} {said}");
+        }
+        scene.program = plain;
+    }
+    let uid = |path: &PathBuf| path.metadata().unwrap().uid();
+    assert!(tree(&scene.queue_dir()) == before && before.iter().all(|path| uid(path) == SOMEBODY));
+    scene.once_with_code(0);
 }

@@ -3,10 +3,12 @@
 //!
 //! Never: touches a place outside of the test's own directory, or a service of this machine.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::scene::Scene;
 use crate::support::data::Kind;
+use crate::support::temp::TempDir;
 
 const DEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/deb");
 
@@ -52,4 +54,56 @@ fn a_purge_says_what_it_deletes() {
             "with up to 40 records waiting for delivery, 0 that Coralogix rejected, 0 batches";
         assert_eq!(said.contains(told), waiting > 0, "{said}");
     }
+}
+
+const TOP: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The places in the tree of a page that its links name: those of this repository, without what is
+/// within a page.
+fn links(page: &str) -> Vec<&str> {
+    let ends = page.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let places = ends.map(|(place, _)| place.split('#').next().unwrap_or_default());
+    places.filter(|place| !place.is_empty() && !place.contains("://")).collect()
+}
+
+/// Every link of each page in this directory leads to something that is in the package.
+fn assert_links_lead_somewhere(dir: &Path) -> usize {
+    let pages = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let pages = pages.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let mut followed = 0;
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for place in links(&text) {
+            assert!(dir.join(place).exists(), "{}: {place} is not shipped", page.display());
+            followed += 1;
+        }
+    }
+    followed
+}
+
+/// On the device there is nothing but what the package brings.
+#[test]
+fn what_the_readme_and_the_pages_link_to_is_in_the_packages() {
+    let temp = TempDir::new("stage");
+    let tree = temp.path().join("tree");
+    let line = ". packaging/lib.sh && stage \"$1\" /bin/true && papers \"$2\"";
+    let off = temp.path().join("off");
+    let done = Command::new("sh")
+        .args(["-ec", line, "sh"])
+        .args([&tree, &off])
+        .current_dir(TOP)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    for papers in [&tree.join("usr/share/doc/s1-coralogix"), &off] {
+        let followed = assert_links_lead_somewhere(papers);
+        assert!(followed > 30, "README has its links: {followed}");
+        let followed = assert_links_lead_somewhere(&papers.join("docs"));
+        assert!(followed > 100, "the pages have theirs: {followed}");
+    }
+    let check = Command::new(env!("CARGO_BIN_EXE_s1-coralogix")).args(["check", "--help"]).output();
+    let help = String::from_utf8(check.unwrap().stdout).unwrap();
+    let cited: Vec<&str> = help.split_whitespace().filter(|word| word.contains("docs/")).collect();
+    assert_eq!(cited, ["/usr/share/doc/s1-coralogix/docs/CHECK.md"], "{help}");
+    assert!(tree.join(&cited[0][1..]).exists());
 }

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::claims::{activities, activities_polled_only};
+use crate::notes::{after_a_silence_of_six_days, said, wait_said};
 use crate::scene::{PATIENCE, Scene};
 use crate::support::clock::{DAY, MINUTE};
 use crate::support::data::Kind;
@@ -218,4 +219,63 @@ fn a_filter_that_counts_find_ignored_repeats_nothing_and_ends_reconciliation() {
     scene.poll_again();
     scene.assert_told_once(FILTER_IGNORED);
     scene.assert_exactly_once();
+}
+
+/// Records that nobody has read were deleted by age, and a lie hides it.
+fn what_was_deleted_unread_is_a_gap_whatever(lie: Lie) {
+    let mut scene = after_a_silence_of_six_days(activities_polled_only, true);
+    scene.tenant().lie(lie, None);
+    scene.once_with_code(0);
+    let gaps = wait_said(&scene, "gap", 1);
+    assert_eq!((gaps.len(), &gaps[0]["reason"]), (1, &Value::from("retention")), "{gaps:?}");
+    let balance = scene.ledger.balance();
+    assert_eq!((balance.delivered, balance.lost, balance.duplicates), (10, 5, 0));
+}
+
+#[test]
+fn a_filter_that_is_ignored_hides_no_gap_of_what_was_deleted_unread() {
+    what_was_deleted_unread_is_a_gap_whatever(Lie::FilterIgnored(Asked::Ranges));
+}
+
+#[test]
+fn empty_pages_hide_no_gap_of_what_was_deleted_unread() {
+    let before = Asked::First;
+    what_was_deleted_unread_is_a_gap_whatever(Lie::EmptyPages { before, count: 2, data: "" });
+}
+
+/// The record that shows that nothing was deleted stands behind a page without one.
+#[test]
+fn an_empty_page_makes_no_gap_where_nothing_was_deleted() {
+    let mut scene = Scene::with(activities_polled_only);
+    scene.tenant().publish(Kind::Activities, 5);
+    scene.once_with_code(0);
+    scene.pass(4 * DAY);
+    scene.tenant().publish(Kind::Activities, 5);
+    scene.tenant().lie(Lie::EmptyPages { before: Asked::First, count: 2, data: "" }, None);
+    scene.once_with_code(0);
+    assert_eq!(said(&scene, "gap"), Vec::<Value>::new());
+    scene.assert_exactly_once();
+}
+
+/// More than a walk remembers stand before the beginning of the stream.
+#[test]
+fn rows_behind_very_many_older_ones_arrive_though_the_filter_is_ignored() {
+    let mut scene = Scene::with(|s| {
+        activities_polled_only(s);
+        s.integrations[0].start = "1h".to_string();
+    });
+    scene.give_pages_of(1_000);
+    scene.tenant().lie(Lie::FilterIgnored(Asked::Polls), None);
+    let now = scene.tenant().clock().now_us();
+    scene.tenant().publish_between(Kind::Activities, 18_000, now - 9 * DAY, now - DAY, |_| {});
+    scene.run();
+    scene.wait_log(FILTER_IGNORED);
+    let new = scene.publish_now(20);
+    scene.wait_delivered_of(&new);
+    scene.wait_unhealthy();
+    // Another walk.
+    scene.wait_asked(25);
+    scene.assert_told_once(FILTER_IGNORED);
+    let balance = scene.ledger.balance();
+    assert_eq!((balance.delivered, balance.duplicates), (20, 0));
 }

@@ -11,7 +11,9 @@ use crate::support::tls::{Authority, Flaw};
 
 /// One or more of each class, behind a word that must arrive.
 const STRANGE: &str = "seen\u{1b}[2J\u{7}\u{7f}\u{85}\u{9b}2J\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}\
-     \u{e0001}\u{e0041}\u{200b}\u{200d}\u{2060}\u{feff}\u{ad}\u{180e}\u{2028}\u{2029}unseen";
+     \u{e0001}\u{e0041}\u{200b}\u{200d}\u{2060}\u{feff}\u{ad}\u{180e}\u{2028}\u{2029}\
+     \u{34f}\u{115f}\u{17b4}\u{180b}\u{2061}\u{206a}\u{3164}\u{fe0f}\u{ffa0}\u{fff0}\u{fff9}\u{1bca0}\u{1d173}\
+     \u{e01ef}unseen";
 
 fn assert_plain(what: &str, text: &str) {
     assert!(text.contains("seen"), "{what} has what was written\n{text}");

@@ -17,14 +17,14 @@ use std::time::{Duration, Instant};
 use s1_coralogix::prng::Prng;
 
 use crate::campaign::Campaign;
-use crate::ground::{FileSystem, Fuse, Ground};
-use crate::judge::{Doings, Judge};
+use crate::inotify::{Step, Trail, What};
+use crate::mounted_fs::{FileSystem, Fuse, MountedFs};
+use crate::oracle::{Doings, Oracle};
 use crate::scene::Scene;
 use crate::support::data::Kind;
 use crate::support::ingress::Measured;
 use crate::support::tenant::Seen;
 use crate::support::watched::Watched;
-use crate::trail::{Step, Trail, What};
 
 const CUTS: u64 = 20;
 /// A boot that never comes to where it was to be cut is cut when this is over.
@@ -68,7 +68,7 @@ enum Aim {
 /// What sets a cut off.
 #[derive(Clone, Copy, Debug)]
 enum Trip {
-    /// The so-manieth step of this sort.
+    /// The nth step of this sort.
     File(What, &'static str, u64),
     Pages(usize),
     Batches(usize),
@@ -76,7 +76,7 @@ enum Trip {
 
 #[test]
 fn power_cuts_lose_nothing_that_was_stored() {
-    let ground = Ground::possible(&["mkfs.ext4", "xfs_io"]);
+    let ground = MountedFs::possible(&["mkfs.ext4", "xfs_io"]);
     if !Campaign::is_possible("power cut", ground) {
         return;
     }
@@ -127,13 +127,13 @@ fn one_queue(campaign: &mut Campaign, kind: FileSystem, is_young: bool) {
         // What was lost shall not be found again by looking twice.
         settings.integrations[0].overlap = "0s".into();
     });
-    let ground = Ground::new(scene.queue_dir(), kind, DISK_BYTES, &[]);
-    let mut judge = Judge::default();
+    let ground = MountedFs::new(scene.queue_dir(), kind, DISK_BYTES, &[]);
+    let mut oracle = Oracle::default();
     let mut all_well = true;
     for (nth, aim) in aims(&mut campaign.prng, is_young).into_iter().enumerate() {
         let ahead = FIVE_MINUTES_US * i64::try_from(nth + 1).expect("small");
         scene.pass(ahead);
-        let cut = || one_cut(campaign, &mut scene, &ground, &mut judge, aim);
+        let cut = || one_cut(campaign, &mut scene, &ground, &mut oracle, aim);
         let outcome = caught(cut);
         campaign.met(format!("on {}", kind.name()));
         all_well = campaign.round(outcome.map_err(|why| format!("{aim:?} on {kind:?}: {why}")));
@@ -142,12 +142,12 @@ fn one_queue(campaign: &mut Campaign, kind: FileSystem, is_young: bool) {
         }
     }
     if all_well {
-        let end = || the_end(&mut scene, &mut judge);
+        let end = || check_final_state(&mut scene, &mut oracle);
         campaign.life(caught(end).map_err(|why| format!("the end on {kind:?}: {why}")));
     }
     let balance = scene.ledger.balance();
     campaign.settle(&balance);
-    let before = judge.repeated_before_leniency.unwrap_or(balance.duplicates);
+    let before = oracle.repeated_before_leniency.unwrap_or(balance.duplicates);
     campaign.note("duplicated before the index was deleted", before as u64);
 }
 
@@ -160,14 +160,14 @@ fn caught(round: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
 }
 
 /// Everything there is must come, in order and nothing twice that was acknowledged.
-fn the_end(scene: &mut Scene, judge: &mut Judge) -> Result<(), String> {
+fn check_final_state(scene: &mut Scene, oracle: &mut Oracle) -> Result<(), String> {
     scene.run();
     if !scene.ledger.wait_complete(PATIENCE) {
         return Err(format!("not all is delivered in the end\n{}", scene.story()));
     }
     scene.poll_again();
     scene.stop();
-    judge.repeated(scene)?;
+    oracle.repeated(scene)?;
     let balance = scene.ledger.balance();
     match (balance.lost, balance.changed, balance.out_of_order) {
         (0, 0, 0) => Ok(()),
@@ -179,16 +179,16 @@ fn the_end(scene: &mut Scene, judge: &mut Judge) -> Result<(), String> {
 fn one_cut(
     campaign: &mut Campaign,
     scene: &mut Scene,
-    ground: &Ground,
-    judge: &mut Judge,
+    ground: &MountedFs,
+    oracle: &mut Oracle,
     aim: Aim,
 ) -> Result<(), String> {
-    let is_new = !judge.has_stored();
-    prepare(scene, ground, judge, aim, &mut campaign.prng)?;
+    let is_new = !oracle.has_stored();
+    prepare(scene, ground, oracle, aim, &mut campaign.prng)?;
     let trip = trip(aim, &mut campaign.prng);
     let longest = if aim == Aim::New { 1_000 } else { 3_000 };
     let delay = Duration::from_micros(campaign.prng.below(longest));
-    judge.boots(scene);
+    oracle.boots(scene);
     let fuse = Arc::new(Fuse::armed(ground));
     let trail = follow(ground, &fuse, trip, delay);
     let (pages, batches) = (scene.tenant().requests(), scene.ingress.requests());
@@ -210,25 +210,25 @@ fn one_cut(
     let steps = trail.ended();
     ground.mount_again();
     let at = fuse.blown_at().expect("it was blown");
-    let doings = judge.fault(scene, at)?;
+    let doings = oracle.fault(scene, at)?;
     campaign.met(moment(&steps, doings, is_new, aim));
     if scene.ingress.server.is_away() {
         scene.ingress.server.bring_back();
     }
-    let owed = scene.ledger.look(|book| judge.owed(book));
+    let owed = scene.ledger.look(|book| oracle.owed(book));
     campaign.at_stake += owed as u64;
     match owed {
         0 => Ok(()),
-        _ => pay(scene, judge, owed),
+        _ => pay(scene, oracle, owed),
     }
 }
 
 /// Nothing can be polled: what arrives now was on the disk.
-fn pay(scene: &mut Scene, judge: &mut Judge, owed: usize) -> Result<(), String> {
+fn pay(scene: &mut Scene, oracle: &mut Oracle, owed: usize) -> Result<(), String> {
     scene.tenant().server.take_away();
     scene.run();
     let is_paid = |scene: &Scene, within| {
-        let paid = |book: &_| (judge.owed(book) == 0).then_some(());
+        let paid = |book: &_| (oracle.owed(book) == 0).then_some(());
         scene.ledger.wait(within, paid).is_some()
     };
     let end = Instant::now() + PATIENCE;
@@ -242,7 +242,7 @@ fn pay(scene: &mut Scene, judge: &mut Judge, owed: usize) -> Result<(), String> 
         }
     }
     if !paid {
-        let still = scene.ledger.look(|book| judge.owed(book));
+        let still = scene.ledger.look(|book| oracle.owed(book));
         return Err(format!(
             "{owed} stored records were owed, {still} are lost\n{}",
             scene.story()
@@ -257,7 +257,7 @@ fn pay(scene: &mut Scene, judge: &mut Judge, owed: usize) -> Result<(), String> 
     }
     scene.kill();
     scene.tenant().server.bring_back();
-    judge.repeated(scene)
+    oracle.repeated(scene)
 }
 
 fn waits_for_nothing(scene: &Scene) -> bool {
@@ -270,8 +270,8 @@ fn waits_for_nothing(scene: &Scene) -> bool {
 /// Publishes what the boot shall work on; fills the queue where it is to be opened full.
 fn prepare(
     scene: &mut Scene,
-    ground: &Ground,
-    judge: &mut Judge,
+    ground: &MountedFs,
+    oracle: &mut Oracle,
     aim: Aim,
     prng: &mut Prng,
 ) -> Result<(), String> {
@@ -299,13 +299,13 @@ fn prepare(
         scene.ingress.server.take_away();
     }
     if matches!(aim, Aim::Drain | Aim::Start | Aim::Rebuild) {
-        fill(scene, judge)?;
+        fill(scene, oracle)?;
     }
     if aim == Aim::Drain {
         scene.ingress.server.bring_back();
     }
     if aim == Aim::Rebuild {
-        judge.be_lenient(scene);
+        oracle.be_lenient(scene);
         for item in std::fs::read_dir(ground.place()).expect("the queue's directory").flatten() {
             if item.file_name().to_string_lossy().starts_with("index.") {
                 std::fs::remove_dir_all(item.path()).expect("the index of a dead program");
@@ -316,8 +316,8 @@ fn prepare(
 }
 
 /// A boot that takes all in, and delivers nothing, and is killed.
-fn fill(scene: &mut Scene, judge: &mut Judge) -> Result<(), String> {
-    judge.boots(scene);
+fn fill(scene: &mut Scene, oracle: &mut Oracle) -> Result<(), String> {
+    oracle.boots(scene);
     let before = scene.tenant().requests();
     scene.run();
     let mut newest = HashMap::new();
@@ -342,7 +342,7 @@ fn fill(scene: &mut Scene, judge: &mut Judge) -> Result<(), String> {
     }
     let at = Instant::now();
     scene.kill();
-    judge.fault(scene, at)?;
+    oracle.fault(scene, at)?;
     all.ok_or_else(|| format!("not all is taken in\n{}", scene.story()))
 }
 
@@ -368,7 +368,7 @@ fn trip(aim: Aim, prng: &mut Prng) -> Trip {
 }
 
 /// Follows the queue's directory, and blows the fuse at the step that was chosen.
-fn follow(ground: &Ground, fuse: &Arc<Fuse>, trip: Trip, delay: Duration) -> Trail {
+fn follow(ground: &MountedFs, fuse: &Arc<Fuse>, trip: Trip, delay: Duration) -> Trail {
     let (fuse, count) = (Arc::clone(fuse), AtomicU64::new(0));
     Trail::follow(ground.place(), move |step| {
         if let Trip::File(what, beginning, nth) = trip

@@ -2,8 +2,9 @@
 //! count, and sent once (P1, P2).
 
 use crate::scene::Scene;
-use crate::support::clock::HOUR;
+use crate::support::clock::{HOUR, MINUTE, SECOND};
 use crate::support::data::Kind;
+use crate::support::tenant::Seen;
 
 /// A day of records, collected and compared; then some of hours ago, which no poll looks for.
 fn with_late_records(scene: &mut Scene) {
@@ -74,4 +75,47 @@ fn turned_off_it_asks_nothing() {
     scene.wait_status_is("/streams/0/reconciliation/on", "false");
     assert_eq!(counts(&scene), 0);
     scene.assert_exactly_once();
+}
+
+/// One of the records that no poll looks for can't be fetched. Its second is tried again and again at the
+/// pace of reconciliation, which takes three minutes.
+#[test]
+fn a_late_record_that_cannot_be_fetched_holds_up_no_other_and_is_told_as_a_gap() {
+    let mut scene = Scene::with(|settings| {
+        let integration = &mut settings.integrations[0];
+        integration.streams = vec!["activities"];
+        integration.overlap = "1s".to_owned();
+        // So that each round compares no more than the seconds since the last one anew.
+        integration.reconcile = "1s".to_owned();
+    });
+    let publish = |scene: &Scene, count: usize, from: i64, to: i64| {
+        scene.tenant().publish_between(Kind::Activities, count, from, to, |_| {})
+    };
+    let now = scene.tenant().clock().now_us();
+    publish(&scene, 50, now - 2 * HOUR, now - HOUR);
+    publish(&scene, 1, now - MINUTE, now);
+    scene.run();
+    scene.settle();
+    // Before the position, and soon old enough to be compared.
+    let at = scene.tenant().clock().now_us() - 5 * MINUTE + 10 * SECOND;
+    let late = publish(&scene, 3, at, at + 6 * SECOND);
+    scene.tenant().turn(|knobs| knobs.bad_row = Some((late[1], 500)));
+    for tries in [10, 14] {
+        scene.wait_while_alive(&format!("{tries} lists fail"), |within| {
+            let count = |seen: &[Seen]| seen.iter().filter(|seen| seen.status == 500).count();
+            scene.tenant().wait(within, |seen| (count(seen) >= tries).then_some(()))
+        });
+    }
+    scene.wait_log("S1C-E225");
+    scene.wait_delivered(53);
+    scene.wait_status_is("/gaps/latest/0/reason", "unfetchable");
+    scene.wait_status_is("/streams/0/reconciliation/late_records", "2");
+    scene.wait_status_is("/state", "healthy");
+    let now = scene.tenant().clock().now_us();
+    publish(&scene, 1, now, now + SECOND);
+    scene.wait_delivered(54);
+    let balance = scene.ledger.balance();
+    assert_eq!((balance.lost, balance.duplicates), (1, 0), "{balance}");
+    let failed = scene.tenant().seen().iter().filter(|seen| seen.status == 500).count();
+    assert!(failed < 40, "{failed} requests failed");
 }

@@ -115,6 +115,26 @@ fn an_address_that_the_api_itself_refuses() {
     .hold();
 }
 
+/// Neither a 401 nor words without "IP" make it the token's, or a scope's.
+#[test]
+fn a_place_that_the_api_refuses_in_other_words() {
+    for (status, code, words) in [
+        (401, 4_010_010, "Denied by network policy"),
+        (403, 4_030_010, "Access from your location is not permitted"),
+        (403, 4_030_010, "Request blocked by security policy"),
+    ] {
+        Case {
+            on: On::Anything,
+            fault: json(status, code, "Forbidden", &format!("\"{words}\"")),
+            reason: "address_refused",
+            cause: "address_refused",
+            exit: 75,
+            words,
+        }
+        .hold();
+    }
+}
+
 #[test]
 fn a_block_page_before_one_stream_alone() {
     Case {

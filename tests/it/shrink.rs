@@ -98,7 +98,8 @@ fn all_but_one_arrive(scene: &Scene, id: Option<u64>) -> Value {
 
 #[test]
 fn a_row_that_the_console_cannot_give_holds_up_no_other() {
-    for (status, words) in [(500, "HTTP 500"), (200, "JSON")] {
+    for (status, words) in [(500, "HTTP 500"), (200, "JSON"), (403, "HTTP 403: Blocked by policy")]
+    {
         let mut scene = Scene::new();
         let bad = one_of_400(&scene, Kind::Activities, |_| {});
         scene.tenant().turn(|knobs| knobs.bad_row = Some((bad, status)));
@@ -106,8 +107,26 @@ fn a_row_that_the_console_cannot_give_holds_up_no_other() {
         scene.wait_log(words);
         // The JSON breaks right before the id.
         let bytes = all_but_one_arrive(&scene, None);
-        assert_eq!(bytes.is_null(), status == 500, "{bytes}");
+        assert_eq!(bytes.is_null(), status != 200, "{bytes}");
     }
+}
+
+#[test]
+fn a_row_that_the_console_can_give_again_arrives_and_closes_its_gap() {
+    let mut scene = Scene::new();
+    let bad = one_of_400(&scene, Kind::Activities, |_| {});
+    scene.tenant().turn(|knobs| knobs.bad_row = Some((bad, 500)));
+    scene.run();
+    all_but_one_arrive(&scene, None);
+    scene.tenant().turn(|knobs| knobs.bad_row = None);
+    // Found by its count.
+    scene.wait_delivered(400);
+    scene.wait_status_is("/gaps/count", "0");
+    let told = wait_said(&scene, "gap", 2);
+    let closed: Vec<&Value> = told.iter().map(|gap| &gap["closed"]).collect();
+    assert_eq!(closed, [false, true], "{told:?}");
+    scene.stop();
+    scene.assert_exactly_once();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Campaign 7, soak: tenants far busier than any test before it, and everything that may go wrong with
+//! Campaign 8, soak: tenants far busier than any test before it, and everything that may go wrong with
 //! them at once, in the same few processes for as long as one likes.
 //!
 //! Promises: nothing is lost or changed, the program ends only when it is told to, and it never says
@@ -60,7 +60,7 @@ fn a_busy_tenant_with_everything_going_wrong_loses_nothing() {
             break;
         }
     }
-    let end = the_end(&mut scene);
+    let end = check_final_state(&mut scene);
     campaign.life(end);
     campaign.settle(&scene.ledger.balance());
     campaign.end();
@@ -138,7 +138,7 @@ fn happen(prng: &mut Prng, scene: &mut Scene, happening: &str) {
     }
 }
 
-fn the_end(scene: &mut Scene) -> Result<(), String> {
+fn check_final_state(scene: &mut Scene) -> Result<(), String> {
     scene.ingress.heal();
     scene.tenants.iter().for_each(|tenant| tenant.heal());
     scene.wait_up();

@@ -50,7 +50,7 @@ const OVERLAP: &str = "1s";
 
 /// What the program begins with when it meets the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Ground {
+enum Fixture {
     /// No queue yet.
     Fresh,
     /// A queue in which records wait that SentinelOne is never asked for again.
@@ -60,7 +60,7 @@ enum Ground {
 /// One call to fail.
 #[derive(Clone, Debug)]
 struct Trial {
-    ground: Ground,
+    ground: Fixture,
     call: &'static str,
     fault: (&'static str, &'static str),
     nth: usize,
@@ -72,8 +72,8 @@ fn every_system_call_may_fail_once() {
         return;
     }
     let mut campaign = Campaign::new("syscalls", "S1C_SYSCALLS", SHORT);
-    let paths: Vec<(Ground, BTreeSet<String>, BTreeMap<&str, usize>)> =
-        [Ground::Fresh, Ground::Backlog].map(good_day).into();
+    let paths: Vec<(Fixture, BTreeSet<String>, BTreeMap<&str, usize>)> =
+        [Fixture::Fresh, Fixture::Backlog].map(good_day).into();
     let mut trials = Vec::new();
     for (ground, _, counts) in &paths {
         for (call, count) in counts {
@@ -142,7 +142,7 @@ pub fn stage() -> Scene {
 }
 
 /// Publishes, and lets what is to wait be stored. Answers how many records wait.
-fn prepare(scene: &mut Scene, ground: Ground) -> u64 {
+fn prepare(scene: &mut Scene, ground: Fixture) -> u64 {
     let now = scene.tenant().clock().now_us();
     let publish = |scene: &Scene, from: i64, to: i64| {
         for kind in [Kind::Activities, Kind::Threats] {
@@ -151,7 +151,7 @@ fn prepare(scene: &mut Scene, ground: Ground) -> u64 {
         }
     };
     publish(scene, 60, 40);
-    if ground == Ground::Fresh {
+    if ground == Fixture::Fresh {
         return 0;
     }
     scene.ingress.server.take_away();
@@ -166,7 +166,7 @@ fn prepare(scene: &mut Scene, ground: Ground) -> u64 {
 
 /// Which paths of the queue a run touches, below its directory, and how often one thread makes each
 /// call on them at most.
-fn good_day(ground: Ground) -> (Ground, BTreeSet<String>, BTreeMap<&'static str, usize>) {
+fn good_day(ground: Fixture) -> (Fixture, BTreeSet<String>, BTreeMap<&'static str, usize>) {
     let mut scene = stage();
     prepare(&mut scene, ground);
     let (ended, trace) = traced(&scene, &BTreeSet::new(), &[]);

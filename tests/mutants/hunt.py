@@ -29,7 +29,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-ROOMS = ["src/queue", "src/core", "src/edge"]
+ROOMS = ["src/queue", "src/core", "src/os", "src/net", "src/edge", "src/check"]
 WORKERS = os.cpu_count() or 1
 MEMORY_MAX = 6 << 30
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use s1_coralogix::cli::declare::{Is, Value};
+use s1_coralogix::cli::declare::{Value, ValueHint};
 use s1_coralogix::cli::table::EVERYWHERE;
 
 use crate::joined;
@@ -99,9 +99,9 @@ fn values(out: &mut String) {
 }
 
 fn offer(value: Value) -> String {
-    match value.is {
-        Is::File => "FILES".to_owned(),
-        Is::OneOf(words) => words.join(" "),
-        Is::Word => String::new(),
+    match value.hint {
+        ValueHint::File => "FILES".to_owned(),
+        ValueHint::OneOf(words) => words.join(" "),
+        ValueHint::Word => String::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! s1-coralogix(1).
 
-use s1_coralogix::cli::declare::{Declared, Text};
+use s1_coralogix::cli::declare::{CommandSpec, Text};
 use s1_coralogix::cli::table::{ABOUT, ENVIRONMENT, EVERYWHERE, FILES, LINE, SIGNALS};
 use s1_coralogix::cli::{Exit, shape};
 
@@ -64,7 +64,7 @@ pub fn render() -> String {
     page.done()
 }
 
-fn command(page: &mut Page, path: &[&'static Declared]) {
+fn command(page: &mut Page, path: &[&'static CommandSpec]) {
     let last = path.last().expect("a command has a name");
     page.subhead(&shape(&joined(path, " "), last));
     for (i, text) in last.about.iter().enumerate() {
@@ -115,8 +115,8 @@ fn tail(page: &mut Page) {
 }
 
 /// Commands without those that only lead to others.
-fn commands() -> Vec<Vec<&'static Declared>> {
-    let is_command = |path: &Vec<&Declared>| path.last().is_some_and(|c| c.below().is_empty());
+fn commands() -> Vec<Vec<&'static CommandSpec>> {
+    let is_command = |path: &Vec<&CommandSpec>| path.last().is_some_and(|c| c.below().is_empty());
     paths().into_iter().filter(is_command).collect()
 }
 

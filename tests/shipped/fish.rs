@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use s1_coralogix::cli::declare::{Choice, Is};
+use s1_coralogix::cli::declare::{Choice, ValueHint};
 use s1_coralogix::cli::table::EVERYWHERE;
 
 use crate::joined;
@@ -46,10 +46,10 @@ pub fn render() -> String {
         let Some(last) = path.last() else { continue };
         last.options.iter().for_each(|one| option(&mut out, Some(&at), one));
         for (place, argument) in last.arguments.iter().enumerate() {
-            let offer = match argument.value.is {
-                Is::File => "-F".to_owned(),
-                Is::OneOf(words) => format!("-a {}", quoted(&words.join(" "))),
-                Is::Word => continue,
+            let offer = match argument.value.hint {
+                ValueHint::File => "-F".to_owned(),
+                ValueHint::OneOf(words) => format!("-a {}", quoted(&words.join(" "))),
+                ValueHint::Word => continue,
             };
             let _ = writeln!(
                 out,
@@ -64,11 +64,11 @@ fn option(out: &mut String, at: Option<&str>, option: &Choice) {
     let place = at.map_or(String::new(), |at| format!(" -n \"__s1_coralogix_at '{at}'\""));
     let letter = |short: &str| format!(" -s {}", &short[1..]);
     let short = option.short.map_or(String::new(), letter);
-    let value = match option.value.map(|value| value.is) {
+    let value = match option.value.map(|value| value.hint) {
         None => String::new(),
-        Some(Is::File) => " -r -F".to_owned(),
-        Some(Is::OneOf(words)) => format!(" -x -a {}", quoted(&words.join(" "))),
-        Some(Is::Word) => " -x".to_owned(),
+        Some(ValueHint::File) => " -r -F".to_owned(),
+        Some(ValueHint::OneOf(words)) => format!(" -x -a {}", quoted(&words.join(" "))),
+        Some(ValueHint::Word) => " -x".to_owned(),
     };
     let (long, line) = (&option.name[2..], quoted(option.line));
     let _ = writeln!(out, "complete -c s1-coralogix{place}{short} -l {long}{value} -d {line}");

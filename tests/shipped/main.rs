@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test is told by its environment to write")]
 
 mod bash;
+mod book;
 mod command_page;
 mod config_page;
 mod fish;
@@ -22,7 +23,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use s1_coralogix::cli::declare::Declared;
+use s1_coralogix::cli::declare::CommandSpec;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -149,6 +150,6 @@ fn every_variable_that_is_read_is_declared() {
 }
 
 /// A path of commands as a name without spaces: `queue_parked_list`.
-fn joined(path: &[&Declared], between: &str) -> String {
+fn joined(path: &[&CommandSpec], between: &str) -> String {
     path.iter().map(|command| command.name).collect::<Vec<_>>().join(between)
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use s1_coralogix::message::topic::{TOPICS, Topic};
 use s1_coralogix::message::{Entry, PARTS};
 
 const HEAD: &str = "# Messages
@@ -28,6 +29,11 @@ pub fn render() -> String {
         let _ = writeln!(out, "- {digit}xx [{}](#{})", part.title, anchor(part.title));
     }
     out += TAIL;
+    out += "\n## States\n\n`s1-coralogix explain WORD` shows a row of this table.\n\n\
+            | word | what it means | where it is seen | what to do |\n|---|---|---|---|\n";
+    for Topic { word, meaning, seen, remedy, .. } in TOPICS {
+        let _ = writeln!(out, "| {word} | {meaning} | {seen} | {remedy} |");
+    }
     for part in PARTS {
         let _ = write!(out, "\n## {}\n", part.title);
         for Entry { code, meaning, remedy } in part.entries {

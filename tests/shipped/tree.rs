@@ -1,14 +1,14 @@
 //! A walk over the declared commands.
 
-use s1_coralogix::cli::declare::Declared;
+use s1_coralogix::cli::declare::CommandSpec;
 use s1_coralogix::cli::table::COMMANDS;
 
 /// The program itself as an empty path, then each group and command behind its group.
-pub fn paths() -> Vec<Vec<&'static Declared>> {
+pub fn paths() -> Vec<Vec<&'static CommandSpec>> {
     fn below(
-        path: &[&'static Declared],
-        commands: &'static [Declared],
-        found: &mut Vec<Vec<&'static Declared>>,
+        path: &[&'static CommandSpec],
+        commands: &'static [CommandSpec],
+        found: &mut Vec<Vec<&'static CommandSpec>>,
     ) {
         for command in commands {
             let path: Vec<_> = path.iter().copied().chain([command]).collect();
@@ -22,6 +22,6 @@ pub fn paths() -> Vec<Vec<&'static Declared>> {
 }
 
 /// What may follow as a command.
-pub fn below(path: &[&'static Declared]) -> &'static [Declared] {
+pub fn below(path: &[&'static CommandSpec]) -> &'static [CommandSpec] {
     path.last().map_or(COMMANDS, |last| last.below())
 }

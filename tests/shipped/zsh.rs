@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use s1_coralogix::cli::declare::{Choice, Declared, Is, Value};
+use s1_coralogix::cli::declare::{Choice, CommandSpec, Value, ValueHint};
 use s1_coralogix::cli::table::EVERYWHERE;
 
 use crate::joined;
@@ -23,14 +23,14 @@ pub fn render() -> String {
     out
 }
 
-fn name(path: &[&'static Declared]) -> String {
+fn name(path: &[&'static CommandSpec]) -> String {
     match path.is_empty() {
         true => "_s1-coralogix".to_owned(),
         false => format!("_s1-coralogix-{}", joined(path, "-")),
     }
 }
 
-fn function(out: &mut String, path: &[&'static Declared]) {
+fn function(out: &mut String, path: &[&'static CommandSpec]) {
     let commands = below(path);
     let _ = writeln!(out, "\n{}() {{", name(path));
     if !commands.is_empty() {
@@ -87,9 +87,9 @@ fn option(option: &Choice) -> String {
 
 fn offer(value: Value, what: &str) -> String {
     let what = what.replace(':', "\\:");
-    match value.is {
-        Is::File => format!("{what}:_files"),
-        Is::OneOf(words) => format!("{what}:({})", words.join(" ")),
-        Is::Word => format!("{what}: "),
+    match value.hint {
+        ValueHint::File => format!("{what}:_files"),
+        ValueHint::OneOf(words) => format!("{what}:({})", words.join(" ")),
+        ValueHint::Word => format!("{what}: "),
     }
 }

@@ -11,8 +11,7 @@ use s1_coralogix::prng::Prng;
 use s1_coralogix::record::{Answer, Bound, Excess, Kind, Late, NetTrouble};
 use s1_coralogix::time::{Span, Stamp};
 
-use crate::sink::Sink;
-use crate::tenant::Tenant;
+use crate::tenant::{Published, Tenant};
 use crate::world::{Shared, is_poison};
 
 /// `network.exchange_timeout` and `network.timeout`.
@@ -26,11 +25,15 @@ pub struct Bears {
     /// Pages with more rows, and batches with more records, fail.
     rows: Option<usize>,
     records: Option<usize>,
+    /// A page that is asked for with a higher limit is refused with 400.
+    limit_max: Option<u32>,
     /// Bytes a second, and how much is lost of what was carried before an exchange is given up.
     down: Option<u64>,
     up: Option<u64>,
     /// The rows that fail, as text, and how they and the pages that are too long do.
     bad: BTreeSet<String>,
+    /// The seconds in which they were created.
+    bad_seconds: BTreeSet<(Kind, i64)>,
     page_fails: u64,
     batch_fails: u64,
     /// How many records the sink fails at.
@@ -54,12 +57,19 @@ impl Bears {
             records: prng.chance(30).then(|| 1 + prng.below(40) as usize),
             down: rate(&mut prng),
             up: rate(&mut prng),
-            bad: BTreeSet::new(),
             page_fails: prng.next_u64(),
             batch_fails: prng.next_u64(),
             poisoned: 0,
+            limit_max: prng.chance(20).then(|| 5 << prng.below(6)),
             ..Bears::default()
         }
+    }
+
+    /// Whether a page of so many rows may be asked for at all.
+    pub fn refuses_limit(&self, path: &str) -> bool {
+        let limit = path.split(['?', '&']).find_map(|part| part.strip_prefix("limit="));
+        let limit: Option<u32> = limit.and_then(|limit| limit.parse().ok());
+        self.limit_max.zip(limit).is_some_and(|(most, limit)| limit > most)
     }
 
     /// A link of so many bytes a second each way, and services without limits.
@@ -69,21 +79,34 @@ impl Bears {
     }
 
     pub fn is_limited(&self) -> bool {
-        self.rows.is_some() || self.records.is_some() || self.down.is_some() || self.up.is_some()
+        let is_link = self.down.is_some() || self.up.is_some();
+        is_link || self.rows.is_some() || self.records.is_some() || self.limit_max.is_some()
     }
 
     /// How long after the last fault all that can arrive has arrived. A row that can't be fetched takes
     /// about two hours, which is a day where the windows of polling are open for as long; a record that the
-    /// sink fails at takes four where each process lives for a few tries only.
-    pub fn patience(&self, open_minutes: u64) -> u64 {
+    /// sink fails at takes four where each process lives for a few tries only, and four in which it may be
+    /// sent. `polling`, `delivery`: for how many minutes of a day a request may begin.
+    pub fn patience(&self, polling: u64, delivery: u64) -> u64 {
         let limited = if self.is_limited() { 90 } else { 30 };
         // A bad row takes up to five hours in which polling may begin.
-        let days = 300_u64.div_ceil(open_minutes);
-        Span::hours(limited + 24 * days * self.bad.len() as u64 + 4 * self.poisoned).0
+        let days = 300_u64.div_ceil(polling);
+        let tries = Span::minutes(4 * 60 * self.poisoned * 24 * 60 / delivery);
+        Span::hours(limited + 24 * days * self.bad.len() as u64).0 + tries.0
+    }
+
+    /// How much longer it takes to find what is late where rows have to be set aside first. `polling`: for
+    /// how many minutes of a day a request may begin.
+    pub fn listing_costs(&self, polling: u64) -> Span {
+        Span::minutes(6 * 60 * self.bad.len() as u64 * 24 * 60 / polling)
     }
 
     pub fn down(&self) -> Option<u64> {
         self.down
+    }
+
+    pub fn up(&self) -> Option<u64> {
+        self.up
     }
 
     /// Counts the records that the sink fails at.
@@ -112,8 +135,16 @@ impl Bears {
             let Some(last) = stamps.len().checked_sub(4).map(|at| stamps[at]) else { continue };
             let bad = rows.iter().filter(|row| row.id % BAD_EVERY == 3 && row.stamp < last);
             let bad = bad.filter(|row| !is_poison(&row.json, poison_every));
-            self.bad.extend(bad.map(|row| row.json.clone()));
+            for row in bad {
+                self.bad.insert(row.json.clone());
+                self.bad_seconds.insert(second_of(row));
+            }
         }
+    }
+
+    /// Whether a row that can't be fetched was created in the same second.
+    pub fn is_beside_bad(&self, row: &Published) -> bool {
+        self.bad_seconds.contains(&second_of(row))
     }
 
     pub fn is_bad(&self, json: &str) -> bool {
@@ -124,10 +155,14 @@ impl Bears {
     fn page_failure(&self, answer: &Answer) -> Option<Fails> {
         let text = std::str::from_utf8(&answer.body).unwrap_or("");
         let is_bad = self.bad.iter().any(|row| text.contains(row.as_str()));
-        let count = text.matches(r#""id":""#).count();
-        let is_long = self.rows.is_some_and(|rows| count > rows);
+        let count = || text.matches(r#""id":""#).count();
+        let is_long = self.rows.is_some_and(|rows| count() > rows);
         (is_bad || is_long).then(|| Fails::drawn(self.page_fails))
     }
+}
+
+fn second_of(row: &Published) -> (Kind, i64) {
+    (row.kind, row.created.0.div_euclid(1_000_000))
 }
 
 /// In which way an exchange fails that is not borne.
@@ -140,7 +175,11 @@ enum Fails {
 }
 
 impl Fails {
+    /// One in four is said by something between.
     fn drawn(number: u64) -> Fails {
+        if (number >> 32).is_multiple_of(4) {
+            return Fails::Status([403, 451, 302][(number % 3) as usize]);
+        }
         [Fails::Status(500), Fails::Status(504), Fails::Reset, Fails::Silent, Fails::TooLong]
             [(number % 5) as usize]
     }
@@ -183,16 +222,21 @@ impl Shared {
             self.meet("page not borne");
             return self.fail(fails, date);
         }
+        let Some(down) = self.bears.down else { return Ok(answer) };
         let bytes = if self.bears.gzip { gzip(&answer.body) } else { answer.body.len() as u64 };
-        self.carry(bytes, self.bears.down)?;
+        self.carry(bytes, Some(down))?;
         Ok(answer)
     }
 
     /// What becomes of a batch on its way; `Ok(None)`: it arrives.
-    pub fn bear_batch(&mut self, gzip: &[u8], date: Stamp) -> Result<Option<Answer>, NetTrouble> {
-        self.carry(gzip.len() as u64, self.bears.up)?;
-        let count = self.bears.records.map(|most| (Sink::count(gzip), most));
-        if count.is_some_and(|(count, most)| count > most) {
+    pub fn bear_batch(
+        &mut self,
+        bytes: usize,
+        count: usize,
+        date: Stamp,
+    ) -> Result<Option<Answer>, NetTrouble> {
+        self.carry(bytes as u64, self.bears.up)?;
+        if self.bears.records.is_some_and(|most| count > most) {
             self.meet("batch not borne");
             let way = [Fails::Status(500), Fails::Status(413), Fails::Status(451), Fails::Reset];
             return self.fail(way[(self.bears.batch_fails % 4) as usize], date).map(Some);

@@ -32,7 +32,7 @@ pub struct Healed {
 
 /// What came of the lives in which a lie was told.
 #[derive(Default)]
-struct Tale {
+struct LieSummary {
     outcomes: BTreeMap<&'static str, u64>,
     /// The first seed that failed, and the first line of why.
     failure: Option<(u64, String)>,
@@ -43,7 +43,7 @@ pub struct Campaign {
     lives: u64,
     pub failed: u64,
     pub met: BTreeMap<&'static str, u64>,
-    tales: BTreeMap<&'static str, Tale>,
+    lies: BTreeMap<&'static str, LieSummary>,
     /// The life that took longest to heal, of those whose services bear everything, and of the others.
     healed: BTreeMap<&'static str, Healed>,
 }
@@ -90,8 +90,8 @@ impl Campaign {
                 );
                 for lie in lived.lies {
                     *self.met.entry(lie).or_default() += 1;
-                    let tale = self.tales.entry(lie).or_default();
-                    *tale.outcomes.entry(lived.outcome).or_default() += 1;
+                    let summary = self.lies.entry(lie).or_default();
+                    *summary.outcomes.entry(lived.outcome).or_default() += 1;
                 }
                 for (fault, n) in lived.met {
                     *self.met.entry(fault).or_default() += n;
@@ -109,9 +109,9 @@ impl Campaign {
         }
         self.failed += 1;
         for lie in if lies.is_empty() { vec!["none"] } else { lies } {
-            let tale = self.tales.entry(lie).or_default();
-            *tale.outcomes.entry("failed").or_default() += 1;
-            tale.failure.get_or_insert_with(|| (seed, first_line(&*why)));
+            let summary = self.lies.entry(lie).or_default();
+            *summary.outcomes.entry("failed").or_default() += 1;
+            summary.failure.get_or_insert_with(|| (seed, first_line(&*why)));
         }
     }
 
@@ -129,12 +129,12 @@ impl Campaign {
         for (among, healed) in other.healed {
             self.heal(among, healed);
         }
-        for (lie, tale) in other.tales {
-            let own = self.tales.entry(lie).or_default();
-            for (outcome, n) in tale.outcomes {
+        for (lie, summary) in other.lies {
+            let own = self.lies.entry(lie).or_default();
+            for (outcome, n) in summary.outcomes {
                 *own.outcomes.entry(outcome).or_default() += n;
             }
-            own.failure = own.failure.take().or(tale.failure);
+            own.failure = own.failure.take().or(summary.failure);
         }
     }
 }
@@ -155,9 +155,9 @@ impl fmt::Display for Campaign {
                  allowed (seed {seed})"
             )?;
         }
-        for (lie, tale) in &self.tales {
-            write!(f, "{lie:<26} {:?}", tale.outcomes)?;
-            if let Some((seed, why)) = &tale.failure {
+        for (lie, summary) in &self.lies {
+            write!(f, "{lie:<26} {:?}", summary.outcomes)?;
+            if let Some((seed, why)) = &summary.failure {
                 write!(f, "; seed {seed}: {why}")?;
             }
             writeln!(f)?;

@@ -4,8 +4,7 @@ use s1_coralogix::record::{Answer, NetTrouble, TrialKey};
 use s1_coralogix::time::{Span, Stamp};
 
 use crate::lies::{Claim, Side};
-use crate::sink::{Dropping, Sink, is_poison};
-use crate::tenant::http_date;
+use crate::sink::{Dropping, Entry, Sink, entries, is_poison};
 use crate::world::Shared;
 
 impl Shared {
@@ -38,7 +37,8 @@ impl Shared {
             return Ok(Self::refusal(status, retry_after, true, date));
         }
         // A single record is never refused for its size, else it would rightly be parked.
-        if Sink::count(gzip) > 1 && self.hit("sink too small", permille) {
+        let batch = entries(gzip);
+        if batch.len() > 1 && self.hit("sink too small", permille) {
             return Ok(Self::refusal(413, None, true, date));
         }
         if self.lies.tells(Claim::WebPage, self.now).is_some() {
@@ -48,11 +48,11 @@ impl Shared {
             let status = [203, 206, 226][(variant % 3) as usize];
             return Ok(Answer { status, ..Answer::default() });
         }
-        if let Some(refusal) = self.bear_batch(gzip, date)? {
+        if let Some(refusal) = self.bear_batch(gzip.len(), batch.len(), date)? {
             return Ok(refusal);
         }
         let every = self.poison_every;
-        if Sink::holds(gzip, |text| is_poison(text, every)) {
+        if Sink::holds(&batch, |text| is_poison(text, every)) {
             self.meet("poison");
             let forbidden = self.lies.tells(Claim::ContentForbidden, self.now).is_some();
             if forbidden {
@@ -60,7 +60,7 @@ impl Shared {
             }
             return self.poisoned(date);
         }
-        let answer = self.take_in(gzip, date);
+        let answer = self.take_in(batch, date);
         if self.hit("reply lost", permille) {
             return Err(NetTrouble::Broken("simulated".into()));
         }
@@ -69,6 +69,11 @@ impl Shared {
 
     /// An empty array meets what a batch meets, but for what is in a batch.
     pub fn try_key(&mut self, key: TrialKey) -> Result<Answer, NetTrouble> {
+        let answer = self.try_key_at_last(key);
+        answer.map(|answer| self.dated(Side::Sink, answer))
+    }
+
+    fn try_key_at_last(&mut self, key: TrialKey) -> Result<Answer, NetTrouble> {
         self.now += self.prng.below(300);
         let (faults, date) = (self.faults.clone(), self.true_time());
         if self.within(&faults.sink_outage, "sink outage") {
@@ -87,29 +92,41 @@ impl Shared {
         if key == TrialKey::MadeUp || faults.key_refused.contains(&self.now) {
             return Ok(Self::refusal(403, None, false, date));
         }
-        Ok(Answer { status: 200, date: Some(http_date(date)), ..Answer::default() })
+        Ok(Answer { status: 200, ..Answer::default() })
     }
 
     /// The sink takes a batch in, or as much of it as it says.
-    fn take_in(&mut self, gzip: &[u8], date: Stamp) -> Answer {
+    fn take_in(&mut self, batch: Vec<Entry>, date: Stamp) -> Answer {
         let dropping = match () {
             () if self.lies.tells(Claim::DropsAll, self.now).is_some() => Dropping::All,
             () if self.lies.tells(Claim::DropsSome, self.now).is_some() => Dropping::Some,
             () => Dropping::Nothing,
         };
-        // What a sink drops for its age can't be known from a `Date` that is wrong.
-        let judged_at = (!self.sink_was_off).then_some(date);
-        let dropped = self.sink.accept(gzip, judged_at, dropping);
+        // By the true time, whatever its `Date` says.
+        let count = batch.len();
+        let dropped = self.sink.accept(batch, date, dropping);
         let remark = self.lies.tells(Claim::Remark, self.now).is_some();
-        let body = match (dropped, dropped % 3) {
-            (0, _) if remark => r#"{"request_id":"af31","took_ms":4}"#.to_owned(),
-            (0, _) => String::new(),
-            (_, 0) => format!(r#"{{"message":"{dropped} logs were not accepted"}}"#),
-            (_, 1) => format!(
-                r#"{{"partialSuccess":{{"errorMessage":"quota","rejectedLogRecords":{dropped}}}}}"#
-            ),
-            _ => format!("{dropped} logs were dropped"),
+        let body = match dropped {
+            0 if remark => r#"{"request_id":"af31","took_ms":4}"#.to_owned(),
+            0 => String::new(),
+            _ => said_of(dropped, count),
         };
         Answer { status: 200, body: body.into(), ..Answer::default() }
+    }
+}
+
+/// In which words a batch is answered of which so many of all were thrown away.
+fn said_of(dropped: usize, all: usize) -> String {
+    let taken = all - dropped;
+    match dropped % 6 {
+        0 => format!(r#"{{"message":"{dropped} logs were not accepted"}}"#),
+        1 => format!(
+            r#"{{"partialSuccess":{{"errorMessage":"quota","rejectedLogRecords":{dropped}}}}}"#
+        ),
+        2 => format!("{dropped} logs were dropped"),
+        // What is said of the taken alone.
+        3 => format!(r#"{{"accepted":{taken},"total":{all}}}"#),
+        4 => format!("Accepted {taken} of {all} logs"),
+        _ => format!("{taken} logs accepted"),
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Promises: a request outside of its windows, or sooner than the rate allows, fails the life.
 
+use std::sync::OnceLock;
+
 use s1_coralogix::prng::Prng;
 use s1_coralogix::record::Kind;
 use s1_coralogix::time::{Span, Stamp};
@@ -18,6 +20,8 @@ pub struct Way {
     pub rate: Option<u64>,
     /// When what was carried has taken its time, in milliseconds since birth.
     paid: u64,
+    /// For how many minutes of a day it is open, once that was asked for.
+    open: OnceLock<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -44,6 +48,7 @@ impl Link {
             }),
             rate: prng.chance(50).then(|| 4_096 << prng.below(6)),
             paid: 0,
+            open: OnceLock::new(),
         };
         let (delivery, polling) = (way(), way());
         let offset_seconds = 1_800 * prng.below(52) as i64 - 12 * 3_600;
@@ -73,13 +78,6 @@ impl Link {
         [&self.delivery, &self.polling].into_iter().any(|way| !way.windows.0.is_empty())
     }
 
-    /// For how many minutes of a day polling may begin.
-    pub fn open_minutes(&self) -> u64 {
-        let windows = &self.polling.windows;
-        let open = (0..24 * 60).filter(|minute| windows.wait(minute * 60).is_none());
-        (open.count() as u64).max(1)
-    }
-
     pub fn second_of_day(&self, at: Stamp) -> u32 {
         let local = at.0.div_euclid(1_000_000) + self.offset_seconds;
         u32::try_from(local.rem_euclid(DAY_SECONDS)).expect("a day is short")
@@ -102,6 +100,14 @@ impl Link {
 }
 
 impl Way {
+    /// For how many minutes of a day a request may begin.
+    pub fn open_minutes(&self) -> u64 {
+        *self.open.get_or_init(|| {
+            let open = (0..24 * 60).filter(|minute| self.windows.wait(minute * 60).is_none());
+            (open.count() as u64).max(1)
+        })
+    }
+
     pub fn carry(&mut self, begun: u64, bytes: u64) {
         if let Some(rate) = self.rate {
             // Down, for the program rounds up.

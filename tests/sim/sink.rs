@@ -10,7 +10,7 @@ use s1_coralogix::time::{Span, Stamp};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-struct Entry {
+pub struct Entry {
     timestamp: Option<f64>,
     #[serde(rename = "applicationName")]
     application_name: String,
@@ -88,26 +88,21 @@ impl Word {
 }
 
 impl Sink {
-    /// How many entries a batch holds.
-    pub fn count(gzip: &[u8]) -> usize {
-        entries(gzip).len()
-    }
-
     /// Whether a batch holds such a record.
-    pub fn holds(gzip: &[u8], is_one: impl Fn(&str) -> bool) -> bool {
-        let records = entries(gzip).into_iter().filter(|entry| entry.category != OWN_CATEGORY);
-        records.into_iter().any(|entry| is_one(&entry.text))
+    pub fn holds(batch: &[Entry], is_one: impl Fn(&str) -> bool) -> bool {
+        let mut records = batch.iter().filter(|entry| entry.category != OWN_CATEGORY);
+        records.any(|entry| is_one(&entry.text))
     }
 
-    /// Takes a batch in and judges its age at a time, if at any. Answers how many entries it threw
-    /// away and says so.
-    pub fn accept(&mut self, gzip: &[u8], now: Option<Stamp>, dropping: Dropping) -> usize {
+    /// Takes a batch in and judges its age by the true time. Answers how many entries it threw away and
+    /// says so.
+    pub fn accept(&mut self, batch: Vec<Entry>, now: Stamp, dropping: Dropping) -> usize {
         let mut dropped = 0;
-        for (at, entry) in entries(gzip).into_iter().enumerate() {
+        for (at, entry) in batch.into_iter().enumerate() {
             assert!((1..=6).contains(&entry.severity));
             assert!(!entry.application_name.is_empty() && !entry.subsystem_name.is_empty());
             let stamp = entry.timestamp.map(|ms| Stamp((ms * 1_000.0) as i64));
-            let fits = |now: Stamp, stamp: Stamp| {
+            let fits = |stamp: Stamp| {
                 now.since(stamp) <= Span::hours(24) && stamp.since(now) <= Span::hours(4)
             };
             let is_dropped = match dropping {
@@ -117,7 +112,7 @@ impl Sink {
             };
             if is_dropped {
                 dropped += 1;
-            } else if !now.zip(stamp).is_none_or(|(now, stamp)| fits(now, stamp)) {
+            } else if !stamp.is_none_or(fits) {
                 self.dropped_for_age += 1;
             } else if entry.category == OWN_CATEGORY {
                 let said: Said = serde_json::from_str(&entry.text).expect("a JSON object");
@@ -130,7 +125,8 @@ impl Sink {
     }
 }
 
-fn entries(gzip: &[u8]) -> Vec<Entry> {
+/// What a batch holds.
+pub fn entries(gzip: &[u8]) -> Vec<Entry> {
     let mut json = vec![];
     flate2::read::GzDecoder::new(gzip).read_to_end(&mut json).expect("one gzip member");
     assert!(json.len() < 2_000_000, "{} bytes", json.len());

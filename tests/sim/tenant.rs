@@ -3,6 +3,7 @@
 //! Promises: the same seed publishes the same records. A record may become visible late, a threat
 //! may change, many records may share one stamp; ids and cursors behave as SentinelOne's do.
 
+use s1_coralogix::answer::parse_date;
 use s1_coralogix::edge::Ask;
 use s1_coralogix::prng::Prng;
 use s1_coralogix::record::{Answer, Kind};
@@ -61,6 +62,8 @@ pub struct PageLies {
     pub unfiltered: bool,
     /// A second `data`, without a row.
     pub data_twice: bool,
+    /// No cursor, and no answer where more rows than these are asked for.
+    pub without_cursor: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -155,7 +158,7 @@ impl Tenant {
         }
         Answer {
             status: 200,
-            date: Some(http_date(now)),
+            sent_date: sent(now),
             content_type: Some("application/json".into()),
             body,
             ..Answer::default()
@@ -310,6 +313,13 @@ impl std::fmt::Display for Mark {
 }
 
 impl PageLies {
+    /// Whether a gateway gives up on a page of as many rows as were asked for.
+    pub fn is_too_long(&self, path: &str) -> bool {
+        let limit = path.split("limit=").nth(1).and_then(|rest| rest.split('&').next());
+        let limit = limit.map(|limit| limit.parse::<usize>().expect("a number"));
+        limit.zip(self.without_cursor).is_some_and(|(limit, most)| limit > most)
+    }
+
     /// Whether the cursor in a query is refused.
     pub fn refuses_cursor(&self, path: &str) -> bool {
         let cursor = path.split("cursor=").nth(1).and_then(Mark::read);
@@ -333,7 +343,7 @@ impl PageLies {
             let back = after.expect("a page of some depth had a cursor");
             return Some(Mark { place: back.first, depth: 1, blanks: 0, issued, ..back });
         }
-        let place = end.filter(|_| more || self.period > 0)?;
+        let place = end.filter(|_| self.without_cursor.is_none() && (more || self.period > 0))?;
         let first = after.filter(|after| after.depth > 0).map_or(place, |after| after.first);
         Some(Mark { order, place, first, depth: depth + 1, blanks: 0, issued })
     }
@@ -341,7 +351,12 @@ impl PageLies {
     /// The answer's body.
     fn written(&self, rows: &str, next: &str, total: Option<usize>) -> String {
         let total = total.map_or(String::new(), |total| format!(r#","totalItems":{total}"#));
-        let errors = r#","errors":[{"code":5000010,"detail":"Server could not process the request","title":"Internal Server Error"}]"#;
+        let errors = [
+            r#","errors":[{"code":5000010,"detail":"Server could not process the request","title":"Internal Server Error"}]"#,
+            r#","error":"Server could not process the request""#,
+            r#","status":"error""#,
+            r#","success":false"#,
+        ][(self.issued % 4) as usize];
         let (rows, next, errors) =
             if self.errors { ("", "null", errors) } else { (rows, next, "") };
         let again = if self.data_twice { r#","data":[]"# } else { "" };
@@ -408,6 +423,11 @@ fn json(prng: &mut Prng, kind: Kind, id: u64, at: Stamp, created: Stamp) -> Stri
             prng.below(5_000)
         ),
     }
+}
+
+/// The time as a service sends it and the program reads it.
+pub fn sent(at: Stamp) -> Option<Stamp> {
+    parse_date(Some(&http_date(at)))
 }
 
 pub fn http_date(at: Stamp) -> String {

@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use s1_coralogix::core::{Mood, Plan};
-use s1_coralogix::record::{Gap, GapReason, Held, Kind};
+use s1_coralogix::core::{Health, Plan};
+use s1_coralogix::record::{Gap, GapReason, Kind, QueueStatus};
 use s1_coralogix::time::{Span, Stamp};
 
 use crate::disk;
 use crate::lies::Claim;
+use crate::link::Way;
 use crate::tenant::{Published, Tenant};
 use crate::world::{BIRTH, Shared, is_poison};
 
@@ -27,6 +28,8 @@ const COUNTED: Span = Span::hours(30);
 pub struct Watch {
     /// Each version of each record by its text.
     rows: BTreeMap<String, usize>,
+    /// Of all of them.
+    bytes: u64,
     arrived: Vec<bool>,
     /// The same, and how much of what was received was looked at for it, to know when a life is over.
     there: (Vec<bool>, usize),
@@ -40,23 +43,30 @@ pub struct Watch {
     healthy_since: Option<u64>,
     next: u64,
     /// The state when it was last looked at.
-    pub mood: Option<Mood>,
+    pub health: Option<Health>,
 }
 
 impl Watch {
     pub fn new(tenant: &Tenant) -> Watch {
         let rows = tenant.rows.iter().enumerate().map(|(at, row)| (row.json.clone(), at));
         let arrived = vec![false; tenant.rows.len()];
-        Watch { rows: rows.collect(), there: (arrived.clone(), 0), arrived, ..Watch::default() }
+        let bytes = tenant.rows.iter().map(|row| row.json.len() as u64).sum();
+        Watch {
+            rows: rows.collect(),
+            bytes,
+            there: (arrived.clone(), 0),
+            arrived,
+            ..Watch::default()
+        }
     }
 
     /// Whether the ledger has changed since it was last read.
-    pub fn is_behind(&self, held: &Held) -> bool {
-        self.ledger_at != (held.gaps, held.untold, held.parked)
+    pub fn is_behind(&self, held: &QueueStatus) -> bool {
+        self.ledger_at != (held.gaps, held.unreported, held.parked)
     }
 
-    pub fn read_ledger(&mut self, held: &Held, gaps: Vec<Gap>) {
-        self.ledger_at = (held.gaps, held.untold, held.parked);
+    pub fn read_ledger(&mut self, held: &QueueStatus, gaps: Vec<Gap>) {
+        self.ledger_at = (held.gaps, held.unreported, held.parked);
         let gaps = gaps.into_iter().map(|gap| (gap.number, (gap.stream.to_string(), gap)));
         self.ledger.extend(gaps);
     }
@@ -81,10 +91,10 @@ pub fn stream_of(row: &Published) -> String {
 
 impl Shared {
     /// Looks at a moment of rest. `held`: what waits.
-    pub fn look(&mut self, plan: &Plan, held: &Held, mood: Mood) {
+    pub fn look(&mut self, plan: &Plan, held: &QueueStatus, health: Health) {
         let now = self.now;
-        self.watch.mood = Some(mood);
-        if mood != Mood::Fine {
+        self.watch.health = Some(health);
+        if health != Health::Healthy {
             self.watch.healthy_since = None;
             return;
         }
@@ -116,8 +126,8 @@ impl Shared {
     }
 
     /// Looks in the middle of work: what is not well there was told.
-    pub fn glance(&mut self, mood: Mood) {
-        if mood != Mood::Fine {
+    pub fn glance(&mut self, health: Health) {
+        if health != Health::Healthy {
             self.watch.healthy_since = None;
         }
     }
@@ -145,13 +155,19 @@ impl Shared {
                 || is_poison(&row.json, self.poison_every)
                 || self.is_told_missing(row)
         });
-        is_there && self.untold().next().is_none()
+        is_there && self.unreported().next().is_none()
     }
 
     /// How long after the last fault all that can arrive has arrived.
     pub fn patience(&self) -> u64 {
-        let open = if self.windows_bind { self.link.open_minutes() } else { 24 * 60 };
-        self.bears.patience(open) + self.link.patience() + self.windows_cost()
+        let open = |way: &Way| self.open_minutes(way);
+        let (polling, delivery) = (open(&self.link.polling), open(&self.link.delivery));
+        self.bears.patience(polling, delivery) + self.link.patience() + self.windows_cost()
+    }
+
+    /// For how many minutes of a day a request may begin there.
+    fn open_minutes(&self, way: &Way) -> u64 {
+        if self.windows_bind { way.open_minutes() } else { 24 * 60 }
     }
 
     /// What windows cost beyond a day. They go by the last time that was told: a wrong one shuts them for
@@ -160,10 +176,17 @@ impl Shared {
     fn windows_cost(&self) -> u64 {
         let binds = self.windows_bind && self.link.has_windows();
         let shut = if binds { Span::hours(48).times(self.lies.dates_told()).0 } else { 0 };
-        let rates = [self.bears.down(), self.link.polling.rate].into_iter().flatten();
-        let Some(rate) = rates.min().filter(|_| binds) else { return shut };
-        let bytes: u64 = self.tenant.rows.iter().map(|row| row.json.len() as u64).sum();
-        shut + Span::seconds(2 * bytes / rate * 24 * 60 / self.link.open_minutes()).0
+        if !binds {
+            return shut;
+        }
+        let bytes = self.watch.bytes;
+        let carried = |way: &Way, thin: Option<u64>| {
+            let rate = thin.into_iter().chain(way.rate).min()?;
+            Some(Span::seconds(2 * bytes / rate * 24 * 60 / way.open_minutes()).0)
+        };
+        let down = carried(&self.link.polling, self.bears.down());
+        let up = carried(&self.link.delivery, self.bears.up());
+        shut + down.into_iter().chain(up).sum::<u64>()
     }
 
     /// So many records, and the first of them.
@@ -181,8 +204,8 @@ impl Shared {
 
     /// What came of a life.
     pub fn outcome(&self) -> &'static str {
-        match (self.lies.last_for_ever(), &self.watch.mood) {
-            (true, Some(Mood::Fine)) => "for ever, healthy",
+        match (self.lies.last_for_ever(), &self.watch.health) {
+            (true, Some(Health::Healthy)) => "for ever, healthy",
             (true, _) => "for ever, not healthy",
             _ if self.has_all() => "all arrived",
             _ => "a gap",
@@ -213,10 +236,12 @@ impl Shared {
 
     /// What was visible then, has not arrived, and is in no gap.
     fn unexplained(&self, visible: Stamp) -> Vec<&Published> {
+        let listing = self.bears.listing_costs(self.open_minutes(&self.link.polling));
+        let counted = Span(COUNTED.0 + listing.0);
         let rows = self.tenant.rows.iter().zip(&self.watch.arrived);
         let missing = rows.filter(|(row, arrived)| {
-            let found_after =
-                if row.is_very_late(self.tenant.overlap) { COUNTED } else { Span::ZERO };
+            let is_counted = row.is_very_late(self.tenant.overlap);
+            let found_after = if is_counted { counted } else { Span::ZERO };
             !**arrived
                 && row.visible + found_after <= visible
                 && self.is_wanted(row)
@@ -226,7 +251,7 @@ impl Shared {
         missing.map(|(row, _)| row).collect()
     }
 
-    /// Whether a lie lost a record and a gap says so. The truth excuses nothing.
+    /// Whether a lie or a pause lost a record and a gap says so. The truth excuses nothing.
     pub fn is_told_missing(&self, row: &Published) -> bool {
         // What was told stays told, whatever becomes of the ledger.
         let mut words = self.sink.words.iter().filter(|word| word.what == "gap");
@@ -238,18 +263,38 @@ impl Shared {
         }
         let reasons = ["in_doubt", "position_ahead", "retention"];
         let led_to = reasons.into_iter().filter(|reason| self.is_led_to(reason));
-        !self.lies.is_empty() && self.watch.covers(row, &led_to.collect::<Vec<_>>())
+        let is_excused = !self.lies.is_empty() || self.met.contains_key("pause");
+        is_excused && self.watch.covers(row, &led_to.collect::<Vec<_>>())
     }
 
-    /// Whether a lie that was told may have led to a gap of this reason.
+    /// Whether a lie that was told, or a pause, may have led to a gap of this reason.
     pub fn is_led_to(&self, reason: &str) -> bool {
         match reason {
-            "in_doubt" => self.lies.told_any(Claim::drops),
+            // After a pause a batch may be too old on arrival, which a wrong `Date` that is told twice looks like.
+            "in_doubt" => {
+                let is_old = self.lies.told_any(Claim::ages) || self.met.contains_key("pause");
+                is_old || self.lies.told_any(Claim::drops)
+            }
             "position_ahead" => self.lies.told_any(Claim::is_of_time),
-            // When SentinelOne is asked for anything older, its answer is a claim as well.
-            "retention" => self.lies.told_any(|claim| claim.is_of_time() || claim.is_of_pages()),
+            // When SentinelOne is asked for anything older, its answer is a claim as well, and a row without
+            // a time proves nothing.
+            "retention" => self.lies.told_any(|claim| {
+                claim.is_of_time() || claim.is_of_pages() || claim == Claim::Unreadable
+            }),
             _ => false,
         }
+    }
+
+    /// Whether a position may have followed a record dated ahead of this one where SentinelOne tells no time and
+    /// this machine's clock was as far ahead: what two agree on and nobody contradicts can't be told from the
+    /// truth.
+    fn is_led_astray(&self, row: &Published) -> bool {
+        let is_so = self.lies.told_any(Claim::is_mute) && self.clock_was_ahead;
+        let leads = |other: &&Published| {
+            let (passes, is_first) = (other.stamp >= row.stamp, other.visible < row.visible);
+            other.kind == row.kind && passes && is_first && other.is_ahead()
+        };
+        is_so && self.tenant.rows.iter().any(|other| leads(&other))
     }
 
     /// Of what was visible at a time, what has not arrived.
@@ -270,9 +315,12 @@ impl Shared {
         let uncounted = damage.into_iter().any(|fault| self.met.contains_key(fault));
         // Where stamps can't be read, nor can when a record was created, by which it is counted.
         let uncounted = uncounted || self.lies.any(|claim| claim == Claim::Unreadable);
-        // A list ends at a row that can't be fetched, and finds nothing late behind it.
-        let uncounted = uncounted || self.bears.are_rows_bad();
-        row.hidden_from.is_none() && !(uncounted && row.is_very_late(self.tenant.overlap))
+        // A run of `--once` gives its round up at the first failure, and the next one begins anew.
+        let uncounted = uncounted || (!self.windows_bind && self.bears.is_limited());
+        // A list is divided down to the second of a row that can't be fetched, and no further.
+        let uncounted = uncounted || self.bears.is_beside_bad(row);
+        let is_found = !(uncounted && row.is_very_late(self.tenant.overlap));
+        row.hidden_from.is_none() && is_found && !self.is_led_astray(row)
     }
 
     /// How many records arrived that no poll could have found.
@@ -294,11 +342,11 @@ impl Shared {
             wanted.remove(received.text.as_str());
         }
         wanted.retain(|_, row| !self.is_told_missing(row));
-        wanted.into_keys().chain(self.untold()).collect()
+        wanted.into_keys().chain(self.unreported()).collect()
     }
 
     /// Records that the sink refused and whose gap it was not told of.
-    pub fn untold(&self) -> impl Iterator<Item = &str> {
+    pub fn unreported(&self) -> impl Iterator<Item = &str> {
         let refused = self
             .tenant
             .rows
@@ -307,8 +355,8 @@ impl Shared {
             // What was passed over never came to the sink.
             .filter(|row| !self.is_told_missing(row));
         let is_restamped = self.lies.any(Claim::is_of_records);
-        let is_deaf = self.lies.told_any(Claim::drops);
-        let untold = refused.filter(move |row| {
+        let is_deaf = self.is_led_to("in_doubt");
+        let unreported = refused.filter(move |row| {
             let mut words = self.sink.words.iter();
             let is_told = words.any(|word| {
                 word.tells_of(&stream_of(row), row.stamp)
@@ -317,6 +365,6 @@ impl Shared {
             // What it threw away, and said so, it was told.
             !(is_told || is_deaf && self.watch.covers(row, &[GapReason::Refused.code()]))
         });
-        untold.map(|row| row.json.as_str())
+        unreported.map(|row| row.json.as_str())
     }
 }

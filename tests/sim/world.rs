@@ -8,19 +8,21 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 
-use s1_coralogix::edge::clock::{Moment, Source};
-use s1_coralogix::edge::told::Told;
+use s1_coralogix::answer::parse_retry_after;
+use s1_coralogix::core::Health;
 use s1_coralogix::edge::{Ask, Edge, Signals, Stamping, Woke};
+use s1_coralogix::net::service_times::ServiceTimes;
+use s1_coralogix::os::clock::{Moment, Source};
 use s1_coralogix::prng::Prng;
-use s1_coralogix::record::{Answer, Credential, NetTrouble, TrialKey};
-use s1_coralogix::time::{BUILT_AT, Clocks, Mono, Span, Stamp};
+use s1_coralogix::record::{Answer, CredentialId, Kills, NetTrouble, TrialKey};
+use s1_coralogix::time::{BUILT_AT, Clocks, Mono, SinkOff, Span, Stamp};
 
 use crate::bears::Bears;
 use crate::lies::{Claim, Lies, Side};
 use crate::link::Link;
 use crate::sink::Sink;
 pub use crate::sink::is_poison;
-use crate::tenant::{Lie, PageLies, Tenant, http_date};
+use crate::tenant::{Lie, PageLies, Tenant, http_date, sent};
 use crate::watch::Watch;
 
 /// A life begins here, by everybody's clock but perhaps the box's own. It is years after the date of
@@ -56,8 +58,10 @@ pub struct Shared {
     pub prng: Prng,
     /// Milliseconds since birth.
     pub now: u64,
-    /// When this boot began.
+    /// When this boot began, and for how long its clocks stood still since.
     pub booted: u64,
+    paused: u64,
+    pub pause: Option<Pause>,
     pub faults: Faults,
     pub lies: Lies,
     pub tenant: Tenant,
@@ -73,12 +77,12 @@ pub struct Shared {
     pub boots: u64,
     pub steps: u64,
     clock_error: i64,
-    heard: Told,
-    source_date: Option<(Stamp, u64)>,
-    sink_date: Option<(Stamp, u64)>,
-    /// The last `Date` that the sink told was wrong.
-    pub sink_was_off: bool,
-    changed: Vec<(u64, Credential)>,
+    /// In this process or an earlier one this machine's clock was ahead.
+    pub clock_was_ahead: bool,
+    service_times: ServiceTimes,
+    source_date: Option<(Stamp, Mono)>,
+    sink_date: Option<(Stamp, Mono)>,
+    changed: Vec<(u64, CredentialId)>,
     pub link: Link,
     pub bears: Bears,
     /// In a life of `--once` windows bind nobody.
@@ -88,6 +92,32 @@ pub struct Shared {
     pub poison_every: u64,
     /// For so many more actions every operation of the disk fails.
     pub disk_dead_for: u64,
+}
+
+/// The machine stands still for a while, as a virtual one may: its clocks do not see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Pause {
+    /// In milliseconds since birth.
+    at: u64,
+    /// Whole days, so that windows are kept by clocks that stood still.
+    length: u64,
+    /// Not before a batch is about to be sent.
+    is_before_a_batch: bool,
+    /// Whether its host sets the calendar right afterwards.
+    is_set_right: bool,
+}
+
+impl Pause {
+    /// Few lives have one. Drawn apart, so that a seed keeps its life but for it.
+    pub fn draw(seed: u64, end: u64) -> Option<Pause> {
+        let mut prng = Prng::new(seed ^ 0x5ee9_9ed0);
+        prng.chance(20).then(|| Pause {
+            at: prng.below(end),
+            length: Span::hours(24).times(1 + prng.below(4)).0,
+            is_before_a_batch: prng.chance(70),
+            is_set_right: prng.chance(30),
+        })
+    }
 }
 
 #[derive(Clone)]
@@ -103,13 +133,15 @@ impl Shared {
     ) -> Shared {
         let clock_error = CLOCK_ERRORS_SECONDS[prng.below(6) as usize];
         let changed = vec![
-            (faults.token_refused.end, Credential::Token(0)),
-            (faults.key_refused.end, Credential::Key),
+            (faults.token_refused.end, CredentialId::Token(0)),
+            (faults.key_refused.end, CredentialId::Key),
         ];
         Shared {
             prng,
             now: 0,
             booted: 0,
+            paused: 0,
+            pause: None,
             faults,
             lies,
             watch: Watch::new(&tenant),
@@ -124,10 +156,10 @@ impl Shared {
             boots: 1,
             steps: 0,
             clock_error,
-            heard: Told::default(),
+            clock_was_ahead: clock_error > 0,
+            service_times: ServiceTimes::default(),
             source_date: None,
             sink_date: None,
-            sink_was_off: false,
             changed,
             link: Link::default(),
             bears: Bears::default(),
@@ -156,24 +188,45 @@ impl Shared {
         Moment { mono: self.mono(), local: self.local() }
     }
 
-    /// What the program's own edge concludes from the time that is told.
-    fn hear(&mut self, source: Source, result: &Result<Answer, NetTrouble>) {
+    /// What the program's own edge concludes from the time that it is sent.
+    fn observe_answer(&mut self, source: Source, result: &Result<Answer, NetTrouble>) {
         let now = self.moment();
         match result {
-            Ok(answer) => self.heard.hear(source, answer, now),
-            Err(_) if source == Source::Sink => self.heard.sink_failed(),
+            Ok(answer) => self.service_times.observe_answer(source, answer, now),
+            Err(_) if source == Source::Sink => self.service_times.sink_failed(),
             Err(_) => {}
         }
     }
 
     pub fn boot(&mut self) {
-        self.booted = self.now;
+        (self.booted, self.paused) = (self.now, 0);
         self.boots += 1;
-        self.heard = Told::default();
+        self.service_times = ServiceTimes::default();
         self.source_date = None;
         self.sink_date = None;
         self.link.boot();
         self.clock_error = CLOCK_ERRORS_SECONDS[self.prng.below(6) as usize];
+        self.clock_was_ahead |= self.clock_error > 0;
+    }
+
+    /// Stands still, if it is time to. `sends`: a batch is about to be sent.
+    pub fn stand_still(&mut self, sends: bool) {
+        let is_due = |pause: &mut Pause| {
+            self.now >= pause.at
+                && self.now < self.faults.end
+                && (sends || !pause.is_before_a_batch)
+        };
+        let Some(pause) = self.pause.take_if(is_due) else { return };
+        self.now += pause.length;
+        self.paused += pause.length;
+        self.clock_error -= (pause.length / 1_000).cast_signed();
+        if pause.is_set_right {
+            self.set_clock();
+        }
+        self.faults.end = self.faults.end.max(self.now);
+        // Nobody looked meanwhile.
+        self.glance(Health::Degraded);
+        self.meet("pause");
     }
 
     /// Whether a fault of this kind strikes now.
@@ -199,36 +252,33 @@ impl Shared {
 
     fn mono(&self) -> Mono {
         // Boots of a real box start anywhere; zero would hide mistakes.
-        Mono(1_000_000 + self.now - self.booted)
+        Mono(1_000_000 + self.now - self.booted - self.paused)
     }
 
-    /// The `Date` of an answer as it is told, and as the program hears it.
+    /// The `Date` of an answer as it is sent, and as the program takes it.
     pub fn dated(&mut self, side: Side, answer: Answer) -> Answer {
         let truth = self.true_time();
         let date = self.lies.date(side, self.now, truth);
         // The header has whole seconds, and what is before the program's date is none to the edge.
         let heard = date.filter(|date| *date >= BUILT_AT);
-        let heard = heard.map(|date| (Stamp(date.0 / 1_000_000 * 1_000_000), self.now));
+        let heard = heard.map(|date| (Stamp(date.0 / 1_000_000 * 1_000_000), self.mono()));
         match side {
             Side::Source => self.source_date = heard.or(self.source_date),
-            Side::Sink => {
-                self.sink_was_off = date.is_some_and(|date| date != truth);
-                self.sink_date = heard.or(self.sink_date);
-            }
+            Side::Sink => self.sink_date = heard.or(self.sink_date),
         }
-        Answer { date: date.map(http_date), ..answer }
+        Answer { sent_date: date.and_then(sent), ..answer }
     }
 
-    /// The time as the services told it: the sink's, else the tenant's.
-    fn told(&self) -> Option<Stamp> {
-        let told = self.sink_date.or(self.source_date);
-        told.map(|(date, at)| date + Span(self.now - at))
+    /// The time as the services sent it: the sink's, else the tenant's.
+    fn service_time(&self) -> Option<Stamp> {
+        let received = self.sink_date.or(self.source_date);
+        received.map(|(date, at)| date + self.mono().since(at))
     }
 
-    /// Whether the windows of the life bind: somebody told the time, and nobody told a wrong one.
+    /// Whether the windows of the life bind: somebody sent the time, and nobody sent a wrong one.
     pub fn is_bound(&self) -> bool {
         let lied = self.lies.any(|claim| claim.is_of_time());
-        self.windows_bind && self.told().is_some() && !lied
+        self.windows_bind && self.service_time().is_some() && !lied
     }
 
     pub fn refusal(status: u16, retry_after: Option<&str>, html: bool, date: Stamp) -> Answer {
@@ -237,10 +287,11 @@ impl Shared {
         } else {
             ("application/json", r#"{"errors":[{"code":0,"detail":null,"title":"simulated"}]}"#)
         };
+        let sent_date = sent(date);
         Answer {
             status,
-            date: Some(http_date(date)),
-            retry_after: retry_after.map(str::to_owned),
+            sent_date,
+            retry_after: parse_retry_after(retry_after, sent_date),
             content_type: Some(content_type.into()),
             body: body.into(),
             ..Answer::default()
@@ -259,6 +310,9 @@ impl Shared {
             self.link.begin(&self.link.polling, "asked", self.true_time(), begun, told);
         }
         self.answered = None;
+        if matches!(ask, Ask::Page(path) if path.contains("&skip=")) {
+            self.meet("page by its place");
+        }
         let answer = self.ask_at_last(ask);
         // An answer is dated before its body goes over the link.
         let end = self.now;
@@ -321,7 +375,14 @@ impl Shared {
         if lies.forbidden {
             return Ok(Self::refusal(403, None, false, date));
         }
+        if matches!(ask, Ask::Page(path) if lies.is_too_long(path)) {
+            return Ok(Self::refusal(504, None, true, date));
+        }
         if matches!(ask, Ask::Page(path) if lies.refuses_cursor(path)) {
+            return Ok(Self::refusal(400, None, false, date));
+        }
+        if matches!(ask, Ask::Page(path) if self.bears.refuses_limit(path)) {
+            self.meet("limit refused");
             return Ok(Self::refusal(400, None, false, date));
         }
         let cut_at = self.hit("source cut short", permille).then(|| self.prng.next_u64() as usize);
@@ -343,31 +404,40 @@ impl Edge for SimEdge {
 
     fn wall(&mut self) -> Stamp {
         let shared = self.0.borrow();
-        shared.told().unwrap_or(shared.local())
+        shared.service_time().unwrap_or(shared.local())
     }
 
-    fn wall_is_told(&mut self) -> bool {
-        self.0.borrow().told().is_some()
+    fn has_server_time(&mut self) -> bool {
+        self.0.borrow().service_time().is_some()
     }
 
     fn dated(&mut self) -> Option<Stamp> {
         let shared = self.0.borrow();
-        shared.heard.dated(shared.moment())
+        shared.service_times.dated(shared.moment())
     }
 
     fn stamping(&mut self) -> Stamping {
         let shared = self.0.borrow();
-        shared.heard.stamping(shared.moment())
+        shared.service_times.stamping(shared.moment())
     }
 
     fn clocks(&mut self) -> Clocks {
         let shared = self.0.borrow();
-        shared.heard.witnesses(shared.moment())
+        shared.service_times.witnesses(shared.moment())
+    }
+
+    fn sink_off(&mut self) -> Option<SinkOff> {
+        let shared = self.0.borrow();
+        shared.service_times.sink_off(shared.moment())
     }
 
     fn second_of_day(&mut self) -> u32 {
         let wall = self.wall();
         self.0.borrow().link.second_of_day(wall)
+    }
+
+    fn kills(&mut self) -> Option<Kills> {
+        None
     }
 
     fn page_bytes_max(&mut self) -> u64 {
@@ -382,24 +452,27 @@ impl Edge for SimEdge {
         assert_eq!(tenant, 0);
         let mut shared = self.0.borrow_mut();
         let result = shared.ask(ask);
-        shared.hear(Source::Tenant(tenant), &result);
+        shared.observe_answer(Source::Tenant(tenant), &result);
         result
     }
 
     fn deliver(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble> {
         let mut shared = self.0.borrow_mut();
         let result = shared.deliver(gzip);
-        shared.hear(Source::Sink, &result);
+        shared.observe_answer(Source::Sink, &result);
         result
     }
 
     fn try_key(&mut self, key: TrialKey) -> Result<Answer, NetTrouble> {
-        self.0.borrow_mut().try_key(key)
+        let mut shared = self.0.borrow_mut();
+        let result = shared.try_key(key);
+        shared.observe_answer(Source::Sink, &result);
+        result
     }
 
     fn sleep(&mut self, until: Mono) -> Woke {
         let mut shared = self.0.borrow_mut();
-        let until = shared.booted + (until.0 - 1_000_000);
+        let until = shared.booted + shared.paused + (until.0 - 1_000_000);
         assert!(until > shared.now, "a sleep that is already over");
         let changes = shared.changed.iter().map(|(at, _)| at + 1_000);
         let change = changes.filter(|at| *at > shared.now).min();
@@ -419,7 +492,7 @@ impl Edge for SimEdge {
         Signals { stop: self.0.borrow().stop, ..Signals::default() }
     }
 
-    fn fresh_credentials(&mut self) -> Vec<Credential> {
+    fn fresh_credentials(&mut self) -> Vec<CredentialId> {
         let mut shared = self.0.borrow_mut();
         let now = shared.now;
         let (over, ahead): (Vec<_>, Vec<_>) = shared.changed.iter().partition(|(at, _)| *at <= now);

@@ -23,10 +23,9 @@ impl MemoryGroup {
         let parent = if is_first_version { first } else { Path::new("/sys/fs/cgroup") };
         let nth = MADE.fetch_add(1, Ordering::Relaxed);
         let path = parent.join(format!("s1-coralogix-test-{}-{nth}", std::process::id()));
-        let limit = if is_first_version { "memory.limit_in_bytes" } else { "memory.max" };
         let made = fs::create_dir(&path).and_then(|()| {
             let group = MemoryGroup { path: path.clone(), is_first_version };
-            fs::write(path.join(limit), limit_bytes.to_string()).map(|()| group)
+            group.try_limit(limit_bytes).map(|()| group)
         });
         let group =
             made.map_err(|error| format!("no memory cgroup: {}: {error}", path.display()))?;
@@ -34,6 +33,16 @@ impl MemoryGroup {
         let swap = if is_first_version { "memory.swappiness" } else { "memory.swap.max" };
         let _ = fs::write(group.path.join(swap), "0");
         Ok(group)
+    }
+
+    fn try_limit(&self, bytes: u64) -> std::io::Result<()> {
+        let name = if self.is_first_version { "memory.limit_in_bytes" } else { "memory.max" };
+        fs::write(self.path.join(name), bytes.to_string())
+    }
+
+    /// Who is in it may use so much from now on.
+    pub fn limit(&self, bytes: u64) {
+        self.try_limit(bytes).expect("the limit of a group of one's own can be changed");
     }
 
     pub fn path(&self) -> &Path {

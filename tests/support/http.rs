@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -144,6 +145,8 @@ pub struct Server {
     secure: bool,
     shared: Arc<Shared>,
     acceptor: Mutex<Option<JoinHandle<()>>>,
+    /// What holds the port while the server is away.
+    kept: Mutex<Option<OwnedFd>>,
 }
 
 impl Server {
@@ -160,7 +163,8 @@ impl Server {
             connections: AtomicU64::new(0),
             failed_handshakes: AtomicU64::new(0),
         });
-        let server = Server { port, secure, shared, acceptor: Mutex::new(None) };
+        let (acceptor, kept) = (Mutex::default(), Mutex::default());
+        let server = Server { port, secure, shared, acceptor, kept };
         server.accept_on(listener);
         server
     }
@@ -222,6 +226,8 @@ impl Server {
     /// From now on connections are refused, and those that were open are gone.
     pub fn take_away(&self) {
         self.stop_accepting(Life::Away);
+        // Bound and not listening: it is refused, and nobody else gets the port meanwhile.
+        *self.kept.lock().unwrap() = bound(self.address()).ok();
     }
 
     pub fn is_away(&self) -> bool {
@@ -230,18 +236,30 @@ impl Server {
 
     pub fn bring_back(&self) {
         assert!(self.acceptor.lock().unwrap().is_none(), "the server was not away");
-        // Another process may hold the port for a moment as its own end of a connection.
-        let mut listener = TcpListener::bind(self.address());
+        // Where it could not be kept, another process may hold it for a moment as its own end of a
+        // connection.
+        let mut socket = self.kept.lock().unwrap().take().map_or_else(|| bound(self.address()), Ok);
         for _ in 0..100 {
-            if listener.is_ok() {
+            if socket.is_ok() {
                 break;
             }
             self.shared.life.wait(Duration::from_millis(50), |_| None::<()>);
-            listener = TcpListener::bind(self.address());
+            socket = bound(self.address());
         }
+        let socket = socket.expect("the port is still ours after five seconds");
+        rustix::net::listen(&socket, 128).unwrap();
         self.shared.life.change(|life| *life = Life::Up);
-        self.accept_on(listener.expect("the port is still ours after five seconds"));
+        self.accept_on(TcpListener::from(socket));
     }
+}
+
+/// A socket that has an address and does not listen.
+fn bound(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)?;
+    Ok(socket)
 }
 
 impl Drop for Server {

@@ -205,8 +205,23 @@ impl Ledger {
         self.book.wait(within, look)
     }
 
-    /// Waits until everything that was published so far is delivered. Says whether it was.
-    pub fn wait_complete(&self, within: Duration) -> bool {
+    /// Waits until everything that was published so far is delivered. Says whether it was. Gives up
+    /// when nothing new is delivered for `silence`: a machine that is busy takes longer and moves.
+    pub fn wait_complete(&self, silence: Duration) -> bool {
+        loop {
+            let before = self.look(|book| book.delivered);
+            let moved = self.wait(silence, |book| {
+                let complete = book.required == book.delivered;
+                (complete || book.delivered != before).then_some(complete)
+            });
+            if moved != Some(false) {
+                return moved.is_some();
+            }
+        }
+    }
+
+    /// The same, where the time that it takes is what is tested.
+    pub fn wait_complete_within(&self, within: Duration) -> bool {
         self.wait(within, |book| (book.required == book.delivered).then_some(())).is_some()
     }
 

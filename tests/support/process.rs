@@ -176,6 +176,11 @@ impl Process {
         self.wait_err_until(|err| err.contains(text), within)
     }
 
+    /// Waits until the child has written this to stdout.
+    pub fn wait_out(&self, text: &str, within: Duration) -> bool {
+        self.out.wait(within, |out| out.contains(text).then_some(())).is_some()
+    }
+
     /// Waits until what the child has written to stderr is as wanted.
     pub fn wait_err_until(&self, wanted: impl Fn(&str) -> bool, within: Duration) -> bool {
         self.err.wait(within, |err| wanted(err).then_some(())).is_some()

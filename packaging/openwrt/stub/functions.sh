@@ -46,6 +46,9 @@ for call in procd_open_instance procd_close_instance procd_set_param procd_add_j
 	eval "$call() { printf '%s' $call; for word; do printf ' [%s]' \"\$word\"; done; echo; }"
 done
 
+# What procd runs is what was asked of it last; tests say so.
+procd_running() { [ -e /var/procd-runs ]; }
+
 # Users, as the package's scripts ask for them.
 add_group_and_user() {
 	grep -q '^s1-coralogix:' "$root/etc/group" || echo 's1-coralogix:x:400:' >> "$root/etc/group"
@@ -57,6 +60,6 @@ default_postinst() {
 	/etc/init.d/s1-coralogix start
 }
 default_prerm() {
+	[ "$PKG_UPGRADE" = 1 ] || /etc/init.d/s1-coralogix disable
 	/etc/init.d/s1-coralogix stop
-	/etc/init.d/s1-coralogix disable
 }

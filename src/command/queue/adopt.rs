@@ -1,15 +1,15 @@
-//! `queue adopt`: what the positions of an integration mean whose name or address was changed.
+//! `queue adopt`: decides about the positions of an integration whose name or address was changed.
 //!
-//! Promises: what does not fit the config is refused before anything is changed; what was cut short
-//! can be run again. Never: asks a service.
+//! Promises: what does not fit the config is refused before anything is changed; an interrupted
+//! command can be run again. Never: sends a request to a service.
 
 use super::take;
 use crate::cli::Exit;
 use crate::cli::queue::Adopt;
 use crate::command::{Failure, print};
 use crate::config::{Config, Integration};
-use crate::edge::clock;
 use crate::message;
+use crate::os::clock;
 use crate::plain;
 use crate::queue::RealQueue;
 use crate::queue::adopt::{AdoptError, SaidBy};
@@ -42,8 +42,8 @@ fn integration<'a>(config: &'a Config, name: &str) -> Option<&'a Integration> {
     config.integrations.iter().find(|integration| integration.name == name)
 }
 
-/// Whether the config lets streams change hands: it names the new integration, and those of the old
-/// one that change are those that it does not name.
+/// Whether the config allows it: it names the new integration, and does not name the streams of the
+/// old one that are adopted.
 fn fits(config: &Config, name: &str, new: &str) -> Result<(), Failure> {
     if integration(config, new).is_none() {
         return Err(refused(format!(
@@ -132,7 +132,7 @@ fn failed(name: &str, why: &AdoptError) -> Failure {
     Failure::new(message::ADOPT_FAILED, Exit::Failed, text)
 }
 
-/// There is nothing under this name; what there is, is said.
+/// No stream has this name; the text lists those that there are.
 fn nothing(queue: &RealQueue, name: &str) -> Failure {
     let orphans: Vec<String> =
         queue.orphans().into_iter().map(|orphan| orphan.name.to_string()).collect();

@@ -1,35 +1,35 @@
-//! What was set aside, put back or given up one after the other: parked records, batches in doubt.
+//! Puts back or drops several items that were set aside: parked records, or batches in doubt.
 //!
-//! Promises: the first that fails ends it, and what was done before is told; the queue is closed
-//! either way.
+//! Promises: the first failure ends it, and what was done before is reported; the queue is closed
+//! in any case.
 
 use super::place_of;
 use crate::cli::Exit;
 use crate::command::Failure;
-use crate::edge::clock;
 use crate::message::Code;
+use crate::os::clock;
 use crate::plain;
 use crate::queue::{QueueError, RealQueue};
-use crate::record::{Held, Place};
+use crate::record::{QueuePosition, QueueStatus};
 
-/// A kind of things set aside, for people.
+/// A kind of item, for people.
 pub struct Kind {
     pub one: &'static str,
-    /// Before a name that is none of them.
+    /// The text before a name that does not exist.
     pub none_named: &'static str,
-    /// The command that names them.
+    /// The command that lists the names.
     pub list: &'static str,
-    /// What a failure is looked up by.
+    /// The code of the message about a failure.
     pub stays: Code,
 }
 
-/// Does it to each of these, and tells of how many.
+/// Applies the action to each of these, and reports how many were done.
 pub fn each(
     mut queue: RealQueue,
     names: &[String],
     what: &str,
     kind: &Kind,
-    act: impl Fn(&mut RealQueue, Place) -> Result<Option<Held>, QueueError>,
+    act: impl Fn(&mut RealQueue, QueuePosition) -> Result<Option<QueueStatus>, QueueError>,
 ) -> Result<String, Failure> {
     let mut done = 0;
     let mut failed = None;
@@ -48,11 +48,11 @@ pub fn each(
         }
     }
     queue.close(clock::mono());
-    let told = plain::count(done, kind.one);
+    let counted = plain::count(done, kind.one);
     match failed {
-        None => Ok(told),
+        None => Ok(counted),
         Some(why) => {
-            let text = format!("Failed to {what}: {why}. {told} done before");
+            let text = format!("Failed to {what}: {why}. {counted} done before");
             Err(Failure::new(kind.stays, Exit::Failed, text))
         }
     }

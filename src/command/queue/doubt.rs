@@ -1,6 +1,6 @@
-//! `queue doubt`: the batches of which Coralogix said that some was not taken.
+//! `queue doubt`: the batches of which Coralogix said that some records were not accepted.
 //!
-//! Never: hands a terminal what a remote party wrote without making it harmless.
+//! Never: prints a remote party's text without escaping control characters.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ use crate::message;
 use crate::plain::{self, count};
 use crate::queue::inspect::Doubted;
 use crate::queue::{QueueError, RealQueue};
-use crate::record::{Held, Place};
+use crate::record::{QueuePosition, QueueStatus};
 use crate::time::Stamp;
 
 const KIND: Kind = Kind {
@@ -25,7 +25,7 @@ const KIND: Kind = Kind {
     stays: message::DOUBT_STAYS,
 };
 
-/// What a batch holds of one stream.
+/// The records of one stream in a batch.
 struct Part {
     stream: String,
     records: usize,
@@ -137,7 +137,7 @@ fn each(
     config: &Config,
     which: &Which,
     what: &str,
-    act: impl Fn(&mut RealQueue, Place) -> Result<Option<Held>, QueueError>,
+    act: impl Fn(&mut RealQueue, QueuePosition) -> Result<Option<QueueStatus>, QueueError>,
 ) -> Result<String, Failure> {
     let queue = take(config, what)?;
     let names: Vec<String> = match which {

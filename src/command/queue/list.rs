@@ -6,7 +6,6 @@ use serde_json::json;
 
 use super::{Looked, contents, look};
 use crate::cli::Exit;
-use crate::command::run::stream_names;
 use crate::command::{Failure, print_failed};
 use crate::config::Config;
 use crate::message;
@@ -40,7 +39,7 @@ pub fn list(
             unseen += count;
             continue;
         }
-        // A daemon at work may have given the file back since.
+        // A running daemon may have removed the file meanwhile.
         let Ok(table) = looked.inspector.table(frame) else { continue };
         let rows = table.iter().enumerate().skip(frame.skip as usize);
         let some = rows.take(usize::try_from(left).unwrap_or(usize::MAX));
@@ -62,7 +61,7 @@ pub fn list(
     }
 }
 
-/// Refuses a stream that nobody has, for none of it could ever wait.
+/// Refuses a stream that is in neither the config nor the queue.
 fn known(
     config: &Config,
     looked: &Looked,
@@ -70,7 +69,7 @@ fn known(
     stream: &str,
 ) -> Result<(), Failure> {
     let frames = contents.waiting.iter().chain(&contents.delivered);
-    let mut names: Vec<String> = stream_names(config).iter().map(ToString::to_string).collect();
+    let mut names: Vec<String> = config.stream_names().iter().map(ToString::to_string).collect();
     names.extend(looked.inspector.streams().map(|(name, ..)| name.to_string()));
     names.extend(frames.map(|frame| frame.stream.to_string()));
     names.sort();

@@ -1,4 +1,4 @@
-//! `queue parked`: the records that Coralogix refused.
+//! `queue parked`: the records that Coralogix rejected.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::message;
 use crate::plain;
 use crate::queue::{QueueError, RealQueue, inspect};
-use crate::record::{Held, Place};
+use crate::record::{QueuePosition, QueueStatus};
 
 const KIND: Kind = Kind {
     one: "record",
@@ -59,7 +59,7 @@ pub fn list(config: &Config, json: bool) -> Result<Exit, Failure> {
 pub fn show(config: &Config, name: &str) -> Result<Exit, Failure> {
     let mut looked = look(config)?;
     let frame = looked.inspector.parked_frame(name).map_err(|why| unreadable(name, &why))?;
-    let parked = looked.inspector.parked().unwrap_or_default();
+    let parked = looked.parked()?;
     let why = parked.into_iter().find(|one| one.name == name).map(|one| one.why);
     let key = frame.entries.first().map(|meta| meta.key);
     let id = key.map_or("?".to_owned(), |key| format!("{}, version of {}", key.id, key.stamp));
@@ -84,7 +84,7 @@ fn each(
     config: &Config,
     which: &Which,
     what: &str,
-    act: impl Fn(&mut RealQueue, Place) -> Result<Option<Held>, QueueError>,
+    act: impl Fn(&mut RealQueue, QueuePosition) -> Result<Option<QueueStatus>, QueueError>,
 ) -> Result<String, Failure> {
     let names: Vec<String> = match which {
         Which::One(name) => vec![name.clone()],

@@ -1,7 +1,7 @@
-//! `queue show`: the life of one record.
+//! `queue show`: what happened to one record.
 //!
-//! Promises: says that Coralogix accepted a version only where there is no other way by which it can have
-//! left the queue: not refused, not in doubt, not damaged, not given up by a person. Never: guesses.
+//! Promises: says that Coralogix accepted a version only where it can't have left the queue in any
+//! other way: not rejected, not in doubt, not damaged, not dropped by a person. Never: guesses.
 
 use std::fmt::Write as _;
 
@@ -13,21 +13,36 @@ use crate::config::Config;
 use crate::message;
 use crate::plain;
 use crate::queue::inspect::{self, Contents, Doubted, Fate, Parked, Waiting};
-use crate::record::{Category, Gap, Place, RowKey, StreamName};
+use crate::record::{Category, Gap, QueuePosition, RowKey, StreamName};
 use crate::s1::page::{id_made_at, id_number};
 
-/// What lies beside the log.
+/// The files beside the log.
 struct Beside {
     parked: Vec<Parked>,
     doubts: Vec<Doubted>,
 }
 
 impl Beside {
-    /// Whether a version that is past the head is told of by what lies there.
-    fn tells_of(&self, stream: &StreamName, key: RowKey, at: Place) -> bool {
+    /// Whether one of these files holds this version, which is before the head.
+    fn tells_of(&self, stream: &StreamName, key: RowKey, at: QueuePosition) -> bool {
         let mut doubted = self.doubts.iter().flat_map(keys_of);
         let mut parked = self.parked.iter().filter(|one| one.key == Some(key));
         doubted.any(|one| one == (stream, key)) || parked.any(|one| place_of(&one.name) == Some(at))
+    }
+
+    /// The files that may hold the record and can't be read.
+    fn write_unread(&self, out: &mut String) {
+        let parked = self.parked.iter().filter(|one| one.key.is_none());
+        for name in parked.map(|one| &one.name) {
+            let _ = writeln!(out, "parked/{name}.log can't be read: it may be in there.");
+        }
+        for one in &self.doubts {
+            if let Err(why) = &one.frames {
+                let name = &one.name;
+                let _ =
+                    writeln!(out, "doubt/{name}.log can't be read ({why}): it may be in there.");
+            }
+        }
     }
 
     fn write_parked(&self, number: u64, out: &mut String) -> bool {
@@ -48,7 +63,7 @@ impl Beside {
     }
 }
 
-/// The life of a record, as far as this box can know it.
+/// Shows what this queue knows of a record.
 pub fn show(config: &Config, id: &str) -> Result<Exit, Failure> {
     let Some(number) = id_number(id) else {
         return Err(Failure::new(
@@ -60,13 +75,11 @@ pub fn show(config: &Config, id: &str) -> Result<Exit, Failure> {
     let mut looked = look(config)?;
     let contents = contents(&mut looked, "Searching the queue");
     let mut out = String::new();
-    let beside = Beside {
-        parked: looked.inspector.parked().unwrap_or_default(),
-        doubts: looked.inspector.doubts().unwrap_or_default(),
-    };
+    let beside = Beside { parked: looked.parked()?, doubts: looked.doubts()? };
     let mut found = life_in(&mut looked, &contents, &beside, number, &mut out);
     found |= in_doubt(&beside.doubts, number, &mut out);
     found |= beside.write_parked(number, &mut out);
+    beside.write_unread(&mut out);
     if !found {
         not_here(&looked, number, id, &mut out);
     }
@@ -75,7 +88,7 @@ pub fn show(config: &Config, id: &str) -> Result<Exit, Failure> {
     Ok(if found { Exit::Done } else { Exit::Failed })
 }
 
-/// What Coralogix may not have taken.
+/// The batches in doubt that hold the record.
 fn in_doubt(doubts: &[Doubted], number: u64, out: &mut String) -> bool {
     let mut found = false;
     for one in doubts {
@@ -98,22 +111,30 @@ fn keys_of(one: &Doubted) -> impl Iterator<Item = (&StreamName, RowKey)> {
     frames.flat_map(|frame| frame.entries.iter().map(|meta| (&frame.stream, meta.key)))
 }
 
-/// How a version that does not wait any more fared.
-fn fared(looked: &Looked, stream: &StreamName, key: RowKey, at: Option<Place>) -> String {
+/// What happened to a version that does not wait any more.
+fn fared(looked: &Looked, stream: &StreamName, key: RowKey, at: Option<QueuePosition>) -> String {
     match looked.inspector.fate(stream, key.stamp, at) {
         Fate::Delivered => "delivered (accepted by Coralogix)".to_owned(),
-        Fate::TakenOut(gap) => format!("not delivered from there: {}", told(gap)),
+        Fate::TakenOut(gap) => format!("not delivered from there: {}", describe(gap)),
         Fate::Perhaps(gap) => {
-            format!("no longer in the queue: delivered, or among what a gap tells: {}", told(gap))
+            format!(
+                "no longer in the queue: delivered, or among what a gap tells: {}",
+                describe(gap)
+            )
         }
-        Fate::Untold => "no longer in the queue: delivered, or refused or in doubt and given up, \
+        Fate::Unknown if !looked.inspector.has_checkpoint() => {
+            "no longer in the queue: delivered, or \
+            rejected or in doubt and given up; the checkpoint, which tells, can't be read"
+                .to_owned()
+        }
+        Fate::Unknown => "no longer in the queue: delivered, or refused or in doubt and given up, \
                          in a gap that was reported and is no longer kept"
             .to_owned(),
     }
 }
 
-/// What a gap says of its records, and what became of them.
-fn told(gap: &Gap) -> String {
+/// The description of a gap, and what became of its records.
+fn describe(gap: &Gap) -> String {
     let since = gap.outcome().map_or(String::new(), |outcome| format!("; since then {outcome}"));
     format!("{} (gap {}, {}){since}", gap.explain(), gap.number, gap.reason.code())
 }
@@ -134,7 +155,7 @@ fn life_in(
             for (entry, meta) in table.iter().enumerate() {
                 let entry = entry as u32;
                 let gone = is_past || entry < frame.skip;
-                let at = Place { seq: frame.seq, skip: entry };
+                let at = QueuePosition { seq: frame.seq, skip: entry };
                 let is_told = || gone && beside.tells_of(&frame.stream, meta.key, at);
                 if meta.key.id == number && !is_told() {
                     found = true;
@@ -171,7 +192,7 @@ fn text_at(looked: &mut Looked, frame: &Waiting, entry: u32) -> String {
     entry.map_or("  (it can't be read)".to_owned(), |entry| text_of(&entry))
 }
 
-/// What can be said of a record that is not in the files.
+/// What can be said of a record that is in none of the files.
 fn not_here(looked: &Looked, number: u64, id: &str, out: &mut String) {
     let _ = writeln!(out, "{id} is not in the queue.");
     let made = id_made_at(id);
@@ -187,7 +208,7 @@ fn not_here(looked: &Looked, number: u64, id: &str, out: &mut String) {
         {
             let (since, to) = (made.to_the_second(), delivered.position.to_the_second());
             let but = match looked.inspector.gap_since(stream, made) {
-                (Some(gap), _) => format!(", or among what a gap tells: {}", told(gap)),
+                (Some(gap), _) => format!(", or among what a gap tells: {}", describe(gap)),
                 (None, true) => ", or in a gap that was reported and is no longer kept".to_owned(),
                 (None, false) => String::new(),
             };
@@ -203,12 +224,17 @@ fn not_here(looked: &Looked, number: u64, id: &str, out: &mut String) {
             let _ = writeln!(
                 out,
                 "  {stream}: if it was collected, it is delivered or among what a gap tells: {}.",
-                told(gap)
+                describe(gap)
             );
             is_told = true;
         }
     }
-    if !is_told {
+    if !looked.inspector.has_checkpoint() {
+        let _ = writeln!(
+            out,
+            "  Whether it was delivered is not known: there is no checkpoint that can be read."
+        );
+    } else if !is_told {
         let _ =
             writeln!(out, "  It was not collected yet, or is no record of a configured stream.");
     }

@@ -1,10 +1,9 @@
-//! `queue stats`: what the queue's directory holds, in numbers.
+//! `queue stats`: the content of the queue's directory in numbers.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::super::run::stream_names;
 use super::super::status::{seconds, size};
 use super::super::{Failure, first_column, print};
 use super::{contents, look};
@@ -27,17 +26,22 @@ struct Sum {
 }
 
 pub fn stats(config: &Config, json: bool) -> Result<Exit, Failure> {
+    print(&text(config, json)?)
+}
+
+/// The output of `queue stats`.
+pub fn text(config: &Config, json: bool) -> Result<String, Failure> {
     let mut looked = look(config)?;
     let contents = contents(&mut looked, "Reading the queue");
-    let parked = looked.inspector.parked().unwrap_or_default();
-    let doubts = looked.inspector.doubts().unwrap_or_default();
+    let parked = looked.parked()?;
+    let doubts = looked.doubts()?;
     let doubt_bytes = doubts.iter().map(|one| one.bytes).sum::<u64>();
     let quarantined = looked.inspector.quarantined();
     let streams = by_stream(&contents);
     let waiting: u64 = streams.values().map(|sum| sum.records).sum();
     let disk: u64 = contents.waiting.iter().map(|frame| u64::from(frame.len)).sum();
     let is_exact = looked.is_exact();
-    let orphans = looked.inspector.orphans(&stream_names(config));
+    let orphans = looked.inspector.orphans(&config.stream_names());
     if json {
         let rows: Vec<_> = streams.iter().map(|(name, sum)| row(name, sum)).collect();
         let value = json!({
@@ -63,11 +67,11 @@ pub fn stats(config: &Config, json: bool) -> Result<Exit, Failure> {
             "quarantined": quarantined.len(),
             "quarantined_bytes": quarantined.iter().map(|(_, bytes)| bytes).sum::<u64>(),
         });
-        return print(&format!("{value:#}\n"));
+        return Ok(format!("{value:#}\n"));
     }
     let mut out = format!("queue {}{}\n", looked.dir.display(), used(looked.in_use));
     out += &format!("{}\n", looked.told_by());
-    // Of nothing there is no less.
+    // Zero is exact in any case.
     let at_most = if is_exact || waiting == 0 { "" } else { "at most " };
     let frames = contents.waiting.len();
     out += &format!(
@@ -92,7 +96,7 @@ pub fn stats(config: &Config, json: bool) -> Result<Exit, Failure> {
     out += &format!("  quarantine   {}, {}\n", count(quarantined.len(), "thing"), size(bytes));
     out += &streams_shown(&streams);
     out += &orphans_shown(&orphans);
-    print(&out)
+    Ok(out)
 }
 
 fn streams_shown(streams: &BTreeMap<String, Sum>) -> String {

@@ -1,13 +1,14 @@
-//! `queue verify`: every frame read, every checksum checked.
+//! `queue verify`: reads every frame and checks every checksum.
 //!
-//! Exit codes of its own: 0 all is whole, 1 something is damaged, 2 it could not be looked at.
+//! Exit codes of its own: 0 everything is intact, 1 something is damaged, 2 something could not be
+//! read.
 
 use super::{look, progressing};
 use crate::cli::Exit;
 use crate::command::{Failure, print};
 use crate::config::Config;
-use crate::edge::progress::Progress;
 use crate::message;
+use crate::os::progress::Progress;
 use crate::pack;
 use crate::plain::count;
 use crate::queue::inspect::Doubted;
@@ -18,9 +19,10 @@ pub fn verify(config: &Config) -> Result<Exit, Failure> {
         let mut progress = Progress::new("Checking the queue");
         looked.inspector.verify(&mut progressing(&mut progress))
     };
-    let parked = looked.inspector.parked().unwrap_or_default();
+    let as_usage = |failure| Failure { exit: Exit::Usage, ..failure };
+    let parked = looked.parked().map_err(as_usage)?;
     let unreadable: Vec<_> = parked.iter().filter(|parked| parked.key.is_none()).collect();
-    let doubts = looked.inspector.doubts().unwrap_or_default();
+    let doubts = looked.doubts().map_err(as_usage)?;
     let mut out = String::new();
     for damage in &contents.damage {
         out += &format!(

@@ -34,6 +34,8 @@ pub enum AgeRule {
     Keep,
     /// Dropped, with a 200 and a sentence in the body.
     Drop,
+    /// Dropped, with a 200 as if it had been taken.
+    DropUnsaid,
     /// Stamped with the time of receipt.
     Restamp,
 }
@@ -90,6 +92,22 @@ pub struct Knobs {
     pub rate: Option<u64>,
     /// Whether answers carry a `Date`.
     pub date: bool,
+    /// How far that is ahead of the clock by which it judges ages, and for how many answers.
+    pub date_ahead: (i64, Option<u32>),
+}
+
+impl Knobs {
+    /// How far the `Date` of the next answer is ahead.
+    fn take_date_ahead(&mut self) -> i64 {
+        match &mut self.date_ahead {
+            (_, Some(0)) => 0,
+            (ahead, Some(times)) => {
+                *times -= 1;
+                *ahead
+            }
+            (ahead, None) => *ahead,
+        }
+    }
 }
 
 impl Default for Knobs {
@@ -109,6 +127,7 @@ impl Default for Knobs {
             slow: Duration::ZERO,
             rate: None,
             date: true,
+            date_ahead: (0, None),
         }
     }
 }

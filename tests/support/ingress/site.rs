@@ -12,6 +12,7 @@ use flate2::bufread::GzDecoder;
 
 use super::entry::{Dated, Entry, read_batch};
 use super::{AgeRule, Got, Inner, Key, Knobs, LongRule, Measured, Rejection, State, Stored};
+use crate::support::clock::http_date;
 use crate::support::fault::{Fault, On, html};
 use crate::support::http::{Act, Reply, Request, Site};
 
@@ -65,7 +66,9 @@ impl Inner {
         let knobs = self.state.look(|state| state.knobs.clone());
         let mut reply = outcome.reply;
         if knobs.date {
-            reply = reply.with("Date", self.clock.http_date());
+            let ahead = self.state.change(|state| state.knobs.take_date_ahead());
+            let date_us = self.clock.now_us() + ahead;
+            reply = reply.with("Date", http_date(date_us));
         }
         let carried = knobs.rate.map_or(0, |rate| request.body.len() as u64 * 1_000 / rate);
         reply.wait_before = knobs.slow + Duration::from_millis(carried);
@@ -220,6 +223,7 @@ impl Inner {
         });
         let body = match dropped {
             0 => knobs.accepted_body.to_string(),
+            _ if knobs.age == AgeRule::DropUnsaid => knobs.accepted_body.to_string(),
             _ => format!("{dropped} logs were not accepted: older than 24 hours or malformed"),
         };
         Outcome {
@@ -258,7 +262,9 @@ fn judge(
     }
     let severity = entry.severity()?;
     let (stamp_us, stamped) = match (entry.dated(now_us), knobs.age) {
-        (Dated::TooOld(_) | Dated::TooFarAhead(_), AgeRule::Drop) => return None,
+        (Dated::TooOld(_) | Dated::TooFarAhead(_), AgeRule::Drop | AgeRule::DropUnsaid) => {
+            return None;
+        }
         (Dated::TooOld(_) | Dated::TooFarAhead(_), AgeRule::Restamp) => (now_us, true),
         (Dated::Fine(us) | Dated::TooOld(us) | Dated::TooFarAhead(us), _) => (us, true),
         (Dated::Absent, _) => (now_us, false),

@@ -35,6 +35,8 @@ pub enum Lie {
     /// The page of this number in a walk, from 1, or the last if there are fewer, points back to the
     /// page so many before the next: 1 is to itself.
     LeadsBack { page: usize, period: usize },
+    /// No page has a cursor.
+    NoCursor,
     /// Pages come in another order than was asked for.
     Ordered(Order),
     /// The time filters of such requests are ignored.
@@ -46,7 +48,7 @@ pub enum Lie {
 /// `page` of `Lie::LeadsBack`: the walk is shown whole before it leads back.
 pub const AT_THE_END: usize = usize::MAX;
 
-struct Told {
+struct ActiveLie {
     lie: Lie,
     left: Option<u32>,
 }
@@ -54,7 +56,7 @@ struct Told {
 /// The lies that are told now, and what they have to remember.
 #[derive(Default)]
 pub struct Lies {
-    told: Vec<Told>,
+    active: Vec<ActiveLie>,
     /// The cursors asked for in the walk that goes on, of each kind.
     walked: [Vec<Option<String>>; 3],
     given: HashMap<String, Instant>,
@@ -74,25 +76,25 @@ const EMPTY: &str = "aG9sbG93";
 impl Lies {
     /// `times: None` is until `clear`.
     pub fn add(&mut self, lie: Lie, times: Option<u32>) {
-        self.told.push(Told { lie, left: times });
+        self.active.push(ActiveLie { lie, left: times });
     }
 
     /// Cursors that were given out stay good.
     pub fn clear(&mut self) {
-        self.told.clear();
+        self.active.clear();
     }
 
     /// What the first lie that is fit makes of it, counted as used.
     fn take<R>(&mut self, fit: impl Fn(&Lie) -> Option<R>) -> Option<R> {
         let (at, made) = self
-            .told
+            .active
             .iter()
             .enumerate()
-            .find_map(|(at, told)| fit(&told.lie).map(|made| (at, made)))?;
-        if let Some(left) = &mut self.told[at].left {
+            .find_map(|(at, active)| fit(&active.lie).map(|made| (at, made)))?;
+        if let Some(left) = &mut self.active[at].left {
             *left -= 1;
             if *left == 0 {
-                self.told.remove(at);
+                self.active.remove(at);
             }
         }
         Some(made)
@@ -101,12 +103,12 @@ impl Lies {
     /// The `Date` of an answer sent now.
     pub fn date(&mut self, clock: &Clock) -> String {
         let now_us = clock.now_us();
-        let told = self.take(|lie| match lie {
+        let active = self.take(|lie| match lie {
             Lie::DateAhead(us) => Some(now_us + us),
             Lie::DateIs(us) => Some(*us),
             _ => None,
         });
-        http_date(told.unwrap_or(now_us))
+        http_date(active.unwrap_or(now_us))
     }
 
     /// Takes away filters that are ignored.
@@ -165,6 +167,9 @@ impl Lies {
 
     /// The cursor that a page is given, instead of the true one.
     pub fn next(&mut self, kind: Kind, next: Option<String>) -> Option<String> {
+        if self.take(|lie| (*lie == Lie::NoCursor).then_some(())).is_some() {
+            return None;
+        }
         let pages = self.walked[kind as usize].len();
         let period = self.take(|lie| match lie {
             Lie::LeadsBack { page, period } if pages >= *page || next.is_none() => Some(*period),

@@ -66,7 +66,8 @@ pub struct Knobs {
     pub rows_max: usize,
     /// A gateway gives up on pages of more rows: 504.
     pub too_many_rows: usize,
-    /// A page with the row of this id is answered with this status; 200: with JSON that breaks in it.
+    /// A page with the row of this id is answered with this status; 200: with JSON that breaks in it, 302, 403
+    /// and 451: with a web page.
     pub bad_row: Option<(u64, u16)>,
 }
 

@@ -141,6 +141,10 @@ impl Inner {
                         (Reply::new(504, "text/plain", body), Shown::default())
                     }
                     Ok((body, shown)) => match state.knobs.bad_row {
+                        Some((id, status @ (302 | 403 | 451))) if holds(&body, id) => {
+                            let page = "<html>Blocked by policy</html>";
+                            (Reply::new(status, "text/html", page), Shown::default())
+                        }
                         Some((id, status)) if holds(&body, id) => {
                             (Reply::new(status, JSON, broken_in(body, id)), Shown::default())
                         }

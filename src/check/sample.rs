@@ -1,0 +1,220 @@
+//! What a page of a stream costs over this link: a page of the size with which `run` would begin is
+//! requested, timed and thrown away.
+//!
+//! Promises: says nothing about larger pages than the one that was received; where a page of that
+//! size can't be had, smaller ones are tried as by `run`, three requests in all. Never: changes
+//! what `run` learned.
+
+use super::interpret;
+use super::step::{Name, Outcome, Step};
+use crate::cause::Cause;
+use crate::core::size::fitting;
+use crate::edge::Ask;
+use crate::edge::system::{Service, ask};
+use crate::limits::{PROBE_BACK_HOURS, SAMPLE_BYTES_MIN, SAMPLE_SMALLER};
+use crate::net::client::Client;
+use crate::os::clock::{self, mono};
+use crate::plain::count;
+use crate::record::{Answer, Bound, Kind, NetTrouble};
+use crate::s1::page;
+use crate::s1::request::{Query, page_path};
+use crate::time::{Span, Stamp};
+
+/// A stream, and with which page `run` would begin.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    pub kind: Kind,
+    /// Rows requested in the first page.
+    pub rows: u32,
+    /// The time limit of an exchange, and the longest page in bytes.
+    pub whole: Span,
+    pub most: u64,
+}
+
+/// A page that was received.
+#[derive(Clone, Copy, Debug)]
+struct Came {
+    asked: u32,
+    rows: usize,
+    /// As received: compressed.
+    bytes: u64,
+    took: Span,
+}
+
+/// The result of a request for a number of rows.
+enum Tried {
+    Answer(Answer, Came),
+    Trouble(NetTrouble),
+}
+
+impl Sample {
+    /// Whether the stream may be read, and how large its pages can be.
+    pub fn step(self, service: &mut Service) -> Step {
+        let begun = mono();
+        let mut smaller = [self.rows / SAMPLE_SMALLER, 1].into_iter().filter(|rows| *rows > 0);
+        let mut tried = self.page(service, self.rows);
+        let failed = too_large(&tried).filter(|_| self.rows > 1);
+        while failed.is_some() && too_large(&tried).is_some() {
+            let Some(rows) = smaller.next() else { break };
+            tried = self.page(service, rows);
+        }
+        let outcome = self.assess(&service.client, tried, failed.as_deref());
+        Step { name: Name::Stream(self.kind), outcome, took: mono().since(begun) }
+    }
+
+    fn page(self, service: &mut Service, asked: u32) -> Tried {
+        let from = clock::local().max(Stamp::EPOCH) - Span::hours(PROBE_BACK_HOURS);
+        let (from, cursor) = (from.max(Stamp::EPOCH), None);
+        let path =
+            page_path(&Query { kind: self.kind, from, to: None, cursor, rows_max: asked, skip: 0 });
+        let (before, begun) = (service.client.wire().received_bytes(), mono());
+        match ask(service, &Ask::Page(path), self.most) {
+            Err(trouble) => Tried::Trouble(trouble),
+            Ok(answer) => {
+                let rows = page::scan(&answer.body, self.kind).map_or(0, |page| page.rows.len());
+                let bytes = service.client.wire().received_bytes() - before;
+                Tried::Answer(answer, Came { asked, rows, bytes, took: mono().since(begun) })
+            }
+        }
+    }
+
+    fn assess(self, client: &Client, tried: Tried, before: Option<&str>) -> Outcome {
+        match tried {
+            Tried::Answer(answer, came) => {
+                let outcome = interpret::stream(&answer, self.kind, client.base());
+                match outcome {
+                    Outcome::Passed(text) => self.paced(&text, came, before),
+                    other => other,
+                }
+            }
+            Tried::Trouble(trouble) => {
+                let steps = client.wire().steps();
+                let outcome = interpret::no_answer(&trouble, &steps, client.base(), "tenant");
+                match (outcome, trouble) {
+                    (Outcome::Failed(mut fault), NetTrouble::Timeout(late)) if self.rows > 1 => {
+                        let (rows, next) = (self.rows, self.rows / 2);
+                        fault.what += &format!(
+                            "; {rows} rows were requested, and `run` would request {next} next"
+                        );
+                        if late.bound == Bound::Whole {
+                            fault.remedy =
+                                "No action needed: `run` finds the page size that this link can \
+                                 carry; or raise network.exchange_timeout"
+                                    .to_owned();
+                        }
+                        Outcome::Failed(fault)
+                    }
+                    (outcome, _) => outcome,
+                }
+            }
+        }
+    }
+
+    /// `text`: says that the stream may be read.
+    fn paced(self, text: &str, came: Came, before: Option<&str>) -> Outcome {
+        let Came { rows, bytes, took, .. } = came;
+        let text = format!("{text}; {}, {} in {took}", count(rows, "row"), count(bytes, "byte"));
+        let makes_smaller = |why: String| {
+            Outcome::noted(
+                Cause::PagesSmaller,
+                format!("{text}; {why}"),
+                "No action needed: smaller pages are requested until they arrive in time",
+            )
+        };
+        if let Some(words) = before {
+            let (asked, came) = (count(self.rows, "row"), came.asked);
+            return makes_smaller(format!(
+                "a page of {asked} did not arrive ({words}), one of {came} did"
+            ));
+        }
+        match self.fitting(came) {
+            None => Outcome::Passed(text),
+            Some((full, fit)) => {
+                let (asked, whole) = (count(self.rows, "row"), self.whole);
+                let bound = if full > whole { "longer than" } else { "more than half of" };
+                makes_smaller(format!(
+                    "a page of {asked} would take {full} here, {bound} \
+                     network.exchange_timeout ({whole}), so `run` requests {fit} at a time"
+                ))
+            }
+        }
+    }
+
+    /// How long a page of the requested size would take, and how many rows take half of the time
+    /// limit; `None`: the requested size is possible, or too little was received to tell.
+    fn fitting(self, came: Came) -> Option<(Span, u32)> {
+        if came.bytes < SAMPLE_BYTES_MIN || came.rows == 0 {
+            return None;
+        }
+        let (rows, took) = (came.rows as u64, came.took.as_ms().max(1));
+        let full = Span::ms(took.saturating_mul(u64::from(came.asked)) / rows);
+        let fit = fitting(rows, came.took, self.whole);
+        let fit = u32::try_from(fit).unwrap_or(u32::MAX).max(1);
+        (full.as_ms() > self.whole.as_ms() / 2 && fit < came.asked).then_some((full, fit))
+    }
+}
+
+/// What `run` would take for a sign that the page was too large, in words. A link that is too slow
+/// takes long to show it, and is not asked again.
+fn too_large(tried: &Tried) -> Option<String> {
+    match tried {
+        Tried::Answer(answer, _) if matches!(answer.status, 400 | 500 | 502 | 504) => {
+            Some(format!("HTTP {}", answer.status))
+        }
+        Tried::Trouble(trouble @ NetTrouble::TooLong(_)) => Some(trouble.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::PAGE_BYTES_MAX;
+
+    const SAMPLE: Sample = Sample {
+        kind: Kind::Activities,
+        rows: 1_000,
+        whole: Span::minutes(15),
+        most: PAGE_BYTES_MAX,
+    };
+
+    fn came(rows: usize, bytes: u64, took: Span) -> Came {
+        Came { asked: 1_000, rows, bytes, took }
+    }
+
+    #[test]
+    fn a_page_that_takes_more_than_half_of_the_time_is_told_with_what_fits() {
+        for (rows, bytes, took, fitting) in [
+            (1_000, 260_000, Span::minutes(2), None),
+            (1_000, 260_000, Span::minutes(10), Some((Span::minutes(10), 750))),
+            // A tenth of it came, at a pace that leaves no doubt.
+            (100, 26_000, Span::seconds(104), Some((Span::seconds(1_040), 432))),
+            // A quiet stream over a satellite says nothing of large pages.
+            (1, 900, Span::seconds(2), None),
+            (0, 90_000, Span::minutes(14), None),
+        ] {
+            assert_eq!(SAMPLE.fitting(came(rows, bytes, took)), fitting, "{rows} {bytes} {took}");
+        }
+        let Outcome::Noted(fault) =
+            SAMPLE.paced("readable", came(100, 26_000, Span::seconds(104)), None)
+        else {
+            panic!("a person is told")
+        };
+        assert!(fault.what.contains("100 rows, 26000 bytes in 1m 44s"), "{}", fault.what);
+        assert!(fault.what.contains("longer than network.exchange_timeout"), "{}", fault.what);
+        assert!(fault.what.contains("so `run` requests 432 at a time"), "{}", fault.what);
+    }
+
+    #[test]
+    fn what_fails_for_its_size_is_told_with_the_size_that_came() {
+        let small = Came { asked: 100, ..came(100, 26_000, Span::seconds(1)) };
+        let Outcome::Noted(fault) = SAMPLE.paced("readable", small, Some("HTTP 504")) else {
+            panic!("a person is told")
+        };
+        assert!(
+            fault.what.ends_with("a page of 1000 rows did not arrive (HTTP 504), one of 100 did"),
+            "{}",
+            fault.what
+        );
+    }
+}

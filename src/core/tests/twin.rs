@@ -1,0 +1,94 @@
+//! Pages that something between refuses, with everything or alone.
+
+use crate::core::beyond_tests::{Bench, refusals, row};
+use crate::core::failing::AskedFor;
+use crate::core::walk::Walk;
+use crate::core::{Health, Reason};
+use crate::limits;
+use crate::record::{Progress, Refusal, Refused, SourceTrouble};
+use crate::time::{Span, Stamp};
+
+#[test]
+fn a_page_that_is_refused_for_its_size_is_asked_for_with_fewer_rows() {
+    for refusal in refusals() {
+        for bears in [1, 7, 200] {
+            let mut bench = Bench::new((0..1_500).map(|id| row(id, id)).collect());
+            bench.bears = bears;
+            bench.poll(bench.begun + Span::hours(2), &refusal, |_, _| false, |_| false);
+            assert_eq!(bench.sorted(), bench.all_but(&[]), "{bears}: {refusal:?}");
+            assert_eq!(bench.missed, [], "{bears}: {refusal:?}");
+            assert_eq!(bench.stream.lane.reason.health(), Health::Healthy, "{bears}: {refusal:?}");
+        }
+    }
+}
+
+#[test]
+fn where_everything_is_refused_one_small_request_a_try_is_made_and_it_is_told() {
+    for refusal in refusals() {
+        let mut bench = Bench::new((0..1_500).map(|id| row(id, id)).collect());
+        let back = bench.begun + Span::hours(10);
+        bench.poll(bench.begun + Span::minutes(594), &refusal, |_, _| false, |_| true);
+        let reason = bench.stream.lane.reason;
+        assert!([Reason::AddressRefused, Reason::Misdirected].contains(&reason), "{reason:?}");
+        bench.poll(back, &refusal, |_, _| false, |now| now < back);
+        let large = bench.asked.iter().filter(|(rows, at)| *rows > 1 && *at < back).count();
+        let all = bench.asked.iter().filter(|(_, at)| *at < back).count();
+        assert_eq!(large, 1, "{refusal:?}");
+        // At three quarters of the longest wait.
+        assert!(all <= 2 + 10 * 60 * 4 / (5 * 3), "{all} in ten hours of {refusal:?}");
+        bench.poll(back + Span::minutes(6), &refusal, |_, _| false, |_| false);
+        assert_eq!((bench.sorted(), &bench.missed[..]), (bench.all_but(&[]), &[][..]));
+        let (first, _) = bench.asked.iter().filter(|(_, at)| *at >= back).nth(1).unwrap();
+        assert_eq!(*first, 1_000, "nothing was learned of a size");
+    }
+}
+
+#[test]
+fn a_permission_that_is_missing_is_no_size() {
+    for what in [Refused::Permission, Refused::Scope, Refused::Token] {
+        let refusal = SourceTrouble::Forbidden(Refusal { what, words: "HTTP 403".into() });
+        let mut bench = Bench::new((0..10).map(|id| row(id, id)).collect());
+        bench.poll(bench.begun + Span::hours(5), &refusal, |id, _| id == 5, |_| false);
+        assert!(bench.asked.iter().all(|(rows, _)| *rows == 1_000), "{what:?}");
+    }
+}
+
+#[test]
+fn a_cursor_is_not_blamed_for_ever_where_no_way_by_time_leads_on() {
+    for refusal in refusals() {
+        // A bulk change gives many one stamp.
+        let rows = (0..40).map(|id| row(id, if (10..30).contains(&id) { 10 } else { id }));
+        let mut bench = Bench::new(rows.collect());
+        bench.bears = 6;
+        bench.poll(bench.begun + Span::hours(10), &refusal, |id, _| id == 25, |_| false);
+        assert_eq!(bench.sorted(), bench.all_but(&[25]), "{refusal:?}");
+        assert_eq!(bench.missed.len(), 1, "{refusal:?}");
+    }
+}
+
+/// Where a stream begins is stored like a page, and nothing was asked for: a lower limit of the console has to be
+/// found all the same, and a first page that kills the process has to be noted.
+#[test]
+fn the_beginning_of_a_stream_shows_no_size() {
+    let mut bench = Bench::new(vec![]);
+    let progress = Progress { position: Stamp(1), from: Stamp(1) };
+    let keep = bench.stream.keep(0, &[], vec![], progress);
+    let pending = bench.stream.begin(keep);
+    bench.stream.stored(bench.now, Span::seconds(1), pending, &mut bench.backoff);
+    assert!(bench.stream.rows.is_new(2));
+    bench.poll(bench.now + Span::minutes(3), &refusals()[0], |_, _| false, |_| false);
+    assert!(!bench.stream.rows.is_new(limits::PAGE_ROWS_MAX));
+}
+
+/// Who redirects a page says nothing of the way it was asked for.
+#[test]
+fn a_page_by_its_place_that_is_redirected_ends_no_asking_by_place() {
+    let mut bench = Bench::new(vec![]);
+    let mut walk = Walk::starting(Stamp(1));
+    walk.skip = 5;
+    bench.stream.walk = Some(walk);
+    let trouble = SourceTrouble::Misdirected("HTTP 302".into());
+    bench.stream.fail(bench.now, AskedFor::Page, trouble, &mut bench.backoff);
+    assert!(!bench.stream.takes_no_skip);
+    assert!(bench.stream.walk.is_some_and(|walk| walk.skip == 5));
+}

@@ -1,0 +1,154 @@
+//! The twin of a page that a device on the path rejected: a small request that shows whether only
+//! that page is rejected, or everything.
+//!
+//! ```text
+//!   page refused --> twin --> refused: everything is; told, and the twin is asked instead of a page
+//!        ^             ^  |             from then on, at the pace of that
+//!        |             |  comes: the size or the content of the page is
+//!        |             |  v
+//!        '-- soon -- fewer rows, down to one, and what stands around it
+//!                      |  one row, refused again
+//!                      '--'
+//! ```
+//!
+//! Promises: while everything is rejected, there are no more requests than without a twin, and
+//! smaller ones (keeps P6); a row counts as rejected alone only right after a twin came. Never:
+//! takes a missing permission, scope or token for a matter of size, or stores what a twin brings.
+
+use crate::limits;
+use crate::record::{Progress, SourceTrouble};
+use crate::time::{Mono, Span, Stamp};
+
+use super::lane::Backoff;
+use super::reason::{Health, Reason};
+use super::source::{Fetch, Pending, Stream, Then};
+use super::source_clock::Present;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Unknown,
+    /// It is requested next.
+    Asked,
+    /// It came, and each request since then is a different one.
+    Came,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Twin {
+    state: State,
+    /// How often a cursor was taken for the reason since a page brought something new, or a walk
+    /// ended. Beyond a limit, and once a page without a cursor was rejected too, cursors are not
+    /// the reason.
+    cursors_blamed: u32,
+}
+
+/// What a failure means.
+pub(super) enum TakenFor {
+    /// It is the failure of the request itself.
+    As(SourceTrouble),
+    /// The twin will show it, and is requested soon.
+    Unknown(String),
+}
+
+impl Twin {
+    pub fn is_asked(&self) -> bool {
+        self.state == State::Asked
+    }
+
+    /// The same request is next: before it, the twin shows again whether everything is rejected.
+    pub fn comes_first(&mut self) {
+        if self.state == State::Came {
+            self.state = State::Asked;
+        }
+    }
+
+    /// A page of a walk came. `leads_on`: it had something new, or was the last.
+    pub fn page_came(&mut self, leads_on: bool) {
+        self.state = State::Unknown;
+        if leads_on {
+            self.cursors_blamed = 0;
+        }
+    }
+}
+
+impl Stream {
+    /// The request of the twin: a range without records.
+    pub(super) fn twin_fetch(&self, stream: usize) -> Option<Fetch> {
+        let (from, to) = (Stamp::EPOCH, Some(Stamp::EPOCH + Span::ms(1)));
+        let fetch = || Fetch { stream, from, to, cursor: None, rows_max: 1, skip: 0 };
+        self.twin.is_asked().then(fetch)
+    }
+
+    /// What is stored after a twin came: nothing.
+    pub(super) fn twin_page(
+        &self,
+        stream: usize,
+        progress: Progress,
+        present: Present,
+    ) -> Option<Pending> {
+        self.twin.is_asked().then(|| {
+            let keep = self.keep(stream, &[], vec![], progress);
+            Pending { keep, then: Then::Twin, read: None, date: present.earliest() }
+        })
+    }
+
+    pub(super) fn twin_came(&mut self, now: Mono, backoff: &Backoff) {
+        self.twin.state = State::Came;
+        self.beyond.seen_alive();
+        let text = self.lane.detail.clone();
+        let reason = self.reason_but(Reason::Working);
+        self.lane.try_otherwise(now, backoff.min, reason, text);
+    }
+
+    /// The lane's reason, or `otherwise` if that is one that needs a person.
+    fn reason_but(&self, otherwise: Reason) -> Reason {
+        match self.lane.reason.health() {
+            Health::Stuck => otherwise,
+            _ => self.lane.reason,
+        }
+    }
+
+    /// Makes the twin the next request.
+    pub(super) fn ask_twin(&mut self, now: Mono, text: String, backoff: &mut Backoff) {
+        let text = format!("{text}; a small request is next");
+        let reason = self.reason_but(Reason::BrokenAnswer);
+        self.lane.try_otherwise(now, backoff.after(1, None), reason, text);
+    }
+
+    /// What the failure of the last request means.
+    pub(super) fn taken_for(&mut self, trouble: SourceTrouble) -> TakenFor {
+        let is_refused_query = matches!(trouble, SourceTrouble::QueryRefused(_));
+        if self.twin.is_asked() {
+            if is_refused_query {
+                self.twin.state = State::Unknown;
+            }
+            return TakenFor::As(trouble);
+        }
+        let Some(words) = trouble.words_of_between() else {
+            self.twin.state = State::Unknown;
+            return TakenFor::As(trouble);
+        };
+        let is_walk = self.beyond.asks().is_none();
+        let has_cursor = is_walk && self.is_by_cursor();
+        // A console may answer like this to a cursor that it no longer knows.
+        let may_be_of_cursor = matches!(trouble, SourceTrouble::Misdirected(_)) && has_cursor;
+        if may_be_of_cursor && self.twin.cursors_blamed < limits::CURSORS_BLAMED_MAX {
+            self.twin.cursors_blamed += 1;
+            return TakenFor::As(trouble);
+        }
+        if self.twin.state != State::Came {
+            self.twin.state = State::Asked;
+            return TakenFor::Unknown(words.to_owned());
+        }
+        let text = format!("{words}; a smaller request is answered");
+        if is_walk && !has_cursor {
+            self.twin.cursors_blamed = limits::CURSORS_BLAMED_MAX;
+        }
+        TakenFor::As(SourceTrouble::BrokenAnswer(text))
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/twin.rs"]
+mod tests;

@@ -1,0 +1,554 @@
+//! Tests of one exchange against small servers on loopback.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::client::{Client, Post, Request, hidden};
+use super::loopback::{Authority, Server, Wired, answer, network, proxy, receive};
+use super::proxy::ProxyEnvironment;
+use super::tls::Tls;
+use crate::config::Network;
+use crate::record::Bound;
+use crate::record::{Answer, Excess, NetTrouble};
+use crate::secret::Secret;
+use crate::time::Span;
+
+fn client_with(base: &str, network: &Network, tls: &Tls, stop: &Arc<AtomicBool>) -> Client {
+    Client::new(base, network, tls, &ProxyEnvironment::default(), Arc::clone(stop)).unwrap()
+}
+
+fn client(base: &str) -> Client {
+    client_with(base, &network(), &Tls::new(None, &Arc::default()).unwrap(), &Arc::default())
+}
+
+fn trusting(authority: &Authority) -> Tls {
+    Tls::new(Some(authority.pem.as_bytes()), &Arc::default()).unwrap()
+}
+
+fn get(path: &str) -> Request<'_> {
+    Request {
+        path,
+        authorization: Some(hidden("ApiToken", &Secret::new("tok").unwrap())),
+        post: None,
+        answer_bytes_max: 1 << 20,
+        grace: Duration::ZERO,
+    }
+}
+
+fn post(body: &[u8]) -> Request<'_> {
+    Request { post: Some(Post { body, gzip: true }), ..get("/logs") }
+}
+
+fn plain(script: impl Fn(&mut dyn Wired, usize) + Send + Sync + 'static) -> (Server, Client) {
+    let server = Server::start(None, script);
+    let client = client(&format!("http://127.0.0.1:{}", server.port));
+    (server, client)
+}
+
+fn body(result: Result<Answer, NetTrouble>) -> String {
+    String::from_utf8(result.unwrap().body).unwrap()
+}
+
+#[test]
+fn an_answer_brings_status_headers_and_body_and_the_connection_is_used_again() {
+    let (server, client) = plain(|wire, _| {
+        while let Some(request) = receive(wire) {
+            let headers = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: 7\r\n\
+                           Content-Type: text/html\r\n";
+            answer(wire, "429 Too Many Requests", headers, request.head.as_bytes());
+        }
+    });
+    for _ in 0..3 {
+        let answer = client.exchange(&get("/a?b=c%3D")).unwrap();
+        assert_eq!(answer.status, 429);
+        assert_eq!(
+            answer.sent_date,
+            crate::time::Stamp::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT")
+        );
+        assert_eq!(answer.retry_after, Some(crate::time::Span::seconds(7)));
+        assert_eq!(answer.content_type.as_deref(), Some("text/html"));
+        let head = String::from_utf8(answer.body).unwrap().to_ascii_lowercase();
+        assert!(head.starts_with("get /a?b=c%3d http/1.1\r\n"), "{head}");
+        let version = env!("CARGO_PKG_VERSION");
+        for line in [
+            "authorization: apitoken tok",
+            "accept-encoding: gzip",
+            "accept: application/json",
+            &format!("user-agent: s1-coralogix/{version}"),
+        ] {
+            assert!(head.contains(&format!("\r\n{line}\r\n")), "{line} in {head}");
+        }
+    }
+    assert_eq!(server.accepted(), 1);
+}
+
+#[test]
+fn a_post_carries_its_body_whole_and_a_redirect_is_not_followed() {
+    let (server, client) = plain(|wire, _| {
+        while let Some(request) = receive(wire) {
+            assert_eq!(request.header("content-encoding"), Some("gzip"));
+            assert_eq!(request.header("content-type"), Some("application/json"));
+            let headers = "Location: http://127.0.0.1:1/elsewhere\r\n";
+            answer(wire, "307 Temporary Redirect", headers, &request.body);
+        }
+    });
+    let large: Vec<u8> = (0..700_000u32).map(|n| (n % 251) as u8).collect();
+    let answer = client.exchange(&post(&large)).unwrap();
+    assert_eq!(answer.status, 307);
+    assert!(answer.body == large);
+    assert_eq!(server.accepted(), 1);
+}
+
+#[test]
+fn a_gzip_answer_is_inflated_and_bounded_inflated() {
+    let (_server, client) = plain(|wire, _| {
+        while receive(wire).is_some() {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut gzip, &vec![b'x'; 300_000]).unwrap();
+            answer(wire, "200 OK", "Content-Encoding: gzip\r\n", &gzip.finish().unwrap());
+        }
+    });
+    assert_eq!(client.exchange(&get("/")).unwrap().body.len(), 300_000);
+    let bounded = Request { answer_bytes_max: 299_999, ..get("/") };
+    let head = vec![b'x'; 299_999];
+    let excess = Excess { bytes_min: 300_000, head };
+    assert_eq!(client.exchange(&bounded), Err(NetTrouble::TooLong(excess)));
+    let exact = Request { answer_bytes_max: 300_000, ..get("/") };
+    assert_eq!(client.exchange(&exact).unwrap().body.len(), 300_000);
+}
+
+#[test]
+fn where_the_status_is_what_counts_a_long_answer_is_cut_off_one_byte_too_long() {
+    let (_server, client) = plain(|wire, _| {
+        while receive(wire).is_some() {
+            answer(wire, "503 Busy", "", &vec![b'x'; 300_000]);
+        }
+    });
+    for (bytes_max, len) in [(1_000, 1_001), (299_999, 300_000), (300_000, 300_000)] {
+        let bounded = Request { answer_bytes_max: bytes_max, ..get("/") };
+        let answer = client.exchange_cut_off(&bounded).unwrap();
+        assert_eq!((answer.status, answer.body.len()), (503, len), "{bytes_max}");
+    }
+}
+
+#[test]
+fn a_body_that_is_cut_is_an_error_however_it_is_framed() {
+    let authority = Authority::new("Test CA");
+    let tls = authority.server("localhost", 2090);
+    for head in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"data\":",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{\"data\":\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Le",
+    ] {
+        for config in [None, Some(Arc::clone(&tls))] {
+            let scheme = if config.is_some() { "https" } else { "http" };
+            let server = Server::start(config, move |wire, _| {
+                receive(wire);
+                wire.write_all(head.as_bytes()).unwrap();
+            });
+            let base = format!("{scheme}://localhost:{}", server.port);
+            let client = client_with(&base, &network(), &trusting(&authority), &Arc::default());
+            let error = client.exchange(&get("/")).unwrap_err();
+            assert!(matches!(error, NetTrouble::Broken(_)), "{head:?} {error:?}");
+            assert_eq!(server.accepted(), 1, "a fresh connection that breaks is not tried again");
+        }
+    }
+}
+
+#[test]
+fn a_dead_idle_connection_is_replaced_for_a_get_and_reported_for_a_post() {
+    // The first answer on each connection is good; after the second request it hangs up.
+    let script = |wire: &mut dyn Wired, _| {
+        receive(wire);
+        answer(wire, "200 OK", "", b"ok");
+        receive(wire);
+    };
+    let (server, first) = plain(script);
+    assert_eq!(body(first.exchange(&get("/"))), "ok");
+    assert_eq!(body(first.exchange(&get("/"))), "ok");
+    assert_eq!(server.accepted(), 2);
+
+    let (server, second) = plain(script);
+    assert_eq!(body(second.exchange(&post(b"[]"))), "ok");
+    let error = second.exchange(&post(b"[]")).unwrap_err();
+    assert!(matches!(error, NetTrouble::Broken(_)), "the service may have taken it: {error:?}");
+    assert_eq!(server.accepted(), 1);
+    assert_eq!(body(second.exchange(&post(b"[]"))), "ok");
+}
+
+#[test]
+fn an_answer_that_comes_before_the_request_is_sent_is_heard() {
+    let large = vec![b'x'; 16 << 20];
+    let authority = Authority::new("Test CA");
+    let tls = authority.server("localhost", 2090);
+    for config in [None, Some(tls)] {
+        let scheme = if config.is_some() { "https" } else { "http" };
+        // It reads the head only and closes, so that the rest of the body meets a reset.
+        let server = Server::start(config, |wire, _| {
+            let mut head = [0; 256];
+            let _ = wire.read(&mut head);
+            answer(wire, "413 Payload Too Large", "Connection: close\r\n", b"too long");
+        });
+        let base = format!("{scheme}://localhost:{}", server.port);
+        let client = client_with(&base, &network(), &trusting(&authority), &Arc::default());
+        let answer = client.exchange(&post(&large)).expect(scheme);
+        assert_eq!((answer.status, server.accepted()), (413, 1));
+    }
+    // But a 200 to half a request is no promise.
+    let (_server, client) = plain(|wire, _| {
+        let mut head = [0; 256];
+        let _ = wire.read(&mut head);
+        answer(wire, "200 OK", "Connection: close\r\n", b"");
+    });
+    let error = client.exchange(&post(&large)).unwrap_err();
+    assert!(matches!(error, NetTrouble::Broken(_)), "{error:?}");
+}
+
+#[test]
+fn a_post_that_was_not_sent_whole_on_an_idle_connection_is_sent_again() {
+    let (server, client) = plain(|wire, number| {
+        if number > 0 {
+            let length = receive(wire).unwrap().body.len();
+            return answer(wire, "200 OK", "", length.to_string().as_bytes());
+        }
+        receive(wire);
+        answer(wire, "200 OK", "", b"ok");
+        let mut head = [0; 256];
+        let _ = wire.read(&mut head);
+    });
+    assert_eq!(body(client.exchange(&post(b"[]"))), "ok");
+    let large = vec![b'x'; 16 << 20];
+    assert_eq!(body(client.exchange(&post(&large))), large.len().to_string());
+    assert_eq!(server.accepted(), 2);
+}
+
+#[test]
+fn a_get_is_tried_again_only_once() {
+    let (server, client) = plain(|wire, number| {
+        receive(wire);
+        if number == 0 {
+            answer(wire, "200 OK", "", b"ok");
+            receive(wire);
+        }
+    });
+    assert_eq!(body(client.exchange(&get("/"))), "ok");
+    assert!(matches!(client.exchange(&get("/")), Err(NetTrouble::Broken(_))));
+    assert_eq!(server.accepted(), 2);
+}
+
+#[test]
+fn each_way_to_have_no_connection_is_told_apart() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = unused.local_addr().unwrap().port();
+    drop(unused);
+    let error = client(&format!("http://127.0.0.1:{port}")).exchange(&get("/")).unwrap_err();
+    let NetTrouble::Connect(why) = error else { panic!("{error:?}") };
+    assert_eq!(why, format!("127.0.0.1:{port}: Connection refused"));
+
+    // RFC 6761: a name below .invalid never resolves.
+    let error = client("http://tenant.invalid").exchange(&get("/")).unwrap_err();
+    let NetTrouble::Dns(why) = error else { panic!("{error:?}") };
+    assert!(why.what.starts_with("tenant.invalid: "), "{why}");
+
+    let strict = Network { allow_http: false, ..network() };
+    let base = format!("http://127.0.0.1:{port}");
+    let client =
+        client_with(&base, &strict, &Tls::new(None, &Arc::default()).unwrap(), &Arc::default());
+    let error = client.exchange(&get("/")).unwrap_err();
+    assert!(error.to_string().contains("network.allow_http"), "{error}");
+}
+
+#[test]
+fn a_silent_server_is_a_timeout_and_a_talkative_stranger_is_broken() {
+    let (release, hold) = mpsc::channel::<()>();
+    let hold = std::sync::Mutex::new(hold);
+    let server = Server::start(None, move |wire, _| {
+        receive(wire);
+        let _ = hold.lock().unwrap().recv();
+    });
+    let hasty = Network { timeout: Span::ms(200), ..network() };
+    let base = format!("http://127.0.0.1:{}", server.port);
+    let client =
+        client_with(&base, &hasty, &Tls::new(None, &Arc::default()).unwrap(), &Arc::default());
+    let error = client.exchange(&get("/")).unwrap_err();
+    let NetTrouble::Timeout(late) = error else { panic!("{error:?}") };
+    assert_eq!((late.bound, late.after, late.received), (Bound::Silence, Span::ms(200), 0));
+    assert!(late.sent > 20, "the request went out: {late}");
+    drop(release);
+
+    let (_server, client) = plain(|wire, _| {
+        receive(wire);
+        wire.write_all(b"SSH-2.0-OpenSSH_9.6\r\n\r\n").unwrap();
+    });
+    let error = client.exchange(&get("/")).unwrap_err();
+    assert!(matches!(error, NetTrouble::Broken(_)), "{error:?}");
+}
+
+/// A server that answers with a body of 64 KiB, some bytes at a time with a pause after each.
+fn dripping(bytes: usize, pause: Duration) -> Server {
+    Server::start(None, move |wire, _| {
+        receive(wire);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 64 << 10);
+        let mut left = 64 << 10;
+        let mut sent = wire.write_all(head.as_bytes());
+        while left > 0 && sent.is_ok() {
+            let piece = bytes.min(left);
+            left -= piece;
+            sent = wire.write_all(&vec![b' '; piece]);
+            std::thread::park_timeout(pause);
+        }
+    })
+}
+
+fn hurried(server: &Server, timeout: Span, exchange_timeout: Span) -> Client {
+    let network = Network { timeout, exchange_timeout, ..network() };
+    let base = format!("http://127.0.0.1:{}", server.port);
+    client_with(&base, &network, &Tls::new(None, &Arc::default()).unwrap(), &Arc::default())
+}
+
+#[test]
+fn an_answer_that_keeps_coming_may_take_longer_than_the_silence_allowed() {
+    let server = dripping(4 << 10, Duration::from_millis(100));
+    let client = hurried(&server, Span::ms(700), Span::minutes(1));
+    let answer = client.exchange(&get("/")).unwrap();
+    assert_eq!(answer.body.len(), 64 << 10);
+}
+
+/// A server with little room that takes `bytes` of a request in small pieces, with a pause after each, and
+/// then does the rest of the script. What it has no room for lies in the client's kernel, as before a
+/// thin link.
+fn sipping<S>(bytes: usize, pause: Duration, rest: S) -> Server
+where
+    S: Fn(&mut dyn Wired) + Send + Sync + 'static,
+{
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 8 << 10).unwrap();
+    Server::over(listener, None, move |wire, _| {
+        let (mut piece, mut taken) = (vec![0; 4 << 10], 0);
+        while taken < bytes {
+            match wire.read(&mut piece) {
+                Ok(read @ 1..) => taken += read,
+                _ => return,
+            }
+            std::thread::park_timeout(pause);
+        }
+        rest(wire);
+    })
+}
+
+/// What the kernel takes at once, and what it does not.
+const UPLOADS: [usize; 2] = [200 << 10, 8 << 20];
+
+#[test]
+fn a_request_that_keeps_leaving_the_kernels_buffer_is_no_silence() {
+    for bytes in UPLOADS {
+        let pause = Duration::from_secs(4) / (bytes / (4 << 10)) as u32;
+        let server = sipping(bytes, pause, |wire| {
+            answer(wire, "200 OK", "", b"ok");
+            while matches!(wire.read(&mut [0; 4 << 10]), Ok(1..)) {}
+        });
+        let client = hurried(&server, Span::ms(2_000), Span::minutes(10));
+        assert_eq!(body(client.exchange(&post(&vec![b'x'; bytes]))), "ok", "{bytes}");
+    }
+}
+
+#[test]
+fn a_request_that_stays_in_the_kernels_buffer_is_silence() {
+    for bytes in UPLOADS {
+        let (release, hold) = mpsc::channel::<()>();
+        let hold = std::sync::Mutex::new(hold);
+        let server = sipping(64 << 10, Duration::ZERO, move |_| {
+            let _ = hold.lock().unwrap().recv();
+        });
+        let client = hurried(&server, Span::ms(700), Span::minutes(10));
+        let error = client.exchange(&post(&vec![b'x'; bytes])).unwrap_err();
+        let NetTrouble::Timeout(late) = error else { panic!("{error:?}") };
+        assert_eq!(late.bound, Bound::Silence);
+        assert!((64 << 10..100 << 10).contains(&late.sent), "what was acknowledged: {late}");
+        drop(release);
+    }
+}
+
+#[test]
+fn a_drip_now_and_then_is_silence() {
+    let server = dripping(1, Duration::from_millis(10));
+    let client = hurried(&server, Span::ms(300), Span::minutes(10));
+    let error = client.exchange(&get("/")).unwrap_err();
+    let NetTrouble::Timeout(late) = error else { panic!("{error:?}") };
+    assert_eq!(late.bound, Bound::Silence);
+    assert!(late.received > 0, "{late}");
+}
+
+#[test]
+fn an_answer_that_keeps_coming_is_given_up_in_the_end() {
+    let server = dripping(2 << 10, Duration::from_millis(100));
+    let client = hurried(&server, Span::ms(800), Span::ms(900));
+    let error = client.exchange(&get("/")).unwrap_err();
+    let NetTrouble::Timeout(late) = error else { panic!("{error:?}") };
+    assert_eq!((late.bound, late.after), (Bound::Whole, Span::ms(900)));
+    assert!(late.to_string().contains("network.exchange_timeout"), "{late}");
+}
+
+#[test]
+fn a_request_to_stop_ends_a_wait_that_has_no_grace() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (release, hold) = mpsc::channel::<()>();
+    let hold = std::sync::Mutex::new(hold);
+    let stopper = Arc::clone(&stop);
+    let server = Server::start(None, move |wire, _| {
+        receive(wire);
+        stopper.store(true, Ordering::SeqCst);
+        let _ = hold.lock().unwrap().recv();
+    });
+    let base = format!("http://127.0.0.1:{}", server.port);
+    let client = client_with(&base, &network(), &Tls::new(None, &Arc::default()).unwrap(), &stop);
+    let error = client.exchange(&get("/")).unwrap_err();
+    assert!(error.to_string().contains("asked to stop"), "{error}");
+    drop(release);
+}
+
+#[test]
+fn a_delivery_in_flight_is_still_answered_after_a_request_to_stop() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopper = Arc::clone(&stop);
+    let server = Server::start(None, move |wire, _| {
+        while receive(wire).is_some() {
+            stopper.store(true, Ordering::SeqCst);
+            answer(wire, "200 OK", "", b"ok");
+        }
+    });
+    let base = format!("http://127.0.0.1:{}", server.port);
+    let client = client_with(&base, &network(), &Tls::new(None, &Arc::default()).unwrap(), &stop);
+    let patient = || Request { grace: Duration::from_secs(10), ..post(b"[]") };
+    assert_eq!(body(client.exchange(&patient())), "ok");
+    assert_eq!(body(client.exchange(&patient())), "ok");
+}
+
+#[test]
+fn a_known_authority_is_trusted_and_the_connection_says_who_signed() {
+    let authority = Authority::new("Test CA");
+    let server = Server::start(Some(authority.server("localhost", 2090)), |wire, _| {
+        while receive(wire).is_some() {
+            answer(wire, "200 OK", "", b"ok");
+        }
+    });
+    let base = format!("https://localhost:{}", server.port);
+    let tls = trusting(&authority);
+    let client = client_with(&base, &network(), &tls, &Arc::default());
+    for _ in 0..2 {
+        assert_eq!(body(client.exchange(&get("/"))), "ok");
+    }
+    assert_eq!(server.accepted(), 1);
+    assert_eq!(client.tls().last_shown().unwrap().issuer, "Test CA");
+}
+
+fn refused_by_tls(config: Arc<rustls::ServerConfig>, tls: &Tls) -> String {
+    let server = Server::start(Some(config), |wire, _| {
+        receive(wire);
+    });
+    let base = format!("https://localhost:{}", server.port);
+    let error = client_with(&base, &network(), tls, &Arc::default()).exchange(&get("/"));
+    let Err(NetTrouble::Tls(why)) = error else { panic!("{error:?}") };
+    why.to_string()
+}
+
+#[test]
+fn a_refused_certificate_says_why_and_what_to_do() {
+    let (ours, theirs) = (Authority::new("Our CA"), Authority::new("Inspecting Firewall CA"));
+    let tls = trusting(&ours);
+    for (config, words) in [
+        (theirs.server("localhost", 2090), ["Inspecting Firewall CA", "network.ca_file"]),
+        (ours.server("localhost", 2001), ["expired at 2001-01-01", "clock is right"]),
+        (ours.server("other.test", 2090), ["not for localhost", "other.test"]),
+    ] {
+        let why = refused_by_tls(config, &tls);
+        assert!(words.iter().all(|word| why.contains(word)), "{why}");
+    }
+}
+
+/// What is asked of a server whose certificate does not fit the clock: its time, once, without a
+/// secret, and never again for a while.
+#[test]
+fn a_server_whose_certificate_ended_is_asked_for_its_time_and_learns_no_secret() {
+    let authority = Authority::new("Our CA");
+    let heads = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&heads);
+    let server = Server::start(Some(authority.server("localhost", 2001)), move |wire, _| {
+        while let Some(request) = receive(wire) {
+            seen.lock().unwrap().push(request.head);
+            answer(wire, "200 OK", "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", b"");
+        }
+    });
+    let base = format!("https://localhost:{}", server.port);
+    let client = client_with(&base, &network(), &trusting(&authority), &Arc::default());
+    for _ in 0..3 {
+        let error = client.exchange(&get("/web/api"));
+        let Err(NetTrouble::Tls(why)) = error else { panic!("{error:?}") };
+        // Before the program's date nobody's clock is right, so this blames no other clock.
+        assert!(why.what.contains("its own clock is not known"), "{why}");
+        let finding = client.finding().unwrap();
+        assert_eq!(finding.cause, crate::cause::Cause::CertificateExpired);
+    }
+    let heads = heads.lock().unwrap();
+    assert_eq!(heads.len(), 1, "{heads:?}");
+    assert!(heads[0].starts_with("GET / HTTP/1.1\r\n"), "{heads:?}");
+    assert!(!heads[0].to_lowercase().contains("authorization"), "{heads:?}");
+}
+
+#[test]
+fn a_server_without_tls_is_a_tls_trouble() {
+    let server = Server::start(None, |wire, _| {
+        let _ = wire.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    let client = client(&format!("https://localhost:{}", server.port));
+    let error = client.exchange(&get("/")).unwrap_err();
+    assert!(matches!(error, NetTrouble::Tls(_)), "{error:?}");
+}
+
+fn through(proxy: &Server, target: u16, authority: &Authority) -> Result<Answer, NetTrouble> {
+    let address = format!("http://user:p%40ss@127.0.0.1:{}", proxy.port);
+    let network = Network { proxy: Some(Secret::new(&address).unwrap()), ..network() };
+    let base = format!("https://localhost:{target}");
+    client_with(&base, &network, &trusting(authority), &Arc::default()).exchange(&get("/"))
+}
+
+#[test]
+fn a_proxy_tunnels_and_learns_nothing_but_the_host() {
+    let authority = Authority::new("Test CA");
+    let server = Server::start(Some(authority.server("localhost", 2090)), |wire, _| {
+        receive(wire);
+        answer(wire, "200 OK", "", b"ok");
+    });
+    let (tell, told) = mpsc::channel();
+    let tell = std::sync::Mutex::new(tell);
+    let proxy = proxy(None, move |head| tell.lock().unwrap().send(head.to_owned()).unwrap());
+    assert_eq!(body(through(&proxy, server.port, &authority)), "ok");
+    let head = told.recv().unwrap();
+    assert!(head.starts_with(&format!("CONNECT localhost:{} ", server.port)), "{head}");
+    assert!(head.contains("Proxy-Authorization: Basic dXNlcjpwQHNz\r\n"), "{head}");
+    assert!(!head.contains("ApiToken"));
+}
+
+#[test]
+fn a_proxys_no_is_told_without_its_password() {
+    let authority = Authority::new("Test CA");
+    for (status, words) in [
+        ("407 Proxy Authentication Required", "user name and password"),
+        ("403 Forbidden", "rules"),
+        ("502 Bad Gateway", "502"),
+    ] {
+        let proxy = proxy(Some(status), |_| {});
+        let error = through(&proxy, 9, &authority).unwrap_err();
+        assert!(matches!(error, NetTrouble::Proxy(_)), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(words) && !text.contains("p@ss") && !text.contains("p%40"), "{text}");
+    }
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = Server { port: unused.local_addr().unwrap().port(), accepted: Arc::default() };
+    drop(unused);
+    let error = through(&gone, 9, &authority).unwrap_err();
+    let NetTrouble::Connect(why) = error else { panic!("{error:?}") };
+    assert!(why.starts_with("the proxy 127.0.0.1:"), "{why}");
+}

@@ -1,0 +1,289 @@
+//! Reads the config: its file, those of the directory beside it, and the environment variables that
+//! belong to it.
+//!
+//! Promises: an error names the file, the cause and the remedy. Never: checks the content; that is
+//! `config::parse`.
+
+use std::fmt;
+use std::io::{Error, ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::{clock, regular, secret};
+use crate::config::effective::Effective;
+use crate::config::{self, Config, Environment, Finding, Findings, Source};
+use crate::errno::system_remedy;
+use crate::limits;
+use crate::message;
+use crate::plain;
+use crate::problem::Problem;
+use crate::secret::{NotASecret, Secret};
+use crate::time::{BUILT_AT, Stamp};
+
+/// Why there is no config.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// The file can't be read; the text is for people.
+    Unreadable(String),
+    /// The system could not read it now; the content is unknown.
+    System(Problem),
+    /// The file was read and its content is wrong.
+    Wrong(Findings),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::Unreadable(text) => write!(f, "{} {text}", message::CONFIG_UNREADABLE),
+            ConfigError::System(text) => write!(f, "{} {text}", message::CONFIG_SYSTEM),
+            ConfigError::Wrong(findings) => findings.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// `$S1_CORALOGIX_CONFIG`, for `cli::config_path`.
+pub fn path_from_environment() -> Option<PathBuf> {
+    variable("S1_CORALOGIX_CONFIG").map(PathBuf::from)
+}
+
+/// The directory of a config: `config.d` beside `config.toml`.
+pub fn directory(config: &Path) -> PathBuf {
+    config.with_extension("d")
+}
+
+/// The files of a config: the one that is named, then those of its directory whose names end with
+/// `.toml` and begin with no dot, in the order of the bytes of their names.
+pub fn files(config: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let dir = directory(config);
+    let of = Subject { what: "directory", path: &dir };
+    let entries = match std::fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![config.to_owned()]),
+        Err(error) => return Err(of.unread("open", &error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| of.unread("readdir", &error))?.path();
+        let name = path.file_name().map_or(&[][..], |name| name.as_bytes());
+        if name.ends_with(b".toml") && !name.starts_with(b".") {
+            files.push(path);
+        }
+        if files.len() > limits::CONFIG_FILES_MAX {
+            let most = limits::CONFIG_FILES_MAX;
+            return Err(
+                of.failed(&format!("it contains more than {most} files. Is it the right one?"))
+            );
+        }
+    }
+    files.sort_unstable();
+    files.insert(0, config.to_owned());
+    Ok(files)
+}
+
+/// Why new settings were refused before they became a config, and when: from the file `refused`
+/// beside the config. The init script of OpenWrt makes the config from other settings, and leaves
+/// it as it was where they are wrong.
+pub fn refused_beside(config: &Path) -> Option<(Stamp, String)> {
+    // The path that commands get is a link to the config.
+    let file = std::fs::canonicalize(config).ok()?.with_extension("refused");
+    let file = regular::open(&file).ok()?;
+    let written = file.metadata().ok()?.modified().ok()?;
+    let since = written.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let mut text = vec![];
+    file.take(limits::REFUSED_BYTES_MAX).read_to_end(&mut text).ok()?;
+    let text = plain::one_line(&String::from_utf8_lossy(&text));
+    Some((Stamp::from_ms(i64::try_from(since.as_millis()).ok()?), text))
+}
+
+/// Reads and checks a config. Comes with warnings.
+pub fn load(path: &Path) -> Result<(Config, Vec<Finding>), ConfigError> {
+    read_and(path, config::parse)
+}
+
+/// As `load`, but returns each setting with its origin instead of the config.
+pub fn effective(path: &Path) -> Result<(Config, Vec<Effective>), ConfigError> {
+    read_and(path, config::effective)
+}
+
+/// Reads the files and the environment, and passes them to a parser.
+fn read_and<T>(
+    path: &Path,
+    parse: impl FnOnce(&[Source<'_>], &Environment) -> Result<T, Findings>,
+) -> Result<T, ConfigError> {
+    let read_all = || {
+        let mut room = limits::CONFIG_BYTES_MAX;
+        let read = |file: PathBuf| {
+            let (text, mode) = read(&file, room)?;
+            room -= text.len() as u64;
+            Ok((file.to_string_lossy().into_owned(), text, mode))
+        };
+        files(path)?.into_iter().map(read).collect::<Result<_, ConfigError>>()
+    };
+    let read: Vec<(String, String, u32)> = read_all()?;
+    let sources: Vec<Source<'_>> =
+        read.iter().map(|(name, text, mode)| Source { name, text, mode: Some(*mode) }).collect();
+    let secret = |name| variable(name).map(|value| parse_secret(&value));
+    let environment = Environment {
+        credentials_directory: variable("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+        coralogix_api_key: secret("CORALOGIX_API_KEY"),
+        s1_api_token: secret("S1_API_TOKEN"),
+        now: Some(clock::local()).filter(|now| *now >= BUILT_AT),
+    };
+    parse(&sources, &environment).map_err(ConfigError::Wrong)
+}
+
+/// A part of the config that is read, for errors.
+struct Subject<'a> {
+    what: &'static str,
+    path: &'a Path,
+}
+
+impl Subject<'_> {
+    fn failed(&self, why: &str) -> ConfigError {
+        ConfigError::Unreadable(self.sentence(why))
+    }
+
+    fn sentence(&self, why: &str) -> String {
+        format!("Failed to read the config {} {}: {why}", self.what, self.path.display())
+    }
+
+    /// The error of one call on it.
+    fn unread(&self, call: &str, error: &Error) -> ConfigError {
+        match system_remedy(error) {
+            Some(remedy) => ConfigError::System(Problem::new(
+                self.sentence(&format!("{call}: {}", secret::plain(error))),
+                remedy,
+            )),
+            None => self.failed(&in_words(error)),
+        }
+    }
+}
+
+/// The remedy of a user who may not read it: nothing that would make it readable for others,
+/// because it may hold secrets.
+fn in_words(error: &Error) -> String {
+    let uid = rustix::process::geteuid().as_raw();
+    match error.kind() {
+        ErrorKind::PermissionDenied => format!(
+            "permission denied. At a prompt, run this command with sudo; if the service says so, let \
+             its user (uid {uid}) read it, and nobody else"
+        ),
+        ErrorKind::NotADirectory => "it is not a directory. Move it away".to_owned(),
+        ErrorKind::NotFound => "it does not exist. Create it from the example config, or name \
+                                another one with --config FILE"
+            .to_owned(),
+        ErrorKind::IsADirectory => "it is a directory. Name the file itself".to_owned(),
+        ErrorKind::InvalidData => "it is not UTF-8. Save it as UTF-8 or plain ASCII".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// `room`: the bytes left for this file.
+fn read(path: &Path, room: u64) -> Result<(String, u32), ConfigError> {
+    let of = Subject { what: "file", path };
+    let file = regular::open(path).map_err(|error| of.unread("open", &error))?;
+    let mode = file.metadata().map_err(|error| of.unread("stat", &error))?.mode();
+    let mut text = String::new();
+    file.take(room + 1).read_to_string(&mut text).map_err(|error| of.unread("read", &error))?;
+    match text.len() as u64 > room {
+        true => {
+            Err(of
+                .failed("with the files before it, it is longer than 1 MiB. Is it the right file?"))
+        }
+        false => Ok((text, mode)),
+    }
+}
+
+fn parse_secret(value: &std::ffi::OsStr) -> Result<Secret, NotASecret> {
+    // Bytes that are no text become a character that no header may contain, and so an error.
+    Secret::new(&value.to_string_lossy())
+}
+
+/// A variable that is set and not empty.
+fn variable(name: &str) -> Option<std::ffi::OsString> {
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::loopback::scratch_dir;
+
+    fn told(name: &str, content: Option<&[u8]>) -> String {
+        let name = format!("s1-coralogix-config-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        if let Some(content) = content {
+            std::fs::write(&path, content).unwrap();
+        }
+        let told = load(&path).unwrap_err().to_string();
+        let _ = std::fs::remove_file(&path);
+        told
+    }
+
+    #[test]
+    fn a_file_that_gives_no_config_is_told() {
+        assert!(told("missing", None).contains("it does not exist. Create it from"));
+        assert!(told("latin", Some(b"# \xE9\n")).contains("it is not UTF-8"));
+        assert!(told("long", Some(&[b' '; (1 << 20) + 1])).contains("longer than 1 MiB"));
+        assert!(
+            told("empty", Some(b""))
+                .contains(":1:1: S1C-E309 integration: there is no integration")
+        );
+        let directory = load(&std::env::temp_dir()).unwrap_err().to_string();
+        assert!(directory.contains("it is a directory"), "{directory}");
+    }
+
+    #[test]
+    fn a_pipe_is_no_config_and_is_not_waited_for() {
+        let dir = scratch_dir("config-pipe");
+        let pipe = dir.path().join("config.toml");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
+        let why = load(&pipe).unwrap_err();
+        assert!(matches!(why, ConfigError::Unreadable(_)), "{why}");
+        let told = why.to_string();
+        assert!(told.ends_with("it is a pipe. Give the path of a regular file"), "{told}");
+    }
+
+    #[test]
+    fn the_directory_beside_a_config_is_read_after_it_in_order() {
+        let dir = scratch_dir("config-d");
+        let main = dir.path().join("config.toml");
+        assert_eq!(files(&main).unwrap(), [main.as_path()], "there need be none");
+        let beside = dir.path().join("config.d");
+        std::fs::create_dir(&beside).unwrap();
+        for (name, text) in [
+            ("20.toml", "[log]\nlevel = \"warn\"\n"),
+            ("10.toml", "[log]\nlevel = \"debug\"\n[queue]\ndir = \"/q\"\n"),
+            (".20.toml.swp", "@"),
+            (".hidden.toml", "@"),
+            ("20.toml.dpkg-old", "@"),
+        ] {
+            std::fs::write(beside.join(name), text).unwrap();
+        }
+        let read: Vec<_> = ["10.toml", "20.toml"].iter().map(|name| beside.join(name)).collect();
+        assert_eq!(files(&main).unwrap()[1..], read);
+        std::fs::write(
+            &main,
+            "[coralogix]\ndomain = \"eu2.coralogix.com\"\napi_key_file = \"/k\"\n\
+             [[integration]]\nname = \"a\"\ntenant = \"a.b\"\napi_token_file = \"/t\"\n",
+        )
+        .unwrap();
+        let (config, _) = load(&main).unwrap();
+        assert_eq!(config.log_level, log::LevelFilter::Warn);
+        assert_eq!(config.queue.dir, PathBuf::from("/q"));
+
+        std::fs::write(beside.join("30.toml"), "[log]\nlevel = \"loud\"\n").unwrap();
+        let told = load(&main).unwrap_err().to_string();
+        assert!(told.contains("/config.d/30.toml:2:9: S1C-E3"), "{told}");
+        std::fs::write(beside.join("30.toml"), vec![b' '; 1 << 20]).unwrap();
+        assert!(load(&main).unwrap_err().to_string().contains("longer than 1 MiB"));
+        std::fs::remove_dir_all(&beside).unwrap();
+        std::fs::write(&beside, "").unwrap();
+        let told = load(&main).unwrap_err().to_string();
+        assert!(told.contains("config.d: it is not a directory"), "{told}");
+    }
+}

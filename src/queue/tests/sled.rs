@@ -1,0 +1,161 @@
+//! sled as it fails: what ends a handle, and what does not.
+
+use super::*;
+use crate::queue::testing::TempDir;
+
+/// The kernel answers fdatasync on it with an error, which shows that it was asked.
+const NOT_SYNCED: &str = "/dev/null";
+
+fn one_change() -> Batch {
+    let mut batch = Batch::default();
+    batch.put(b"c".to_vec(), vec![1]);
+    batch
+}
+
+fn created(dir: &TempDir) -> SledOpener {
+    fs::create_dir_all(&dir.0).unwrap();
+    SledOpener::new(&dir.0)
+}
+
+#[test]
+fn a_snapshot_that_a_kill_left_half_written_costs_nothing() {
+    let dir = TempDir::new();
+    let mut index = created(&dir).open(0).unwrap();
+    index.commit(&one_change()).unwrap();
+    index.close();
+    // A start writes its snapshot before it is renamed; this one was killed after the open.
+    let folder = dir.0.join("index.0");
+    for half in [&b""[..], b"too short", b"long enough and yet no snapshot at all"] {
+        let unfinished = folder.join("snap.7FFFFFFFFFFFFFFF.generating");
+        fs::write(&unfinished, half).unwrap();
+        let mut index = SledOpener::new(&dir.0).open(0).unwrap();
+        assert_eq!(index.get(b"c").unwrap(), Some(vec![1]));
+        assert!(!unfinished.exists());
+        index.close();
+    }
+}
+
+#[test]
+fn a_commit_ends_with_an_fdatasync_of_our_own_and_its_failure_ends_the_handle() {
+    let dir = TempDir::new();
+    let mut index = created(&dir).open(0).unwrap();
+    index.commit(&one_change()).unwrap();
+    index
+        .ask(Whose::Sled, |open| {
+            open.as_mut().unwrap().1 = OpenOptions::new().write(true).open(NOT_SYNCED).unwrap();
+            Ok(())
+        })
+        .unwrap();
+    assert!(index.commit(&one_change()).is_err());
+    assert!(index.helper.is_none() && index.get(b"c").is_err());
+}
+
+#[test]
+fn a_panic_or_an_error_of_sled_ends_the_handle() {
+    let dir = TempDir::new();
+    let mut index = created(&dir).open(0).unwrap();
+    let error = index.with::<()>(|_| panic!("on purpose")).unwrap_err();
+    assert!(error.why.contains("on purpose"));
+    assert!(index.helper.is_none() && index.commit(&one_change()).is_err());
+    let mut index = created(&dir).open(1).unwrap();
+    index.with::<()>(|_| Err(sled::Error::Unsupported("on purpose".into()))).unwrap_err();
+    assert!(index.helper.is_none() && index.get(b"c").is_err());
+}
+
+#[test]
+fn what_sled_creates_is_synced_with_its_names() {
+    let dir = TempDir::new();
+    created(&dir).open(0).unwrap().close();
+    let path = dir.0.join("index.0");
+    assert!(make_durable(&path, &dir.0).is_ok());
+    assert!(make_durable(&path, Path::new("/proc")).is_err(), "the directory of the index");
+    for file in ["conf", "db"] {
+        let (there, aside) = (path.join(file), path.join("aside"));
+        fs::rename(&there, &aside).unwrap();
+        std::os::unix::fs::symlink(NOT_SYNCED, &there).unwrap();
+        assert!(make_durable(&path, &dir.0).is_err(), "{file}");
+        fs::rename(&aside, &there).unwrap();
+    }
+}
+
+#[test]
+fn a_panic_inside_is_one_line_for_whoever_asked() {
+    let error = guarded(|| -> Result<(), sled::Error> {
+        assert!(is_inside());
+        panic!("first line\nsecond line")
+    });
+    assert_eq!(error.unwrap_err().why, "sled panicked: first line second line");
+    assert!(!is_inside());
+}
+
+#[test]
+fn a_handle_that_lets_go_late_is_waited_for_and_one_that_never_does_is_told() {
+    let locked = || Err(IndexError { fault: IndexFault::Locked, why: "locked".into() });
+    let mut tries = 0;
+    let outcome = unlocked(|| {
+        tries += 1;
+        if tries < 3 { locked() } else { Ok(tries) }
+    });
+    assert_eq!(outcome.map_err(|error| error.fault), Ok(3));
+    let mut tries = 0;
+    let outcome = unlocked(|| -> Result<(), IndexError> {
+        tries += 1;
+        Err(IndexError { fault: IndexFault::Broken, why: "broken".into() })
+    });
+    assert_eq!((outcome.unwrap_err().fault, tries), (IndexFault::Broken, 1));
+    let dir = TempDir::new();
+    created(&dir).open(0).unwrap().close();
+    let holder = File::open(dir.0.join("index.0/db")).unwrap();
+    holder.lock().unwrap();
+    assert_eq!(created(&dir).open(0).unwrap_err().fault, IndexFault::Locked);
+}
+
+#[test]
+fn an_index_that_does_not_answer_is_given_up() {
+    let dir = TempDir::new();
+    let mut opener = created(&dir);
+    opener.timeout = Duration::ZERO;
+    // Now and then even that is enough for it.
+    let error = (10..1_000).find_map(|number| opener.open(number).err()).unwrap();
+    assert!(error.why.contains("did not answer"), "{error}");
+    assert_eq!(error.fault, IndexFault::Broken);
+    // It is out of the way, whatever its thread may still be doing.
+    opener.timeout = Duration::from_secs(60);
+    let mut index = opener.open(1).unwrap();
+    index.commit(&one_change()).unwrap();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    index.helper.as_mut().unwrap().set_timeout(Duration::from_millis(1));
+    let error = index.with(move |_| Ok(held.recv().is_ok())).unwrap_err();
+    assert!(error.why.contains("did not answer") && index.get(b"c").is_err());
+    drop(release);
+}
+
+#[test]
+fn an_index_on_a_disk_that_does_not_answer_is_waited_for() {
+    let dir = TempDir::new();
+    let mut index = created(&dir).open(0).unwrap();
+    // Opening a pipe for writing waits for its reader, as a write waits for a card.
+    let lock = dir.0.join("lock");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &lock, 0o600.into()).unwrap();
+    index.helper.as_mut().unwrap().set_timeout(Duration::from_millis(1));
+    let (answer, answers) = std::sync::mpsc::channel::<()>();
+    let disk = std::thread::spawn(move || {
+        // Opened once the disk was asked; sled answers before the disk does.
+        let mut disk = File::open(lock).unwrap();
+        answer.send(()).unwrap();
+        io::copy(&mut disk, &mut io::sink()).unwrap();
+    });
+    let outcome = index.with(move |_| Ok(answers.recv().is_ok()));
+    assert_eq!(outcome.map_err(|error| error.why), Ok(true));
+    disk.join().unwrap();
+    // What only the kernel is asked for takes as long as it takes: nobody asks the disk.
+    let (answer, answers) = std::sync::mpsc::channel::<()>();
+    let late = std::thread::spawn(move || {
+        std::thread::park_timeout(Duration::from_millis(50));
+        answer.send(()).unwrap();
+    });
+    let outcome = index.ask(Whose::Disk, move |_| Ok(answers.recv().is_ok()));
+    assert_eq!(outcome.map_err(|error| error.why), Ok(true));
+    late.join().unwrap();
+    index.commit(&one_change()).unwrap();
+}
