@@ -3,10 +3,12 @@
 //! Promises: before a page of a new size is requested, that is written, so that after a process
 //! died in such a page the next one requests half of it; a learned size is written again only when
 //! it has halved or doubled, so that an idle device writes nothing. Never: contains anything that a
-//! promise depends on, because the file may be gone.
+//! promise depends on, because the file may be gone; but for `provisional`, which nothing else that
+//! lasts could hold back.
 
 use crate::record::{Learned, SinkLearned, StreamLearned};
 
+use super::provisional::Provisional;
 use super::{Action, Core};
 
 impl Core {
@@ -41,6 +43,8 @@ impl Core {
             asking: self.asking.filter(|(asked, _)| *asked == at).map(|(_, rows)| rows),
             lone: stream.beyond.lone(),
             bears: stream.rows.bears(),
+            confirmed: (stream.provisional.filter(|place| place.has_moved()))
+                .map(Provisional::confirmed),
         });
         Learned { sink: self.sink.learned(), streams: streams.collect(), kills: None }
     }
@@ -56,6 +60,7 @@ fn is_news(before: &Learned, after: &Learned) -> bool {
             before.asking != after.asking
                 || before.lone != after.lone
                 || before.bears != after.bears
+                || before.confirmed != after.confirmed
                 || is_other(before.rows.map(u64::from), after.rows.map(u64::from))
         })
 }

@@ -35,6 +35,7 @@ mod learning;
 mod left_out;
 mod place;
 mod plan;
+mod provisional;
 mod quiet;
 mod reason;
 mod reconcile;
@@ -73,6 +74,9 @@ mod order_tests;
 #[cfg(test)]
 #[path = "tests/place.rs"]
 mod place_tests;
+#[cfg(test)]
+#[path = "tests/provisional.rs"]
+mod provisional_tests;
 #[cfg(test)]
 #[path = "tests/shrink.rs"]
 mod shrink_tests;
@@ -364,6 +368,7 @@ impl Core {
         self.notice(tick);
         let action = self.answered(tick, event);
         self.note_asking(&action);
+        self.note_provisional(&action, tick.now);
         action
     }
 
@@ -474,12 +479,13 @@ impl Core {
                 let state = &mut self.tenants[tenant];
                 state.clock.observe_date(page.date, tick.now, self.clocks);
                 state.answers(tick.now);
-                let present = state.clock.present(tick.now, self.clocks);
-                if let Some(than) = self.streams[stream].doubts(&page, present.latest()) {
-                    return Some(Action::Older { stream, than, cursor: None });
-                }
                 if state.token_end_due == Due::Never && self.plan.mode == Mode::Daemon {
                     state.token_end_due = Due::At(tick.now);
+                }
+                let present = state.clock.present(tick.now, self.clocks);
+                self.may_move(stream, tick.now);
+                if let Some(than) = self.streams[stream].doubts(&page, present.latest()) {
+                    return Some(Action::Older { stream, than, cursor: None });
                 }
                 let pending = self.streams[stream].page(stream, &page, self.took, present);
                 self.take_in(tick, pending)

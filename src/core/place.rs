@@ -20,6 +20,7 @@ use crate::limits;
 use crate::record::{Progress, QueueStatus, StreamStatus};
 use crate::time::{Due, Mono, Span, Stamp};
 
+use super::provisional::Provisional;
 use super::source::Beginning;
 use super::source_clock::{Claim, Present, near};
 use super::{Action, Core, Reason, StorePage, StoreTrouble, Stream};
@@ -82,8 +83,14 @@ impl Core {
     /// if nothing was collected before that.
     fn way_back(&self, stream: &Stream, now: Mono) -> Option<(Stamp, (Progress, bool))> {
         let is_due = stream.hold.is_none() && stream.set_back_due <= now;
-        if !is_due || !self.is_ruled_out(stream, now) || self.start_is_ahead(stream, now) {
+        if !is_due || self.start_is_ahead(stream, now) {
             return None;
+        }
+        let unconfirmed = self.unconfirmed_moves(stream, now);
+        if !self.is_ruled_out(stream, now) {
+            let latest = unconfirmed?;
+            let begin = Progress { position: latest, from: latest - stream.plan.overlap };
+            return Some((latest, (begin, false)));
         }
         let Present::Between { earliest, latest, .. } = self.present(stream, now) else {
             return None;
@@ -94,7 +101,9 @@ impl Core {
             let begins = stream.begins_anew(date, at)?;
             Some((latest.min(date), begins))
         });
-        called.or_else(|| Some((latest, stream.begins_anew(earliest, now)?)))
+        let (latest, begins) =
+            called.or_else(|| Some((latest, stream.begins_anew(earliest, now)?)))?;
+        Some((unconfirmed.map_or(latest, |confirmed| confirmed.min(latest)), begins))
     }
 
     pub(super) fn was_set_back(
@@ -110,12 +119,14 @@ impl Core {
                 let after = stood.progress.map_or(before, |progress| progress.from);
                 state.reset(stood, now, now);
                 state.called_ahead = None;
-                let text = format!(
-                    "it was at {} and is set back to {}",
-                    before.to_the_second(),
-                    after.to_the_second()
-                );
-                state.condition = Some((Reason::PositionAhead, text));
+                let is_inherited =
+                    state.provisional.take().is_some_and(Provisional::is_inherited);
+                let (before, after) = (before.to_the_second(), after.to_the_second());
+                let text = format!("it was at {before} and is set back to {after}");
+                state.condition = Some(match is_inherited {
+                    true => (Reason::TimeUnconfirmed, format!("no two clocks agreed; {text}")),
+                    false => (Reason::PositionAhead, text),
+                });
                 state.caught_up = false;
                 state.lane.due = state.lane.due.min(Due::At(now.max(state.lane.not_before)));
                 self.hold(held);
@@ -247,15 +258,16 @@ impl Core {
     }
 
     /// Whether no more than one clock supports a stream's position: there is no time at all, or no
-    /// two clocks agree and the position is still the one with which the stream began, or the
-    /// tenant sends no time.
+    /// two clocks agree and the position is still the one with which the stream began, or an
+    /// earlier process moved it without that, or the tenant sends no time.
     pub(super) fn is_unconfirmed(&self, stream: &Stream, now: Mono) -> bool {
         match self.present(stream, now) {
             Present::Unknown => self.tenants[stream.plan.tenant].was_informed,
             Present::Unconfirmed => false,
             Present::Between { .. } => {
                 let clock = &self.tenants[stream.plan.tenant].clock;
-                let is_of_one = stream.is_at_its_start() || self.is_mute(stream);
+                let is_inherited = stream.provisional.is_some_and(Provisional::is_inherited);
+                let is_of_one = stream.is_at_its_start() || self.is_mute(stream) || is_inherited;
                 is_of_one && !clock.is_seconded(now, self.clocks)
             }
         }
@@ -279,7 +291,7 @@ fn ahead_of(time: Stamp, stream: &Stream) -> Option<Span> {
     ahead_by(stream.stands()?, time)
 }
 
-fn ahead_by(position: Stamp, time: Stamp) -> Option<Span> {
+pub(super) fn ahead_by(position: Stamp, time: Stamp) -> Option<Span> {
     let ahead = position.since(time);
     (ahead > Span::minutes(limits::STAMP_AHEAD_OF_SOURCE_MINUTES_MAX)).then_some(ahead)
 }

@@ -25,6 +25,7 @@ use super::lane::{Backoff, Lane};
 use super::left_out::LeftOut;
 use super::place::CalledAhead;
 use super::plan::StreamPlan;
+use super::provisional::Provisional;
 use super::reason::Reason;
 use super::reconcile::Reconcile;
 use super::retention::Retention;
@@ -66,7 +67,9 @@ pub struct StorePage {
     /// Where walks started before this page; a page without a new row moves that without being
     /// stored.
     pub walks_from: Stamp,
-    /// The keys of the new rows at or after `progress.from`.
+    /// Keys at or after it stay known: where walks start, or where the stream may go back to.
+    pub ids_from: Stamp,
+    /// The keys of the new rows at or after `ids_from`.
     pub known: Vec<RowKey>,
     /// A range that is not collected, to be noted as a gap in the same write.
     pub missed: Option<Missed>,
@@ -207,6 +210,8 @@ pub struct Stream {
     /// Set if the position was ahead of SentinelOne's clock and nothing has contradicted that clock
     /// since.
     pub(super) called_ahead: Option<CalledAhead>,
+    /// Set while its position has moved and no two clocks have agreed on the time since.
+    pub(super) provisional: Option<Provisional>,
     /// A position that is ruled out is not set back before this.
     pub set_back_due: Mono,
     /// Why the stream must not be polled, whatever its lane says.
@@ -245,6 +250,7 @@ impl Stream {
             is_order_doubted: false,
             began: None,
             called_ahead: None,
+            provisional: None,
             set_back_due: now,
             takes_no_skip: false,
             left_out: LeftOut::default(),
@@ -257,6 +263,7 @@ impl Stream {
         self.rows = Rows::new(whole).remembering(learned);
         let from = self.progress.map(|progress| progress.from);
         self.beyond = Beyond::remembering(learned, from);
+        self.provisional = learned.confirmed.map(Provisional::of_an_earlier_process);
         self
     }
 

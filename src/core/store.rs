@@ -20,11 +20,13 @@ impl Stream {
         progress: Progress,
     ) -> StorePage {
         let keys = fresh.iter().map(|at| keys[*at as usize]);
-        let known = keys.filter(|key| key.stamp >= progress.from).collect();
+        let back_to = self.provisional.map(|place| place.confirmed() - self.plan.overlap);
+        let ids_from = back_to.map_or(progress.from, |from| from.min(progress.from));
+        let known = keys.filter(|key| key.stamp >= ids_from).collect();
         let walks_from = self.progress.unwrap_or(progress).from;
         let compared = self.reconcile.summary.compared;
         let (missed, late) = (None, vec![]);
-        StorePage { stream, fresh, progress, walks_from, known, missed, late, compared }
+        StorePage { stream, fresh, progress, walks_from, ids_from, known, missed, late, compared }
     }
 }
 

@@ -217,6 +217,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         let other = self.streams.find(&name).map(|stream| stream.row.clone());
         let mut row = self.streams.named(&was).row.clone();
+        row.progress = self.confirmed_progress(&row);
         let both = |a: Option<Progress>, b: Option<Progress>| match (a, b) {
             (Some(a), Some(b)) => Some(earlier(a, b)),
             (a, b) => a.or(b),

@@ -77,7 +77,8 @@ fn ids_value(ids: &[RowKey]) -> Vec<u8> {
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
-    /// Stores a page. `known`: its ids at or after `progress.from`; older ones are forgotten.
+    /// Stores a page. `known`: its ids at or after `progress.from`; older ones are forgotten, but
+    /// for those that `keep_ids` names.
     pub fn append(
         &mut self,
         stream: &StreamName,
@@ -123,7 +124,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let known_stream = self.streams.named(stream);
         let after = row_after(&known_stream.row, progress, &entries);
         let is_new = known_stream.row.delivered.is_none();
-        let stale = known_stream.stale(progress.from);
+        let stale = known_stream.stale(progress.from.min(known_stream.ids_from));
         let begins = known_stream.row.progress.is_none().then_some(progress.position);
         let ids = (tally_ids_max, &mut state.next_chunk);
         let stood = known_stream.take_stood();

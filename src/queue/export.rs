@@ -124,9 +124,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         };
         writer.bytes(MAGIC)?;
         writer.bytes(&version.to_le_bytes())?;
-        for stream in self.streams.iter() {
-            let from = stream.row.progress.map_or(Stamp::MIN, |progress| progress.from);
-            writer.part(b's', &encode_stream(&stream.row, &stream.known(from)))?;
+        let rows: Vec<StreamRow> = self.streams.iter().map(|stream| stream.row.clone()).collect();
+        for row in rows {
+            let row = StreamRow { progress: self.confirmed_progress(&row), ..row };
+            let from = row.progress.map_or(Stamp::MIN, |progress| progress.from);
+            let known = self.streams.named(&row.name).known(from);
+            writer.part(b's', &encode_stream(&row, &known))?;
             tally.streams += 1;
         }
         for frame in parked {

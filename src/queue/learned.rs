@@ -5,7 +5,8 @@
 //! file is one line of JSON, written under another name and renamed. Promises: an unreadable file
 //! counts as missing, and a disk that can't take one stops nothing; `learned` survives a power cut.
 //! `asking` need not, because it only shows that a process was killed during a page. Never:
-//! contains anything that a promise depends on.
+//! contains anything that a promise depends on, but for the position that was confirmed last: where
+//! that is lost, wrong clocks of an earlier process are believed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,8 +16,10 @@ use serde::{Deserialize, Serialize};
 use super::Queue;
 use super::disk::{self, Disk};
 use super::index::Opener;
+use super::schema::StreamRow;
+use super::streams::earlier;
 use crate::limits::LEARNED_BYTES_MAX;
-use crate::record::{Kills, Learned, SinkLearned, StreamLearned, StreamName};
+use crate::record::{Kills, Learned, Progress, SinkLearned, StreamLearned, StreamName};
 
 const LEARNED: &str = "learned";
 const ASKING: &str = "asking";
@@ -85,6 +88,19 @@ fn read_json<T: Default + serde::de::DeserializeOwned>(disk: &mut impl Disk, nam
     serde_json::from_slice(&bytes).unwrap_or_default()
 }
 
+impl<D: Disk, O: Opener> Queue<D, O> {
+    /// A stream's progress, no further than two clocks confirmed its position: from there another
+    /// machine or another name continues.
+    pub(super) fn confirmed_progress(&mut self, row: &StreamRow) -> Option<Progress> {
+        let progress = row.progress?;
+        let Some(position) = of_stream(&mut self.disk, &row.name).confirmed else {
+            return Some(progress);
+        };
+        let from = position - progress.position.since(progress.from);
+        Some(earlier(progress, Progress { position, from }))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,7 +122,7 @@ mod tests {
         let row = RowPlace { from: Stamp(1_800_000_000_000_000), is_after: true };
         let lone = Lone { at: row, way: Way::Refused, tries: 1, for_ms: Span::ZERO };
         let threats =
-            StreamLearned { rows: Some(125), asking: Some(250), lone: Some(lone), bears: None };
+            StreamLearned { rows: Some(125), asking: Some(250), lone: Some(lone), ..StreamLearned::default() };
         let sink = SinkLearned { body_bytes: Some(16_384), body_entries: None, lone: Some(failed) };
         Learned { sink, streams: vec![threats, StreamLearned::default()], kills: None }
     }
@@ -132,6 +148,21 @@ mod tests {
             opened.streams[0].asking = None;
             assert_eq!(opened, survives, "{seed}");
         }
+    }
+
+    #[test]
+    fn the_position_confirmed_last_is_kept_beside_the_rest() {
+        let disk = MemDisk::new(128 << 20);
+        let mut told = learned();
+        told.streams[1].confirmed = Some(Stamp(1_800_000_000_000_000));
+        let (mut queue, ..) = disk.open();
+        queue.learn(&told, None);
+        drop(queue);
+        disk.power_cut(&mut crate::prng::Prng::new(1));
+        let written = disk.clone().read(LEARNED, 0, 1 << 20).unwrap();
+        let member = r#""acme/activities":{"confirmed":1800000000000000}"#;
+        assert!(String::from_utf8(written).unwrap().contains(member));
+        assert_eq!(disk.open().1.learned.streams[1], told.streams[1]);
     }
 
     #[test]

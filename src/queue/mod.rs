@@ -336,6 +336,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.streams.named(stream).walks_from = Some(began);
     }
 
+    /// Keeps the ids at or after `from`, whatever the next pages' progress, because the stream may
+    /// have to go back there.
+    pub fn keep_ids(&mut self, stream: &StreamName, from: Stamp) {
+        self.streams.named(stream).ids_from = from;
+    }
+
     /// Writes the checkpoint and closes the index. If the program ends without this call, the next
     /// start only takes longer.
     pub fn close(mut self, now: Mono) {

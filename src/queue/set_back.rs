@@ -164,6 +164,23 @@ mod tests {
         assert_eq!(opened.streams[1], stands);
     }
 
+    fn ids_that_it_may_go_back_to_stay_known<G: Fixture>(fixture: &G) {
+        let (mut queue, ..) = fixture.open();
+        let store = |queue: &mut Queue<G::D, G::O>, stamp: i64| {
+            let frames = page(&threats(), &[stamp as u64], 1);
+            queue.append(&threats(), &frames, at(stamp), &[key(stamp)]).unwrap();
+        };
+        store(&mut queue, 10);
+        queue.keep_ids(&threats(), at(10).from);
+        [20, 30, 40].into_iter().for_each(|stamp| store(&mut queue, stamp));
+        drop(queue);
+        let (mut queue, opened, _) = fixture.open();
+        assert_eq!(opened.streams[0].known, [key(40)], "walks need no more");
+        let (_, stands) = queue.set_back(&threats(), back(10, false)).unwrap();
+        assert_eq!(stands.progress, Some(at(10)));
+        assert_eq!(stands.known, [10, 20, 30, 40].map(key));
+    }
+
     fn what_damage_took_is_not_known_again<G: Fixture>(fixture: &G) {
         let (mut queue, ..) = fixture.open();
         queue.tally(&activities(), 1_000);
@@ -250,6 +267,12 @@ mod tests {
         what_is_listed_after_a_walk_that_stored_nothing_says_nothing_of_how_far_back(
             &TempDir::new(),
         );
+    }
+
+    #[test]
+    fn ids_that_a_stream_may_go_back_to_stay_known() {
+        ids_that_it_may_go_back_to_stay_known(&MemDisk::new(128 << 20));
+        ids_that_it_may_go_back_to_stay_known(&TempDir::new());
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub(super) struct Stream {
     pub tally: Tally,
     /// Where walks started before the next page, if not where the last page left it.
     pub walks_from: Option<Stamp>,
+    /// Ids at or after it stay known, if that is before where walks start: the stream may have to
+    /// go back there.
+    pub ids_from: Stamp,
     /// Ranges after a position that damage set back, which were collected already.
     pub covered: Covered,
     /// The index has a row for `covered`.
@@ -158,6 +161,7 @@ impl Streams {
             ids: 0,
             tally,
             walks_from: None,
+            ids_from: Stamp::UNREADABLE,
             covered,
             has_covered_row: false,
         };

@@ -66,6 +66,9 @@ pub struct StreamLearned {
     pub lone: Option<Lone<RowPlace>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bears: Option<Bears>,
+    /// The position before it moved while no two clocks agreed on the time. None: they agree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<Stamp>,
 }
 
 /// What the memory of this machine was seen to bear: the kernel killed a process in a page of twice as

@@ -216,6 +216,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             queue.compared(stream, at);
         }
         queue.walks_from(stream, keep.walks_from);
+        queue.keep_ids(stream, keep.ids_from);
     }
 
     /// Sends the pending page without writing it first; `None` where it does not fit.

@@ -131,6 +131,7 @@ mod tests {
             fresh: (0..ages.len() as u32).collect(),
             progress: Progress { position: NOW, from: NOW },
             walks_from: NOW,
+            ids_from: NOW,
             known: vec![],
             missed: None,
             compared: None,

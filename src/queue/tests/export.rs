@@ -4,8 +4,10 @@ use super::*;
 use crate::queue::MemQueue;
 use crate::queue::mem::MemDisk;
 use crate::queue::testing::*;
-use crate::record::{Gap, GapReason, Kind, QueuePosition, Seq, Take};
-use crate::time::Mono;
+use crate::record::{
+    Gap, GapReason, Kind, Learned, Progress, QueuePosition, Seq, StreamLearned, Take,
+};
+use crate::time::{Mono, Span};
 
 /// A queue with a page delivered, one delivered in part, and two that wait.
 fn filled(disk: &MemDisk) -> MemQueue {
@@ -296,4 +298,22 @@ fn an_export_without_unreported_gaps_is_read_by_a_program_that_knows_none() {
     assert_eq!(exported(&mut queue, &[])[8..12], 2u32.to_le_bytes(), "their gaps go with them");
     with_gaps(&mut queue);
     assert_eq!(exported(&mut queue, &[])[8..12], 3u32.to_le_bytes());
+}
+
+#[test]
+fn another_box_goes_on_from_the_position_that_two_clocks_confirmed() {
+    let (here, there) = (MemDisk::new(128 << 20), MemDisk::new(128 << 20));
+    let mut queue = filled(&here);
+    let reached = queue.reopen().unwrap().0.streams[1].progress.unwrap();
+    let confirmed = reached.position - Span::seconds(5);
+    let mut learned = Learned { streams: vec![StreamLearned::default(); 2], ..Learned::default() };
+    learned.streams[1].confirmed = Some(confirmed);
+    queue.learn(&learned, None);
+    let bytes = exported(&mut queue, &[]);
+    drop(imported(&bytes, &there).unwrap());
+    let (_, opened, _) = there.open();
+    let overlap = reached.position.since(reached.from);
+    let wanted = Progress { position: confirmed, from: confirmed - overlap };
+    assert_eq!(opened.streams[1].progress, Some(wanted));
+    assert_eq!(queue.reopen().unwrap().0.streams[1].progress, Some(reached), "here it stays");
 }

@@ -1,0 +1,127 @@
+//! Positions that moved while no two clocks agreed on the time.
+//!
+//! ```text
+//!   confirmed --moves, no two clocks agree--> provisional --two agree: it never was ahead--> confirmed
+//!                                                '--two agree, and it was ahead, or an earlier process
+//!                                                   moved it--> SetBack to the position confirmed last
+//! ```
+//!
+//! Promises: before the first such move is stored, the position that was confirmed last is in the
+//! file `learned`, so that a later process knows of it, also after the time has passed the position
+//! (keeps P1, P8). What an earlier process could not confirm counts as wrong: its clocks can't be
+//! asked any more. Never: takes a stream back while no two clocks agree, or because of a position
+//! that they bear out.
+
+use crate::time::{Mono, Stamp};
+
+use super::place::ahead_by;
+use super::source_clock::Present;
+use super::{Action, Core, StorePage, Stream};
+
+/// What is known of a position that no two clocks confirm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Provisional {
+    /// The position that was confirmed last, or with which the stream began.
+    confirmed: Stamp,
+    /// Its moves in this process; `None` if an earlier one made some.
+    moves: Option<Moves>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Moves {
+    since: Mono,
+    /// Where it was furthest ahead of the time, and when.
+    furthest: (Stamp, Mono),
+    /// There was one, so that a later process has to know of it.
+    is_made: bool,
+}
+
+impl Provisional {
+    pub fn of_an_earlier_process(confirmed: Stamp) -> Provisional {
+        Provisional { confirmed, moves: None }
+    }
+
+    pub fn confirmed(self) -> Stamp {
+        self.confirmed
+    }
+
+    pub fn is_inherited(self) -> bool {
+        self.moves.is_none()
+    }
+
+    fn began(confirmed: Stamp, now: Mono) -> Provisional {
+        let moves = Moves { since: now, furthest: (confirmed, now), is_made: false };
+        Provisional { confirmed, moves: Some(moves) }
+    }
+
+    pub fn has_moved(self) -> bool {
+        self.moves.is_none_or(|moves| moves.is_made)
+    }
+
+    fn stands(mut self, position: Stamp, now: Mono) -> Provisional {
+        if let Some(Moves { furthest, is_made, .. }) = &mut self.moves {
+            *is_made |= position > self.confirmed;
+            if position - now.since(furthest.1) > furthest.0 {
+                *furthest = (position, now);
+            }
+        }
+        self
+    }
+
+    /// Where walks can't have missed anything, if it is `time` now and the position was ahead of
+    /// the time at any moment, or if that is not known.
+    fn back_to(self, time: Stamp, now: Mono) -> Option<Stamp> {
+        let Some(Moves { since, furthest: (position, at), .. }) = self.moves else {
+            return Some(self.confirmed);
+        };
+        let was_ahead = ahead_by(position, time - now.since(at)).is_some();
+        was_ahead.then(|| self.confirmed.max(time - now.since(since)))
+    }
+}
+
+impl Core {
+    /// Notes the position of a stream that a page may move now.
+    pub(super) fn may_move(&mut self, stream: usize, now: Mono) {
+        let state = &self.streams[stream];
+        let position = state.progress.map(|progress| progress.position);
+        if state.provisional.is_none() && self.seconded_time(state, now).is_none() {
+            self.streams[stream].provisional = position.map(|at| Provisional::began(at, now));
+        }
+    }
+
+    /// Notes which positions are still provisional, and where they are with the next action.
+    pub(super) fn note_provisional(&mut self, action: &Action, now: Mono) {
+        for at in 0..self.streams.len() {
+            self.streams[at].provisional = self.provisional(&self.streams[at], now);
+        }
+        if let Action::Store(StorePage { stream, progress, .. }) = action {
+            let provisional = &mut self.streams[*stream].provisional;
+            *provisional = provisional.map(|place| place.stands(progress.position, now));
+        }
+    }
+
+    fn provisional(&self, stream: &Stream, now: Mono) -> Option<Provisional> {
+        let (provisional, stands) = (stream.provisional?, stream.stands()?);
+        let noted = provisional.stands(stands, now);
+        let is_back = provisional.is_inherited() && stands <= provisional.confirmed;
+        let time = self.seconded_time(stream, now);
+        let is_confirmed = time.is_some_and(|time| noted.back_to(time, now).is_none());
+        (!is_back && !is_confirmed).then_some(noted)
+    }
+
+    /// Where a stream has to go back to, because its position was moved by clocks that others
+    /// contradict, or that nobody confirmed before the process ended.
+    pub(super) fn unconfirmed_moves(&self, stream: &Stream, now: Mono) -> Option<Stamp> {
+        let provisional = stream.provisional?;
+        provisional.back_to(self.seconded_time(stream, now)?, now)
+    }
+
+    /// The latest time on which two clocks agree.
+    fn seconded_time(&self, stream: &Stream, now: Mono) -> Option<Stamp> {
+        let clock = &self.tenants[stream.plan.tenant].clock;
+        match clock.present(now, self.clocks) {
+            Present::Between { latest, .. } if clock.is_seconded(now, self.clocks) => Some(latest),
+            _ => None,
+        }
+    }
+}

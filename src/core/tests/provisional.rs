@@ -1,0 +1,133 @@
+//! Positions that moved while no two clocks agreed: what an earlier, wrong time passed over is
+//! walked again, also by a later process and after the time has passed the position.
+
+use super::place_tests::*;
+use super::*;
+use crate::record::{Kind, RowKey, Start, StreamLearned};
+
+const AHEAD: Span = Span::hours(5);
+
+/// A machine without a clock, and a tenant whose clock and records are five hours ahead: the
+/// position follows them.
+fn led_ahead() -> (Stage, Stamp) {
+    let confirmed = NOW - Span::hours(1);
+    let mut stage = Stage::new(Start::Now, stood(confirmed));
+    (stage.local, stage.lie) = (None, Some(AHEAD));
+    stage.begin();
+    stage.page(&[NOW + AHEAD], None);
+    assert_eq!(stage.progress().position, NOW + AHEAD);
+    (stage, confirmed)
+}
+
+fn remembered(stage: &mut Stage) -> Option<Stamp> {
+    stage.core.news();
+    stage.core.learned.streams[0].confirmed
+}
+
+fn inherited(mode: Mode, position: Stamp, confirmed: Stamp) -> Stage {
+    let learned = StreamLearned { confirmed: Some(confirmed), ..StreamLearned::default() };
+    let mut stage = Stage::of(Start::Now, stood(position), mode);
+    stage.core.streams[0] = stage.core.streams[0].clone().remembering(&learned, None);
+    stage
+}
+
+#[test]
+fn a_position_that_a_lone_clock_led_ahead_goes_back_once_two_agree() {
+    let (mut stage, confirmed) = led_ahead();
+    assert_eq!(remembered(&mut stage), Some(confirmed));
+    let since = stage.time();
+    stage.lie = None;
+    stage.page(&[], None);
+    stage.sink = Some(NOW);
+    let set = back(stage.page(&[], None));
+    assert!(set.latest <= since && set.latest >= confirmed, "{set:?}");
+    stage.set_back(&set);
+    assert_eq!((remembered(&mut stage), stage.reason()), (None, Reason::PositionAhead));
+}
+
+#[test]
+fn it_goes_back_also_after_the_time_has_passed_it() {
+    let (mut stage, _) = led_ahead();
+    let since = stage.time();
+    stage.now = stage.now + AHEAD + AHEAD;
+    stage.lie = None;
+    stage.page(&[], None);
+    assert!(stage.time() > stage.progress().position);
+    stage.sink = Some(NOW);
+    let set = back(stage.page(&[], None));
+    assert!(set.latest <= since && !set.is_open, "{set:?}");
+}
+
+#[test]
+fn a_later_process_walks_again_what_an_earlier_one_could_not_confirm() {
+    let confirmed = NOW - Span::hours(9);
+    let mut stage = inherited(Mode::Daemon, NOW - Span::hours(1), confirmed);
+    stage.begin();
+    assert_eq!(remembered(&mut stage), Some(confirmed), "one answer decides nothing");
+    let set = back(stage.page(&[], None));
+    assert_eq!((set.latest, set.begin.position, set.is_open), (confirmed, confirmed, false));
+    stage.set_back(&set);
+    assert_eq!((remembered(&mut stage), stage.reason()), (None, Reason::TimeUnconfirmed));
+    stage.page(&[NOW - Span::hours(2)], None);
+    stage.page(&[], None);
+    assert_eq!(stage.core.view(stage.now).health(), Health::Healthy);
+}
+
+#[test]
+fn what_no_two_clocks_confirm_is_no_end_for_a_later_process() {
+    for (local, wanted) in [(None, End::TryLater), (Some(NOW), End::Done)] {
+        let position = NOW - Span::hours(1);
+        let mut stage = inherited(Mode::Once, position, position - Span::hours(1));
+        stage.local = local;
+        let mut action = stage.begin();
+        for _ in 0..9 {
+            action = match action {
+                Action::SetBack(back) => stage.set_back(&back),
+                Action::Exit(end) => {
+                    assert_eq!(end, wanted, "{local:?}");
+                    break;
+                }
+                _ => stage.page(&[], None),
+            };
+        }
+        assert_eq!(action, Action::Exit(wanted));
+    }
+}
+
+#[test]
+fn a_position_that_two_clocks_confirm_stays() {
+    let position = NOW - Span::hours(1);
+    let mut stage = Stage::new(Start::Now, stood(position));
+    stage.local = None;
+    stage.begin();
+    stage.page(&[NOW], None);
+    assert_eq!(remembered(&mut stage), Some(position), "nobody else has told the time");
+    stage.sink = Some(NOW);
+    fetch_from(stage.page(&[NOW], None));
+    assert_eq!((remembered(&mut stage), stage.progress().position), (None, NOW));
+}
+
+#[test]
+fn what_two_clocks_confirm_is_not_noted_at_all() {
+    let mut stage = Stage::new(Start::Now, stood(NOW - Span::hours(1)));
+    stage.begin();
+    stage.page(&[NOW], None);
+    assert_eq!((remembered(&mut stage), stage.progress().position), (None, NOW));
+}
+
+#[test]
+fn the_note_is_there_before_the_page_is_stored_and_its_ids_stay_known() {
+    let confirmed = NOW - Span::hours(1);
+    let mut stage = Stage::new(Start::Now, stood(confirmed));
+    stage.local = None;
+    stage.begin();
+    let Stage { core, now, .. } = &mut stage;
+    let tick = Tick { now: *now, ..Tick::default() };
+    let keys = [1, 2].map(|id| RowKey { stamp: NOW - Span::minutes(30 / id), id });
+    let page = PageFacts { keys: keys.to_vec(), next: None, date: Some(NOW) };
+    let stored = core.step(&tick, Event::Fetched { stream: 0, page: Ok(page) });
+    let Action::Store(keep) = stored else { panic!("{stored:?}") };
+    assert_eq!(core.news().and_then(|learned| learned.streams[0].confirmed), Some(confirmed));
+    assert_eq!((keep.ids_from, keep.known), (confirmed - OVERLAP, keys.to_vec()));
+    assert_eq!(core.streams[0].kind(), Kind::Activities);
+}
