@@ -88,9 +88,8 @@ impl Core {
         }
         let unconfirmed = self.unconfirmed_moves(stream, now);
         if !self.is_ruled_out(stream, now) {
-            let latest = unconfirmed?;
-            let begin = Progress { position: latest, from: latest - stream.plan.overlap };
-            return Some((latest, (begin, false)));
+            let begin = unconfirmed?;
+            return Some((begin.position, (begin, false)));
         }
         let Present::Between { earliest, latest, .. } = self.present(stream, now) else {
             return None;
@@ -103,7 +102,7 @@ impl Core {
         });
         let (latest, begins) =
             called.or_else(|| Some((latest, stream.begins_anew(earliest, now)?)))?;
-        Some((unconfirmed.map_or(latest, |confirmed| confirmed.min(latest)), begins))
+        Some((unconfirmed.map_or(latest, |confirmed| confirmed.position.min(latest)), begins))
     }
 
     pub(super) fn was_set_back(
@@ -119,8 +118,7 @@ impl Core {
                 let after = stood.progress.map_or(before, |progress| progress.from);
                 state.reset(stood, now, now);
                 state.called_ahead = None;
-                let is_inherited =
-                    state.provisional.take().is_some_and(Provisional::is_inherited);
+                let is_inherited = state.provisional.take().is_some_and(Provisional::is_inherited);
                 let (before, after) = (before.to_the_second(), after.to_the_second());
                 let text = format!("it was at {before} and is set back to {after}");
                 state.condition = Some(match is_inherited {

@@ -12,6 +12,7 @@
 //! asked any more. Never: takes a stream back while no two clocks agree, or because of a position
 //! that they bear out.
 
+use crate::record::Progress;
 use crate::time::{Mono, Stamp};
 
 use super::place::ahead_by;
@@ -21,8 +22,8 @@ use super::{Action, Core, StorePage, Stream};
 /// What is known of a position that no two clocks confirm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Provisional {
-    /// The position that was confirmed last, or with which the stream began.
-    confirmed: Stamp,
+    /// What was confirmed last, or with which the stream began.
+    confirmed: Progress,
     /// Its moves in this process; `None` if an earlier one made some.
     moves: Option<Moves>,
 }
@@ -37,11 +38,11 @@ struct Moves {
 }
 
 impl Provisional {
-    pub fn of_an_earlier_process(confirmed: Stamp) -> Provisional {
+    pub fn of_an_earlier_process(confirmed: Progress) -> Provisional {
         Provisional { confirmed, moves: None }
     }
 
-    pub fn confirmed(self) -> Stamp {
+    pub fn confirmed(self) -> Progress {
         self.confirmed
     }
 
@@ -49,8 +50,9 @@ impl Provisional {
         self.moves.is_none()
     }
 
-    fn began(confirmed: Stamp, now: Mono) -> Provisional {
-        let moves = Moves { since: now, furthest: (confirmed, now), is_made: false };
+    fn began(confirmed: Progress, now: Mono) -> Provisional {
+        let furthest = (confirmed.position, now);
+        let moves = Moves { since: now, furthest, is_made: false };
         Provisional { confirmed, moves: Some(moves) }
     }
 
@@ -60,7 +62,7 @@ impl Provisional {
 
     fn stands(mut self, position: Stamp, now: Mono) -> Provisional {
         if let Some(Moves { furthest, is_made, .. }) = &mut self.moves {
-            *is_made |= position > self.confirmed;
+            *is_made |= position > self.confirmed.position;
             if position - now.since(furthest.1) > furthest.0 {
                 *furthest = (position, now);
             }
@@ -71,11 +73,12 @@ impl Provisional {
     /// Where walks can't have missed anything, if it is `time` now and the position was ahead of
     /// the time at any moment, or if that is not known.
     fn back_to(self, time: Stamp, now: Mono) -> Option<Stamp> {
+        let confirmed = self.confirmed.position;
         let Some(Moves { since, furthest: (position, at), .. }) = self.moves else {
-            return Some(self.confirmed);
+            return Some(confirmed);
         };
         let was_ahead = ahead_by(position, time - now.since(at)).is_some();
-        was_ahead.then(|| self.confirmed.max(time - now.since(since)))
+        was_ahead.then(|| confirmed.max(time - now.since(since)))
     }
 }
 
@@ -83,9 +86,9 @@ impl Core {
     /// Notes the position of a stream that a page may move now.
     pub(super) fn may_move(&mut self, stream: usize, now: Mono) {
         let state = &self.streams[stream];
-        let position = state.progress.map(|progress| progress.position);
         if state.provisional.is_none() && self.seconded_time(state, now).is_none() {
-            self.streams[stream].provisional = position.map(|at| Provisional::began(at, now));
+            let provisional = state.progress.map(|progress| Provisional::began(progress, now));
+            self.streams[stream].provisional = provisional;
         }
     }
 
@@ -103,7 +106,7 @@ impl Core {
     fn provisional(&self, stream: &Stream, now: Mono) -> Option<Provisional> {
         let (provisional, stands) = (stream.provisional?, stream.stands()?);
         let noted = provisional.stands(stands, now);
-        let is_back = provisional.is_inherited() && stands <= provisional.confirmed;
+        let is_back = provisional.is_inherited() && stands <= provisional.confirmed.position;
         let time = self.seconded_time(stream, now);
         let is_confirmed = time.is_some_and(|time| noted.back_to(time, now).is_none());
         (!is_back && !is_confirmed).then_some(noted)
@@ -111,9 +114,11 @@ impl Core {
 
     /// Where a stream has to go back to, because its position was moved by clocks that others
     /// contradict, or that nobody confirmed before the process ended.
-    pub(super) fn unconfirmed_moves(&self, stream: &Stream, now: Mono) -> Option<Stamp> {
+    pub(super) fn unconfirmed_moves(&self, stream: &Stream, now: Mono) -> Option<Progress> {
         let provisional = stream.provisional?;
-        provisional.back_to(self.seconded_time(stream, now)?, now)
+        let position = provisional.back_to(self.seconded_time(stream, now)?, now)?;
+        let from = (position - stream.plan.overlap).max(provisional.confirmed.from);
+        Some(Progress { position, from })
     }
 
     /// The latest time on which two clocks agree.

@@ -20,7 +20,7 @@ impl Stream {
         progress: Progress,
     ) -> StorePage {
         let keys = fresh.iter().map(|at| keys[*at as usize]);
-        let back_to = self.provisional.map(|place| place.confirmed() - self.plan.overlap);
+        let back_to = self.provisional.map(|place| place.confirmed().from);
         let ids_from = back_to.map_or(progress.from, |from| from.min(progress.from));
         let known = keys.filter(|key| key.stamp >= ids_from).collect();
         let walks_from = self.progress.unwrap_or(progress).from;

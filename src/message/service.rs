@@ -128,7 +128,7 @@ super::codes! {
         "Coralogix' responses have no Date, or an impossible one, so it is not known whether a record is too old for Coralogix. Records are sent without `timestamp` and get their arrival time; their own times stay in their text."
         "Look for a proxy or relay in between that removes the Date header, and have it pass it on. Nothing is lost meanwhile.";
     TIME_UNCONFIRMED Warn 151
-        "No two of SentinelOne, Coralogix and this machine's clock have recently told the same time, so it comes from one of them alone, or from nowhere. A stream positioned by a wrong time would miss records without any sign of it."
+        "No two of SentinelOne, Coralogix and this machine's clock have recently told the same time, so it comes from one of them alone, or from nowhere. A stream positioned by a wrong time would miss records without any sign of it. So once two agree, a stream goes back to the position that was confirmed last; a record that is known is not sent again."
         "Set this machine's clock (NTP, or a battery-backed clock). Where that is not possible, set `interval` in [heartbeat]: each heartbeat brings the time.";
     IDS_FULL Warn 153
         "SentinelOne has sent so many records whose time is in the future or can't be read that more of their ids can't be remembered. Such records move no position and are read again by each poll. To send none again and again, those whose ids are not remembered are not collected, and a gap (`ids_full`) notes their days. All other records are."

@@ -93,11 +93,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// machine or another name continues.
     pub(super) fn confirmed_progress(&mut self, row: &StreamRow) -> Option<Progress> {
         let progress = row.progress?;
-        let Some(position) = of_stream(&mut self.disk, &row.name).confirmed else {
-            return Some(progress);
-        };
-        let from = position - progress.position.since(progress.from);
-        Some(earlier(progress, Progress { position, from }))
+        let confirmed = of_stream(&mut self.disk, &row.name).confirmed;
+        Some(confirmed.map_or(progress, |confirmed| earlier(progress, confirmed)))
     }
 }
 
@@ -121,8 +118,12 @@ mod tests {
         let failed = Lone { at: place, way: Way::Failed, tries: 3, for_ms: Span::seconds(9) };
         let row = RowPlace { from: Stamp(1_800_000_000_000_000), is_after: true };
         let lone = Lone { at: row, way: Way::Refused, tries: 1, for_ms: Span::ZERO };
-        let threats =
-            StreamLearned { rows: Some(125), asking: Some(250), lone: Some(lone), ..StreamLearned::default() };
+        let threats = StreamLearned {
+            rows: Some(125),
+            asking: Some(250),
+            lone: Some(lone),
+            ..StreamLearned::default()
+        };
         let sink = SinkLearned { body_bytes: Some(16_384), body_entries: None, lone: Some(failed) };
         Learned { sink, streams: vec![threats, StreamLearned::default()], kills: None }
     }
@@ -154,13 +155,17 @@ mod tests {
     fn the_position_confirmed_last_is_kept_beside_the_rest() {
         let disk = MemDisk::new(128 << 20);
         let mut told = learned();
-        told.streams[1].confirmed = Some(Stamp(1_800_000_000_000_000));
+        let at = Stamp(1_800_000_000_000_000);
+        told.streams[1].confirmed = Some(Progress { position: at, from: at });
         let (mut queue, ..) = disk.open();
         queue.learn(&told, None);
         drop(queue);
         disk.power_cut(&mut crate::prng::Prng::new(1));
         let written = disk.clone().read(LEARNED, 0, 1 << 20).unwrap();
-        let member = r#""acme/activities":{"confirmed":1800000000000000}"#;
+        let member = concat!(
+            r#""acme/activities":{"confirmed":"#,
+            r#"{"position":1800000000000000,"from":1800000000000000}}"#
+        );
         assert!(String::from_utf8(written).unwrap().contains(member));
         assert_eq!(disk.open().1.learned.streams[1], told.streams[1]);
     }

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::QueuePosition;
+use super::{Progress, QueuePosition};
 use crate::limits::{KILLED_RAISE_AFTER, KILLED_RAISE_AFTER_MAX};
 use crate::time::{Span, Stamp};
 
@@ -66,9 +66,9 @@ pub struct StreamLearned {
     pub lone: Option<Lone<RowPlace>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bears: Option<Bears>,
-    /// The position before it moved while no two clocks agreed on the time. None: they agree.
+    /// The progress before it moved while no two clocks agreed on the time. None: they agree.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub confirmed: Option<Stamp>,
+    pub confirmed: Option<Progress>,
 }
 
 /// What the memory of this machine was seen to bear: the kernel killed a process in a page of twice as

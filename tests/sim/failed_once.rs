@@ -3,7 +3,7 @@
 //! Promises: none is taken out because it fails. Never: more than a seed and the lie that was told in it.
 
 /// Each with the lie that was told in it, where not the seed's own.
-pub const FAILED_ONCE: [(u64, Option<&str>); 74] = [
+pub const FAILED_ONCE: [(u64, Option<&str>); 78] = [
     (501, None),
     (2_020, None),
     (2_142, None),
@@ -84,4 +84,6 @@ pub const FAILED_ONCE: [(u64, Option<&str>); 74] = [
     (1_837_703, None),
     (1_871_098, None),
     (1_885_926, None),
+    // Going back to where it began, a stream asked for records of before.
+    (2_001_386, None),
 ];

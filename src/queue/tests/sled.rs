@@ -137,7 +137,8 @@ fn an_index_on_a_disk_that_does_not_answer_is_waited_for() {
     // Opening a pipe for writing waits for its reader, as a write waits for a card.
     let lock = dir.0.join("lock");
     rustix::fs::mkfifoat(rustix::fs::CWD, &lock, 0o600.into()).unwrap();
-    index.helper.as_mut().unwrap().set_timeout(Duration::from_millis(1));
+    // Long enough for a loaded machine to run sled's thread once the disk has answered.
+    index.helper.as_mut().unwrap().set_timeout(Duration::from_secs(5));
     let (answer, answers) = std::sync::mpsc::channel::<()>();
     let disk = std::thread::spawn(move || {
         // Opened once the disk was asked; sled answers before the disk does.
@@ -149,6 +150,7 @@ fn an_index_on_a_disk_that_does_not_answer_is_waited_for() {
     assert_eq!(outcome.map_err(|error| error.why), Ok(true));
     disk.join().unwrap();
     // What only the kernel is asked for takes as long as it takes: nobody asks the disk.
+    index.helper.as_mut().unwrap().set_timeout(Duration::from_millis(1));
     let (answer, answers) = std::sync::mpsc::channel::<()>();
     let late = std::thread::spawn(move || {
         std::thread::park_timeout(Duration::from_millis(50));
