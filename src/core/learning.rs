@@ -8,7 +8,6 @@
 
 use crate::record::{Learned, SinkLearned, StreamLearned};
 
-use super::provisional::Provisional;
 use super::{Action, Core};
 
 impl Core {
@@ -38,13 +37,15 @@ impl Core {
     }
 
     fn learned(&self) -> Learned {
-        let streams = self.streams.iter().enumerate().map(|(at, stream)| StreamLearned {
-            rows: stream.rows.learned(),
-            asking: self.asking.filter(|(asked, _)| *asked == at).map(|(_, rows)| rows),
-            lone: stream.beyond.lone(),
-            bears: stream.rows.bears(),
-            confirmed: (stream.provisional.filter(|place| place.has_moved()))
-                .map(Provisional::confirmed),
+        let streams = self.streams.iter().enumerate().map(|(at, stream)| {
+            let learned = StreamLearned {
+                rows: stream.rows.learned(),
+                asking: self.asking.filter(|(asked, _)| *asked == at).map(|(_, rows)| rows),
+                lone: stream.beyond.lone(),
+                bears: stream.rows.bears(),
+                ..StreamLearned::default()
+            };
+            stream.provisional.map_or(learned, |provisional| provisional.note(learned))
         });
         Learned { sink: self.sink.learned(), streams: streams.collect(), kills: None }
     }
@@ -61,6 +62,7 @@ fn is_news(before: &Learned, after: &Learned) -> bool {
                 || before.lone != after.lone
                 || before.bears != after.bears
                 || before.confirmed != after.confirmed
+                || before.is_beginning != after.is_beginning
                 || is_other(before.rows.map(u64::from), after.rows.map(u64::from))
         })
 }

@@ -54,6 +54,7 @@ impl Core {
         };
         // The beginning of a stream is stored before its first page, so that a device that is off
         // for days continues from there, and not from a later `start`.
+        self.may_begin(stream, progress, now);
         let state = &mut self.streams[stream];
         let keep = StorePage { compared: None, ..state.keep(stream, &[], vec![], progress) };
         let first = state.begin(keep.clone());
@@ -88,8 +89,8 @@ impl Core {
         }
         let unconfirmed = self.unconfirmed_moves(stream, now);
         if !self.is_ruled_out(stream, now) {
-            let begin = unconfirmed?;
-            return Some((begin.position, (begin, false)));
+            let begins = unconfirmed?;
+            return Some((begins.0.position, begins));
         }
         let Present::Between { earliest, latest, .. } = self.present(stream, now) else {
             return None;
@@ -102,7 +103,7 @@ impl Core {
         });
         let (latest, begins) =
             called.or_else(|| Some((latest, stream.begins_anew(earliest, now)?)))?;
-        Some((unconfirmed.map_or(latest, |confirmed| confirmed.position.min(latest)), begins))
+        Some((unconfirmed.map_or(latest, |(confirmed, _)| confirmed.position.min(latest)), begins))
     }
 
     pub(super) fn was_set_back(
@@ -111,14 +112,15 @@ impl Core {
         stream: usize,
         result: Result<(QueueStatus, StreamStatus), StoreTrouble>,
     ) {
-        let state = &mut self.streams[stream];
-        let before = state.progress.map_or(Stamp::MIN, |progress| progress.position);
+        let before = self.streams[stream].progress.map_or(Stamp::MIN, |at| at.position);
         match result {
             Ok((held, stood)) => {
+                let settled = self.settle_provisional(stream, now);
+                let state = &mut self.streams[stream];
                 let after = stood.progress.map_or(before, |progress| progress.from);
                 state.reset(stood, now, now);
                 state.called_ahead = None;
-                let is_inherited = state.provisional.take().is_some_and(Provisional::is_inherited);
+                let is_inherited = settled.is_some_and(Provisional::is_inherited);
                 let (before, after) = (before.to_the_second(), after.to_the_second());
                 let text = format!("it was at {before} and is set back to {after}");
                 state.condition = Some(match is_inherited {

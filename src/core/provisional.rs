@@ -9,10 +9,11 @@
 //! Promises: before the first such move is stored, the position that was confirmed last is in the
 //! file `learned`, so that a later process knows of it, also after the time has passed the position
 //! (keeps P1, P8). What an earlier process could not confirm counts as wrong: its clocks can't be
-//! asked any more. Never: takes a stream back while no two clocks agree, or because of a position
-//! that they bear out.
+//! asked any more. A stream that began by a time that nobody confirmed begins anew where two clocks
+//! contradict it; if an earlier process began it, what it may have missed before is a gap. Never:
+//! takes a stream back while no two clocks agree, or because of a position that they bear out.
 
-use crate::record::Progress;
+use crate::record::{Progress, Start, StreamLearned};
 use crate::time::{Mono, Stamp};
 
 use super::place::ahead_by;
@@ -24,6 +25,8 @@ use super::{Action, Core, StorePage, Stream};
 pub struct Provisional {
     /// What was confirmed last, or with which the stream began.
     confirmed: Progress,
+    /// The stream began there, by a time that nobody confirmed.
+    is_beginning: bool,
     /// Its moves in this process; `None` if an earlier one made some.
     moves: Option<Moves>,
 }
@@ -38,12 +41,20 @@ struct Moves {
 }
 
 impl Provisional {
-    pub fn of_an_earlier_process(confirmed: Progress) -> Provisional {
-        Provisional { confirmed, moves: None }
+    pub fn of_an_earlier_process(learned: &StreamLearned) -> Option<Provisional> {
+        let (confirmed, is_beginning) = (learned.confirmed?, learned.is_beginning);
+        Some(Provisional { confirmed, is_beginning, moves: None })
     }
 
-    pub fn confirmed(self) -> Progress {
-        self.confirmed
+    /// Of a stream that begins with this progress, because it is said to be `time`.
+    pub fn beginning(progress: Progress, time: Stamp, now: Mono) -> Provisional {
+        let moves = Moves { since: now, furthest: (time, now), is_made: true };
+        Provisional { confirmed: progress, is_beginning: true, moves: Some(moves) }
+    }
+
+    /// Ids at or after it stay known.
+    pub fn ids_from(self) -> Stamp {
+        self.confirmed.from
     }
 
     pub fn is_inherited(self) -> bool {
@@ -53,11 +64,20 @@ impl Provisional {
     fn began(confirmed: Progress, now: Mono) -> Provisional {
         let furthest = (confirmed.position, now);
         let moves = Moves { since: now, furthest, is_made: false };
-        Provisional { confirmed, moves: Some(moves) }
+        Provisional { confirmed, is_beginning: false, moves: Some(moves) }
     }
 
-    pub fn has_moved(self) -> bool {
+    /// Whether a later process has to know of it.
+    fn is_to_be_noted(self) -> bool {
         self.moves.is_none_or(|moves| moves.is_made)
+    }
+
+    pub fn note(self, learned: StreamLearned) -> StreamLearned {
+        if !self.is_to_be_noted() {
+            return learned;
+        }
+        let Provisional { confirmed, is_beginning, .. } = self;
+        StreamLearned { confirmed: Some(confirmed), is_beginning, ..learned }
     }
 
     fn stands(mut self, position: Stamp, now: Mono) -> Provisional {
@@ -83,6 +103,20 @@ impl Provisional {
 }
 
 impl Core {
+    /// Notes that a stream is about to begin with this progress.
+    pub(super) fn may_begin(&mut self, stream: usize, progress: Progress, now: Mono) {
+        let state = &self.streams[stream];
+        let time = match state.plan.start {
+            Start::At(_) => return,
+            Start::Now => progress.position,
+            Start::Ago(span) => progress.position + span,
+        };
+        if self.seconded_time(state, now).is_none() {
+            let provisional = Provisional::beginning(progress, time, now);
+            self.streams[stream].provisional = Some(provisional);
+        }
+    }
+
     /// Notes the position of a stream that a page may move now.
     pub(super) fn may_move(&mut self, stream: usize, now: Mono) {
         let state = &self.streams[stream];
@@ -104,21 +138,37 @@ impl Core {
     }
 
     fn provisional(&self, stream: &Stream, now: Mono) -> Option<Provisional> {
-        let (provisional, stands) = (stream.provisional?, stream.stands()?);
+        let provisional = stream.provisional?;
+        let confirmed = provisional.confirmed.position;
+        let stands = stream.stands().unwrap_or(confirmed);
         let noted = provisional.stands(stands, now);
-        let is_back = provisional.is_inherited() && stands <= provisional.confirmed.position;
+        let is_back =
+            provisional.is_inherited() && !provisional.is_beginning && stands <= confirmed;
         let time = self.seconded_time(stream, now);
         let is_confirmed = time.is_some_and(|time| noted.back_to(time, now).is_none());
         (!is_back && !is_confirmed).then_some(noted)
     }
 
     /// Where a stream has to go back to, because its position was moved by clocks that others
-    /// contradict, or that nobody confirmed before the process ended.
-    pub(super) fn unconfirmed_moves(&self, stream: &Stream, now: Mono) -> Option<Progress> {
-        let provisional = stream.provisional?;
-        let position = provisional.back_to(self.seconded_time(stream, now)?, now)?;
-        let from = (position - stream.plan.overlap).max(provisional.confirmed.from);
-        Some(Progress { position, from })
+    /// contradict, or that nobody confirmed before the process ended; and whether records may have
+    /// been missed before that.
+    pub(super) fn unconfirmed_moves(&self, stream: &Stream, now: Mono) -> Option<(Progress, bool)> {
+        let Provisional { confirmed, is_beginning, .. } = stream.provisional?;
+        let time = self.seconded_time(stream, now)?;
+        let position = stream.provisional?.back_to(time, now)?;
+        if is_beginning {
+            let (begin, is_open) = stream.begins_anew(time, now)?;
+            let is_earlier = begin.position < confirmed.position;
+            return Some(if is_earlier { (begin, is_open) } else { (confirmed, false) });
+        }
+        let from = (position - stream.plan.overlap).max(confirmed.from);
+        Some((Progress { position, from }, false))
+    }
+
+    /// After a stream was set back: what two clocks say of the time holds from there on.
+    pub(super) fn settle_provisional(&mut self, stream: usize, now: Mono) -> Option<Provisional> {
+        let is_settled = self.seconded_time(&self.streams[stream], now).is_some();
+        self.streams[stream].provisional.take_if(|_| is_settled)
     }
 
     /// The latest time on which two clocks agree.

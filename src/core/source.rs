@@ -263,7 +263,7 @@ impl Stream {
         self.rows = Rows::new(whole).remembering(learned);
         let from = self.progress.map(|progress| progress.from);
         self.beyond = Beyond::remembering(learned, from);
-        self.provisional = learned.confirmed.map(Provisional::of_an_earlier_process);
+        self.provisional = Provisional::of_an_earlier_process(learned);
         self
     }
 

@@ -7,6 +7,7 @@ use crate::limits;
 use crate::record::{Progress, QueueStatus, Room, RowKey, SinkVerdict, Take, WriteMode};
 use crate::time::{Mono, Span};
 
+use super::provisional::Provisional;
 use super::source::Pending;
 use super::{Action, Core, Health, Reason, StorePage, StoreTrouble, Stream, Tick};
 
@@ -20,7 +21,7 @@ impl Stream {
         progress: Progress,
     ) -> StorePage {
         let keys = fresh.iter().map(|at| keys[*at as usize]);
-        let back_to = self.provisional.map(|place| place.confirmed().from);
+        let back_to = self.provisional.map(Provisional::ids_from);
         let ids_from = back_to.map_or(progress.from, |from| from.min(progress.from));
         let known = keys.filter(|key| key.stamp >= ids_from).collect();
         let walks_from = self.progress.unwrap_or(progress).from;

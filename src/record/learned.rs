@@ -69,6 +69,9 @@ pub struct StreamLearned {
     /// The progress before it moved while no two clocks agreed on the time. None: they agree.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<Progress>,
+    /// It is where the stream began, by a time that nobody confirmed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_beginning: bool,
 }
 
 /// What the memory of this machine was seen to bear: the kernel killed a process in a page of twice as

@@ -21,7 +21,8 @@ fn led_ahead() -> (Stage, Stamp) {
 
 fn remembered(stage: &mut Stage) -> Option<Stamp> {
     stage.core.news();
-    stage.core.learned.streams[0].confirmed.map(|progress| progress.position)
+    let learned = stage.core.learned.streams[0];
+    learned.confirmed.map(|progress| progress.position)
 }
 
 fn inherited(mode: Mode, position: Stamp, confirmed: Stamp) -> Stage {
@@ -130,4 +131,57 @@ fn the_note_is_there_before_the_page_is_stored_and_its_ids_stay_known() {
     assert_eq!(core.news().and_then(|learned| learned.streams[0].confirmed), stood(confirmed));
     assert_eq!((keep.ids_from, keep.known), (confirmed, keys.to_vec()));
     assert_eq!(core.streams[0].kind(), Kind::Activities);
+}
+
+/// A stream that has not begun, on a machine without a clock, at a tenant five hours ahead.
+fn begun_ahead(start: Start) -> Stage {
+    let mut stage = Stage::new(start, None);
+    (stage.local, stage.lie) = (None, Some(AHEAD));
+    stage.begin();
+    stage.core.news();
+    let begun = stage.core.learned.streams[0];
+    assert!(begun.is_beginning && begun.confirmed.is_some());
+    stage
+}
+
+#[test]
+fn a_stream_that_began_by_a_lone_clock_begins_anew_once_two_agree() {
+    for (start, span) in [(Start::Now, Span::ZERO), (Start::Ago(days(1)), days(1))] {
+        let mut stage = begun_ahead(start);
+        stage.now = stage.now + AHEAD + AHEAD;
+        stage.lie = None;
+        stage.page(&[], None);
+        stage.sink = Some(NOW);
+        let set = back(stage.page(&[], None));
+        let wanted = NOW - span;
+        assert!(set.begin.position.since(wanted) < Span::minutes(1), "{set:?}");
+        assert!(!set.is_open && set.begin.position >= wanted, "{set:?}");
+    }
+}
+
+#[test]
+fn what_a_later_process_finds_begun_by_a_lone_clock_begins_no_later_than_it_would_now() {
+    let learned = begun_ahead(Start::Now).core.learned.streams[0];
+    let began = learned.confirmed.unwrap();
+    for (passed, is_open) in [(Span::hours(1), true), (Span::hours(10), false)] {
+        let mut stage = Stage::new(Start::Now, Some(began));
+        stage.core.streams[0] = stage.core.streams[0].clone().remembering(&learned, None);
+        stage.now = stage.now + passed;
+        stage.begin();
+        let set = back(stage.page(&[], None));
+        assert_eq!(set.is_open, is_open, "{passed}: nothing shows that it was wrong, or all does");
+        assert!(set.begin.position <= began.position.min(stage.time()), "{set:?}");
+        stage.set_back(&set);
+        assert_eq!(remembered(&mut stage), None);
+    }
+}
+
+#[test]
+fn a_stream_with_a_start_of_its_own_is_sure_where_it_began() {
+    let start = NOW - days(3);
+    let mut stage = Stage::new(Start::At(start), None);
+    stage.local = None;
+    stage.begin();
+    stage.page(&[start], None);
+    assert_eq!(remembered(&mut stage), None);
 }
