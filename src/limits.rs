@@ -239,8 +239,9 @@ pub const BLAME_HOURS: u64 = 24;
 /// what is older than 24 h or more than 4 h ahead (IBM Cloud Logs limits), possibly with a 200.
 pub const STAMP_AGE_HOURS_MAX: u64 = 23;
 pub const STAMP_AHEAD_HOURS_MAX: u64 = 1;
-/// What was older than this when it arrived was dropped for all that is known.
+/// What was older than this when it arrived, or further ahead, was dropped for all that is known.
 pub const STAMP_DROPPED_AGE_HOURS: u64 = 24;
+pub const STAMP_DROPPED_AHEAD_HOURS: u64 = 4;
 const _: () = assert!(
     60 * STAMP_AGE_HOURS_MAX + STAMP_AHEAD_OF_SOURCE_MINUTES_MAX < 60 * STAMP_DROPPED_AGE_HOURS
 );
@@ -299,6 +300,10 @@ pub const ROOM_CHECK_SECONDS: u64 = 15;
 pub const EXPIRY_CHECK_HOURS: u64 = 24;
 /// Failures of one lane in a row before `run --once` gives up on it.
 pub const ONCE_FAILURES_MAX: u32 = 4;
+/// In `--once`, how often the question for an older record has to fail, each time right after a page
+/// that came, until it is to blame: fewer than end the lane.
+pub const ONCE_QUESTION_FAILURES_MAX: u32 = 3;
+const _: () = assert!(ONCE_QUESTION_FAILURES_MAX < ONCE_FAILURES_MAX);
 /// The same while it finds out what stands beside a row that is to blame.
 pub const ONCE_FAILURES_BESIDE_MAX: u32 = 12;
 /// And no wait is longer then, but one that SentinelOne asked for.

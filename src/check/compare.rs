@@ -78,13 +78,26 @@ pub fn clocks(
         format!("this machine's clock is {by} {way} the service's"),
         "Set the clock (NTP). Records keep their own times, but certificate checks depend on it",
     );
-    if !are_far(ours, theirs) || ours < BUILT_AT {
+    if !are_far(ours, theirs) {
         return ours_is_off;
     }
     let says = |who: &str, time: Stamp| format!("{who} says {}", time.to_the_second());
     let both = format!("{}, {}", says(&service.name(), theirs), says("this machine", ours));
     match third() {
         Some(third) if !are_far(theirs, third) => ours_is_off,
+        Some(third) if ours < BUILT_AT => Outcome::failed(
+            Cause::ClocksDiffer,
+            format!(
+                "two clocks differ, and this machine's is not set: {}, {}",
+                says(&service.name(), theirs),
+                says(service.other(), third)
+            ),
+            format!(
+                "Set this machine's clock (NTP): it shows which one is off. {}",
+                service.remedy()
+            ),
+        ),
+        None if ours < BUILT_AT => ours_is_off,
         Some(third) => Outcome::failed(
             Cause::ServiceClockOff,
             format!("the service's clock is off: {both}, {}", says(service.other(), third)),
@@ -169,8 +182,10 @@ mod tests {
             (1_000, 1_048, Some(1_000), "clock_off"),
             (1_000, 1_048, Some(1_096), "service_clock_off"),
             (1_000, 1_048, None, "clocks_differ"),
-            // A clock from before the program is wrong whatever the others say.
+            // A clock from before the program is wrong whatever the others say, and they may differ.
             (1_000, -500_000, None, "clock_off"),
+            (1_000, -500_000, Some(1_000), "clock_off"),
+            (1_048, -500_000, Some(1_000), "clocks_differ"),
             (-500_000, 1_000, Some(1_000), "date_impossible"),
         ] {
             assert_eq!(said(theirs, ours, third), wanted, "{theirs} {ours} {third:?}");

@@ -2,7 +2,8 @@
 //!
 //! A process that hangs keeps its lock, and one whose queue directory was removed has a lock that
 //! can't be found. The daemon writes its status at least every half minute between two steps, so a
-//! file older than the longest step shows that it makes none any more.
+//! file older than the longest step shows that it makes none any more. An exchange that moves touches
+//! the lock; who can't see that waits for as long as an exchange may take.
 
 use std::path::Path;
 
@@ -84,16 +85,19 @@ pub fn silence(status: &Status, age: Option<Span>) -> String {
 /// The status, the state of its daemon, and the age of the file.
 pub fn seen(config_file: &Path) -> Result<(Status, Liveness, Option<Span>), Failure> {
     let config = config_file::load(config_file);
-    let (file, queue_dir, timeout) = match &config {
+    let (file, queue_dir, bounds) = match &config {
         Ok((config, _)) => {
-            let dir = Some(config.queue.dir.as_path());
-            (config.status_file.as_path(), dir, config.network.timeout)
+            let (dir, network) = (Some(config.queue.dir.as_path()), &config.network);
+            (config.status_file.as_path(), dir, (network.timeout, network.exchange_timeout))
         }
         // The config may be readable for root alone, while everybody may read the status.
         Err(_) => {
-            let timeout = units::span(settings::by_default("network", "timeout"));
+            let by_default = |name| {
+                let span = units::span(settings::by_default("network", name));
+                span.expect("a setting's default can be read")
+            };
             let file = Path::new(settings::by_default("status", "file"));
-            (file, None, timeout.expect("a setting's default can be read"))
+            (file, None, (by_default("timeout"), by_default("exchange_timeout")))
         }
     };
     let mut status = match Status::read(file) {
@@ -121,7 +125,11 @@ pub fn seen(config_file: &Path) -> Result<(Status, Liveness, Option<Span>), Fail
     let beside = config_file::refused_beside(config_file);
     status.settings_refused = beside.as_ref().map(SettingsRefused::of).or(status.settings_refused);
     let age = age(file);
-    let liveness = Signs::of(&status, age, queue_dir).judge(silence_max(timeout));
+    let (timeout, exchange) = bounds;
+    let signs = Signs::of(&status, age, queue_dir);
+    // Only the lock shows that an exchange moves.
+    let unseen = if signs.sees_exchanges { Span::ZERO } else { exchange };
+    let liveness = signs.judge(Span::ms(silence_max(timeout).as_ms() + unseen.as_ms()));
     Ok((status, liveness, age))
 }
 
@@ -131,6 +139,8 @@ pub struct Signs {
     pub locked: Option<bool>,
     /// There is no lock file.
     pub lock_is_gone: bool,
+    /// This process sees when the lock file was last touched, as an exchange that moves does.
+    pub sees_exchanges: bool,
     /// The process that wrote the status exists.
     pub process: bool,
     /// Time since the last sign of a step: the status was written, or the lock was taken.
@@ -147,6 +157,7 @@ impl Signs {
             locked: queue_dir.and_then(is_in_use),
             lock_is_gone: lock.is_some_and(|lock| matches!(lock.try_exists(), Ok(false))),
             process: Path::new(&format!("/proc/{}", status.pid)).exists(),
+            sees_exchanges: begun.is_some(),
             age: written.map(|age| begun.map_or(age, |begun| age.min(begun))),
         }
     }
@@ -193,7 +204,7 @@ mod tests {
             (Some(false), true, false, young, NotRunning),
             (Some(false), false, true, young, NotRunning),
         ] {
-            let signs = Signs { locked, lock_is_gone, process, age };
+            let signs = Signs { locked, lock_is_gone, sees_exchanges: true, process, age };
             assert_eq!(signs.judge(most), judged, "{locked:?} {lock_is_gone} {process} {age:?}");
         }
     }

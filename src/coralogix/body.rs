@@ -31,8 +31,8 @@ pub struct Body {
     pub entries: u32,
     /// How many of the entries have no `timestamp`.
     pub unstamped: u32,
-    /// The earliest `timestamp` among the others.
-    pub oldest: Option<Stamp>,
+    /// The earliest and the latest `timestamp` among the others.
+    pub stamps: Option<(Stamp, Stamp)>,
 }
 
 /// A frame that does not hold what its table says. The others of the batch may be sound.
@@ -58,7 +58,7 @@ pub fn assemble(pieces: &[Piece], now: Stamp) -> Result<Body, BadFrame> {
     // What is deflated anew may come out a little longer.
     let mut writer = Writer::new(stored + stored / 64 + limits::PIECE_BYTES + own);
     let mut slow: Option<(Deflater, Vec<u8>)> = None;
-    let (mut entries, mut unstamped, mut oldest) = (0, 0, None);
+    let (mut entries, mut unstamped, mut stamps) = (0, 0, None);
     writer.stored(b'[', false);
     for (index, piece) in pieces.iter().enumerate() {
         let bad = |why| BadFrame { index, why };
@@ -72,8 +72,9 @@ pub fn assemble(pieces: &[Piece], now: Stamp) -> Result<Body, BadFrame> {
         let keeps_stamp = |meta: &EntryMeta| meta.stamped && is_current(meta.key.stamp, now);
         entries += piece.take;
         unstamped += metas.iter().map(|meta| u32::from(!keeps_stamp(meta))).sum::<u32>();
-        let stamps = metas.iter().filter(|meta| keeps_stamp(meta)).map(|meta| meta.key.stamp);
-        oldest = oldest.into_iter().chain(stamps).min();
+        for meta in metas.iter().filter(|meta| keeps_stamp(meta)) {
+            stamps = with_stamp(stamps, meta.key.stamp);
+        }
         let is_whole = metas.len() == piece.frame.entries.len();
         let is_long = piece.frame.raw_len as usize > limits::FRAME_RAW_BYTES_MAX;
         if is_whole && metas.iter().all(|meta| !meta.stamped || keeps_stamp(meta)) {
@@ -94,7 +95,12 @@ pub fn assemble(pieces: &[Piece], now: Stamp) -> Result<Body, BadFrame> {
     }
     writer.stored(b']', true);
     let (gzip, raw_bytes) = writer.finish();
-    Ok(Body { gzip, raw_bytes, entries, unstamped, oldest })
+    Ok(Body { gzip, raw_bytes, entries, unstamped, stamps })
+}
+
+fn with_stamp(range: Option<(Stamp, Stamp)>, stamp: Stamp) -> Option<(Stamp, Stamp)> {
+    let (first, last) = range.unwrap_or((stamp, stamp));
+    Some((first.min(stamp), last.max(stamp)))
 }
 
 /// The JSON of a piece's first entry, as it was rendered: to be parked.
@@ -130,6 +136,7 @@ pub fn is_too_old(stamp: Stamp, now: Stamp) -> bool {
 /// Whether Coralogix drops an entry with this timestamp that arrives now.
 pub fn is_dropped(stamp: Stamp, now: Stamp) -> bool {
     stamp < now - Span::hours(limits::STAMP_DROPPED_AGE_HOURS)
+        || stamp > now + Span::hours(limits::STAMP_DROPPED_AHEAD_HOURS)
 }
 
 /// The piece's own entries, after the frame's table was held against its other numbers.
@@ -328,16 +335,16 @@ mod tests {
             let entries: Vec<Value> = serde_json::from_str(&gunzip(&body)).unwrap();
             assert_eq!(entries.len(), expected.len(), "round {round}");
             assert_eq!(body.entries as usize, expected.len());
-            let (mut unstamped, mut oldest) = (0, None);
+            let (mut unstamped, mut stamps) = (0, None);
             for (entry, (text, stamp)) in entries.iter().zip(expected) {
                 assert_eq!(entry["text"], text.as_str(), "round {round}");
                 let travels = stamp.filter(|stamp| is_current(*stamp, NOW));
                 let ms = travels.map(|stamp| stamp.0 as f64 / 1_000.0);
                 assert_eq!(entry.get("timestamp").and_then(Value::as_f64), ms, "round {round}");
                 unstamped += u32::from(travels.is_none());
-                oldest = oldest.into_iter().chain(travels).min();
+                stamps = travels.map_or(stamps, |stamp| with_stamp(stamps, stamp));
             }
-            assert_eq!((body.unstamped, body.oldest), (unstamped, oldest), "round {round}");
+            assert_eq!((body.unstamped, body.stamps), (unstamped, stamps), "round {round}");
         }
     }
 

@@ -270,7 +270,12 @@ impl Core {
     /// future.
     fn is_place_doubted(&self, now: Mono) -> bool {
         let mut streams = self.streams.iter();
-        streams.any(|stream| self.is_doubted(stream, now) || self.is_unconfirmed(stream, now))
+        streams.any(|stream| {
+            self.is_doubted(stream, now)
+                || self.is_unconfirmed(stream, now)
+                // That it goes back could not be written.
+                || self.way_back(stream, now).is_some()
+        })
     }
 
     /// How `--once` ends, once nothing more can be done.

@@ -4,7 +4,7 @@
 //! over only as `beyond` decides, and with a gap (keeps P1). Never: shortens the wait of a lane
 //! below its backoff, except to examine the surroundings of a row.
 
-use crate::record::{GapReason, Progress, SourceTrouble};
+use crate::record::{GapReason, Progress, SourceTrouble, Unread};
 use crate::time::{Due, Mono, Span};
 
 use super::Reason;
@@ -216,8 +216,10 @@ impl Stream {
             SourceTrouble::BrokenAnswer(text) | SourceTrouble::BrokenPage { why: text, .. } => {
                 (backoff.after(failures, None), Reason::BrokenAnswer, text)
             }
-            SourceTrouble::TooLong(_) => {
-                let text = "the page is longer than allowed".to_owned();
+            SourceTrouble::TooLong(Unread { bytes_min, .. }) => {
+                let least =
+                    bytes_min.map_or(String::new(), |bytes| format!(": at least {bytes} bytes"));
+                let text = format!("the page is longer than allowed (polling.max_page){least}");
                 (backoff.after(failures, None), Reason::BrokenAnswer, text)
             }
             SourceTrouble::QueryRefused(text) if is_by_range => {

@@ -70,6 +70,9 @@ impl Core {
     /// Sets back a stream whose position can't be right.
     pub(super) fn set_back(&mut self, stream: usize, now: Mono) -> Option<Action> {
         let state = &self.streams[stream];
+        if state.set_back_due > now {
+            return None;
+        }
         let (latest, (begin, is_open)) = self.way_back(state, now)?;
         let overlap = state.plan.overlap;
         Some(Action::SetBack(SetBack { stream, latest, overlap, begin, is_open }))
@@ -77,33 +80,32 @@ impl Core {
 
     /// Whether a stream has to be set back now.
     pub(super) fn goes_back(&self, stream: &Stream, now: Mono) -> bool {
-        self.way_back(stream, now).is_some()
+        stream.set_back_due <= now && self.way_back(stream, now).is_some()
     }
 
-    /// For a stream that has to be set back now: the latest possible position, and where it begins
-    /// if nothing was collected before that.
-    fn way_back(&self, stream: &Stream, now: Mono) -> Option<(Stamp, (Progress, bool))> {
-        let is_due = stream.hold.is_none() && stream.set_back_due <= now;
-        if !is_due || self.start_is_ahead(stream, now) {
+    /// For a stream that has to be set back: the latest possible position, and where it begins if
+    /// nothing was collected before that.
+    pub(super) fn way_back(&self, stream: &Stream, now: Mono) -> Option<(Stamp, (Progress, bool))> {
+        if stream.hold.is_some() || self.start_is_ahead(stream, now) {
             return None;
         }
         let unconfirmed = self.unconfirmed_moves(stream, now);
-        if !self.is_ruled_out(stream, now) {
-            let begins = unconfirmed?;
-            return Some((begins.0.position, begins));
-        }
-        let Present::Between { earliest, latest, .. } = self.present(stream, now) else {
-            return None;
+        let unconfirmed = unconfirmed.map(|begins| (begins.0.position, begins));
+        let ruled_out = || {
+            let present = self.present(stream, now);
+            let Present::Between { earliest, latest, .. } = present else { return None };
+            if !self.is_ruled_out(stream, now) {
+                return None;
+            }
+            // It has missed what became visible since the clock first showed that its position was
+            // ahead.
+            let called = self.proven_ahead(stream, now).and_then(|Claim { date, at }| {
+                let begins = stream.begins_anew(date, at)?;
+                Some((latest.min(date), begins))
+            });
+            called.or_else(|| Some((latest, stream.begins_anew(earliest, now)?)))
         };
-        // It has missed what became visible since the clock first showed that its position was
-        // ahead.
-        let called = self.proven_ahead(stream, now).and_then(|Claim { date, at }| {
-            let begins = stream.begins_anew(date, at)?;
-            Some((latest.min(date), begins))
-        });
-        let (latest, begins) =
-            called.or_else(|| Some((latest, stream.begins_anew(earliest, now)?)))?;
-        Some((unconfirmed.map_or(latest, |(confirmed, _)| confirmed.position.min(latest)), begins))
+        unconfirmed.into_iter().chain(ruled_out()).min_by_key(|(latest, _)| *latest)
     }
 
     pub(super) fn was_set_back(

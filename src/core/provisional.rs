@@ -6,19 +6,20 @@
 //!                                                   moved it--> SetBack to the position confirmed last
 //! ```
 //!
-//! Promises: before the first such move is stored, the position that was confirmed last is in the
-//! file `learned`, so that a later process knows of it, also after the time has passed the position
-//! (keeps P1, P8). What an earlier process could not confirm counts as wrong: its clocks can't be
-//! asked any more. A stream that began by a time that nobody confirmed begins anew where two clocks
-//! contradict it; if an earlier process began it, what it may have missed before is a gap. Never:
-//! takes a stream back while no two clocks agree, or because of a position that they bear out.
+//! Promises: before the first such move is stored, the position that was confirmed last is written
+//! to the file `learned`, so that a later process knows of it, also after the time has passed the
+//! position (keeps P1, P8). What an earlier process could not confirm counts as wrong, because
+//! nobody can tell any more what its clocks showed. A stream that began by a time that nobody
+//! confirmed begins anew; what an earlier process may have missed before its beginning is a gap.
+//! Never: takes a stream back while no two clocks agree, or because of a move of this process that
+//! was not ahead.
 
 use crate::record::{Progress, Start, StreamLearned};
 use crate::time::{Mono, Stamp};
 
 use super::place::ahead_by;
 use super::source_clock::Present;
-use super::{Action, Core, StorePage, Stream};
+use super::{Action, Core, Stream};
 
 /// What is known of a position that no two clocks confirm.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,13 +28,12 @@ pub struct Provisional {
     confirmed: Progress,
     /// The stream began there, by a time that nobody confirmed.
     is_beginning: bool,
-    /// Its moves in this process; `None` if an earlier one made some.
+    /// Its moves in this process; `None` if an earlier one made them.
     moves: Option<Moves>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Moves {
-    since: Mono,
     /// Where it was furthest ahead of the time, and when.
     furthest: (Stamp, Mono),
     /// There was one, so that a later process has to know of it.
@@ -48,7 +48,7 @@ impl Provisional {
 
     /// Of a stream that begins with this progress, because it is said to be `time`.
     pub fn beginning(progress: Progress, time: Stamp, now: Mono) -> Provisional {
-        let moves = Moves { since: now, furthest: (time, now), is_made: true };
+        let moves = Moves { furthest: (time, now), is_made: true };
         Provisional { confirmed: progress, is_beginning: true, moves: Some(moves) }
     }
 
@@ -63,7 +63,7 @@ impl Provisional {
 
     fn began(confirmed: Progress, now: Mono) -> Provisional {
         let furthest = (confirmed.position, now);
-        let moves = Moves { since: now, furthest, is_made: false };
+        let moves = Moves { furthest, is_made: false };
         Provisional { confirmed, is_beginning: false, moves: Some(moves) }
     }
 
@@ -90,15 +90,16 @@ impl Provisional {
         self
     }
 
-    /// Where walks can't have missed anything, if it is `time` now and the position was ahead of
-    /// the time at any moment, or if that is not known.
-    fn back_to(self, time: Stamp, now: Mono) -> Option<Stamp> {
-        let confirmed = self.confirmed.position;
-        let Some(Moves { since, furthest: (position, at), .. }) = self.moves else {
-            return Some(confirmed);
-        };
-        let was_ahead = ahead_by(position, time - now.since(at)).is_some();
-        was_ahead.then(|| confirmed.max(time - now.since(since)))
+    /// Whether a stream at this position has anything to go back from.
+    fn is_beyond(self, position: Stamp) -> bool {
+        self.is_beginning || position > self.confirmed.position
+    }
+
+    /// Whether the position was ahead at any moment, if it is `time` now, or that can't be known.
+    fn was_ahead(self, time: Stamp, now: Mono) -> bool {
+        self.moves.is_none_or(|Moves { furthest: (position, at), .. }| {
+            ahead_by(position, time - now.since(at)).is_some()
+        })
     }
 }
 
@@ -107,14 +108,13 @@ impl Core {
     pub(super) fn may_begin(&mut self, stream: usize, progress: Progress, now: Mono) {
         let state = &self.streams[stream];
         let time = match state.plan.start {
-            Start::At(_) => return,
-            Start::Now => progress.position,
-            Start::Ago(span) => progress.position + span,
+            Start::At(_) => None,
+            Start::Now => Some(progress.position),
+            Start::Ago(span) => Some(progress.position + span),
         };
-        if self.seconded_time(state, now).is_none() {
-            let provisional = Provisional::beginning(progress, time, now);
-            self.streams[stream].provisional = Some(provisional);
-        }
+        let unconfirmed = time.filter(|_| self.seconded_time(state, now).is_none());
+        self.streams[stream].provisional =
+            unconfirmed.map(|time| Provisional::beginning(progress, time, now));
     }
 
     /// Notes the position of a stream that a page may move now.
@@ -131,38 +131,37 @@ impl Core {
         for at in 0..self.streams.len() {
             self.streams[at].provisional = self.provisional(&self.streams[at], now);
         }
-        if let Action::Store(StorePage { stream, progress, .. }) = action {
-            let provisional = &mut self.streams[*stream].provisional;
-            *provisional = provisional.map(|place| place.stands(progress.position, now));
+        if let Action::Store(keep) | Action::DoubtPage(keep) = action {
+            let provisional = &mut self.streams[keep.stream].provisional;
+            *provisional = provisional.map(|place| place.stands(keep.progress.position, now));
         }
     }
 
     fn provisional(&self, stream: &Stream, now: Mono) -> Option<Provisional> {
         let provisional = stream.provisional?;
-        let confirmed = provisional.confirmed.position;
-        let stands = stream.stands().unwrap_or(confirmed);
+        let stands = stream.stands().unwrap_or(provisional.confirmed.position);
         let noted = provisional.stands(stands, now);
-        let is_back =
-            provisional.is_inherited() && !provisional.is_beginning && stands <= confirmed;
-        let time = self.seconded_time(stream, now);
-        let is_confirmed = time.is_some_and(|time| noted.back_to(time, now).is_none());
-        (!is_back && !is_confirmed).then_some(noted)
+        let is_back = !noted.is_beyond(stands);
+        let is_settled = |time| is_back || !noted.was_ahead(time, now);
+        (!self.seconded_time(stream, now).is_some_and(is_settled)).then_some(noted)
     }
 
     /// Where a stream has to go back to, because its position was moved by clocks that others
     /// contradict, or that nobody confirmed before the process ended; and whether records may have
     /// been missed before that.
     pub(super) fn unconfirmed_moves(&self, stream: &Stream, now: Mono) -> Option<(Progress, bool)> {
-        let Provisional { confirmed, is_beginning, .. } = stream.provisional?;
+        let provisional = stream.provisional?;
         let time = self.seconded_time(stream, now)?;
-        let position = stream.provisional?.back_to(time, now)?;
-        if is_beginning {
+        if !provisional.is_beyond(stream.stands()?) || !provisional.was_ahead(time, now) {
+            return None;
+        }
+        let confirmed = provisional.confirmed;
+        if provisional.is_beginning {
             let (begin, is_open) = stream.begins_anew(time, now)?;
             let is_earlier = begin.position < confirmed.position;
-            return Some(if is_earlier { (begin, is_open) } else { (confirmed, false) });
+            return Some((if is_earlier { begin } else { confirmed }, is_open));
         }
-        let from = (position - stream.plan.overlap).max(confirmed.from);
-        Some((Progress { position, from }, false))
+        Some((confirmed, false))
     }
 
     /// After a stream was set back: what two clocks say of the time holds from there on.
@@ -171,11 +170,13 @@ impl Core {
         self.streams[stream].provisional.take_if(|_| is_settled)
     }
 
-    /// The latest time on which two clocks agree.
+    /// The earlier of the times on which two clocks agree.
     fn seconded_time(&self, stream: &Stream, now: Mono) -> Option<Stamp> {
         let clock = &self.tenants[stream.plan.tenant].clock;
         match clock.present(now, self.clocks) {
-            Present::Between { latest, .. } if clock.is_seconded(now, self.clocks) => Some(latest),
+            Present::Between { earliest, .. } if clock.is_seconded(now, self.clocks) => {
+                Some(earliest)
+            }
             _ => None,
         }
     }

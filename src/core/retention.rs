@@ -22,7 +22,7 @@ use crate::time::{Due, Mono, Span, Stamp};
 use super::blame::Blame;
 use super::failing::AskedFor;
 use super::source::FoundBy;
-use super::{Action, Core, Missed, Reason, StorePage, Tick};
+use super::{Action, Core, Missed, Mode, Reason, StorePage, Tick};
 
 /// SentinelOne's answer to the request for any record from before a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,9 +76,12 @@ impl Retention {
         is_in_question
     }
 
-    /// The requested record did not come. Returns whether it is to blame for that.
-    fn failed(&mut self, now: Mono, longest_wait: Span) -> bool {
-        self.blame.failed(now, (), Way::Failed, longest_wait, 0)
+    /// The requested record did not come. Returns whether it is to blame for that. A run with
+    /// `--once` does not live for as long as the blame takes, and the next one would begin anew.
+    fn failed(&mut self, now: Mono, longest_wait: Span, mode: Mode) -> bool {
+        let is_to_blame = self.blame.failed(now, (), Way::Failed, longest_wait, 0);
+        let tries = self.blame.lone().map_or(0, |lone| lone.tries);
+        is_to_blame || mode == Mode::Once && tries >= limits::ONCE_QUESTION_FAILURES_MAX
     }
 
     /// Whether another page is requested after one without a record.
@@ -102,6 +105,11 @@ impl Retention {
 }
 
 impl Core {
+    fn has_question_failed(&mut self, stream: usize, now: Mono) -> bool {
+        let (longest_wait, mode) = (self.backoff.max, self.plan.mode);
+        self.streams[stream].retention.failed(now, longest_wait, mode)
+    }
+
     pub(super) fn older(
         &mut self,
         tick: &Tick,
@@ -129,7 +137,7 @@ impl Core {
             // The same if the one requested record is one that can't be returned.
             Err(trouble)
                 if (trouble.may_be_of_size() || trouble.words_of_between().is_some())
-                    && self.streams[stream].retention.failed(now, self.backoff.max) =>
+                    && self.has_question_failed(stream, now) =>
             {
                 false
             }

@@ -21,6 +21,7 @@
 //! the lane is not healthy until records are accepted without such a message.
 
 use crate::limits;
+use crate::plain::count;
 use crate::record::{KeyTrial, QueuePosition, Sent, SinkLearned, SinkVerdict, Take, Way};
 use crate::time::{Due, Mono, Span};
 
@@ -192,12 +193,12 @@ impl Sink {
                 self.on_trial = Some((sent, verdict.clone()));
                 Then::TryKey
             }
-            SinkVerdict::TooLarge(text) if sent.entries > 1 => {
+            SinkVerdict::TooLarge(_) if sent.entries > 1 => {
                 if sent.raw_bytes <= 2 * limits::BODY_RAW_BYTES_MIN {
                     self.suspects.failed(sent);
                 }
                 self.size.failed(sent.raw_bytes);
-                self.again(now, text.clone())
+                self.again(now, of_batch(&sent, verdict))
             }
             SinkVerdict::Malformed(_) if sent.entries > 1 => self.halve(now, sent, verdict),
             SinkVerdict::TooLarge(text) | SinkVerdict::Malformed(text) => {
@@ -227,7 +228,8 @@ impl Sink {
             self.suspects.failed(sent);
             // The next batch is a different one.
             let wait = backoff.after(1, None);
-            self.lane.try_otherwise(now, wait, reason_of(verdict), verdict.words());
+            let text = of_batch(&sent, verdict);
+            self.lane.try_otherwise(now, wait, reason_of(verdict), text);
             return Then::Keep;
         }
         self.suspects.failed_alone(sent);
@@ -248,8 +250,9 @@ impl Sink {
             // A sink that accepts any key is working too, and accepts an empty array but not this
             // batch.
             KeyTrial::Good | KeyTrial::Unchecked if sent.entries > 1 => {
+                let text = of_batch(&sent, &verdict);
                 self.suspects.refused_with_a_good_key(sent);
-                self.again(now, verdict.words())
+                self.again(now, text)
             }
             KeyTrial::Good | KeyTrial::Unchecked => self.lone_failed(now, sent, &verdict, backoff),
             KeyTrial::Refused(trouble) | KeyTrial::Failed(trouble) => {
@@ -355,8 +358,9 @@ impl Sink {
     /// One of these entries is rejected because of its content, or all of them because of their
     /// number.
     fn halve(&mut self, now: Mono, sent: Sent, verdict: &SinkVerdict) -> Then {
+        let text = of_batch(&sent, verdict);
         self.suspects.failed(sent);
-        self.again(now, verdict.words())
+        self.again(now, text)
     }
 
     /// The next, smaller batch goes at once: a batch can be halved only a limited number of times.
@@ -386,6 +390,12 @@ impl Sink {
         }
         Then::Park { at: sent.first }
     }
+}
+
+/// What was said of a batch that is sent again in parts, with its size.
+fn of_batch(sent: &Sent, verdict: &SinkVerdict) -> String {
+    let records = count(sent.entries, "record");
+    format!("{}; the batch had {records}, {} bytes", verdict.words(), sent.raw_bytes)
 }
 
 fn reason_of(verdict: &SinkVerdict) -> Reason {

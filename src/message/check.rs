@@ -134,7 +134,7 @@ super::codes! {
         "The service's clock is more than ten minutes off this machine's and the other service's."
         "Have the operator of the console set its clock (NTP); a proxy or relay in between that sends its own `Date` is another cause.";
     CHECK_CLOCKS_DIFFER Error 549
-        "The service's clock and this machine's differ by an hour or more, and no third clock could be asked."
+        "Two clocks differ, and no third one decides: a service's and this machine's by an hour or more, or the two services' on a machine whose clock is not set."
         "Set this machine's clock if it is wrong (NTP); otherwise have the service's set.";
     CHECK_DATE_IMPOSSIBLE Error 550
         "The service sends a time before this program's build date, so its clock is wrong. That time is not used."

@@ -61,14 +61,23 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             .map(|(name, stream)| (name, StreamLearned { asking: None, ..*stream }))
             .filter(|(_, stream)| !stream.is_nothing())
             .collect();
-        let file = File { sink: learned.sink, streams };
-        if self.learned.as_ref().is_none_or(|(_, written)| *written != asking) {
-            let _ = self.write_json(ASKING, &asking, false);
+        let mut file = File { sink: learned.sink, streams };
+        let before = match self.learned.take() {
+            Some(written) => written,
+            None => (read_json(&mut self.disk, LEARNED), read_json(&mut self.disk, ASKING)),
+        };
+        // Of streams that the config does not name now: they may be adopted later.
+        for (name, stream) in &before.0.streams {
+            if !self.configured.iter().any(|configured| configured.to_string() == *name) {
+                file.streams.insert(name.clone(), *stream);
+            }
         }
-        if self.learned.as_ref().is_none_or(|(written, _)| *written != file) {
-            let _ = self.write_json(LEARNED, &file, true);
+        let asking_written = asking == before.1 || self.write_json(ASKING, &asking, false).is_ok();
+        let file_written = file == before.0 || self.write_json(LEARNED, &file, true).is_ok();
+        // What the disk did not take is written with the next news.
+        if asking_written && file_written {
+            self.learned = Some((file, asking));
         }
-        self.learned = Some((file, asking));
     }
 
     fn write_json(&mut self, name: &str, value: &impl Serialize, durable: bool) -> io::Result<()> {

@@ -284,7 +284,7 @@ fn gap_of(at: QueuePosition, frame: &Frame, reason: GapReason) -> Gap {
         count: Some(1),
         parked: Some(at),
         closed: false,
-        unread: Unread::default(),
+        unread: Unread { id: frame.entries.first().map(|entry| entry.key.id), bytes_min: None },
     }
 }
 

@@ -136,7 +136,7 @@ pub struct Gap {
     pub unread: Unread,
 }
 
-/// What is known of a row that can't be fetched.
+/// What is known of a row that can't be fetched, or of a record that is parked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unread {
     /// Where so much of it came.
@@ -208,7 +208,10 @@ impl Gap {
             (GapReason::Unfetchable, _) => {
                 format!("{}; {}", self.reason.explain(), self.unread).into()
             }
-            (reason, _) => reason.explain().into(),
+            (reason, _) => match self.unread.id {
+                Some(id) => format!("{}; the record's id is {id}", reason.explain()).into(),
+                None => reason.explain().into(),
+            },
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Whether the records that Coralogix accepted were still young enough when they arrived.
+//! Whether the records that Coralogix accepted had a timestamp that it takes when they arrived.
 //!
 //! A timestamp is checked before it is sent, with the time received before. If a virtual machine is
 //! paused in between, the batch arrives with timestamps that are too old, and Coralogix drops those
-//! records with a 200. The `Date` of its answer shows that.
+//! records with a 200. So it does with timestamps far ahead, by clocks that agree and are wrong. The
+//! `Date` of its answer shows that.
 //!
-//! Promises: a batch that was too old by that `Date` is in doubt, not delivered (keeps P1). One
+//! Promises: a batch that was too old or too far ahead by that `Date` is in doubt, not delivered (keeps P1). One
 //! `Date` alone does not decide: Coralogix is asked a second time, with an empty array, which is
 //! needed only after a jump of its clock or of ours (P6). Never: sends a batch again.
 
@@ -20,26 +21,37 @@ use crate::time::Stamp;
 use super::Worker;
 
 impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
-    /// The verdict on an accepted batch. `oldest`: its earliest timestamp; `date`: the answer's
-    /// `Date`.
+    /// The verdict on an accepted batch. `stamps`: its earliest and its latest timestamp; `date`:
+    /// the answer's `Date`.
     pub(super) fn arrived(
         &mut self,
         remark: Option<String>,
-        oldest: Option<Stamp>,
+        stamps: Option<(Stamp, Stamp)>,
         date: Option<Stamp>,
     ) -> SinkVerdict {
-        let too_old = oldest.zip(date).filter(|(oldest, date)| body::is_dropped(*oldest, *date));
-        let Some((oldest, date)) = too_old else { return SinkVerdict::Accepted { remark } };
+        let dropped = |date: Stamp| {
+            let (first, last) = stamps?;
+            [(first, "earliest"), (last, "latest")]
+                .into_iter()
+                .find(|(stamp, _)| body::is_dropped(*stamp, date))
+        };
+        let Some((date, (stamp, which))) = date.and_then(|date| Some((date, dropped(date)?)))
+        else {
+            return SinkVerdict::Accepted { remark };
+        };
         let again = self.edge.try_key(TrialKey::Own).ok().as_ref().and_then(answer::date);
-        if again.is_some_and(|date| !body::is_dropped(oldest, date)) {
+        if again.is_some_and(|date| !body::is_dropped(stamp, date)) {
             return SinkVerdict::Accepted { remark };
         }
+        let limit = match stamp < date {
+            true => format!("more than {} h old", limits::STAMP_DROPPED_AGE_HOURS),
+            false => format!("more than {} h ahead", limits::STAMP_DROPPED_AHEAD_HOURS),
+        };
         let words = format!(
-            "by its Date, {}, the earliest timestamp in the batch, {}, was more than {} h old on arrival, \
-             and such records are dropped",
+            "by its Date, {}, the {which} timestamp in the batch, {}, was {limit} on arrival, and \
+             such records are dropped",
             date.to_the_second(),
-            oldest.to_the_second(),
-            limits::STAMP_DROPPED_AGE_HOURS
+            stamp.to_the_second(),
         );
         SinkVerdict::InDoubt { words, count: None }
     }

@@ -247,7 +247,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         };
         let body = body::assemble(&pieces, now).expect("frames just packed are whole");
         self.counters.unstamped += u64::from(body.unstamped);
-        let verdict = self.deliver(&body.gzip, body.entries, body.oldest);
+        let verdict = self.deliver(&body.gzip, body.entries, body.stamps);
         Event::PageSent(Some(verdict))
     }
 
@@ -278,7 +278,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
                 return self.repair(QueueError::Damaged { seq, why: bad.why.to_owned() });
             }
         };
-        let verdict = self.deliver(&body.gzip, body.entries, body.oldest);
+        let verdict = self.deliver(&body.gzip, body.entries, body.stamps);
         match &verdict {
             SinkVerdict::Accepted { .. } => self.counters.unstamped += u64::from(body.unstamped),
             _ if peeked.sent.entries == 1 => {
@@ -306,14 +306,19 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         Stamp::MIN
     }
 
-    /// `oldest`: the earliest timestamp among so many entries.
-    fn deliver(&mut self, gzip: &[u8], entries: u32, oldest: Option<Stamp>) -> SinkVerdict {
+    /// `stamps`: the earliest and the latest timestamp among so many entries.
+    fn deliver(
+        &mut self,
+        gzip: &[u8],
+        entries: u32,
+        stamps: Option<(Stamp, Stamp)>,
+    ) -> SinkVerdict {
         // Counted whether or not it arrives: retries must not fill a slow link either.
         self.sent += gzip.len() as u64;
         let result = self.edge.deliver(gzip);
         let date = result.as_ref().ok().and_then(answer::date);
         let verdict = match verdict_of(result, entries) {
-            SinkVerdict::Accepted { remark } => self.arrived(remark, oldest, date),
+            SinkVerdict::Accepted { remark } => self.arrived(remark, stamps, date),
             other => other,
         };
         self.doubted = match &verdict {
@@ -339,10 +344,12 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         self.counters.parked += 1;
         let count = self.counters.parked;
         if count <= u64::from(limits::PARKED_IN_A_ROW_MAX) || count.is_power_of_two() {
+            let id = piece.frame.entries.get(piece.skip as usize).map(|entry| entry.key.id);
+            let id = id.map_or(String::new(), |id| format!(" with the id {id}"));
             log_message!(
                 PARKED,
-                "Coralogix did not accept a record of {} ({why}). It is parked in parked/ of the \
-                 queue with the response; {count} so far",
+                "Coralogix did not accept a record of {}{id} ({why}). It is parked in parked/ of \
+                 the queue with the response; {count} so far",
                 piece.frame.stream
             );
         }

@@ -192,9 +192,12 @@ fn gap_record(gap: &Gap, answer: Option<String>) -> OwnRecord {
     if let Some(answer) = answer {
         text["answer"] = answer.into();
     }
-    if gap.reason == GapReason::Unfetchable {
+    let is_unfetchable = gap.reason == GapReason::Unfetchable;
+    if is_unfetchable || gap.unread.id.is_some() {
         // A text, because a number of this size loses its last digits in many programs.
         text["record_id"] = gap.unread.id.map(|id| id.to_string()).into();
+    }
+    if is_unfetchable {
         text["answer_bytes_min"] = gap.unread.bytes_min.into();
     }
     let severity = if gap.closed { SEVERITY_INFO } else { SEVERITY_ERROR };

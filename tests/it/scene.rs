@@ -60,7 +60,12 @@ impl Scene {
         scene.wait_status_is("/queue/parked", "1");
         scene.wait_status_is("/state", "healthy");
         let list = scene.command(&["queue", "parked", "list"]).out;
-        assert!(list.contains(&ids[123].to_string()), "{list}");
+        let id = ids[123].to_string();
+        assert!(list.contains(&id), "{list}");
+        scene.wait_log(&format!(
+            "Coralogix did not accept a record of acme/activities with the id {id}"
+        ));
+        scene.wait_status_is("/gaps/latest/0/record_id", &id);
         let balance = scene.ledger.balance();
         assert_eq!((balance.lost, balance.duplicates), (1, 0), "{balance}");
         (scene, list)

@@ -11,6 +11,10 @@ use crate::support::data::{Draft, Kind};
 fn one_record_fails(answer: (u16, &'static str, &'static str), words: &str) {
     let (scene, list) = Scene::where_one_is_parked(answer);
     assert!(list.contains(words), "{list}");
+    // The record that tells of the gap names it, as log and status do.
+    let gap = &wait_said(&scene, "gap", 1)[0];
+    let id = gap["record_id"].as_str().unwrap_or_default();
+    assert!(!id.is_empty() && list.contains(id), "{gap}");
     let requests = scene.ingress.requests();
     // With two for each look at whether the sink is alive.
     assert!(requests < 90, "found by halving: {requests} requests");

@@ -153,3 +153,12 @@ fn every_variable_that_is_read_is_declared() {
 fn joined(path: &[&CommandSpec], between: &str) -> String {
     path.iter().map(|command| command.name).collect::<Vec<_>>().join(between)
 }
+
+#[test]
+fn the_unit_shows_the_program_what_it_reads_of_the_kernel() {
+    let unit = fs::read_to_string(root().join("packaging/systemd/s1-coralogix.service"))
+        .expect("the unit is there");
+    // Memory and kills are in /proc/meminfo and /proc/vmstat, which `pid` hides.
+    let hides = unit.lines().any(|line| line.trim().starts_with("ProcSubset"));
+    assert!(!hides && unit.contains("ProtectProc=invisible"), "{unit}");
+}

@@ -191,9 +191,10 @@ impl Claim {
         matches!(self, Date(Side::Source, Off::Missing | Off::Epoch | Off::BeforeBuild))
     }
 
-    /// Whether by the sink's clock everything is older than it is.
-    pub fn ages(self) -> bool {
-        matches!(self, Date(Side::Sink, Off::Ahead | Off::YearsAhead | Off::Jumping))
+    /// Whether by the sink's clock everything is older than it is, or further ahead.
+    pub fn misdates(self) -> bool {
+        let off = matches!(self, Date(Side::Sink, Off::Ahead | Off::YearsAhead | Off::Jumping));
+        off || self == Date(Side::Sink, Off::Behind)
     }
 
     pub fn drops(self) -> bool {
@@ -304,6 +305,13 @@ impl Lies {
     /// Whether one was told for which this is so.
     pub fn told_any(&self, is_so: impl Fn(Claim) -> bool) -> bool {
         self.all.iter().any(|lie| lie.told > 0 && is_so(lie.claim))
+    }
+
+    /// Whether the source's clock and the sink's lie in one life: they may agree with each other, and two that
+    /// agree and that nobody outvotes can't be told from the truth.
+    pub fn may_agree(&self) -> bool {
+        let is_source = |claim| matches!(claim, ClockAhead | Date(Side::Source, _));
+        self.any(is_source) && self.any(|claim| matches!(claim, Date(Side::Sink, _)))
     }
 
     /// How often a time was told that was wrong, three times of a kind at most: each may shut a window.

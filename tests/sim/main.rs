@@ -214,7 +214,8 @@ fn live_on(plan: &Plan, disk: &MemDisk, shared: &Rc<RefCell<Shared>>, prng: &mut
                     break;
                 }
                 let missing = state.missing_of(begun);
-                let done = missing.is_empty() || end != End::Done;
+                let is_excused = state.lies.may_agree();
+                let done = missing.is_empty() || end != End::Done || is_excused;
                 assert!(done, "{end:?} with {}", state.brief(missing.into_iter()));
                 state.now += prng.below(HOUR);
                 *state.met.entry("once ended").or_default() += 1;

@@ -9,7 +9,7 @@ use s1_coralogix::record::Kind;
 use s1_coralogix::time::Stamp;
 
 use crate::disk;
-use crate::lies::{Claim, Side};
+use crate::lies::Claim;
 use crate::tenant::Published;
 use crate::watch::stream_of;
 use crate::world::{Shared, is_poison};
@@ -70,13 +70,9 @@ pub fn judge(shared: &Shared, retry_max_ms: u64) {
         assert!(!(there && (poison || bad)));
     }
     judge_words(shared, excused);
-    // Where the source's clock and the sink's lie at once, they may agree with each other.
-    let is_source = |claim| matches!(claim, Claim::ClockAhead | Claim::Date(Side::Source, _));
-    let is_sink = |claim| matches!(claim, Claim::Date(Side::Sink, _));
-    let are_both = shared.lies.any(is_source) && shared.lies.any(is_sink);
     let too_old = shared.sink.dropped_for_age;
     // What was under way when the machine stood still is missing unless a gap tells of it.
-    let is_told = are_both || shared.met.contains_key("pause");
+    let is_told = shared.lies.may_agree() || shared.met.contains_key("pause");
     assert!(too_old == 0 || is_told, "{too_old} records were sent with a stamp too old");
     check_rate(shared, "sink", shared.sent_in_outage, &shared.faults.sink_outage, retry_max_ms);
     check_rate(

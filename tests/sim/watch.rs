@@ -270,12 +270,14 @@ impl Shared {
     /// Whether a lie that was told, or a pause, may have led to a gap of this reason.
     pub fn is_led_to(&self, reason: &str) -> bool {
         match reason {
-            // After a pause a batch may be too old on arrival, which a wrong `Date` that is told twice looks like.
+            // After a pause a batch may be too old on arrival, which a wrong `Date` that is told twice looks like;
+            // one that is behind makes it too far ahead.
             "in_doubt" => {
-                let is_old = self.lies.told_any(Claim::ages) || self.met.contains_key("pause");
-                is_old || self.lies.told_any(Claim::drops)
+                let is_so = |claim: Claim| claim.misdates() || claim.drops();
+                self.lies.told_any(is_so) || self.met.contains_key("pause")
             }
-            "position_ahead" => self.lies.told_any(Claim::is_of_time),
+            // A stream that began by the time of one service alone may have begun too late.
+            "position_ahead" => self.lies.told_any(Claim::is_of_time) || self.clock_was_off,
             // When SentinelOne is asked for anything older, its answer is a claim as well, and a row without
             // a time proves nothing.
             "retention" => self.lies.told_any(|claim| {

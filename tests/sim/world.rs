@@ -79,6 +79,8 @@ pub struct Shared {
     clock_error: i64,
     /// In this process or an earlier one this machine's clock was ahead.
     pub clock_was_ahead: bool,
+    /// It was wrong in either direction.
+    pub clock_was_off: bool,
     service_times: ServiceTimes,
     source_date: Option<(Stamp, Mono)>,
     sink_date: Option<(Stamp, Mono)>,
@@ -157,6 +159,7 @@ impl Shared {
             steps: 0,
             clock_error,
             clock_was_ahead: clock_error > 0,
+            clock_was_off: clock_error != 0,
             service_times: ServiceTimes::default(),
             source_date: None,
             sink_date: None,
@@ -207,6 +210,7 @@ impl Shared {
         self.link.boot();
         self.clock_error = CLOCK_ERRORS_SECONDS[self.prng.below(6) as usize];
         self.clock_was_ahead |= self.clock_error > 0;
+        self.clock_was_off |= self.clock_error != 0;
     }
 
     /// Stands still, if it is time to. `sends`: a batch is about to be sent.

@@ -33,6 +33,8 @@ pub(super) struct Stage {
     pub(super) sink_answer: Option<Stamp>,
     pub(super) time_asked: u32,
     pub(super) infos: u32,
+    /// The question for an older record fails.
+    pub(super) fails_older: bool,
 }
 
 impl Stage {
@@ -65,7 +67,8 @@ impl Stage {
         let core = Core::new(plan, 7, BEGIN, opened);
         let (local, sink, lie, is_mute) = (Some(NOW), None, None, false);
         let (sink_answer, time_asked, infos, now) = (None, 0, 0, BEGIN);
-        Stage { core, now, local, sink, lie, is_mute, sink_answer, time_asked, infos }
+        let fails_older = false;
+        Stage { core, now, local, sink, lie, is_mute, sink_answer, time_asked, infos, fails_older }
     }
 
     /// The true time.
@@ -101,6 +104,10 @@ impl Stage {
                 }
                 Action::TokenEnd { tenant } => Event::TokenEnds { tenant, end: None },
                 Action::Store(_) => Event::Stored(Ok(QueueStatus::default())),
+                Action::Older { stream, .. } if self.fails_older => {
+                    let result = Err(SourceTrouble::BrokenAnswer("HTTP 500".to_owned()));
+                    Event::Older { stream, result }
+                }
                 Action::Older { stream, .. } => Event::Older { stream, result: Ok(Older::There) },
                 action => return action,
             };
@@ -542,4 +549,23 @@ fn a_circle_of_cursors_ends_and_is_not_called_the_end() {
     assert_eq!(stage.core.view(stage.now).health(), Health::Degraded);
     stage.page(&[NOW], None);
     assert_eq!(stage.reason(), Reason::PollInterval);
+}
+
+#[test]
+fn a_question_for_older_records_that_always_fails_does_not_hold_up_a_run_with_once() {
+    let progress = Some(Progress { position: NOW - days(3), from: NOW - days(3) - OVERLAP });
+    let mut stage = Stage::of(Start::Now, progress, Mode::Once);
+    stage.fails_older = true;
+    let mut action = stage.begin();
+    for _ in 0..9 {
+        action = match action {
+            Action::Fetch(_) => stage.page(&[NOW - days(1)], None),
+            action => {
+                assert_eq!(action, Action::Exit(End::Done));
+                assert_eq!(stage.progress().position, NOW - days(1));
+                return;
+            }
+        };
+    }
+    panic!("it never ends: {action:?}");
 }

@@ -381,6 +381,8 @@ fn a_413_lowers_the_bytes_and_success_raises_them_again() {
         assert_eq!(answered(128 << 10, &fine), 128 << 10);
     }
     assert_eq!(answered(128 << 10, &fine), 256 << 10);
+    answered(256 << 10, &large);
+    assert_eq!(sink.lane.detail, "413; the batch had 500 records, 262144 bytes");
 }
 
 #[test]
