@@ -94,9 +94,14 @@ pub struct ServiceTimes {
 
 impl ServiceTimes {
     /// Takes the time from an answer. A rejection without a `Date` says nothing about Coralogix: it
-    /// may come from a device on the path.
+    /// may come from a device on the path, and so does a web page, whose time is that device's.
     pub fn observe_answer(&mut self, source: Source, answer: &Answer, now: Moment) {
         match answer::date(answer) {
+            _ if answer::is_web_page(answer) => {
+                if source == Source::Sink {
+                    self.sink_failed();
+                }
+            }
             None if answer.status >= 300 => {}
             date => self.note(source, date, now),
         }
@@ -233,7 +238,7 @@ impl ServiceTimes {
         self.sink.map(|sink| sink.anchor)
     }
 
-    /// Coralogix' time, else the newest of the tenants': for daily windows and for people.
+    /// Coralogix' time, else the newest of the tenants'.
     fn best(&self) -> Option<Anchor> {
         self.sink().or(self.newest_of_tenants())
     }
@@ -243,12 +248,18 @@ impl ServiceTimes {
         self.best().is_some()
     }
 
-    /// Calendar time for windows and for people; never for judging how old an entry is.
+    /// Calendar time for windows and for people; never for judging how old an entry is. It is that
+    /// of Coralogix, a tenant or this machine, in this order, of which another one agrees; if no two
+    /// do, the services' counts.
     pub fn wall(&self, now: Moment) -> Stamp {
-        match self.best() {
-            Some(anchor) => anchor.carried_to(now.mono),
-            None => now.local.max(BUILT_AT),
-        }
+        let received = self.sink().into_iter().chain(self.newest_of_tenants());
+        let received = received.map(|anchor| anchor.carried_to(now.mono));
+        let told: Vec<Stamp> = received.chain(plausible(now)).collect();
+        let is_seconded = |(at, time): &(usize, Stamp)| {
+            told.iter().enumerate().any(|(other, theirs)| other != *at && is_near(*theirs, *time))
+        };
+        let seconded = told.iter().copied().enumerate().find(is_seconded).map(|(_, time)| time);
+        seconded.or(told.first().copied()).unwrap_or(BUILT_AT)
     }
 }
 
@@ -305,6 +316,16 @@ mod tests {
         assert_eq!(times.wall(at(120)), clock(120));
         times.note(Source::Sink, None, at(120));
         assert_eq!(times.wall(at(121)), clock(121), "no Date changes nothing");
+    }
+
+    #[test]
+    fn the_calendar_does_not_follow_coralogix_where_two_others_agree() {
+        let mut times = ServiceTimes::default();
+        times.note(TENANT, Some(NOON), at(0));
+        times.note(Source::Sink, Some(clock(720)), at(0));
+        assert_eq!(times.wall(at(1)), clock(1));
+        assert_eq!(times.wall(off(1, Stamp(0))), clock(721), "no two agree");
+        assert_eq!(times.wall(off(1, clock(721))), clock(721));
     }
 
     #[test]
@@ -447,6 +468,26 @@ mod tests {
         let refusal = Answer { status: 429, ..Answer::default() };
         times.observe_answer(Source::Sink, &refusal, at(1));
         assert_eq!(times.stamping(at(1)), Stamping::By(clock(1)));
+    }
+
+    #[test]
+    fn the_time_of_a_web_page_is_nobodys() {
+        let page = |date| Answer {
+            status: 200,
+            sent_date: date,
+            body: b"<html>Welcome</html>".to_vec(),
+            ..Answer::default()
+        };
+        for source in [Source::Sink, TENANT] {
+            let mut times = ServiceTimes::default();
+            times.observe_answer(source, &page(Some(clock(500))), at(1));
+            assert_eq!(times.witnesses(at(1)).sink, None, "{source:?}");
+            assert!(times.newest_of_tenants().is_none(), "{source:?}");
+        }
+        // Nor does one without a time show that Coralogix sends none.
+        let mut times = received_at_noon();
+        times.observe_answer(Source::Sink, &page(None), at(1));
+        assert_ne!(times.stamping(at(1)), Stamping::Never);
     }
 
     #[test]

@@ -16,7 +16,7 @@
 //! contains the service's own words. Never: takes HTML for a page, or decides by the words of an
 //! error, except for what a rejection is about (`refusal`).
 
-use crate::answer::redirect_host;
+use crate::answer::{is_web_page, redirect_host};
 use crate::record::{Answer, Refused, SourceTrouble};
 use crate::s1::{refusal, words};
 
@@ -59,7 +59,7 @@ fn verdict(
         });
     }
     match answer.status {
-        200 if is_html(answer) => {
+        200 if is_web_page(answer) => {
             Err(SourceTrouble::BrokenAnswer(told_as(answer, " with a web page instead of JSON")))
         }
         200 => Ok(()),
@@ -78,11 +78,6 @@ fn verdict(
 pub fn redirected(answer: &Answer) -> String {
     let to = redirect_host(answer).map_or_else(String::new, |host| format!(" to {host}"));
     told_as(answer, &format!(", a redirect{to}"))
-}
-
-fn is_html(answer: &Answer) -> bool {
-    let said = answer.content_type.as_deref().unwrap_or("").to_ascii_lowercase();
-    said.contains("html") || answer.body.trim_ascii_start().starts_with(b"<")
 }
 
 #[cfg(test)]
