@@ -314,8 +314,13 @@ impl Shared {
             self.link.begin(&self.link.polling, "asked", self.true_time(), begun, told);
         }
         self.answered = None;
-        if matches!(ask, Ask::Page(path) if path.contains("&skip=")) {
+        if let Ask::Page(path) = ask
+            && path.contains("&skip=")
+        {
             self.meet("page by its place");
+            if path.contains("limit=1&") || path.ends_with("limit=1") {
+                self.meet("row by its place");
+            }
         }
         let answer = self.ask_at_last(ask);
         // An answer is dated before its body goes over the link.
