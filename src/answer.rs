@@ -16,7 +16,7 @@ pub fn date(answer: &Answer) -> Option<Stamp> {
     answer.sent_date.filter(|date| *date >= BUILT_AT)
 }
 
-/// Whether it is a web page: neither service answers so, but what stands between may.
+/// Whether it is a web page: a service refuses so at most, and what stands between may say anything.
 pub fn is_web_page(answer: &Answer) -> bool {
     let said = answer.content_type.as_deref().unwrap_or("").to_ascii_lowercase();
     said.contains("html") || answer.body.trim_ascii_start().starts_with(b"<")

@@ -2,8 +2,8 @@
 //!
 //! A process that hangs keeps its lock, and one whose queue directory was removed has a lock that
 //! can't be found. The daemon writes its status at least every half minute between two steps, so a
-//! file older than the longest step shows that it makes none any more. An exchange that moves touches
-//! the lock; who can't see that waits for as long as an exchange may take.
+//! file older than the longest step shows that it makes none any more. While data is
+//! transferred the lock is touched; who can't see that allows for `network.exchange_timeout`.
 
 use std::path::Path;
 

@@ -273,7 +273,7 @@ impl Core {
         streams.any(|stream| {
             self.is_doubted(stream, now)
                 || self.is_unconfirmed(stream, now)
-                // That it goes back could not be written.
+                // It has to go back, and that could not be written.
                 || self.way_back(stream, now).is_some()
         })
     }

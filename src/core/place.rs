@@ -118,7 +118,11 @@ impl Core {
         match result {
             Ok((held, stood)) => {
                 let settled = self.settle_provisional(stream, now);
+                let is_moved = stood.progress != self.streams[stream].progress;
+                // What moved nothing would be done again at once.
+                let again = if is_moved { Span::ZERO } else { self.backoff.long() };
                 let state = &mut self.streams[stream];
+                state.set_back_due = now + again;
                 let after = stood.progress.map_or(before, |progress| progress.from);
                 state.reset(stood, now, now);
                 state.called_ahead = None;
@@ -153,7 +157,9 @@ impl Core {
     fn is_ruled_out(&self, stream: &Stream, now: Mono) -> bool {
         let clock = &self.tenants[stream.plan.tenant].clock;
         let stands = stream.stands();
+        // Not if it is outvoted: the others would put the stream where it is.
         let is_taken_back = stream.is_at_its_start()
+            && !clock.is_outvoted(now, self.clocks)
             && clock.agreed(now).is_some_and(|time| ahead_of(time, stream).is_some());
         let present = self.present(stream, now);
         let is_impossible = stands.is_some_and(|position| present.rules_out(position));

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Promises: before the first such move is stored, the position that was confirmed last is written
-//! to the file `learned`, so that a later process knows of it, also after the time has passed the
+//! to the file `learned`, if the disk takes it, so that a later process knows of it, also after the time has passed the
 //! position (keeps P1, P8). What an earlier process could not confirm counts as wrong, because
 //! nobody can tell any more what its clocks showed. A stream that began by a time that nobody
 //! confirmed begins anew; what an earlier process may have missed before its beginning is a gap.

@@ -80,19 +80,19 @@ super::codes! {
         "Something in front of the service blocks this machine: a 401, 403 or 451 that did not come from the service's API, usually a web page of an IP allow list, WAF or proxy. Its message is in the line. `run --once` exits with 75."
         "Allow the address that this machine connects from, or let the proxy pass both services. Leave the token as it is: nothing says that it is bad.";
     IN_DOUBT Warn 130
-        "Coralogix answered a batch with success and a message that some of it was not accepted, or with a time by which its timestamps were too old on arrival. The batch is kept in doubt/ of the queue, a gap is recorded, and further batches are sent with growing delays until a response comes without such a message."
+        "Coralogix answered a batch with success and a message that some of it was not accepted, or with a time by which its timestamps were too old or too far ahead on arrival. The batch is kept in doubt/ of the queue, a gap is recorded, and further batches are sent with growing delays until a response comes without such a message."
         "Read the message: usually a quota, an age limit or a blocking rule of the team; timestamps are too old after a pause of a virtual machine. When the cause is fixed: `s1-coralogix queue doubt list`, then `retry` sends a batch again, or `drop` discards it.";
     SINK_BLOCKED Error 131
         "Something between this machine and Coralogix answered with 401 or 403: a web page, or a message about an address, a network or a firewall rule. The API key was not checked. Records are kept in the queue."
         "Have the filter that the response names allow this machine to reach Coralogix.";
     GAP_IN_DOUBT Error 132
-        "Coralogix reported that some records of a batch were not accepted, but not which; or its time shows that their timestamps were too old on arrival. The batch is stored in doubt/ of the queue with the response, and a gap is recorded for each of its streams."
+        "Coralogix reported that some records of a batch were not accepted, but not which; or its time shows that their timestamps were too old or too far ahead on arrival. The batch is stored in doubt/ of the queue with the response, and a gap is recorded for each of its streams."
         "See `s1-coralogix queue doubt list` and `show NAME`; then `retry` sends it again (records already accepted arrive twice), or `drop` discards it.";
     DOUBT_GIVEN_UP Error 133
         "doubt/ of the queue has reached its size limit, so the copy of its oldest batch was discarded. The gap stays recorded and is delivered again."
         "Fix the cause that the responses name, then `s1-coralogix queue doubt retry --all`.";
     ENDED_IN_DOUBT Error 134
-        "`run --once` sent everything, and the last response said that some of its batch was not accepted, or showed that it was too old on arrival. That batch is kept in doubt/ of the queue."
+        "`run --once` sent everything, and the last response said that some of its batch was not accepted, or showed that it was too old, or too far ahead, on arrival. That batch is kept in doubt/ of the queue."
         "`s1-coralogix queue doubt list` shows the response; when the cause is fixed, `queue doubt retry --all` and run again.";
     POSITION_AHEAD Warn 140
         "A stream's position was ahead of SentinelOne's clock, which would hide every record until then: a service sent a wrong time when the stream began, or a queue was restored. The position is set back as soon as all clocks agree, and what may have been skipped is recorded as a gap."

@@ -39,7 +39,7 @@ pub const TOPICS: &[Topic] = &[
         word: "doubt",
         also: &["in-doubt", "in doubt", "in_doubt"],
         meaning: "A batch that Coralogix answered with success and a message that some of it was not \
-                  accepted, or with a time by which its timestamps were too old. It is kept in \
+                  accepted, or with a time by which its timestamps were too old or too far ahead. It is kept in \
                   doubt/ and not sent again automatically.",
         seen: "status, queue doubt list, queue doubt show NAME",
         remedy: "Fix the cause in Coralogix (a quota, a blocking rule, old records), then queue doubt \

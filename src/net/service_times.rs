@@ -94,11 +94,11 @@ pub struct ServiceTimes {
 
 impl ServiceTimes {
     /// Takes the time from an answer. A rejection without a `Date` says nothing about Coralogix: it
-    /// may come from a device on the path, and so does a web page, whose time is that device's.
+    /// may come from a device on the path, and so may a web page, whose time is that device's.
     pub fn observe_answer(&mut self, source: Source, answer: &Answer, now: Moment) {
         match answer::date(answer) {
             _ if answer::is_web_page(answer) => {
-                if source == Source::Sink {
+                if source == Source::Sink && answer.status < 300 {
                     self.sink_failed();
                 }
             }
@@ -252,7 +252,9 @@ impl ServiceTimes {
     /// of Coralogix, a tenant or this machine, in this order, of which another one agrees; if no two
     /// do, the services' counts.
     pub fn wall(&self, now: Moment) -> Stamp {
-        let received = self.sink().into_iter().chain(self.newest_of_tenants());
+        let mut tenants: Vec<Anchor> = self.tenants.iter().flatten().copied().collect();
+        tenants.sort_by_key(|anchor| std::cmp::Reverse(anchor.at));
+        let received = self.sink().into_iter().chain(tenants);
         let received = received.map(|anchor| anchor.carried_to(now.mono));
         let told: Vec<Stamp> = received.chain(plausible(now)).collect();
         let is_seconded = |(at, time): &(usize, Stamp)| {
@@ -326,6 +328,8 @@ mod tests {
         assert_eq!(times.wall(at(1)), clock(1));
         assert_eq!(times.wall(off(1, Stamp(0))), clock(721), "no two agree");
         assert_eq!(times.wall(off(1, clock(721))), clock(721));
+        times.note(Source::Tenant(1), Some(clock(60)), at(1));
+        assert_eq!(times.wall(at(1)), clock(1), "the tenant that answered last is wrong");
     }
 
     #[test]

@@ -66,10 +66,11 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             Some(written) => written,
             None => (read_json(&mut self.disk, LEARNED), read_json(&mut self.disk, ASKING)),
         };
-        // Of streams that the config does not name now: they may be adopted later.
-        for (name, stream) in &before.0.streams {
-            if !self.configured.iter().any(|configured| configured.to_string() == *name) {
-                file.streams.insert(name.clone(), *stream);
+        // Of streams that the config does not name now, and that may be adopted later.
+        for orphan in self.orphans() {
+            let name = orphan.name.to_string();
+            if let Some(stream) = before.0.streams.get(&name) {
+                file.streams.insert(name, *stream);
             }
         }
         let asking_written = asking == before.1 || self.write_json(ASKING, &asking, false).is_ok();

@@ -32,8 +32,8 @@ use crate::queue::disk::Disk;
 use crate::queue::index::Opener;
 use crate::queue::{Append, Back, Queue, QueueError};
 use crate::record::{
-    Answer, Gap, Kind, Learned, NetTrouble, QueuePosition, SinkVerdict, SourceTrouble, StreamName,
-    Take, TrialKey,
+    Answer, Category, Gap, Kind, Learned, NetTrouble, QueuePosition, SinkVerdict, SourceTrouble,
+    StreamName, Take, TrialKey,
 };
 use crate::time::{Mono, Span, Stamp};
 use crate::window::{Carried, Gate, Windows};
@@ -344,7 +344,9 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         self.counters.parked += 1;
         let count = self.counters.parked;
         if count <= u64::from(limits::PARKED_IN_A_ROW_MAX) || count.is_power_of_two() {
-            let id = piece.frame.entries.get(piece.skip as usize).map(|entry| entry.key.id);
+            let is_own = piece.frame.stream.category == Category::Collector;
+            let entry = piece.frame.entries.get(piece.skip as usize).filter(|_| !is_own);
+            let id = entry.map(|entry| entry.key.id);
             let id = id.map_or(String::new(), |id| format!(" with the id {id}"));
             log_message!(
                 PARKED,

@@ -311,7 +311,7 @@ impl Lies {
     /// agree and that nobody outvotes can't be told from the truth.
     pub fn may_agree(&self) -> bool {
         let is_source = |claim| matches!(claim, ClockAhead | Date(Side::Source, _));
-        self.any(is_source) && self.any(|claim| matches!(claim, Date(Side::Sink, _)))
+        self.told_any(is_source) && self.told_any(|claim| matches!(claim, Date(Side::Sink, _)))
     }
 
     /// How often a time was told that was wrong, three times of a kind at most: each may shut a window.

@@ -569,3 +569,26 @@ fn a_question_for_older_records_that_always_fails_does_not_hold_up_a_run_with_on
     }
     panic!("it never ends: {action:?}");
 }
+
+#[test]
+fn a_slow_clock_that_two_others_outvote_takes_no_beginning_back() {
+    let mut stage = Stage::new(Start::Now, None);
+    let right = NOW + Span::hours(2);
+    (stage.local, stage.sink) = (Some(right), Some(right));
+    for _ in 0..3 {
+        let from = fetch_from(stage.begin());
+        assert!(right <= from && from < right + Span::minutes(1), "{from}");
+        stage.page(&[], None);
+    }
+}
+
+#[test]
+fn a_set_back_that_moves_nothing_is_not_repeated_at_once() {
+    let mut stage = Stage::new(Start::Ago(days(1)), stood(NOW + days(2)));
+    stage.begin();
+    let set = back(stage.page(&[], None));
+    let progress = Some(stage.progress());
+    let held = StreamStatus { progress, ..StreamStatus::default() };
+    let result = Ok((QueueStatus::default(), held));
+    fetch_from(stage.after(Event::SetBack { stream: set.stream, result }));
+}
