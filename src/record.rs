@@ -70,7 +70,7 @@ impl fmt::Display for QueuePosition {
 }
 
 /// How far a stream has come; committed together with the records it speaks of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The highest stamp taken into the queue.
     pub position: Stamp,

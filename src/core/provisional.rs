@@ -42,7 +42,7 @@ struct Moves {
 
 impl Provisional {
     pub fn of_an_earlier_process(learned: &StreamLearned) -> Option<Provisional> {
-        let (confirmed, is_beginning) = (learned.confirmed?, learned.is_beginning);
+        let (confirmed, is_beginning) = (learned.confirmed_progress()?, learned.is_beginning);
         Some(Provisional { confirmed, is_beginning, moves: None })
     }
 
@@ -77,7 +77,8 @@ impl Provisional {
             return learned;
         }
         let Provisional { confirmed, is_beginning, .. } = self;
-        StreamLearned { confirmed: Some(confirmed), is_beginning, ..learned }
+        let (position, from) = (Some(confirmed.position), Some(confirmed.from));
+        StreamLearned { confirmed: position, confirmed_from: from, is_beginning, ..learned }
     }
 
     fn stands(mut self, position: Stamp, now: Mono) -> Provisional {

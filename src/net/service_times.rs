@@ -252,9 +252,10 @@ impl ServiceTimes {
     /// of Coralogix, a tenant or this machine, in this order, of which another one agrees; if no two
     /// do, the services' counts.
     pub fn wall(&self, now: Moment) -> Stamp {
-        let mut tenants: Vec<Anchor> = self.tenants.iter().flatten().copied().collect();
-        tenants.sort_by_key(|anchor| std::cmp::Reverse(anchor.at));
-        let received = self.sink().into_iter().chain(tenants);
+        let newest = self.newest_of_tenants();
+        let is_other = |anchor: &Anchor| newest.is_some_and(|newest| newest.at != anchor.at);
+        let others = self.tenants.iter().flatten().copied().filter(is_other);
+        let received = self.sink().into_iter().chain(newest).chain(others);
         let received = received.map(|anchor| anchor.carried_to(now.mono));
         let told: Vec<Stamp> = received.chain(plausible(now)).collect();
         let is_seconded = |(at, time): &(usize, Stamp)| {

@@ -103,7 +103,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// machine or another name continues.
     pub(super) fn confirmed_progress(&mut self, row: &StreamRow) -> Option<Progress> {
         let progress = row.progress?;
-        let confirmed = of_stream(&mut self.disk, &row.name).confirmed;
+        let confirmed = of_stream(&mut self.disk, &row.name).confirmed_progress();
         Some(confirmed.map_or(progress, |confirmed| earlier(progress, confirmed)))
     }
 }
@@ -166,15 +166,16 @@ mod tests {
         let disk = MemDisk::new(128 << 20);
         let mut told = learned();
         let at = Stamp(1_800_000_000_000_000);
-        told.streams[1].confirmed = Some(Progress { position: at, from: at });
+        told.streams[1].confirmed = Some(at);
+        told.streams[1].confirmed_from = Some(at);
         let (mut queue, ..) = disk.open();
         queue.learn(&told, None);
         drop(queue);
         disk.power_cut(&mut crate::prng::Prng::new(1));
         let written = disk.clone().read(LEARNED, 0, 1 << 20).unwrap();
         let member = concat!(
-            r#""acme/activities":{"confirmed":"#,
-            r#"{"position":1800000000000000,"from":1800000000000000}}"#
+            r#""acme/activities":{"confirmed":1800000000000000,"#,
+            r#""confirmed_from":1800000000000000}"#
         );
         assert!(String::from_utf8(written).unwrap().contains(member));
         assert_eq!(disk.open().1.learned.streams[1], told.streams[1]);

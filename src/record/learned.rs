@@ -68,7 +68,10 @@ pub struct StreamLearned {
     pub bears: Option<Bears>,
     /// The progress before it moved while no two clocks agreed on the time. None: they agree.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub confirmed: Option<Progress>,
+    pub confirmed: Option<Stamp>,
+    /// Where walks started from there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirmed_from: Option<Stamp>,
     /// It is where the stream began, by a time that nobody confirmed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_beginning: bool,
@@ -92,6 +95,11 @@ pub struct Kills {
 }
 
 impl StreamLearned {
+    pub fn confirmed_progress(&self) -> Option<Progress> {
+        let (position, from) = self.confirmed.zip(self.confirmed_from)?;
+        Some(Progress { position, from })
+    }
+
     pub fn is_nothing(&self) -> bool {
         *self == StreamLearned::default()
     }

@@ -22,11 +22,15 @@ fn led_ahead() -> (Stage, Stamp) {
 fn remembered(stage: &mut Stage) -> Option<Stamp> {
     stage.core.news();
     let learned = stage.core.learned.streams[0];
-    learned.confirmed.map(|progress| progress.position)
+    learned.confirmed
 }
 
 fn inherited(mode: Mode, position: Stamp, confirmed: Stamp) -> Stage {
-    let learned = StreamLearned { confirmed: stood(confirmed), ..StreamLearned::default() };
+    let learned = StreamLearned {
+        confirmed: Some(confirmed),
+        confirmed_from: Some(confirmed),
+        ..StreamLearned::default()
+    };
     let mut stage = Stage::of(Start::Now, stood(position), mode);
     stage.core.streams[0] = stage.core.streams[0].clone().remembering(&learned, None);
     stage
@@ -128,7 +132,7 @@ fn the_note_is_there_before_the_page_is_stored_and_its_ids_stay_known() {
     let page = PageFacts { keys: keys.to_vec(), next: None, date: Some(NOW) };
     let stored = core.step(&tick, Event::Fetched { stream: 0, page: Ok(page) });
     let Action::Store(keep) = stored else { panic!("{stored:?}") };
-    assert_eq!(core.news().and_then(|learned| learned.streams[0].confirmed), stood(confirmed));
+    assert_eq!(core.news().and_then(|learned| learned.streams[0].confirmed), Some(confirmed));
     assert_eq!((keep.ids_from, keep.known), (confirmed, keys.to_vec()));
     assert_eq!(core.streams[0].kind(), Kind::Activities);
 }
@@ -162,7 +166,7 @@ fn a_stream_that_began_by_a_lone_clock_begins_anew_once_two_agree() {
 #[test]
 fn what_a_later_process_finds_begun_by_a_lone_clock_begins_no_later_than_it_would_now() {
     let learned = begun_ahead(Start::Now).core.learned.streams[0];
-    let began = learned.confirmed.unwrap();
+    let began = learned.confirmed_progress().unwrap();
     // Also after the time has passed it: nobody can tell any more what the clock showed.
     for passed in [Span::hours(1), Span::hours(10)] {
         let mut stage = Stage::new(Start::Now, Some(began));

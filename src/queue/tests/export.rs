@@ -308,7 +308,8 @@ fn another_box_goes_on_from_the_position_that_two_clocks_confirmed() {
     let [position, from] = [reached.position, reached.from].map(|at| at - Span::seconds(5));
     let confirmed = Some(Progress { position, from });
     let mut learned = Learned { streams: vec![StreamLearned::default(); 2], ..Learned::default() };
-    learned.streams[1].confirmed = confirmed;
+    (learned.streams[1].confirmed, learned.streams[1].confirmed_from) =
+        (Some(position), Some(from));
     queue.learn(&learned, None);
     let bytes = exported(&mut queue, &[]);
     drop(imported(&bytes, &there).unwrap());
