@@ -20,7 +20,20 @@ pub fn render() -> String {
     }
     out += "\nif [[ $funcstack[1] == _s1-coralogix ]]; then\n    _s1-coralogix \"$@\"\nelse\n    \
             compdef _s1-coralogix s1-coralogix\nfi\n";
-    out
+    with_common(&out)
+}
+
+/// The script with what every command takes written once: the program contains it.
+fn with_common(script: &str) -> String {
+    let start = "        '(-c --config)'{-c+";
+    let first = script.find(start).expect("every command takes --config");
+    let end_mark = "[the version, and the commit it was built from]'";
+    let length = script[first..].find(end_mark).expect("and --version") + end_mark.len();
+    let block = &script[first..first + length];
+    let rest = script.replace(block, "        $_s1_coralogix_common");
+    let common = block.replace(" \\\n", "\n").replace("        ", "    ");
+    let (head, functions) = rest.split_once("\n\n").expect("a head, then functions");
+    format!("{head}\n\ntypeset -ga _s1_coralogix_common=(\n{common}\n)\n\n{functions}")
 }
 
 fn name(path: &[&'static CommandSpec]) -> String {
