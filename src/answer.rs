@@ -16,8 +16,9 @@ pub fn date(answer: &Answer) -> Option<Stamp> {
     answer.sent_date.filter(|date| *date >= BUILT_AT)
 }
 
-/// Whether it is a web page: a service refuses so at most, and what stands between may say anything.
-pub fn is_web_page(answer: &Answer) -> bool {
+/// Whether it is HTML, by its type or its first byte: a service refuses so at most, and what stands
+/// between may say anything. What no ingress sends is more: `coralogix::verdict::is_web_page`.
+pub fn is_html(answer: &Answer) -> bool {
     let said = answer.content_type.as_deref().unwrap_or("").to_ascii_lowercase();
     said.contains("html") || answer.body.trim_ascii_start().starts_with(b"<")
 }

@@ -97,7 +97,7 @@ impl ServiceTimes {
     /// may come from a device on the path, and so may a web page, whose time is that device's.
     pub fn observe_answer(&mut self, source: Source, answer: &Answer, now: Moment) {
         match answer::date(answer) {
-            _ if answer::is_web_page(answer) => {
+            _ if answer::is_html(answer) => {
                 if source == Source::Sink && answer.status < 300 {
                     self.sink_failed();
                 }
@@ -254,15 +254,15 @@ impl ServiceTimes {
     pub fn wall(&self, now: Moment) -> Stamp {
         let newest = self.newest_of_tenants();
         let is_other = |anchor: &Anchor| newest.is_some_and(|newest| newest.at != anchor.at);
-        let others = self.tenants.iter().flatten().copied().filter(is_other);
-        let received = self.sink().into_iter().chain(newest).chain(others);
-        let received = received.map(|anchor| anchor.carried_to(now.mono));
-        let told: Vec<Stamp> = received.chain(plausible(now)).collect();
-        let is_seconded = |(at, time): &(usize, Stamp)| {
-            told.iter().enumerate().any(|(other, theirs)| other != *at && is_near(*theirs, *time))
+        let told = || {
+            let others = self.tenants.iter().flatten().copied().filter(is_other);
+            let received = self.sink().into_iter().chain(newest).chain(others);
+            received.map(|anchor| anchor.carried_to(now.mono)).chain(plausible(now)).enumerate()
         };
-        let seconded = told.iter().copied().enumerate().find(is_seconded).map(|(_, time)| time);
-        seconded.or(told.first().copied()).unwrap_or(BUILT_AT)
+        let is_seconded = |(at, time): &(usize, Stamp)| {
+            told().any(|(other, theirs)| other != *at && is_near(theirs, *time))
+        };
+        told().find(is_seconded).or_else(|| told().next()).map_or(BUILT_AT, |(_, time)| time)
     }
 }
 

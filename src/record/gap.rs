@@ -89,7 +89,7 @@ impl GapReason {
             GapReason::Purged => "an operator dropped records that were parked or in doubt",
             GapReason::InDoubt => {
                 "Coralogix did not accept some records of the batch, or may have dropped some for their \
-                 age, and it is not known which; it is kept in doubt/ of the queue's directory"
+                 timestamps, and it is not known which; it is kept in doubt/ of the queue's directory"
             }
             GapReason::PositionAhead => {
                 "the position of the stream was ahead of SentinelOne's clock; records created \
@@ -132,7 +132,7 @@ pub struct Gap {
     pub parked: Option<QueuePosition>,
     /// Whether the records were put back into the queue, or came after all.
     pub closed: bool,
-    /// The row that could not be fetched.
+    /// The row that could not be fetched, or the record that is parked.
     pub unread: Unread,
 }
 
@@ -202,7 +202,7 @@ impl Gap {
         match (self.reason, self.parked) {
             (GapReason::InDoubt, None) => {
                 "Coralogix did not accept some records of the batch, or may have dropped some for their \
-                 age, and it is not known which; its copy in doubt/ was discarded for newer ones"
+                 timestamps, and it is not known which; its copy in doubt/ was discarded for newer ones"
                     .into()
             }
             (GapReason::Unfetchable, _) => {

@@ -142,8 +142,8 @@ pub struct GapLine {
     pub text: String,
     pub records: Option<u64>,
     pub closed: bool,
-    /// The id of the record that could not be fetched; in the next member, the least number of
-    /// bytes of an answer with it alone.
+    /// The id of the record that could not be fetched, or was parked; in the next member, the least
+    /// number of bytes of an answer with it alone.
     #[serde(default)]
     pub record_id: Option<String>,
     #[serde(default)]

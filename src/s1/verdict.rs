@@ -16,7 +16,7 @@
 //! contains the service's own words. Never: takes HTML for a page, or decides by the words of an
 //! error, except for what a rejection is about (`refusal`).
 
-use crate::answer::{is_web_page, redirect_host};
+use crate::answer::{is_html, redirect_host};
 use crate::record::{Answer, Refused, SourceTrouble};
 use crate::s1::{refusal, words};
 
@@ -59,7 +59,7 @@ fn verdict(
         });
     }
     match answer.status {
-        200 if is_web_page(answer) => {
+        200 if is_html(answer) => {
             Err(SourceTrouble::BrokenAnswer(told_as(answer, " with a web page instead of JSON")))
         }
         200 => Ok(()),

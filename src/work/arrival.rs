@@ -5,9 +5,9 @@
 //! records with a 200. So it does with timestamps far ahead, by clocks that agree and are wrong. The
 //! `Date` of its answer shows that.
 //!
-//! Promises: a batch that was too old or too far ahead by that `Date` is in doubt, not delivered (keeps P1). One
-//! `Date` alone does not decide: Coralogix is asked a second time, with an empty array, which is
-//! needed only after a jump of its clock or of ours (P6). Never: sends a batch again.
+//! Promises: a batch that was too old or too far ahead by that `Date` is in doubt, not delivered
+//! (keeps P1). One `Date` alone does not decide: Coralogix is asked a second time, with an empty
+//! array, which is needed only after a jump of its clock or of ours (P6). Never: sends a batch again.
 
 use crate::answer;
 use crate::coralogix::body;

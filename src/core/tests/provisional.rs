@@ -21,8 +21,7 @@ fn led_ahead() -> (Stage, Stamp) {
 
 fn remembered(stage: &mut Stage) -> Option<Stamp> {
     stage.core.news();
-    let learned = stage.core.learned.streams[0];
-    learned.confirmed
+    stage.core.learned.streams[0].confirmed
 }
 
 fn inherited(mode: Mode, position: Stamp, confirmed: Stamp) -> Stage {
