@@ -97,6 +97,7 @@ use self_report::SelfReports;
 use sink::Sink;
 pub use source::{Fetch, FoundBy, Missed, PageFacts, StorePage};
 use source::{Pending, Stream, Tenant, Token};
+pub use store::PageSent;
 use throttle::Direction;
 pub use view::{LaneView, ReconcileView, StreamView, TenantView, View};
 
@@ -247,7 +248,7 @@ pub enum Event {
         listed: Result<Listed, SourceTrouble>,
     },
     /// `None`: the page does not fit into one request.
-    PageSent(Option<SinkVerdict>),
+    PageSent(Option<PageSent>),
     Stored(Result<QueueStatus, StoreTrouble>),
     Sent {
         sent: Sent,
@@ -393,7 +394,7 @@ impl Core {
                 None
             }
             Event::Listed { stream, listed } => self.listed(tick, stream, listed),
-            Event::PageSent(verdict) => self.page_sent(now, verdict),
+            Event::PageSent(sent) => self.page_sent(now, sent),
             Event::Stored(result) => {
                 self.stored(now, result);
                 None

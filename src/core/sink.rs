@@ -195,7 +195,7 @@ impl Sink {
             }
             SinkVerdict::TooLarge(_) if sent.entries > 1 => {
                 if sent.raw_bytes <= 2 * limits::BODY_RAW_BYTES_MIN {
-                    self.suspects.failed(sent);
+                    self.suspects.failed(sent.entries, sent.raw_bytes);
                 }
                 self.size.failed(sent.raw_bytes);
                 self.again(now, of_batch(&sent, verdict))
@@ -225,7 +225,7 @@ impl Sink {
         backoff: &mut Backoff,
     ) -> Then {
         if sent.entries > 1 {
-            self.suspects.failed(sent);
+            self.suspects.failed(sent.entries, sent.raw_bytes);
             // The next batch is a different one.
             let wait = backoff.after(1, None);
             let text = of_batch(&sent, verdict);
@@ -328,6 +328,27 @@ impl Sink {
         self.lane.succeed(now, Due::At(now), Reason::Working);
     }
 
+    /// A page from memory failed. Its records are next in the queue, which was empty: they are sent
+    /// in smaller batches if their number or size may be the reason.
+    pub fn page_failed(
+        &mut self,
+        now: Mono,
+        entries: u32,
+        raw_bytes: u64,
+        verdict: &SinkVerdict,
+        backoff: &mut Backoff,
+    ) {
+        let may_be_of_the_batch = match verdict {
+            SinkVerdict::Unreachable(net) => net.is_of_an_exchange(),
+            SinkVerdict::Failed(_) | SinkVerdict::TooLarge(_) | SinkVerdict::Malformed(_) => true,
+            _ => false,
+        };
+        if may_be_of_the_batch && entries > 1 {
+            self.suspects.failed(entries, raw_bytes);
+        }
+        self.failed(now, verdict, backoff);
+    }
+
     /// A rejection that concerns all batches alike, or no answer at all.
     pub fn failed(&mut self, now: Mono, verdict: &SinkVerdict, backoff: &mut Backoff) {
         let failures = self.lane.failures;
@@ -359,7 +380,7 @@ impl Sink {
     /// number.
     fn halve(&mut self, now: Mono, sent: Sent, verdict: &SinkVerdict) -> Then {
         let text = of_batch(&sent, verdict);
-        self.suspects.failed(sent);
+        self.suspects.failed(sent.entries, sent.raw_bytes);
         self.again(now, text)
     }
 

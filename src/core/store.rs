@@ -11,6 +11,14 @@ use super::provisional::Provisional;
 use super::source::Pending;
 use super::{Action, Core, Health, Reason, StorePage, StoreTrouble, Stream, Tick};
 
+/// A page that was sent without being stored first.
+#[derive(Clone, Debug)]
+pub struct PageSent {
+    /// Bytes of JSON in its body.
+    pub raw_bytes: u64,
+    pub verdict: SinkVerdict,
+}
+
 impl Stream {
     /// What is to be stored of these rows of a page; the stream's progress with it is `progress`.
     pub(super) fn keep(
@@ -68,32 +76,33 @@ impl Core {
             && !tick.stop
     }
 
-    pub(super) fn page_sent(&mut self, now: Mono, verdict: Option<SinkVerdict>) -> Option<Action> {
+    pub(super) fn page_sent(&mut self, now: Mono, sent: Option<PageSent>) -> Option<Action> {
         let pending = self.pending.as_mut().expect("a page was in hand when it was sent");
+        let entries = u32::try_from(pending.keep.fresh.len()).expect("a page is small");
+        let Some(PageSent { raw_bytes, verdict }) = sent else {
+            return Some(Action::Store(pending.keep.clone()));
+        };
         match verdict {
-            Some(SinkVerdict::Accepted { remark }) => {
-                let entries = u32::try_from(pending.keep.fresh.len()).expect("a page is small");
+            SinkVerdict::Accepted { remark } => {
                 self.sink.accepted(now, entries, 0);
                 self.sink.remarks += u64::from(remark.is_some());
                 // Delivered: only the stream's progress has to be stored.
                 let keep = StorePage { fresh: vec![], ..pending.keep.clone() };
                 Some(Action::Store(keep))
             }
-            Some(SinkVerdict::InDoubt { words, .. }) => {
-                let entries = u32::try_from(pending.keep.fresh.len()).expect("a page is small");
+            SinkVerdict::InDoubt { words, .. } => {
                 self.sink.doubted(now, entries, &words, &mut self.backoff);
                 Some(Action::DoubtPage(pending.keep.clone()))
             }
             // Whether the key or the content was rejected is found out when the page is sent from
             // the queue.
-            Some(SinkVerdict::KeyRefused(_) | SinkVerdict::Blocked(_)) => {
+            SinkVerdict::KeyRefused(_) | SinkVerdict::Blocked(_) => {
                 Some(Action::Store(pending.keep.clone()))
             }
-            Some(refused) => {
-                self.sink.failed(now, &refused, &mut self.backoff);
+            refused => {
+                self.sink.page_failed(now, entries, raw_bytes, &refused, &mut self.backoff);
                 Some(Action::Store(pending.keep.clone()))
             }
-            None => Some(Action::Store(pending.keep.clone())),
         }
     }
 

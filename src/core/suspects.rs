@@ -54,13 +54,12 @@ impl Suspects {
 
     /// These were rejected together, and the key was found to be good.
     pub fn refused_with_a_good_key(&mut self, sent: Sent) {
-        self.failed(sent);
+        self.failed(sent.entries, sent.raw_bytes);
         self.content_refused = true;
     }
 
     /// These failed together: there are too many of them, or one is to blame, or none.
-    pub fn failed(&mut self, sent: Sent) {
-        let Sent { entries, raw_bytes, .. } = sent;
+    pub fn failed(&mut self, entries: u32, raw_bytes: u64) {
         self.entries = entries;
         self.smallest = Some(match self.smallest {
             None => TooMuch { entries, raw_bytes },
@@ -109,9 +108,9 @@ mod tests {
     #[test]
     fn a_size_is_learned_once_all_that_failed_together_were_taken_apart() {
         let mut suspects = Suspects::default();
-        suspects.failed(sent(100, 200_000));
+        suspects.failed(100, 200_000);
         assert_eq!(suspects.entries_max(), Some(50));
-        suspects.failed(sent(50, 100_000));
+        suspects.failed(50, 100_000);
         assert_eq!(suspects.entries_max(), Some(25));
         assert_eq!(suspects.passed(25), None);
         assert_eq!(suspects.entries_max(), Some(13));
@@ -123,7 +122,7 @@ mod tests {
     #[test]
     fn where_one_failed_alone_no_size_is_learned() {
         let mut suspects = Suspects::default();
-        suspects.failed(sent(2, 5_000));
+        suspects.failed(2, 5_000);
         suspects.failed_alone(sent(1, 2_500));
         assert_eq!(suspects.passed(1), None);
     }

@@ -22,7 +22,7 @@ use crate::answer;
 use crate::coralogix::entry::Labels;
 use crate::coralogix::{body, verdict};
 use crate::core::{
-    Action, Event, Fetch, FoundBy, Missed, PageFacts, SetBack, StorePage, Tick, World,
+    Action, Event, Fetch, FoundBy, Missed, PageFacts, PageSent, SetBack, StorePage, Tick, World,
 };
 use crate::edge::{Ask, Edge, Stamping};
 use crate::frame::Piece;
@@ -248,7 +248,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         let body = body::assemble(&pieces, now).expect("frames just packed are whole");
         self.counters.unstamped += u64::from(body.unstamped);
         let verdict = self.deliver(&body.gzip, body.entries, body.stamps);
-        Event::PageSent(Some(verdict))
+        Event::PageSent(Some(PageSent { raw_bytes, verdict }))
     }
 
     fn send(&mut self, take: Take) -> Event {

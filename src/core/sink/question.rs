@@ -122,7 +122,7 @@ impl Sink {
         let SinkVerdict::Busy { retry_after, why } = verdict else {
             return self.halve(now, sent, verdict);
         };
-        self.suspects.failed(sent);
+        self.suspects.failed(sent.entries, sent.raw_bytes);
         let half = sent.entries.div_ceil(2);
         let text = format!(
             "{why}; an empty array is accepted; {} records were sent together, next {half}",

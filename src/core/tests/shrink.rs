@@ -12,7 +12,7 @@ use super::lane::{Backoff, Lane};
 use super::place_tests::{NOW, Stage, days, stood};
 use super::reason::Reason;
 use super::sink::{Sink, Then};
-use super::{Action, Event};
+use super::{Action, Event, PageSent};
 
 const RECORD: u64 = 2_600;
 const SILENCE: Span = Span::minutes(1);
@@ -412,6 +412,30 @@ fn a_page_of_more_records_than_the_sink_takes_is_not_sent_from_memory() {
         let rows: Vec<Stamp> = (1..=5).rev().map(|n| NOW - Span::seconds(n)).collect();
         let next = stage.page(&rows, None);
         assert_eq!(matches!(next, Action::SendPage { .. }), is_sent, "{learned:?}: {next:?}");
+    }
+}
+
+#[test]
+fn a_page_that_failed_from_memory_is_sent_from_the_queue_in_smaller_batches() {
+    let cases = [
+        (SinkVerdict::Failed("HTTP 504".into()), 3),
+        (SinkVerdict::TooLarge("HTTP 413".into()), 3),
+        (SinkVerdict::Malformed("HTTP 400".into()), 3),
+        (SinkVerdict::Unreachable(NetTrouble::Broken("reset".into())), 3),
+        // Nothing of it was sent.
+        (SinkVerdict::Unreachable(NetTrouble::Connect("refused".into())), limits::BODY_ENTRIES_MAX),
+        // An empty array shows what was meant.
+        (SinkVerdict::KeyRefused("HTTP 401".into()), limits::BODY_ENTRIES_MAX),
+    ];
+    for (verdict, next) in cases {
+        let mut stage = Stage::new(Start::Now, stood(NOW - days(1)));
+        stage.core.plan.write = WriteMode::OnFailure;
+        stage.begin();
+        let rows: Vec<Stamp> = (1..=5).rev().map(|n| NOW - Span::seconds(n)).collect();
+        assert!(matches!(stage.page(&rows, None), Action::SendPage { .. }));
+        let said = format!("{verdict:?}");
+        stage.after(Event::PageSent(Some(PageSent { raw_bytes: 13_000, verdict })));
+        assert_eq!(stage.core.sink.take().entries_max, next, "{said}");
     }
 }
 
