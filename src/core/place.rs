@@ -10,7 +10,8 @@
 //!
 //! Promises: a position that all clocks rule out is set back whenever that is seen, no matter how
 //! it came about (keeps P1). One that only SentinelOne's own clock rules out is shown, even after
-//! its time has come, and is set back once another clock confirms that one; meanwhile Coralogix is
+//! its time has come, and is set back once another clock confirms that one; where all three clocks
+//! allowed it and this machine's still does, two services alone do not; meanwhile Coralogix is
 //! asked for its time at intervals. `--once` does not end as done while any clock contradicts a
 //! position, while no two clocks agree on the time where a position began, or while SentinelOne
 //! sends no time. Never: sets back because of one claim alone, since that would send records twice
@@ -94,7 +95,7 @@ impl Core {
         let ruled_out = || {
             let present = self.present(stream, now);
             let Present::Between { earliest, latest, .. } = present else { return None };
-            if !self.is_ruled_out(stream, now) {
+            if !self.is_ruled_out(stream, now) || self.is_vouched_for(stream, now) {
                 return None;
             }
             // It has missed what became visible since the clock first showed that its position was
@@ -166,6 +167,12 @@ impl Core {
         let is_judged =
             clock.was_told() || self.is_mute(stream) && clock.is_seconded(now, self.clocks);
         is_taken_back || is_judged && is_impossible || self.proven_ahead(stream, now).is_some()
+    }
+
+    /// Whether the only clocks against a position are two services' that went back together.
+    fn is_vouched_for(&self, stream: &Stream, now: Mono) -> bool {
+        let clock = &self.tenants[stream.plan.tenant].clock;
+        stream.stands().is_some_and(|position| clock.vouches_for(position, now, self.clocks))
     }
 
     /// Notes which positions are ahead by SentinelOne's own clock.
@@ -276,7 +283,10 @@ impl Core {
                 let clock = &self.tenants[stream.plan.tenant].clock;
                 let is_inherited = stream.provisional.is_some_and(Provisional::is_inherited);
                 let is_of_one = stream.is_at_its_start() || self.is_mute(stream) || is_inherited;
-                is_of_one && !clock.is_seconded(now, self.clocks)
+                // Before the tenant has answered, there is nothing to be said.
+                let is_informed = self.tenants[stream.plan.tenant].was_informed;
+                let has_answered = clock.was_told() || is_informed || stream.caught_up;
+                is_of_one && has_answered && !clock.is_seconded(now, self.clocks)
             }
         }
     }

@@ -37,6 +37,8 @@ pub struct SourceClock {
     earliest: Option<Claim>,
     answers: u32,
     dispute: Option<Dispute>,
+    /// The earliest of all three clocks when they last agreed.
+    unanimous: Option<Claim>,
 }
 
 /// How far a tenant's clock differed from the other clocks at its last answer.
@@ -129,6 +131,24 @@ impl SourceClock {
             self.earliest = before.or(Some(claim));
         }
         self.dispute = self.disputed(now, clocks);
+        let own = self.agreed.filter(|_| self.single.is_none()).map(|claim| claim.date);
+        if let (Some(own), Some(sink), Some(local)) = (own, clocks.sink, clocks.local)
+            && near(own, sink)
+            && near(own, local)
+            && near(sink, local)
+        {
+            let date = own.min(sink).min(local);
+            self.unanimous = Some(Claim { date, at: now });
+        }
+    }
+
+    /// Whether this machine's clock allows a position, and so did all three when they last agreed:
+    /// then two services that show the same earlier time do not rule it out. A proxy may write the
+    /// `Date` of both.
+    pub fn vouches_for(&self, position: Stamp, now: Mono, clocks: Clocks) -> bool {
+        let then = self.unanimous.map(|claim| claim.carried_to(now));
+        let vouch = |time: Option<Stamp>| time.is_some_and(|time| position <= time + ahead_max());
+        vouch(then) && vouch(clocks.local)
     }
 
     pub fn was_told(&self) -> bool {
@@ -203,17 +223,17 @@ impl SourceClock {
     }
 
     /// The time for the beginning of a stream: it needs two answers that agree, and is the earliest
-    /// plausible one of all clocks. If answers never agree, the earliest of all is used. `None`:
-    /// more answers are needed.
+    /// of all clocks, also of one that is outvoted, because no walk looks before a beginning. If
+    /// answers never agree, the earliest of all is used. `None`: more answers are needed.
     pub fn for_beginning(&self, now: Mono, clocks: Clocks) -> Option<Stamp> {
-        match self.present(now, clocks) {
-            Present::Between { earliest, .. } if self.agreed.is_some() => Some(earliest),
-            _ if self.answers >= limits::CLOCK_ANSWERS_MAX => {
-                let received = self.earliest.map(|claim| claim.carried_to(now));
-                [received, clocks.sink, clocks.local].into_iter().flatten().min()
+        let own = match self.agreed {
+            Some(_) => self.shown(now),
+            None if self.answers >= limits::CLOCK_ANSWERS_MAX => {
+                self.earliest.map(|claim| claim.carried_to(now))
             }
-            _ => None,
-        }
+            None => return None,
+        };
+        [own, clocks.sink, clocks.local].into_iter().flatten().min()
     }
 
     /// How its time disagreed with all other clocks at its last answer, if it did.
@@ -403,6 +423,8 @@ mod tests {
         let ahead = clock(&[NOW + Span::hours(30); 2]);
         assert_eq!(ahead.for_beginning(AT, local(NOW)), Some(NOW));
         assert_eq!(ahead.for_beginning(AT, NONE), Some(NOW + Span::hours(30)));
+        let both_ahead = both(NOW, NOW + Span::hours(30));
+        assert_eq!(ahead.for_beginning(AT, both_ahead), Some(NOW), "two may be wrong");
         let never = clock(&[NOW + days(1), NOW + days(5), NOW + days(9), NOW + days(20)]);
         assert_eq!(never.for_beginning(AT, NONE), Some(NOW + days(1)));
     }
@@ -415,6 +437,29 @@ mod tests {
         assert!(!right.present(AT, local(NOW + days(2))).rules_out(position));
         assert!(right.present(AT, both(NOW + days(2), NOW)).rules_out(position), "outvoted");
         assert!(!clock(&[NOW]).present(AT, NONE).rules_out(position), "one claim is not enough");
+    }
+
+    #[test]
+    fn two_services_that_go_back_together_rule_out_nothing_that_all_three_clocks_allowed() {
+        let (all, later) = (both(NOW, NOW), AT + Span::minutes(5));
+        let mut clock = SourceClock::default();
+        let mut answer = |date, at, clocks| {
+            clock.observe_date(Some(date), at, clocks);
+            clock.clone()
+        };
+        let first = answer(NOW, AT, all);
+        assert!(!first.vouches_for(NOW, AT, all), "one answer");
+        assert!(answer(NOW, AT, all).vouches_for(NOW, AT, all));
+        let (time, behind) = (NOW + Span::minutes(5), NOW - Span::minutes(35));
+        let off = both(time, behind);
+        answer(behind, later, off);
+        let lying = answer(behind, later, off);
+        assert!(lying.present(later, off).rules_out(time), "by two to one");
+        assert!(lying.vouches_for(time, later, off));
+        assert!(!lying.vouches_for(time + days(1), later, off), "nobody has ever allowed it");
+        assert!(!lying.vouches_for(time, later, both(behind, behind)), "all say so");
+        let set = answer(behind, later, both(behind, behind));
+        assert!(!set.vouches_for(time, later, off), "all three agreed on less since");
     }
 
     #[test]

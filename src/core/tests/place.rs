@@ -572,14 +572,51 @@ fn a_question_for_older_records_that_always_fails_does_not_hold_up_a_run_with_on
 
 #[test]
 fn a_slow_clock_that_two_others_outvote_takes_no_beginning_back() {
-    let mut stage = Stage::new(Start::Now, None);
     let right = NOW + Span::hours(2);
+    let mut stage = Stage::new(Start::Now, stood(right));
     (stage.local, stage.sink) = (Some(right), Some(right));
     for _ in 0..3 {
         let from = fetch_from(stage.begin());
         assert!(right <= from && from < right + Span::minutes(1), "{from}");
         stage.page(&[], None);
     }
+}
+
+#[test]
+fn a_stream_begins_by_the_earliest_clock_also_where_two_others_outvote_it() {
+    let ahead = Span::hours(12);
+    let mut stage = Stage::new(Start::Ago(days(1)), None);
+    (stage.sink, stage.lie) = (Some(NOW + ahead), Some(ahead));
+    let from = fetch_from(stage.begin());
+    assert!(from <= NOW + Span::minutes(1) - days(1), "{from}");
+}
+
+#[test]
+fn two_services_that_go_back_together_send_nothing_again_and_are_told() {
+    let mut stage = Stage::new(Start::Ago(days(1)), stood(NOW - days(1)));
+    let true_time = Span::minutes(40);
+    let right = Some(NOW + true_time);
+    (stage.local, stage.sink, stage.lie) = (right, right, Some(true_time));
+    stage.begin();
+    for _ in 0..3 {
+        let seen = stage.time() + true_time;
+        stage.page(&[seen], None);
+    }
+    let position = stage.progress().position;
+    assert!(position >= NOW + true_time);
+    (stage.sink, stage.lie) = (Some(NOW), None);
+    for _ in 0..5 {
+        fetch_from(stage.page(&[], None));
+        assert_eq!(stage.progress().position, position);
+    }
+    assert_eq!(stage.core.view(stage.now).health(), Health::Degraded);
+}
+
+#[test]
+fn a_stream_that_never_saw_a_record_is_well_before_the_first_answer_of_a_process() {
+    let mut stage = Stage::new(Start::Ago(days(1)), stood(NOW - days(1)));
+    stage.begin();
+    assert_eq!(stage.core.view(stage.now).health(), Health::Healthy);
 }
 
 #[test]
