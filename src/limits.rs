@@ -200,6 +200,8 @@ pub const LONE_REFUSALS: u32 = 4;
 /// (half an hour in all by default) have to pass since the first one.
 pub const LONE_FAILURES: u32 = 8;
 pub const LONE_WAITS: u32 = 6;
+/// For how long it is known whether the sink refuses a key that nobody issued.
+pub const KEY_CHECK_HOURS: u64 = 1;
 /// How often in a row a sink says of one batch that it is busy, before an empty array is sent to
 /// see whether it accepts anything.
 pub const BATCH_BUSY_IN_A_ROW: u32 = 3;

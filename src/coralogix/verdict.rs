@@ -101,19 +101,21 @@ pub fn is_web_page(answer: &Answer) -> bool {
 }
 
 /// What the answers to an empty array say of the key; it is posted with the key and, only where that
-/// was taken, with one that nobody issued. `made_up` is asked for the second.
-pub fn key_trial(own: SinkVerdict, made_up: impl FnOnce() -> SinkVerdict) -> KeyTrial {
+/// was taken, with one that nobody issued. `is_checked` asks whether that one is refused. Whatever
+/// else becomes of a key that nobody issued says nothing of the sink.
+pub fn key_trial(own: SinkVerdict, is_checked: impl FnOnce() -> bool) -> KeyTrial {
     if !takes_empty(&own) {
         return match own {
-            SinkVerdict::KeyRefused(_) | SinkVerdict::Blocked(_) => KeyTrial::Refused(own),
+            own if refuses_key(&own) => KeyTrial::Refused(own),
             other => KeyTrial::Failed(unknown(other)),
         };
     }
-    match made_up() {
-        SinkVerdict::KeyRefused(_) | SinkVerdict::Blocked(_) => KeyTrial::Good,
-        other if takes_empty(&other) => KeyTrial::Unchecked,
-        other => KeyTrial::Failed(unknown(other)),
-    }
+    if is_checked() { KeyTrial::Good } else { KeyTrial::Unchecked }
+}
+
+/// Whether the answer to a key that nobody issued shows that keys are checked.
+pub fn refuses_key(verdict: &SinkVerdict) -> bool {
+    matches!(verdict, SinkVerdict::KeyRefused(_) | SinkVerdict::Blocked(_))
 }
 
 /// An empty array that is too large tells nothing but that the next try is to wait.
@@ -256,12 +258,17 @@ mod tests {
             (taken(), Blocked("HTTP 403".into()), KeyTrial::Good),
             (taken(), taken(), KeyTrial::Unchecked),
             (disliked(), disliked(), KeyTrial::Unchecked),
-            (taken(), busy(), KeyTrial::Failed(busy())),
+            (taken(), busy(), KeyTrial::Unchecked),
+            (
+                taken(),
+                Unreachable(crate::record::NetTrouble::Broken("reset".into())),
+                KeyTrial::Unchecked,
+            ),
             (refused(), taken(), KeyTrial::Refused(refused())),
             (Blocked("x".into()), taken(), KeyTrial::Refused(Blocked("x".into()))),
             (busy(), refused(), KeyTrial::Failed(busy())),
         ] {
-            assert_eq!(key_trial(own, || made_up), expected);
+            assert_eq!(key_trial(own, || refuses_key(&made_up)), expected);
         }
         key_trial(refused(), || panic!("a refused key needs no second question"));
     }

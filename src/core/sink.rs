@@ -257,6 +257,10 @@ impl Sink {
             KeyTrial::Good | KeyTrial::Unchecked => self.lone_failed(now, sent, &verdict, backoff),
             KeyTrial::Refused(trouble) | KeyTrial::Failed(trouble) => {
                 self.suspects.blame.acquit();
+                // Fewer records lose nothing, and show whether others are accepted.
+                if matches!(trial, KeyTrial::Failed(_)) && sent.entries > 1 && !is_busy(&verdict) {
+                    self.suspects.failed(sent.entries, sent.raw_bytes);
+                }
                 self.failed(now, trouble, backoff);
                 Then::Keep
             }

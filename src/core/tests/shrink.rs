@@ -268,6 +268,17 @@ fn no_record_is_parked_for_an_outage_and_the_next_batches_are_whole() {
 }
 
 #[test]
+fn where_an_empty_array_fails_too_all_before_a_bad_record_arrive() {
+    for failure in failures() {
+        let mut bench = Bench::new();
+        let trial = KeyTrial::Failed(SinkVerdict::Failed("HTTP 500".into()));
+        let answer = refusing(&[1_713], failure.clone());
+        bench.drain(3_000, hours(9), answer, |_| trial.clone());
+        assert_eq!((bench.head, bench.parked.len()), (1_713, 0), "{failure:?}");
+    }
+}
+
+#[test]
 fn a_sink_that_fails_above_a_size_gets_everything_in_smaller_batches() {
     for most in [1, 2, 7, 50, 200] {
         for failure in refusals() {
