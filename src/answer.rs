@@ -1,5 +1,5 @@
-//! What both services' answers have in common: `Retry-After`, where a redirect leads, and their words
-//! fit for a log line.
+//! What both services' answers have in common: `Retry-After`, a cache's age, where a redirect leads, and
+//! their words fit for a log line.
 //!
 //! Promises: nothing of a remote party gets out of here longer than its bound, on more than one
 //! line, or with a control character in it (keeps P10). Never: reads a clock; a date is measured
@@ -21,6 +21,11 @@ pub fn date(answer: &Answer) -> Option<Stamp> {
 pub fn is_html(answer: &Answer) -> bool {
     let said = answer.content_type.as_deref().unwrap_or("").to_ascii_lowercase();
     said.contains("html") || answer.body.trim_ascii_start().starts_with(b"<")
+}
+
+/// How old an answer is that a cache repeated: older than anything that could be asked for now.
+pub fn cached(answer: &Answer) -> Option<Span> {
+    answer.age.filter(|age| *age > Span::seconds(limits::ANSWER_AGE_SECONDS_MAX))
 }
 
 /// The value of `Date`.

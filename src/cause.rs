@@ -102,6 +102,7 @@ causes! {
     StreamOrphaned "stream_orphaned" Warning CHECK_STREAM_ORPHANED,
     PagesSmaller "pages_smaller" Warning CHECK_PAGES_SMALLER,
     SystemRefuses "system_refuses" Unreachable CHECK_SYSTEM_REFUSES,
+    AnsweredBetween "answered_between" Unreachable CHECK_ANSWERED_BETWEEN,
     ConfigDoubtful "config_doubtful" Warning CHECK_CONFIG_DOUBTFUL,
 }
 

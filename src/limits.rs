@@ -254,6 +254,9 @@ pub const LONG_RECORD_BYTES: usize = 30_000;
 /// `retry.max`: a sink that refuses everything is not made of poisoned records.
 pub const PARKED_IN_A_ROW_MAX: u32 = 16;
 
+/// An answer that says it is older is one that a cache repeats, and not of the present. `Age` has whole
+/// seconds and counts the way too (RFC 9111 section 4.2.3); a poll is a minute by default.
+pub const ANSWER_AGE_SECONDS_MAX: u64 = 60;
 /// Retry-After is honoured up to a day: a daily quota is the longest wait with a reason.
 pub const RETRY_AFTER_HOURS_MAX: u64 = 24;
 /// A stamp further ahead of SentinelOne's own clock than this moves no position: a record dated

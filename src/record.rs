@@ -198,6 +198,8 @@ pub struct Answer {
     /// How long it asks to be left alone.
     pub retry_after: Option<Span>,
     pub content_type: Option<String>,
+    /// For how long a cache has had it; `None`: none says that it had.
+    pub age: Option<Span>,
     /// Where a redirect leads; told to people, never followed.
     pub location: Option<String>,
     pub body: Vec<u8>,

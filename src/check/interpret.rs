@@ -3,7 +3,7 @@
 //! Promises: an unforeseen answer never passes. Never: IO.
 
 use super::step::{Fault, Outcome};
-use crate::answer::{excerpt, redirect_host};
+use crate::answer::{cached, excerpt, is_html, redirect_host};
 use crate::cause::Cause;
 use crate::coralogix::SINGLES_PATH;
 use crate::coralogix::verdict::{is_blocked, verdict};
@@ -83,6 +83,9 @@ pub fn info(answer: &Answer, tenant: &str, origin: &str) -> Outcome {
             )
         }
         Err(SourceTrouble::Forbidden(refusal)) => forbidden(&refusal, tenant, None),
+        Err(SourceTrouble::BrokenAnswer(words)) if cached(answer).is_some() => {
+            answered_between(tenant, &words)
+        }
         Err(SourceTrouble::BrokenAnswer(_)) if answer.status == 200 && !has_error(answer) => {
             not_a_console(answer, tenant)
         }
@@ -149,6 +152,18 @@ fn address_refused(place: &str, words: &str) -> Outcome {
     )
 }
 
+/// Something on the way to a console answered in its place.
+fn answered_between(tenant: &str, words: &str) -> Outcome {
+    Outcome::failed(
+        Cause::AnsweredBetween,
+        format!("something in front of {tenant} answered in its place ({words})"),
+        format!(
+            "Let requests to {tenant} pass the proxy or filter unchanged, and exempt it from \
+             caching. The response is not the console's: leave streams and token as they are"
+        ),
+    )
+}
+
 /// The version of a console, if the answer contains one.
 fn console_version(body: &[u8]) -> String {
     let info = serde_json::from_slice::<serde_json::Value>(body).unwrap_or_default();
@@ -157,7 +172,7 @@ fn console_version(body: &[u8]) -> String {
 }
 
 fn not_a_console(answer: &Answer, tenant: &str) -> Outcome {
-    let (cause, what) = match answer.status == 200 && is_page(answer) {
+    let (cause, what) = match answer.status == 200 && is_html(answer) {
         true => (
             Cause::LoginPage,
             "answers with a web page, like a login page or a captive \
@@ -204,6 +219,9 @@ pub fn stream(answer: &Answer, kind: Kind, tenant: &str) -> Outcome {
                 kind.name()
             ),
         ),
+        Err(SourceTrouble::BrokenAnswer(words)) if cached(answer).is_some() => {
+            answered_between(tenant, &words)
+        }
         Err(trouble) => try_later("SentinelOne", answer, is_passing(&trouble)),
     }
 }
@@ -318,11 +336,6 @@ fn blocked(answer: &Answer) -> Option<Outcome> {
     let refusal = refusal::of(answer).filter(|refusal| refusal.what == Refused::Address)?;
     let is_blocked = is_blocked(answer) || answer.status == 451;
     is_blocked.then(|| address_refused("Coralogix", &refusal.words))
-}
-
-fn is_page(answer: &Answer) -> bool {
-    let said = answer.content_type.as_deref().unwrap_or("").to_ascii_lowercase();
-    said.contains("html") || answer.body.trim_ascii_start().starts_with(b"<")
 }
 
 /// `is_passing`: the daemon's verdict takes the answer for something that passes. What a server says

@@ -160,4 +160,7 @@ super::codes! {
     CHECK_CONFIG_DOUBTFUL Warn 560
         "The config can be used, but something in it is probably not intended."
         "Follow the hint next to it; it has its own code.";
+    CHECK_ANSWERED_BETWEEN Error 561
+        "Something between this machine and the console answered in its place: a cache, or a proxy with a login page or a block page."
+        "Let requests to the console pass the proxy or filter unchanged, and exempt its host from caching. Leave streams and token as they are.";
 }

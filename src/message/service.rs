@@ -8,8 +8,8 @@ super::codes! {
         "The service is unreachable: the name was not resolved, there is no route, the connection was refused, TLS failed, or it timed out. The text says which. Everything is kept."
         "No action needed where the link is meant to be down. Otherwise `s1-coralogix check` finds the step that fails.";
     BROKEN_ANSWER Warn 103
-        "The service answers with an error of its own (5xx) or with an invalid response. Requests are retried with growing delays."
-        "If it lasts: check the service's status page, and look for a proxy that answers in its place.";
+        "The service answers with an error of its own (5xx) or with an invalid response: a web page, a part of a list, an answer that a cache repeats. Requests are retried with growing delays."
+        "If it lasts: check the service's status page, and look for a proxy that answers in its place; exempt the host from its caching.";
     QUERY_REFUSED Error 104
         "SentinelOne rejects the query itself (HTTP 400)."
         "Remove the stream from streams if the tenant does not have it; otherwise report it with the response in the line.";

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, LOCATION, RETRY_AFTER,
+    AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, LOCATION,
+    PRAGMA, RETRY_AFTER,
 };
 use ureq::http::{self, HeaderMap, HeaderValue, Method};
 use ureq::{Agent, Body, Error, Timeout};
@@ -291,7 +292,14 @@ impl Client {
             builder = builder.header(AUTHORIZATION, authorization.clone());
         }
         let response = match &request.post {
-            None => self.agent.run(builder.method(Method::GET).body(()).map_err(Error::Http)?),
+            None => {
+                // Each poll of a quiet stream asks the same, which a cache would answer for ever. One
+                // that knows HTTP/1.0 alone knows Pragma alone.
+                for name in [CACHE_CONTROL, PRAGMA] {
+                    builder = builder.header(name, HeaderValue::from_static("no-cache"));
+                }
+                self.agent.run(builder.method(Method::GET).body(()).map_err(Error::Http)?)
+            }
             Some(post) => {
                 builder = builder.method(Method::POST).header(CONTENT_TYPE, "application/json");
                 if post.gzip {
@@ -315,6 +323,8 @@ impl Client {
             status,
             sent_date,
             retry_after: answer::parse_retry_after(retry_after.as_deref(), sent_date),
+            // Seconds, as `Retry-After` may have them.
+            age: answer::parse_retry_after(text(&parts.headers, &AGE).as_deref(), None),
             content_type: text(&parts.headers, &CONTENT_TYPE),
             location: text(&parts.headers, &LOCATION),
             body,

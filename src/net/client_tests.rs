@@ -55,7 +55,7 @@ fn body(result: Result<Answer, NetTrouble>) -> String {
 fn an_answer_brings_status_headers_and_body_and_the_connection_is_used_again() {
     let (server, client) = plain(|wire, _| {
         while let Some(request) = receive(wire) {
-            let headers = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: 7\r\n\
+            let headers = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: 7\r\nAge: 90\r\n\
                            Content-Type: text/html\r\n";
             answer(wire, "429 Too Many Requests", headers, request.head.as_bytes());
         }
@@ -68,6 +68,7 @@ fn an_answer_brings_status_headers_and_body_and_the_connection_is_used_again() {
             crate::time::Stamp::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT")
         );
         assert_eq!(answer.retry_after, Some(crate::time::Span::seconds(7)));
+        assert_eq!(answer.age, Some(crate::time::Span::seconds(90)));
         assert_eq!(answer.content_type.as_deref(), Some("text/html"));
         let head = String::from_utf8(answer.body).unwrap().to_ascii_lowercase();
         assert!(head.starts_with("get /a?b=c%3d http/1.1\r\n"), "{head}");
@@ -76,6 +77,8 @@ fn an_answer_brings_status_headers_and_body_and_the_connection_is_used_again() {
             "authorization: apitoken tok",
             "accept-encoding: gzip",
             "accept: application/json",
+            "cache-control: no-cache",
+            "pragma: no-cache",
             &format!("user-agent: s1-coralogix/{version}"),
         ] {
             assert!(head.contains(&format!("\r\n{line}\r\n")), "{line} in {head}");

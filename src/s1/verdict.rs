@@ -3,6 +3,7 @@
 //! ```text
 //!   200                 JSON                      Ok: the body may be scanned
 //!   200                 a web page                BrokenAnswer
+//!   200                 older than a minute       BrokenAnswer: a cache repeats it
 //!   400, 414, 431       to a page                 QueryRefused: the cursor's, where there was one
 //!   401, 403, 451       by `refusal`              Forbidden (permission, scope, address), or the token:
 //!                                                 TokenRefused of /system/info, TokenDoubted of a page
@@ -16,7 +17,7 @@
 //! contains the service's own words. Never: takes HTML for a page, or decides by the words of an
 //! error, except for what a rejection is about (`refusal`).
 
-use crate::answer::{is_html, redirect_host};
+use crate::answer::{cached, is_html, redirect_host};
 use crate::record::{Answer, Refused, SourceTrouble};
 use crate::s1::{refusal, words};
 
@@ -62,7 +63,13 @@ fn verdict(
         200 if is_html(answer) => {
             Err(SourceTrouble::BrokenAnswer(told_as(answer, " with a web page instead of JSON")))
         }
-        200 => Ok(()),
+        200 => match cached(answer) {
+            // Taken for the present, it would say "up to date" for as long as it is repeated.
+            Some(age) => Err(SourceTrouble::BrokenAnswer(format!(
+                "HTTP 200, {age} old: a cache in between answered; exempt the host from caching"
+            ))),
+            None => Ok(()),
+        },
         // Any error with a time to come back is a rate limit (keeps P6).
         429 | 500..=599 if answer.status == 429 || answer.retry_after.is_some() => {
             Err(SourceTrouble::Busy { retry_after: answer.retry_after, why: describe(answer) })
@@ -241,6 +248,22 @@ mod tests {
             let broken = Answer { status, ..busy.clone() };
             assert_eq!(page_verdict(&broken, false), told(status));
         }
+    }
+
+    #[test]
+    fn what_a_cache_has_had_for_longer_is_no_answer_of_the_present() {
+        let aged = |seconds| Answer {
+            age: Some(Span::seconds(seconds)),
+            ..answer(200, JSON, r#"{"data":{}}"#)
+        };
+        for seconds in [0, 60] {
+            assert_eq!(page_verdict(&aged(seconds), false), Ok(()), "{seconds}");
+            assert_eq!(info_verdict(&aged(seconds)), Ok(()), "{seconds}");
+        }
+        let words = "HTTP 200, 1m 1s old: a cache in between answered; exempt the host from caching";
+        let broken = Err(SourceTrouble::BrokenAnswer(words.to_owned()));
+        assert_eq!(page_verdict(&aged(61), true), broken);
+        assert_eq!(info_verdict(&aged(61)), broken);
     }
 
     #[test]

@@ -60,6 +60,46 @@ fn an_empty_list_beside_another_word_of_failure_is_no_end() {
     }
 }
 
+/// Taken for the present, a cache's answer would say "up to date" for ever.
+#[test]
+fn what_a_cache_repeats_is_no_answer_to_the_daemon_and_to_check() {
+    let words = "a cache in between answered";
+    for on in [On::Stream(Kind::Activities), On::SystemInfo] {
+        let mut scene = Scene::with(since_2026);
+        scene.tenant().publish(Kind::Activities, 20);
+        scene.tenant().fail(on, None, Fault::Aged(3_600));
+        let check = scene.command(&["check", "--json"]);
+        assert_eq!(check.code, Some(75), "{}", check.out);
+        assert!(check.out.contains(words), "{}", check.out);
+        assert!(check.out.contains("\"answered_between\""), "{}", check.out);
+        assert!(check.out.contains("exempt it from caching"), "{}", check.out);
+        scene.run();
+        // The daemon asks for the info only where it doubts the token or the time.
+        if on != On::SystemInfo {
+            scene.wait_log(words);
+            scene.wait_status_is("/streams/1/reason", "broken_answer");
+        }
+        scene.tenant().heal();
+        scene.settle();
+        scene.assert_exactly_once();
+    }
+}
+
+/// What is fresh enough is taken, and each request says that it wants no cached answer.
+#[test]
+fn a_young_answer_is_taken_and_each_request_asks_past_caches() {
+    let mut scene = Scene::with(since_2026);
+    scene.tenant().publish(Kind::Activities, 20);
+    scene.tenant().fail(On::Anything, None, Fault::Aged(5));
+    scene.once_with_code(0);
+    scene.assert_exactly_once();
+    let seen = scene.tenant().seen();
+    for request in seen.iter().filter(|request| request.method == "GET") {
+        assert_eq!(request.header("cache-control"), Some("no-cache"), "{request:?}");
+        assert_eq!(request.header("pragma"), Some("no-cache"), "{request:?}");
+    }
+}
+
 #[test]
 fn a_list_that_is_there_twice_is_no_list() {
     let twice = r#"{"data": [{"id": "1", "createdAt": "2026-02-01T00:00:00Z"}], "data": [], "pagination": {"nextCursor": null}}"#;

@@ -80,6 +80,8 @@ pub enum Fault {
     DataObject,
     /// Tenant: no `pagination` at all.
     NoPagination,
+    /// Tenant: the real answer as a cache repeats it that has had it for so many seconds.
+    Aged(u32),
     /// Ingress: takes the batch and answers 200 with this body.
     Remark(&'static str),
 }
@@ -165,6 +167,7 @@ impl Fault {
             Fault::Then(after) => reply.after = *after,
             Fault::LostReply => return Act::Close,
             Fault::LostReplyByReset => return Act::Reset,
+            Fault::Aged(seconds) => reply = reply.with("Age", seconds.to_string()),
             Fault::Remark(text) => reply.body = text.as_bytes().to_vec(),
             _ => {}
         }
