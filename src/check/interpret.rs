@@ -89,6 +89,9 @@ pub fn info(answer: &Answer, tenant: &str, origin: &str) -> Outcome {
         Err(SourceTrouble::BrokenAnswer(_)) if answer.status == 200 && !has_error(answer) => {
             not_a_console(answer, tenant)
         }
+        Err(SourceTrouble::Misdirected(_)) if answer.status == 407 => {
+            asks_for_password(answer, tenant)
+        }
         Err(SourceTrouble::Misdirected(_)) => not_a_console(answer, tenant),
         Err(trouble) => try_later("SentinelOne", answer, is_passing(&trouble)),
     }
@@ -152,6 +155,17 @@ fn address_refused(place: &str, words: &str) -> Outcome {
     )
 }
 
+fn asks_for_password(answer: &Answer, base: &str) -> Outcome {
+    Outcome::failed(
+        Cause::ProxyRefuses,
+        format!("a proxy in front of {base} asks for a password ({})", status_line(answer)),
+        format!(
+            "Set network.proxy to that proxy, with user and password, or let it pass requests to \
+             {base}"
+        ),
+    )
+}
+
 /// Something on the way to a console answered in its place.
 fn answered_between(tenant: &str, words: &str) -> Outcome {
     Outcome::failed(
@@ -203,6 +217,9 @@ pub fn stream(answer: &Answer, kind: Kind, tenant: &str) -> Outcome {
         return forbidden(&refusal.beside_a_good_token(), tenant, Some(kind));
     }
     match page_verdict(answer, false) {
+        Err(SourceTrouble::Misdirected(_)) if answer.status == 407 => {
+            asks_for_password(answer, tenant)
+        }
         Ok(()) => match page::scan(&answer.body, kind) {
             Ok(_) => Outcome::Passed(format!("readable ({})", kind.permission())),
             Err(broken) => Outcome::failed(
@@ -211,15 +228,25 @@ pub fn stream(answer: &Answer, kind: Kind, tenant: &str) -> Outcome {
                 "Try again; the daemon itself waits and retries",
             ),
         },
-        Err(SourceTrouble::QueryRefused(_) | SourceTrouble::Misdirected(_)) => Outcome::failed(
-            Cause::QueryRefused,
-            format!("SentinelOne rejects the query ({})", status_line(answer)),
-            format!(
-                "This console may not offer {}; remove it from streams, or report this response",
-                kind.name()
-            ),
-        ),
-        Err(SourceTrouble::BrokenAnswer(words)) if cached(answer).is_some() => {
+        // The console was there a moment ago, and refuses a query in JSON.
+        Err(SourceTrouble::QueryRefused(_) | SourceTrouble::Misdirected(_))
+            if refusal::api_error(answer).is_some() =>
+        {
+            Outcome::failed(
+                Cause::QueryRefused,
+                format!("SentinelOne rejects the query ({})", status_line(answer)),
+                format!(
+                    "This console may not offer {}; remove it from streams, or report this response",
+                    kind.name()
+                ),
+            )
+        }
+        Err(
+            SourceTrouble::QueryRefused(_)
+            | SourceTrouble::Misdirected(_)
+            | SourceTrouble::Forbidden(_),
+        ) => answered_between(tenant, &status_line(answer)),
+        Err(SourceTrouble::BrokenAnswer(words)) if answer.status == 200 => {
             answered_between(tenant, &words)
         }
         Err(trouble) => try_later("SentinelOne", answer, is_passing(&trouble)),
@@ -259,14 +286,7 @@ pub fn token_end(end: Option<Stamp>, now: Option<Stamp>) -> Outcome {
 /// Whether the answer to a batch comes from Coralogix' log endpoint, by the daemon's own verdict.
 pub fn domain(answer: &Answer, base: &str) -> Outcome {
     match (verdict(answer, 0), answer.status) {
-        (SinkVerdict::Misdirected(_), 407) => Outcome::failed(
-            Cause::ProxyRefuses,
-            format!("a proxy in front of {base} asks for a password ({})", status_line(answer)),
-            format!(
-                "Set network.proxy to that proxy, with user and password, or let it pass requests \
-                 to {base}"
-            ),
-        ),
+        (SinkVerdict::Misdirected(_), 407) => asks_for_password(answer, base),
         // 451 is about this machine's address: the step of the key says so.
         (SinkVerdict::Misdirected(_), status) if status != 451 => Outcome::failed(
             Cause::NotAnIngress,

@@ -173,7 +173,7 @@ fn what_the_console_says_to_the_token_decides_what_to_do() {
     let role = r#"{"errors":[{"code":4030010,"detail":null,"title":"Insufficient permissions"}]}"#;
     let half = r#"{"data":{"release":"x"},"errors":[{"title":"half of it failed"}]}"#;
     let (moved, gone) = ("302 Found\r\nLocation: https://new.example/?t=s3cret", "503 Gone\u{fc}");
-    let cases: [(&'static str, &'static str, &str, &str, Cause); 13] = [
+    let cases: [(&'static str, &'static str, &str, &str, Cause); 14] = [
         ("401 Unauthorized", dead, "HTTP 401: Auth", "Check that", Cause::TokenRefused),
         ("401 Unauthorized", dead, "(4010010)", "generate a new API token", Cause::TokenRefused),
         ("401 Unauthorized", PAGE, "HTTP 401: 403 Your IP", "Allow the", Cause::AddressRefused),
@@ -192,6 +192,7 @@ fn what_the_console_says_to_the_token_decides_what_to_do() {
         ("200 OK", "<html>hi", "HTTP 200: <html>hi", "Set tenant", Cause::LoginPage),
         ("200 OK", half, "HTTP 200: half of it failed", "Try again", Cause::UnknownAnswer),
         ("404 Not Found", "", "HTTP 404", "Set tenant", Cause::NotAConsole),
+        ("407 Password", "", "asks for a password", "network.proxy", Cause::ProxyRefuses),
         (gone, "\x1b[2J x", "503: [2J x", "Try again", Cause::Busy),
     ];
     for (status, body, what, remedy, fault) in cases {
@@ -218,13 +219,25 @@ fn what_a_stream_is_refused_for_decides_what_to_do() {
     let dead = r#"{"errors":[{"code":4010010,"detail":null,"title":"Authentication Failed"}]}"#;
     let rules = r#"{"errors":[{"detail":"This scope does not have Custom Rules enabled."}]}"#;
     let late = r#"{"data":[],"errors":[{"detail":"shard 3 is late"}]}"#;
-    let cases: [(&'static str, &'static str, &str, &str, Cause); 8] = [
+    let cases: [(&'static str, &'static str, &str, &str, Cause); 14] = [
         ("401 Unauthorized", dead, "HTTP 401: Auth", "role of the", Cause::PermissionMissing),
         ("403 Forbidden", rules, "Custom Rules enabled.", "from streams", Cause::ScopeMissing),
         ("403 Forbidden", "<p>Blocked</p>", "HTTP 403: Blocked", "Allow", Cause::AddressRefused),
-        ("400 Bad Request", "", "HTTP 400", "may not offer", Cause::QueryRefused),
-        ("405 Not Allowed", "", "HTTP 405", "may not offer", Cause::QueryRefused),
-        ("414 Too Long", "", "HTTP 414", "may not offer", Cause::QueryRefused),
+        ("400 Bad Request", "{}", "HTTP 400", "may not offer", Cause::QueryRefused),
+        ("404 Not Found", "{}", "HTTP 404", "may not offer", Cause::QueryRefused),
+        ("405 Not Allowed", "", "HTTP 405", "Let requests to", Cause::AnsweredBetween),
+        ("414 Too Long", "", "HTTP 414", "Let requests to", Cause::AnsweredBetween),
+        ("400 Bad Request", "<p>no", "HTTP 400: <p>no", "Let requests", Cause::AnsweredBetween),
+        ("404 Not Found", "<p>no", "HTTP 404: <p>no", "Let requests", Cause::AnsweredBetween),
+        (
+            "302 Found\r\nLocation: https://login.example/?s3cret",
+            "",
+            "login.example",
+            "Let requests",
+            Cause::AnsweredBetween,
+        ),
+        ("407 Password", "<p>no", "asks for a password", "network.proxy", Cause::ProxyRefuses),
+        ("200 OK", "<p>log in", "web page", "Let requests", Cause::AnsweredBetween),
         ("200 OK", late, "shard 3 is late", "Try again", Cause::UnknownAnswer),
         ("200 OK", r#"{"data":[],"data":[]}"#, "twice", "Try again", Cause::UnknownAnswer),
     ];

@@ -11,11 +11,11 @@ super::codes! {
         "The service answers with an error of its own (5xx) or with an invalid response: a web page, a part of a list, an answer that a cache repeats. Requests are retried with growing delays."
         "If it lasts: check the service's status page, and look for a proxy that answers in its place; exempt the host from its caching.";
     QUERY_REFUSED Error 104
-        "SentinelOne rejects the query itself (HTTP 400)."
+        "SentinelOne rejects the query itself (HTTP 400, and not with a web page)."
         "Remove the stream from streams if the tenant does not have it; otherwise report it with the response in the line.";
     MISDIRECTED Error 105
         "The address answers with a redirect, 404 or a web page: it is not the service's API."
-        "Correct integration.tenant, coralogix.domain or coralogix.url; `s1-coralogix check` shows what answers there.";
+        "Correct integration.tenant, coralogix.domain or coralogix.url, or let the proxy that answers in its place pass the requests; `s1-coralogix check` shows what answers there.";
     SECRET_UNREADABLE Error 106
         "The file with the token or key does not exist, can't be read, or is empty."
         "Put only the token or key into the file that is named and let the user of the process read it. It is picked up without a restart.";
@@ -77,7 +77,7 @@ super::codes! {
         "The scope of the API token does not include this (HTTP 403): the site or account does not have the product, or the token's scope level is too low. SentinelOne's message is in the line."
         "Follow that message: remove the stream from streams, or use the token of a service user whose scope has it. Roles don't matter here, and the token is valid.";
     ADDRESS_REFUSED Error 126
-        "Something in front of the service blocks this machine: a 401, 403 or 451 that did not come from the service's API, usually a web page of an IP allow list, WAF or proxy. Its message is in the line. `run --once` exits with 75."
+        "Something in front of the service blocks this machine: a 400, 401, 403 or 451 that did not come from the service's API, usually a web page of an IP allow list, WAF or proxy. Its message is in the line. `run --once` exits with 75."
         "Allow the address that this machine connects from, or let the proxy pass both services. Leave the token as it is: nothing says that it is bad.";
     IN_DOUBT Warn 130
         "Coralogix answered a batch with success and a message that some of it was not accepted, or with a time by which its timestamps were too old or too far ahead on arrival. The batch is kept in doubt/ of the queue, a gap is recorded, and further batches are sent with growing delays until a response comes without such a message."

@@ -23,25 +23,30 @@ pub fn of(answer: &Answer) -> Option<Refusal> {
     if !matches!(answer.status, 401 | 403 | 451) {
         return None;
     }
-    let json = api_error(answer);
-    let words = match json {
-        Some(_) => words::of_body(&answer.body),
-        None => page_text(&answer.body),
-    };
-    let what = match (answer.status, json) {
+    let by_another = by_another(answer);
+    let what = match (answer.status, api_error(answer)) {
         (451, _) | (_, None) => Refused::Address,
         _ if is_of_address(answer) => Refused::Address,
         (status, Some(json)) => of_json(status, &json),
+    };
+    Some(Refusal { what, ..by_another })
+}
+
+/// What something in front of the console refuses, whatever its status is.
+pub fn by_another(answer: &Answer) -> Refusal {
+    let words = match api_error(answer) {
+        Some(_) => words::of_body(&answer.body),
+        None => page_text(&answer.body),
     };
     let words = match words.as_str() {
         "" => format!("HTTP {}, without a word", answer.status),
         words => format!("HTTP {}: {words}", answer.status),
     };
-    Some(Refusal { what, words })
+    Refusal { what: Refused::Address, words }
 }
 
 /// The body of an answer that the API can have given: a JSON object that is not called a web page.
-fn api_error(answer: &Answer) -> Option<Value> {
+pub fn api_error(answer: &Answer) -> Option<Value> {
     let said = answer.content_type.as_deref().unwrap_or("").to_ascii_lowercase();
     let json: Value = serde_json::from_slice(&answer.body).ok()?;
     (json.is_object() && !said.contains("html")).then_some(json)

@@ -5,11 +5,12 @@
 //!   200                 a web page                BrokenAnswer
 //!   200                 older than a minute       BrokenAnswer: a cache repeats it
 //!   400, 414, 431       to a page                 QueryRefused: the cursor's, where there was one
+//!   the same            a web page, no cursor     Forbidden: a proxy's word is none on the query
 //!   401, 403, 451       by `refusal`              Forbidden (permission, scope, address), or the token:
 //!                                                 TokenRefused of /system/info, TokenDoubted of a page
 //!   429                                           Busy
 //!   5xx                 with Retry-After          Busy
-//!   3xx, 404, 405, 410                            Misdirected
+//!   3xx, 404, 405, 407, 410                       Misdirected
 //!   anything else       also 5xx without it       BrokenAnswer
 //! ```
 //!
@@ -25,6 +26,10 @@ use crate::s1::{refusal, words};
 pub fn page_verdict(answer: &Answer, had_cursor: bool) -> Result<(), SourceTrouble> {
     // 414 and 431: the request was too long, as a cursor may be.
     if [400, 414, 431].contains(&answer.status) {
+        // Of a cursor a web page is believed: what it costs is another way of walking.
+        if is_html(answer) && !had_cursor {
+            return Err(SourceTrouble::Forbidden(refusal::by_another(answer)));
+        }
         let asked = if had_cursor { "the cursor was refused" } else { "the query was refused" };
         let words = words::of_body(&answer.body);
         return Err(SourceTrouble::QueryRefused(format!("{asked}: {words}")));
@@ -76,6 +81,10 @@ fn verdict(
         }
         // Never followed: the token would be sent to the new address (keeps P7).
         300..=399 => Err(SourceTrouble::Misdirected(redirected(answer))),
+        407 => Err(SourceTrouble::Misdirected(told_as(
+            answer,
+            ", a proxy asks for a password (network.proxy)",
+        ))),
         404 | 405 | 410 => Err(SourceTrouble::Misdirected(describe(answer))),
         _ => Err(SourceTrouble::BrokenAnswer(describe(answer))),
     }
@@ -185,6 +194,25 @@ mod tests {
         ));
     }
 
+    #[test]
+    fn a_web_page_is_no_word_on_the_query() {
+        for status in [400, 414, 431] {
+            let page = answer(status, HTML, "<p>blocked</p>");
+            let words = format!("HTTP {status}: blocked");
+            assert_eq!(page_verdict(&page, false), forbidden(Refused::Address, &words));
+            assert!(matches!(page_verdict(&page, true), Err(SourceTrouble::QueryRefused(_))));
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_asks_for_a_password_is_told_as_that() {
+        let Err(SourceTrouble::Misdirected(words)) = page_verdict(&answer(407, HTML, ""), false)
+        else {
+            panic!("no console sends it")
+        };
+        assert!(words.contains("network.proxy"), "{words}");
+    }
+
     fn forbidden(what: Refused, words: &str) -> Result<(), SourceTrouble> {
         Err(SourceTrouble::Forbidden(Refusal { what, words: words.to_owned() }))
     }
@@ -260,7 +288,8 @@ mod tests {
             assert_eq!(page_verdict(&aged(seconds), false), Ok(()), "{seconds}");
             assert_eq!(info_verdict(&aged(seconds)), Ok(()), "{seconds}");
         }
-        let words = "HTTP 200, 1m 1s old: a cache in between answered; exempt the host from caching";
+        let words =
+            "HTTP 200, 1m 1s old: a cache in between answered; exempt the host from caching";
         let broken = Err(SourceTrouble::BrokenAnswer(words.to_owned()));
         assert_eq!(page_verdict(&aged(61), true), broken);
         assert_eq!(info_verdict(&aged(61)), broken);

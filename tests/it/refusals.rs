@@ -148,6 +148,32 @@ fn a_block_page_before_one_stream_alone() {
     .hold();
 }
 
+/// A proxy's word about the query is not the console's; followed, it would cost a stream.
+#[test]
+fn a_page_of_a_proxy_before_one_stream_refuses_no_query() {
+    let login = "https://login.example/?token=s3cret".to_string();
+    for (fault, reason) in [
+        (Fault::answer(400, HTML, BLOCKED), "address_refused"),
+        (Fault::answer(404, HTML, BLOCKED), "misdirected"),
+        (Fault::Redirect { status: 302, to: login }, "misdirected"),
+    ] {
+        let mut scene = Scene::new();
+        scene.tenant().publish(Kind::Activities, 5);
+        scene.tenant().fail(On::Stream(Kind::Activities), None, fault);
+        let ended = scene.command(&["check", "--json"]);
+        assert_eq!(ended.code, Some(75), "{}", ended.out);
+        assert!(ended.out.contains("\"answered_between\""), "{}", ended.out);
+        assert!(!ended.out.contains("from streams"), "{}", ended.out);
+        assert!(ended.out.contains("Let requests to"), "{}", ended.out);
+        scene.run();
+        scene.wait_status_is("/streams/1/reason", reason);
+        scene.tenant().heal();
+        scene.stop();
+        scene.once_with_code(0);
+        scene.assert_exactly_once();
+    }
+}
+
 #[test]
 fn a_product_that_the_scope_does_not_have_is_no_missing_permission() {
     for detail in [
