@@ -135,7 +135,7 @@ fn forbidden(refusal: &Refusal, tenant: &str, kind: Option<Kind>) -> Outcome {
             format!("the scope of the token does not include this ({words})"),
             format!(
                 "Follow SentinelOne's message: use a service user of a scope that has it (Settings \
-                 > Users > Service Users){out}. Roles don't matter here, and the token is valid"
+                 > Users > Service Users){out}. Roles don't matter here"
             ),
         ),
         Refused::Address => address_refused(tenant, words),
@@ -213,8 +213,13 @@ fn not_a_console(answer: &Answer, tenant: &str) -> Outcome {
 /// The answer of a tenant, whose token is accepted, to a request for one row of a stream, by the
 /// daemon's own verdict.
 pub fn stream(answer: &Answer, kind: Kind, tenant: &str) -> Outcome {
-    if let Some(refusal) = refusal::of(answer) {
-        return forbidden(&refusal.beside_a_good_token(), tenant, Some(kind));
+    match refusal::of(answer) {
+        // It contradicts what was said of the token a moment ago, so nothing follows from it.
+        Some(Refusal { what: Refused::Token, .. }) if answer.status == 403 => {
+            return try_later("SentinelOne", answer, false);
+        }
+        Some(refusal) => return forbidden(&refusal.beside_a_good_token(), tenant, Some(kind)),
+        None => {}
     }
     match page_verdict(answer, false) {
         Err(SourceTrouble::Misdirected(_)) if answer.status == 407 => {

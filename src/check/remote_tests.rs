@@ -154,8 +154,11 @@ fn a_good_way_passes_every_step_and_says_who_signed() {
 
 #[test]
 fn a_missing_permission_is_named_and_the_other_stream_goes_on() {
-    let (_server, config) =
-        plain(&[("GET /web/api/v2.1/threats", "403 Forbidden", r#"{"errors":[]}"#)]);
+    let (_server, config) = plain(&[(
+        "GET /web/api/v2.1/threats",
+        "403 Forbidden",
+        r#"{"errors":[{"code":4030010}]}"#,
+    )]);
     let steps = tenant(&config);
     assert!(outline(&steps).ends_with("token+ threats: activities+ token expiry+"), "{steps:?}");
     let (what, remedy, fault) = failure(&steps);
@@ -172,8 +175,13 @@ fn what_the_console_says_to_the_token_decides_what_to_do() {
     let scope = r#"{"errors":[{"code":4030010,"detail":"User scope level is account."}]}"#;
     let role = r#"{"errors":[{"code":4030010,"detail":null,"title":"Insufficient permissions"}]}"#;
     let half = r#"{"data":{"release":"x"},"errors":[{"title":"half of it failed"}]}"#;
+    let ended = r#"{"errors":[{"code":4030010,"detail":"The API token has expired"}]}"#;
+    let other = r#"{"errors":[{"code":4030010,"detail":"a second factor is required"}]}"#;
+    let rate = r#"{"errors":[{"code":4030010,"detail":"Too many requests, rate limit exceeded"}]}"#;
+    let maint = r#"{"errors":[{"code":4010010,"detail":"unavailable, try again later"}]}"#;
+    let jwt = r#"{"message":"Jwt is missing"}"#;
     let (moved, gone) = ("302 Found\r\nLocation: https://new.example/?t=s3cret", "503 Gone\u{fc}");
-    let cases: [(&'static str, &'static str, &str, &str, Cause); 14] = [
+    let cases: [(&'static str, &'static str, &str, &str, Cause); 20] = [
         ("401 Unauthorized", dead, "HTTP 401: Auth", "Check that", Cause::TokenRefused),
         ("401 Unauthorized", dead, "(4010010)", "generate a new API token", Cause::TokenRefused),
         ("401 Unauthorized", PAGE, "HTTP 401: 403 Your IP", "Allow the", Cause::AddressRefused),
@@ -188,6 +196,12 @@ fn what_the_console_says_to_the_token_decides_what_to_do() {
             Cause::ScopeMissing,
         ),
         ("403 Forbidden", role, "HTTP 403: Insufficient", "the role", Cause::PermissionMissing),
+        ("403 Forbidden", ended, "token has expired", "generate a new", Cause::TokenRefused),
+        ("403 Forbidden", other, "a second factor", "Try again", Cause::UnknownAnswer),
+        ("403 Forbidden", rate, "rate limit exceeded", "Try again", Cause::Busy),
+        ("401 Unauthorized", maint, "try again later", "Try again", Cause::Busy),
+        ("401 Unauthorized", "{}", "HTTP 401: {}", "leave that", Cause::AddressRefused),
+        ("401 Unauthorized", jwt, "Jwt is missing", "leave that", Cause::AddressRefused),
         (moved, "", "a redirect to new.example", "It leads to new.example", Cause::NotAConsole),
         ("200 OK", "<html>hi", "HTTP 200: <html>hi", "Set tenant", Cause::LoginPage),
         ("200 OK", half, "HTTP 200: half of it failed", "Try again", Cause::UnknownAnswer),
@@ -219,7 +233,9 @@ fn what_a_stream_is_refused_for_decides_what_to_do() {
     let dead = r#"{"errors":[{"code":4010010,"detail":null,"title":"Authentication Failed"}]}"#;
     let rules = r#"{"errors":[{"detail":"This scope does not have Custom Rules enabled."}]}"#;
     let late = r#"{"data":[],"errors":[{"detail":"shard 3 is late"}]}"#;
-    let cases: [(&'static str, &'static str, &str, &str, Cause); 14] = [
+    let ended = r#"{"errors":[{"code":4030010,"detail":"The API token has expired"}]}"#;
+    let cases: [(&'static str, &'static str, &str, &str, Cause); 15] = [
+        ("403 Forbidden", ended, "token has expired", "Try again", Cause::UnknownAnswer),
         ("401 Unauthorized", dead, "HTTP 401: Auth", "role of the", Cause::PermissionMissing),
         ("403 Forbidden", rules, "Custom Rules enabled.", "from streams", Cause::ScopeMissing),
         ("403 Forbidden", "<p>Blocked</p>", "HTTP 403: Blocked", "Allow", Cause::AddressRefused),

@@ -60,7 +60,12 @@ fn the_failure_a_person_must_act_on_decides_the_exit_code() {
         while let Some(request) = receive(wire) {
             let tenant = request.head.contains("/web/api/");
             let status = if tenant { "401 No" } else { "503 Later" };
-            answer(wire, status, "", br#"{"errors":[{"title":"Authentication Failed"}]}"#);
+            answer(
+                wire,
+                status,
+                "",
+                br#"{"errors":[{"code":4010010,"title":"Authentication Failed"}]}"#,
+            );
         }
     });
     let base = format!("http://127.0.0.1:{}", server.port);

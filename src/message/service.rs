@@ -20,7 +20,7 @@ super::codes! {
         "The file with the token or key does not exist, can't be read, or is empty."
         "Put only the token or key into the file that is named and let the user of the process read it. It is picked up without a restart.";
     TOKEN_REFUSED Error 107
-        "SentinelOne's API rejects the API token (HTTP 401, also for /system/info): it is mistyped, belongs to another console, has expired, or was revoked. SentinelOne's message is in the line."
+        "SentinelOne's API rejects the API token (HTTP 401, or a 403 that calls it expired, also for /system/info): it is mistyped, belongs to another console, has expired, or was revoked. SentinelOne's message is in the line."
         "First check that the token file contains the complete token of this tenant. Only if it does, generate a new one (Settings > Users > Service Users), which revokes the old one at once, and put it into the token file; no restart is needed. Polling continues from where it was.";
     PERMISSION_MISSING Error 108
         "The API token is valid, but its role lacks a permission (HTTP 403, or a 401 that /system/info does not confirm). SentinelOne's message is in the line."
@@ -75,7 +75,7 @@ super::codes! {
         "Report it with the record, which Coralogix has: its time format is not known yet. A few records without a time do no harm; if all are without, each poll reads everything since `start` again.";
     SCOPE_MISSING Error 125
         "The scope of the API token does not include this (HTTP 403): the site or account does not have the product, or the token's scope level is too low. SentinelOne's message is in the line."
-        "Follow that message: remove the stream from streams, or use the token of a service user whose scope has it. Roles don't matter here, and the token is valid.";
+        "Follow that message: remove the stream from streams, or use the token of a service user whose scope has it. Roles don't matter here.";
     ADDRESS_REFUSED Error 126
         "Something in front of the service blocks this machine: a 400, 401, 403 or 451 that did not come from the service's API, usually a web page of an IP allow list, WAF or proxy. Its message is in the line. `run --once` exits with 75."
         "Allow the address that this machine connects from, or let the proxy pass both services. Leave the token as it is: nothing says that it is bad.";

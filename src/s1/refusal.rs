@@ -2,14 +2,19 @@
 //!
 //! ```text
 //!   no JSON (HTML, text, nothing), or 451      something in front of the console: Address
+//!   JSON, "try again later", "too many..."     none: it passes (`is_passing`)
 //!   JSON, of an address, a network, a WAF      Address (`blocked`)
-//!   JSON, 401                                  Token; on a stream only a doubt of it
-//!   JSON, 403, no detail, or of permissions    Permission
-//!   JSON, 403, any other detail                Scope
+//!   JSON, 401, in the console's form           Token; on a stream only a doubt of it
+//!   JSON, 401, in another form                 Address: a gateway's or a proxy's
+//!   JSON, 403, the console calls the token bad Token; on a stream only a doubt of it
+//!   JSON, 403, of permissions, or no detail    Permission
+//!   JSON, 403, of a scope or product           Scope
+//!   JSON, 403, anything else                   none: what it is about is not known
 //! ```
 //!
 //! Promises: one pure function for the daemon and for `check`; the words are those of the service.
-//! Never: finds a token bad for a 403, or for an answer that the console's API did not give.
+//! Never: finds a token bad for an answer that the console's API did not give, or for one that says
+//! neither 401 nor that the token is bad.
 
 use serde_json::Value;
 
@@ -18,18 +23,28 @@ use crate::answer::page_text;
 use crate::blocked::is_of_address;
 use crate::record::{Answer, Refusal, Refused};
 
-/// What is rejected; `None`: the answer is no rejection.
+/// What is rejected; `None`: the answer is no rejection, or it does not say of what.
 pub fn of(answer: &Answer) -> Option<Refusal> {
-    if !matches!(answer.status, 401 | 403 | 451) {
+    if !matches!(answer.status, 401 | 403 | 451) || is_passing(answer) {
         return None;
     }
-    let by_another = by_another(answer);
     let what = match (answer.status, api_error(answer)) {
         (451, _) | (_, None) => Refused::Address,
         _ if is_of_address(answer) => Refused::Address,
-        (status, Some(json)) => of_json(status, &json),
+        (status, Some(json)) => of_json(status, &json)?,
     };
-    Some(Refusal { what, ..by_another })
+    Some(Refusal { what, ..by_another(answer) })
+}
+
+/// Whether a 401 or 403 asks for patience: what it says of a credential then need not be so.
+pub fn is_passing(answer: &Answer) -> bool {
+    const PASSING: &[&str] =
+        &["again later", "again in ", "temporar", "too many requests", "rate limit", "throttl"];
+    let json = api_error(answer).filter(|_| matches!(answer.status, 401 | 403));
+    json.is_some_and(|_| {
+        let text = String::from_utf8_lossy(&answer.body).to_lowercase();
+        PASSING.iter().any(|phrase| text.contains(phrase))
+    })
 }
 
 /// What something in front of the console refuses, whatever its status is.
@@ -52,12 +67,17 @@ pub fn api_error(answer: &Answer) -> Option<Value> {
     (json.is_object() && !said.contains("html")).then_some(json)
 }
 
-fn of_json(status: u16, json: &Value) -> Refused {
+fn of_json(status: u16, json: &Value) -> Option<Refused> {
     let text = reasons(json);
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
-    match status {
-        401 => Refused::Token,
-        _ if text.is_empty() || says(&["permission", "privilege"]) => Refused::Permission,
+    let is_consoles = is_consoles(json);
+    let is_bad = || says(&["token"]) && says(&["expired", "revoked", "invalid", "not valid"]);
+    Some(match status {
+        401 if is_consoles => Refused::Token,
+        401 => Refused::Address,
+        _ if is_consoles && is_bad() => Refused::Token,
+        _ if text.is_empty() && is_consoles => Refused::Permission,
+        _ if says(&["permission", "privilege"]) => Refused::Permission,
         _ if says(&["scope", "site user", "account user", "global", "enabled", "available"]) => {
             Refused::Scope
         }
@@ -65,8 +85,13 @@ fn of_json(status: u16, json: &Value) -> Refused {
         _ if says(&["access denied", "forbidden", "unauthorized", "not authorized"]) => {
             Refused::Permission
         }
-        _ => Refused::Scope,
-    }
+        _ => return None,
+    })
+}
+
+/// Whether a rejection has the form of the console's own: a list of errors with numbers for codes.
+fn is_consoles(json: &Value) -> bool {
+    json["errors"][0]["code"].is_u64()
 }
 
 /// Why each error of an answer is one, in small letters: its detail, or its title where it has none.
@@ -130,7 +155,7 @@ mod tests {
                 "\"User scope level is account. Please provide a valid id\"",
                 Scope,
             ),
-            (403, insufficient, "\"Something that was never seen\"", Scope),
+            (403, "Forbidden", "\"The API token has expired\"", Token),
             (403, insufficient, "\"IP address not allowed\"", Address),
             (403, "IP address not allowed", "null", Address),
             (401, "Unauthorized", "\"Denied by network policy\"", Address),
@@ -140,6 +165,7 @@ mod tests {
             (403, insufficient, "\"User lacks the permission Firewall Control\"", Permission),
             (403, insufficient, "\"Firewall Control is not in the scope\"", Scope),
             (401, "Unauthorized", "\"The user is blocked\"", Token),
+            (401, "Unauthorized", "\"Wrong token, please try again\"", Token),
             (403, insufficient, "\"Source is not in the allowlist\"", Address),
             (451, "Unavailable", "null", Address),
         ] {
@@ -151,14 +177,54 @@ mod tests {
             assert_eq!(found.1.contains(detail.trim_matches('"')), detail != "null", "{found:?}");
         }
         for (body, what) in [
-            (r#"{"errors":[]}"#, Permission),
-            ("{}", Permission),
             (r#"{"message":"Forbidden"}"#, Permission),
             (r#"{"errors":["no IP like this"]}"#, Address),
             (r#"{"status":403,"error":"Forbidden","path":"/x"}"#, Permission),
         ] {
             assert_eq!(refused(403, JSON, body).unwrap().0, what, "{body}");
             assert_eq!(refused(403, "", body).unwrap().0, what, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_401_in_another_form_is_not_the_consoles() {
+        for body in [
+            "{}",
+            r#"{"message":"Jwt is missing"}"#,
+            r#"{"error":"login_required","login_url":"https://sso.example/login"}"#,
+            r#"{"errors":["Unauthorized"]}"#,
+            r#"{"errors":[{"message":"Unauthorized"}]}"#,
+        ] {
+            assert_eq!(refused(401, JSON, body).unwrap().0, Refused::Address, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_403_in_words_that_are_not_known_is_about_nothing_that_is_known() {
+        let detail = |words: &str| error(4_030_010, "Forbidden", &format!("\"{words}\""));
+        for body in [
+            "{}",
+            r#"{"errors":[]}"#,
+            r#"{"message":"The API token has expired"}"#,
+            &detail("The account has expired"),
+            &detail("Two factor authentication required"),
+            &detail("Something that was never seen"),
+        ] {
+            assert_eq!(refused(403, JSON, body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_asks_for_patience_is_no_refusal() {
+        for (status, words) in [
+            (401, "Authentication is temporarily unavailable"),
+            (401, "Please try again later"),
+            (403, "Too many requests, rate limit exceeded"),
+        ] {
+            let body = error(u32::from(status) * 10_000 + 10, "t", &format!("\"{words}\""));
+            assert_eq!(refused(status, JSON, &body), None, "{body}");
+            let answer = Answer { status, body: body.into_bytes(), ..Answer::default() };
+            assert!(is_passing(&answer), "{words}");
         }
     }
 
@@ -185,8 +251,8 @@ mod tests {
     }
 
     #[test]
-    fn only_401_403_and_451_are_refusals_and_only_401_is_the_tokens() {
-        let body = error(1, "t", "null");
+    fn only_401_403_and_451_are_refusals_and_words_alone_make_only_401_the_tokens() {
+        let body = error(1, "Forbidden", "null");
         for status in 0..=999 {
             let found = refused(status, JSON, &body);
             assert_eq!(found.is_some(), matches!(status, 401 | 403 | 451), "{status}");

@@ -8,10 +8,12 @@
 //!   the same            a web page, no cursor     Forbidden: a proxy's word is none on the query
 //!   401, 403, 451       by `refusal`              Forbidden (permission, scope, address), or the token:
 //!                                                 TokenRefused of /system/info, TokenDoubted of a page
+//!   401, 403            asking for patience       Busy
 //!   429                                           Busy
 //!   5xx                 with Retry-After          Busy
 //!   3xx, 404, 405, 407, 410                       Misdirected
-//!   anything else       also 5xx without it       BrokenAnswer
+//!   anything else       also 5xx without it, or   BrokenAnswer
+//!                       a 403 in unknown words
 //! ```
 //!
 //! Promises: one pure function of status, headers and body; every status has a verdict, and it
@@ -75,6 +77,9 @@ fn verdict(
             ))),
             None => Ok(()),
         },
+        401 | 403 if refusal::is_passing(answer) => {
+            Err(SourceTrouble::Busy { retry_after: answer.retry_after, why: describe(answer) })
+        }
         // Any error with a time to come back is a rate limit (keeps P6).
         429 | 500..=599 if answer.status == 429 || answer.retry_after.is_some() => {
             Err(SourceTrouble::Busy { retry_after: answer.retry_after, why: describe(answer) })
@@ -227,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_infos_refusal_is_the_tokens_only_where_the_api_says_401() {
+    fn the_infos_refusal_is_the_tokens_only_where_the_api_says_so() {
         let refused =
             r#"{"errors":[{"code":4010010,"detail":null,"title":"Authentication Failed"}]}"#;
         let words = "Authentication Failed (4010010)";
@@ -237,7 +242,18 @@ mod tests {
         );
         assert_eq!(
             info_verdict(&answer(403, JSON, refused)),
-            forbidden(Refused::Scope, &format!("HTTP 403: {words}"))
+            Err(SourceTrouble::BrokenAnswer(format!("HTTP 403: {words}")))
+        );
+        let ended = refused.replace("null", "\"The API token has expired\"");
+        let words = format!("HTTP 403: {words}: The API token has expired");
+        assert_eq!(
+            info_verdict(&answer(403, JSON, &ended)),
+            Err(SourceTrouble::TokenRefused(words.clone()))
+        );
+        // Of a page it is a doubt only.
+        assert_eq!(
+            page_verdict(&answer(403, JSON, &ended), false),
+            Err(SourceTrouble::TokenDoubted(words))
         );
         for (status, content_type, body) in
             [(401, HTML, "<b>Your IP</b>"), (403, HTML, "<b>Your IP</b>"), (451, None, "Your IP")]

@@ -1,7 +1,7 @@
 //! A refusal is a claim: who refuses, and what, is told by status, type and body; daemon, `run --once`
 //! and `check` say the same of it, in the words of whoever answered.
 //!
-//! Promises: only a 401 of the console's own API to `/system/info` ever brings a remedy that ends the
+//! Promises: only the console's own API, and only of `/system/info`, ever brings a remedy that ends the
 //! token.
 
 use crate::scene::Scene;
@@ -167,6 +167,43 @@ fn a_page_of_a_proxy_before_one_stream_refuses_no_query() {
         assert!(ended.out.contains("Let requests to"), "{}", ended.out);
         scene.run();
         scene.wait_status_is("/streams/1/reason", reason);
+        scene.tenant().heal();
+        scene.stop();
+        scene.once_with_code(0);
+        scene.assert_exactly_once();
+    }
+}
+
+/// A 401 in another form, or one that passes, ends no token.
+#[test]
+fn a_401_that_is_not_the_consoles_or_passes_is_never_a_bad_token() {
+    let passing = "\"temporarily unavailable, try again later\"";
+    for (fault, reason, cause, words) in [
+        (
+            Fault::answer(401, JSON, r#"{"message":"Jwt is missing"}"#),
+            "address_refused",
+            "address_refused",
+            "Jwt is missing",
+        ),
+        (Fault::answer(401, JSON, "{}"), "address_refused", "address_refused", "HTTP 401"),
+        (
+            json(401, 4_010_010, "Authentication Failed", passing),
+            "busy",
+            "busy",
+            "temporarily unavailable",
+        ),
+    ] {
+        let mut scene = Scene::new();
+        scene.tenant().publish(Kind::Activities, 5);
+        scene.tenant().fail(On::Anything, None, fault);
+        let ended = scene.command(&["check", "--json"]);
+        assert_eq!(ended.code, Some(75), "{}", ended.out);
+        assert!(ended.out.contains(&format!("\"{cause}\"")), "{}", ended.out);
+        assert!(ended.out.contains(words), "{}", ended.out);
+        assert!(!ended.out.contains(ENDS_TOKEN), "{}", ended.out);
+        scene.run();
+        scene.wait_status_is("/integrations/0/reason", reason);
+        scene.wait_log(words);
         scene.tenant().heal();
         scene.stop();
         scene.once_with_code(0);

@@ -289,7 +289,10 @@ impl Shared {
         let (content_type, body) = if html {
             ("text/html", "<html><head><title>429 Too Many Requests</title></head></html>")
         } else {
-            ("application/json", r#"{"errors":[{"code":0,"detail":null,"title":"simulated"}]}"#)
+            (
+                "application/json",
+                r#"{"errors":[{"code":0,"detail":null,"title":"simulated: not in the scope"}]}"#,
+            )
         };
         let sent_date = sent(date);
         Answer {
