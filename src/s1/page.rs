@@ -127,8 +127,7 @@ fn scan_text(body: &[u8], kind: Kind) -> Result<Page, Broken> {
     }
     let mut page = Page::default();
     let mut data: Option<Data> = None;
-    let mut errors: Option<String> = None;
-    let mut message: Option<String> = None;
+    let mut told = words::Told::default();
     let walked = walker.members(|walker, name| match name {
         // It can't be known which of the two is the answer.
         b"data" if data.is_some() => {
@@ -139,14 +138,9 @@ fn scan_text(body: &[u8], kind: Kind) -> Result<Page, Broken> {
             data = Some(walk_data(walker, kind, &mut page.rows)?);
             Some(())
         }
-        b"pagination" => walk_pagination(walker, &mut page.next),
-        _ => {
-            let value = walker.value()?;
-            let value = &walker.bytes[value];
-            errors = errors.take().or_else(|| words::of_member(name, value));
-            message = message.take().or_else(|| words::of_message(name, value));
-            Some(())
-        }
+        b"pagination" => walk_pagination(walker, &mut page.next, &mut told),
+        b"meta" => walker.members(|walker, name| note(walker, name, &mut told)),
+        _ => note(walker, name, &mut told),
     });
     if walked.is_none() {
         let end = if walker.at >= body.len() || walker.peek().is_none() {
@@ -163,9 +157,14 @@ fn scan_text(body: &[u8], kind: Kind) -> Result<Page, Broken> {
     if page.next.as_ref().is_some_and(|Cursor(text)| text.len() > limits::CURSOR_BYTES_MAX) {
         return Err(Broken("the cursor is too long to be sent back".to_owned()));
     }
-    let message = message.filter(|_| page.rows.is_empty());
-    if let Some(words) = errors.or(message) {
+    let of_empty = told.of_empty.filter(|_| page.rows.is_empty());
+    if let Some(words) = told.failure.or(of_empty) {
         return Err(Broken(words::in_words(&words)));
+    }
+    if told.has_more && page.rows.is_empty() && page.next.is_none() {
+        return Err(Broken(
+            "it says that more follows, and has neither rows nor a cursor".to_owned(),
+        ));
     }
     match data {
         // Followed, it would pass over what the list is of.
@@ -249,15 +248,28 @@ fn walk_data(walker: &mut Walker<'_>, kind: Kind, rows: &mut Vec<Row>) -> Option
     }
 }
 
-fn walk_pagination(walker: &mut Walker<'_>, next: &mut Option<Cursor>) -> Option<()> {
-    walker.members(|walker, name| {
-        let value = walker.value()?;
-        if name == b"nextCursor" {
+fn walk_pagination(
+    walker: &mut Walker<'_>,
+    next: &mut Option<Cursor>,
+    told: &mut words::Told,
+) -> Option<()> {
+    walker.members(|walker, name| match name {
+        b"nextCursor" => {
+            let value = walker.value()?;
             // Where one of two says that more follows, it is followed.
             *next = next.take().or_else(|| next_of(walker.bytes, &value));
+            Some(())
         }
-        Some(())
+        b"totalItems" => pass(walker),
+        _ => note(walker, name, told),
     })
+}
+
+/// Passes a member that is none of a list's own, and notes what it says.
+fn note(walker: &mut Walker<'_>, name: &[u8], told: &mut words::Told) -> Option<()> {
+    let value = walker.value()?;
+    told.note(name, &walker.bytes[value]);
+    Some(())
 }
 
 /// The next page's cursor as text: a text, a number, a list or an object, which the console accepts

@@ -173,6 +173,46 @@ fn a_failure_told_beside_an_empty_list_is_no_end() {
 }
 
 #[test]
+fn a_failure_told_one_level_down_is_no_end_either() {
+    for beside in [
+        r#""meta":{"error":"late"}"#,
+        r#""meta":{"errors":[{"title":"late"}]}"#,
+        r#""meta":{"status":500}"#,
+        r#""pagination":{"nextCursor":"x","error":"late"}"#,
+        r#""pagination":{"nextCursor":null,"errors":["late"]}"#,
+        r#""warnings":["query was partially executed"]"#,
+        r#""meta":{"warning":"results are partial"}"#,
+    ] {
+        for rows in ["", r#"{"id":"1"}"#] {
+            let body = format!("{{\"data\":[{rows}],{beside}}}");
+            let told = scan(body.as_bytes(), Kind::Threats).expect_err(&body).to_string();
+            assert!(told.starts_with("the answer tells of an error: "), "{body}: {told}");
+        }
+    }
+    // Beside rows these say nothing against them.
+    for beside in [
+        r#""warnings":["limit is deprecated"]"#,
+        r#""meta":{"redirect":"https://sso.example"}"#,
+        r#""redirect":"https://sso.example""#,
+        r#""pagination":{"nextCursor":null,"hasMore":true}"#,
+        r#""pagination":{"message":"request timed out"}"#,
+    ] {
+        let body = |rows: &str| format!("{{\"data\":[{rows}],{beside}}}");
+        assert!(scan(body("").as_bytes(), Kind::Threats).is_err(), "{beside}");
+        assert!(scan(body(r#"{"id":"1"}"#).as_bytes(), Kind::Threats).is_ok(), "{beside}");
+    }
+    for beside in [
+        r#""meta":null,"pagination":null"#,
+        r#""meta":{"error":null,"warnings":[]},"pagination":{"errors":[],"hasMore":false}"#,
+        r#""pagination":{"nextCursor":"x","hasMore":true,"totalItems":7}"#,
+        r#""warnings":[],"redirect":null"#,
+    ] {
+        let body = format!("{{\"data\":[],{beside}}}");
+        assert!(scan(body.as_bytes(), Kind::Threats).is_ok(), "{body}");
+    }
+}
+
+#[test]
 fn a_count_beside_an_error_is_no_count() {
     let body = r#"{"data":[],"errors":["late"],"pagination":{"totalItems":7}}"#;
     let why = "the answer tells of an error: late";

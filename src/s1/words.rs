@@ -44,6 +44,11 @@ pub(super) fn of_member(name: &[u8], value: &[u8]) -> Option<String> {
             let is_not = matches!(value, b"false" | b"\"false\"");
             is_not.then(|| format!("{name}: false"))
         }
+        // Any other warning may be about something that was not asked.
+        "warning" | "warnings" => of_errors(value).filter(|text| {
+            let text = text.to_lowercase();
+            text.contains("partial") || says_failure(&text)
+        }),
         "partial" | "incomplete" | "truncated" | "timedout" => {
             (value == b"true").then(|| format!("{name}: true"))
         }
@@ -51,13 +56,38 @@ pub(super) fn of_member(name: &[u8], value: &[u8]) -> Option<String> {
     }
 }
 
-/// The text of a member that says why a list failed; with it an empty list is not the end.
-pub(super) fn of_message(name: &[u8], value: &[u8]) -> Option<String> {
-    let is_message = [&b"message"[..], b"detail", b"details", b"title", b"reason", b"msg"]
-        .iter()
-        .any(|known| name.eq_ignore_ascii_case(known));
+/// What a member says for which an empty list is not the end: a failure, a warning or a way elsewhere.
+fn of_empty(name: &[u8], value: &[u8]) -> Option<String> {
+    let is = |names: &[&str]| names.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+    if is(&["warning", "warnings"]) {
+        return of_errors(value);
+    }
+    if is(&["redirect"]) {
+        return of_errors(value).map(|to| format!("redirect: {to}"));
+    }
+    let is_message = is(&["message", "detail", "details", "title", "reason", "msg"]);
     let text = serde_json::from_slice::<String>(value).ok().filter(|_| is_message)?;
     says_failure(&text).then(|| one_line(&text))
+}
+
+/// What the members of an answer that are none of its list say of a failure.
+#[derive(Default)]
+pub(super) struct Told {
+    /// Whatever stands beside it.
+    pub failure: Option<String>,
+    /// If there are no rows.
+    pub of_empty: Option<String>,
+    /// There are further rows.
+    pub has_more: bool,
+}
+
+impl Told {
+    /// Notes what a member says.
+    pub fn note(&mut self, name: &[u8], value: &[u8]) {
+        self.failure = self.failure.take().or_else(|| of_member(name, value));
+        self.of_empty = self.of_empty.take().or_else(|| of_empty(name, value));
+        self.has_more |= name.eq_ignore_ascii_case(b"hasMore") && value == b"true";
+    }
 }
 
 fn is_bad_status(value: &[u8]) -> bool {

@@ -60,6 +60,31 @@ fn an_empty_list_beside_another_word_of_failure_is_no_end() {
     }
 }
 
+/// The same where it stands beside the cursor, or beside the list as a warning or a way elsewhere.
+#[test]
+fn an_empty_list_beside_a_word_of_failure_one_level_down_is_no_end() {
+    for (body, words) in [
+        (r#"{"data": [], "meta": {"error": "shard 3 is late"}}"#, "shard 3 is late"),
+        (r#"{"data": [], "pagination": {"error": "shard 3 is late"}}"#, "shard 3 is late"),
+        (r#"{"data": [], "warnings": ["query was partially executed"]}"#, "partially executed"),
+        (r#"{"data": [], "redirect": "https://sso.example"}"#, "redirect: "),
+        (
+            r#"{"data": [], "pagination": {"nextCursor": null, "hasMore": true}}"#,
+            "it says that more follows",
+        ),
+    ] {
+        let mut scene = Scene::with(since_2026);
+        scene.tenant().publish(Kind::Activities, 20);
+        scene.tenant().fail(On::Stream(Kind::Activities), None, Fault::answer(200, JSON, body));
+        scene.run();
+        scene.wait_status_is("/streams/1/reason", "broken_answer");
+        scene.wait_log(words);
+        scene.tenant().heal();
+        scene.settle();
+        scene.assert_exactly_once();
+    }
+}
+
 /// Taken for the present, a cache's answer would say "up to date" for ever.
 #[test]
 fn what_a_cache_repeats_is_no_answer_to_the_daemon_and_to_check() {
