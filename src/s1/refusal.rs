@@ -89,9 +89,9 @@ fn of_json(status: u16, json: &Value) -> Option<Refused> {
     })
 }
 
-/// Whether a rejection has the form of the console's own: a list of errors with numbers for codes.
+/// Whether a rejection has the form of the console's own: a list of errors that are objects.
 fn is_consoles(json: &Value) -> bool {
-    json["errors"][0]["code"].is_u64()
+    json["errors"][0].is_object()
 }
 
 /// Why each error of an answer is one, in small letters: its detail, or its title where it has none.
@@ -193,7 +193,6 @@ mod tests {
             r#"{"message":"Jwt is missing"}"#,
             r#"{"error":"login_required","login_url":"https://sso.example/login"}"#,
             r#"{"errors":["Unauthorized"]}"#,
-            r#"{"errors":[{"message":"Unauthorized"}]}"#,
         ] {
             assert_eq!(refused(401, JSON, body).unwrap().0, Refused::Address, "{body}");
         }
