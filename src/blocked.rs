@@ -2,12 +2,15 @@
 //! a firewall thinks of it. The same for both services, whoever words it, in JSON or in plain text.
 //!
 //! ```text
-//!   "IP", an address, an allow list, WAF, a country, a network policy     so, whatever else is said
+//!   "IP", an allow list, WAF, a country, a network policy                 so, whatever else is said
+//!   203.0.113.7                                                           so, unless it says that a
+//!                                                                         credential is bad
 //!   "blocked", "firewall", "location", "proxy", "your network"            so, unless it speaks of a
 //!                                                                         role, a scope or a credential
 //! ```
 //!
-//! Promises: pure. Never: finds a credential bad or good.
+//! Promises: pure; of a JSON value only the members count that say why. Never: takes a link, a version
+//! or a member that describes the request for a reason; finds a credential bad or good.
 
 use std::net::IpAddr;
 
@@ -118,6 +121,38 @@ const OF_A_CREDENTIAL: &[&str] = &[
     "user",
     "users",
 ];
+/// With one of these, words of a credential say that it is bad; an address beside them only tells
+/// whose it was.
+const IS_BAD: &[&str] = &[
+    "disabled",
+    "expired",
+    "invalid",
+    "missing",
+    "not found",
+    "not valid",
+    "revoked",
+    "unauthorized",
+    "unknown",
+    "wrong",
+];
+/// How the name of a member ends whose value says why. What others hold describes the request, the
+/// server or the client.
+const REASONS: &[&str] = &[
+    "cause",
+    "code",
+    "description",
+    "detail",
+    "details",
+    "error",
+    "errors",
+    "faultstring",
+    "message",
+    "messages",
+    "msg",
+    "reason",
+    "reasons",
+    "title",
+];
 
 /// Whether what an answer says is about the place that it was asked from.
 pub fn is_of_address(answer: &Answer) -> bool {
@@ -132,19 +167,29 @@ pub fn is_of_address(answer: &Answer) -> bool {
 
 fn says_address(text: &str) -> bool {
     let text = text.to_lowercase();
-    let is_edge = |c: char| !c.is_alphanumeric() && !matches!(c, '.' | ':');
-    let has_address = text.split(is_edge).any(|word| {
-        let word = word.trim_end_matches(['.', ':']);
-        word.contains(['.', ':']) && word.len() > 2 && word.parse::<IpAddr>().is_ok()
-    });
+    // A link leads elsewhere.
+    let text: Vec<&str> = text.split_whitespace().filter(|word| !word.contains("://")).collect();
+    let text = text.join(" ");
     let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).collect();
     let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
     let line = format!(" {} ", words.join(" "));
     let has = |phrases: &[&str]| phrases.iter().any(|one| line.contains(&format!(" {one} ")));
-    has_address || has(CERTAIN) || has(LIKELY) && !has(OF_A_CREDENTIAL)
+    let is_credential = has(OF_A_CREDENTIAL);
+    let is_bad = is_credential && has(IS_BAD) || has(&["authentication failed"]);
+    has(CERTAIN) || has(LIKELY) && !is_credential || has_address(&text) && !is_bad
 }
 
-/// The texts of a value, without the names of its members.
+fn has_address(text: &str) -> bool {
+    let is_edge = |c: char| !c.is_alphanumeric() && !matches!(c, '.' | ':');
+    let mut before = "";
+    text.split(is_edge).any(|word| {
+        let word = word.trim_end_matches(['.', ':']);
+        let is_version = matches!(std::mem::replace(&mut before, word), "version" | "release");
+        !is_version && word.contains(['.', ':']) && word.len() > 2 && word.parse::<IpAddr>().is_ok()
+    })
+}
+
+/// The texts of a value that say why, without the names of its members.
 fn gather(value: &Value, text: &mut String) {
     match value {
         Value::String(one) => {
@@ -152,8 +197,23 @@ fn gather(value: &Value, text: &mut String) {
             text.push('\n');
         }
         Value::Array(items) => items.iter().for_each(|item| gather(item, text)),
-        Value::Object(members) => members.values().for_each(|value| gather(value, text)),
+        Value::Object(members) => {
+            for (name, value) in members {
+                let name = name.to_lowercase();
+                if has_objects(value) || REASONS.iter().any(|end| name.ends_with(end)) {
+                    gather(value, text);
+                }
+            }
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Whether its members tell by their own names what they are.
+fn has_objects(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().all(has_objects),
+        value => value.is_object(),
     }
 }
 
@@ -186,12 +246,17 @@ mod tests {
             "The requested URL was rejected. Your support ID is 123",
             "Proxy authentication required",
             "VPN users are not served: IP 10.0.0.1",
+            "The API key may not be used from 203.0.113.7",
+            "This token is not valid from this IP",
         ] {
             for body in [
                 text.to_owned(),
                 serde_json::json!({"message": text}).to_string(),
                 serde_json::json!({"errors": [{"title": "Forbidden", "detail": text}]}).to_string(),
                 serde_json::json!({"error": {"reason": [text]}}).to_string(),
+                serde_json::json!({"error_description": text}).to_string(),
+                serde_json::json!({"errors": [text]}).to_string(),
+                serde_json::json!([text]).to_string(),
             ] {
                 assert!(is_of(&body), "{body}");
             }
@@ -219,6 +284,16 @@ mod tests {
             "released in version 1.2.3",
             "at 12:30",
             r#"{"ip":false,"message":"Forbidden"}"#,
+            r#"{"message":"Unauthorized","version":"2.14.0.3"}"#,
+            r#"{"message":"Invalid API key","clientIp":"203.0.113.7"}"#,
+            r#"{"message":"API key revoked","docs":"https://x/ip"}"#,
+            r#"{"message":"API key revoked, see https://x.example/ip/203.0.113.7"}"#,
+            r#"{"error":"key not found","instance":"10.2.3.4:8080"}"#,
+            r#"{"error":{"message":"Forbidden","request":{"remote":"203.0.113.7"}}}"#,
+            r#"{"errors":[{"detail":"token of user from 203.0.113.7 is not valid"}]}"#,
+            "Authentication failed for 203.0.113.7",
+            "Unauthorized. Gateway version 2.14.0.3",
+            "Gateway v2.14.0.3: unauthorized",
         ] {
             assert!(!is_of(body), "{body}");
         }

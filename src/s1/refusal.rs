@@ -180,6 +180,10 @@ mod tests {
             (r#"{"message":"Forbidden"}"#, Permission),
             (r#"{"errors":["no IP like this"]}"#, Address),
             (r#"{"status":403,"error":"Forbidden","path":"/x"}"#, Permission),
+            (
+                r#"{"errors":[{"title":"Forbidden"}],"request":{"remote":"203.0.113.7"}}"#,
+                Permission,
+            ),
         ] {
             assert_eq!(refused(403, JSON, body).unwrap().0, what, "{body}");
             assert_eq!(refused(403, "", body).unwrap().0, what, "{body}");
@@ -224,6 +228,15 @@ mod tests {
             assert_eq!(refused(status, JSON, &body), None, "{body}");
             let answer = Answer { status, body: body.into_bytes(), ..Answer::default() };
             assert!(is_passing(&answer), "{words}");
+        }
+    }
+
+    #[test]
+    fn an_address_beside_the_consoles_words_refuses_no_address() {
+        for detail in ["null", "\"token of user from 203.0.113.7 is not valid\""] {
+            let error = error(4_010_010, "Authentication Failed", detail);
+            let body = error.replacen('{', r#"{"version":"23.4.1.7","#, 1);
+            assert_eq!(refused(401, JSON, &body).unwrap().0, Refused::Token, "{body}");
         }
     }
 
