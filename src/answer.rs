@@ -20,7 +20,14 @@ pub fn date(answer: &Answer) -> Option<Stamp> {
 /// between may say anything. What no ingress sends is more: `coralogix::verdict::is_web_page`.
 pub fn is_html(answer: &Answer) -> bool {
     let said = answer.content_type.as_deref().unwrap_or("").to_ascii_lowercase();
-    said.contains("html") || answer.body.trim_ascii_start().starts_with(b"<")
+    said.contains("html") || begins_with_a_tag(&answer.body)
+}
+
+/// Whether `<` stands first, after blanks, other control characters, and the marks of an encoding: of
+/// UTF-8, or of UTF-16, in which every other byte of it is 0.
+pub fn begins_with_a_tag(body: &[u8]) -> bool {
+    let is_skipped = |byte: u8| byte <= b' ' || matches!(byte, 0xef | 0xbb | 0xbf | 0xfe | 0xff);
+    body.iter().copied().find(|byte| !is_skipped(*byte)) == Some(b'<')
 }
 
 /// How old an answer is that a cache repeated: older than anything that could be asked for now.

@@ -30,6 +30,12 @@ const AGAINST: &[(&str, Option<u64>)] = &[
     ("OK, but 4 entries are malformed", Some(4)),
     ("daily quota reached", None),
     ("Quota exceeded", None),
+    ("Authentication required", None),
+    ("Authentication is required", None),
+    (r#"{"message":"Login required"}"#, None),
+    ("Access restricted by your administrator", None),
+    ("Please sign in to continue", None),
+    ("You must log in first", None),
     ("your data is blocked", None),
     ("timestamps older than 24 hours", None),
     ("entry too old", None),
@@ -192,6 +198,9 @@ const AGAINST: &[(&str, Option<u64>)] = &[
 
 const HARMLESS: &[&str] = &[
     "",
+    "no authentication required",
+    "stored in log in 3 ms",
+    "unrestricted",
     "OK",
     "{}",
     "[]",

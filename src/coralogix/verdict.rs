@@ -22,7 +22,7 @@
 //! seen before for a refusal, for none is documented; it is logged and counted.
 
 use super::taken::not_taken;
-use crate::answer::excerpt;
+use crate::answer::{begins_with_a_tag, excerpt};
 use crate::blocked::is_of_address;
 use crate::limits;
 use crate::record::{Answer, KeyTrial, SinkVerdict};
@@ -78,6 +78,12 @@ pub fn not_coralogix(answer: &Answer) -> Option<&'static str> {
         _ if answer.body.len() as u64 > limits::SINK_ANSWER_BYTES_MAX => {
             Some("an answer longer than Coralogix gives: another server answers, not Coralogix")
         }
+        _ if is_of_another_type(answer) => Some(
+            "an answer of another type than JSON or text: another server answers, not Coralogix",
+        ),
+        _ if !is_text(&answer.body) => {
+            Some("bytes that are no text: a proxy or another server answers, not Coralogix")
+        }
         _ => None,
     }
 }
@@ -90,14 +96,32 @@ pub fn is_blocked(answer: &Answer) -> bool {
 
 /// Whether an answer is made for a browser. No ingress sends one, with any status.
 pub fn is_web_page(answer: &Answer) -> bool {
-    let kind = answer.content_type.as_deref().unwrap_or("").trim_ascii().to_ascii_lowercase();
+    let kind = kind(answer);
     let is_of_the_web = ["image/", "video/", "audio/", "font/", "text/css"]
         .iter()
         .any(|prefix| kind.starts_with(prefix));
-    let body = answer.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&answer.body);
     is_of_the_web
         || ["html", "xml", "javascript"].iter().any(|word| kind.contains(word))
-        || body.trim_ascii_start().starts_with(b"<")
+        || begins_with_a_tag(&answer.body)
+}
+
+fn kind(answer: &Answer) -> String {
+    answer.content_type.as_deref().unwrap_or("").trim_ascii().to_ascii_lowercase()
+}
+
+/// Whether it calls itself something else than JSON or text. gRPC tells of a failure beside an empty
+/// body; of other types an empty body says nothing that could be misread.
+fn is_of_another_type(answer: &Answer) -> bool {
+    let kind = kind(answer);
+    let is_usual = kind.is_empty() || kind.contains("json") || kind.starts_with("text/plain");
+    !is_usual && (!answer.body.is_empty() || kind.contains("grpc"))
+}
+
+/// Whether a person could read it: bytes that were compressed, or are of another encoding than UTF-8,
+/// may say anything.
+fn is_text(body: &[u8]) -> bool {
+    let is_control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
+    std::str::from_utf8(body).is_ok_and(|text| !text.contains(is_control))
 }
 
 /// What the answers to an empty array say of the key; it is posted with the key and, only where that
@@ -167,6 +191,10 @@ mod tests {
         Answer { content_type: Some(kind.to_owned()), ..answer(status, body) }
     }
 
+    fn bytes(body: &[u8]) -> Answer {
+        Answer { status: 200, body: body.to_vec(), ..Answer::default() }
+    }
+
     #[test]
     fn every_answer_has_a_verdict() {
         use SinkVerdict::*;
@@ -229,6 +257,19 @@ mod tests {
             (of_kind("application/xhtml+xml", 201, ""), "a web page"),
             (of_kind("text/xml", 200, ""), "a web page"),
             (of_kind("image/gif", 200, "GIF89a"), "a web page"),
+            (of_kind("application/grpc", 200, ""), "another type"),
+            (of_kind("application/grpc+proto", 200, "x"), "another type"),
+            (of_kind("application/octet-stream", 200, "OK"), "another type"),
+            (of_kind("text/css+x", 200, "ok"), "a web page"),
+            (of_kind("multipart/mixed", 202, "ok"), "another type"),
+            (answer(200, "\n\u{feff}<html>"), "a web page"),
+            (answer(200, "\0\0<html>"), "a web page"),
+            (bytes(b"\xff\xfe<\0h\0t\0m\0l\0>\0"), "a web page"),
+            (bytes(b"\xfe\xff\0<\0h\0t\0m\0l\0>"), "a web page"),
+            (bytes(b"\xff\xfeo\0k\0"), "bytes that are no text"),
+            (bytes(b"\x1f\x8b\x08\0\0\0\0\0\0\x03"), "bytes that are no text"),
+            (bytes(b"\x78\x9c\xcb\x4f"), "bytes that are no text"),
+            (bytes(b"\x0b\x02\x80{}\x03"), "bytes that are no text"),
             (of_kind("application/json", 200, "\n <!doctype html>"), "a web page"),
             (answer(200, "\u{feff}<html>Welcome to nginx!</html>"), "a web page"),
             (answer(200, &long), "longer than Coralogix gives"),
@@ -239,7 +280,16 @@ mod tests {
             assert!(words.contains(who) && words.contains("not Coralogix"), "{words}");
             assert!(words.contains(&format!("HTTP {}", answer.status)), "{words}");
         }
-        for (kind, body) in [("application/json", "{}"), ("text/plain", "OK"), ("", "a < b")] {
+        for (kind, body) in [
+            ("application/json", "{}"),
+            ("Application/JSON; charset=utf-8", "{}"),
+            ("application/x-ndjson", "{}\n"),
+            ("application/problem+json", "{}"),
+            ("text/plain", "OK"),
+            ("text/plain;charset=UTF-8", "300 accept\u{e9}s\r\n"),
+            ("application/octet-stream", ""),
+            ("", "a < b"),
+        ] {
             let verdict = verdict(&of_kind(kind, 200, body), 300);
             assert!(matches!(verdict, SinkVerdict::Accepted { .. }), "{kind}: {verdict:?}");
         }

@@ -45,6 +45,15 @@ fn a_page_of_a_portal_without_a_tag_acknowledges_nothing() {
 }
 
 #[test]
+fn what_is_no_text_or_of_another_type_acknowledges_nothing() {
+    keeps_everything(Fault::answer(200, "application/grpc", ""), "another type");
+    let utf_16: Vec<u8> = "\u{feff}<html>".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    keeps_everything(Fault::answer(200, "application/json", utf_16), "a web page");
+    let gzip = b"\x1f\x8b\x08\0\0\0\0\0\0\x03".to_vec();
+    keeps_everything(Fault::answer(200, "text/plain", gzip), "bytes that are no text");
+}
+
+#[test]
 fn other_statuses_of_success_acknowledge_nothing() {
     keeps_everything(Fault::status(203), "a proxy answers that changes answers");
     keeps_everything(Fault::status(206), "another kind of server");
