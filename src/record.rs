@@ -307,9 +307,10 @@ pub enum SinkVerdict {
     /// The same, with words that some of the batch was not taken: it is set aside and not sent again
     /// by itself, a gap is noted, and what follows is sent ever more slowly.
     InDoubt { words: String, count: Option<u64> },
-    /// 413: the batch is halved; a single record is parked.
+    /// 413: the batch is halved; a single record is parked once an empty array was taken.
     TooLarge(String),
-    /// 400 and other refusals of the content: halved; a single record is parked.
+    /// 400 and other refusals of the content: halved; a single record is parked once an empty array
+    /// was taken.
     Malformed(String),
     /// 401, 403: an empty array tells whether the key or the content is meant. The key: everything is
     /// kept, probed slowly until it changes. The content: halved; a single record is parked.
@@ -320,7 +321,7 @@ pub enum SinkVerdict {
     Busy { retry_after: Option<Span>, why: String },
     /// 408 and 5xx: kept, tried again with backoff. The size or the content may be to blame.
     Failed(String),
-    /// 3xx, 404, 405, or a 2xx that can't be Coralogix': the address is wrong, or something in between
+    /// 3xx, 404, 405, a web page with another 4xx, or a 2xx that can't be Coralogix': the address is wrong, or something in between
     /// answers. Kept, tried again at the longest backoff, unless an empty array shows that the content
     /// is meant.
     Misdirected(String),
@@ -329,6 +330,16 @@ pub enum SinkVerdict {
 }
 
 impl SinkVerdict {
+    /// Whether it is a rejection like that of a bad key.
+    pub fn is_of_the_key(&self) -> bool {
+        matches!(self, SinkVerdict::KeyRefused(_) | SinkVerdict::Blocked(_))
+    }
+
+    /// Whether it rejects the content in so many words.
+    pub fn is_of_the_content(&self) -> bool {
+        matches!(self, SinkVerdict::TooLarge(_) | SinkVerdict::Malformed(_))
+    }
+
     /// What was answered, for people.
     pub fn words(&self) -> String {
         match self {
@@ -355,6 +366,9 @@ pub enum KeyTrial {
     Refused(SinkVerdict),
     /// An empty array is taken with any key, so that it tells nothing.
     Unchecked,
+    /// An empty array is refused for its content with any key. Where a record gets the same answer,
+    /// nothing shows that anything is taken.
+    Unproven(SinkVerdict),
     /// It could not be found out.
     Failed(SinkVerdict),
 }

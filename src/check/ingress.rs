@@ -21,13 +21,13 @@ pub fn stranger(answer: &Answer, base: &str) -> Option<Outcome> {
              reach Coralogix; the API key is not the cause",
         ));
     }
-    let why = (200..300).contains(&answer.status).then(|| not_coralogix(answer)).flatten()?;
+    let why = not_coralogix(answer)?;
     Some(Outcome::failed(
         Cause::NotCoralogix,
         format!("{base}: {why} ({status})"),
         "Set coralogix.domain to the domain of your team (Settings > Domain); if it is right, have \
          the proxy or filter in between exempt it. Your own relay (coralogix.url) must answer 200, \
-         201, 202 or 204, without a web page or the Content-Type of one",
+         201, 202 or 204, with an empty body, JSON or plain text, and call it that",
     ))
 }
 

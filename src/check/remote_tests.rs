@@ -284,12 +284,18 @@ fn a_key_is_judged_by_coralogix_alone_and_its_kind_told_by_its_beginning() {
         assert!(failure.1.contains(words), "{failure:?}");
         assert_eq!(failure.2, fault);
     }
-    for status in ["401 Unauthorized", "403 Forbidden"] {
+    for (status, fault) in [
+        ("401 Unauthorized", Cause::SinkBlocked),
+        ("403 Forbidden", Cause::SinkBlocked),
+        ("411 Length Required", Cause::NotCoralogix),
+        ("413 Too Large", Cause::NotCoralogix),
+        ("418 Teapot", Cause::NotCoralogix),
+    ] {
         let table: Table = Box::leak(Box::new([(POST, status, PAGE)]));
         let (_server, config) = plain(table);
         let failure = failure(&team(&config));
         assert!(failure.0.contains("Access denied by policy"), "{failure:?}");
-        assert_eq!(failure.2, Cause::SinkBlocked);
+        assert_eq!(failure.2, fault);
     }
 }
 

@@ -11,7 +11,8 @@
 //!                       anything else                     KeyRefused
 //!   402, 425, 429                                         Busy
 //!   3xx, 404, 405, 407, 410, 421, 451                     Misdirected
-//!   other 4xx but 408                                     Malformed
+//!   other 4xx but 408   a web page                        Misdirected
+//!                       anything else                     Malformed
 //!   anything else       with Retry-After                  Busy
 //!                       without                           Failed
 //! ```
@@ -44,6 +45,8 @@ pub fn verdict(answer: &Answer, entries: u64) -> SinkVerdict {
         // A redirect is never followed: the key would go with it (keeps P7). 407 and 421 are a
         // proxy's or a gateway's, and 410 and 451 an address's; none of them is about a record.
         300..=399 | 404 | 405 | 407 | 410 | 421 | 451 => SinkVerdict::Misdirected(why()),
+        // Something in between refuses the content or everything; an empty array tells which.
+        400..=499 if not_coralogix(answer).is_some() => SinkVerdict::Misdirected(why()),
         // The content is refused; halving finds the record at fault.
         400..=499 if answer.status != 408 => SinkVerdict::Malformed(why()),
         _ if answer.retry_after.is_some() => {
@@ -65,16 +68,21 @@ fn success(answer: &Answer, entries: u64) -> SinkVerdict {
     }
 }
 
-/// Why a 2xx can't be Coralogix', and who seems to answer; `None`: it can.
+const WEB_PAGE: Option<&str> =
+    Some("a web page: a proxy, a filter or another web server answers, not Coralogix");
+
+/// Why a 2xx, or a 4xx that would be about the content, can't be Coralogix', and who seems to answer;
+/// `None`: it can, or the status alone says what is to be done.
 pub fn not_coralogix(answer: &Answer) -> Option<&'static str> {
     match answer.status {
+        401..=405 | 407 | 408 | 410 | 421 | 425 | 429 | 451 => None,
+        400..=499 => WEB_PAGE.filter(|_| is_web_page(answer)),
+        0..=199 | 300.. => None,
         203 => Some("a proxy answers that changes answers, not Coralogix"),
         status if !matches!(status, 200 | 201 | 202 | 204) => {
             Some("another kind of server answers, not Coralogix")
         }
-        _ if is_web_page(answer) => {
-            Some("a web page: a proxy, a filter or another web server answers, not Coralogix")
-        }
+        _ if is_web_page(answer) => WEB_PAGE,
         _ if answer.body.len() as u64 > limits::SINK_ANSWER_BYTES_MAX => {
             Some("an answer longer than Coralogix gives: another server answers, not Coralogix")
         }
@@ -130,22 +138,21 @@ fn is_text(body: &[u8]) -> bool {
 pub fn key_trial(own: SinkVerdict, is_checked: impl FnOnce() -> bool) -> KeyTrial {
     if !takes_empty(&own) {
         return match own {
-            own if refuses_key(&own) => KeyTrial::Refused(own),
+            own if own.is_of_the_key() => KeyTrial::Refused(own),
             other => KeyTrial::Failed(unknown(other)),
         };
     }
-    if is_checked() { KeyTrial::Good } else { KeyTrial::Unchecked }
+    match own {
+        _ if is_checked() => KeyTrial::Good,
+        SinkVerdict::Malformed(_) => KeyTrial::Unproven(own),
+        _ => KeyTrial::Unchecked,
+    }
 }
 
-/// Whether the answer to a key that nobody issued shows that keys are checked.
-pub fn refuses_key(verdict: &SinkVerdict) -> bool {
-    matches!(verdict, SinkVerdict::KeyRefused(_) | SinkVerdict::Blocked(_))
-}
-
-/// An empty array that is too large tells nothing but that the next try is to wait.
+/// Who finds an empty array too large takes nothing, and no ingress does so.
 fn unknown(verdict: SinkVerdict) -> SinkVerdict {
     match verdict {
-        SinkVerdict::TooLarge(why) => SinkVerdict::Busy { retry_after: None, why },
+        SinkVerdict::TooLarge(why) => SinkVerdict::Misdirected(why),
         other => other,
     }
 }
@@ -212,6 +219,12 @@ mod tests {
             ),
             (413, "", TooLarge("HTTP 413".into())),
             (400, "bad\x07", Malformed("HTTP 400: bad".into())),
+            (400, "<html>", Misdirected("HTTP 400: <html>".into())),
+            (411, " <!DOCTYPE html>", Misdirected("HTTP 411: <!DOCTYPE html>".into())),
+            (422, "<html>", Misdirected("HTTP 422: <html>".into())),
+            // A batch can really be too large for what stands between; halving loses nothing.
+            (413, "<html>", TooLarge("HTTP 413: <html>".into())),
+            (429, "<html>", Busy { retry_after: None, why: "HTTP 429: <html>".into() }),
             (415, "", Malformed("HTTP 415".into())),
             (422, "", Malformed("HTTP 422".into())),
             (401, "", KeyRefused("HTTP 401".into())),
@@ -307,7 +320,9 @@ mod tests {
             (disliked(), refused(), KeyTrial::Good),
             (taken(), Blocked("HTTP 403".into()), KeyTrial::Good),
             (taken(), taken(), KeyTrial::Unchecked),
-            (disliked(), disliked(), KeyTrial::Unchecked),
+            (disliked(), disliked(), KeyTrial::Unproven(disliked())),
+            (disliked(), busy(), KeyTrial::Unproven(disliked())),
+            (taken(), disliked(), KeyTrial::Unchecked),
             (taken(), busy(), KeyTrial::Unchecked),
             (
                 taken(),
@@ -318,9 +333,20 @@ mod tests {
             (Blocked("x".into()), taken(), KeyTrial::Refused(Blocked("x".into()))),
             (busy(), refused(), KeyTrial::Failed(busy())),
         ] {
-            assert_eq!(key_trial(own, || refuses_key(&made_up)), expected);
+            assert_eq!(key_trial(own, || made_up.is_of_the_key()), expected);
         }
         key_trial(refused(), || panic!("a refused key needs no second question"));
+    }
+
+    #[test]
+    fn a_web_page_to_an_empty_array_is_no_sign_of_life() {
+        for status in [400, 411, 413, 418, 422] {
+            let page = || verdict(&of_kind("text/html", status, "<html>"), 0);
+            let trial = key_trial(page(), || panic!("{status}: it was not taken"));
+            assert!(matches!(trial, KeyTrial::Failed(SinkVerdict::Misdirected(_))), "{trial:?}");
+            assert!(not_coralogix(&answer(status, "<html>")).is_some(), "{status}");
+            assert!(not_coralogix(&answer(status, "{}")).is_none(), "{status}");
+        }
     }
 
     #[test]

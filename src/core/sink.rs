@@ -3,7 +3,8 @@
 //! ```text
 //!   batch --2xx--> acknowledged
 //!     |--2xx, "some was not taken"--> set aside in doubt; the next waits ever longer
-//!     |--413/400--> halved ... one record --413/400--> parked
+//!     |--413/400--> halved ... one record --> an empty array --taken--> parked
+//!     |                                           '--not, or the same answer--> kept
 //!     |--401/403, 3xx, 404, 451, a web page--> an empty array --taken--> the content is meant: halved
 //!     |                                            '--not--> kept: the key is, or this machine
 //!     |            '--taken with any key--> halved; one record alone is parked only where others were
@@ -201,8 +202,11 @@ impl Sink {
                 self.again(now, of_batch(&sent, verdict))
             }
             SinkVerdict::Malformed(_) if sent.entries > 1 => self.halve(now, sent, verdict),
-            SinkVerdict::TooLarge(text) | SinkVerdict::Malformed(text) => {
-                self.refused_single(now, sent, text, backoff)
+            // Whoever refuses everything refuses this too.
+            SinkVerdict::TooLarge(_) | SinkVerdict::Malformed(_) => {
+                self.suspects.failed_alone(sent);
+                self.on_trial = Some((sent, verdict.clone()));
+                Then::TryKey
             }
             SinkVerdict::Failed(_) => self.unclear(now, sent, verdict, backoff),
             SinkVerdict::Unreachable(net) if net.is_of_an_exchange() => {
@@ -241,20 +245,13 @@ impl Sink {
     pub fn tried(&mut self, now: Mono, trial: &KeyTrial, backoff: &mut Backoff) -> Then {
         let Some((sent, verdict)) = self.on_trial.take() else { return Then::Keep };
         match trial {
-            KeyTrial::Good | KeyTrial::Unchecked if is_busy(&verdict) => {
+            // An explicit refusal of the content counts though an empty array fails, if others were
+            // accepted.
+            KeyTrial::Failed(SinkVerdict::Failed(_) | SinkVerdict::Unreachable(_))
+                if verdict.is_of_the_content() && self.proof != Proof::None =>
+            {
                 self.questioned(now, sent, &verdict, backoff)
             }
-            KeyTrial::Unchecked if is_of_the_key(&verdict) => {
-                self.questioned(now, sent, &verdict, backoff)
-            }
-            // A sink that accepts any key is working too, and accepts an empty array but not this
-            // batch.
-            KeyTrial::Good | KeyTrial::Unchecked if sent.entries > 1 => {
-                let text = of_batch(&sent, &verdict);
-                self.suspects.refused_with_a_good_key(sent);
-                self.again(now, text)
-            }
-            KeyTrial::Good | KeyTrial::Unchecked => self.lone_failed(now, sent, &verdict, backoff),
             KeyTrial::Refused(trouble) | KeyTrial::Failed(trouble) => {
                 self.suspects.blame.acquit();
                 // Fewer records lose nothing, and show whether others are accepted.
@@ -264,6 +261,24 @@ impl Sink {
                 self.failed(now, trouble, backoff);
                 Then::Keep
             }
+            _ if is_busy(&verdict) => self.questioned(now, sent, &verdict, backoff),
+            KeyTrial::Unproven(empty) if *empty == verdict => {
+                self.questioned(now, sent, &verdict, backoff)
+            }
+            KeyTrial::Unchecked | KeyTrial::Unproven(_) if verdict.is_of_the_key() => {
+                self.questioned(now, sent, &verdict, backoff)
+            }
+            // A sink that accepts any key is working too, and accepts an empty array but not this
+            // batch.
+            _ if sent.entries > 1 => {
+                let text = of_batch(&sent, &verdict);
+                self.suspects.refused_with_a_good_key(sent);
+                self.again(now, text)
+            }
+            _ if verdict.is_of_the_content() => {
+                self.refused_single(now, sent, &verdict.words(), backoff)
+            }
+            _ => self.lone_failed(now, sent, &verdict, backoff),
         }
     }
 
@@ -428,10 +443,6 @@ fn reason_of(verdict: &SinkVerdict) -> Reason {
         SinkVerdict::Unreachable(net) => Reason::of(net),
         _ => Reason::BrokenAnswer,
     }
-}
-
-fn is_of_the_key(verdict: &SinkVerdict) -> bool {
-    matches!(verdict, SinkVerdict::KeyRefused(_) | SinkVerdict::Blocked(_))
 }
 
 const ENTRIES_MAX: u64 = limits::BODY_ENTRIES_MAX as u64;

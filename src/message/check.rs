@@ -125,7 +125,7 @@ super::codes! {
         "A web page rejects the request in place of Coralogix (HTTP 403): a proxy, a firewall or an address list."
         "Have that filter allow this machine to reach Coralogix; the key is not the cause.";
     CHECK_NOT_CORALOGIX Error 546
-        "Something other than Coralogix answers: a web page, or a status that Coralogix' endpoint does not use."
+        "Something other than Coralogix answers: a web page, no JSON or plain text, or a status that Coralogix' endpoint does not use."
         "Set `coralogix.domain` to the team's (Settings > Domain), and look for a proxy or filter that answers in its place.";
     CHECK_KEY_UNPROVEN Warn 547
         "The address rejects an empty array whatever the key is, so the key could not be checked."

@@ -14,7 +14,7 @@ super::codes! {
         "SentinelOne rejects the query itself (HTTP 400, and not with a web page)."
         "Remove the stream from streams if the tenant does not have it; otherwise report it with the response in the line.";
     MISDIRECTED Error 105
-        "The address answers with a redirect, 404 or a web page: it is not the service's API."
+        "The address answers with a redirect, 404 or a web page, or rejects everything alike: it is not the service's API."
         "Correct integration.tenant, coralogix.domain or coralogix.url, or let the proxy that answers in its place pass the requests; `s1-coralogix check` shows what answers there.";
     SECRET_UNREADABLE Error 106
         "The file with the token or key does not exist, can't be read, or is empty."

@@ -390,7 +390,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         let known = self.keys_checked.filter(|(_, at)| age(*at)).map(|(is_checked, _)| is_checked);
         let ask = || {
             let made_up = verdict_of(self.edge.try_key(TrialKey::MadeUp), 0);
-            let is_checked = verdict::refuses_key(&made_up);
+            let is_checked = made_up.is_of_the_key();
             self.keys_checked = Some((is_checked, now));
             is_checked
         };

@@ -45,12 +45,25 @@ fn a_page_of_a_portal_without_a_tag_acknowledges_nothing() {
 }
 
 #[test]
+fn a_web_page_with_another_status_parks_nothing() {
+    let page = || html("400 Bad Request");
+    keeps_everything(Fault::answer(400, "text/html", page()), "HTTP 400: <html>");
+    keeps_everything(Fault::answer(413, "text/html", page()), "HTTP 413: <html>");
+    keeps_everything(Fault::status(400), "HTTP 400");
+}
+
+#[test]
 fn what_is_no_text_or_of_another_type_acknowledges_nothing() {
     keeps_everything(Fault::answer(200, "application/grpc", ""), "another type");
     let utf_16: Vec<u8> = "\u{feff}<html>".encode_utf16().flat_map(u16::to_le_bytes).collect();
     keeps_everything(Fault::answer(200, "application/json", utf_16), "a web page");
     let gzip = b"\x1f\x8b\x08\0\0\0\0\0\0\x03".to_vec();
     keeps_everything(Fault::answer(200, "text/plain", gzip), "bytes that are no text");
+}
+
+#[test]
+fn a_record_that_is_refused_with_a_web_page_is_parked_where_an_empty_array_is_taken() {
+    the_content_is_refused((400, "text/html", "<html><body>Bad Request</body></html>"));
 }
 
 #[test]

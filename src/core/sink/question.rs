@@ -1,5 +1,6 @@
 //! A batch that is rejected like a bad key, or put off repeatedly, by a sink that accepts an empty
-//! array: the reason may be the content, the key, or that it accepts only empty arrays.
+//! array: the reason may be the content, the key, or that it accepts only empty arrays. And a record
+//! that gets the same answer as an empty array: the sink may refuse everything so.
 //!
 //! ```text
 //!   together --> halved, as often as it takes: that loses nothing, and what is accepted meanwhile
@@ -95,7 +96,13 @@ impl Sink {
     fn question_of_one(&self, verdict: &SinkVerdict) -> (SinkVerdict, Way, u32) {
         let words = verdict.words();
         let any_key = || format!("{words}; an empty array is accepted there with any key");
+        let is_same = verdict.is_of_the_content();
+        let like_empty = || format!("{words}; an empty array is not accepted either");
         match (verdict, self.proof) {
+            (_, Proof::Since) if is_same => (SinkVerdict::Failed(like_empty()), Way::Refused, 0),
+            _ if is_same => {
+                (SinkVerdict::Misdirected(like_empty()), Way::Failed, self.parked_in_a_row)
+            }
             (SinkVerdict::Busy { .. }, Proof::Since) => (verdict.clone(), Way::Failed, 0),
             // An exhausted quota may still accept empty arrays, for a day.
             (SinkVerdict::Busy { .. }, _) => {

@@ -67,7 +67,8 @@ fn what_is_in_doubt_is_set_aside_and_not_well_until_a_batch_is_accepted() {
     let malformed = SinkVerdict::Malformed("HTTP 400".into());
     assert_eq!(bench.answered(4, &malformed), Then::Keep);
     assert_eq!(bench.sink.lane.reason, Reason::InDoubt);
-    assert_eq!(bench.answered(1, &malformed), Then::Park { at: sent(1).first });
+    assert_eq!(bench.answered(1, &malformed), Then::TryKey);
+    assert_eq!(bench.tried(&KeyTrial::Good), Then::Park { at: sent(1).first });
     assert_eq!(bench.sink.lane.reason, Reason::InDoubt);
     // Nor does it that the collector's own words are taken, such as the gap of this very batch.
     let own = Sent { own: 2, ..sent(2) };
@@ -169,4 +170,64 @@ fn a_trial_that_a_reopened_queue_overtook_means_nothing() {
     assert_eq!(bench.answered(5, &forbidden()), Then::TryKey);
     bench.sink.reset(bench.now);
     assert_eq!(bench.tried(&KeyTrial::Good), Then::Keep);
+}
+
+#[test]
+fn a_refusal_of_the_content_parks_only_where_an_empty_array_is_taken() {
+    let misdirected = SinkVerdict::Misdirected("HTTP 400: <html>".into());
+    for refusal in
+        [SinkVerdict::Malformed("HTTP 400".into()), SinkVerdict::TooLarge("HTTP 413".into())]
+    {
+        for (trial, reason) in [
+            (KeyTrial::Refused(forbidden()), Reason::KeyRefused),
+            (KeyTrial::Failed(misdirected.clone()), Reason::Misdirected),
+        ] {
+            let mut bench = Bench::new();
+            for _ in 0..50 {
+                assert_eq!(bench.answered(1, &refusal), Then::TryKey);
+                assert_eq!(bench.tried(&trial), Then::Keep);
+                assert_eq!(bench.sink.lane.reason, reason);
+            }
+        }
+        for trial in [KeyTrial::Good, KeyTrial::Unchecked] {
+            let mut bench = Bench::new();
+            assert_eq!(bench.answered(1, &refusal), Then::TryKey);
+            assert_eq!(bench.tried(&trial), Then::Park { at: sent(1).first });
+        }
+    }
+}
+
+#[test]
+fn a_record_that_is_refused_like_an_empty_array_is_parked_only_after_others_were_accepted() {
+    let refusal = SinkVerdict::Malformed("HTTP 400".into());
+    let empty = KeyTrial::Unproven(refusal.clone());
+    let mut bench = Bench::new();
+    for _ in 0..2_000 {
+        assert_eq!(bench.answered(1, &refusal), Then::TryKey);
+        assert_eq!(bench.tried(&empty), Then::Keep);
+        assert_eq!(bench.sink.lane.reason, Reason::Misdirected);
+    }
+    assert!(matches!(bench.answered(1, &accepted()), Then::Acknowledge { .. }));
+    let begun = bench.now;
+    let mut then = Then::Keep;
+    while then == Then::Keep && bench.now < begun + Span::hours(2) {
+        assert_eq!(bench.answered(1, &refusal), Then::TryKey);
+        then = bench.tried(&empty);
+    }
+    assert_eq!(then, Then::Park { at: sent(1).first });
+    // The same where an empty array fails.
+    let mut bench = Bench::new();
+    bench.answered(1, &accepted());
+    let (begun, mut then) = (bench.now, Then::Keep);
+    let fails = KeyTrial::Failed(SinkVerdict::Failed("HTTP 500".into()));
+    while then == Then::Keep && bench.now < begun + Span::hours(2) {
+        assert_eq!(bench.answered(1, &refusal), Then::TryKey);
+        then = bench.tried(&fails);
+    }
+    assert_eq!(then, Then::Park { at: sent(1).first });
+    // Other words are about the content.
+    let other = SinkVerdict::Malformed("HTTP 400: field missing".into());
+    let mut bench = Bench::new();
+    bench.answered(1, &other);
+    assert_eq!(bench.tried(&empty), Then::Park { at: sent(1).first });
 }

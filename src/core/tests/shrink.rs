@@ -499,7 +499,11 @@ fn drain(n: u64, poisoned: impl Fn(u64) -> bool) -> (Vec<u64>, Vec<u64>, u32) {
         } else {
             SinkVerdict::Accepted { remark: None }
         };
-        match sink.answered(now, sent, Span::ZERO, &verdict, &mut backoff) {
+        let mut then = sink.answered(now, sent, Span::ZERO, &verdict, &mut backoff);
+        if then == Then::TryKey {
+            then = sink.tried(now, &KeyTrial::Good, &mut backoff);
+        }
+        match then {
             Then::Acknowledge { end } => {
                 delivered.extend(head..end.seq.0);
                 head = end.seq.0;
@@ -548,9 +552,11 @@ fn a_sink_that_refuses_everything_parks_slowly() {
             raw_bytes: u64::from(entries) * 2_000,
         };
         let verdict = SinkVerdict::Malformed("400".into());
-        if let Then::Park { .. } = sink.answered(now, sent, Span::ZERO, &verdict, &mut backoff) {
-            parked += 1;
+        let mut then = sink.answered(now, sent, Span::ZERO, &verdict, &mut backoff);
+        if then == Then::TryKey {
+            then = sink.tried(now, &KeyTrial::Good, &mut backoff);
         }
+        parked += u32::from(matches!(then, Then::Park { .. }));
         let refuses = sink.lane.reason == Reason::RefusesEverything;
         assert!(!refuses || sink.take().entries_max == 1, "then no number is to blame");
         let Due::At(due) = sink.lane.due else { panic!("never") };

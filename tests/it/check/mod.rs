@@ -281,6 +281,13 @@ fn something_else_answers_in_coralogix_place() {
         ),
         (Fault::status(203), "not_coralogix", 78, "a proxy answers", "proxy or filter"),
         (
+            Fault::answer(400, "text/html", "<html>400 Bad Request</html>"),
+            "not_coralogix",
+            78,
+            "400 Bad Request",
+            "proxy or filter",
+        ),
+        (
             Fault::answer(403, "text/html", "<html>Access denied by policy</html>"),
             "sink_blocked",
             75,
