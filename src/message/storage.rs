@@ -82,4 +82,7 @@ super::codes! {
     QUEUE_NOT_AS_OWNER Error 232
         "Root started it, the queue's directory belongs to another user, and this process may not become that user. What root wrote there that user could not use, so nothing was changed."
         "Run it as the owner of the queue (systemd: User=, containers: --user), or allow CAP_SETUID and CAP_SETGID. To run as root, let root own the queue's directory.";
+    IMPORT_ADDRESS_UNKNOWN Warn 233
+        "The imported file does not say from which address the positions of an integration were collected: an earlier version wrote it, or never learned the address. The next run takes the address in the config for it."
+        "Before the next run compare `tenant` of that integration in the config with that of the old machine. If it is another tenant, give it another name.";
 }

@@ -425,7 +425,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 self.commit(&std::mem::take(&mut batch))?;
             }
         }
-        let names: Vec<String> = origins.integrations().cloned().collect();
+        let names: Vec<String> = origins.tenants().map(|(name, _)| name.clone()).collect();
         for name in names {
             if claims.iter().all(|claim| claim.name != name) && !self.has_positions(&name) {
                 origins.forget(&name, &mut batch);

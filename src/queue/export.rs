@@ -3,6 +3,7 @@
 //! ```text
 //! S1CXEXP\n, version
 //! 's' stream, how far it is taken in and delivered, the ids of its overlap     one for each stream
+//! 'o' the addresses from which the positions were collected               one, or none
 //! 'p' a parked record's frame                                                  in order of refusal
 //! 'd' a batch in doubt: the words of its answer, its frames                     oldest first
 //! 'g' unreported gaps                                              one, or none
@@ -13,18 +14,21 @@
 //! Promises: a file is imported only after it was read to its end and its checksum was right;
 //! numbers are little-endian, so that the machines may differ; an import that is interrupted leaves
 //! a queue that is behind, never one with a hole, because a position moves only with its records
-//! and the ids of the overlap come last; another import of the same file continues it. Never: takes
+//! and the ids of the overlap come last; another import of the same file continues it; no position
+//! is stored before its address, so that another tenant is held here as it is there. Never: takes
 //! records over into a queue that has already collected the same streams, because they would be
 //! delivered twice.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, Read, Write};
 
 use super::disk::Disk;
 use super::index::Opener;
+use super::origins::Origins;
 use super::parts::{
-    decode_doubt, decode_frame, decode_stream, decode_unreported, encode_doubt, encode_frame,
-    encode_stream, encode_unreported, renumber,
+    decode_doubt, decode_frame, decode_origins, decode_stream, decode_unreported, encode_doubt,
+    encode_frame, encode_stream, encode_unreported, renumber,
 };
 use super::schema::StreamRow;
 use super::{Queue, QueueError};
@@ -41,6 +45,9 @@ const VERSION: u32 = 1;
 const VERSION_OF_DOUBTS: u32 = 2;
 /// The version of a file with unreported gaps, for the same reason.
 const VERSION_OF_GAPS: u32 = 3;
+/// The version of a file with addresses: a program that passed over them would take the positions
+/// for those of whatever tenant its config names.
+const VERSION_OF_ADDRESSES: u32 = 4;
 /// Rows of the index read at a time.
 const LOOK_AHEAD: usize = 32;
 
@@ -56,6 +63,8 @@ pub struct Tally {
     pub doubts: u64,
     /// Unreported gaps.
     pub gaps: u64,
+    /// Integrations whose address is known.
+    pub addresses: u64,
     /// The checksum of the file.
     pub crc: u32,
 }
@@ -71,6 +80,13 @@ pub enum TransferError {
     Unfinished,
     /// This queue has collected this stream already.
     Collected(StreamName),
+    /// This queue has collected the integration from another address than the file's positions of
+    /// it are from.
+    OtherTenant {
+        integration: String,
+        here: String,
+        there: String,
+    },
     Queue(QueueError),
 }
 
@@ -83,6 +99,11 @@ impl fmt::Display for TransferError {
             TransferError::Collected(stream) => {
                 write!(f, "the queue has already collected {stream}")
             }
+            TransferError::OtherTenant { integration, here, there } => write!(
+                f,
+                "its positions of {integration} were collected from {there}, and those in the queue \
+                 from {here}"
+            ),
             TransferError::Queue(why) => write!(f, "{why}"),
         }
     }
@@ -117,10 +138,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let mut tally = Tally::default();
         let doubts = self.doubts();
         let unreported = self.unreported();
-        let version = match (unreported.gaps.is_empty(), doubts.is_empty()) {
-            (false, _) => VERSION_OF_GAPS,
-            (true, false) => VERSION_OF_DOUBTS,
-            (true, true) => VERSION,
+        let origins = self.origins_of_positions();
+        let version = match (origins.tenants().len(), unreported.gaps.len(), doubts.len()) {
+            (1.., ..) => VERSION_OF_ADDRESSES,
+            (_, 1.., _) => VERSION_OF_GAPS,
+            (_, _, 1..) => VERSION_OF_DOUBTS,
+            _ => VERSION,
         };
         writer.bytes(MAGIC)?;
         writer.bytes(&version.to_le_bytes())?;
@@ -131,6 +154,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             let known = self.streams.named(&row.name).known(from);
             writer.part(b's', &encode_stream(&row, &known))?;
             tally.streams += 1;
+        }
+        if version >= VERSION_OF_ADDRESSES {
+            writer.part(b'o', &origins.encode())?;
+            tally.addresses = origins.tenants().len() as u64;
         }
         for frame in parked {
             writer.part(b'p', &encode_frame(frame))?;
@@ -143,7 +170,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 tally.doubts += 1;
             }
         }
-        if version >= VERSION_OF_GAPS {
+        if !unreported.gaps.is_empty() {
             writer.part(b'g', &encode_unreported(&unreported))?;
             tally.gaps = unreported.gaps.len() as u64;
         }
@@ -167,8 +194,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             }
         }
         let mut end = Vec::new();
-        let Tally { streams, parked, frames, records, doubts, gaps, .. } = tally;
-        for number in &[streams, parked, frames, records, doubts, gaps][..counts_of(version)] {
+        let Tally { streams, parked, frames, records, doubts, gaps, addresses, .. } = tally;
+        let counts = [streams, parked, frames, records, doubts, gaps, addresses];
+        for number in &counts[..counts_of(version)] {
             end.extend_from_slice(&number.to_le_bytes());
         }
         writer.part(b'e', &end)?;
@@ -181,25 +209,28 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// Imports a file's streams and records. `read` has to begin at the file's first byte, and
     /// `verify` must have accepted the file. Parked records wait again, to be tried once more. From
     /// here on this process keeps no tally: the file has no creation times, and a record that is in
-    /// the queue without being counted would be collected a second time.
+    /// the queue without being counted would be collected a second time. Returns the integrations
+    /// whose positions are of an address that the file does not name.
     pub fn import(
         &mut self,
         read: &mut dyn Read,
         expected: Tally,
         on_progress: Progressing<'_>,
-    ) -> Result<(), TransferError> {
+    ) -> Result<BTreeSet<String>, TransferError> {
         self.tally_ids_max.clear();
         let mut begun = self.begun_import(expected)?;
         let mut reader = Reader::begin(read)?;
         let mut rows: Vec<(StreamRow, Vec<RowKey>)> = Vec::new();
+        let mut origins = Origins::default();
         let mut page: Vec<Frame> = Vec::new();
         let (mut done, mut is_noted) = (0, false);
         while let Some((tag, bytes)) = reader.part()? {
-            if tag != b's' && !is_noted && !begun.is_going_on {
-                self.note_importing(expected, begun.given)?;
-            }
-            if tag != b's' && !is_noted {
+            if !b"so".contains(&tag) && !is_noted {
                 is_noted = true;
+                if !begun.is_going_on {
+                    self.note_importing(expected, begun.given)?;
+                }
+                self.take_origins(&origins)?;
                 self.begin_streams(&rows)?;
             }
             match tag {
@@ -212,6 +243,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                         return Err(TransferError::Collected(row.name));
                     }
                     rows.push((row, ids));
+                }
+                b'o' => {
+                    origins = decode_origins(&bytes)?;
+                    self.fits_origins(&origins)?;
                 }
                 b'd' => {
                     let (words, mut frames) = decode_doubt(&bytes)?;
@@ -247,7 +282,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             }
         }
         self.end_import();
-        Ok(())
+        let rows = rows.into_iter().map(|(row, _)| row).filter(|row| row.progress.is_some());
+        let integrations = rows.map(|row| row.name.integration);
+        Ok(integrations.filter(|name| origins.tenant(name).is_none()).collect())
     }
 
     /// Whether a stream has this progress already, with these ids.
@@ -300,6 +337,7 @@ pub fn verify(read: &mut dyn Read) -> Result<Tally, TransferError> {
                 decode_stream(&bytes)?;
                 seen.streams += 1;
             }
+            b'o' => seen.addresses += decode_origins(&bytes)?.tenants().len() as u64,
             b'p' => {
                 decode_frame(&bytes)?;
                 seen.parked += 1;
@@ -389,12 +427,9 @@ impl Reader<'_> {
         let (crc, version) = (crc32fast::Hasher::new(), VERSION);
         let mut reader = Reader { read, crc, tally: None, version };
         let head = reader.bytes(MAGIC.len() + 4)?;
-        let known = [VERSION, VERSION_OF_DOUBTS, VERSION_OF_GAPS];
-        match head.strip_prefix(MAGIC) {
-            Some(version) if known.iter().any(|known| version == known.to_le_bytes()) => {
-                let version = version.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-                Ok(Reader { version, ..reader })
-            }
+        let version = head.strip_prefix(MAGIC).and_then(|rest| rest.first_chunk());
+        match version.map(|bytes| u32::from_le_bytes(*bytes)) {
+            Some(version @ VERSION..=VERSION_OF_ADDRESSES) => Ok(Reader { version, ..reader }),
             Some(_) => {
                 Err(TransferError::NotWhole("a newer s1-coralogix wrote it; update this one"))
             }
@@ -426,7 +461,7 @@ impl Reader<'_> {
         let mut fields = self.bytes(5)?;
         let len = u32::from_le_bytes(*fields.last_chunk().expect("five bytes were read")) as usize;
         let tag = fields.swap_remove(0);
-        if len > EXPORT_PART_BYTES_MAX || !b"spdgfe".contains(&tag) {
+        if len > EXPORT_PART_BYTES_MAX || !b"sopdgfe".contains(&tag) {
             return Err(TransferError::NotWhole("a part of it is invalid"));
         }
         let bytes = self.bytes(len)?;
@@ -443,12 +478,12 @@ impl Reader<'_> {
         }
         let mut fields = Fields(bytes);
         let mut number = || fields.u64().ok_or(TransferError::NotWhole("its end can't be read"));
-        let mut counts = [0; 6];
+        let mut counts = [0; 7];
         for count in &mut counts[..counts_of(self.version)] {
             *count = number()?;
         }
-        let [streams, parked, frames, records, doubts, gaps] = counts;
-        self.tally = Some(Tally { streams, parked, frames, records, doubts, gaps, crc });
+        let [streams, parked, frames, records, doubts, gaps, addresses] = counts;
+        self.tally = Some(Tally { streams, parked, frames, records, doubts, gaps, addresses, crc });
         Ok(())
     }
 }

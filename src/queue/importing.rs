@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::disk::{self, Disk};
 use super::export::{Tally, TransferError};
 use super::index::{Batch, Opener};
+use super::origins::Origins;
 use super::parts::Unreported;
 use super::{Queue, QueueError};
 use crate::frame::Frame;
@@ -53,9 +54,10 @@ fn keys_of(frames: &[Frame]) -> Vec<(StreamName, RowKey)> {
     keys.collect()
 }
 
-/// The text that identifies an exported file.
+/// The text that identifies an exported file. Of the counts it has those that the first version had,
+/// so that a newer program continues what an older one began.
 fn name_of(file: Tally) -> String {
-    let Tally { streams, parked, frames, records, doubts, gaps, crc } = file;
+    let Tally { streams, parked, frames, records, doubts, gaps, crc, .. } = file;
     format!("{crc:08x}-{streams}-{parked}-{frames}-{records}-{doubts}-{gaps}")
 }
 
@@ -102,6 +104,36 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     pub(super) fn note_importing(&mut self, file: Tally, given: u64) -> Result<(), TransferError> {
         let text = format!("{} {} {given}\n", name_of(file), self.state.next_seq.0);
         Ok(disk::replace(&mut self.disk, IMPORTING, text.as_bytes(), true)?)
+    }
+
+    /// The addresses of all integrations that have a position. Moves are not part of it: they are of
+    /// frames by their number, and imported frames get other numbers.
+    pub(super) fn origins_of_positions(&self) -> Origins {
+        let mut origins = Origins::default();
+        for (name, tenant) in self.origins.tenants().filter(|(name, _)| self.has_positions(name)) {
+            origins.learn(name, tenant, &mut Batch::default());
+        }
+        origins
+    }
+
+    /// An error if an integration has positions here of another address than in the file.
+    pub(super) fn fits_origins(&self, origins: &Origins) -> Result<(), TransferError> {
+        for (name, there) in origins.tenants() {
+            let here = self.origins.tenant(name).filter(|here| here != there);
+            if let Some(here) = here.filter(|_| self.has_positions(name)) {
+                let (here, there) = (here.to_owned(), there.clone());
+                return Err(TransferError::OtherTenant { integration: name.clone(), here, there });
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores the addresses of the file's positions, before any of these.
+    pub(super) fn take_origins(&mut self, taken: &Origins) -> Result<(), QueueError> {
+        for (name, tenant) in taken.tenants() {
+            self.confirm_tenant(name, tenant)?;
+        }
+        Ok(())
     }
 
     /// The unreported gaps that nothing else in an export implies: batches in doubt are noted again

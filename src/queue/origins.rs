@@ -50,8 +50,9 @@ impl Origins {
         self.tenants.get(integration).map(String::as_str)
     }
 
-    pub fn integrations(&self) -> impl Iterator<Item = &String> {
-        self.tenants.keys()
+    /// Each integration with the tenant that it was collected from.
+    pub fn tenants(&self) -> impl ExactSizeIterator<Item = (&String, &String)> {
+        self.tenants.iter()
     }
 
     /// Notes the tenant of an integration. An address that is too long to be stored counts as

@@ -4,6 +4,7 @@
 
 use super::export::TransferError;
 use super::gaps;
+use super::origins::Origins;
 use super::schema::{self, StreamRow};
 use crate::frame::{self, FRAME_HEADER_BYTES_MAX, Fields, Frame, FrameMeta};
 use crate::limits::STORED_IDS_MAX;
@@ -66,6 +67,11 @@ pub(super) fn decode_stream(bytes: &[u8]) -> Result<(StreamRow, Vec<RowKey>), Tr
         Some((row, ids.collect::<Option<Vec<_>>>()?))
     };
     read(Fields(bytes)).ok_or(TransferError::NotWhole("a stream in it can't be read"))
+}
+
+pub(super) fn decode_origins(bytes: &[u8]) -> Result<Origins, TransferError> {
+    let addresses = Origins::decode(&mut Fields(bytes));
+    addresses.ok_or(TransferError::NotWhole("the addresses in it can't be read"))
 }
 
 /// Unreported gaps, as `unreported` returns them.

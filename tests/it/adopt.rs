@@ -283,6 +283,33 @@ fn another_tenant_under_the_same_name_is_not_polled_before_a_person_has_spoken()
     says(&scene, &["check"], 0);
 }
 
+/// An export takes the addresses along, so another machine holds what this one would have held.
+#[test]
+fn an_imported_position_of_another_tenant_is_not_polled_either() {
+    let mut scene = another_tenant();
+    let urls = [scene.tenants[1].url(), scene.tenants[0].url()];
+    let file = scene.path("queue.export").display().to_string();
+    says(&scene, &["queue", "export", &file], 0);
+    fs::rename(scene.queue_dir(), scene.path("old-machine")).unwrap();
+    let text = says(&scene, &["queue", "import", &file], 0);
+    assert!(!text.contains("S1C-W"), "{text}");
+    says(&scene, &["check", "--offline"], 78);
+    for _ in 0..2 {
+        scene.once_with_code(78);
+    }
+    let log = scene.log();
+    let line = format!("collected from {}, now {}", urls[0], urls[1]);
+    assert!(log.contains("S1C-E220 acme/activities") && log.contains(&line), "{log}");
+
+    rename(&mut scene, "acme-two", None);
+    let stats = says(&scene, &["queue", "stats"], 0);
+    assert!(stats.contains(&format!("  from {}", urls[0])), "{stats}");
+    rename(&mut scene, "acme", None);
+    says(&scene, &["queue", "adopt", "acme", "--begin-anew"], 0);
+    scene.once_with_code(0);
+    scene.assert_exactly_once();
+}
+
 #[test]
 fn one_tenant_under_a_new_address_goes_on_once_that_is_confirmed() {
     let mut scene = Scene::new();

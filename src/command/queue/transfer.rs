@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{look, progressing, take, take_going_on};
 use crate::cli::Exit;
-use crate::command::{Failure, print};
+use crate::command::{Failure, print, print_error};
 use crate::config::Config;
 use crate::frame::Frame;
 use crate::message;
@@ -89,7 +89,14 @@ pub fn import(config: &Config, file: &Path) -> Result<Exit, Failure> {
         queue.import(&mut BufReader::new(&opened), tally, &mut progressing(&mut progress))
     };
     queue.close(clock::mono());
-    outcome.map_err(|why| failed(&why))?;
+    for name in outcome.map_err(|why| failed(&why))? {
+        let text = format!(
+            "{shown} does not say from which address the positions of {name} were collected. Before \
+             the next run, compare tenant of {name} in the config with that of the old machine: for \
+             another tenant the positions are wrong, and records would be missing"
+        );
+        print_error(message::IMPORT_ADDRESS_UNKNOWN, text);
+    }
     print(&format!("{} imported from {shown}; the next run delivers them.\n", counted(tally)))
 }
 
@@ -124,6 +131,9 @@ fn with_remedy(why: &TransferError) -> String {
         TransferError::Collected(stream) => format!(
             "the queue has already collected {stream}, so its records would be delivered twice. Import \
              into an empty queue.dir before the first run"
+        ),
+        TransferError::OtherTenant { .. } => format!(
+            "{why}: they may be different tenants. Import into an empty queue.dir; nothing was changed"
         ),
         TransferError::Unfinished => format!(
             "{why} in this queue. Import that file again first, or run the daemon, which continues \

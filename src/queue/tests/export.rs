@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::queue::MemQueue;
+use crate::queue::adopt::Claim;
 use crate::queue::mem::MemDisk;
 use crate::queue::testing::*;
 use crate::record::{
-    Gap, GapReason, Kind, Learned, Progress, QueuePosition, Seq, StreamLearned, Take,
+    Gap, GapReason, Hold, Kind, Learned, Progress, QueuePosition, Seq, StreamLearned, Take,
 };
 use crate::time::{Mono, Span};
 
@@ -298,6 +299,87 @@ fn an_export_without_unreported_gaps_is_read_by_a_program_that_knows_none() {
     assert_eq!(exported(&mut queue, &[])[8..12], 2u32.to_le_bytes(), "their gaps go with them");
     with_gaps(&mut queue);
     assert_eq!(exported(&mut queue, &[])[8..12], 3u32.to_le_bytes());
+}
+
+const TENANT: &str = "https://one.sentinelone.net";
+const OTHER: &str = "https://two.sentinelone.net";
+
+fn claims(name: &str, tenant: &str) -> [Claim; 1] {
+    [Claim { name: name.to_owned(), name_was: None, tenant: tenant.to_owned() }]
+}
+
+/// `filled`, with acme's address and the position of an integration that the config does not name.
+fn filled_from(tenant: &str, disk: &MemDisk) -> MemQueue {
+    let mut queue = filled(disk);
+    queue.claim(&claims("acme", tenant)).unwrap();
+    let gone = StreamName::polled("gone", Kind::Threats);
+    queue.append(&gone, &[], progress(5, 5), &[]).unwrap();
+    queue.confirm_tenant("gone", OTHER).unwrap();
+    queue
+}
+
+#[test]
+fn the_addresses_of_the_positions_go_along() {
+    let there = MemDisk::new(128 << 20);
+    let bytes = exported(&mut filled_from(TENANT, &MemDisk::new(128 << 20)), &[]);
+    assert_eq!(bytes[8..12], 4u32.to_le_bytes());
+    drop(imported(&bytes, &there).unwrap());
+    for _ in 0..2 {
+        let (mut queue, ..) = there.open();
+        let (opened, findings) = queue.claim(&claims("acme", OTHER)).unwrap();
+        let hold = Hold::TenantChanged { was: TENANT.to_owned(), now: OTHER.to_owned() };
+        assert_eq!(opened.streams[0].hold, Some(hold));
+        assert!(findings[0].text.contains(&format!(" from {OTHER} but")), "{}", findings[0].text);
+        drop(queue);
+        there.lose_indexes();
+    }
+}
+
+#[test]
+fn an_import_that_is_cut_short_leaves_no_position_without_its_address() {
+    let bytes = exported(&mut filled_from(TENANT, &MemDisk::new(128 << 20)), &[]);
+    let mut positions = 0;
+    at_each_cut(&bytes, |there, n| {
+        let (mut queue, ..) = there.open();
+        let (opened, _) = queue.claim(&claims("acme", OTHER)).unwrap();
+        for stream in opened.streams.iter().filter(|stream| stream.progress.is_some()) {
+            assert!(stream.hold.is_some(), "operation {n}");
+            positions += 1;
+        }
+    });
+    assert!(positions > 10, "{positions}");
+}
+
+#[test]
+fn an_import_says_whose_address_is_unknown() {
+    for (tenant, wanted) in [(None, vec!["acme"]), (Some(TENANT), vec![])] {
+        let mut queue = filled(&MemDisk::new(128 << 20));
+        tenant.map(|tenant| queue.claim(&claims("acme", tenant)).unwrap());
+        let bytes = exported(&mut queue, &[]);
+        let (mut other, ..) = MemDisk::new(128 << 20).open();
+        // An address that was learned without a position is no reason against it.
+        other.claim(&claims("acme", OTHER)).unwrap();
+        let tally = verify(&mut &bytes[..]).unwrap();
+        let unknown = other.import(&mut &bytes[..], tally, &mut |_, _| {}).unwrap();
+        assert_eq!(unknown.into_iter().collect::<Vec<_>>(), wanted);
+    }
+}
+
+#[test]
+fn positions_of_another_address_are_not_added_to_those_of_an_integration() {
+    let there = MemDisk::new(128 << 20);
+    let (mut other, ..) = there.open();
+    other.claim(&claims("acme", OTHER)).unwrap();
+    let alerts = StreamName::polled("acme", Kind::Alerts);
+    other.append(&alerts, &[], progress(5, 5), &[]).unwrap();
+    drop(other);
+    let bytes = exported(&mut filled_from(TENANT, &MemDisk::new(128 << 20)), &[]);
+    let refused = imported(&bytes, &there).unwrap_err();
+    assert!(matches!(refused, TransferError::OtherTenant { .. }), "{refused}");
+    let (mut other, ..) = there.open();
+    assert!(!other.end_import(), "an import was begun");
+    assert_eq!(other.tenant_of("acme"), Some(OTHER));
+    assert_eq!(other.held().records, 0);
 }
 
 #[test]
