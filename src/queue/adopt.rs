@@ -54,6 +54,14 @@ pub enum SaidBy {
     Person,
 }
 
+/// What a discarded position leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaves {
+    Gap,
+    /// The queue that discarded it has noted the gap.
+    NoGap,
+}
+
 /// Why streams could not be adopted. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdoptError {
@@ -352,9 +360,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let numbers: Vec<u16> = begun.map(|stream| stream.number).collect();
         let mut forgotten = Vec::new();
         for number in numbers {
-            self.forget_tally(number)?;
-            self.forget_known(number)?;
-            forgotten.extend(self.begin_stream_anew(number, tenant)?);
+            forgotten.extend(self.begin_stream_anew(number, tenant, Leaves::Gap)?);
         }
         if let Some(tenant) = tenant {
             self.confirm_tenant(integration, tenant)?;
@@ -363,11 +369,22 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok(forgotten)
     }
 
+    /// Removes the position that an import gave a stream of which it was discarded before.
+    pub(super) fn discard_position(&mut self, name: &StreamName) -> Result<(), QueueError> {
+        let number = self.streams.named(name).number;
+        self.begin_stream_anew(number, None, Leaves::NoGap)?;
+        self.checkpoint_out_of_turn();
+        Ok(())
+    }
+
     fn begin_stream_anew(
         &mut self,
         number: u16,
         tenant: Option<&str>,
+        leaves: Leaves,
     ) -> Result<Option<(StreamName, Stamp)>, QueueError> {
+        self.forget_tally(number)?;
+        self.forget_known(number)?;
         let (mut origins, mut gap_log) = (self.origins.clone(), self.gap_log.clone());
         let before = self.state.next_seq;
         let Some(stream) = self.streams.numbered(number) else { return Ok(None) };
@@ -378,10 +395,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         (emptied.row.progress, emptied.row.delivered) = (None, None);
         emptied.uncover(&mut batch);
         put_stream(&mut batch, &emptied);
-        gap_log.note(
-            Gap::open(&name, progress.position, Stamp::UNREADABLE, GapReason::ConfigChanged),
-            &mut batch,
-        );
+        if leaves == Leaves::Gap {
+            gap_log.note(
+                Gap::open(&name, progress.position, Stamp::UNREADABLE, GapReason::ConfigChanged),
+                &mut batch,
+            );
+        }
         origins.note(name.clone(), None, before, &mut batch);
         if let Some(tenant) = tenant {
             origins.learn(&name.integration, tenant, &mut batch);

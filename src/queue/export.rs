@@ -185,7 +185,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 if skip >= entry.entries {
                     continue;
                 }
-                for frame in without_first(self.read_frame(entry)?, skip)? {
+                let mut frame = self.read_frame(entry)?;
+                // Under the present name of its stream: the old name would make that stream again.
+                if let Some(stream) = self.streams.numbered(entry.stream) {
+                    frame.stream = stream.row.name.clone();
+                }
+                for frame in without_first(frame, skip)? {
                     tally.records += frame.entries.len() as u64;
                     tally.frames += 1;
                     writer.part(b'f', &encode_frame(&frame))?;
@@ -280,6 +285,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             {
                 self.append(&row.name, &[], progress, ids)?;
             }
+        }
+        // Frames of a position that was discarded there bring it along.
+        for (row, _) in rows.iter().filter(|(row, _)| row.progress.is_none()) {
+            self.discard_position(&row.name)?;
         }
         self.end_import();
         let rows = rows.into_iter().map(|(row, _)| row).filter(|row| row.progress.is_some());

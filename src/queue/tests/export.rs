@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::queue::MemQueue;
-use crate::queue::adopt::Claim;
+use crate::queue::adopt::{Claim, SaidBy};
 use crate::queue::mem::MemDisk;
 use crate::queue::testing::*;
 use crate::record::{
@@ -348,6 +348,33 @@ fn an_import_that_is_cut_short_leaves_no_position_without_its_address() {
         }
     });
     assert!(positions > 10, "{positions}");
+}
+
+/// What waits of a stream that was renamed, or whose position was discarded, gives no other stream a
+/// position on the other machine.
+#[test]
+fn frames_of_an_earlier_name_and_of_a_discarded_position_bring_no_position() {
+    for is_renamed in [true, false] {
+        let there = MemDisk::new(128 << 20);
+        let (mut queue, ..) = MemDisk::new(128 << 20).open();
+        let old = StreamName::polled("old", Kind::Threats);
+        queue.append(&old, &page(&old, &[1, 2], 1), progress(2, 1), &[key(1), key(2)]).unwrap();
+        match is_renamed {
+            true => drop(queue.adopt_streams("old", "acme", SaidBy::Person).unwrap()),
+            false => drop(queue.begin_anew("old", None).unwrap()),
+        }
+        let gaps = queue.gaps().len();
+        let mut other = imported(&exported(&mut queue, &[]), &there).unwrap();
+        assert_eq!((other.orphans(), other.gaps().len()), (vec![], gaps));
+        assert_eq!(other.held().records, 2);
+        drop(other);
+        for _ in 0..2 {
+            let (other, opened, _) = there.open();
+            assert_eq!((other.orphans(), opened.held.records), (vec![], 2));
+            assert_eq!(opened.streams[0].progress, is_renamed.then(|| progress(2, 1)));
+            there.lose_indexes();
+        }
+    }
 }
 
 #[test]
