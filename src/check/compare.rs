@@ -76,7 +76,8 @@ pub fn clocks(
     let ours_is_off = Outcome::noted(
         Cause::ClockOff,
         format!("this machine's clock is {by} {way} the service's"),
-        "Set the clock (NTP). Records keep their own times, but certificate checks depend on it",
+        "Set the clock (NTP). Records keep their own times, but certificate checks depend on it. If \
+         this machine's clock is right, the service's, or that of a proxy in between, is wrong",
     );
     if !are_far(ours, theirs) {
         return ours_is_off;
@@ -196,7 +197,8 @@ mod tests {
     fn a_third_clock_is_asked_for_only_where_it_decides() {
         let near = answer(hours(1_000) + Span::minutes(9));
         let outcome = clocks(ServiceName::Sink, &near, hours(1_000), &mut || panic!("not asked"));
-        assert!(matches!(outcome, Outcome::Noted(_)), "{outcome:?}");
+        let Outcome::Noted(fault) = outcome else { panic!("{outcome:?}") };
+        assert!(fault.remedy.contains("If this machine's clock is right"), "{}", fault.remedy);
         let none =
             clocks(ServiceName::Sink, &Answer::default(), hours(0), &mut || panic!("not asked"));
         assert_eq!(none, Outcome::Skipped("the response has no Date"));

@@ -78,7 +78,7 @@ super::codes! {
         "Try again; if it persists, check the firewall or proxy in between.";
     CHECK_CLOCK_OFF Warn 526
         "The clock is more than five minutes off the service's."
-        "Set the clock (NTP).";
+        "Set the clock (NTP). If it is right, the service's, or that of a proxy in between, is wrong.";
     CHECK_LOGIN_PAGE Error 527
         "The tenant's address answers with a web page."
         "Write the address that the browser shows when you are logged in to the console.";

@@ -54,7 +54,7 @@ super::codes! {
         "Let the user of the process write there and make sure that the disk has space. Until then, set the clock (NTP) after a power cut.";
     CLOCK_OFF Warn 18
         "This machine's clock differs from the services' by more than five minutes. Records keep their own times and nothing is lost."
-        "Set the clock (NTP); certificate checks depend on it.";
+        "Set the clock (NTP); certificate checks depend on it. If it is right, the services', or that of a proxy in between, is wrong.";
     CLOCK_BEFORE_BUILD Warn 19
         "This machine's clock is before the build date of the program, so it is wrong; certificates are checked against the build date or the last time received from a service."
         "Set the clock (NTP), or give the device a battery-backed clock.";
