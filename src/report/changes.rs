@@ -199,9 +199,10 @@ impl LastReported {
             None => (message::WORKS_AGAIN, format!("{name}: works again")),
             Some(reason) => {
                 let code = reason.message().expect("what is not fine has a message");
-                // A lane that needs a person has no next attempt.
-                let next =
-                    lane.next_in.map_or(String::new(), |next| format!("; next try in {next}"));
+                // A lane that needs a person has no next attempt, and one that is used now, or was
+                // used last in this run, does not wait for it.
+                let next = lane.next_in.filter(|next| *next > Span::ZERO);
+                let next = next.map_or(String::new(), |next| format!("; next try in {next}"));
                 let detail = match lane.detail.as_str() {
                     "" => String::new(),
                     detail => format!(" ({detail})"),
@@ -239,6 +240,16 @@ mod tests {
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert_eq!(lines[0].0, message::BUSY);
         assert_eq!(lines[1], (message::WORKS_AGAIN, "Coralogix: works again".into()));
+    }
+
+    #[test]
+    fn a_next_try_is_told_only_if_it_is_waited_for() {
+        for (next_in, told) in [(Some(Span::seconds(5)), true), (Some(Span::ZERO), false)] {
+            let lane = LaneView { next_in, ..lane(Reason::Busy) };
+            let mut reported = NOTHING_REPORTED;
+            let (_, text) = reported.report("Coralogix", &lane, Mono(1)).unwrap();
+            assert_eq!(text.contains("next try"), told, "{text}");
+        }
     }
 
     #[test]
