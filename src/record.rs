@@ -96,8 +96,24 @@ pub struct StreamStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hold {
     /// Its position was collected from another address than the config names now: it may be another
-    /// tenant, for which the position means nothing.
-    TenantChanged { was: String, now: String },
+    /// tenant, for which the position means nothing. `other`: the integration that the config has at
+    /// the earlier address, so that the names were swapped.
+    TenantChanged { was: String, now: String, other: Option<String> },
+}
+
+impl Hold {
+    /// Both addresses, and what to do.
+    pub fn explain(&self) -> String {
+        let Hold::TenantChanged { was, now, other } = self;
+        let remedy = match other {
+            Some(other) => format!(
+                "{was} is the address of {other} in the config: give each integration its former \
+                 name back"
+            ),
+            None => "confirm it with `queue adopt`".to_owned(),
+        };
+        format!("collected from {was}, now {now}; {remedy}")
+    }
 }
 
 /// A stream that the queue has a position of and the config does not name.

@@ -101,7 +101,7 @@ pub fn check(
     let mut tenants_date = None;
     for (service, integration) in services.tenants.iter_mut().zip(&config.integrations) {
         page.head("integration", Some(&integration.name), &integration.tenant);
-        remembered.tenant(integration).into_iter().for_each(|step| page.step(step));
+        remembered.tenant(config, integration).into_iter().for_each(|step| page.step(step));
         if scope.offline {
             remote::secret(service, &mut |step| page.step(step));
             let step = compare::start_by_local(integration, clock::local());

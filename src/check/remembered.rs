@@ -56,7 +56,7 @@ impl Remembered {
 
     /// A failure where an integration's positions were collected from another address, as `run`
     /// would hold them.
-    pub fn tenant(&self, integration: &Integration) -> Option<Step> {
+    pub fn tenant(&self, config: &Config, integration: &Integration) -> Option<Step> {
         let name = &integration.name;
         let was = self.0.as_ref()?.tenant_of(name).filter(|was| *was != integration.tenant)?;
         let what = format!(
@@ -64,11 +64,17 @@ impl Remembered {
              confirmed none of its streams is polled",
             integration.tenant
         );
-        let remedy = format!(
+        let other = config.integrations.iter().find(|other| other.tenant == was);
+        let remedy = other.map(|other| format!(
+            "{was} is the address of {} in the config. If names or addresses were swapped, give each \
+             integration its former name back",
+            other.name
+        ));
+        let remedy = remedy.unwrap_or_else(|| format!(
             "Stop the daemon. The same tenant under a new address: s1-coralogix queue adopt {name}, \
              which keeps the positions. Another tenant: s1-coralogix queue adopt {name} --begin-anew. \
              A mistyped address: correct it"
-        );
+        ));
         let outcome = Outcome::failed(Cause::TenantChanged, what, remedy);
         Some(Step::at_once(Name::Positions, outcome))
     }

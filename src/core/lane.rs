@@ -44,8 +44,7 @@ impl Lane {
 
     /// A lane that is not used until a person has decided and the program starts again.
     pub fn held(now: Mono, hold: &Hold) -> Lane {
-        let Hold::TenantChanged { was, now: address } = hold;
-        let detail = format!("collected from {was}, now {address}");
+        let detail = hold.explain();
         let (due, reason, failures) = (Due::Never, Reason::TenantChanged, 1);
         let (not_before, tried) = (Mono::ZERO, now);
         Lane { due, reason, since: now, failures, detail, not_before, tried }

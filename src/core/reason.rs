@@ -243,7 +243,7 @@ reasons! {
     /// The position was collected from another address: a person has to decide what that means.
     TenantChanged, trouble(
         "tenant_changed", "address changed",
-        "is not polled: its position belongs to another address; confirm it with `queue adopt`",
+        "is not polled: its position belongs to another address",
         message::TENANT_CHANGED,
     );
 }

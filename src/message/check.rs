@@ -144,7 +144,7 @@ super::codes! {
         "Write a start in the past, e.g. \"24h\", or a time with the right year.";
     CHECK_TENANT_CHANGED Error 552
         "The address of the tenant differs from the one that its positions in the queue belong to, so `run` does not poll it."
-        "Stop the daemon, then `s1-coralogix queue adopt NAME` for the same tenant under a new address, or with --begin-anew for another tenant; correct a mistyped address.";
+        "Stop the daemon, then `s1-coralogix queue adopt NAME` for the same tenant under a new address, or with --begin-anew for another tenant; correct a mistyped address. If names or addresses were swapped, give each integration its former name back.";
     CHECK_STREAM_ORPHANED Warn 553
         "The queue has the position of a stream that no integration collects."
         "If its integration was renamed, write `name_was = \"OLD NAME\"` into the new one.";

@@ -45,7 +45,7 @@ super::codes! {
         "Check the disk or SD card (dmesg, smartctl): worn-out cards do this. Or move queue.dir to a better one.";
     TENANT_CHANGED Error 220
         "The address of a tenant differs from the one that the positions of this integration belong to. Another tenant would be read from the wrong position, so none of its streams is polled; everything else continues."
-        "With the daemon stopped: for the same tenant under a new address `s1-coralogix queue adopt NAME`, which keeps the positions; for another tenant `s1-coralogix queue adopt NAME --begin-anew`, or a new name for it. A mistyped address: correct it.";
+        "With the daemon stopped: for the same tenant under a new address `s1-coralogix queue adopt NAME`, which keeps the positions; for another tenant `s1-coralogix queue adopt NAME --begin-anew`, or a new name for it. A mistyped address: correct it. If the text says that the earlier address is that of another integration, names or addresses were swapped: give each integration its former name back.";
     STREAM_ORPHANED Warn 221
         "The queue has the position of a stream that no integration in the config collects any more. The position is kept; waiting records of it are delivered."
         "If its integration was renamed: write name_was = \"OLD NAME\" into the new one and restart. If it was removed for good: `s1-coralogix queue adopt NAME --begin-anew` with the daemon stopped discards it.";

@@ -89,8 +89,8 @@ super::codes! {
         "`queue adopt` was given a name that the queue has no position of. Nothing was changed."
         "`s1-coralogix queue stats` lists the streams that can be adopted.";
     ADOPT_REFUSED Error 433
-        "`queue adopt` was given a name that is in use, or one that the config does not have. Nothing was changed."
-        "Change the config first: adopt moves positions from a name that it no longer has to one that it has.";
+        "`queue adopt` was given a name that is in use, or one that the config does not have, or the positions are of the address that another integration has in the config. Nothing was changed."
+        "Change the config first: adopt moves positions from a name that it no longer has to one that it has. If names or addresses were swapped, give each integration its former name back.";
     ADOPT_FAILED Error 434
         "Streams could not be adopted, or their positions could not be discarded."
         "The text says why; fix that and run it again, it continues where it stopped.";

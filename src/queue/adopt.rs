@@ -133,7 +133,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             if let Some(was) = was.map(str::to_owned)
                 && self.has_positions(name)
             {
-                let hold = Hold::TenantChanged { was, now: tenant.clone() };
+                let other = claims.iter().find(|other| other.tenant == was);
+                let other = other.map(|other| other.name.clone());
+                let hold = Hold::TenantChanged { was, now: tenant.clone(), other };
                 self.holds.push((name.clone(), hold));
             }
         }

@@ -257,7 +257,7 @@ fn another_tenant_under_the_same_name_is_not_polled_before_a_person_has_spoken()
     let before = polls(&scene);
     scene.once_with_code(78);
     let log = scene.log();
-    let line = format!("(collected from {}, now {})", urls[0], urls[1]);
+    let line = format!("(collected from {}, now {}; confirm it", urls[0], urls[1]);
     assert!(log.contains("S1C-E220 acme/activities") && log.contains(&line), "{log}");
     assert!(log.contains("S1C-E029"), "{log}");
     assert_eq!(polls(&scene), before);
@@ -306,6 +306,45 @@ fn an_imported_position_of_another_tenant_is_not_polled_either() {
     assert!(stats.contains(&format!("  from {}", urls[0])), "{stats}");
     rename(&mut scene, "acme", None);
     says(&scene, &["queue", "adopt", "acme", "--begin-anew"], 0);
+    scene.once_with_code(0);
+    scene.assert_exactly_once();
+}
+
+/// Each integration's positions are of the address that the other one has now, so the config shows
+/// that a confirmation would be wrong: it would pass over records without a gap.
+#[test]
+fn swapped_names_are_not_confirmed_and_go_on_once_they_are_swapped_back() {
+    let mut scene = Scene::with(|s| {
+        let mut other = s.integrations[0].clone();
+        other.name = "other".to_string();
+        s.integrations.push(other);
+    });
+    let swap = |scene: &mut Scene| {
+        scene.tenants.swap(0, 1);
+        for nth in [0, 1] {
+            scene.write_token(nth, &scene.tenants[nth].token());
+        }
+        scene.write_config();
+    };
+    scene.tenants[0].publish(Kind::Activities, 20);
+    scene.once_with_code(0);
+    scene.pass(HOUR);
+    scene.tenants[1].publish(Kind::Activities, 20);
+    scene.once_with_code(0);
+    swap(&mut scene);
+    scene.once_with_code(78);
+    let log = scene.log();
+    let remedy = "give each integration its former name back";
+    assert!(log.contains("S1C-E220 acme/activities") && log.contains(remedy), "{log}");
+    assert!(!log.contains("queue adopt"), "{log}");
+    for args in [&["check", "--offline"][..], &["queue", "adopt", "acme"]] {
+        let text = says(&scene, args, if args[0] == "check" { 78 } else { 1 });
+        assert!(text.contains(remedy), "{text}");
+    }
+    let text = says(&scene, &["queue", "adopt", "other"], 1);
+    assert!(text.contains("S1C-E433") && text.contains("acme"), "{text}");
+    swap(&mut scene);
+    scene.tenants[0].publish(Kind::Activities, 20);
     scene.once_with_code(0);
     scene.assert_exactly_once();
 }

@@ -30,8 +30,8 @@ pub fn adopt(config: &Config, name: &str, how: &Adopt) -> Result<Exit, Failure> 
     }
     let mut queue = take(config, "adopt streams")?;
     let done = match how {
-        Adopt::For(new) => rename(&mut queue, name, new),
-        Adopt::Keep => keep(&mut queue, name, configured),
+        Adopt::For(new) => rename(&mut queue, config, name, new),
+        Adopt::Keep => keep(&mut queue, config, name, configured),
         Adopt::BeginAnew => begin_anew(&mut queue, name, configured),
     };
     queue.close(clock::mono());
@@ -64,7 +64,33 @@ fn refused(text: String) -> Failure {
     Failure::new(message::ADOPT_REFUSED, Exit::Failed, text)
 }
 
-fn rename(queue: &mut RealQueue, name: &str, new: &str) -> Result<String, Failure> {
+/// Refuses if the positions of `name` are of the address that another integration has in the config:
+/// those of one tenant would be used for another, which would pass over records without a gap.
+fn swapped(
+    queue: &RealQueue,
+    config: &Config,
+    name: &str,
+    new: Option<&Integration>,
+) -> Result<(), Failure> {
+    let was = queue.tenant_of(name).filter(|was| new.is_some_and(|new| new.tenant != *was));
+    let other = config.integrations.iter().find(|other| was == Some(other.tenant.as_str()));
+    let Some(other) = other else { return Ok(()) };
+    Err(refused(format!(
+        "Failed to adopt the positions of {name}: they were collected from {}, which is the address \
+         of {} in the config. Nothing was changed. If names or addresses were swapped, give each \
+         integration its former name back. To discard the positions: s1-coralogix queue adopt {name} \
+         --begin-anew",
+        other.tenant, other.name
+    )))
+}
+
+fn rename(
+    queue: &mut RealQueue,
+    config: &Config,
+    name: &str,
+    new: &str,
+) -> Result<String, Failure> {
+    swapped(queue, config, name, integration(config, new))?;
     let adopted =
         queue.adopt_streams(name, new, SaidBy::Person).map_err(|why| failed(name, &why))?;
     if adopted.is_empty() {
@@ -80,6 +106,7 @@ fn rename(queue: &mut RealQueue, name: &str, new: &str) -> Result<String, Failur
 
 fn keep(
     queue: &mut RealQueue,
+    config: &Config,
     name: &str,
     configured: Option<&Integration>,
 ) -> Result<String, Failure> {
@@ -93,6 +120,7 @@ fn keep(
             "The positions of {name} are of {tenant} already; nothing was changed.\n"
         ));
     }
+    swapped(queue, config, name, configured)?;
     queue.confirm_tenant(name, tenant).map_err(|why| failed(name, &why.into()))?;
     Ok(format!(
         "The positions of {name}, collected from {was}, are kept for {tenant}; the next run \

@@ -228,7 +228,8 @@ fn another_address_holds_the_streams_until_a_person_has_spoken<G: Fixture>(fixtu
     let (queue, ..) = claimed(fixture, &[claim("acme", Some("old"), TENANT)]);
     queue.close(NOW);
     let moved = [claim("acme", None, OTHER)];
-    let hold = Hold::TenantChanged { was: TENANT.to_owned(), now: OTHER.to_owned() };
+    let (was, now) = (TENANT.to_owned(), OTHER.to_owned());
+    let hold = Hold::TenantChanged { was, now, other: None };
     for _ in 0..2 {
         let (mut queue, opened, _) = claimed(fixture, &moved);
         let holds: Vec<_> = opened.streams.iter().map(|stream| stream.hold.clone()).collect();
@@ -242,6 +243,21 @@ fn another_address_holds_the_streams_until_a_person_has_spoken<G: Fixture>(fixtu
     queue.close(NOW);
     let (_, opened, _) = claimed(fixture, &moved);
     assert_eq!((opened.streams[0].progress, &opened.streams[0].hold), (Some(collected()), &None));
+}
+
+fn swapped_addresses_are_told_apart_from_a_new_one<G: Fixture>(fixture: &G) {
+    let claims = |acme: &str, other: &str| [claim("acme", None, acme), claim("other", None, other)];
+    let (mut queue, ..) = claimed(fixture, &claims(TENANT, OTHER));
+    take::<G>(&mut queue, &threats(), 0..5, 0);
+    queue.close(NOW);
+    let third = "https://three.sentinelone.net";
+    for (now, wanted) in [(OTHER, Some("other")), (third, None)] {
+        let address = if wanted.is_some() { TENANT } else { OTHER };
+        let (queue, opened, _) = claimed(fixture, &claims(now, address));
+        let Some(Hold::TenantChanged { other, .. }) = &opened.streams[0].hold else { panic!() };
+        assert_eq!(other.as_deref(), wanted);
+        queue.close(NOW);
+    }
 }
 
 fn an_address_without_a_position_is_learned<G: Fixture>(fixture: &G) {
@@ -331,6 +347,7 @@ on_both!(
     a_damaged_frame_of_the_old_name_sets_the_new_one_back,
     a_parked_record_of_the_old_name_comes_back_under_the_new_one,
     another_address_holds_the_streams_until_a_person_has_spoken,
+    swapped_addresses_are_told_apart_from_a_new_one,
     an_address_without_a_position_is_learned,
     what_begins_anew_leaves_a_gap_and_its_records_are_delivered,
     an_orphan_can_be_forgotten,

@@ -327,7 +327,8 @@ fn the_addresses_of_the_positions_go_along() {
     for _ in 0..2 {
         let (mut queue, ..) = there.open();
         let (opened, findings) = queue.claim(&claims("acme", OTHER)).unwrap();
-        let hold = Hold::TenantChanged { was: TENANT.to_owned(), now: OTHER.to_owned() };
+        let (was, now) = (TENANT.to_owned(), OTHER.to_owned());
+        let hold = Hold::TenantChanged { was, now, other: None };
         assert_eq!(opened.streams[0].hold, Some(hold));
         assert!(findings[0].text.contains(&format!(" from {OTHER} but")), "{}", findings[0].text);
         drop(queue);
