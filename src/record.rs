@@ -125,16 +125,31 @@ pub struct Orphan {
     pub tenant: Option<String>,
 }
 
+/// What the config says of the integration of an orphan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mention<'a> {
+    Nothing,
+    /// It is there, without this stream.
+    Name,
+    /// It is `name_was` of this integration, which could not be followed.
+    NameWas(&'a str),
+}
+
 impl Orphan {
-    /// What to do about it, without a stop at the end. `is_configured`: the config has an integration of
-    /// this name, without this stream.
-    pub fn remedy(&self, is_configured: bool) -> String {
+    /// What to do about it, without a stop at the end.
+    pub fn remedy(&self, mention: Mention<'_>) -> String {
         let StreamName { integration, category } = &self.name;
-        match is_configured {
-            true => {
+        match mention {
+            Mention::Name => {
                 format!("Put {:?} back into its streams to continue from there", category.name())
             }
-            false => format!(
+            Mention::NameWas(new) => format!(
+                "name_was of {new} is not followed, because both have positions, of two addresses. If \
+                 they are one tenant, stop the daemon and run s1-coralogix queue adopt {integration} \
+                 {new}; otherwise remove name_was. To discard the position: s1-coralogix queue adopt \
+                 {integration} --begin-anew"
+            ),
+            Mention::Nothing => format!(
                 "If {integration} was renamed, write name_was = {integration:?} into the new \
                  [[integration]]; to discard it, stop the daemon and run s1-coralogix queue adopt \
                  {integration} --begin-anew"

@@ -13,7 +13,7 @@ use crate::os::memory::PageBound;
 use crate::queue::inspect::Inspector;
 use crate::queue::learned;
 use crate::queue::real::RealDisk;
-use crate::record::{Kind, StreamName};
+use crate::record::{Kind, Mention, StreamName};
 
 /// What the queue remembers, if there is one.
 pub struct Remembered(Option<Inspector<RealDisk>>);
@@ -41,15 +41,27 @@ impl Remembered {
     pub fn orphans(&self, config: &Config) -> Vec<Step> {
         let Some(inspector) = &self.0 else { return vec![] };
         let orphans = inspector.orphans(&config.stream_names());
-        let steps = orphans.iter().map(|orphan| {
+        let steps = orphans.iter().filter_map(|orphan| {
+            let was = &orphan.name.integration;
+            let all = &config.integrations;
+            let new = all.iter().find(|one| one.name_was.as_ref() == Some(was));
+            let mention = match new {
+                _ if all.iter().any(|one| one.name == *was) => Mention::Name,
+                Some(new) => {
+                    let tenants = orphan.tenant.as_deref().zip(inspector.tenant_of(&new.name));
+                    // Otherwise the next start follows name_was.
+                    tenants.filter(|(was, now)| was != now)?;
+                    Mention::NameWas(&new.name)
+                }
+                None => Mention::Nothing,
+            };
             let position = orphan.position.to_the_second();
             let what = format!(
                 "the queue has {} up to {position}, but no integration collects it",
                 orphan.name
             );
-            let mut integrations = config.integrations.iter();
-            let remedy = orphan.remedy(integrations.any(|one| one.name == orphan.name.integration));
-            Step::at_once(Name::Positions, Outcome::noted(Cause::StreamOrphaned, what, remedy))
+            let outcome = Outcome::noted(Cause::StreamOrphaned, what, orphan.remedy(mention));
+            Some(Step::at_once(Name::Positions, outcome))
         });
         steps.collect()
     }

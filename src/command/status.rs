@@ -219,7 +219,8 @@ impl<'a> Table<'a> {
             let position = seconds(position);
             let text = format!(
                 "{code} {name} was collected up to {position}{from}; no integration collects it \
-                 any more. If it was renamed, add name_was to the new one"
+                 any more. If it was renamed, add name_was to the new one; if that is \
+                 there and not followed, S1C-E223 says what to do"
             );
             self.line(2, &text);
         }

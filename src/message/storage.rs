@@ -48,7 +48,7 @@ super::codes! {
         "With the daemon stopped: for the same tenant under a new address `s1-coralogix queue adopt NAME`, which keeps the positions; for another tenant `s1-coralogix queue adopt NAME --begin-anew`, or a new name for it. A mistyped address: correct it. If the text says that the earlier address is that of another integration, names or addresses were swapped: give each integration its former name back.";
     STREAM_ORPHANED Warn 221
         "The queue has the position of a stream that no integration in the config collects any more. The position is kept; waiting records of it are delivered."
-        "If its integration was renamed: write name_was = \"OLD NAME\" into the new one and restart. If it was removed for good: `s1-coralogix queue adopt NAME --begin-anew` with the daemon stopped discards it.";
+        "If its integration was renamed: write name_was = \"OLD NAME\" into the new one and restart; if that is there and not followed, see S1C-E223. If it was removed for good: `s1-coralogix queue adopt NAME --begin-anew` with the daemon stopped discards it.";
     STREAM_ADOPTED Info 222
         "A stream was renamed, as name_was says: its position and its waiting records belong to the new name."
         "No action needed; name_was can be removed from the config.";

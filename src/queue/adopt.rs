@@ -24,7 +24,9 @@ use super::streams::{Stream, earlier};
 use super::{Finding, Queue, QueueError, put_stream};
 use crate::limits::{STALE_CHUNKS_PER_COMMIT_MAX, TAKE_FRAMES_MAX, TALLY_CHUNKS_PER_COMMIT_MAX};
 use crate::message;
-use crate::record::{Category, Gap, GapReason, Hold, Opened, Orphan, Progress, StreamName};
+use crate::record::{
+    Category, Gap, GapReason, Hold, Mention, Opened, Orphan, Progress, StreamName,
+};
 use crate::time::Stamp;
 
 /// What the config says of an integration.
@@ -94,6 +96,16 @@ impl From<QueueError> for AdoptError {
     }
 }
 
+/// What the claims say of an integration of which there is an orphan after they were applied.
+fn mention<'a>(claims: &'a [Claim], integration: &str) -> Mention<'a> {
+    let was = |claim: &&Claim| claim.name_was.as_deref() == Some(integration);
+    match claims.iter().find(was) {
+        _ if claims.iter().any(|claim| claim.name == integration) => Mention::Name,
+        Some(claim) => Mention::NameWas(&claim.name),
+        None => Mention::Nothing,
+    }
+}
+
 fn has_position(stream: &Stream) -> bool {
     matches!(stream.row.name.category, Category::Polled(_)) && stream.row.progress.is_some()
 }
@@ -140,13 +152,19 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             }
         }
         for orphan in self.orphans() {
+            let remedy = match mention(claims, &orphan.name.integration) {
+                // The finding before this one has the remedy.
+                Mention::NameWas(new) => {
+                    format!("name_was of {new} is not followed; S1C-E223 says what to do")
+                }
+                other => orphan.remedy(other),
+            };
             let text = format!(
                 "{} was collected up to {}{} but no integration in the config collects it any \
-                 more. {}",
+                 more. {remedy}",
                 orphan.name,
                 orphan.position.to_the_second(),
                 orphan.tenant.as_ref().map_or(String::new(), |tenant| format!(" from {tenant}")),
-                orphan.remedy(claims.iter().any(|claim| claim.name == orphan.name.integration)),
             );
             self.find(message::STREAM_ORPHANED, "stream-orphaned", text);
         }

@@ -313,6 +313,11 @@ fn two_addresses_are_one_tenant_only_where_a_person_says_so<G: Fixture>(fixture:
     let (opened, findings) = queue.claim(&[claim("acme", Some("old"), OTHER)]).unwrap();
     let reasons: Vec<_> = findings.iter().map(|finding| finding.reason).collect();
     assert_eq!(reasons, ["stream-not-adopted", "stream-orphaned"]);
+    let told = &findings[1].text;
+    assert!(
+        told.contains("S1C-E223 says what to do") && !told.contains("write name_was"),
+        "{told}"
+    );
     assert_eq!(opened.streams[0].progress, Some(progress(109, 100)));
     assert_eq!(queue.adopt_streams("old", "acme", SaidBy::Person).unwrap().len(), 1);
     let (opened, _) = queue.claim(&[claim("acme", None, OTHER)]).unwrap();
