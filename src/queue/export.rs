@@ -69,6 +69,15 @@ pub struct Tally {
     pub crc: u32,
 }
 
+impl Tally {
+    /// The content of the end of a file of this version.
+    fn encode(self, version: u32) -> Vec<u8> {
+        let Tally { streams, parked, frames, records, doubts, gaps, addresses, .. } = self;
+        let counts = [streams, parked, frames, records, doubts, gaps, addresses];
+        counts[..counts_of(version)].iter().flat_map(|count| count.to_le_bytes()).collect()
+    }
+}
+
 /// Why a queue could not be written to a file or read from one.
 #[derive(Debug)]
 pub enum TransferError {
@@ -198,13 +207,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 on_progress(tally.records, all);
             }
         }
-        let mut end = Vec::new();
-        let Tally { streams, parked, frames, records, doubts, gaps, addresses, .. } = tally;
-        let counts = [streams, parked, frames, records, doubts, gaps, addresses];
-        for number in &counts[..counts_of(version)] {
-            end.extend_from_slice(&number.to_le_bytes());
-        }
-        writer.part(b'e', &end)?;
+        writer.part(b'e', &tally.encode(version))?;
         tally.crc = writer.crc.clone().finalize();
         writer.bytes(&tally.crc.to_le_bytes())?;
         writer.out.flush()?;
@@ -286,14 +289,19 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 self.append(&row.name, &[], progress, ids)?;
             }
         }
-        // Frames of a position that was discarded there bring it along.
-        for (row, _) in rows.iter().filter(|(row, _)| row.progress.is_none()) {
-            self.discard_position(&row.name)?;
-        }
+        self.discard_positions(&rows)?;
         self.end_import();
         let rows = rows.into_iter().map(|(row, _)| row).filter(|row| row.progress.is_some());
         let integrations = rows.map(|row| row.name.integration);
         Ok(integrations.filter(|name| origins.tenant(name).is_none()).collect())
+    }
+
+    /// Frames of a position that was discarded on the other machine bring it along.
+    fn discard_positions(&mut self, rows: &[(StreamRow, Vec<RowKey>)]) -> Result<(), QueueError> {
+        for (row, _) in rows.iter().filter(|(row, _)| row.progress.is_none()) {
+            self.discard_position(&row.name)?;
+        }
+        Ok(())
     }
 
     /// Whether a stream has this progress already, with these ids.
