@@ -105,9 +105,13 @@ impl Retention {
 }
 
 impl Core {
-    fn has_question_failed(&mut self, stream: usize, now: Mono) -> bool {
+    /// Whether the requested record is one that can't be returned.
+    fn is_older_to_blame(&mut self, stream: usize, now: Mono, trouble: &SourceTrouble) -> bool {
         let (longest_wait, mode) = (self.backoff.max, self.plan.mode);
-        self.streams[stream].retention.failed(now, longest_wait, mode)
+        let may_be_of_record = trouble.may_be_of_size()
+            || trouble.words_of_between().is_some()
+            || matches!(trouble, SourceTrouble::Busy { .. });
+        may_be_of_record && self.streams[stream].retention.failed(now, longest_wait, mode)
     }
 
     pub(super) fn older(
@@ -135,10 +139,12 @@ impl Core {
             // which nothing may be missing.
             Err(SourceTrouble::QueryRefused(_) | SourceTrouble::TooLong(_)) => false,
             // The same if the one requested record is one that can't be returned.
-            Err(trouble)
-                if (trouble.may_be_of_size() || trouble.words_of_between().is_some())
-                    && self.has_question_failed(stream, now) =>
-            {
+            Err(trouble) if self.is_older_to_blame(stream, now, &trouble) => {
+                if let SourceTrouble::Busy { retry_after, .. } = trouble {
+                    let until = now + self.backoff.after(1, retry_after);
+                    let tenant = self.streams[stream].plan.tenant;
+                    self.rest_tenant(now, tenant, Due::At(until), until);
+                }
                 false
             }
             Err(trouble) => {
@@ -148,7 +154,7 @@ impl Core {
         };
         let state = &mut self.streams[stream];
         let Some((from, to)) = state.retention.answered(has_older) else {
-            state.lane.rest(now, Due::At(now), Reason::Working);
+            state.lane.rest(now, Due::At(now.max(state.lane.not_before)), Reason::Working);
             return None;
         };
         let progress = Progress { from: to, ..state.progress? };

@@ -545,10 +545,12 @@ impl Stream {
         let (reason, text) = match next {
             Next::Page(walk) => {
                 self.walk = Some(*walk);
+                // A question beside the page may have been put off.
+                let due = Due::At(now.max(self.lane.not_before));
                 // Pages without new rows may be the same ones again: no failure is over yet.
                 match taken == 0 && self.lane.failures > 0 {
-                    true => self.lane.due = Due::At(now),
-                    false => self.lane.succeed(now, Due::At(now), Reason::Working),
+                    true => self.lane.due = due,
+                    false => self.lane.succeed(now, due, Reason::Working),
                 }
                 return;
             }

@@ -544,3 +544,35 @@ fn a_second_that_can_not_be_listed_becomes_a_gap_and_is_set_aside_once_that_is_s
     let most = limits::LONE_FAILURES * limits::LONE_TIMES + 40;
     assert!(lists > limits::LONE_FAILURES && lists <= most, "{lists} lists");
 }
+
+#[test]
+fn a_question_that_is_put_off_again_and_again_holds_up_no_page() {
+    for patience in [None, Some(Span::minutes(1))] {
+        let position = AT - Span::hours(72);
+        let before = Progress { position, from: position - Span::minutes(2) };
+        let mut driver = Driver::new(Mode::Daemon, Start::Now, Some(before));
+        let (mut action, mut put_off, mut last) = (driver.go(Event::Woke), 0, Mono::ZERO);
+        let mut is_stored = false;
+        while !is_stored {
+            action = match action {
+                Action::Fetch(Fetch { stream, .. }) => {
+                    assert!(driver.now.since(last) >= patience.unwrap_or(Span::seconds(1)));
+                    driver.go(Event::Fetched { stream, page: page(rows(1), None) })
+                }
+                Action::Older { stream, .. } => {
+                    (put_off, last) = (put_off + 1, driver.now);
+                    let result = Err(SourceTrouble::busy(patience));
+                    driver.go(Event::Older { stream, result })
+                }
+                Action::Store(keep) => {
+                    is_stored = !keep.fresh.is_empty();
+                    driver.go(Event::Stored(Ok(held(0, Room::Free))))
+                }
+                Action::TokenEnd { tenant } => driver.go(Event::TokenEnds { tenant, end: None }),
+                other => panic!("{other:?}"),
+            };
+            assert!(put_off < 100, "it never ends");
+        }
+        assert!(put_off >= limits::LONE_FAILURES, "{put_off}");
+    }
+}
