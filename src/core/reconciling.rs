@@ -190,7 +190,8 @@ impl Core {
         };
         let lane = &mut self.streams[stream].reconcile.lane;
         lane.fail(now, wait, reason, detail);
-        if reason == Reason::Busy {
+        // The question is not needed: one that is put off each time must not slow down the streams.
+        if reason == Reason::Busy && failures == 0 {
             let (due, not_before): (Due, Mono) = (lane.due, lane.not_before);
             self.rest_tenant(now, tenant, due, not_before);
         }
