@@ -8,7 +8,7 @@ use crate::limits;
 use crate::record::Room;
 use crate::time::{Due, Mono, Span};
 
-use super::source::Beginning;
+use super::source::{Beginning, Stream};
 use super::source_clock::Present;
 use super::{Action, Core, End, Lane, Mode, Reason, Tick, Token};
 
@@ -116,10 +116,11 @@ impl Core {
         if waits || self.has_given_up(&state.lane) {
             return None;
         }
-        if self.tenant_has_question(tenant, now) {
+        let asks_end = state.token_end_due.is_over(now);
+        if self.tenant_has_question(tenant, now) && !(asks_end && state.info_fails()) {
             return Some(Action::Info { tenant });
         }
-        state.token_end_due.is_over(now).then_some(Action::TokenEnd { tenant })
+        asks_end.then_some(Action::TokenEnd { tenant })
     }
 
     /// Whether `/system/info` has to be asked before the tenant's streams can go on.
@@ -131,9 +132,12 @@ impl Core {
         state.token != Token::Good || is_alone || self.tenant_needs_clock(tenant, now)
     }
 
-    /// Whether there is a question for the tenant, for its streams or for its time alone.
+    /// Whether there is a question for the tenant, for its streams, for its time alone, or to see
+    /// whether it is answered again.
     fn tenant_has_question(&self, tenant: usize, now: Mono) -> bool {
-        self.tenant_is_asked(tenant, now) || self.tenant_is_ahead(tenant, now)
+        self.tenant_is_asked(tenant, now)
+            || self.tenant_is_ahead(tenant, now)
+            || self.tenants[tenant].info_fails()
     }
 
     /// Whether a stream waits for its `start`: the clock by which that is in the future may have
@@ -160,7 +164,11 @@ impl Core {
             return None;
         }
         if self.streams[stream].progress.is_none() {
-            return self.begin_stream(stream, now);
+            // If it is not held up by that, a small page brings the time in place of `/system/info`.
+            return match self.tenant_is_asked(self.streams[stream].plan.tenant, now) {
+                true => Some(Action::Fetch(Stream::fetch_of_nothing(stream))),
+                false => self.begin_stream(stream, now),
+            };
         }
         let fetch = self.streams[stream].fetch(stream);
         Some(Action::Fetch(fetch))
@@ -173,7 +181,9 @@ impl Core {
         stream.hold.is_some()
             || self.held.room != Room::Free
             || self.tenants[tenant].token != Token::Good
-            || (stream.progress.is_none() && self.tenant_is_asked(tenant, now))
+            || (stream.progress.is_none()
+                && !self.tenants[tenant].info_fails()
+                && self.tenant_is_asked(tenant, now))
             || self.start_is_ahead(stream, now)
             || (self.plan.mode == Mode::Once && stream.caught_up)
             || self.has_given_up_stream(stream)
@@ -257,7 +267,7 @@ impl Core {
             is_over
                 || no_room
                 || self.has_given_up_stream(stream)
-                || self.has_given_up(&tenant.lane)
+                || self.has_given_up_tenant(tenant)
         })
     }
 

@@ -484,6 +484,10 @@ impl Core {
                     state.token_end_due = Due::At(tick.now);
                 }
                 let present = state.clock.present(tick.now, self.clocks);
+                if self.streams[stream].progress.is_none() {
+                    self.timed(tick.now, stream, page.date);
+                    return None;
+                }
                 self.may_move(stream, tick.now);
                 if let Some(than) = self.streams[stream].doubts(&page, present.latest()) {
                     return Some(Action::Older { stream, than, cursor: None });

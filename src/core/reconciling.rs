@@ -25,7 +25,7 @@ impl Core {
         let in_order = state.reconcile.is_on()
             && self.held.room == Room::Free
             && tenant.token == Token::Good
-            && tenant.lane.failures == 0
+            && (tenant.lane.failures == 0 || tenant.info_fails())
             && state.progress.is_some()
             // Walks have not read everything before a position that is ahead.
             && !self.may_be_ahead(state, now)

@@ -113,8 +113,10 @@ pub struct Tenant {
     /// The stream whose 401 made the token doubtful.
     pub doubted_by: Option<(usize, String)>,
     pub clock: SourceClock,
-    /// `/system/info` was answered since the start.
+    /// `/system/info` was answered since the start, or a page that was requested in its place.
     pub was_informed: bool,
+    /// Failures of `/system/info` in a row that are not about the token.
+    pub info_failures: u32,
     pub token_end: Option<Stamp>,
     pub token_end_due: Due,
 }
@@ -127,15 +129,21 @@ impl Tenant {
             doubted_by: None,
             clock: SourceClock::default(),
             was_informed: false,
+            info_failures: 0,
             token_end: None,
             token_end_due: Due::Never,
         }
     }
 
+    /// Whether `/system/info` keeps failing: it is requested on, and nothing waits for it.
+    pub fn info_fails(&self) -> bool {
+        self.info_failures >= limits::INFO_FAILURES_MAX
+    }
+
     /// One of its streams was answered with the present token, so an earlier failure of the
     /// tenant's own request is over; that request may never be made again.
     pub fn answers(&mut self, now: Mono) {
-        if self.token == Token::Good && self.lane.failures > 0 {
+        if self.token == Token::Good && self.lane.failures > 0 && !self.info_fails() {
             let due = Due::At(now.max(self.lane.not_before));
             self.lane.succeed(now, due, Reason::Working);
         }

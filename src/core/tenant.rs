@@ -1,7 +1,8 @@
 //! The state of a tenant's token and clock, and waits for the whole tenant.
 //!
 //! Promises: a 401 on one stream counts against the token only if `/system/info` confirms it; a 429
-//! applies to the whole tenant (keeps P6). Never: uses the sink.
+//! applies to the whole tenant (keeps P6), but for one of a question that is not needed or of a row;
+//! no stream waits for a `/system/info` that keeps failing. Never: uses the sink.
 
 use crate::limits;
 use crate::record::{Refusal, Refused, SourceTrouble};
@@ -10,6 +11,9 @@ use crate::time::{Due, Mono, Span, Stamp};
 use super::failing::AskedFor;
 use super::source::Token;
 use super::{Core, Mode, Reason};
+
+const DATELESS: &str = "its responses have no Date header, or one before this program's build \
+    date; set `start` to a point in time";
 
 impl Core {
     /// What a failed request about a stream means for the stream and for its tenant.
@@ -44,6 +48,7 @@ impl Core {
         let state = &mut self.tenants[tenant];
         state.token = Token::Good;
         state.doubted_by = None;
+        state.info_failures = 0;
         state.token_end = None;
         state.token_end_due = Due::At(now);
         // Earlier waits were for the old token; a new one is tried at the pace of a request by a
@@ -66,19 +71,22 @@ impl Core {
         result: Result<Option<Stamp>, SourceTrouble>,
     ) {
         let needs_clock = self.tenant_needs_clock(tenant, now);
+        // A run with `--once` does not live for several.
+        let counts = match self.plan.mode {
+            Mode::Once => limits::INFO_FAILURES_MAX,
+            Mode::Daemon => 1,
+        };
         let state = &mut self.tenants[tenant];
         let doubted_by = state.doubted_by.take();
         match result {
             Ok(date) => {
                 state.clock.observe_date(date, now, self.clocks);
-                state.was_informed = true;
+                (state.was_informed, state.info_failures) = (true, 0);
                 state.token = Token::Good;
                 // A tenant that sent its time only once needs a pause between requests too.
                 if needs_clock && date.is_none() {
                     let wait = self.backoff.after(state.lane.failures, None);
-                    let text = "its responses have no Date header, or one before this program's \
-                        build date; set `start` to a point in time";
-                    state.lane.fail(now, wait, Reason::BrokenAnswer, text.to_owned());
+                    state.lane.fail(now, wait, Reason::BrokenAnswer, DATELESS.to_owned());
                 } else {
                     state.lane.succeed(now, Due::At(now), Reason::Working);
                 }
@@ -96,17 +104,24 @@ impl Core {
                 }
             }
             Err(SourceTrouble::TokenRefused(words) | SourceTrouble::TokenDoubted(words)) => {
-                state.token = Token::Refused;
+                (state.token, state.info_failures) = (Token::Refused, 0);
                 state.lane.fail(now, self.backoff.long(), Reason::TokenRefused, words);
             }
             Err(SourceTrouble::Forbidden(refusal)) => {
                 // The rejection says nothing about the token: if that was doubtful, it stays so.
                 state.doubted_by = doubted_by;
+                state.info_failures = state.info_failures.saturating_add(counts);
                 let reason = Reason::of_refusal(&refusal);
                 state.lane.fail(now, self.backoff.long(), reason, refusal.words);
             }
             Err(trouble) => {
                 state.doubted_by = doubted_by;
+                // Who is not reached at all answers no page either.
+                let is_away =
+                    matches!(&trouble, SourceTrouble::Unreachable(net) if !net.is_of_an_exchange());
+                if !is_away {
+                    state.info_failures = state.info_failures.saturating_add(counts);
+                }
                 let (retry_after, reason, detail) = match trouble {
                     SourceTrouble::Busy { retry_after, why } => (retry_after, Reason::Busy, why),
                     SourceTrouble::Unreachable(net) => (None, Reason::of(&net), net.to_string()),
@@ -119,10 +134,24 @@ impl Core {
                 let wait = self.backoff.after(state.lane.failures, retry_after);
                 state.lane.fail(now, wait, reason, detail);
                 state.lane.honor_retry_after(now, retry_after);
-                if reason == Reason::Busy {
+                if reason == Reason::Busy && !state.info_fails() {
                     let (until, not_before) = (state.lane.due, state.lane.not_before);
                     self.rest_tenant(now, tenant, until, not_before);
                 }
+            }
+        }
+    }
+
+    /// A page came that a stream without a beginning requested for its time alone, because
+    /// `/system/info` keeps failing.
+    pub(super) fn timed(&mut self, now: Mono, stream: usize, date: Option<Stamp>) {
+        let state = &mut self.streams[stream];
+        self.tenants[state.plan.tenant].was_informed = true;
+        match date {
+            Some(_) => state.lane.succeed(now, Due::At(now), Reason::Working),
+            None => {
+                let wait = self.backoff.after(state.lane.failures, None);
+                state.lane.fail(now, wait, Reason::BrokenAnswer, DATELESS.to_owned());
             }
         }
     }

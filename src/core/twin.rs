@@ -73,11 +73,15 @@ impl Twin {
 }
 
 impl Stream {
+    /// A request that no record answers.
+    pub(super) fn fetch_of_nothing(stream: usize) -> Fetch {
+        let (from, to) = (Stamp::EPOCH, Some(Stamp::EPOCH + Span::ms(1)));
+        Fetch { stream, from, to, cursor: None, rows_max: 1, skip: 0 }
+    }
+
     /// The request of the twin: a range without records.
     pub(super) fn twin_fetch(&self, stream: usize) -> Option<Fetch> {
-        let (from, to) = (Stamp::EPOCH, Some(Stamp::EPOCH + Span::ms(1)));
-        let fetch = || Fetch { stream, from, to, cursor: None, rows_max: 1, skip: 0 };
-        self.twin.is_asked().then(fetch)
+        self.twin.is_asked().then(|| Stream::fetch_of_nothing(stream))
     }
 
     /// What is stored after a twin came: nothing.

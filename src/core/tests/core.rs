@@ -13,6 +13,7 @@ const DONE: Progress = Progress { position: AT, from: AT };
 struct Driver {
     core: Core,
     now: Mono,
+    clocks: Clocks,
     /// The longest sleep so far.
     longest: Span,
     steps: u32,
@@ -41,17 +42,17 @@ impl Driver {
         };
         let now = Mono(1_000_000);
         let core = Core::new(plan, 7, now, opened(progress, 0));
-        Driver { core, now, longest: Span::ZERO, steps: 0 }
+        Driver { core, now, clocks: tick_at(now).clocks, longest: Span::ZERO, steps: 0 }
     }
 
     /// The next action that is no sleep.
     fn go(&mut self, event: Event) -> Action {
-        let tick = tick_at(self.now);
+        let tick = Tick { clocks: self.clocks, ..tick_at(self.now) };
         let mut action = self.core.step(&tick, event);
         while let Action::Sleep { until, .. } = action {
             self.longest = self.longest.max(until.since(self.now));
             self.now = until;
-            let tick = tick_at(self.now);
+            let tick = Tick { clocks: self.clocks, ..tick_at(self.now) };
             action = self.core.step(&tick, Event::Woke);
         }
         self.steps += 1;
@@ -575,4 +576,98 @@ fn a_question_that_is_put_off_again_and_again_holds_up_no_page() {
         }
         assert!(put_off >= limits::LONE_FAILURES, "{put_off}");
     }
+}
+
+/// Ways in which `/system/info` alone may fail for ever.
+fn info_troubles() -> Vec<SourceTrouble> {
+    let words = "HTTP 403: blocked".to_owned();
+    vec![
+        SourceTrouble::BrokenAnswer("HTTP 500".into()),
+        SourceTrouble::Misdirected("HTTP 404".into()),
+        SourceTrouble::busy(None),
+        SourceTrouble::busy(Some(Span::seconds(50))),
+        SourceTrouble::Unreachable(NetTrouble::silent(Span::minutes(1))),
+        SourceTrouble::Forbidden(Refusal { what: Refused::Address, words }),
+    ]
+}
+
+/// Goes on until both streams have collected something, or `until` is over.
+fn collect(driver: &mut Driver, info: &Result<Option<Stamp>, SourceTrouble>, until: Mono) {
+    let mut action = driver.go(Event::Woke);
+    while driver.now < until {
+        action = match action {
+            Action::Info { tenant } => driver.go(Event::Informed { tenant, result: info.clone() }),
+            Action::Fetch(Fetch { stream, to: Some(_), .. }) => {
+                driver.go(Event::Fetched { stream, page: page(vec![], None) })
+            }
+            Action::Fetch(Fetch { stream, .. }) => {
+                driver.go(Event::Fetched { stream, page: page(rows(1), None) })
+            }
+            Action::Store(_) => driver.go(Event::Stored(Ok(held(0, Room::Free)))),
+            Action::TokenEnd { tenant } => driver.go(Event::TokenEnds { tenant, end: None }),
+            Action::AskTime => driver.go(Event::Woke),
+            Action::Exit(_) => return,
+            other => panic!("{other:?}"),
+        };
+    }
+}
+
+#[test]
+fn a_new_tenant_whose_info_never_works_is_collected_all_the_same() {
+    for trouble in info_troubles() {
+        for clocks in [Clocks::default(), tick_at(Mono::ZERO).clocks] {
+            for start in [Start::Ago(Span::hours(24)), Start::At(AT - Span::hours(9))] {
+                let mut driver = Driver::new(Mode::Daemon, start, None);
+                driver.clocks = clocks;
+                let end = driver.now + Span::minutes(30);
+                collect(&mut driver, &Err(trouble.clone()), end);
+                let collected: Vec<u64> =
+                    driver.core.streams.iter().map(|stream| stream.collected).collect();
+                assert_eq!(collected, [1, 1], "{trouble:?} {clocks:?}");
+                if clocks.local.is_some() && matches!(start, Start::At(_)) {
+                    continue; // Nothing is asked of it.
+                }
+                let reason = driver.core.view(driver.now).tenants[0].lane.reason;
+                assert_ne!(reason.health(), Health::Healthy, "it is told: {trouble:?} {clocks:?}");
+                let end = driver.now + Span::minutes(90);
+                collect(&mut driver, &Ok(Some(AT + Span::hours(1))), end);
+                let lane = &driver.core.tenants[0].lane;
+                assert_eq!((lane.failures, lane.reason), (0, Reason::Working), "{trouble:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_with_once_collects_a_new_tenant_whose_info_never_works() {
+    for trouble in info_troubles() {
+        let mut driver = Driver::new(Mode::Once, Start::Ago(Span::hours(24)), None);
+        let end = driver.now + Span::minutes(30);
+        collect(&mut driver, &Err(trouble.clone()), end);
+        let collected: Vec<u64> =
+            driver.core.streams.iter().map(|stream| stream.collected).collect();
+        assert_eq!(collected, [1, 1], "{trouble:?}");
+    }
+}
+
+#[test]
+fn a_new_tenant_that_answers_nothing_but_pages_without_a_date_is_asked_ever_more_rarely() {
+    let mut driver = Driver::new(Mode::Daemon, Start::Now, None);
+    let begun = driver.now;
+    let mut action = driver.go(Event::Woke);
+    for _ in 0..200 {
+        action = match action {
+            Action::Info { tenant } => {
+                let result = Err(SourceTrouble::BrokenAnswer("HTTP 500".into()));
+                driver.go(Event::Informed { tenant, result })
+            }
+            Action::Fetch(Fetch { stream, .. }) => {
+                let page = Ok(PageFacts { keys: vec![], next: None, date: None });
+                driver.go(Event::Fetched { stream, page })
+            }
+            Action::TokenEnd { tenant } => driver.go(Event::TokenEnds { tenant, end: None }),
+            other => panic!("{other:?}"),
+        };
+    }
+    assert!(driver.now.since(begun) > Span::hours(1), "{}", driver.now.since(begun));
 }
