@@ -352,9 +352,9 @@ pub enum SinkVerdict {
     Busy { retry_after: Option<Span>, why: String },
     /// 408 and 5xx: kept, tried again with backoff. The size or the content may be to blame.
     Failed(String),
-    /// 3xx, 404, 405, a web page with another 4xx, or a 2xx that can't be Coralogix': the address is wrong, or something in between
-    /// answers. Kept, tried again at the longest backoff, unless an empty array shows that the content
-    /// is meant.
+    /// 3xx, 404, 405, a web page with another 4xx, or a 2xx that can't be Coralogix': the address is
+    /// wrong, or something in between answers. Kept, tried again at the longest backoff, unless an
+    /// empty array shows that the content is meant.
     Misdirected(String),
     /// No answer at all. The batch may have been accepted (P2).
     Unreachable(NetTrouble),

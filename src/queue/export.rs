@@ -156,14 +156,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         };
         writer.bytes(MAGIC)?;
         writer.bytes(&version.to_le_bytes())?;
-        let rows: Vec<StreamRow> = self.streams.iter().map(|stream| stream.row.clone()).collect();
-        for row in rows {
-            let row = StreamRow { progress: self.confirmed_progress(&row), ..row };
-            let from = row.progress.map_or(Stamp::MIN, |progress| progress.from);
-            let known = self.streams.named(&row.name).known(from);
-            writer.part(b's', &encode_stream(&row, &known))?;
-            tally.streams += 1;
-        }
+        tally.streams = self.export_streams(&mut writer)?;
         if version >= VERSION_OF_ADDRESSES {
             writer.part(b'o', &origins.encode())?;
             tally.addresses = origins.tenants().len() as u64;
@@ -212,6 +205,17 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         writer.bytes(&tally.crc.to_le_bytes())?;
         writer.out.flush()?;
         Ok(tally)
+    }
+
+    fn export_streams(&mut self, writer: &mut Writer<'_>) -> io::Result<u64> {
+        let rows: Vec<StreamRow> = self.streams.iter().map(|stream| stream.row.clone()).collect();
+        for row in &rows {
+            let row = StreamRow { progress: self.confirmed_progress(row), ..row.clone() };
+            let from = row.progress.map_or(Stamp::MIN, |progress| progress.from);
+            let known = self.streams.named(&row.name).known(from);
+            writer.part(b's', &encode_stream(&row, &known))?;
+        }
+        Ok(rows.len() as u64)
     }
 
     /// Imports a file's streams and records. `read` has to begin at the file's first byte, and
@@ -282,24 +286,22 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 _ => {}
             }
         }
-        for (row, ids) in &rows {
-            if let Some(progress) = row.progress
-                && !self.is_known_to(row, ids)
-            {
-                self.append(&row.name, &[], progress, ids)?;
-            }
-        }
-        self.discard_positions(&rows)?;
+        self.end_streams(&rows)?;
         self.end_import();
         let rows = rows.into_iter().map(|(row, _)| row).filter(|row| row.progress.is_some());
         let integrations = rows.map(|row| row.name.integration);
         Ok(integrations.filter(|name| origins.tenant(name).is_none()).collect())
     }
 
-    /// Frames of a position that was discarded on the other machine bring it along.
-    fn discard_positions(&mut self, rows: &[(StreamRow, Vec<RowKey>)]) -> Result<(), QueueError> {
-        for (row, _) in rows.iter().filter(|(row, _)| row.progress.is_none()) {
-            self.discard_position(&row.name)?;
+    /// Each stream gets the position and the ids of the overlap that it had on the other machine.
+    fn end_streams(&mut self, rows: &[(StreamRow, Vec<RowKey>)]) -> Result<(), QueueError> {
+        for (row, ids) in rows {
+            match row.progress {
+                Some(_) if self.is_known_to(row, ids) => {}
+                Some(progress) => drop(self.append(&row.name, &[], progress, ids)?),
+                // It was discarded there; frames that were collected before bring it along.
+                None => self.discard_position(&row.name)?,
+            }
         }
         Ok(())
     }

@@ -323,6 +323,13 @@ fn the_addresses_of_the_positions_go_along() {
     let there = MemDisk::new(128 << 20);
     let bytes = exported(&mut filled_from(TENANT, &MemDisk::new(128 << 20)), &[]);
     assert_eq!(bytes[8..12], 4u32.to_le_bytes());
+    // Permanent, as every part of the file.
+    let mut part = b"o\x4d\0\0\0\x01\x02\0\0\0\x04acme\x1b\0".to_vec();
+    part.extend_from_slice(TENANT.as_bytes());
+    part.extend_from_slice(b"\x04gone\x1b\0");
+    part.extend_from_slice(OTHER.as_bytes());
+    part.extend_from_slice(&[0; 4]);
+    assert!(bytes.windows(part.len()).any(|window| window == part));
     drop(imported(&bytes, &there).unwrap());
     for _ in 0..2 {
         let (mut queue, ..) = there.open();
