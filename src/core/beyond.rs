@@ -355,11 +355,6 @@ impl Beyond {
             return Then::Later;
         };
         if keys.first().is_some_and(|key| key.stamp < asked.from) {
-            if self.coarseness >= Span::seconds(limits::BEYOND_GRAIN_SECONDS_MAX) {
-                // It ignores the time, so nothing is found by it.
-                self.end_search();
-                return Then::Later;
-            }
             self.coarsen();
             self.search_anew();
             return Then::Look;

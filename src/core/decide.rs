@@ -473,7 +473,7 @@ mod tests {
         let page = PageFacts { keys: vec![key], next, date: Some(date()) };
         let mut action = driven.after_the_first_fetch(Ok(page));
         let mut cursors = vec![];
-        while cursors.last().is_none_or(Option::is_some) {
+        while cursors.len() < 2 {
             let event = match action {
                 Action::Store(_) => Event::Stored(Ok(held(0, Room::Free))),
                 Action::Fetch(Fetch { stream, cursor, .. }) if stream == 0 => {
@@ -490,8 +490,7 @@ mod tests {
             };
             action = driven.after(event);
         }
-        // Its size may be the reason, until one row is refused too.
-        assert_eq!(cursors.len(), 5, "{cursors:?}");
+        assert!(cursors[0].is_some() && cursors[1].is_none(), "{cursors:?}");
     }
 
     #[test]

@@ -85,14 +85,14 @@ impl Stream {
             return self.beyond.failed(trouble);
         }
         if !trouble.may_be_of_size() {
-            match trouble {
-                SourceTrouble::QueryRefused(_) if self.may_be_too_many() => self.rows.failed(),
-                SourceTrouble::QueryRefused(_) if self.is_by_cursor() => self.rows.cursor_refused(),
+            let may_be_of_size = match trouble {
+                SourceTrouble::QueryRefused(_) => self.may_be_too_many(),
                 // Who asks for patience with the same page again and again may mean its size.
-                SourceTrouble::Busy { .. } if self.lane.reason == Reason::Busy => {
-                    self.rows.failed()
-                }
-                _ => {}
+                SourceTrouble::Busy { .. } => self.lane.reason == Reason::Busy,
+                _ => false,
+            };
+            if may_be_of_size {
+                self.rows.failed();
             }
             return false;
         }
@@ -107,7 +107,7 @@ impl Stream {
 
     /// Whether a rejection may be because of the number of rows: a console may have a lower limit.
     /// With a cursor and a number that was accepted before, the cursor is the more likely reason.
-    /// If one row is rejected too, the query, the cursor or the row is the reason.
+    /// If one row is rejected too, the query is the reason.
     fn may_be_too_many(&self) -> bool {
         !self.has_cursor() || self.rows.is_new(self.rows.now())
     }
@@ -122,8 +122,8 @@ impl Stream {
         self.walk.as_ref().is_some_and(|walk| walk.has_cursor() || walk.skip > 0)
     }
 
-    /// A cursor that is rejected even with one row is given up: the walk goes on by time. The same
-    /// holds for a page that was requested by its place.
+    /// A rejected cursor is given up at once: the walk goes on by time. The same holds for a page
+    /// that was requested by its place.
     fn refused_query(&mut self, text: String, backoff: &mut Backoff) -> (Span, Reason, String) {
         if let Some(walk) = self.walk.take_if(|walk| walk.skip > 0) {
             self.takes_no_skip = true;
@@ -156,21 +156,6 @@ impl Stream {
         trouble: SourceTrouble,
         backoff: &mut Backoff,
     ) {
-        if let SourceTrouble::Busy { retry_after, .. } = trouble {
-            self.lane.honor_retry_after(now, retry_after);
-        }
-        self.failed(now, asked_for, trouble, backoff);
-        // Whatever else follows: so much patience was asked for.
-        self.lane.due = self.lane.due.max(Due::At(self.lane.not_before));
-    }
-
-    fn failed(
-        &mut self,
-        now: Mono,
-        asked_for: AskedFor,
-        trouble: SourceTrouble,
-        backoff: &mut Backoff,
-    ) {
         let is_twin = asked_for == AskedFor::Page && self.twin.is_asked();
         let is_page = asked_for == AskedFor::Page && !is_twin;
         let taken_for = match asked_for {
@@ -184,7 +169,8 @@ impl Stream {
         let asked = self.rows.now();
         let is_by_range = is_twin || self.beyond.asks().is_some();
         let is_other_next = is_page && self.shrink(now, &trouble, backoff);
-        let (wait, reason, mut detail) = self.consequence(trouble, asked, is_by_range, backoff);
+        let (wait, reason, mut detail) =
+            self.consequence(now, trouble, asked, is_by_range, backoff);
         // The next request is a different one, so it may be made soon, but not sooner than it was
         // asked for.
         let next = self.rows.now();
@@ -208,6 +194,7 @@ impl Stream {
     /// a page of the walk.
     fn consequence(
         &mut self,
+        now: Mono,
         trouble: SourceTrouble,
         asked: u32,
         is_by_range: bool,
@@ -220,6 +207,7 @@ impl Stream {
                     Some(after) => format!("{why}; Retry-After {after}"),
                     None => why,
                 };
+                self.lane.honor_retry_after(now, retry_after);
                 (backoff.after(failures, retry_after), Reason::Busy, text)
             }
             SourceTrouble::Unreachable(net) => {
@@ -235,22 +223,12 @@ impl Stream {
                 (backoff.after(failures, None), Reason::BrokenAnswer, text)
             }
             SourceTrouble::QueryRefused(text) if is_by_range => {
-                let wait = match self.beyond.is_getting_past() {
-                    true => backoff.after(failures, None),
-                    false => backoff.long(),
-                };
-                (wait, Reason::QueryRefused, text)
+                (backoff.after(failures, None), Reason::QueryRefused, text)
             }
             SourceTrouble::QueryRefused(text) if self.rows.now() < asked => {
                 (backoff.after(failures, None), Reason::BrokenAnswer, text)
             }
-            SourceTrouble::QueryRefused(text) => {
-                if self.is_by_cursor() {
-                    // The size is not the reason.
-                    self.rows.recover();
-                }
-                self.refused_query(text, backoff)
-            }
+            SourceTrouble::QueryRefused(text) => self.refused_query(text, backoff),
             // A console may answer like this to a cursor that it no longer knows.
             SourceTrouble::Misdirected(text) if !is_by_range && self.is_by_cursor() => {
                 self.refused_query(text, backoff)

@@ -74,11 +74,6 @@ impl Rows {
         self.size.failed(self.size.now());
     }
 
-    /// A page by a cursor was rejected: whether for its size shows soon, because the next one is much smaller.
-    pub fn cursor_refused(&mut self) {
-        self.size.failed((self.size.now() / 5).max(1));
-    }
-
     /// A row was to blame and is passed over: the size is not the reason.
     pub fn recover(&mut self) {
         (self.size, self.one_failed) = (up_to(self.most()), false);

@@ -1,6 +1,5 @@
 //! The twin of a page that a device on the path rejected: a small request that shows whether only
-//! that page is rejected, or everything. It is the same for one row that the console rejects or puts
-//! off.
+//! that page is rejected, or everything.
 //!
 //! ```text
 //!   page refused --> twin --> refused: everything is; told, and the twin is asked instead of a page
@@ -38,9 +37,9 @@ enum State {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Twin {
     state: State,
-    /// How often a cursor may have been the reason since a page brought something new, or a walk
-    /// ended. Beyond a limit, and once a page without a cursor was rejected too, cursors are rarely
-    /// taken for it.
+    /// How often a cursor was taken for the reason since a page brought something new, or a walk
+    /// ended. Beyond a limit, and once a page without a cursor was rejected too, cursors are not
+    /// the reason.
     cursors_blamed: u32,
 }
 
@@ -62,13 +61,6 @@ impl Twin {
         if self.state == State::Came {
             self.state = State::Asked;
         }
-    }
-
-    /// A page with a cursor was rejected. Returns whether the cursor is taken for the reason.
-    fn blames_cursor(&mut self) -> bool {
-        self.cursors_blamed = self.cursors_blamed.saturating_add(1);
-        self.cursors_blamed <= limits::CURSORS_BLAMED_MAX
-            || self.cursors_blamed.is_multiple_of(limits::CURSORS_BLAMED_EVERY)
     }
 
     /// A page of a walk came. `leads_on`: it had something new, or was the last.
@@ -123,37 +115,9 @@ impl Stream {
 
     /// Makes the twin the next request.
     pub(super) fn ask_twin(&mut self, now: Mono, text: String, backoff: &mut Backoff) {
-        if self.rows.now() == 1 {
-            // Whatever the twin shows, no size is the reason.
-            self.rows.failed();
-        }
         let text = format!("{text}; a small request is next");
-        let (wait, reason) = match self.lane.reason {
-            // A twin was rejected too: told until something is answered, and at the same pace.
-            Reason::QueryRefused => (backoff.long(), Reason::QueryRefused),
-            _ => (backoff.after(1, None), self.reason_but(Reason::BrokenAnswer)),
-        };
-        self.lane.try_otherwise(now, wait, reason, text);
-    }
-
-    /// What was said to a request that may be for what it asked for alone, or for everything.
-    fn words_in_question<'a>(&self, trouble: &'a SourceTrouble) -> Option<&'a str> {
-        let is_walk = self.beyond.asks().is_none();
-        let is_one = !is_walk || self.rows.now() == 1;
-        match trouble {
-            // A request by its place may be rejected for that.
-            SourceTrouble::QueryRefused(words) => {
-                let is_by_place = is_walk && self.walk.as_ref().is_some_and(|walk| walk.skip > 0);
-                let is_known = is_walk || self.twin.state == State::Came;
-                (is_one && is_known && !is_by_place).then_some(words)
-            }
-            // Once says nothing of the row.
-            SourceTrouble::Busy { why, .. } => {
-                let is_again = self.lane.reason == Reason::Busy || self.twin.state == State::Came;
-                (is_one && is_again).then_some(why)
-            }
-            trouble => trouble.words_of_between(),
-        }
+        let reason = self.reason_but(Reason::BrokenAnswer);
+        self.lane.try_otherwise(now, backoff.after(1, None), reason, text);
     }
 
     /// What the failure of the last request means.
@@ -165,16 +129,16 @@ impl Stream {
             }
             return TakenFor::As(trouble);
         }
-        let Some(words) = self.words_in_question(&trouble) else {
+        let Some(words) = trouble.words_of_between() else {
             self.twin.state = State::Unknown;
             return TakenFor::As(trouble);
         };
         let is_walk = self.beyond.asks().is_none();
         let has_cursor = is_walk && self.is_by_cursor();
         // A console may answer like this to a cursor that it no longer knows.
-        let is_like_a_cursors =
-            is_refused_query || matches!(trouble, SourceTrouble::Misdirected(_));
-        if is_like_a_cursors && has_cursor && self.twin.blames_cursor() {
+        let may_be_of_cursor = matches!(trouble, SourceTrouble::Misdirected(_)) && has_cursor;
+        if may_be_of_cursor && self.twin.cursors_blamed < limits::CURSORS_BLAMED_MAX {
+            self.twin.cursors_blamed += 1;
             return TakenFor::As(trouble);
         }
         if self.twin.state != State::Came {
@@ -183,7 +147,7 @@ impl Stream {
         }
         let text = format!("{words}; a smaller request is answered");
         if is_walk && !has_cursor {
-            self.twin.cursors_blamed = self.twin.cursors_blamed.max(limits::CURSORS_BLAMED_MAX);
+            self.twin.cursors_blamed = limits::CURSORS_BLAMED_MAX;
         }
         TakenFor::As(SourceTrouble::BrokenAnswer(text))
     }

@@ -32,8 +32,6 @@ pub(super) struct Bench {
     pub(super) asked: Vec<(u32, Mono)>,
     /// A page of more rows fails.
     pub(super) bears: usize,
-    /// A page by a cursor with more rows is rejected.
-    bears_by_cursor: u32,
     /// How coarsely the console filters by time.
     filter: Span,
     is_newest_first: bool,
@@ -70,7 +68,6 @@ impl Bench {
             requests: 0,
             asked: vec![],
             bears: usize::MAX,
-            bears_by_cursor: u32::MAX,
             filter: Span::ZERO,
             is_newest_first: false,
             takes_no_skip: false,
@@ -137,10 +134,6 @@ impl Bench {
         self.stream.lane.tried = self.now;
         if self.takes_no_skip && fetch.skip > 0 {
             let refused = SourceTrouble::QueryRefused("skip: unknown".into());
-            return self.stream.fail(self.now, AskedFor::Page, refused, &mut self.backoff);
-        }
-        if fetch.cursor.is_some() && fetch.rows_max > self.bears_by_cursor {
-            let refused = SourceTrouble::QueryRefused("limit: too many".into());
             return self.stream.fail(self.now, AskedFor::Page, refused, &mut self.backoff);
         }
         let is_long = page.keys.len() > self.bears;
@@ -226,15 +219,6 @@ pub(super) fn refusals() -> Vec<SourceTrouble> {
     ]
 }
 
-/// What a console says of one row as well as of everything.
-fn of_one_or_all() -> Vec<SourceTrouble> {
-    vec![
-        SourceTrouble::busy(None),
-        SourceTrouble::busy(Some(Span::seconds(5))),
-        SourceTrouble::QueryRefused("HTTP 414".into()),
-    ]
-}
-
 fn troubles() -> Vec<SourceTrouble> {
     let others = vec![
         SourceTrouble::TooLong(Unread::default()),
@@ -242,15 +226,12 @@ fn troubles() -> Vec<SourceTrouble> {
         SourceTrouble::Unreachable(NetTrouble::Broken("reset".into())),
         SourceTrouble::Unreachable(NetTrouble::silent(Span::minutes(1))),
     ];
-    others.into_iter().chain(refusals()).chain(of_one_or_all()).collect()
+    others.into_iter().chain(refusals()).collect()
 }
 
-/// Where a cursor is redirected or rejected in few tries, it is given up first; and a busy console ends a run.
+/// Where a cursor is redirected in few tries, it is given up first.
 fn troubles_of_once() -> Vec<SourceTrouble> {
-    let is_one = |trouble: &SourceTrouble| match trouble {
-        SourceTrouble::Misdirected(_) | SourceTrouble::QueryRefused(_) => false,
-        trouble => !matches!(trouble, SourceTrouble::Busy { .. }),
-    };
+    let is_one = |trouble: &SourceTrouble| !matches!(trouble, SourceTrouble::Misdirected(_));
     troubles().into_iter().filter(is_one).collect()
 }
 
@@ -484,47 +465,5 @@ fn the_gap_of_a_row_says_what_its_tries_told_of_it() {
         bench.poll(bench.begun + Span::hours(3), &trouble, |id, _| id == 60, |_| false);
         let missed: Vec<Unread> = bench.missed.iter().map(|missed| missed.unread).collect();
         assert_eq!(missed, [unread], "{trouble:?}");
-    }
-}
-
-#[test]
-fn a_row_that_is_put_off_is_asked_for_no_sooner_than_was_said() {
-    let patience = Span::seconds(40);
-    let mut bench = Bench::new((0..100).map(|id| row(id, id * 60)).collect());
-    let put_off = std::cell::RefCell::new(vec![]);
-    let bad = |id, now| {
-        let is_bad = id == 60;
-        put_off.borrow_mut().extend(is_bad.then_some(now));
-        is_bad
-    };
-    let busy = SourceTrouble::busy(Some(patience));
-    bench.poll(bench.begun + Span::hours(9), &busy, bad, |_| false);
-    assert_eq!((bench.sorted(), bench.missed.len()), (bench.all_but(&[60]), 1));
-    for failed in put_off.borrow().iter() {
-        let next = bench.asked.iter().map(|(_, at)| *at).find(|at| at >= failed);
-        assert!(next.is_none_or(|at| at.since(*failed) >= patience), "{failed:?}, then {next:?}");
-    }
-}
-
-#[test]
-fn a_row_that_is_refused_is_asked_for_ever_more_slowly() {
-    let refused = SourceTrouble::QueryRefused("HTTP 400".into());
-    // Nothing comes after it, so it is not passed over.
-    let mut bench = Bench::new((0..10).map(|id| row(id, id)).collect());
-    bench.poll(bench.begun + Span::hours(10), &refused, |id, _| id == 9, |_| false);
-    assert_eq!((bench.got.len(), bench.missed.len()), (9, 0));
-    let late = bench.begun + Span::hours(5);
-    let requests = bench.asked.iter().filter(|(_, at)| *at >= late).count();
-    assert!(requests < 5 * 80, "{requests} in five hours");
-}
-
-#[test]
-fn a_console_that_takes_no_large_page_by_a_cursor_is_asked_for_smaller_ones() {
-    for bears in [1, 7, 100, 600] {
-        let mut bench = Bench::new((0..2_503).map(|id| row(id, 0)).collect());
-        bench.bears_by_cursor = bears;
-        let trouble = SourceTrouble::BrokenAnswer("HTTP 500".into());
-        bench.poll(bench.begun + Span::minutes(20), &trouble, |_, _| false, |_| false);
-        assert_eq!((bench.sorted(), &bench.missed[..]), (bench.all_but(&[]), &[][..]), "{bears}");
     }
 }
