@@ -289,9 +289,6 @@ pub const CURSORS_REFUSED_MAX: u32 = 2;
 /// Redirects of pages with a cursor for which the cursor is blamed, while nothing new comes: more than a walk needs
 /// that goes on by time.
 pub const CURSORS_BLAMED_MAX: u32 = CURSORS_REFUSED_MAX + 1;
-/// At each so many rejections of pages with a cursor after that, the cursor is blamed once more: the console may have
-/// forgotten it meanwhile. More than it takes to find that a row is to blame.
-pub const CURSORS_BLAMED_EVERY: u32 = 64;
 /// Failures of `/system/info` in a row that are not about the token, after which its tenant's streams go on without it.
 pub const INFO_FAILURES_MAX: u32 = 3;
 /// A record this far before the time asked for was not found by that stamp: SentinelOne's filter may

@@ -15,6 +15,19 @@ use super::{Core, Mode, Reason};
 const DATELESS: &str = "its responses have no Date header, or one before this program's build \
     date; set `start` to a point in time";
 
+/// Why a question for a tenant failed, if not for its token, and what it asks for.
+fn of_trouble(trouble: SourceTrouble) -> (Option<Span>, Reason, String) {
+    match trouble {
+        SourceTrouble::Busy { retry_after, why } => (retry_after, Reason::Busy, why),
+        SourceTrouble::Unreachable(net) => (None, Reason::of(&net), net.to_string()),
+        SourceTrouble::Misdirected(text) => (None, Reason::Misdirected, text),
+        SourceTrouble::BrokenAnswer(text)
+        | SourceTrouble::BrokenPage { why: text, .. }
+        | SourceTrouble::QueryRefused(text) => (None, Reason::BrokenAnswer, text),
+        _ => (None, Reason::BrokenAnswer, String::new()),
+    }
+}
+
 impl Core {
     /// What a failed request about a stream means for the stream and for its tenant.
     pub(super) fn fetch_failed(
@@ -71,11 +84,8 @@ impl Core {
         result: Result<Option<Stamp>, SourceTrouble>,
     ) {
         let needs_clock = self.tenant_needs_clock(tenant, now);
-        // A run with `--once` does not live for several.
-        let counts = match self.plan.mode {
-            Mode::Once => limits::INFO_FAILURES_MAX,
-            Mode::Daemon => 1,
-        };
+        // A run with `--once` ends with the failure.
+        let counts = u32::from(self.plan.mode == Mode::Daemon);
         let state = &mut self.tenants[tenant];
         let doubted_by = state.doubted_by.take();
         match result {
@@ -122,15 +132,7 @@ impl Core {
                 if !is_away {
                     state.info_failures = state.info_failures.saturating_add(counts);
                 }
-                let (retry_after, reason, detail) = match trouble {
-                    SourceTrouble::Busy { retry_after, why } => (retry_after, Reason::Busy, why),
-                    SourceTrouble::Unreachable(net) => (None, Reason::of(&net), net.to_string()),
-                    SourceTrouble::Misdirected(text) => (None, Reason::Misdirected, text),
-                    SourceTrouble::BrokenAnswer(text)
-                    | SourceTrouble::BrokenPage { why: text, .. }
-                    | SourceTrouble::QueryRefused(text) => (None, Reason::BrokenAnswer, text),
-                    _ => (None, Reason::BrokenAnswer, String::new()),
-                };
+                let (retry_after, reason, detail) = of_trouble(trouble);
                 let wait = self.backoff.after(state.lane.failures, retry_after);
                 state.lane.fail(now, wait, reason, detail);
                 state.lane.honor_retry_after(now, retry_after);

@@ -639,18 +639,6 @@ fn a_new_tenant_whose_info_never_works_is_collected_all_the_same() {
 }
 
 #[test]
-fn a_run_with_once_collects_a_new_tenant_whose_info_never_works() {
-    for trouble in info_troubles() {
-        let mut driver = Driver::new(Mode::Once, Start::Ago(Span::hours(24)), None);
-        let end = driver.now + Span::minutes(30);
-        collect(&mut driver, &Err(trouble.clone()), end);
-        let collected: Vec<u64> =
-            driver.core.streams.iter().map(|stream| stream.collected).collect();
-        assert_eq!(collected, [1, 1], "{trouble:?}");
-    }
-}
-
-#[test]
 fn a_new_tenant_that_answers_nothing_but_pages_without_a_date_is_asked_ever_more_rarely() {
     let mut driver = Driver::new(Mode::Daemon, Start::Now, None);
     let begun = driver.now;
