@@ -16,6 +16,19 @@ fn since_2026(settings: &mut Settings) {
 }
 
 /// Taken for the end of the list, it would say "up to date".
+fn assert_no_end(body: impl Into<Vec<u8>>, words: &str) {
+    let mut scene = Scene::with(since_2026);
+    scene.tenant().publish(Kind::Activities, 20);
+    scene.tenant().fail(On::Stream(Kind::Activities), None, Fault::answer(200, JSON, body));
+    scene.run();
+    scene.wait_status_is("/streams/1/reason", "broken_answer");
+    scene.wait_log(words);
+    scene.wait_status_is("/state", "degraded");
+    scene.tenant().heal();
+    scene.settle();
+    scene.assert_exactly_once();
+}
+
 #[test]
 fn an_empty_list_beside_errors_is_no_end() {
     for body in [
@@ -23,16 +36,7 @@ fn an_empty_list_beside_errors_is_no_end() {
         FAILED.replace("\"data\": [], ", ""),
         FAILED.replace("[{", "{").replace("}]", "}"),
     ] {
-        let mut scene = Scene::with(since_2026);
-        scene.tenant().publish(Kind::Activities, 20);
-        scene.tenant().fail(On::Stream(Kind::Activities), None, Fault::answer(200, JSON, body));
-        scene.run();
-        scene.wait_status_is("/streams/1/reason", "broken_answer");
-        scene.wait_log(WORDS);
-        scene.wait_status_is("/state", "degraded");
-        scene.tenant().heal();
-        scene.settle();
-        scene.assert_exactly_once();
+        assert_no_end(body, WORDS);
     }
 }
 
@@ -47,16 +51,7 @@ fn an_empty_list_beside_another_word_of_failure_is_no_end() {
         (r#""message": "request timed out""#, "request timed out"),
     ] {
         let body = plain.replace(r#""X""#, beside);
-        let mut scene = Scene::with(since_2026);
-        scene.tenant().publish(Kind::Activities, 20);
-        scene.tenant().fail(On::Stream(Kind::Activities), None, Fault::answer(200, JSON, body));
-        scene.run();
-        scene.wait_status_is("/streams/1/reason", "broken_answer");
-        scene.wait_log(words);
-        scene.wait_status_is("/state", "degraded");
-        scene.tenant().heal();
-        scene.settle();
-        scene.assert_exactly_once();
+        assert_no_end(body, words);
     }
 }
 
@@ -73,15 +68,7 @@ fn an_empty_list_beside_a_word_of_failure_one_level_down_is_no_end() {
             "it says that more follows",
         ),
     ] {
-        let mut scene = Scene::with(since_2026);
-        scene.tenant().publish(Kind::Activities, 20);
-        scene.tenant().fail(On::Stream(Kind::Activities), None, Fault::answer(200, JSON, body));
-        scene.run();
-        scene.wait_status_is("/streams/1/reason", "broken_answer");
-        scene.wait_log(words);
-        scene.tenant().heal();
-        scene.settle();
-        scene.assert_exactly_once();
+        assert_no_end(body, words);
     }
 }
 
