@@ -106,8 +106,8 @@ build_with_zig() {
         # -Zbuild-std on a stable compiler; a 64-bit time_t on 32-bit targets, in std as in crates.
         export RUSTC_BOOTSTRAP=1 RUST_LIBC_UNSTABLE_MUSL_V1_2_3=1
         export CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only
-        export "CARGO_TARGET_${upper}_RUSTFLAGS=-Clink-self-contained=no $movable -Zlocation-detail=none $(steady "$library")"
         # Without source lines, panics say by their words what was wrong.
+        export "CARGO_TARGET_${upper}_RUSTFLAGS=-Clink-self-contained=no $movable -Zlocation-detail=none $(steady "$library")"
         # No panic ever passes through ring's C.
         export "CFLAGS_${target//-/_}=-fno-unwind-tables -fno-asynchronous-unwind-tables -ffile-prefix-map=${CARGO_HOME:-$HOME/.cargo}/registry/src=/cargo -ffile-prefix-map=$out/static=/target"
         cargo-zigbuild zigbuild --quiet --locked --release --target "$target" --target-dir "$out/static" \

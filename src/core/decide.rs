@@ -267,7 +267,7 @@ impl Core {
             is_over
                 || no_room
                 || self.has_given_up_stream(stream)
-                || self.has_given_up_tenant(tenant)
+                || self.has_given_up(&tenant.lane)
         })
     }
 

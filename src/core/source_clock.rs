@@ -125,21 +125,13 @@ impl SourceClock {
         if agrees(self.agreed) || agrees(self.single) {
             self.agreed = Some(claim);
             self.single = None;
+            self.unanimous = unanimous(claim, clocks).or(self.unanimous);
         } else {
             self.single = Some(claim);
             let before = self.earliest.filter(|before| before.carried_to(now) < date);
             self.earliest = before.or(Some(claim));
         }
         self.dispute = self.disputed(now, clocks);
-        let own = self.agreed.filter(|_| self.single.is_none()).map(|claim| claim.date);
-        if let (Some(own), Some(sink), Some(local)) = (own, clocks.sink, clocks.local)
-            && near(own, sink)
-            && near(own, local)
-            && near(sink, local)
-        {
-            let date = own.min(sink).min(local);
-            self.unanimous = Some(Claim { date, at: now });
-        }
     }
 
     /// Whether this machine's clock allows a position, and so did all three when they last agreed:
@@ -271,6 +263,13 @@ fn seconded([a, b, c]: [Option<Stamp>; 3]) -> [Option<Stamp>; 3] {
     };
     let (ab, ac, bc) = (agree(a, b), agree(a, c), agree(b, c));
     [a.filter(|_| ab || ac), b.filter(|_| ab || bc), c.filter(|_| ac || bc)]
+}
+
+/// The earliest of the three clocks, if all agree.
+fn unanimous(own: Claim, clocks: Clocks) -> Option<Claim> {
+    let (sink, local) = clocks.sink.zip(clocks.local)?;
+    let (earliest, latest) = (own.date.min(sink).min(local), own.date.max(sink).max(local));
+    near(earliest, latest).then_some(Claim { date: earliest, ..own })
 }
 
 fn agree(a: Claim, b: Claim, now: Mono) -> bool {

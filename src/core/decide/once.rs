@@ -7,18 +7,12 @@
 use crate::limits;
 use crate::time::{Due, Mono, Span};
 
-use crate::core::{Core, Health, Lane, Mode, Reason, Stream, Tenant, Token};
+use crate::core::{Core, Health, Lane, Mode, Reason, Stream};
 
 impl Core {
     /// In `--once` a lane is given up after a few failures, and at once if a person is needed.
     pub(in crate::core) fn has_given_up(&self, lane: &Lane) -> bool {
         self.plan.mode == Mode::Once && gives_up(lane, limits::ONCE_FAILURES_MAX)
-    }
-
-    /// The same for a tenant, unless its streams go on without what it was asked for.
-    pub(in crate::core) fn has_given_up_tenant(&self, tenant: &Tenant) -> bool {
-        let is_needed = tenant.token != Token::Good || !tenant.info_fails();
-        is_needed && self.has_given_up(&tenant.lane)
     }
 
     pub(in crate::core) fn has_given_up_stream(&self, stream: &Stream) -> bool {
