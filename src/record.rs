@@ -135,6 +135,25 @@ pub enum Mention<'a> {
     NameWas(&'a str),
 }
 
+impl<'a> Mention<'a> {
+    /// `integrations`: the name of each in the config, and its `name_was`.
+    pub fn of(
+        integration: &str,
+        integrations: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> Mention<'a> {
+        let mut found = Mention::Nothing;
+        for (name, was) in integrations {
+            if name == integration {
+                return Mention::Name;
+            }
+            if was == Some(integration) && found == Mention::Nothing {
+                found = Mention::NameWas(name);
+            }
+        }
+        found
+    }
+}
+
 impl Orphan {
     /// What to do about it, without a stop at the end.
     pub fn remedy(&self, mention: Mention<'_>) -> String {

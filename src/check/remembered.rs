@@ -42,19 +42,14 @@ impl Remembered {
         let Some(inspector) = &self.0 else { return vec![] };
         let orphans = inspector.orphans(&config.stream_names());
         let steps = orphans.iter().filter_map(|orphan| {
-            let was = &orphan.name.integration;
-            let all = &config.integrations;
-            let new = all.iter().find(|one| one.name_was.as_ref() == Some(was));
-            let mention = match new {
-                _ if all.iter().any(|one| one.name == *was) => Mention::Name,
-                Some(new) => {
-                    let tenants = orphan.tenant.as_deref().zip(inspector.tenant_of(&new.name));
-                    // Otherwise the next start follows name_was.
-                    tenants.filter(|(was, now)| was != now)?;
-                    Mention::NameWas(&new.name)
-                }
-                None => Mention::Nothing,
-            };
+            let all = config.integrations.iter();
+            let names = all.map(|one| (&*one.name, one.name_was.as_deref()));
+            let mention = Mention::of(&orphan.name.integration, names);
+            if let Mention::NameWas(new) = mention {
+                let tenants = orphan.tenant.as_deref().zip(inspector.tenant_of(new));
+                // Otherwise the next start follows name_was.
+                tenants.filter(|(was, now)| was != now)?;
+            }
             let position = orphan.position.to_the_second();
             let what = format!(
                 "the queue has {} up to {position}, but no integration collects it",

@@ -96,16 +96,6 @@ impl From<QueueError> for AdoptError {
     }
 }
 
-/// What the claims say of an integration of which there is an orphan after they were applied.
-fn mention<'a>(claims: &'a [Claim], integration: &str) -> Mention<'a> {
-    let was = |claim: &&Claim| claim.name_was.as_deref() == Some(integration);
-    match claims.iter().find(was) {
-        _ if claims.iter().any(|claim| claim.name == integration) => Mention::Name,
-        Some(claim) => Mention::NameWas(&claim.name),
-        None => Mention::Nothing,
-    }
-}
-
 fn has_position(stream: &Stream) -> bool {
     matches!(stream.row.name.category, Category::Polled(_)) && stream.row.progress.is_some()
 }
@@ -152,7 +142,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             }
         }
         for orphan in self.orphans() {
-            let remedy = match mention(claims, &orphan.name.integration) {
+            let names = claims.iter().map(|claim| (&*claim.name, claim.name_was.as_deref()));
+            let remedy = match Mention::of(&orphan.name.integration, names) {
                 // The finding before this one has the remedy.
                 Mention::NameWas(new) => {
                     format!("name_was of {new} is not followed; S1C-E223 says what to do")
