@@ -205,6 +205,12 @@ pub const KEY_CHECK_HOURS: u64 = 1;
 /// How often in a row a sink says of one batch that it is busy, before an empty array is sent to
 /// see whether it accepts anything.
 pub const BATCH_BUSY_IN_A_ROW: u32 = 3;
+/// Where a record fails alone and an empty array does not show that others are accepted, one behind
+/// it is sent ahead of its turn: 1, 2, 4, ... after it, at most this many less one.
+pub const AHEAD_ENTRIES_MAX: u32 = 64;
+/// How many records may be accepted ahead of their turn. If the process ends before their turn, they
+/// are sent again.
+pub const AHEAD_MAX: usize = 16;
 /// How many times as many tries replace that time in a process that never lives for so long
 /// (`--once`, a device that is offline).
 pub const LONE_TIMES: u32 = 4;

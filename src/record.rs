@@ -226,6 +226,9 @@ pub struct Opened {
 pub struct Take {
     pub entries_max: u32,
     pub raw_bytes_max: u64,
+    /// The next entry that was accepted ahead of its turn: nothing from it on is taken, and it is
+    /// taken alone if it is the first.
+    pub until: Option<QueuePosition>,
 }
 
 /// What one request carried.

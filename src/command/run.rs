@@ -337,9 +337,11 @@ fn wait_of(action: &Action) -> Option<(&'static str, On)> {
         | Action::List(_)
         | Action::Older { .. } => ("asking SentinelOne", On::Network),
         Action::AskTime => ("asking Coralogix for its time", On::Network),
-        Action::SendPage { .. } | Action::Send(_) | Action::SendNote(_) | Action::TryKey => {
-            ("delivering to Coralogix", On::Network)
-        }
+        Action::SendPage { .. }
+        | Action::Send(_)
+        | Action::SendAhead(_)
+        | Action::SendNote(_)
+        | Action::TryKey => ("delivering to Coralogix", On::Network),
         Action::Store(_) => ("storing a page", On::Queue),
         Action::Note(_) => ("storing a note", On::Queue),
         Action::Ack { .. } => ("noting what was delivered", On::Queue),

@@ -101,9 +101,10 @@ impl Core {
                     && self.delivery.wait(now).is_none()
                     && self.sink.lane.due.is_over(now)
                     && !self.has_given_up(&self.sink.lane);
-                can.then(|| match self.sink.is_trial_due() {
-                    true => Action::TryKey,
-                    false => Action::Send(self.sink.take()),
+                can.then(|| match self.sink.probe() {
+                    _ if self.sink.is_trial_due() => Action::TryKey,
+                    Some(probe) => Action::SendAhead(probe),
+                    None => Action::Send(self.sink.take()),
                 })
             }
             LaneId::Reconcile(stream) => self.use_reconcile(stream, now),

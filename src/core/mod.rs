@@ -94,6 +94,7 @@ pub use reconcile::{Count, Counted, Difference, List, Listed, ReconcileSummary};
 pub use retention::Older;
 pub use self_report::SelfReport;
 use self_report::SelfReports;
+pub use sink::Probe;
 use sink::Sink;
 pub use source::{Fetch, FoundBy, Missed, PageFacts, StorePage};
 use source::{Pending, Stream, Tenant, Token};
@@ -155,6 +156,8 @@ pub enum Action {
     },
     /// Deliver records from the head of the queue.
     Send(Take),
+    /// Deliver one record from behind the head, to show whether the one at the head is to blame.
+    SendAhead(Probe),
     /// Follows only `SinkVerdict::Accepted`: the only way in which a record leaves the queue as
     /// delivered.
     Ack {
@@ -254,6 +257,10 @@ pub enum Event {
         sent: Sent,
         verdict: SinkVerdict,
     },
+    /// The record that was sent ahead of its turn; `None`: the queue has none.
+    SentAhead(Option<(Sent, SinkVerdict)>),
+    /// The head was accepted ahead of its turn, and is not sent again.
+    SentBefore(Sent),
     /// The stream's state after that.
     SetBack {
         stream: usize,
@@ -402,6 +409,11 @@ impl Core {
             Event::Sent { sent, verdict } => {
                 self.sink.answered(now, sent, self.took, &verdict, &mut self.backoff).action()
             }
+            Event::SentAhead(probed) => {
+                self.sink.probed(now, probed, &mut self.backoff);
+                None
+            }
+            Event::SentBefore(sent) => self.sink.sent_before(sent).action(),
             Event::KeyTried(trial) => self.sink.tried(now, &trial, &mut self.backoff).action(),
             Event::Noted(result) => {
                 self.noted(now, result);

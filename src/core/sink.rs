@@ -33,7 +33,11 @@ use super::reason::Reason;
 use super::size::Size;
 use super::suspects::{Suspects, TooMuch};
 
+mod ahead;
 mod question;
+
+use ahead::Ahead;
+pub use ahead::Probe;
 use question::{Proof, is_busy};
 
 /// What to do with the batch that was just answered.
@@ -79,6 +83,7 @@ pub struct Sink {
     /// The time in which something has to move; a body should take at most half of it.
     silence: Option<Span>,
     suspects: Suspects,
+    ahead: Ahead,
     proof: Proof,
     /// The batch for which the sink last said that it is busy, and how often in a row.
     busy: Option<(QueuePosition, u32)>,
@@ -104,6 +109,7 @@ impl Sink {
             too_many: None,
             silence: None,
             suspects: Suspects::default(),
+            ahead: Ahead::default(),
             proof: Proof::None,
             busy: None,
             parked_in_a_row: 0,
@@ -150,7 +156,7 @@ impl Sink {
             Some(entries) => entries,
             None => self.entries_max(),
         };
-        Take { entries_max, raw_bytes_max: self.size.now() }
+        Take { entries_max, raw_bytes_max: self.size.now(), until: self.ahead.first() }
     }
 
     fn entries_max(&self) -> u32 {
@@ -160,6 +166,7 @@ impl Sink {
     /// The queue was opened again, so suspected records may be at other positions.
     pub fn reset(&mut self, soon: Mono) {
         self.suspects.clear();
+        self.ahead = Ahead::default();
         (self.on_trial, self.busy) = (None, None);
         self.lane.due = self.lane.due.max(Due::At(soon));
     }
@@ -176,6 +183,7 @@ impl Sink {
         match verdict {
             SinkVerdict::Accepted { remark } => {
                 self.accepted(now, sent.entries, sent.own);
+                self.ahead.forget_before(sent.end);
                 self.size.succeeded(sent.raw_bytes, took, self.silence);
                 self.entries.succeeded(u64::from(sent.entries), took, None);
                 self.too_many = self.too_many.filter(|many| sent.entries < *many);
@@ -258,6 +266,9 @@ impl Sink {
                 if matches!(trial, KeyTrial::Failed(_)) && sent.entries > 1 && !is_busy(&verdict) {
                     self.suspects.failed(sent.entries, sent.raw_bytes);
                 }
+                if self.is_to_blame_although(now, trial, &sent, &verdict, backoff.max) {
+                    return self.head_to_blame(now, sent, &verdict, backoff);
+                }
                 self.failed(now, trouble, backoff);
                 Then::Keep
             }
@@ -291,9 +302,10 @@ impl Sink {
         backoff: &mut Backoff,
     ) -> Then {
         let (way, in_a_row) = (Way::of_sink(verdict), self.parked_in_a_row);
-        if self.suspects.blame.failed(now, sent.first, way, backoff.max, in_a_row) {
-            self.suspects.blame.set_aside(now);
-            return self.refused_single(now, sent, &verdict.words(), backoff);
+        if self.suspects.blame.failed(now, sent.first, way, backoff.max, in_a_row)
+            || self.is_shown_to_blame(now, sent.first, way, backoff.max)
+        {
+            return self.head_to_blame(now, sent, verdict, backoff);
         }
         // A single failure may be a temporary problem on the path.
         let alive = |words: String| format!("{words}; an empty array is accepted");
@@ -316,6 +328,7 @@ impl Sink {
     }
 
     fn passed(&mut self, entries: u32) {
+        self.ahead.acquit();
         if let Some(TooMuch { entries, raw_bytes }) = self.suspects.passed(entries) {
             self.size.failed(raw_bytes);
             if raw_bytes > 2 * limits::BODY_RAW_BYTES_MIN {
@@ -334,10 +347,8 @@ impl Sink {
     /// own records, which are not counted.
     pub fn accepted(&mut self, now: Mono, entries: u32, own: u32) {
         self.delivered += u64::from(entries.saturating_sub(own));
-        (self.proof, self.busy) = (Proof::Since, None);
-        self.parked_in_a_row = 0;
-        self.cautious = false;
-        self.waited = false;
+        self.busy = None;
+        self.something_accepted();
         self.passed(entries);
         // An accepted own record does not show that other records are accepted.
         if self.doubted_in_a_row > 0 && entries <= own {
@@ -417,6 +428,7 @@ impl Sink {
 
     fn refused_single(&mut self, now: Mono, sent: Sent, text: &str, backoff: &mut Backoff) -> Then {
         self.suspects.clear();
+        self.ahead.acquit();
         if self.parked_in_a_row >= limits::PARKED_IN_A_ROW_MAX && !self.waited {
             self.cautious = true;
             self.waited = true;

@@ -50,7 +50,7 @@ impl Core {
         }
         let keep = pending.keep.clone();
         self.pending = Some(pending);
-        let Take { entries_max, raw_bytes_max } = self.sink.take();
+        let Take { entries_max, raw_bytes_max, .. } = self.sink.take();
         let fits = !keep.fresh.is_empty() && keep.fresh.len() <= entries_max as usize;
         Some(if fits && self.may_send_from_memory(tick) {
             Action::SendPage { keep, raw_bytes_max }

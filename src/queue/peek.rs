@@ -5,9 +5,9 @@ use super::index::Opener;
 use super::schema::Entry;
 use super::{Peeked, Queue, QueueError, log};
 use crate::frame::{self, Frame, FrameError, Piece, json_len};
-use crate::limits::TAKE_FRAMES_MAX;
+use crate::limits::{AHEAD_ENTRIES_MAX, TAKE_FRAMES_MAX};
 use crate::plain::count;
-use crate::record::{Category, QueuePosition, Sent, Seq, Take};
+use crate::record::{Category, QueuePosition, Sent, Seq, StreamName, Take};
 
 /// Rows of the index read at a time.
 const LOOK_AHEAD: usize = 32;
@@ -68,7 +68,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     continue;
                 }
                 let is_first = first.is_none();
-                if !is_first && !fits(&peeked, entry, take) {
+                let ends_here = take.until.filter(|until| until.seq == entry.seq);
+                if !is_first && (ends_here.is_some() || !fits(&peeked, entry, take)) {
                     break 'frames;
                 }
                 let frame = match self.read_frame(entry) {
@@ -78,7 +79,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 };
                 first.get_or_insert(QueuePosition { seq: entry.seq, skip });
                 let (count, bytes) = if is_first {
-                    part(&frame, skip, take)
+                    let most = ends_here.map_or(u32::MAX, |until| until.skip.saturating_sub(skip));
+                    part(&frame, skip, Take { entries_max: take.entries_max.min(most), ..take })
                 } else {
                     (entry.entries, u64::from(entry.raw_len))
                 };
@@ -96,6 +98,41 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let (entries, own, raw_bytes) = (peeked.entries, peeked.own, peeked.raw_bytes);
         let sent = Sent { first, end, entries, own, raw_bytes };
         Ok(Some(Peeked { pieces: peeked.pieces, seqs: peeked.seqs, sent }))
+    }
+
+    /// One entry alone, at least `behind` entries after the head and not before `from`. It is no own
+    /// record, and of another record than all before it, so that no older version of it comes after
+    /// it. `None`: there is none among the next ones.
+    pub fn peek_behind(
+        &mut self,
+        behind: u32,
+        from: QueuePosition,
+    ) -> Result<Option<Peeked>, QueueError> {
+        let head = self.state.head;
+        let mut passed: Vec<(StreamName, u64)> = vec![];
+        let mut seq = head.seq;
+        while self.state.records > 0 {
+            let rows = self.entries(seq, LOOK_AHEAD)?;
+            let Some(last) = rows.last() else { break };
+            seq = last.seq.next();
+            for row in rows.iter().filter(|row| head.skip_in(row.seq) < row.entries) {
+                let Ok(frame) = self.read_frame(row) else { return Ok(None) };
+                for skip in head.skip_in(row.seq)..row.entries {
+                    if passed.len() >= AHEAD_ENTRIES_MAX as usize {
+                        return Ok(None);
+                    }
+                    let record = (frame.stream.clone(), frame.entries[skip as usize].key.id);
+                    let is_due = passed.len() >= behind as usize
+                        && QueuePosition { seq: row.seq, skip } >= from
+                        && frame.stream.category != Category::Collector;
+                    if is_due && !passed.contains(&record) {
+                        return Ok(Some(alone(frame, row, skip)));
+                    }
+                    passed.push(record);
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Without an index a damaged frame can't be given up, because that needs a commit.
@@ -145,6 +182,20 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 }
 
+/// The request of one entry.
+fn alone(frame: Frame, row: &Entry, skip: u32) -> Peeked {
+    let mut peeked = PeekedBatch::default();
+    let bytes = json_len(&frame.entries[skip as usize..=skip as usize]);
+    peeked.put(row.seq, frame, (skip, 1), bytes);
+    let (seq, first) = (row.seq, QueuePosition { seq: row.seq, skip });
+    let end = match skip + 1 < row.entries {
+        true => QueuePosition { seq, skip: skip + 1 },
+        false => QueuePosition { seq: seq.next(), skip: 0 },
+    };
+    let sent = Sent { first, end, entries: 1, own: 0, raw_bytes: peeked.raw_bytes };
+    Peeked { pieces: peeked.pieces, seqs: peeked.seqs, sent }
+}
+
 fn fits(peeked: &PeekedBatch, entry: &Entry, take: Take) -> bool {
     peeked.with(u64::from(entry.raw_len)) <= take.raw_bytes_max
         && peeked.entries.saturating_add(entry.entries) <= take.entries_max
@@ -189,6 +240,44 @@ mod tests {
         disk.fail_after(2, Fault::Always(ErrorKind::Other));
         let error = queue.peek(ALL).unwrap_err();
         assert!(matches!(error, QueueError::Damaged { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_was_accepted_ahead_ends_a_batch_and_is_taken_alone() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, _, _) = disk.open();
+        let frames = page(&threats(), &[1, 2, 3, 4, 5, 6], 6);
+        queue.append(&threats(), &frames, progress(6, 1), &[]).unwrap();
+        let head = queue.peek(ALL).unwrap().unwrap().sent.first;
+        let ahead = queue.peek_behind(2, head).unwrap().unwrap().sent;
+        assert_eq!(ahead.entries, 1);
+        let until = Take { until: Some(ahead.first), ..ALL };
+        let before = queue.peek(until).unwrap().unwrap().sent;
+        assert_eq!((before.entries, before.end), (2, ahead.first));
+        queue.ack(before.end, crate::time::Mono::ZERO).unwrap();
+        assert_eq!(queue.peek(until).unwrap().unwrap().sent, ahead);
+        let behind = queue.peek_behind(1, ahead.end).unwrap().unwrap().sent;
+        assert_eq!(behind.first, ahead.end);
+        assert_eq!(queue.peek_behind(4, head).unwrap().map(|peeked| peeked.sent), None);
+    }
+
+    #[test]
+    fn a_version_is_never_taken_ahead_of_an_older_one() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, _, _) = disk.open();
+        for (numbers, position) in [([1, 2, 3], 3), ([2, 1, 4], 6)] {
+            let frames = page(&threats(), &numbers, 3);
+            queue.append(&threats(), &frames, progress(position, 1), &[]).unwrap();
+        }
+        let id = |peeked: Peeked| {
+            let piece = &peeked.pieces[0];
+            piece.frame.entries[piece.skip as usize].key.id
+        };
+        let head = queue.peek(ALL).unwrap().unwrap().sent.first;
+        let last = queue.peek_behind(5, head).unwrap().unwrap();
+        let after_three = queue.peek_behind(3, head).unwrap().unwrap();
+        assert_eq!(after_three.sent, last.sent, "2 and 1 wait in an older version");
+        assert_eq!(id(last), id(queue.peek_behind(3, head).unwrap().unwrap()));
     }
 
     #[test]

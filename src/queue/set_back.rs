@@ -198,8 +198,10 @@ mod tests {
                     &created_keys,
                 )
                 .unwrap();
-            let taken =
-                queue.peek(Take { entries_max: 9, raw_bytes_max: 1 << 20 }).unwrap().unwrap();
+            let taken = queue
+                .peek(Take { entries_max: 9, raw_bytes_max: 1 << 20, until: None })
+                .unwrap()
+                .unwrap();
             queue.ack(taken.sent.end, NOW).unwrap();
         }
         // What lay at 9,000 is to be asked for again.

@@ -22,7 +22,8 @@ use crate::answer;
 use crate::coralogix::entry::Labels;
 use crate::coralogix::{body, verdict};
 use crate::core::{
-    Action, Event, Fetch, FoundBy, Missed, PageFacts, PageSent, SetBack, StorePage, Tick, World,
+    Action, Event, Fetch, FoundBy, Missed, PageFacts, PageSent, Probe, SetBack, StorePage, Tick,
+    World,
 };
 use crate::edge::{Ask, Edge, Stamping};
 use crate::frame::Piece;
@@ -274,6 +275,9 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             Ok(None) => return self.repair(QueueError::Broken("it lost count".to_owned())),
             Err(trouble) => return self.repair(trouble),
         };
+        if take.until == Some(peeked.sent.first) {
+            return Event::SentBefore(peeked.sent);
+        }
         let body = match body::assemble(&peeked.pieces, now) {
             Ok(body) => body,
             Err(bad) => {
@@ -291,6 +295,27 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             _ => {}
         }
         Event::Sent { sent: peeked.sent, verdict }
+    }
+
+    /// Sends one record ahead of its turn. It stays in the queue until the head has passed it.
+    fn send_ahead(&mut self, probe: Probe) -> Event {
+        let now = match self.edge.stamping() {
+            Stamping::By(now) => now,
+            Stamping::Never => self.without_times(),
+            Stamping::Unconfirmed | Stamping::Agreed(_) | Stamping::Unknown => Stamp::MIN,
+        };
+        let peeked = match self.queue.peek_behind(probe.behind, probe.from) {
+            Ok(Some(peeked)) => peeked,
+            Ok(None) => return Event::SentAhead(None),
+            Err(trouble) => return self.repair(trouble),
+        };
+        // A damaged frame is dealt with when it is its turn.
+        let Ok(body) = body::assemble(&peeked.pieces, now) else { return Event::SentAhead(None) };
+        let verdict = self.deliver(&body.gzip, body.entries, body.stamps);
+        if matches!(verdict, SinkVerdict::Accepted { .. }) {
+            self.counters.unstamped += u64::from(body.unstamped);
+        }
+        Event::SentAhead(Some((peeked.sent, verdict)))
     }
 
     /// The time at which entries without `timestamp` are assembled. Logs once that they are sent
@@ -456,6 +481,7 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
             Action::Store(keep) => self.store(&keep),
             Action::SendPage { keep, raw_bytes_max } => self.send_page(&keep, raw_bytes_max),
             Action::Send(take) => self.send(take),
+            Action::SendAhead(probe) => self.send_ahead(probe),
             Action::Ack { end } => {
                 let now = self.edge.mono();
                 let acked = self.queue.ack(end, now);

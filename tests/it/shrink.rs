@@ -1,4 +1,6 @@
 //! What fails for its size is asked for or sent smaller, and what fails alone holds up nothing (P1, P6).
+use std::sync::Arc;
+
 use s1_coralogix::limits::PAGE_BYTES_MAX;
 use serde_json::{Value, json};
 
@@ -36,6 +38,31 @@ fn a_record_that_always_gets_a_block_page_holds_up_no_other() {
 #[test]
 fn a_record_that_always_gets_a_reset_holds_up_no_other() {
     one_record_fails((0, "", ""), "the connection broke");
+}
+
+/// Six side by side at a sink that answers an empty array the same: only what is behind them shows that
+/// they are to blame.
+#[test]
+fn records_side_by_side_that_are_answered_like_an_empty_array_hold_up_no_other() {
+    const JSON: &str = "application/json";
+    let answers =
+        [(500, JSON, r#"{"error":"internal"}"#), (0, "", ""), (400, JSON, r#"{"message":"bad"}"#)];
+    for answer in answers {
+        let mut scene = Scene::new();
+        let ids = scene.tenant().publish(Kind::Activities, 400);
+        let bad: Vec<String> = ids[123..129].iter().map(|id| format!("\"id\": \"{id}\"")).collect();
+        scene.ingress.turn(|knobs| {
+            knobs.takes_empty = false;
+            knobs.poison = Some(Arc::new(move |text| bad.iter().any(|id| text.contains(id))));
+            knobs.poison_answer = answer;
+        });
+        scene.run();
+        scene.wait_delivered(394);
+        scene.wait_status_is("/queue/parked", "6");
+        scene.wait_status_is("/state", "healthy");
+        let balance = scene.ledger.balance();
+        assert_eq!((balance.lost, balance.duplicates), (6, 0), "{answer:?}: {balance}");
+    }
 }
 
 #[test]

@@ -314,7 +314,8 @@ impl World for Life {
         if before {
             return None;
         }
-        let sends = matches!(action, Action::Send(_) | Action::SendPage { .. });
+        let sends =
+            matches!(action, Action::Send(_) | Action::SendAhead(_) | Action::SendPage { .. });
         self.shared.borrow_mut().stand_still(sends);
         disk::fill(&self.disk, &mut self.shared.borrow_mut());
         match within {

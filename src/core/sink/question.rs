@@ -7,7 +7,7 @@
 //!                shows that neither the key is meant nor everything
 //!   alone    --> others were accepted since it was refused first: parked as any that is refused
 //!            --> others were accepted before, with the same key: parked, with ever more patience
-//!            --> nothing was accepted with this key by this process: kept
+//!            --> nothing was accepted with this key by this process: kept, until one behind it is
 //! ```
 //!
 //! Promises: with a key with which nothing was accepted nothing is parked; a batch that is put off
@@ -15,7 +15,7 @@
 //! takes the acceptance of an empty array for a sign that the key is good.
 
 use crate::limits;
-use crate::record::{Sent, SinkVerdict, Way};
+use crate::record::{KeyTrial, Sent, SinkVerdict, Way};
 use crate::time::{Mono, Span};
 
 use super::{Backoff, Reason, Sink, Then};
@@ -82,13 +82,40 @@ impl Sink {
         }
         self.suspects.failed_alone(sent);
         let (trouble, way, in_a_row) = self.question_of_one(verdict);
-        if self.proof == Proof::None {
-            self.suspects.blame.acquit();
-        } else if self.suspects.blame.failed(now, sent.first, way, backoff.max, in_a_row) {
+        let is_to_blame = match self.proof {
+            Proof::None => {
+                self.suspects.blame.acquit();
+                false
+            }
+            _ => self.suspects.blame.failed(now, sent.first, way, backoff.max, in_a_row),
+        };
+        if is_to_blame || self.is_shown_to_blame(now, sent.first, way, backoff.max) {
             return self.refused_single(now, sent, &verdict.words(), backoff);
         }
         self.failed(now, &trouble, backoff);
         Then::Keep
+    }
+
+    /// One record failed alone, and so did an empty array: whether one behind it shows that the
+    /// record is to blame.
+    pub(super) fn is_to_blame_although(
+        &mut self,
+        now: Mono,
+        trial: &KeyTrial,
+        sent: &Sent,
+        verdict: &SinkVerdict,
+        longest_wait: Span,
+    ) -> bool {
+        let is_failed = match trial {
+            KeyTrial::Failed(SinkVerdict::Unreachable(net)) => net.is_of_an_exchange(),
+            KeyTrial::Failed(SinkVerdict::Failed(_)) => true,
+            _ => false,
+        };
+        if !is_failed || sent.entries > 1 || is_busy(verdict) {
+            self.ahead.acquit();
+            return false;
+        }
+        self.is_shown_to_blame(now, sent.first, Way::of_sink(verdict), longest_wait)
     }
 
     /// What is reported of one record in question, in which way it failed, and how much longer it

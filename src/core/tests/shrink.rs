@@ -11,7 +11,7 @@ use crate::time::{Due, Mono, Span, Stamp};
 use super::lane::{Backoff, Lane};
 use super::place_tests::{NOW, Stage, days, stood};
 use super::reason::Reason;
-use super::sink::{Sink, Then};
+use super::sink::{Probe, Sink, Then};
 use super::{Action, Event, PageSent};
 
 const RECORD: u64 = 2_600;
@@ -29,14 +29,17 @@ struct Bench {
     /// Entries of each request, and when it was made.
     sends: Vec<(u64, Mono)>,
     trials: u32,
+    /// Accepted ahead of their turn, ever.
+    ahead: Vec<u64>,
 }
 
 impl Bench {
     fn new() -> Bench {
         let backoff = Backoff { min: Span::seconds(1), max: Span::minutes(5), prng: Prng::new(3) };
         let sink = Sink::new(Lane::new(Mono::ZERO, backoff.min)).within(None, Some(SILENCE));
-        let (parked, sends) = (vec![], vec![]);
-        Bench { sink, record: RECORD, backoff, now: Mono::ZERO, head: 0, parked, sends, trials: 0 }
+        let (parked, sends, ahead) = (vec![], vec![], vec![]);
+        let (now, head, trials) = (Mono::ZERO, 0, 0);
+        Bench { sink, record: RECORD, backoff, now, head, parked, sends, trials, ahead }
     }
 
     /// Sends until `n` records are gone or `until` is over. `answer` gets the first record, how many
@@ -55,17 +58,22 @@ impl Bench {
                 self.follow(then);
                 continue;
             }
+            if let Some(probe) = self.sink.probe() {
+                self.send_ahead(probe, n, &mut answer);
+                continue;
+            }
             let take = self.sink.take();
             let fit = (take.raw_bytes_max / self.record).max(1);
-            let entries = u64::from(take.entries_max).min(fit).min(n - self.head);
-            let place = |at: u64| QueuePosition { seq: Seq(at), skip: 0 };
-            let sent = Sent {
-                first: place(self.head),
-                end: place(self.head + entries),
-                entries: entries as u32,
-                own: 0,
-                raw_bytes: entries * self.record,
+            let most = match take.until.map(|until| until.seq.0) {
+                Some(until) if until == self.head => {
+                    let then = self.sink.sent_before(self.sent(self.head, 1));
+                    self.follow(then);
+                    continue;
+                }
+                until => until.unwrap_or(n) - self.head,
             };
+            let entries = u64::from(take.entries_max).min(fit).min(most);
+            let sent = self.sent(self.head, entries);
             self.sends.push((entries, self.now));
             let (verdict, took) = answer(self.head, entries, self.now);
             self.now = self.now + took;
@@ -77,6 +85,32 @@ impl Bench {
             }
             self.follow(then);
         }
+    }
+
+    fn sent(&self, first: u64, entries: u64) -> Sent {
+        let place = |at: u64| QueuePosition { seq: Seq(at), skip: 0 };
+        let (end, raw_bytes) = (place(first + entries), entries * self.record);
+        Sent { first: place(first), end, entries: entries as u32, own: 0, raw_bytes }
+    }
+
+    fn send_ahead(
+        &mut self,
+        probe: Probe,
+        n: u64,
+        mut answer: impl FnMut(u64, u64, Mono) -> (SinkVerdict, Span),
+    ) {
+        let at = (self.head + u64::from(probe.behind)).max(probe.from.seq.0);
+        let probed = (at < n).then(|| {
+            let (verdict, took) = answer(at, 1, self.now);
+            self.now = self.now + took;
+            if matches!(verdict, SinkVerdict::Accepted { .. }) {
+                assert!(!self.ahead.contains(&at), "{at} is sent twice");
+                self.ahead.push(at);
+            }
+            (self.sent(at, 1), verdict)
+        });
+        self.sink.probed(self.now, probed, &mut self.backoff);
+        self.follow(Then::Keep);
     }
 
     fn follow(&mut self, then: Then) {
@@ -268,13 +302,13 @@ fn no_record_is_parked_for_an_outage_and_the_next_batches_are_whole() {
 }
 
 #[test]
-fn where_an_empty_array_fails_too_all_before_a_bad_record_arrive() {
+fn where_an_empty_array_fails_too_all_but_a_bad_record_arrive() {
     for failure in failures() {
         let mut bench = Bench::new();
         let trial = KeyTrial::Failed(SinkVerdict::Failed("HTTP 500".into()));
         let answer = refusing(&[1_713], failure.clone());
         bench.drain(3_000, hours(9), answer, |_| trial.clone());
-        assert_eq!((bench.head, bench.parked.len()), (1_713, 0), "{failure:?}");
+        assert_eq!((bench.head, &bench.parked[..]), (3_000, &[1_713][..]), "{failure:?}");
     }
 }
 
@@ -473,6 +507,72 @@ fn a_page_that_is_put_off_again_and_again_gets_smaller_and_no_wait_gets_shorter(
     assert!(waits.into_iter().all(|wait| wait >= patience), "{asked:?}");
     stage.page(&[NOW], None);
     assert_eq!(stage.reason(), Reason::PollInterval);
+}
+
+#[test]
+fn one_that_fails_alone_is_parked_once_one_behind_it_is_accepted_if_no_empty_array_is() {
+    let failed = || KeyTrial::Failed(SinkVerdict::Failed("HTTP 500".into()));
+    for verdict in [SinkVerdict::Failed("HTTP 500".into()), failures().remove(1)] {
+        let mut bench = Bench::new();
+        bench.drain(400, hours(2), refusing(&[120], verdict.clone()), |_| failed());
+        assert_eq!((bench.head, &bench.parked[..]), (400, &[120][..]), "{verdict:?}");
+        assert_eq!(bench.ahead.len(), 1, "{verdict:?}");
+        assert!(bench.sends.len() < 80, "{verdict:?}: {}", bench.sends.len());
+    }
+}
+
+#[test]
+fn several_side_by_side_are_parked_in_hours_whatever_an_empty_array_shows() {
+    let marked: Vec<u64> = (120..130).collect();
+    let failed = || KeyTrial::Failed(SinkVerdict::Failed("HTTP 500".into()));
+    for trial in [KeyTrial::Good, failed()] {
+        let mut bench = Bench::new();
+        let answer = refusing(&marked, SinkVerdict::Failed("HTTP 500".into()));
+        bench.drain(400, hours(3), answer, |_| trial.clone());
+        assert_eq!((bench.head, &bench.parked[..]), (400, &marked[..]), "{trial:?}");
+    }
+}
+
+#[test]
+fn what_nothing_was_accepted_after_is_parked_once_one_behind_it_is() {
+    // At the head when the process begins, at a sink that accepts an empty array with any key.
+    for verdict in [forbidden(), SinkVerdict::Blocked("HTTP 403: <html>".into()), busy()] {
+        let mut bench = Bench::new();
+        bench.drain(400, hours(3), refusing(&[0], verdict.clone()), |_| KeyTrial::Unchecked);
+        assert_eq!((bench.head, &bench.parked[..]), (400, &[0][..]), "{verdict:?}");
+    }
+}
+
+#[test]
+fn a_sink_that_accepts_nothing_has_nothing_parked_however_many_are_sent_ahead() {
+    let verdict = SinkVerdict::Failed("HTTP 500".into());
+    let failed = || KeyTrial::Failed(SinkVerdict::Failed("HTTP 500".into()));
+    let mut bench = Bench::new();
+    bench.drain(400, hours(48), |_, _, _| (verdict.clone(), Span::ms(50)), |_| failed());
+    assert_eq!((bench.head, bench.parked.len()), (0, 0));
+    // It works again, for a while each time.
+    let sometimes = |_, _, now: Mono| match (now.0 / Span::minutes(20).0).is_multiple_of(2) {
+        true => accepted(),
+        false => (verdict.clone(), Span::ms(50)),
+    };
+    bench.drain(40_000, hours(60), sometimes, |_| failed());
+    assert_eq!((bench.head, bench.parked.len()), (40_000, 0));
+}
+
+#[test]
+fn with_none_behind_it_nothing_is_parked_and_the_pace_stays() {
+    let failed = || KeyTrial::Failed(SinkVerdict::Failed("HTTP 500".into()));
+    let mut bench = Bench::new();
+    bench
+        .drain(10, hours(10), refusing(&[9], SinkVerdict::Failed("HTTP 500".into())), |_| failed());
+    assert_eq!((bench.head, bench.parked.len()), (9, 0));
+    let late = bench.sends.iter().filter(|(_, at)| *at > hours(1)).count();
+    assert!(late < 9 * 40, "{late}");
+    // More come.
+    bench.drain(400, hours(12), refusing(&[9], SinkVerdict::Failed("HTTP 500".into())), |_| {
+        failed()
+    });
+    assert_eq!((bench.head, &bench.parked[..]), (400, &[9][..]));
 }
 
 /// A queue of `n` records in front of a sink that refuses those `poisoned` names. Returns the

@@ -45,7 +45,7 @@ fn records_come_out_in_order_whatever_is_taken_at_a_time<G: Fixture>(fixture: &G
             next += 50;
         }
         let entries_max = 1 + prng.below(70) as u32;
-        let take = Take { entries_max, raw_bytes_max: prng.below(9_000) };
+        let take = Take { entries_max, raw_bytes_max: prng.below(9_000), until: None };
         if let Some(peeked) = queue.peek(take).unwrap() {
             let sent = peeked.sent;
             assert!(sent.entries <= entries_max);
@@ -62,11 +62,12 @@ fn a_refused_batch_can_be_halved_down_to_one_record<G: Fixture>(fixture: &G) {
     let (mut queue, _, _) = fixture.open();
     append::<G>(&mut queue, &threats(), 0..8, 8);
     for entries_max in [8, 4, 2, 1] {
-        let peeked = queue.peek(Take { entries_max, raw_bytes_max: 1 << 20 }).unwrap().unwrap();
+        let peeked =
+            queue.peek(Take { entries_max, raw_bytes_max: 1 << 20, until: None }).unwrap().unwrap();
         assert_eq!(all_numbers(&peeked).len(), entries_max as usize);
         assert_eq!(peeked.sent.first, QueuePosition { seq: Seq(1), skip: 0 });
     }
-    let two = Take { entries_max: 2, raw_bytes_max: 1 << 20 };
+    let two = Take { entries_max: 2, raw_bytes_max: 1 << 20, until: None };
     let end = queue.peek(two).unwrap().unwrap().sent.end;
     assert_eq!(end, QueuePosition { seq: Seq(1), skip: 2 });
     queue.ack(end, NOW).unwrap();
@@ -195,7 +196,7 @@ fn an_index_that_is_lost_is_built_anew_from_the_log<G: Fixture>(fixture: &G) {
     let (mut queue, _, _) = fixture.open();
     append::<G>(&mut queue, &threats(), 0..100, 10);
     append::<G>(&mut queue, &activities(), 500..600, 30);
-    let sixty = Take { entries_max: 60, raw_bytes_max: 1 << 20 };
+    let sixty = Take { entries_max: 60, raw_bytes_max: 1 << 20, until: None };
     let end = queue.peek(sixty).unwrap().unwrap().sent.end;
     queue.ack(end, NOW).unwrap();
     queue.close(NOW);
@@ -281,7 +282,7 @@ fn damage_of_index_and_log_together_goes_back_to_before_it<G: Fixture>(fixture: 
 fn without_index_and_log_the_checkpoint_tells_where_to_begin<G: Fixture>(fixture: &G) {
     let (mut queue, _, _) = fixture.open();
     append::<G>(&mut queue, &threats(), 100..160, 20);
-    let twenty = Take { entries_max: 20, raw_bytes_max: 1 << 20 };
+    let twenty = Take { entries_max: 20, raw_bytes_max: 1 << 20, until: None };
     let end = queue.peek(twenty).unwrap().unwrap().sent.end;
     queue.ack(end, NOW).unwrap();
     queue.close(NOW);

@@ -152,7 +152,7 @@ impl Life {
 
     fn drain(&mut self) -> Result<(), Gone> {
         let entries_max = 1 + self.prng.below(60) as u32;
-        let take = Take { entries_max, raw_bytes_max: 1 << 20 };
+        let take = Take { entries_max, raw_bytes_max: 1 << 20, until: None };
         let queue = self.queue.as_mut().ok_or(Gone)?;
         let peeked = match queue.peek(take) {
             Ok(None) => return Ok(()),

@@ -17,7 +17,7 @@ use crate::time::{Mono, Stamp};
 
 pub(crate) const FIRST: Seq = Seq(1);
 const LIMITS: QueueLimits = QueueLimits { max_size_bytes: 4 << 20, min_free_bytes: 0 };
-const ALL: Take = Take { entries_max: 1_000, raw_bytes_max: 1 << 20 };
+const ALL: Take = Take { entries_max: 1_000, raw_bytes_max: 1 << 20, until: None };
 /// Where a file of the input begins: as a log file does.
 const FILE_MAGIC: &[u8] = b"S1CXLOG\n";
 /// More steps than frames fit into the longest input of a fuzzer.

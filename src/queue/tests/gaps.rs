@@ -9,7 +9,7 @@ use crate::record::{Gap, GapReason, QueuePosition, RowKey, Seq, StreamName, Take
 use crate::time::{Mono, Stamp};
 
 const NOW: Mono = Mono(1);
-const ONE: Take = Take { entries_max: 1, raw_bytes_max: 1 << 20 };
+const ONE: Take = Take { entries_max: 1, raw_bytes_max: 1 << 20, until: None };
 
 fn own() -> StreamName {
     StreamName::collector("acme")

@@ -83,7 +83,7 @@ pub struct Knobs {
     /// The body of a plain 200.
     pub accepted_body: &'static str,
     pub accepted_status: u16,
-    /// Whether `[]` is taken, or refused with 400.
+    /// Whether `[]` is taken, or refused with 400, or as what is poisoned.
     pub takes_empty: bool,
     /// Answers to encodings other than gzip.
     pub bad_encoding_status: u16,

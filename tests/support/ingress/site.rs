@@ -181,7 +181,12 @@ impl Inner {
 
     fn take(&self, knobs: &Knobs, batch: &[Entry<'_>]) -> Outcome {
         if batch.is_empty() && !knobs.takes_empty {
-            return Outcome::refused(400, "");
+            let (status, kind, body) = match knobs.poison {
+                Some(_) => knobs.poison_answer,
+                None => (400, "", ""),
+            };
+            let reply = Reply::new(status, kind, body);
+            return Outcome { reply, raw_bytes: 0, entries: 0, taken: false };
         }
         let texts: Vec<Cow<'_, str>> = batch.iter().map(Entry::text).collect();
         let poisoned = |text: &str| knobs.poison.as_ref().is_some_and(|poison| poison(text));
