@@ -210,7 +210,7 @@ pub const BATCH_BUSY_IN_A_ROW: u32 = 3;
 pub const AHEAD_ENTRIES_MAX: u32 = 64;
 /// How many records may be accepted ahead of their turn. If the process ends before their turn, they
 /// are sent again.
-pub const AHEAD_MAX: usize = 16;
+pub const AHEAD_MAX: usize = 24;
 /// How many times as many tries replace that time in a process that never lives for so long
 /// (`--once`, a device that is offline).
 pub const LONE_TIMES: u32 = 4;

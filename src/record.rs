@@ -231,6 +231,17 @@ pub struct Take {
     pub until: Option<QueuePosition>,
 }
 
+/// A request for one record behind the head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// At least so many records after the head.
+    pub behind: u32,
+    /// Those that were sent ahead of their turn already.
+    pub sent: Vec<QueuePosition>,
+    /// Others of its stream may wait before it.
+    pub is_far: bool,
+}
+
 /// What one request carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {

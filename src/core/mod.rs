@@ -94,7 +94,6 @@ pub use reconcile::{Count, Counted, Difference, List, Listed, ReconcileSummary};
 pub use retention::Older;
 pub use self_report::SelfReport;
 use self_report::SelfReports;
-pub use sink::Probe;
 use sink::Sink;
 pub use source::{Fetch, FoundBy, Missed, PageFacts, StorePage};
 use source::{Pending, Stream, Tenant, Token};
@@ -105,7 +104,7 @@ pub use view::{LaneView, ReconcileView, StreamView, TenantView, View};
 use crate::limits;
 use crate::prng::Prng;
 use crate::record::{
-    CredentialId, Cursor, KeyTrial, Learned, Opened, QueuePosition, QueueStatus, Room, Sent,
+    CredentialId, Cursor, KeyTrial, Learned, Opened, Probe, QueuePosition, QueueStatus, Room, Sent,
     SinkVerdict, SourceTrouble, StreamLearned, StreamStatus, Take,
 };
 use crate::time::{Clocks, Due, Mono, SinkOff, Span, Stamp};

@@ -37,7 +37,6 @@ mod ahead;
 mod question;
 
 use ahead::Ahead;
-pub use ahead::Probe;
 use question::{Proof, is_busy};
 
 /// What to do with the batch that was just answered.
@@ -263,7 +262,8 @@ impl Sink {
             KeyTrial::Refused(trouble) | KeyTrial::Failed(trouble) => {
                 self.suspects.blame.acquit();
                 // Fewer records lose nothing, and show whether others are accepted.
-                if matches!(trial, KeyTrial::Failed(_)) && sent.entries > 1 && !is_busy(&verdict) {
+                let may_be = matches!(trial, KeyTrial::Failed(_)) || self.proof != Proof::None;
+                if may_be && sent.entries > 1 && !is_busy(&verdict) {
                     self.suspects.failed(sent.entries, sent.raw_bytes);
                 }
                 if self.is_to_blame_although(now, trial, &sent, &verdict, backoff.max) {
@@ -303,7 +303,7 @@ impl Sink {
     ) -> Then {
         let (way, in_a_row) = (Way::of_sink(verdict), self.parked_in_a_row);
         if self.suspects.blame.failed(now, sent.first, way, backoff.max, in_a_row)
-            || self.is_shown_to_blame(now, sent.first, way, backoff.max)
+            || self.is_shown_to_blame(now, sent.first, backoff.max, true)
         {
             return self.head_to_blame(now, sent, verdict, backoff);
         }
@@ -322,6 +322,10 @@ impl Sink {
     /// empty the queue into `doubt/`.
     pub fn doubted(&mut self, now: Mono, entries: u32, words: &str, backoff: &mut Backoff) {
         self.passed(entries);
+        self.doubt_seen(now, words, backoff);
+    }
+
+    fn doubt_seen(&mut self, now: Mono, words: &str, backoff: &mut Backoff) {
         let wait = backoff.after(self.doubted_in_a_row, None);
         self.doubted_in_a_row = self.doubted_in_a_row.saturating_add(1);
         self.lane.fail(now, wait, Reason::InDoubt, words.to_owned());

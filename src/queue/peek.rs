@@ -7,7 +7,7 @@ use super::{Peeked, Queue, QueueError, log};
 use crate::frame::{self, Frame, FrameError, Piece, json_len};
 use crate::limits::{AHEAD_ENTRIES_MAX, TAKE_FRAMES_MAX};
 use crate::plain::count;
-use crate::record::{Category, QueuePosition, Sent, Seq, StreamName, Take};
+use crate::record::{Category, Probe, QueuePosition, Sent, Seq, StreamName, Take};
 
 /// Rows of the index read at a time.
 const LOOK_AHEAD: usize = 32;
@@ -90,6 +90,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     break 'frames;
                 }
                 end = QueuePosition { seq: entry.seq.next(), skip: 0 };
+                if ends_here.is_some() {
+                    break 'frames;
+                }
             }
         }
         let Some(first) = first else {
@@ -100,16 +103,11 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok(Some(Peeked { pieces: peeked.pieces, seqs: peeked.seqs, sent }))
     }
 
-    /// One entry alone, at least `behind` entries after the head and not before `from`. It is no own
-    /// record, and of another record than all before it, so that no older version of it comes after
-    /// it. `None`: there is none among the next ones.
-    pub fn peek_behind(
-        &mut self,
-        behind: u32,
-        from: QueuePosition,
-    ) -> Result<Option<Peeked>, QueueError> {
+    /// One entry alone from behind the head, of a service's record. `None`: none of the next ones is
+    /// one that may be sent ahead of its turn.
+    pub fn peek_behind(&mut self, probe: &Probe) -> Result<Option<Peeked>, QueueError> {
         let head = self.state.head;
-        let mut passed: Vec<(StreamName, u64)> = vec![];
+        let (mut waiting, mut passed) = (Waiting::default(), 0);
         let mut seq = head.seq;
         while self.state.records > 0 {
             let rows = self.entries(seq, LOOK_AHEAD)?;
@@ -118,17 +116,21 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             for row in rows.iter().filter(|row| head.skip_in(row.seq) < row.entries) {
                 let Ok(frame) = self.read_frame(row) else { return Ok(None) };
                 for skip in head.skip_in(row.seq)..row.entries {
-                    if passed.len() >= AHEAD_ENTRIES_MAX as usize {
+                    if passed >= AHEAD_ENTRIES_MAX {
                         return Ok(None);
                     }
-                    let record = (frame.stream.clone(), frame.entries[skip as usize].key.id);
-                    let is_due = passed.len() >= behind as usize
-                        && QueuePosition { seq: row.seq, skip } >= from
-                        && frame.stream.category != Category::Collector;
-                    if is_due && !passed.contains(&record) {
+                    let id = frame.entries[skip as usize].key.id;
+                    let is_sent = probe.sent.contains(&QueuePosition { seq: row.seq, skip });
+                    let is_own = frame.stream.category == Category::Collector;
+                    let is_due = passed >= probe.behind.max(1) && !is_sent && !is_own;
+                    if is_due && waiting.lets_pass(&frame.stream, id, probe.is_far) {
                         return Ok(Some(alone(frame, row, skip)));
                     }
-                    passed.push(record);
+                    // The one at the head is left behind in any case.
+                    if !is_sent {
+                        waiting.put(&frame.stream, id, passed == 0);
+                    }
+                    passed += 1;
                 }
             }
         }
@@ -182,6 +184,31 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 }
 
+/// What waits before an entry that may be sent ahead of its turn.
+#[derive(Default)]
+struct Waiting {
+    records: Vec<(StreamName, u64)>,
+    /// The streams of those behind the head.
+    streams: Vec<StreamName>,
+}
+
+impl Waiting {
+    /// No older version of a record comes after a newer one; and unless it goes far, the record at
+    /// the head alone comes after newer ones of its stream.
+    fn lets_pass(&self, stream: &StreamName, id: u64, is_far: bool) -> bool {
+        let mut records = self.records.iter();
+        (is_far || !self.streams.contains(stream))
+            && !records.any(|(of, record)| *record == id && of == stream)
+    }
+
+    fn put(&mut self, stream: &StreamName, id: u64, is_head: bool) {
+        self.records.push((stream.clone(), id));
+        if !is_head && !self.streams.contains(stream) {
+            self.streams.push(stream.clone());
+        }
+    }
+}
+
 /// The request of one entry.
 fn alone(frame: Frame, row: &Entry, skip: u32) -> Peeked {
     let mut peeked = PeekedBatch::default();
@@ -225,6 +252,10 @@ mod tests {
     use crate::queue::testing::*;
     use crate::record::Room;
 
+    fn far(behind: u32, sent: &[QueuePosition]) -> Probe {
+        Probe { behind, sent: sent.to_vec(), is_far: true }
+    }
+
     #[test]
     fn a_frame_is_read_again_before_it_is_called_damaged() {
         let disk = MemDisk::new(128 << 20);
@@ -244,21 +275,25 @@ mod tests {
 
     #[test]
     fn what_was_accepted_ahead_ends_a_batch_and_is_taken_alone() {
-        let disk = MemDisk::new(128 << 20);
-        let (mut queue, _, _) = disk.open();
-        let frames = page(&threats(), &[1, 2, 3, 4, 5, 6], 6);
-        queue.append(&threats(), &frames, progress(6, 1), &[]).unwrap();
-        let head = queue.peek(ALL).unwrap().unwrap().sent.first;
-        let ahead = queue.peek_behind(2, head).unwrap().unwrap().sent;
-        assert_eq!(ahead.entries, 1);
-        let until = Take { until: Some(ahead.first), ..ALL };
-        let before = queue.peek(until).unwrap().unwrap().sent;
-        assert_eq!((before.entries, before.end), (2, ahead.first));
-        queue.ack(before.end, crate::time::Mono::ZERO).unwrap();
-        assert_eq!(queue.peek(until).unwrap().unwrap().sent, ahead);
-        let behind = queue.peek_behind(1, ahead.end).unwrap().unwrap().sent;
-        assert_eq!(behind.first, ahead.end);
-        assert_eq!(queue.peek_behind(4, head).unwrap().map(|peeked| peeked.sent), None);
+        for per_frame in [1, 2, 3, 6] {
+            let disk = MemDisk::new(128 << 20);
+            let (mut queue, _, _) = disk.open();
+            let frames = page(&threats(), &[1, 2, 3, 4, 5, 6], per_frame);
+            queue.append(&threats(), &frames, progress(6, 1), &[]).unwrap();
+            let ahead = queue.peek_behind(&far(2, &[])).unwrap().unwrap().sent;
+            assert_eq!(ahead.entries, 1);
+            let until = Take { until: Some(ahead.first), ..ALL };
+            for left in (1..3).rev() {
+                let before = queue.peek(until).unwrap().unwrap().sent;
+                assert!((1..=left).contains(&before.entries), "{per_frame}: {before:?}");
+                let one = queue.peek(Take { entries_max: 1, ..until }).unwrap().unwrap().sent;
+                queue.ack(one.end, crate::time::Mono::ZERO).unwrap();
+            }
+            assert_eq!(queue.peek(until).unwrap().unwrap().sent, ahead, "{per_frame}");
+            let behind = queue.peek_behind(&far(0, &[ahead.first])).unwrap().unwrap().sent;
+            assert_eq!(behind.first, ahead.end);
+            assert!(queue.peek_behind(&far(4, &[])).unwrap().is_none());
+        }
     }
 
     #[test]
@@ -269,15 +304,27 @@ mod tests {
             let frames = page(&threats(), &numbers, 3);
             queue.append(&threats(), &frames, progress(position, 1), &[]).unwrap();
         }
-        let id = |peeked: Peeked| {
-            let piece = &peeked.pieces[0];
-            piece.frame.entries[piece.skip as usize].key.id
-        };
-        let head = queue.peek(ALL).unwrap().unwrap().sent.first;
-        let last = queue.peek_behind(5, head).unwrap().unwrap();
-        let after_three = queue.peek_behind(3, head).unwrap().unwrap();
-        assert_eq!(after_three.sent, last.sent, "2 and 1 wait in an older version");
-        assert_eq!(id(last), id(queue.peek_behind(3, head).unwrap().unwrap()));
+        let last = queue.peek_behind(&far(5, &[])).unwrap().unwrap().sent;
+        let after_three = queue.peek_behind(&far(3, &[])).unwrap().unwrap().sent;
+        assert_eq!(after_three, last, "2 and 1 wait in an older version");
+    }
+
+    #[test]
+    fn only_the_head_comes_after_newer_ones_of_its_stream_unless_it_has_to_be_far() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, _, _) = disk.open();
+        let near = |behind, sent: &[QueuePosition]| Probe { is_far: false, ..far(behind, sent) };
+        let frames = page(&threats(), &[1, 2, 3, 4], 3);
+        queue.append(&threats(), &frames, progress(4, 1), &[]).unwrap();
+        let next = queue.peek_behind(&near(1, &[])).unwrap().unwrap().sent;
+        assert_eq!(next.first.skip, 1);
+        assert!(queue.peek_behind(&near(2, &[])).unwrap().is_none(), "the second waits");
+        let second = queue.peek_behind(&near(2, &[next.first])).unwrap().unwrap().sent;
+        assert_eq!(second.first, next.end);
+        let frames = page(&activities(), &[7], 1);
+        queue.append(&activities(), &frames, progress(7, 1), &[]).unwrap();
+        let other = queue.peek_behind(&near(2, &[])).unwrap().unwrap();
+        assert_eq!(other.pieces[0].frame.stream, activities());
     }
 
     #[test]

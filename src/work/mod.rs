@@ -16,14 +16,13 @@ mod pending_page;
 mod repair;
 mod self_report;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::answer;
 use crate::coralogix::entry::Labels;
 use crate::coralogix::{body, verdict};
 use crate::core::{
-    Action, Event, Fetch, FoundBy, Missed, PageFacts, PageSent, Probe, SetBack, StorePage, Tick,
-    World,
+    Action, Event, Fetch, FoundBy, Missed, PageFacts, PageSent, SetBack, StorePage, Tick, World,
 };
 use crate::edge::{Ask, Edge, Stamping};
 use crate::frame::Piece;
@@ -33,8 +32,8 @@ use crate::queue::disk::Disk;
 use crate::queue::index::Opener;
 use crate::queue::{Append, Back, Queue, QueueError};
 use crate::record::{
-    Answer, Category, Gap, Kind, Learned, NetTrouble, QueuePosition, SinkVerdict, SourceTrouble,
-    StreamName, Take, TrialKey,
+    Answer, Category, Gap, Kind, Learned, NetTrouble, Probe, QueuePosition, SinkVerdict,
+    SourceTrouble, StreamName, Take, TrialKey,
 };
 use crate::time::{Mono, Span, Stamp};
 use crate::window::{Carried, Gate, Windows};
@@ -81,6 +80,8 @@ pub struct Worker<E: Edge, D: Disk, O: Opener> {
     refused: Option<(Piece, String)>,
     /// The text of the last answer that made its batch doubtful.
     doubted: Option<String>,
+    /// The same of records that were sent ahead of their turn.
+    doubted_ahead: BTreeMap<QueuePosition, String>,
     counters: Counters,
     /// Coralogix' first remark was logged; the core counts them all.
     remark_told: bool,
@@ -113,6 +114,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             pending_page: None,
             refused: None,
             doubted: None,
+            doubted_ahead: BTreeMap::new(),
             counters,
             remark_told: false,
             no_time_told: false,
@@ -276,6 +278,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
             Err(trouble) => return self.repair(trouble),
         };
         if take.until == Some(peeked.sent.first) {
+            self.doubted = self.doubted_ahead.remove(&peeked.sent.first);
             return Event::SentBefore(peeked.sent);
         }
         let body = match body::assemble(&peeked.pieces, now) {
@@ -298,13 +301,13 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     }
 
     /// Sends one record ahead of its turn. It stays in the queue until the head has passed it.
-    fn send_ahead(&mut self, probe: Probe) -> Event {
+    fn send_ahead(&mut self, probe: &Probe) -> Event {
         let now = match self.edge.stamping() {
             Stamping::By(now) => now,
             Stamping::Never => self.without_times(),
             Stamping::Unconfirmed | Stamping::Agreed(_) | Stamping::Unknown => Stamp::MIN,
         };
-        let peeked = match self.queue.peek_behind(probe.behind, probe.from) {
+        let peeked = match self.queue.peek_behind(probe) {
             Ok(Some(peeked)) => peeked,
             Ok(None) => return Event::SentAhead(None),
             Err(trouble) => return self.repair(trouble),
@@ -314,6 +317,9 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         let verdict = self.deliver(&body.gzip, body.entries, body.stamps);
         if matches!(verdict, SinkVerdict::Accepted { .. }) {
             self.counters.unstamped += u64::from(body.unstamped);
+        }
+        if let Some(words) = self.doubted.take() {
+            self.doubted_ahead.insert(peeked.sent.first, words);
         }
         Event::SentAhead(Some((peeked.sent, verdict)))
     }
@@ -481,7 +487,7 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
             Action::Store(keep) => self.store(&keep),
             Action::SendPage { keep, raw_bytes_max } => self.send_page(&keep, raw_bytes_max),
             Action::Send(take) => self.send(take),
-            Action::SendAhead(probe) => self.send_ahead(probe),
+            Action::SendAhead(probe) => self.send_ahead(&probe),
             Action::Ack { end } => {
                 let now = self.edge.mono();
                 let acked = self.queue.ack(end, now);

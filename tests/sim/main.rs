@@ -32,7 +32,7 @@ use s1_coralogix::core::{self, Action, Core, End, Event, Mode, Plan, StreamPlan,
 use s1_coralogix::prng::Prng;
 use s1_coralogix::queue::mem::{Fault, MemDisk, MemOpener};
 use s1_coralogix::queue::{Queue, QueueLimits};
-use s1_coralogix::record::{Kind, Learned, Start, StreamName, WriteMode};
+use s1_coralogix::record::{Kind, Learned, SinkVerdict, Start, StreamName, WriteMode};
 use s1_coralogix::time::{Mono, Span};
 use s1_coralogix::work::{StreamWork, Worker};
 
@@ -40,6 +40,7 @@ use bears::Bears;
 use campaign::{Campaign, Healed, Lived};
 use lies::{Claim, Lies};
 use link::Link;
+use oracle::SENT_AHEAD;
 use tenant::Tenant;
 use world::{BIRTH, Faults, Pause, Shared, SimEdge};
 
@@ -325,6 +326,9 @@ impl World for Life {
         let (sleeps, began) = (matches!(action, Action::Sleep { .. }), self.shared.borrow().now);
         let told = self.trace.then(|| format!("{action:?}"));
         let event = self.worker.perform(action);
+        if matches!(event, Some(Event::SentAhead(Some((_, SinkVerdict::Accepted { .. }))))) {
+            self.shared.borrow_mut().meet(SENT_AHEAD);
+        }
         if let Some(action) = told {
             eprintln!("{} {action}\n    -> {event:?}", self.shared.borrow().true_time());
         }

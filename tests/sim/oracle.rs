@@ -14,6 +14,8 @@ use crate::tenant::Published;
 use crate::watch::stream_of;
 use crate::world::{Shared, is_poison};
 
+/// A record was accepted ahead of its turn.
+pub const SENT_AHEAD: &str = "sent ahead";
 /// Faults that may make duplicates: a lost acknowledgement, a crash, a disk that forgot.
 const EXCUSES: [&str; 2] = ["reply lost", "cut"];
 
@@ -34,6 +36,8 @@ pub fn judge(shared: &Shared, retry_max_ms: u64) {
     // Rows behind one that fails alone are not held up by it, and it may come after all; failures by chance, one
     // after the other, look the same.
     let reordered = shared.lies.told_any(|claim| claim.reorders() || claim.drops())
+        // What fails alone comes after it, if it is accepted after all.
+        || shared.met.contains_key(SENT_AHEAD)
         || shared.met.contains_key("page not borne")
         || shared.met.contains_key("row by its place")
         || is_led_ahead(shared);

@@ -89,14 +89,14 @@ impl Sink {
             }
             _ => self.suspects.blame.failed(now, sent.first, way, backoff.max, in_a_row),
         };
-        if is_to_blame || self.is_shown_to_blame(now, sent.first, way, backoff.max) {
+        if is_to_blame || self.is_shown_to_blame(now, sent.first, backoff.max, true) {
             return self.refused_single(now, sent, &verdict.words(), backoff);
         }
         self.failed(now, &trouble, backoff);
         Then::Keep
     }
 
-    /// One record failed alone, and so did an empty array: whether one behind it shows that the
+    /// One record failed alone, and an empty array was not accepted: whether one behind it shows that the
     /// record is to blame.
     pub(super) fn is_to_blame_although(
         &mut self,
@@ -106,16 +106,15 @@ impl Sink {
         verdict: &SinkVerdict,
         longest_wait: Span,
     ) -> bool {
-        let is_failed = match trial {
+        let is_reached = match trial {
             KeyTrial::Failed(SinkVerdict::Unreachable(net)) => net.is_of_an_exchange(),
-            KeyTrial::Failed(SinkVerdict::Failed(_)) => true,
-            _ => false,
+            _ => true,
         };
-        if !is_failed || sent.entries > 1 || is_busy(verdict) {
+        if !is_reached || sent.entries > 1 || is_busy(verdict) {
             self.ahead.acquit();
             return false;
         }
-        self.is_shown_to_blame(now, sent.first, Way::of_sink(verdict), longest_wait)
+        self.is_shown_to_blame(now, sent.first, longest_wait, false)
     }
 
     /// What is reported of one record in question, in which way it failed, and how much longer it
