@@ -302,8 +302,8 @@ impl Refusal {
 /// What an answer of SentinelOne without a page asks for. Each variant says what will be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceTrouble {
-    /// 429, or 5xx with Retry-After: retry no earlier than it says. One after the other, the page's size
-    /// may be to blame all the same.
+    /// 429, or 5xx with Retry-After: retry no earlier than it says. One after the other, the page's size or
+    /// one row may be to blame all the same.
     Busy { retry_after: Option<Span>, why: String },
     /// 401 of the API: the token may be dead, or only lack a permission. `GET /system/info` tells.
     TokenDoubted(String),

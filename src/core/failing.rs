@@ -156,6 +156,26 @@ impl Stream {
         trouble: SourceTrouble,
         backoff: &mut Backoff,
     ) {
+        let is_busy = matches!(trouble, SourceTrouble::Busy { .. });
+        if let SourceTrouble::Busy { retry_after, .. } = trouble {
+            self.lane.honor_retry_after(now, retry_after);
+        }
+        self.failed(now, asked_for, trouble, is_busy, backoff);
+        // Whatever else follows: so much patience was asked for.
+        self.lane.due = self.lane.due.max(Due::At(self.lane.not_before));
+        // Once a row is to blame, what fails and what comes around it shows that.
+        let is_open = is_busy && !self.beyond.is_getting_past();
+        self.twin.waits_like(now, self.lane.due, is_open);
+    }
+
+    fn failed(
+        &mut self,
+        now: Mono,
+        asked_for: AskedFor,
+        trouble: SourceTrouble,
+        is_busy: bool,
+        backoff: &mut Backoff,
+    ) {
         let is_twin = asked_for == AskedFor::Page && self.twin.is_asked();
         let is_page = asked_for == AskedFor::Page && !is_twin;
         let taken_for = match asked_for {
@@ -164,13 +184,12 @@ impl Stream {
         };
         let trouble = match taken_for {
             TakenFor::As(trouble) => trouble,
-            TakenFor::Unknown(text) => return self.ask_twin(now, text, backoff),
+            TakenFor::Unknown(text) => return self.ask_twin(now, text, is_busy, backoff),
         };
         let asked = self.rows.now();
         let is_by_range = is_twin || self.beyond.asks().is_some();
         let is_other_next = is_page && self.shrink(now, &trouble, backoff);
-        let (wait, reason, mut detail) =
-            self.consequence(now, trouble, asked, is_by_range, backoff);
+        let (wait, reason, mut detail) = self.consequence(trouble, asked, is_by_range, backoff);
         // The next request is a different one, so it may be made soon, but not sooner than it was
         // asked for.
         let next = self.rows.now();
@@ -194,7 +213,6 @@ impl Stream {
     /// a page of the walk.
     fn consequence(
         &mut self,
-        now: Mono,
         trouble: SourceTrouble,
         asked: u32,
         is_by_range: bool,
@@ -207,7 +225,6 @@ impl Stream {
                     Some(after) => format!("{why}; Retry-After {after}"),
                     None => why,
                 };
-                self.lane.honor_retry_after(now, retry_after);
                 (backoff.after(failures, retry_after), Reason::Busy, text)
             }
             SourceTrouble::Unreachable(net) => {

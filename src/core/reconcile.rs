@@ -218,6 +218,9 @@ pub struct Reconcile {
     /// The stream's number of collected records when the last round began.
     collected: u64,
     unlisted: Unlisted,
+    /// While lists are put off and counts are answered: how long the next list waits after its
+    /// count, so that no limit of requests in a time refuses only lists.
+    put_off: Option<Span>,
     pub summary: ReconcileSummary,
 }
 
@@ -240,6 +243,7 @@ impl Reconcile {
             settled: BTreeMap::new(),
             collected: 0,
             unlisted: Unlisted::default(),
+            put_off: None,
             summary: ReconcileSummary { compared, ..ReconcileSummary::default() },
         }
     }
@@ -361,6 +365,7 @@ impl Reconcile {
     /// A count failed, so the service was not seen working. If the number of records may be the
     /// reason and a count of the range failed before, the range is divided.
     pub fn could_not_count(&mut self, trouble: &SourceTrouble) {
+        self.put_off = None;
         self.unlisted.acquit();
         let (Some(round), Some(range)) = (self.round.as_mut(), self.ranges.last_mut()) else {
             return;
@@ -372,6 +377,26 @@ impl Reconcile {
         if let Some(middle) = roundest_second(from, to).filter(|_| range.counts_failed > 1) {
             round.allow_more();
             self.divide(from, middle);
+        }
+    }
+
+    /// Whether a list that is put off now was put off before, with its count answered.
+    pub fn is_put_off_again(&self) -> bool {
+        self.put_off.is_some() || self.lane.reason == Reason::Busy
+    }
+
+    /// A list was put off once more.
+    pub fn put_off(&mut self, now: Mono) {
+        self.lane.due = self.lane.due.max(Due::At(self.lane.not_before));
+        if let Due::At(due) = self.lane.due {
+            self.put_off = Some(due.since(now));
+        }
+    }
+
+    /// A count was answered.
+    pub fn wait_for_list(&mut self, now: Mono) {
+        if let Some(wait) = self.put_off {
+            self.lane.due = self.lane.due.max(Due::At(now + wait));
         }
     }
 
@@ -576,6 +601,7 @@ impl Reconcile {
     ) {
         self.made(now, pace);
         let Some(listing) = &mut self.listing else { return };
+        self.put_off = None;
         self.unlisted.acquit();
         if let Some(round) = self.round.as_mut() {
             let is_limited = self.ranges.last().is_some_and(|range| range.is_limited);

@@ -102,6 +102,7 @@ impl Core {
                 let pace = self.reconcile_pace();
                 let state = &mut self.streams[stream];
                 state.reconcile.counted(now, pace, state.rows.now(), counted);
+                state.reconcile.wait_for_list(now);
             }
             Err(trouble) => {
                 self.streams[stream].reconcile.could_not_count(&trouble);
@@ -127,13 +128,11 @@ impl Core {
                 self.take_in(tick, pending)
             }
             Err(trouble) => {
-                // The count before it was answered, so not everything is rejected.
-                let trouble = match trouble.words_of_between() {
-                    Some(words) => SourceTrouble::BrokenAnswer(words.to_owned()),
-                    None => trouble,
-                };
                 let longest_wait = self.plan.retry_max;
                 let state = &mut self.streams[stream];
+                let is_busy = matches!(trouble, SourceTrouble::Busy { .. });
+                let is_put_off = is_busy && state.reconcile.is_put_off_again();
+                let trouble = state.of_list(tick.now, trouble);
                 let asked = state.reconcile.rows_of_list(state.rows.now());
                 let unlistable = state.could_not_list(tick.now, &trouble, longest_wait);
                 let trouble = match trouble {
@@ -143,7 +142,11 @@ impl Core {
                     trouble => trouble,
                 };
                 self.reconcile_failed(tick.now, stream, trouble);
-                let pending = self.streams[stream].passed_over(stream, unlistable?);
+                let state = &mut self.streams[stream];
+                if is_put_off {
+                    state.reconcile.put_off(tick.now);
+                }
+                let pending = state.passed_over(stream, unlistable?);
                 self.take_in(tick, pending)
             }
         }
@@ -208,6 +211,21 @@ impl Stream {
         );
         self.reconcile.refuse(text.clone());
         self.condition = Some((Reason::FilterIgnored, text));
+    }
+
+    /// What the failure of a list means. The count before it was answered, so not everything is
+    /// rejected, nor put off if that happens again.
+    fn of_list(&mut self, now: Mono, trouble: SourceTrouble) -> SourceTrouble {
+        match trouble {
+            SourceTrouble::Busy { retry_after, why } if self.reconcile.is_put_off_again() => {
+                self.reconcile.lane.honor_retry_after(now, retry_after);
+                SourceTrouble::BrokenAnswer(format!("{why}; counts are answered"))
+            }
+            trouble => match trouble.words_of_between() {
+                Some(words) => SourceTrouble::BrokenAnswer(words.to_owned()),
+                None => trouble,
+            },
+        }
     }
 
     /// A list failed. Returns the range to pass over, if a row is to blame.

@@ -50,8 +50,9 @@ impl Core {
         if self.plan.mode == Mode::Once {
             self.streams[stream].wait_briefly(now, self.backoff.min);
         }
-        if is_rate_limited {
-            let lane = &self.streams[stream].lane;
+        let lane = &self.streams[stream].lane;
+        // Otherwise one row was found to be the reason.
+        if is_rate_limited && lane.reason == Reason::Busy {
             self.rest_tenant(now, tenant, lane.due, lane.not_before);
         }
     }

@@ -1,5 +1,5 @@
 //! The twin of a page that a device on the path rejected: a small request that shows whether only
-//! that page is rejected, or everything.
+//! that page is rejected, or everything. It is the same for one row that the console puts off.
 //!
 //! ```text
 //!   page refused --> twin --> refused: everything is; told, and the twin is asked instead of a page
@@ -17,7 +17,7 @@
 
 use crate::limits;
 use crate::record::{Progress, SourceTrouble};
-use crate::time::{Mono, Span, Stamp};
+use crate::time::{Due, Mono, Span, Stamp};
 
 use super::lane::Backoff;
 use super::reason::{Health, Reason};
@@ -41,6 +41,9 @@ pub struct Twin {
     /// ended. Beyond a limit, and once a page without a cursor was rejected too, cursors are not
     /// the reason.
     cursors_blamed: u32,
+    /// How long the page waits after the twin, if patience was asked for: as long as the twin
+    /// waited after the page, so that no limit of requests in a time refuses only the page.
+    wait: Span,
 }
 
 /// What a failure means.
@@ -61,6 +64,14 @@ impl Twin {
         if self.state == State::Came {
             self.state = State::Asked;
         }
+    }
+
+    /// The next request is made at `due`. `is_put_off`: because patience was asked for.
+    pub fn waits_like(&mut self, now: Mono, due: Due, is_put_off: bool) {
+        self.wait = match due {
+            Due::At(due) if is_put_off => due.since(now),
+            _ => Span::ZERO,
+        };
     }
 
     /// A page of a walk came. `leads_on`: it had something new, or was the last.
@@ -102,7 +113,8 @@ impl Stream {
         self.beyond.seen_alive();
         let text = self.lane.detail.clone();
         let reason = self.reason_but(Reason::Working);
-        self.lane.try_otherwise(now, backoff.min, reason, text);
+        let wait = backoff.min.max(std::mem::take(&mut self.twin.wait));
+        self.lane.try_otherwise(now, wait, reason, text);
     }
 
     /// The lane's reason, or `otherwise` if that is one that needs a person.
@@ -114,10 +126,37 @@ impl Stream {
     }
 
     /// Makes the twin the next request.
-    pub(super) fn ask_twin(&mut self, now: Mono, text: String, backoff: &mut Backoff) {
+    pub(super) fn ask_twin(
+        &mut self,
+        now: Mono,
+        text: String,
+        is_busy: bool,
+        backoff: &mut Backoff,
+    ) {
+        if self.rows.now() == 1 {
+            // Whatever the twin shows, no size is the reason.
+            self.rows.failed();
+        }
         let text = format!("{text}; a small request is next");
-        let reason = self.reason_but(Reason::BrokenAnswer);
-        self.lane.try_otherwise(now, backoff.after(1, None), reason, text);
+        let (wait, reason) = match is_busy {
+            // Until the twin came it may be everything, so the pace is that of before.
+            true => (backoff.after(self.lane.failures, None), Reason::Busy),
+            false => (backoff.after(1, None), self.reason_but(Reason::BrokenAnswer)),
+        };
+        self.lane.try_otherwise(now, wait, reason, text);
+    }
+
+    /// What was said to a request that may be for what it asked for alone, or for everything.
+    fn words_in_question<'a>(&self, trouble: &'a SourceTrouble) -> Option<&'a str> {
+        match trouble {
+            // Once is usual, and many rows are requested in smaller pages first.
+            SourceTrouble::Busy { why, .. } => {
+                let is_again = self.lane.reason == Reason::Busy || self.twin.state == State::Came;
+                let is_ones = self.rows.now() == 1 && is_again;
+                (is_ones || self.beyond.is_getting_past()).then_some(why)
+            }
+            trouble => trouble.words_of_between(),
+        }
     }
 
     /// What the failure of the last request means.
@@ -129,7 +168,7 @@ impl Stream {
             }
             return TakenFor::As(trouble);
         }
-        let Some(words) = trouble.words_of_between() else {
+        let Some(words) = self.words_in_question(&trouble) else {
             self.twin.state = State::Unknown;
             return TakenFor::As(trouble);
         };

@@ -135,8 +135,9 @@ fn all_but_one_arrive(scene: &Scene, id: Option<u64>) -> Value {
 
 #[test]
 fn a_row_that_the_console_cannot_give_holds_up_no_other() {
-    for (status, words) in [(500, "HTTP 500"), (200, "JSON"), (403, "HTTP 403: Blocked by policy")]
-    {
+    let ways =
+        [(500, "HTTP 500"), (200, "JSON"), (403, "HTTP 403: Blocked by policy"), (429, "HTTP 429")];
+    for (status, words) in ways {
         let mut scene = Scene::new();
         let bad = one_of_400(&scene, Kind::Activities, |_| {});
         scene.tenant().turn(|knobs| knobs.bad_row = Some((bad, status)));

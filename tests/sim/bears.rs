@@ -157,7 +157,10 @@ impl Bears {
         let is_bad = self.bad.iter().any(|row| text.contains(row.as_str()));
         let count = || text.matches(r#""id":""#).count();
         let is_long = self.rows.is_some_and(|rows| count() > rows);
-        (is_bad || is_long).then(|| Fails::drawn(self.page_fails))
+        match is_bad {
+            true => Some(Fails::of_row(self.page_fails)),
+            false => is_long.then(|| Fails::drawn(self.page_fails)),
+        }
     }
 }
 
@@ -172,9 +175,21 @@ enum Fails {
     Reset,
     Silent,
     TooLong,
+    /// For so many seconds, or without saying for how long.
+    PutOff(u16, Option<&'static str>),
 }
 
 impl Fails {
+    /// One row in four is put off. A page that is put off for its size costs a run of `--once` too many tries.
+    fn of_row(number: u64) -> Fails {
+        if !(number >> 40).is_multiple_of(4) {
+            return Fails::drawn(number);
+        }
+        let forms = [(429, None), (429, Some("7")), (503, Some("20"))];
+        let (status, retry_after) = forms[(number % 3) as usize];
+        Fails::PutOff(status, retry_after)
+    }
+
     /// One in four is said by something between.
     fn drawn(number: u64) -> Fails {
         if (number >> 32).is_multiple_of(4) {
@@ -190,6 +205,7 @@ impl Shared {
         match fails {
             Fails::Status(status) => Ok(Self::refusal(status, None, true, date)),
             Fails::Reset => Err(NetTrouble::Broken("simulated".into())),
+            Fails::PutOff(status, after) => Ok(Self::refusal(status, after, true, date)),
             Fails::TooLong => Err(NetTrouble::TooLong(Excess::default())),
             Fails::Silent => {
                 self.now += SILENCE.0;

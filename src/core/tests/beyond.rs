@@ -219,6 +219,11 @@ pub(super) fn refusals() -> Vec<SourceTrouble> {
     ]
 }
 
+/// What a console says of one row as well as of everything.
+pub(super) fn of_one_or_all() -> Vec<SourceTrouble> {
+    vec![SourceTrouble::busy(None), SourceTrouble::busy(Some(Span::seconds(2)))]
+}
+
 fn troubles() -> Vec<SourceTrouble> {
     let others = vec![
         SourceTrouble::TooLong(Unread::default()),
@@ -226,7 +231,7 @@ fn troubles() -> Vec<SourceTrouble> {
         SourceTrouble::Unreachable(NetTrouble::Broken("reset".into())),
         SourceTrouble::Unreachable(NetTrouble::silent(Span::minutes(1))),
     ];
-    others.into_iter().chain(refusals()).collect()
+    others.into_iter().chain(refusals()).chain(of_one_or_all()).collect()
 }
 
 /// Where a cursor is redirected in few tries, it is given up first.
@@ -286,7 +291,7 @@ fn a_row_that_comes_in_the_end_is_no_gap() {
 fn runs_with_once_get_past_a_row_that_cannot_be_fetched() {
     for trouble in troubles_of_once() {
         let mut bench = Bench::new((0..100).map(|id| row(id, id * 30)).collect());
-        let runs = bench.run_once_and_again(14, &trouble, |id, _| id == 60);
+        let runs = bench.run_once_and_again(20, &trouble, |id, _| id == 60);
         assert_eq!(bench.sorted(), bench.all_but(&[60]), "{trouble:?}, {runs} runs");
         let stamp = row(60, 60 * 30).stamp;
         let [missed] = bench.missed[..] else { panic!("{:?}", bench.missed) };
@@ -465,5 +470,24 @@ fn the_gap_of_a_row_says_what_its_tries_told_of_it() {
         bench.poll(bench.begun + Span::hours(3), &trouble, |id, _| id == 60, |_| false);
         let missed: Vec<Unread> = bench.missed.iter().map(|missed| missed.unread).collect();
         assert_eq!(missed, [unread], "{trouble:?}");
+    }
+}
+
+#[test]
+fn a_row_that_is_put_off_is_asked_for_no_sooner_than_was_said() {
+    let patience = Span::seconds(40);
+    let mut bench = Bench::new((0..100).map(|id| row(id, id * 60)).collect());
+    let put_off = std::cell::RefCell::new(vec![]);
+    let bad = |id, now| {
+        let is_bad = id == 60;
+        put_off.borrow_mut().extend(is_bad.then_some(now));
+        is_bad
+    };
+    let busy = SourceTrouble::busy(Some(patience));
+    bench.poll(bench.begun + Span::hours(9), &busy, bad, |_| false);
+    assert_eq!((bench.sorted(), bench.missed.len()), (bench.all_but(&[60]), 1));
+    for failed in put_off.borrow().iter() {
+        let next = bench.asked.iter().map(|(_, at)| *at).find(|at| at >= failed);
+        assert!(next.is_none_or(|at| at.since(*failed) >= patience), "{failed:?}, then {next:?}");
     }
 }

@@ -1,12 +1,13 @@
 //! Pages that something between refuses, with everything or alone.
 
-use crate::core::beyond_tests::{Bench, refusals, row};
+use crate::core::beyond_tests::{Bench, of_one_or_all, refusals, row};
 use crate::core::failing::AskedFor;
+use crate::core::place_tests::{NOW, Stage, days, stood};
 use crate::core::walk::Walk;
-use crate::core::{Health, Reason};
+use crate::core::{Action, Event, Health, Reason};
 use crate::limits;
-use crate::record::{Progress, Refusal, Refused, SourceTrouble};
-use crate::time::{Span, Stamp};
+use crate::record::{Progress, Refusal, Refused, SourceTrouble, Start};
+use crate::time::{Mono, Span, Stamp};
 
 #[test]
 fn a_page_that_is_refused_for_its_size_is_asked_for_with_fewer_rows() {
@@ -91,4 +92,65 @@ fn a_page_by_its_place_that_is_redirected_ends_no_asking_by_place() {
     bench.stream.fail(bench.now, AskedFor::Page, trouble, &mut bench.backoff);
     assert!(!bench.stream.takes_no_skip);
     assert!(bench.stream.walk.is_some_and(|walk| walk.skip == 5));
+}
+
+#[test]
+fn where_everything_is_put_off_nothing_is_passed_over_at_the_pace_of_before() {
+    for busy in of_one_or_all() {
+        let mut bench = Bench::new((0..1_500).map(|id| row(id, id)).collect());
+        let back = bench.begun + Span::hours(10);
+        bench.poll(bench.begun + Span::minutes(594), &busy, |_, _| false, |_| true);
+        assert_eq!(bench.stream.lane.reason, Reason::Busy, "it is told");
+        bench.poll(back, &busy, |_, _| false, |now| now < back);
+        // Half of the longest wait is the usual one.
+        let all = bench.asked.iter().filter(|(_, at)| *at < back).count();
+        assert!(all < 10 * 60 * 3 / 5, "{all} in ten hours of {busy:?}");
+        bench.poll(back + Span::minutes(20), &busy, |_, _| false, |_| false);
+        assert_eq!((bench.sorted(), &bench.missed[..]), (bench.all_but(&[]), &[][..]));
+        let mut after = bench.asked.iter().filter(|(_, at)| *at >= back).map(|(rows, _)| *rows);
+        assert_eq!(after.find(|rows| *rows > 1), Some(1_000), "nothing was learned of a size");
+    }
+}
+
+#[test]
+fn a_limit_of_requests_in_a_time_is_taken_for_no_row() {
+    for seconds in [2, 5, 20, 90] {
+        let mut bench = Bench::new((0..300).map(|id| row(id, id)).collect());
+        let last = std::cell::Cell::new(None);
+        let limit = |now: Mono| {
+            let is_soon = |last: Mono| now.since(last) < Span::seconds(seconds);
+            let is_refused = last.get().is_some_and(is_soon);
+            if !is_refused {
+                last.set(Some(now));
+            }
+            is_refused
+        };
+        // One row at a time, as after an outage of other reasons.
+        (0..12).for_each(|_| bench.stream.rows.failed());
+        let end = bench.begun + Span::hours(12);
+        bench.poll(end, &SourceTrouble::busy(None), |_, _| false, limit);
+        assert_eq!((bench.sorted(), &bench.missed[..]), (bench.all_but(&[]), &[][..]), "{seconds}");
+    }
+}
+
+#[test]
+fn a_row_that_is_known_to_be_put_off_makes_nobody_else_wait() {
+    let patience = Span::seconds(30);
+    let mut stage = Stage::new(Start::Now, stood(NOW - days(1)));
+    let (mut next, mut twins) = (stage.begin(), 0);
+    for _ in 0..25 {
+        let Action::Fetch(fetch) = &next else { panic!("{next:?}") };
+        let is_twin = fetch.from == Stamp::EPOCH;
+        twins += u32::from(is_twin);
+        next = match is_twin {
+            true => stage.page(&[], None),
+            false => {
+                let page = Err(SourceTrouble::busy(Some(patience)));
+                stage.after(Event::Fetched { stream: 0, page })
+            }
+        };
+    }
+    let others_wait_until = stage.core.tenants[0].lane.not_before;
+    assert!(twins >= 5, "{twins} small requests");
+    assert!(stage.now.since(others_wait_until) >= patience.times(5), "{others_wait_until:?}");
 }
