@@ -78,6 +78,9 @@ mod place_tests;
 #[path = "tests/provisional.rs"]
 mod provisional_tests;
 #[cfg(test)]
+#[path = "tests/quiet.rs"]
+mod quiet_tests;
+#[cfg(test)]
 #[path = "tests/shrink.rs"]
 mod shrink_tests;
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! walk has ended when that time had passed for the position itself, by SentinelOne's own clock and
 //! another that agrees, nothing can be missing before the position: the next walks start there.
 //! Promises: only what was stored counts, and only while the stream has that position; counts go up
-//! to where walks start (keeps P1). Never: stores anything.
+//! to where walks start (keeps P1). A stream that stays quiet for long is counted beyond that, because
+//! an empty list is a claim too (`Reconcile::closed`). Never: stores anything.
 
 use super::source::Stream;
 use super::walk::Walk;
@@ -17,6 +18,8 @@ impl Stream {
     pub(super) fn walk_ends_at(&mut self, position: Stamp, walk: &Walk) {
         let is_final = !self.flawed && walk.is_final(position);
         self.quiet = is_final.then_some(position);
+        let walked = walk.all_seen_before(self.plan.overlap);
+        self.walked = walked.filter(|_| !self.flawed);
     }
 
     /// Where the next walk starts.

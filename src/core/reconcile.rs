@@ -271,12 +271,22 @@ impl Reconcile {
 
     /// The time up to which the stream may be compared: only what no walk reads any more, and whole
     /// hours that ended a margin ago by SentinelOne's own clock; whole minutes if `nearly_full`. A
-    /// stream without new records keeps its settled time, which may be in the middle of an hour.
-    pub fn closed(&self, settled: Stamp, source_now: Stamp, nearly_full: bool) -> Stamp {
+    /// stream without new records keeps its settled time, which may be in the middle of an hour. Once
+    /// that is more than an interval ago, it is compared up to `walked`: what the last walk would have
+    /// collected, if the list that it read is right.
+    pub fn closed(
+        &self,
+        settled: Stamp,
+        walked: Option<Stamp>,
+        source_now: Stamp,
+        nearly_full: bool,
+    ) -> Stamp {
         let whole = if nearly_full { Span::minutes(1) } else { Span::hours(1) };
-        let past = source_now - Span::minutes(limits::RECONCILE_MARGIN_MINUTES);
+        let margin = Span::minutes(limits::RECONCILE_MARGIN_MINUTES);
         let second = Span::seconds(1);
-        floor(past, whole.min(self.interval).max(second)).min(floor(settled, second))
+        let is_quiet = source_now - margin - self.interval > settled;
+        let end = walked.filter(|_| is_quiet).map_or(settled, |walked| walked.max(settled));
+        floor(source_now - margin, whole.min(self.interval).max(second)).min(floor(end, second))
     }
 
     pub fn begin(&mut self, now: Mono, closed: Stamp, collected: u64) {

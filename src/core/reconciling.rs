@@ -58,14 +58,16 @@ impl Core {
         }
         let nearly_full = self.ids_nearly_full(stream);
         let tenant = self.streams[stream].plan.tenant;
-        let source_now = self.tenants[tenant].clock.present(now, self.clocks).earliest()?;
+        let present = self.tenants[tenant].clock.present(now, self.clocks);
+        let source_now = present.earliest()?;
         let state = &mut self.streams[stream];
         if !state.reconcile.lane.due.is_over(now) {
             return None;
         }
         if !state.reconcile.in_round() {
             let settled = state.settled(state.progress?);
-            let closed = state.reconcile.closed(settled, source_now, nearly_full);
+            let walked = state.walked.filter(|_| present.is_backed());
+            let closed = state.reconcile.closed(settled, walked, source_now, nearly_full);
             state.reconcile.begin(now, closed, state.collected);
         }
         match state.reconcile.next(stream, state.rows.now(), source_now) {

@@ -195,6 +195,9 @@ pub struct Stream {
     pub(super) walk: Option<Walk>,
     /// A position up to which everything was seen, while the stream has that position.
     pub(super) quiet: Option<Stamp>,
+    /// Everything visible from before this was passed by the last walk, by a time on which two clocks
+    /// agree.
+    pub(super) walked: Option<Stamp>,
     pub rows: Rows,
     pub(super) beyond: Beyond,
     pub(super) twin: Twin,
@@ -248,6 +251,7 @@ impl Stream {
             known: Known::beside(held.known, held.covered),
             walk: None,
             quiet: None,
+            walked: None,
             rows: Rows::new(None),
             caught_up: false,
             collected: 0,
@@ -296,7 +300,7 @@ impl Stream {
         }
         self.progress = held.progress;
         self.known = known;
-        (self.walk, self.quiet) = (None, None);
+        (self.walk, self.quiet, self.walked) = (None, None, None);
         (self.left_out, self.twin) = (LeftOut::default(), Twin::default());
         self.beyond.acquit();
         self.reconcile.abandon();
@@ -607,7 +611,8 @@ impl Stream {
 
     /// The page could not be stored: it is dropped, and requested again by time.
     pub fn not_stored(&mut self) {
-        (self.walk, self.quiet, self.twin) = (None, None, Twin::default());
+        (self.walk, self.quiet, self.walked) = (None, None, None);
+        self.twin = Twin::default();
         self.beyond.not_stored();
         self.reconcile.restart_listing();
     }

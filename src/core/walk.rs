@@ -544,6 +544,13 @@ impl Walk {
         !self.unbacked && !self.untimed && self.settled >= position
     }
 
+    /// Everything that was created before this was visible when the walk began, unless it became visible
+    /// late; `None`: no two clocks agreed on the time.
+    pub fn all_seen_before(&self, overlap: Span) -> Option<Stamp> {
+        let began = self.began.filter(|_| !self.unbacked && !self.untimed);
+        began.map(|began| began - overlap)
+    }
+
     /// Where the next walk starts.
     pub fn next_from(&self, position: Stamp, overlap: Span) -> Stamp {
         let from = self.settled.min(position - overlap);

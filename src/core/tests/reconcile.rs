@@ -92,7 +92,7 @@ impl Source {
     fn round(&mut self) -> u32 {
         self.now += HOUR;
         let source_now = at(self.now);
-        let closed = self.reconcile.closed(source_now - Span::minutes(10), source_now, false);
+        let closed = self.reconcile.closed(source_now - Span::minutes(10), None, source_now, false);
         self.reconcile.begin(self.mono(), closed, 0);
         let mut requests = 0;
         while let Some(step) = self.reconcile.next(0, self.rows_max, source_now) {
@@ -364,14 +364,15 @@ fn nothing_is_compared_that_a_stream_was_set_back_behind() {
 fn an_hour_is_closed_when_it_is_past_by_a_margin_and_settled() {
     let reconcile = Reconcile::new(Span::hours(1), None, Mono::ZERO);
     let hour = Stamp::from_seconds(3_600 * 500_000);
-    let closed = |settled: Span, now: Span| reconcile.closed(hour + settled, hour + now, false);
+    let closed =
+        |settled: Span, now: Span| reconcile.closed(hour + settled, None, hour + now, false);
     let (margin, long) = (60 * limits::RECONCILE_MARGIN_MINUTES, Span::hours(9));
     assert_eq!(closed(long, Span::hours(1)), hour);
     assert_eq!(closed(long, Span::seconds(HOUR + margin - 1)), hour);
     assert_eq!(closed(long, Span::seconds(HOUR + margin)), hour + Span::hours(1));
     // What walks still look at is theirs.
     assert_eq!(closed(Span::ms(1_500), long), hour + Span::seconds(1));
-    let nearly_full = reconcile.closed(hour + long, hour + Span::seconds(margin + 119), true);
+    let nearly_full = reconcile.closed(hour + long, None, hour + Span::seconds(margin + 119), true);
     assert_eq!(nearly_full, hour + Span::minutes(1));
 }
 
