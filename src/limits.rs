@@ -287,6 +287,9 @@ pub const REPEATED_ROWS_MAX: usize = 100;
 /// Where nobody tells the time, a stamp later than this after the program's date moves no position:
 /// longer than any version is in use.
 pub const UNKNOWN_TIME_AHEAD_HOURS_MAX: u64 = 20 * 366 * 24;
+/// Walks in a row with a page that led on without a new record, before a position follows what came
+/// after it: some may be missing from it, and the next walk brings them.
+pub const BLANK_WALKS: u32 = 30;
 /// Pages without a record in a row that are followed in one walk: a console may thin its pages after
 /// it has cut them, but not for ever.
 pub const EMPTY_PAGES_MAX: u32 = 100;

@@ -216,6 +216,8 @@ pub struct Stream {
     shows_order: bool,
     /// Rows came in another order, and no walk has shown since that the order is kept.
     is_order_doubted: bool,
+    /// Walks in a row that ended and had a blank page.
+    blank_walks: u32,
     /// When the stream's beginning was stored, if that was in this process.
     pub began: Option<Mono>,
     /// Set if the position was ahead of SentinelOne's clock and nothing has contradicted that clock
@@ -260,6 +262,7 @@ impl Stream {
             flawed: false,
             shows_order: false,
             is_order_doubted: false,
+            blank_walks: 0,
             began: None,
             called_ahead: None,
             provisional: None,
@@ -453,6 +456,7 @@ impl Stream {
             is_joined,
             may_skip: !self.takes_no_skip,
         };
+        walk.has_blank |= walk.is_blank(&passed);
         walk.pass(&page.keys, present, took, overlap);
         walk.weigh(&self.known, self.is_order_doubted, passed.fresh);
         self.is_order_doubted = walk.disordered || (self.is_order_doubted && !walk.proves_order());
@@ -460,14 +464,15 @@ impl Stream {
             let text = "the position does not move until all pages were read".to_owned();
             self.flaw(Reason::OrderIgnored, text);
         }
-        let is_whole = walk.is_end(&passed) && walk.has_seen_all();
+        let waits = self.waits_after_blank(&walk, walk.is_end(&passed));
+        let is_whole = walk.is_end(&passed) && walk.has_seen_all() && !waits;
         if is_whole {
             walk.end(overlap);
         }
         // A record dated far in the future moves no position, because it would hide everything
         // until that day; nor do rows that came before others that are missing, or a few that are
         // in order by chance (keeps P1).
-        let stands_still = !walk.moves_on(&passed) && !is_whole;
+        let stands_still = waits || !walk.moves_on(&passed) && !is_whole;
         let position =
             if stands_still { progress.position } else { progress.position.max(walk.reached()) };
         // Pages before the first row out of order may have moved the start of the next walk: if
@@ -486,6 +491,19 @@ impl Stream {
         let read = Some((page.keys.len(), took));
         let then = Then::Walk(walk.after(passed));
         Pending { keep, then, read, date: present.earliest() }
+    }
+
+    /// Whether the position waits before a page that led on without a new row: one page does not show
+    /// that nothing is there (keeps P1). A console may have such pages in each walk, and the ids of what
+    /// comes after them are kept, so it waits for some walks only, and not for too many ids.
+    fn waits_after_blank(&mut self, walk: &Walk, is_end: bool) -> bool {
+        let waits = walk.has_blank
+            && self.blank_walks < limits::BLANK_WALKS
+            && self.known.count() < limits::KNOWN_IDS_MAX / 2;
+        if is_end {
+            self.blank_walks = if walk.has_blank { self.blank_walks.saturating_add(1) } else { 0 };
+        }
+        waits
     }
 
     fn look_for_outside(&mut self, walk: &Walk, keys: &[RowKey]) {

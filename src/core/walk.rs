@@ -145,6 +145,8 @@ pub struct Walk {
     is_guess: bool,
     /// It went on by time after a full page without a cursor.
     lacked_cursor: bool,
+    /// A page that led on had no row that had not come before: some may be missing from it.
+    pub has_blank: bool,
     /// A page of one row was requested by its place, so no other row shows whether one has moved.
     is_unjoined: bool,
     /// The rows after a page that may be cut were requested; and whether there were any.
@@ -217,6 +219,7 @@ impl Walk {
             refused: 0,
             is_guess: false,
             lacked_cursor: false,
+            has_blank: false,
             is_unjoined: false,
             is_beyond_cut: false,
             is_cut: false,
@@ -266,6 +269,11 @@ impl Walk {
     /// Whether a row was on an earlier page of this walk.
     pub fn has_passed(&self, key: &RowKey) -> bool {
         self.passed.contains(key)
+    }
+
+    /// Whether a page leads on without a row that did not come before in this walk.
+    pub fn is_blank(&self, page: &Passed<'_>) -> bool {
+        page.next.is_some() && page.keys.iter().all(|key| self.has_passed(key))
     }
 
     /// Rows within ranges that were collected already; none if the page ends as the one before it did.

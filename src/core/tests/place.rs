@@ -552,6 +552,46 @@ fn a_circle_of_cursors_ends_and_is_not_called_the_end() {
 }
 
 #[test]
+fn no_position_follows_what_came_after_a_page_that_led_on_without_a_new_record() {
+    let from = NOW - days(1);
+    let row = |minute: u64| from + Span::minutes(minute);
+    for blank in [&[][..], &[0, 1, 2]] {
+        let mut stage = Stage::new(Start::Now, stood(from));
+        let blank: Vec<Stamp> = blank.iter().map(|minute| row(*minute)).collect();
+        stage.begin();
+        // The rows of the second page are there, and do not come.
+        let pages: [(Vec<Stamp>, Option<&str>); 3] = [
+            ((0..20).map(row).collect(), Some("a")),
+            (blank, Some("b")),
+            ((40..61).map(row).collect(), None),
+        ];
+        for (page, next) in pages {
+            stage.page(&page, next);
+        }
+        assert!(stage.progress().position <= row(19), "{:?}", stage.progress());
+        assert_eq!(stage.core.view(stage.now).streams[0].collected, 41);
+        for (page, next) in [(0..20, Some("a")), (20..40, Some("b")), (40..61, None)] {
+            stage.page(&page.map(row).collect::<Vec<_>>(), next);
+        }
+        assert_eq!(stage.progress().position, row(60));
+        assert_eq!(stage.core.view(stage.now).streams[0].collected, 61);
+    }
+}
+
+#[test]
+fn a_console_with_an_empty_page_in_each_walk_moves_its_position_in_the_end() {
+    let from = NOW - days(1);
+    let mut stage = Stage::new(Start::Now, stood(from));
+    stage.begin();
+    for walk in 0..=limits::BLANK_WALKS {
+        assert!(stage.progress().position <= from, "{walk}");
+        stage.page(&[], Some("a"));
+        stage.page(&[from + Span::minutes(9)], None);
+    }
+    assert_eq!(stage.progress().position, from + Span::minutes(9));
+}
+
+#[test]
 fn a_question_for_older_records_that_always_fails_does_not_hold_up_a_run_with_once() {
     let progress = Some(Progress { position: NOW - days(3), from: NOW - days(3) - OVERLAP });
     let mut stage = Stage::of(Start::Now, progress, Mode::Once);
