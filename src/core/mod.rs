@@ -33,6 +33,7 @@ mod known;
 mod lane;
 mod learning;
 mod left_out;
+mod overcount;
 mod place;
 mod plan;
 mod provisional;
@@ -398,10 +399,7 @@ impl Core {
                 None
             }
             Event::Fetched { stream, page } => self.fetched(tick, stream, page),
-            Event::Counted { stream, counted } => {
-                self.counted(now, stream, counted);
-                None
-            }
+            Event::Counted { stream, counted } => self.counted(tick, stream, counted),
             Event::Listed { stream, listed } => self.listed(tick, stream, listed),
             Event::PageSent(sent) => self.page_sent(now, sent),
             Event::Stored(result) => {

@@ -222,6 +222,12 @@ reasons! {
         "does not keep to the requested range",
         message::FILTER_IGNORED,
     );
+    /// More records are counted than are listed, by two rounds of reconciliation.
+    CountsMore, trouble(
+        "counts_more", "counts disagree",
+        "counts more records than it lists, so some may be missing",
+        message::COUNTS_MORE,
+    );
     /// Cursors are rejected, and there is no other way past the page.
     CursorsRefused, trouble(
         "cursors_refused", "cursors rejected",

@@ -11,6 +11,7 @@
 //!     '-----fewer there---> noted (deleted, or beyond retention); no trouble
 //!
 //!   a list or a count fails --> divided; a second that can't be listed is set aside, with a gap
+//!   more is counted than listed, also by the next round --> a gap, until the count agrees
 //! ```
 //!
 //! A round begins once per interval, or sooner when so much was collected that ids would soon be
@@ -26,6 +27,7 @@ use crate::record::{Cursor, RowKey, SourceTrouble, Total};
 use crate::time::{Due, Mono, Span, Stamp};
 
 use super::lane::Lane;
+use super::overcount::Overcounts;
 use super::reason::Reason;
 use super::source::PageFacts;
 use super::unlisted::{Unlistable, Unlisted};
@@ -112,6 +114,8 @@ struct Range {
     /// but not counted as such.
     lists: u32,
     unmatched: u64,
+    /// How many rows the last list brought.
+    rows: u64,
     /// The smallest excess of SentinelOne's count over the collected records, after a list.
     least: i64,
     /// The most rows requested in one list page: a larger one failed.
@@ -124,6 +128,8 @@ struct Range {
     counts_failed: u32,
     /// It was set aside before, so one failure is enough to set it aside again.
     was_aside: bool,
+    /// An earlier round counted more in it than was listed.
+    is_overcounted: bool,
 }
 
 impl Range {
@@ -134,12 +140,14 @@ impl Range {
             is_new,
             lists: 0,
             unmatched: 0,
+            rows: 0,
             least: i64::MAX,
             rows_max: limits::PAGE_ROWS_MAX,
             is_limited: false,
             failed_at: None,
             counts_failed: 0,
             was_aside: false,
+            is_overcounted: false,
         }
     }
 }
@@ -221,6 +229,7 @@ pub struct Reconcile {
     /// While lists are put off and counts are answered: how long the next list waits after its
     /// count, so that no limit of requests in a time refuses only lists.
     put_off: Option<Span>,
+    pub overcounts: Overcounts,
     pub summary: ReconcileSummary,
 }
 
@@ -244,6 +253,7 @@ impl Reconcile {
             collected: 0,
             unlisted: Unlisted::default(),
             put_off: None,
+            overcounts: Overcounts::default(),
             summary: ReconcileSummary { compared, ..ReconcileSummary::default() },
         }
     }
@@ -308,6 +318,9 @@ impl Reconcile {
         for Unlistable { from, to, excess, .. } in self.unlisted.take_due(now) {
             self.settle(from, -excess);
             self.ranges.push(Range { was_aside: true, ..Range::new(Some(from), to, false) });
+        }
+        for (from, to) in self.overcounts.begin_round(closed) {
+            self.ranges.push(Range { is_overcounted: true, ..Range::new(Some(from), to, false) });
         }
         if let Some((range, listing)) = self.left.take().filter(|(range, _)| range.to <= closed) {
             self.ranges.push(range);
@@ -484,11 +497,21 @@ impl Reconcile {
         let Some(range) = self.ranges.last().cloned() else { return };
         let Some(Counted { from, collected, there, .. }) = counted else {
             // No ids of the range are kept, so no request was made.
+            if let Some(from) = range.from.filter(|_| range.is_overcounted) {
+                self.overcounts.remove(from);
+            }
             self.ranges.pop();
             return;
         };
         self.made(now, pace);
         self.summary.comparisons += 1;
+        if range.is_overcounted
+            && range.lists == 0
+            && self.is_as_before(now, &range, from, collected, there)
+        {
+            self.ranges.pop();
+            return;
+        }
         let settled: i64 = self.settled.range(from..range.to).map(|(_, delta)| delta).sum();
         let expected = collected.saturating_add_signed(settled);
         let length = range.to.since(from);
@@ -498,7 +521,7 @@ impl Reconcile {
         let few = u64::from(few);
         let is_short = length < Span::seconds(2);
         if range.lists > 0 {
-            return self.counted_again(range, from, there, collected);
+            return self.counted_again(now, range, from, there, collected);
         }
         match there {
             Total::Is(there) if there == expected => drop(self.ranges.pop()),
@@ -528,7 +551,14 @@ impl Reconcile {
     /// A range that was listed is counted again, because a poll may have stored some of it between
     /// the count and the list. The rows that the list could not match remain as a difference; a
     /// larger excess has come since and is listed too, until the range was listed often enough.
-    fn counted_again(&mut self, mut range: Range, from: Stamp, there: Total, collected: u64) {
+    fn counted_again(
+        &mut self,
+        now: Mono,
+        mut range: Range,
+        from: Stamp,
+        there: Total,
+        collected: u64,
+    ) {
         let unmatched = range.unmatched as i64;
         let excess = match there {
             Total::Is(there) => there as i64 - collected as i64,
@@ -548,7 +578,45 @@ impl Reconcile {
         self.settled.retain(|at, _| !within.contains(at));
         self.summary.fewer += before.min(0).saturating_sub(range.least).max(0).unsigned_abs();
         self.settle(from, range.least);
+        // Rows that were listed bear out the count, whatever they are counted as here.
+        let unlisted = match there {
+            Total::Is(there) => (there as i64 - range.rows as i64).min(range.least - unmatched),
+            Total::Capped | Total::Unknown => 0,
+        };
+        self.overcounts.found(now, from, range.to, unlisted);
         self.ranges.pop();
+    }
+
+    /// A range in which more was counted than listed is counted again, in a later round. Returns
+    /// whether nothing has changed and nothing is to be listed; otherwise the excess counts as
+    /// unexplained again.
+    fn is_as_before(
+        &mut self,
+        now: Mono,
+        range: &Range,
+        from: Stamp,
+        collected: u64,
+        there: Total,
+    ) -> bool {
+        let Some(over) = self.overcounts.of(range.from, from, range.to) else { return false };
+        let Total::Is(there) = there else { return true };
+        if let Some(begin) = range.from.filter(|begin| *begin != from) {
+            // No ids from before are kept.
+            self.settled.remove(&begin);
+            self.settle(from, over.excess);
+        }
+        let settled: i64 = self.settled.range(from..range.to).map(|(_, delta)| delta).sum();
+        let expected = collected.saturating_add_signed(settled);
+        // Some of it may be explained since.
+        let excess = over.excess.min(settled.max(0));
+        if there == expected && excess == over.excess && !over.is_to_be_listed(now) {
+            return true;
+        }
+        self.settle(from, -excess);
+        if there <= expected.saturating_add_signed(-excess) {
+            self.overcounts.remove(from);
+        }
+        false
     }
 
     fn halve(&mut self, from: Stamp) {
@@ -634,7 +702,7 @@ impl Reconcile {
         }
         let Some(listing) = self.listing.take() else { return };
         let is_cut = listing.is_cut(page.keys.len());
-        let Listing { difference, unmatched, .. } = listing;
+        let Listing { difference, unmatched, rows: listed_rows, .. } = listing;
         let middle = roundest_second(difference.from, difference.to).filter(|_| is_cut);
         if let Some(middle) = middle {
             let from = difference.from;
@@ -647,7 +715,7 @@ impl Reconcile {
         match (difference.there, self.ranges.last_mut()) {
             (Some(_), Some(range)) => {
                 range.lists += 1;
-                range.unmatched = unmatched;
+                (range.unmatched, range.rows) = (unmatched, listed_rows);
             }
             // Without a count there is none to repeat.
             _ => {
@@ -672,6 +740,7 @@ impl Reconcile {
     /// SentinelOne rejects the query itself: it is not sent again before the next start.
     pub fn refuse(&mut self, text: String) {
         self.abandon();
+        self.overcounts = Overcounts::default();
         self.summary.refused = Some(text);
     }
 }

@@ -6,9 +6,10 @@
 
 use crate::limits;
 use crate::plain::count;
-use crate::record::{GapReason, Kind, Room, SourceTrouble};
+use crate::record::{GapReason, Kind, Room, SourceTrouble, Unread};
 use crate::time::{Due, Mono, Span, Stamp};
 
+use super::overcount::Overcount;
 use super::reason::Reason;
 use super::reconcile::{Counted, Listed, Step};
 use super::source::{FoundBy, Missed, Pending, StorePage, Stream, Then, Token};
@@ -93,10 +94,11 @@ impl Core {
 
     pub(super) fn counted(
         &mut self,
-        now: Mono,
+        tick: &Tick,
         stream: usize,
         counted: Result<Option<Counted>, SourceTrouble>,
-    ) {
+    ) -> Option<Action> {
+        let now = tick.now;
         match counted {
             Ok(counted) => {
                 let date = counted.as_ref().and_then(|counted| counted.date);
@@ -105,10 +107,13 @@ impl Core {
                 let state = &mut self.streams[stream];
                 state.reconcile.counted(now, pace, state.rows.now(), counted);
                 state.reconcile.wait_for_list(now);
+                let pending = state.overcounted(stream, state.reconcile.overcounts.to_tell()?);
+                self.take_in(tick, pending)
             }
             Err(trouble) => {
                 self.streams[stream].reconcile.could_not_count(&trouble);
                 self.reconcile_failed(now, stream, trouble);
+                None
             }
         }
     }
@@ -247,16 +252,38 @@ impl Stream {
 
     /// The gap of a range that can't be listed.
     fn passed_over(&self, stream: usize, range: Unlistable) -> Pending {
+        let Unlistable { from, to, unread, .. } = range;
+        self.missed_by_count(stream, (from, to), unread, Then::PassedOver(range))
+    }
+
+    /// The gap of a range in which more is counted than listed.
+    fn overcounted(&self, stream: usize, over: Overcount) -> Pending {
+        self.missed_by_count(
+            stream,
+            (over.from, over.to),
+            Unread::default(),
+            Then::Overcounted(over.from),
+        )
+    }
+
+    /// A gap of a range of creation times.
+    fn missed_by_count(
+        &self,
+        stream: usize,
+        (from, to): (Stamp, Stamp),
+        unread: Unread,
+        then: Then,
+    ) -> Pending {
         let progress = self.progress.expect("only a stream that has begun is reconciled");
         // A threat was created in the range, and may have changed at any time since.
         let to = match self.kind() {
-            Kind::Threats => progress.position.max(range.to),
-            Kind::Activities | Kind::Alerts => range.to,
+            Kind::Threats => progress.position.max(to),
+            Kind::Activities | Kind::Alerts => to,
         };
-        let (reason, unread) = (GapReason::Unfetchable, range.unread);
-        let missed = Missed { from: range.from, to, reason, unread, found_by: FoundBy::Count };
+        let (reason, found_by) = (GapReason::Unfetchable, FoundBy::Count);
+        let missed = Missed { from, to, reason, unread, found_by };
         let keep = StorePage { missed: Some(missed), ..self.keep(stream, &[], vec![], progress) };
-        Pending { keep, date: None, read: None, then: Then::PassedOver(range) }
+        Pending { keep, date: None, read: None, then }
     }
 
     /// What is to be stored of a page that was listed to find late records. The position stays.

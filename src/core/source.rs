@@ -180,6 +180,8 @@ pub(super) enum Then {
     Listed(PageFacts, u64, Vec<Stamp>),
     /// No page: a list of late records keeps failing in this range.
     PassedOver(Unlistable),
+    /// No page: SentinelOne counts more than it lists in the range that begins there.
+    Overcounted(Stamp),
     /// The rows were requested by their place, near one that fails alone.
     Beside(beyond::Then),
     /// The page was requested to see whether anything is answered.
@@ -543,6 +545,7 @@ impl Stream {
             Then::Beside(then) => return self.stored_beside(now, then, backoff),
             Then::Twin => return self.twin_came(now, backoff),
             Then::PassedOver(range) => return self.reconcile.set_aside(now, range),
+            Then::Overcounted(from) => return self.reconcile.overcounts.told(from),
             Then::Walk(next) => next,
             Then::Listed(page, unmatched, late) => {
                 self.rows.read(page.keys.len(), Span::ZERO);

@@ -3,6 +3,7 @@
 //! Promises: a snapshot that can't change the core. Two snapshots differ exactly if something that
 //! matters to a person has changed.
 
+use crate::plain::count;
 use crate::record::{Kind, Progress, QueueStatus};
 use crate::time::{Due, Mono, SinkOff, Span, Stamp, Whose};
 
@@ -215,7 +216,10 @@ impl Core {
         if (self.plan.mode == Mode::Once || is_erratic) && self.is_doubted(stream, now) {
             return Some((Reason::PositionAhead, "by one of the available clocks".to_owned()));
         }
-        stream.condition.clone()
+        stream.condition.clone().or_else(|| {
+            let more = stream.reconcile.overcounts.told_of();
+            (more > 0).then(|| (Reason::CountsMore, format!("{} more", count(more, "record"))))
+        })
     }
 }
 

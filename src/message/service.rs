@@ -133,4 +133,7 @@ super::codes! {
     IDS_FULL Warn 153
         "SentinelOne has sent so many records whose time is in the future or can't be read that more of their ids can't be remembered. Such records move no position and are read again by each poll. To send none again and again, those whose ids are not remembered are not collected, and a gap (`ids_full`) notes their days. All other records are."
         "Have the console's clock corrected; records dated ahead are collected once their time has come. If their times can't be read, report it to SentinelOne, and look in the console for the records that are not collected.";
+    COUNTS_MORE Warn 154
+        "SentinelOne counts more records of a time than its list of the same time has, and than were collected; two rounds of reconciliation have found the same. Either its count or its list is wrong, and it is not known which, so the time is recorded and delivered as a gap (`unfetchable`). It is compared again by each round and listed again once a day; the state ends when the count agrees."
+        "Compare the list in the console with what has arrived for the time of the gap. If the count of the API is wrong or its list has too few records, report it to SentinelOne, or to the operator of the proxy in front of it.";
 }

@@ -100,8 +100,8 @@ impl GapReason {
                  the time in between was not collected"
             }
             GapReason::Unfetchable => {
-                "requests for a record of this time failed repeatedly, while the records after it \
-                 arrived and were collected"
+                "requests for a record of this time failed repeatedly, or SentinelOne counts one that \
+                 it does not list, while the records after it arrived and were collected"
             }
             GapReason::Damaged => {
                 "records that waited in the queue were damaged on its disk; SentinelOne is asked for \

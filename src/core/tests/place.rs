@@ -35,6 +35,8 @@ pub(super) struct Stage {
     pub(super) infos: u32,
     /// The question for an older record fails.
     pub(super) fails_older: bool,
+    /// The ranges stored as not collected.
+    pub(super) missed: Vec<Missed>,
 }
 
 impl Stage {
@@ -67,8 +69,20 @@ impl Stage {
         let core = Core::new(plan, 7, BEGIN, opened);
         let (local, sink, lie, is_mute) = (Some(NOW), None, None, false);
         let (sink_answer, time_asked, infos, now) = (None, 0, 0, BEGIN);
-        let fails_older = false;
-        Stage { core, now, local, sink, lie, is_mute, sink_answer, time_asked, infos, fails_older }
+        let (fails_older, missed) = (false, vec![]);
+        Stage {
+            core,
+            now,
+            local,
+            sink,
+            lie,
+            is_mute,
+            sink_answer,
+            time_asked,
+            infos,
+            fails_older,
+            missed,
+        }
     }
 
     /// The true time.
@@ -103,7 +117,10 @@ impl Stage {
                     Event::Woke
                 }
                 Action::TokenEnd { tenant } => Event::TokenEnds { tenant, end: None },
-                Action::Store(_) => Event::Stored(Ok(QueueStatus::default())),
+                Action::Store(keep) => {
+                    self.missed.extend(keep.missed);
+                    Event::Stored(Ok(QueueStatus::default()))
+                }
                 Action::Older { stream, .. } if self.fails_older => {
                     let result = Err(SourceTrouble::BrokenAnswer("HTTP 500".to_owned()));
                     Event::Older { stream, result }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use super::place_tests::*;
 use super::reconcile::{Counted, Listed, Reconcile};
+use super::source::Missed;
 use super::*;
-use crate::record::{RowKey, Start, Total};
+use crate::record::{GapReason, RowKey, Start, Total};
 
 /// A stage with a console that has a record each ten minutes, and what was stored of it.
 struct Console {
@@ -114,6 +115,10 @@ impl Console {
         let past = self.within(Stamp::EPOCH, self.stage.time() - before);
         past.into_iter().filter(|key| !self.collected.contains(key)).collect()
     }
+
+    fn reason(&self) -> Reason {
+        self.stage.core.view(self.stage.now).streams[0].lane.reason
+    }
 }
 
 #[test]
@@ -134,6 +139,8 @@ fn what_only_counts_show_after_the_last_record_of_the_walks_is_listed() {
         console.walk_rows = usize::MAX;
         console.pass(Span::hours(3));
         assert_eq!(console.missing(Span::minutes(2)), []);
+        assert_ne!(console.reason(), Reason::CountsMore);
+        assert_eq!(console.stage.missed, []);
     }
 }
 
@@ -145,4 +152,55 @@ fn a_stream_without_records_is_counted_up_to_its_walks_in_two_requests_an_hour()
     console.go_on(console.stage.time() + Span::hours(24));
     assert_eq!(console.lists, 0);
     assert!((24..=49).contains(&(console.counts - counts)), "{}", console.counts - counts);
+}
+
+#[test]
+fn what_is_counted_and_never_listed_is_told_until_it_comes() {
+    let mut console = Console::new();
+    console.pass(Span::hours(3));
+    (console.walk_rows, console.list_rows) = (0, 0);
+    console.pass(Span::hours(9));
+    assert_eq!(
+        (console.reason(), console.reason().health()),
+        (Reason::CountsMore, Health::Degraded)
+    );
+    let told = |console: &Console, key: &RowKey| {
+        let is_in = |gap: &Missed| gap.from <= key.stamp && key.stamp < gap.to;
+        console.stage.missed.iter().any(is_in)
+    };
+    let missing = console.missing(Span::hours(5));
+    let untold: Vec<_> = missing.iter().filter(|key| !told(&console, key)).collect();
+    assert!(missing.len() > 20 && untold.is_empty(), "{untold:?} of {}", missing.len());
+    assert!(console.stage.missed.iter().all(|gap| gap.reason == GapReason::Unfetchable));
+    assert!(console.lists < 9 * 7, "{} lists in nine hours", console.lists);
+    let gaps = console.stage.missed.len();
+    // A list that recovers is met within a day, and so are walks.
+    console.list_rows = usize::MAX;
+    console.pass(Span::hours(27));
+    assert_eq!(console.missing(Span::minutes(130)), []);
+    assert_eq!((console.reason(), console.stage.missed.len()), (Reason::PollInterval, gaps));
+}
+
+#[test]
+fn a_count_that_is_too_high_is_told_in_the_second_round_and_once_and_until_it_agrees() {
+    let mut console = Console::new();
+    console.pass(Span::hours(4));
+    console.overcounts = Some((console.stage.time() - Span::hours(2), 2));
+    let begun = console.stage.time();
+    while console.lists == 0 {
+        console.pass(Span::minutes(5));
+    }
+    console.pass(Span::minutes(30));
+    let listed = console.lists;
+    assert_eq!((console.stage.missed.len(), console.reason()), (0, Reason::PollInterval));
+    console.pass(Span::hours(1));
+    assert_eq!((console.stage.missed.len(), console.reason()), (1, Reason::CountsMore));
+    console.pass(Span::hours(12));
+    assert_eq!((console.stage.missed.len(), console.reason()), (1, Reason::CountsMore));
+    assert!(console.lists <= 2 * listed, "{} after {listed}", console.lists);
+    console.overcounts = None;
+    console.pass(Span::minutes(70));
+    assert_eq!((console.stage.missed.len(), console.reason()), (1, Reason::PollInterval));
+    assert_eq!(console.missing(Span::minutes(2)), []);
+    assert!(console.stage.time().since(begun) < Span::hours(17));
 }
