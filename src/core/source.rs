@@ -325,7 +325,11 @@ impl Stream {
                 // A tenant that sends no time can't be asked for it again.
                 let is_mute = tenant.was_informed && !tenant.clock.was_told();
                 match present {
-                    _ if present.allows(stamp) => known(stamp),
+                    // A `start` ahead by less than what clocks may differ is now: what comes until then is
+                    // collected, and a correction of it finds no position ahead.
+                    _ if present.allows(stamp) => {
+                        known(present.earliest().map_or(stamp, |time| stamp.min(time)))
+                    }
                     _ if timed.is_none() && !is_mute => Beginning::Untimed,
                     _ if present.rules_out(stamp) => Beginning::Ahead,
                     _ => known(stamp),

@@ -105,6 +105,11 @@ fn a_start_in_the_future_is_held_and_begins_once_it_is_corrected() {
     let mut mended = Stage::new(Start::Ago(days(1)), stood(NOW + days(365)));
     mended.begin();
     back(mended.page(&[], None));
+    // A little ahead is now.
+    let mut near = Stage::new(Start::At(NOW + Span::minutes(8)), None);
+    let from = fetch_from(near.begin());
+    let ahead = (from.0 - NOW.0) / 1_000_000;
+    assert!((-1..=60).contains(&ahead), "{ahead} s");
     // A start that only a wrong local clock calls future begins.
     let mut behind = Stage::new(Start::At(NOW - days(1)), None);
     behind.local = Some(NOW - days(9));
