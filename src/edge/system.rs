@@ -342,7 +342,7 @@ pub fn ask(service: &mut Service, request: &Ask, bytes_max: u64) -> Result<Answe
         Ask::Info => (SYSTEM_INFO_PATH, None),
         Ask::TokenDetails => {
             body = token_details_body(&token);
-            (TOKEN_DETAILS_PATH, Some(Post { body: &body, gzip: false }))
+            (TOKEN_DETAILS_PATH, Some(Post { body: &body, gzip: false, is_last: false }))
         }
     };
     let answer = service.client.exchange(&Request {
@@ -362,7 +362,7 @@ pub fn deliver(service: &mut Service, gzip: &[u8]) -> Result<Answer, NetTrouble>
     let answer = service.client.exchange_cut_off(&Request {
         path: SINGLES_PATH,
         authorization: Some(hidden("Bearer", &key)),
-        post: Some(Post { body: gzip, gzip: true }),
+        post: Some(Post { body: gzip, gzip: true, is_last: false }),
         answer_bytes_max: SINK_ANSWER_BYTES_MAX,
         grace: Duration::from_secs(STOP_GRACE_SECONDS),
     })?;

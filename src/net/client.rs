@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::http::header::{
-    AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, LOCATION,
-    PRAGMA, RETRY_AFTER,
+    AGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, DATE,
+    HeaderName, LOCATION, PRAGMA, RETRY_AFTER,
 };
 use ureq::http::{self, HeaderMap, HeaderValue, Method};
 use ureq::{Agent, Body, Error, Timeout};
@@ -89,6 +89,8 @@ enum Beyond {
 pub struct Post<'a> {
     pub body: &'a [u8],
     pub gzip: bool,
+    /// The next request goes over another connection.
+    pub is_last: bool,
 }
 
 impl Client {
@@ -304,6 +306,9 @@ impl Client {
                 builder = builder.method(Method::POST).header(CONTENT_TYPE, "application/json");
                 if post.gzip {
                     builder = builder.header(CONTENT_ENCODING, "gzip");
+                }
+                if post.is_last {
+                    builder = builder.header(CONNECTION, "close");
                 }
                 self.agent.run(builder.body(post.body).map_err(Error::Http)?)
             }

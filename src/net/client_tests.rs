@@ -38,7 +38,7 @@ fn get(path: &str) -> Request<'_> {
 }
 
 fn post(body: &[u8]) -> Request<'_> {
-    Request { post: Some(Post { body, gzip: true }), ..get("/logs") }
+    Request { post: Some(Post { body, gzip: true, is_last: false }), ..get("/logs") }
 }
 
 fn plain(script: impl Fn(&mut dyn Wired, usize) + Send + Sync + 'static) -> (Server, Client) {
@@ -179,6 +179,20 @@ fn a_dead_idle_connection_is_replaced_for_a_get_and_reported_for_a_post() {
     assert!(matches!(error, NetTrouble::Broken(_)), "the service may have taken it: {error:?}");
     assert_eq!(server.accepted(), 1);
     assert_eq!(body(second.exchange(&post(b"[]"))), "ok");
+}
+
+#[test]
+fn after_a_post_that_is_the_last_of_its_connection_the_next_has_another() {
+    let (server, client) = plain(|wire, _| {
+        assert_eq!(receive(wire).unwrap().header("connection"), Some("close"));
+        answer(wire, "200 OK", "", b"ok");
+        receive(wire);
+    });
+    for accepted in [1, 2] {
+        let post = Some(Post { body: b"[]", gzip: true, is_last: true });
+        assert_eq!(body(client.exchange(&Request { post, ..get("/logs") })), "ok");
+        assert_eq!(server.accepted(), accepted);
+    }
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn a_get_on_a_young_idle_connection_that_is_silent_is_late_and_not_asked_again()
 fn a_post_on_an_old_idle_connection_that_is_silent_is_never_sent_twice() {
     let (server, client, _release) = silent_when_idle();
     client.wire().idle().take_each_for_old();
-    let post = || Request { post: Some(Post { body: b"[]", gzip: true }), ..GET };
+    let post = || Request { post: Some(Post { body: b"[]", gzip: true, is_last: false }), ..GET };
     client.exchange(&post()).unwrap();
     idle_for_a_moment();
     let error = client.exchange(&post()).unwrap_err();
