@@ -140,6 +140,9 @@ pub const TALLY_CHUNKS_PER_COMMIT_MAX: usize = 256;
 /// after its creation is not found.
 pub const RECONCILE_BACK_HOURS: u64 = 7 * 24;
 
+/// Failures of its requests in a row after which it is told that reconciliation compares nothing.
+pub const RECONCILE_FAILURES_TOLD: u32 = 12;
+
 /// What was created less than this ago, by SentinelOne's own clock, is not compared yet.
 pub const RECONCILE_MARGIN_MINUTES: u64 = 5;
 /// Requests of one round of one stream. A round that agrees takes two; finding one record among

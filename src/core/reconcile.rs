@@ -31,7 +31,9 @@ use super::overcount::Overcounts;
 use super::reason::Reason;
 use super::source::PageFacts;
 use super::unlisted::{Unlistable, Unlisted};
-use super::walk::may_be_cut;
+
+mod round;
+use round::{Listing, Range, Round};
 
 /// A request for SentinelOne's number of records created in a range, to compare it with the
 /// collected ones.
@@ -105,110 +107,6 @@ pub struct ReconcileSummary {
 }
 
 #[derive(Clone, Debug)]
-struct Range {
-    from: Option<Stamp>,
-    to: Stamp,
-    /// Whether it was never compared before.
-    is_new: bool,
-    /// How often it was listed in this round, and how many rows the lists found that are collected
-    /// but not counted as such.
-    lists: u32,
-    unmatched: u64,
-    /// How many rows the last list brought.
-    rows: u64,
-    /// The smallest excess of SentinelOne's count over the collected records, after a list.
-    least: i64,
-    /// The most rows requested in one list page: a larger one failed.
-    rows_max: u32,
-    /// A larger one was rejected.
-    is_limited: bool,
-    /// The cursor of the page of one row that failed, and the unmatched rows before it.
-    failed_at: Option<(Option<Cursor>, u64)>,
-    /// How often its count failed.
-    counts_failed: u32,
-    /// It was set aside before, so one failure is enough to set it aside again.
-    was_aside: bool,
-    /// An earlier round counted more in it than was listed.
-    is_overcounted: bool,
-}
-
-impl Range {
-    fn new(from: Option<Stamp>, to: Stamp, is_new: bool) -> Range {
-        Range {
-            from,
-            to,
-            is_new,
-            lists: 0,
-            unmatched: 0,
-            rows: 0,
-            least: i64::MAX,
-            rows_max: limits::PAGE_ROWS_MAX,
-            is_limited: false,
-            failed_at: None,
-            counts_failed: 0,
-            was_aside: false,
-            is_overcounted: false,
-        }
-    }
-}
-
-/// A range that is being listed.
-#[derive(Clone, Debug)]
-struct Listing {
-    difference: Difference,
-    cursor: Option<Cursor>,
-    /// Rows that walks know and that are not among the collected ones that were counted.
-    unmatched: u64,
-    /// The stamps of rows in the list that had not been collected.
-    late: Vec<Stamp>,
-    /// Consecutive pages without a row, each with a cursor.
-    empty_pages: u32,
-    /// How many rows the last page was asked for, and how many have come in all.
-    asked: u32,
-    rows: u64,
-}
-
-impl Listing {
-    fn new(difference: Difference, cursor: Option<Cursor>, unmatched: u64) -> Listing {
-        let (late, empty_pages, asked, rows) = (vec![], 0, 0, 0);
-        Listing { difference, cursor, unmatched, late, empty_pages, asked, rows }
-    }
-
-    /// Whether the list may be cut: its last page has no cursor although fewer rows came than were
-    /// counted, and has as many rows as a page may have. If just as many came as were collected,
-    /// the count is wrong instead.
-    fn is_cut(&self, last: usize) -> bool {
-        let Difference { there, collected, .. } = self.difference;
-        let lacks_some = there.is_some_and(|there| self.rows < there && self.rows != collected);
-        let is_full = last >= self.asked as usize;
-        is_full && (there.is_none() || lacks_some) || may_be_cut(last) && lacks_some
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Round {
-    /// The end of the compared time.
-    closed: Stamp,
-    requests: u32,
-    requests_max: u32,
-    /// The rows of a list page that was answered after larger ones were rejected.
-    answered: Option<u32>,
-}
-
-impl Round {
-    fn new(closed: Stamp) -> Round {
-        let requests_max = limits::RECONCILE_REQUESTS_MAX;
-        Round { closed, requests: 0, requests_max, answered: None }
-    }
-
-    /// A list or a count failed: finding the one row among many that fails takes more requests.
-    fn allow_more(&mut self) {
-        let most = limits::RECONCILE_REQUESTS_MAX * limits::UNLISTED_ROUND_TIMES;
-        self.requests_max = (self.requests_max + limits::UNLISTED_REQUESTS).min(most);
-    }
-}
-
-#[derive(Clone, Debug)]
 pub struct Reconcile {
     /// Zero: off.
     interval: Span,
@@ -260,6 +158,12 @@ impl Reconcile {
 
     pub fn is_on(&self) -> bool {
         self.interval > Span::ZERO && self.summary.refused.is_none()
+    }
+
+    /// The last failure, if there were so many since an answer that nothing is compared.
+    pub fn failing(&self) -> Option<String> {
+        let is_failing = self.lane.failures >= limits::RECONCILE_FAILURES_TOLD && self.is_on();
+        is_failing.then(|| self.lane.detail.clone())
     }
 
     pub fn in_round(&self) -> bool {

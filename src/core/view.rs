@@ -61,6 +61,8 @@ pub struct ReconcileView {
     pub on: bool,
     /// Whether a round is in progress, so that the numbers still change.
     pub in_round: bool,
+    /// Why its requests have failed for so long that it compares nothing.
+    pub failing: Option<String>,
     pub summary: ReconcileSummary,
 }
 
@@ -109,6 +111,7 @@ impl Core {
             reconcile: ReconcileView {
                 on: stream.reconcile.is_on(),
                 in_round: stream.reconcile.in_round(),
+                failing: stream.reconcile.failing(),
                 summary: stream.reconcile.summary.clone(),
             },
         });

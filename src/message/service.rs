@@ -136,4 +136,7 @@ super::codes! {
     COUNTS_MORE Warn 154
         "SentinelOne counts more records of a time than its list of the same time has, and than were collected; two rounds of reconciliation have found the same. Either its count or its list is wrong, and it is not known which, so the time is recorded and delivered as a gap (`unfetchable`). It is compared again by each round and listed again once a day; the state ends when the count agrees."
         "Compare the list in the console with what has arrived for the time of the gap. If the count of the API is wrong or its list has too few records, report it to SentinelOne, or to the operator of the proxy in front of it.";
+    COUNTS_FAIL Warn 155
+        "SentinelOne, or a device in front of it, has not answered the requests of reconciliation for a stream for a long time, while it answers its polls. So records that become visible late are not found meanwhile. They are requested ever more slowly; polling continues."
+        "Read the response that is named. If the tenant does not offer counts, set integration.reconcile to \"0s\"; otherwise give the token the permission, or have the device let the requests with `countOnly` pass.";
 }

@@ -28,7 +28,7 @@ pub struct Reconciled {
     /// Time ranges without a usable count, or that needed more requests than a round may make.
     pub unchecked: u64,
     pub last_difference: Option<Difference>,
-    /// Why it is off until the next start: SentinelOne's answer that rejected the query.
+    /// Why it is off until the next start, or has compared nothing for long: SentinelOne's answer.
     pub refused: Option<String>,
 }
 
@@ -62,7 +62,7 @@ impl Reconciled {
                 collected: last.collected,
                 late_records: last.late,
             }),
-            refused: summary.refused.clone(),
+            refused: summary.refused.clone().or_else(|| view.failing.clone()),
         }
     }
 }
@@ -72,6 +72,7 @@ impl Reconciled {
 pub struct Reported {
     late: u64,
     refused: bool,
+    failing: bool,
 }
 
 impl Reported {
@@ -92,6 +93,17 @@ impl Reported {
                 ),
             ));
         }
+        if let Some(why) = view.failing.as_ref().filter(|_| !self.failing) {
+            self.failing = true;
+            return Some((
+                message::COUNTS_FAIL,
+                format!(
+                    "{name}: the requests of reconciliation fail ({why}), so late records are not \
+                     found meanwhile; polling continues"
+                ),
+            ));
+        }
+        self.failing &= view.failing.is_some();
         let why = summary.refused.as_ref().filter(|_| !self.refused)?;
         self.refused = true;
         Some((
@@ -112,8 +124,12 @@ mod tests {
     #[test]
     fn late_records_are_told_once_after_their_round_and_so_is_a_refusal() {
         let mut reported = Reported::default();
-        let mut view =
-            ReconcileView { on: true, in_round: true, summary: ReconcileSummary::default() };
+        let mut view = ReconcileView {
+            on: true,
+            in_round: true,
+            failing: None,
+            summary: ReconcileSummary::default(),
+        };
         assert_eq!(reported.report("acme/threats", &view), None);
         view.summary.late = 3;
         assert_eq!(reported.report("acme/threats", &view), None);
@@ -122,6 +138,13 @@ mod tests {
         assert_eq!(code, message::LATE_RECORDS);
         assert!(text.starts_with("acme/threats: 3 records became visible"), "{text}");
         assert_eq!(reported.report("acme/threats", &view), None);
+        for failing in [Some("HTTP 500"), Some("HTTP 500"), None, Some("HTTP 403")] {
+            let is_new = failing != view.failing.as_deref() && failing.is_some();
+            view.failing = failing.map(str::to_owned);
+            let line = reported.report("acme/threats", &view);
+            assert_eq!(line.map(|(code, _)| code), is_new.then_some(message::COUNTS_FAIL));
+        }
+        view.failing = None;
         view.summary.refused = Some("HTTP 400".to_owned());
         assert!(reported.report("acme/threats", &view).unwrap().1.contains("(HTTP 400)"));
         assert_eq!(reported.report("acme/threats", &view), None);

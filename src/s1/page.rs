@@ -191,7 +191,7 @@ pub fn total(body: &[u8], kind: Kind) -> Result<Total, Broken> {
         b"pagination" => walker.members(|walker, name| {
             let value = walker.value()?;
             if name == b"totalItems" {
-                total = number(&walker.bytes[value]);
+                total = whole_number(&walker.bytes[value]);
             }
             Some(())
         }),
@@ -475,6 +475,16 @@ fn number<N: std::str::FromStr>(token: &[u8]) -> Option<N> {
         return None;
     }
     std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// The same of a number that may be written as a fraction.
+fn whole_number(token: &[u8]) -> Option<u64> {
+    let text = unquoted(token);
+    let (whole, fraction) = match text.iter().position(|byte| *byte == b'.') {
+        Some(point) => (&text[..point], &text[point + 1..]),
+        None => (text, &[][..]),
+    };
+    number(whole).filter(|_| fraction.iter().all(|digit| *digit == b'0'))
 }
 
 fn unquoted(token: &[u8]) -> &[u8] {
