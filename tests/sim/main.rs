@@ -40,7 +40,7 @@ use bears::Bears;
 use campaign::{Campaign, Healed, Lived};
 use lies::{Claim, Lies};
 use link::Link;
-use oracle::SENT_AHEAD;
+use oracle::{SENT_AHEAD, UNANSWERED};
 use tenant::Tenant;
 use world::{BIRTH, Faults, Pause, Shared, SimEdge};
 
@@ -272,7 +272,8 @@ fn boot(plan: &Plan, disk: &MemDisk, shared: &Rc<RefCell<Shared>>, seed: u64) ->
         );
     }
     let plan = plan.clone();
-    let mut life = Life { worker, plan, shared: Rc::clone(shared), disk: disk.clone(), trace };
+    let mut life =
+        Life { worker, plan, shared: Rc::clone(shared), disk: disk.clone(), trace, unanswered: 0 };
     let now = life.worker.tick().now;
     let mut core = Core::new(life.plan.clone(), seed, now, opened);
     core::run(&mut core, &mut life)
@@ -289,6 +290,8 @@ struct Life {
     shared: Rc<RefCell<Shared>>,
     disk: MemDisk,
     trace: bool,
+    /// How often in a row the question for older records was not answered.
+    unanswered: u32,
 }
 
 impl World for Life {
@@ -328,6 +331,12 @@ impl World for Life {
         let event = self.worker.perform(action);
         if matches!(event, Some(Event::SentAhead(Some((_, SinkVerdict::Accepted { .. }))))) {
             self.shared.borrow_mut().meet(SENT_AHEAD);
+        }
+        if let Some(Event::Older { result, .. }) = &event {
+            self.unanswered = if result.is_err() { self.unanswered + 1 } else { 0 };
+            if self.unanswered >= 3 {
+                self.shared.borrow_mut().meet(UNANSWERED);
+            }
         }
         if let Some(action) = told {
             eprintln!("{} {action}\n    -> {event:?}", self.shared.borrow().true_time());
