@@ -209,7 +209,7 @@ pub const KEY_CHECK_HOURS: u64 = 1;
 /// see whether it accepts anything.
 pub const BATCH_BUSY_IN_A_ROW: u32 = 3;
 /// Where a record fails alone and an empty array does not show that others are accepted, one behind
-/// it is sent ahead of its turn: 1, 2, 4, ... after it, less than this many.
+/// it is sent ahead of its turn, less than this many after it.
 pub const AHEAD_ENTRIES_MAX: u32 = 64;
 /// How many records may be accepted ahead of their turn. If the process ends before their turn, they
 /// are sent again.

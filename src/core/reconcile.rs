@@ -16,8 +16,9 @@
 //!
 //! A round begins once per interval, or sooner when so much was collected that ids would soon be
 //! forgotten; if everything agrees it is two requests. Promises: the requests of a round are
-//! limited and have a pace (keeps P6); only what no walk reads any more is compared; records that
-//! are found are stored like any page, and the stream's position does not move (keeps P1, P2).
+//! limited and have a pace (keeps P6); compared is only what no walk reads any more, or, of a stream
+//! that is quiet for long, what the last whole walk has read; records that are found are stored like
+//! any page, and the stream's position does not move (keeps P1, P2).
 //! Never: delays a poll: it has a lane of its own, which rests while the stream has a problem.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -268,7 +269,7 @@ impl Reconcile {
 
     /// Ends the round early: the queue was opened again, or `--once` has no time for it.
     pub fn abandon(&mut self) {
-        self.round = None;
+        (self.round, self.put_off) = (None, None);
         self.ranges.clear();
         (self.listing, self.left) = (None, None);
     }
@@ -312,17 +313,21 @@ impl Reconcile {
         self.put_off.is_some() || self.lane.reason == Reason::Busy
     }
 
-    /// A list was put off once more.
-    pub fn put_off(&mut self, now: Mono) {
+    /// A list was put off once more: its count is answered each time and ends no wait, so the wait
+    /// doubles here.
+    pub fn put_off(&mut self, now: Mono, longest_wait: Span) {
         self.lane.due = self.lane.due.max(Due::At(self.lane.not_before));
         if let Due::At(due) = self.lane.due {
-            self.put_off = Some(due.since(now));
+            let doubled = self.put_off.map_or(Span::ZERO, |before| before.times(2));
+            let wait = due.since(now).max(doubled.min(longest_wait));
+            self.lane.due = Due::At(now + wait);
+            self.put_off = Some(wait);
         }
     }
 
-    /// A count was answered.
+    /// A count was answered, and a list may follow.
     pub fn wait_for_list(&mut self, now: Mono) {
-        if let Some(wait) = self.put_off {
+        if let Some(wait) = self.put_off.filter(|_| self.listing.is_some()) {
             self.lane.due = self.lane.due.max(Due::At(now + wait));
         }
     }
@@ -386,6 +391,7 @@ impl Reconcile {
 
     /// A gap reports the range: the round goes on without it.
     pub fn set_aside(&mut self, now: Mono, range: Unlistable) {
+        self.put_off = None;
         self.unlisted.set_aside(now, range);
         self.settle(range.from, range.excess);
         self.summary.unchecked += 1;

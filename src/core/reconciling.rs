@@ -151,7 +151,7 @@ impl Core {
                 self.reconcile_failed(tick.now, stream, trouble);
                 let state = &mut self.streams[stream];
                 if is_put_off {
-                    state.reconcile.put_off(tick.now);
+                    state.reconcile.put_off(tick.now, longest_wait);
                 }
                 let pending = state.passed_over(stream, unlistable?);
                 self.take_in(tick, pending)

@@ -6,7 +6,8 @@
 //!     |--413/400--> halved ... one record --> an empty array --taken--> parked
 //!     |                                           '--not, or the same answer--> kept
 //!     |--401/403, 3xx, 404, 451, a web page--> an empty array --taken--> the content is meant: halved
-//!     |                                            '--not--> kept: the key is, or this machine
+//!     |                                            '--not--> kept: the key is, or this machine; halved
+//!     |                                                where others were accepted with this key
 //!     |            '--taken with any key--> halved; one record alone is parked only where others were
 //!     |                 accepted with this key: soon, if that was since it was refused, else over time
 //!     |--429, Retry-After, again and again--> after the wait an empty array --taken--> the same
@@ -221,6 +222,7 @@ impl Sink {
             }
             SinkVerdict::Busy { .. } => self.put_off(now, sent, verdict, backoff),
             SinkVerdict::Unreachable(_) => {
+                self.ahead.acquit();
                 self.failed(now, verdict, backoff);
                 Then::Keep
             }

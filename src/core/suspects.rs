@@ -70,6 +70,11 @@ impl Suspects {
         });
     }
 
+    /// What failed together says nothing of a size.
+    pub fn forget_size(&mut self) {
+        self.smallest = None;
+    }
+
     /// One failed alone, so their number was not the reason.
     pub fn failed_alone(&mut self, sent: Sent) {
         (self.entries, self.smallest) = (sent.entries, None);

@@ -273,7 +273,9 @@ impl Walk {
 
     /// Whether a page leads on without a row that did not come before in this walk.
     pub fn is_blank(&self, page: &Passed<'_>) -> bool {
-        page.next.is_some() && page.keys.iter().all(|key| self.has_passed(key))
+        // One that goes on by time begins with rows that came.
+        let goes_on = self.rows == 0 && self.cursor.is_none() && !page.keys.is_empty();
+        page.next.is_some() && !goes_on && page.keys.iter().all(|key| self.has_passed(key))
     }
 
     /// Rows within ranges that were collected already; none if the page ends as the one before it did.

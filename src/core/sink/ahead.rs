@@ -8,7 +8,7 @@
 //!                        '--when it is its turn: acknowledged, without being sent again
 //! ```
 //!
-//! While an empty array is not accepted, all may fail: then one is sent of which no other of its
+//! While an empty array fails, or is refused otherwise than the head, all may fail: then one is sent of which no other of its
 //! stream waits, so that at most the head comes after newer ones (P3). Otherwise one that is 1, 2,
 //! 4, ... after the head, because those next to it may fail like it.
 //!

@@ -42,6 +42,9 @@ impl Sink {
     pub fn key_changed(&mut self, now: Mono, pace: Span) {
         self.lane.wish(now, pace);
         self.proof = Proof::None;
+        self.ahead.acquit();
+        // Halving with a bad key says nothing of a size.
+        self.suspects.forget_size();
         if self.suspects.is_in_question() {
             self.suspects.blame.acquit();
         }

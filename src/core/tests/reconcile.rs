@@ -571,3 +571,20 @@ fn what_is_listed_and_no_longer_known_as_collected_is_no_excess() {
     assert_eq!((source.late.as_slice(), source.told.as_slice()), (&[][..], &[][..]));
     assert!(source.lists > 0 && source.round() == 2);
 }
+
+#[test]
+fn a_list_that_is_put_off_again_waits_ever_longer_and_a_count_without_a_list_does_not() {
+    let mut reconcile = Reconcile::new(Span::hours(1), None, Mono::ZERO);
+    let at = |minute: u64| Mono::ZERO + Span::minutes(minute);
+    let waits = (1..=7).map(|minute| {
+        reconcile.lane.due = Due::At(at(minute) + Span::seconds(1));
+        reconcile.put_off(at(minute), Span::seconds(20));
+        let Due::At(due) = reconcile.lane.due else { panic!("never") };
+        due.since(at(minute))
+    });
+    let seconds = [1, 2, 4, 8, 16, 20, 20].map(Span::seconds);
+    assert_eq!(waits.collect::<Vec<_>>(), seconds);
+    reconcile.lane.due = Due::At(at(9));
+    reconcile.wait_for_list(at(9));
+    assert_eq!(reconcile.lane.due, Due::At(at(9)), "no list follows");
+}

@@ -564,6 +564,22 @@ fn a_sink_that_accepts_nothing_has_nothing_parked_however_many_are_sent_ahead() 
 }
 
 #[test]
+fn what_was_accepted_with_another_key_blames_no_record() {
+    let failed = || KeyTrial::Failed(SinkVerdict::Failed("HTTP 500".into()));
+    let mut bench = Bench::new();
+    while bench.ahead.len() < 3 {
+        let soon = bench.now + Span::ms(1);
+        bench
+            .drain(400, soon, refusing(&[7], SinkVerdict::Failed("HTTP 500".into())), |_| failed());
+    }
+    assert_eq!((bench.head, bench.parked.len()), (7, 0));
+    bench.sink.key_changed(bench.now, Span::seconds(1));
+    let bad = || (forbidden(), Span::ms(50));
+    bench.drain(400, hours(9), |_, _, _| bad(), |_| KeyTrial::Refused(forbidden()));
+    assert_eq!((bench.head, bench.parked.len()), (7, 0));
+}
+
+#[test]
 fn with_none_behind_it_nothing_is_parked_and_the_pace_stays() {
     let failed = || KeyTrial::Failed(SinkVerdict::Failed("HTTP 500".into()));
     let mut bench = Bench::new();
