@@ -60,7 +60,7 @@ pack() {
 # somewhere.
 papers() {
     for paper in README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs/*.md docs/status.schema.json \
-        docs/alerts/*; do
+        docs/alerts/* docs/dashboards/*; do
         put 0644 "$paper" "$1/$paper"
     done
     put 0644 packaging/config.example.toml "$1/config.example.toml"

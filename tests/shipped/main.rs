@@ -1,5 +1,5 @@
-//! The manual pages and shell completions, rendered from the two declarations: `cli::table` for
-//! what can be typed, `config::settings` for what can be set.
+//! The manual pages, shell completions, messages and the dashboard, rendered from the declarations:
+//! `cli::table` for what can be typed, `config::settings` for what can be set.
 //!
 //! `S1C_BLESS=1 cargo test --test shipped` writes them again. Promises: what is committed under
 //! docs/ is what the program has. Never: part of the program.
@@ -10,6 +10,7 @@ mod bash;
 mod book;
 mod command_page;
 mod config_page;
+mod dashboard;
 mod fish;
 mod messages;
 mod roff;
@@ -63,6 +64,11 @@ fn the_example_config_is_that_of_the_declaration() {
 #[test]
 fn the_list_of_messages_is_that_of_the_declarations() {
     hold("docs/MESSAGES.md", &messages::render());
+}
+
+#[test]
+fn the_dashboard_is_that_of_the_table_of_metrics() {
+    hold("docs/dashboards/grafana.json", &dashboard::render());
 }
 
 #[test]
