@@ -36,8 +36,9 @@ pub struct Watch {
     /// How much of what was received was looked at, and when some of it was last new.
     read: usize,
     last_new: u64,
-    /// Every gap that was ever in the ledger, with its stream's name.
-    ledger: BTreeMap<u64, (String, Gap)>,
+    /// Every gap that was ever in the ledger, with its stream's name. An index that is lost may count
+    /// them anew, so a number is not enough.
+    ledger: BTreeMap<(u64, Stamp), (String, Gap)>,
     ledger_at: (u64, u64, u64),
     glanced: u64,
     healthy_since: Option<u64>,
@@ -67,7 +68,8 @@ impl Watch {
 
     pub fn read_ledger(&mut self, held: &QueueStatus, gaps: Vec<Gap>) {
         self.ledger_at = (held.gaps, held.unreported, held.parked);
-        let gaps = gaps.into_iter().map(|gap| (gap.number, (gap.stream.to_string(), gap)));
+        let gaps = gaps.into_iter();
+        let gaps = gaps.map(|gap| ((gap.number, gap.from), (gap.stream.to_string(), gap)));
         self.ledger.extend(gaps);
     }
 
