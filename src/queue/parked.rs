@@ -33,7 +33,6 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if at < self.state.head {
             return Ok(self.held());
         }
-        let next = QueuePosition { seq: at.seq, skip: at.skip + 1 };
         let head = self.state.head;
         let found = self.entries(head.seq, 1)?.first().copied();
         let found = found
@@ -64,12 +63,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             self.state.parked += 1;
             self.note_refused(at, &frame, &mut batch);
         }
-        let end = if next.skip >= found.entries {
-            QueuePosition { seq: at.seq.next(), skip: 0 }
-        } else {
-            next
-        };
-        let gone = self.let_go(end, batch);
+        let gone = self.let_go(found.place(at.skip + 1), batch);
         self.or_as_before(before, gone)?;
         self.give_back_files();
         Ok(self.held())

@@ -85,12 +85,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     (entry.entries, u64::from(entry.raw_len))
                 };
                 peeked.put(entry.seq, frame, (skip, count), bytes);
-                if skip + count < entry.entries {
-                    end = QueuePosition { seq: entry.seq, skip: skip + count };
-                    break 'frames;
-                }
-                end = QueuePosition { seq: entry.seq.next(), skip: 0 };
-                if ends_here.is_some() {
+                end = entry.place(skip + count);
+                if end.seq == entry.seq || ends_here.is_some() {
                     break 'frames;
                 }
             }
@@ -214,11 +210,7 @@ fn alone(frame: Frame, row: &Entry, skip: u32) -> Peeked {
     let mut peeked = PeekedBatch::default();
     let bytes = json_len(&frame.entries[skip as usize..=skip as usize]);
     peeked.put(row.seq, frame, (skip, 1), bytes);
-    let (seq, first) = (row.seq, QueuePosition { seq: row.seq, skip });
-    let end = match skip + 1 < row.entries {
-        true => QueuePosition { seq, skip: skip + 1 },
-        false => QueuePosition { seq: seq.next(), skip: 0 },
-    };
+    let (first, end) = (row.place(skip), row.place(skip + 1));
     let sent = Sent { first, end, entries: 1, own: 0, raw_bytes: peeked.raw_bytes };
     Peeked { pieces: peeked.pieces, seqs: peeked.seqs, sent }
 }

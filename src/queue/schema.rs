@@ -99,6 +99,14 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// The place after `skip` of its entries: after the last one that is the next frame.
+    pub fn place(&self, skip: u32) -> QueuePosition {
+        match skip < self.entries {
+            true => QueuePosition { seq: self.seq, skip },
+            false => QueuePosition { seq: self.seq.next(), skip: 0 },
+        }
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(62);
         out.extend_from_slice(&self.file.to_le_bytes());
