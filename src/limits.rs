@@ -164,6 +164,8 @@ pub const RECONCILE_REQUESTS_AT_ONCE: u32 = 4;
 pub const RECONCILE_PACE_SECONDS: u64 = 15;
 /// Bytes read of the file in which an init script says why settings could not be used.
 pub const REFUSED_BYTES_MAX: u64 = 4 << 10;
+/// Threats whose last change is remembered for one stream, to compare their number with SentinelOne's.
+pub const CHANGED_IDS_MAX: usize = 2_048;
 /// Differences that are remembered as explained, for one stream; without one a range is listed
 /// once more and nothing is found.
 pub const RECONCILE_SETTLED_MAX: usize = 1_024;

@@ -11,7 +11,10 @@ use crate::time::{Mono, Span};
 impl Way {
     pub fn of_sink(verdict: &SinkVerdict) -> Way {
         match verdict {
-            SinkVerdict::Unreachable(_) | SinkVerdict::Failed(_) => Way::Failed,
+            // Who answers in the sink's place does not refuse the record.
+            SinkVerdict::Unreachable(_) | SinkVerdict::Failed(_) | SinkVerdict::Misdirected(_) => {
+                Way::Failed
+            }
             _ => Way::Refused,
         }
     }

@@ -33,6 +33,9 @@ impl Stream {
         (took, present): (Span, Present),
     ) -> Pending {
         let mut fresh = self.known.fresh(&page.keys, asked.from);
+        fresh.retain(|at| self.changed.is_new(&page.keys[*at as usize]));
+        // A row may be passed over.
+        self.changed.forget();
         self.known.leave_unplaced(&page.keys, &mut fresh);
         let allowed = page.keys.iter().map(|key| key.stamp).filter(|stamp| present.allows(*stamp));
         let date = match present {

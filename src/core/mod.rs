@@ -27,6 +27,7 @@
 
 mod beyond;
 mod blame;
+mod changed;
 mod decide;
 mod failing;
 mod known;
@@ -94,7 +95,7 @@ use lane::{Backoff, Lane};
 pub use place::SetBack;
 pub use plan::{Mode, Plan, StreamPlan};
 pub use reason::{Health, Reason};
-pub use reconcile::{Count, Counted, Difference, List, Listed, ReconcileSummary};
+pub use reconcile::{By, Count, Counted, Difference, List, Listed, ReconcileSummary};
 pub use retention::Older;
 pub use self_report::SelfReport;
 use self_report::SelfReports;

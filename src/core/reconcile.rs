@@ -36,11 +36,19 @@ use super::unlisted::{Unlistable, Unlisted};
 mod round;
 use round::{Listing, Range, Round};
 
-/// A request for SentinelOne's number of records created in a range, to compare it with the
-/// collected ones.
+/// Which time of a record has to be in a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    Creation,
+    /// A threat's last change.
+    Change,
+}
+
+/// A request for SentinelOne's number of records in a range, to compare it with the collected ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Count {
     pub stream: usize,
+    pub by: By,
     /// `None`: from the time on since which all collected ids are kept.
     pub from: Option<Stamp>,
     /// Exclusive.
@@ -250,7 +258,8 @@ impl Reconcile {
             return Some(Step::List(List { stream, from, to, cursor, rows_max }));
         }
         let range = self.ranges.last().expect("a round that goes on has a range");
-        Some(Step::Count(Count { stream, from: range.from, to: range.to }))
+        let (by, from, to) = (By::Creation, range.from, range.to);
+        Some(Step::Count(Count { stream, by, from, to }))
     }
 
     fn end(&mut self, closed: Stamp, source_now: Stamp, is_whole: bool) {

@@ -69,6 +69,9 @@ impl Core {
             let settled = state.settled(state.progress?);
             let walked = state.walked.filter(|_| present.is_backed());
             let closed = state.reconcile.closed(settled, walked, source_now, nearly_full);
+            if let Some(count) = state.count_changed(stream, walked) {
+                return Some(count);
+            }
             state.reconcile.begin(now, closed, state.collected);
         }
         match state.reconcile.next(stream, state.rows.now(), source_now) {
@@ -99,6 +102,9 @@ impl Core {
         counted: Result<Option<Counted>, SourceTrouble>,
     ) -> Option<Action> {
         let now = tick.now;
+        if self.streams[stream].changed.is_asked() {
+            return self.changed_counted(tick, stream, counted);
+        }
         match counted {
             Ok(counted) => {
                 let date = counted.as_ref().and_then(|counted| counted.date);
@@ -159,11 +165,11 @@ impl Core {
         }
     }
 
-    fn set_source_time(&mut self, now: Mono, stream: usize, date: Option<Stamp>) {
+    pub(super) fn set_source_time(&mut self, now: Mono, stream: usize, date: Option<Stamp>) {
         self.tenants[self.streams[stream].plan.tenant].clock.observe_date(date, now, self.clocks);
     }
 
-    fn reconcile_failed(&mut self, now: Mono, stream: usize, trouble: SourceTrouble) {
+    pub(super) fn reconcile_failed(&mut self, now: Mono, stream: usize, trouble: SourceTrouble) {
         let tenant = self.streams[stream].plan.tenant;
         let failures = self.streams[stream].reconcile.lane.failures;
         let (long, wait) = (self.backoff.long(), self.backoff.after(failures, None));
@@ -267,7 +273,7 @@ impl Stream {
     }
 
     /// A gap of a range of creation times.
-    fn missed_by_count(
+    pub(super) fn missed_by_count(
         &self,
         stream: usize,
         (from, to): (Stamp, Stamp),

@@ -20,6 +20,7 @@ use crate::record::{
 use crate::time::{Clocks, Due, Mono, Span, Stamp};
 
 use super::beyond::{self, Beyond, Rows as Beside};
+use super::changed::Changed;
 use super::known::Known;
 use super::lane::{Backoff, Lane};
 use super::left_out::LeftOut;
@@ -182,6 +183,8 @@ pub(super) enum Then {
     PassedOver(Unlistable),
     /// No page: SentinelOne counts more than it lists in the range that begins there.
     Overcounted(Stamp),
+    /// No page: SentinelOne counts more threats by their last change than walks have read.
+    Changed,
     /// The rows were requested by their place, near one that fails alone.
     Beside(beyond::Then),
     /// The page was requested to see whether anything is answered.
@@ -208,6 +211,7 @@ pub struct Stream {
     /// Records stored since the start.
     pub collected: u64,
     pub retention: Retention,
+    pub(super) changed: Changed,
     pub reconcile: Reconcile,
     /// Why it is doubtful that the last walk saw everything, in words; shown until a walk ends
     /// without such a problem.
@@ -260,6 +264,7 @@ impl Stream {
             caught_up: false,
             collected: 0,
             retention: Retention::default(),
+            changed: Changed::default(),
             condition: None,
             flawed: false,
             shows_order: false,
@@ -308,6 +313,7 @@ impl Stream {
         (self.walk, self.quiet, self.walked) = (None, None, None);
         (self.left_out, self.twin) = (LeftOut::default(), Twin::default());
         self.beyond.acquit();
+        self.changed.forget();
         self.reconcile.abandon();
     }
 
@@ -398,8 +404,9 @@ impl Stream {
         // The surroundings of a row that fails alone do not show which row is the first.
         let is_walk = self.beyond.asks().is_none() && !self.twin.is_asked();
         let mut dated = page.keys.iter().filter(|key| key.stamp != Stamp::UNREADABLE);
-        let first =
-            dated.next().filter(|key| is_walk && !self.known.has(key) && !self.known.covers(key));
+        let is_known =
+            |key: &RowKey| self.known.has(key) || self.known.covers(key) || self.changed.has(key);
+        let first = dated.next().filter(|key| is_walk && !is_known(key));
         match (first, date) {
             (Some(first), Some(date)) if began && walk.is_new() => {
                 let read = progress.position.max(walk.from) + coarseness();
@@ -423,7 +430,10 @@ impl Stream {
         if self.walk.is_none() {
             (self.flawed, self.outside) = (false, 0);
         }
-        let begin = self.next_start(progress);
+        let mut begin = self.next_start(progress);
+        if self.walk.is_none() && self.kind() == Kind::Threats {
+            begin = self.changed.begins(begin);
+        }
         let walk = self.walk.get_or_insert_with(|| Walk::starting(begin));
         let (from, cursor, skip) = (walk.from, walk.cursor.clone(), walk.skip);
         Fetch { stream, from, to: None, cursor, rows_max: self.rows.now(), skip }
@@ -451,6 +461,10 @@ impl Stream {
         let mut fresh = self.known.fresh(&page.keys, walk.from);
         let is_joined = walk.is_joined(&self.known, &page.keys);
         fresh.retain(|at| is_joined && !walk.has_passed(&page.keys[*at as usize]));
+        fresh.retain(|at| self.changed.is_new(&page.keys[*at as usize]));
+        if is_joined {
+            self.changed.passed(&page.keys);
+        }
         let missed = self.leave_out(&mut walk, &page.keys, &mut fresh, present);
         let passed = Passed {
             keys: &page.keys,
@@ -534,6 +548,7 @@ impl Stream {
     /// The present walk has had a problem that makes it doubtful whether everything was seen.
     pub(super) fn flaw(&mut self, reason: Reason, text: String) {
         self.flawed = true;
+        self.changed.forget();
         self.condition = Some((reason, text));
     }
 
@@ -550,9 +565,11 @@ impl Stream {
             Then::Twin => return self.twin_came(now, backoff),
             Then::PassedOver(range) => return self.reconcile.set_aside(now, range),
             Then::Overcounted(from) => return self.reconcile.overcounts.told(from),
+            Then::Changed => return self.changed.told(),
             Then::Walk(next) => next,
             Then::Listed(page, unmatched, late) => {
                 self.rows.read(page.keys.len(), Span::ZERO);
+                self.changed.passed(&page.keys);
                 return self.reconcile.listed(now, pace, &page, late, unmatched);
             }
         };
@@ -639,6 +656,7 @@ impl Stream {
         (self.walk, self.quiet, self.walked) = (None, None, None);
         self.twin = Twin::default();
         self.beyond.not_stored();
+        self.changed.forget();
         self.reconcile.restart_listing();
     }
 }

@@ -220,7 +220,7 @@ impl Core {
             return Some((Reason::PositionAhead, "by one of the available clocks".to_owned()));
         }
         stream.condition.clone().or_else(|| {
-            let more = stream.reconcile.overcounts.told_of();
+            let more = stream.counts_more();
             (more > 0).then(|| (Reason::CountsMore, format!("{} more", count(more, "record"))))
         })
     }

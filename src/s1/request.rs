@@ -73,6 +73,11 @@ pub fn count_path(created: &Created) -> String {
     format!("{}&limit=1&countOnly=true", created_path(created))
 }
 
+/// Path and query that ask how many threats were changed last in a range.
+pub fn changed_count_path(from: Stamp, to: Stamp) -> String {
+    format!("{}&limit=1&countOnly=true", range_path("threats", "updatedAt", from, to))
+}
+
 /// Path and query of a page of them, in the order of their creation.
 pub fn created_page_path(created: &Created, cursor: Option<&Cursor>, rows_max: u32) -> String {
     let sort = match created.kind {
@@ -92,7 +97,11 @@ fn created_path(created: &Created) -> String {
         Kind::Activities => ("activities", "createdAt"),
         Kind::Alerts => ("cloud-detection/alerts", "reportedAt"),
     };
-    let [from, to] = [created.from, created.to].map(|stamp| stamp.max(Stamp::EPOCH).to_string());
+    range_path(list, field, created.from, created.to)
+}
+
+fn range_path(list: &str, field: &str, from: Stamp, to: Stamp) -> String {
+    let [from, to] = [from, to].map(|stamp| stamp.max(Stamp::EPOCH).to_string());
     let [from, to] = [&from, &to].map(|text| utf8_percent_encode(text, QUERY));
     format!("/web/api/v2.1/{list}?{field}__gte={from}&{field}__lt={to}")
 }

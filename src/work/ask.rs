@@ -8,13 +8,13 @@ use super::{
     SourceTrouble, Worker,
 };
 use crate::answer::date;
-use crate::core::{Count, Counted, List, Listed, Older};
+use crate::core::{By, Count, Counted, List, Listed, Older};
 use crate::limits;
 use crate::message::log_message;
 use crate::record::{Cursor, Excess, RowKey, Unread};
 use crate::s1;
 use crate::s1::page::Row;
-use crate::s1::request::{Created, count_path, created_page_path};
+use crate::s1::request::{Created, changed_count_path, count_path, created_page_path};
 use crate::time::{Span, Stamp};
 
 impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
@@ -127,11 +127,20 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
 
     pub(super) fn count(&mut self, count: &Count) -> Event {
         let stream = &self.streams[count.stream];
-        let (kind, to) = (stream.kind, count.to);
-        let counted = match self.queue.collected(&stream.name, count.from, to) {
+        let (kind, by, to) = (stream.kind, count.by, count.to);
+        let collected = match by {
+            By::Creation => self.queue.collected(&stream.name, count.from, to),
+            // Who asks knows what walks have read.
+            By::Change => count.from.map(|from| (from, 0)),
+        };
+        let counted = match collected {
             None => Ok(None),
             Some((from, collected)) => {
-                let answer = self.ask_stream(count.stream, count_path(&Created { kind, from, to }));
+                let path = match by {
+                    By::Creation => count_path(&Created { kind, from, to }),
+                    By::Change => changed_count_path(from, to),
+                };
+                let answer = self.ask_stream(count.stream, path);
                 answer.and_then(|answer| {
                     s1::verdict::page_verdict(&answer, false)?;
                     let there = s1::page::total(&answer.body, kind)

@@ -77,12 +77,14 @@ pub enum Claim {
     ClockAhead,
     /// A record dated far ahead, and a `Date` that is now and then beyond it.
     FarAheadBelieved,
+    /// Pages that lead on lack some of their rows.
+    LacksRows,
 }
 
 use Claim::*;
 
-/// Each kind under its name. The last one is drawn apart, so that a seed keeps the life it had without it.
-pub const KINDS: [(&str, Claim); 42] = [
+/// Each kind under its name. The last two are drawn apart, so that a seed keeps the life it had without them.
+pub const KINDS: [(&str, Claim); 43] = [
     ("source-date-ahead", Date(Side::Source, Off::Ahead)),
     ("source-date-years-ahead", Date(Side::Source, Off::YearsAhead)),
     ("source-date-behind", Date(Side::Source, Off::Behind)),
@@ -125,6 +127,7 @@ pub const KINDS: [(&str, Claim); 42] = [
     ("source-clock-ahead", ClockAhead),
     ("stamps-far-ahead-believed", FarAheadBelieved),
     ("page-no-cursor", NoCursor),
+    ("page-lacks-rows", LacksRows),
 ];
 /// So many of them are drawn together.
 const DRAWN: u64 = 41;
@@ -163,6 +166,7 @@ impl Claim {
                 | CursorsRefused
                 | CursorsExpire
                 | DataTwice
+                | LacksRows
         )
     }
 
@@ -183,7 +187,8 @@ impl Claim {
     /// Whether records may come in another order than they stand in. Rows of a console without cursors are
     /// asked for by their place, and what moves meanwhile comes with the next walk.
     pub fn reorders(self) -> bool {
-        matches!(self, NewestFirst | Shuffled | ClockAhead | FarAheadBelieved | NoCursor)
+        let is_of_time = matches!(self, ClockAhead | FarAheadBelieved);
+        is_of_time || matches!(self, NewestFirst | Shuffled | NoCursor | LacksRows)
     }
 
     /// Whether the source tells no time that can be one.
@@ -284,6 +289,9 @@ impl Lies {
         if claims.is_empty() && Prng::new(seed ^ 0x0c02_50e8).chance(8) {
             claims.insert(NoCursor);
         }
+        if claims.is_empty() && Prng::new(seed ^ 0x1ac5_4055).chance(8) {
+            claims.insert(LacksRows);
+        }
         if let Some(name) = forced {
             let forced = KINDS.iter().filter(|(known, _)| *known == name);
             claims = forced.map(|(_, claim)| *claim).collect();
@@ -305,6 +313,12 @@ impl Lies {
     /// Whether one was told for which this is so.
     pub fn told_any(&self, is_so: impl Fn(Claim) -> bool) -> bool {
         self.all.iter().any(|lie| lie.told > 0 && is_so(lie.claim))
+    }
+
+    /// Whether pages lacked a row.
+    pub fn lack(&self, id: u64) -> bool {
+        let mut told = self.all.iter().filter(|lie| lie.claim == LacksRows && lie.told > 0);
+        told.any(|lie| is_lacked(id, lie.variant))
     }
 
     /// Whether the source's clock and the sink's lie in one life: they may agree with each other, and two that
@@ -404,6 +418,7 @@ impl Lies {
                 CursorsRefused => page.cursor_refused = true,
                 CursorsExpire => page.cursor_lives = Some(100 + lie.variant % 2_000),
                 DataTwice => page.data_twice = true,
+                LacksRows => page.lacks = Some(lie.variant),
                 StreamForbidden => page.forbidden = true,
                 _ => {}
             }
@@ -449,6 +464,11 @@ impl Lies {
         }
         format!("\"{text}\"")
     }
+}
+
+/// Each third row; which ones, the variant says.
+pub fn is_lacked(id: u64, variant: u64) -> bool {
+    id.wrapping_add(variant).is_multiple_of(3)
 }
 
 fn few_rows(lie: &Lie) -> usize {

@@ -9,7 +9,7 @@ use s1_coralogix::prng::Prng;
 use s1_coralogix::record::{Answer, Kind};
 use s1_coralogix::time::{Span, Stamp};
 
-use crate::lies::Lies;
+use crate::lies::{Lies, is_lacked};
 
 /// One version of one record.
 #[derive(Clone, Debug)]
@@ -64,6 +64,8 @@ pub struct PageLies {
     pub data_twice: bool,
     /// No cursor, and no answer where more rows than these are asked for.
     pub without_cursor: Option<usize>,
+    /// A page that leads on lacks some rows, by this variant.
+    pub lacks: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -242,6 +244,9 @@ impl Tenant {
         rows.truncate(limit);
         let end = rows.last().map(|last| order.key(stamp(last), last.id));
         let next = lies.next(after, order, end, more);
+        if let Some(variant) = lies.lacks.filter(|_| next.is_some()) {
+            rows.retain(|row| !is_lacked(row.id, variant));
+        }
         let next = next.map_or("null".to_owned(), |next| format!("\"{next}\""));
         if order == Order::ShuffledWithin {
             rows.sort_by_key(|row| Order::Shuffled.key(stamp(row), row.id));

@@ -242,7 +242,7 @@ impl Shared {
         let counted = Span(COUNTED.0 + listing.0);
         let rows = self.tenant.rows.iter().zip(&self.watch.arrived);
         let missing = rows.filter(|(row, arrived)| {
-            let is_counted = row.is_very_late(self.tenant.overlap);
+            let is_counted = self.is_up_to_counts(row);
             let found_after = if is_counted { counted } else { Span::ZERO };
             !**arrived
                 && row.visible + found_after <= visible
@@ -263,7 +263,7 @@ impl Shared {
         if is_told {
             return true;
         }
-        let reasons = ["in_doubt", "position_ahead", "retention"];
+        let reasons = ["in_doubt", "position_ahead", "retention", "unfetchable"];
         let led_to = reasons.into_iter().filter(|reason| self.is_led_to(reason));
         let is_excused = !self.lies.is_empty() || self.met.contains_key("pause");
         is_excused && self.watch.covers(row, &led_to.collect::<Vec<_>>())
@@ -285,8 +285,15 @@ impl Shared {
             "retention" => self.lies.told_any(|claim| {
                 claim.is_of_time() || claim.is_of_pages() || claim == Claim::Unreadable
             }),
+            // Counted, and not listed while the lie was told.
+            "unfetchable" => self.lies.told_any(|claim| claim == Claim::LacksRows),
             _ => false,
         }
+    }
+
+    /// Whether only counts show that a row is missing.
+    pub fn is_up_to_counts(&self, row: &Published) -> bool {
+        row.is_very_late(self.tenant.overlap) || self.lies.lack(row.id)
     }
 
     /// Whether a position may have followed a record dated ahead of this one where SentinelOne tells no time and
@@ -303,10 +310,9 @@ impl Shared {
 
     /// Of what was visible at a time, what has not arrived.
     pub fn missing_of(&self, time: Stamp) -> Vec<&str> {
-        let overlap = self.tenant.overlap;
         let visible = self.tenant.rows.iter().filter(|row| {
             // When that one is found is up to reconciliation.
-            row.visible <= time && !row.is_very_late(overlap)
+            row.visible <= time && !self.is_up_to_counts(row)
         });
         let visible: BTreeSet<&str> = visible.map(|row| row.json.as_str()).collect();
         self.missing().into_iter().filter(|text| visible.contains(text)).collect()
@@ -323,7 +329,7 @@ impl Shared {
         let uncounted = uncounted || (!self.windows_bind && self.bears.is_limited());
         // A list is divided down to the second of a row that can't be fetched, and no further.
         let uncounted = uncounted || self.bears.is_beside_bad(row);
-        let is_found = !(uncounted && row.is_very_late(self.tenant.overlap));
+        let is_found = !(uncounted && self.is_up_to_counts(row));
         row.hidden_from.is_none() && is_found && !self.is_led_astray(row)
     }
 

@@ -449,10 +449,13 @@ fn rounds_that_press_each_other_keep_the_pace() {
             Action::Fetch(Fetch { stream, .. }) => {
                 driver.go(Event::Fetched { stream, page: page(vec![], None) })
             }
-            Action::Count(Count { stream, .. }) => {
+            Action::Count(Count { stream, by, .. }) => {
                 counts += 1;
                 driver.core.streams[stream].collected += 100_000;
-                let there = crate::record::Total::Is(7);
+                let there = match by {
+                    By::Creation => crate::record::Total::Is(7),
+                    By::Change => crate::record::Total::Is(0),
+                };
                 let counted =
                     Counted { from: AT - Span::hours(1), collected: 7, there, date: None };
                 driver.go(Event::Counted { stream, counted: Ok(Some(counted)) })
@@ -512,7 +515,7 @@ fn a_second_that_can_not_be_listed_becomes_a_gap_and_is_set_aside_once_that_is_s
             Action::Fetch(Fetch { stream, .. }) => {
                 driver.go(Event::Fetched { stream, page: page(vec![], None) })
             }
-            Action::Count(Count { stream, from: begins, to }) => {
+            Action::Count(Count { stream, from: begins, to, .. }) => {
                 let begins = begins.unwrap_or(AT - Span::hours(20));
                 let is_within = stream == 0 && begins <= bad && bad < to;
                 let there = Total::Is(u64::from(is_within));

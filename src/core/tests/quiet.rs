@@ -61,7 +61,7 @@ impl Console {
                     keys.truncate(self.walk_rows);
                     self.page(fetch.stream, keys)
                 }
-                Action::Count(Count { stream, from, to }) => {
+                Action::Count(Count { stream, from, to, .. }) => {
                     self.counts += 1;
                     let from = from.unwrap_or(NOW - Span::hours(1));
                     let more = self.overcounts.filter(|(at, _)| from <= *at && *at < to);

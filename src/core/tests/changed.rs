@@ -1,0 +1,193 @@
+//! A console that counts changes of threats right and leaves some out of its pages: none of those that were
+//! counted by their creation before may be missed.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::core::Event;
+use crate::core::place_tests::*;
+use crate::core::reconcile::{Listed, Reconcile};
+use crate::core::source::{Missed, PageFacts};
+use crate::record::{Cursor, Start};
+
+const THREATS: u64 = 40;
+const PAGE: usize = 10;
+
+/// Threats that were all counted by creation long ago, and change in turn.
+struct Console {
+    stage: Stage,
+    /// The present versions.
+    there: BTreeMap<u64, Stamp>,
+    stored: BTreeSet<RowKey>,
+    /// Pages in the middle of a walk lack each third row.
+    lacks: bool,
+    /// So many more are counted than there are.
+    more: u64,
+    counts: u32,
+    walks: u32,
+    next: Option<Action>,
+}
+
+impl Console {
+    fn new() -> Console {
+        let mut stage = Stage::new(Start::Now, stood(NOW - Span::minutes(3)));
+        stage.core.streams[0].plan.kind = Kind::Threats;
+        stage.core.streams[0].reconcile = Reconcile::new(Span::hours(1), None, stage.now);
+        let next = Some(stage.begin());
+        let there = (0..THREATS).map(|id| (id, NOW - Span::hours(24))).collect();
+        let (stored, lacks, more, counts, walks) = (BTreeSet::new(), false, 0, 0, 0);
+        Console { stage, there, stored, lacks, more, counts, walks, next }
+    }
+
+    fn change(&mut self, ids: std::ops::Range<u64>) {
+        let now = self.stage.time();
+        for (at, id) in ids.enumerate() {
+            self.there.insert(id, now - Span::ms(5 * at as u64));
+        }
+    }
+
+    fn within(&self, from: Stamp, to: Stamp) -> Vec<RowKey> {
+        let keys = self.there.iter().map(|(id, stamp)| RowKey { stamp: *stamp, id: *id });
+        let keys: BTreeSet<RowKey> =
+            keys.filter(|key| from <= key.stamp && key.stamp < to).collect();
+        keys.into_iter().collect()
+    }
+
+    fn go_on(&mut self, span: Span) {
+        let until = self.stage.time() + span;
+        while self.stage.time() < until {
+            let date = Some(self.stage.time());
+            let event = match self.next.take().expect("an action") {
+                Action::Fetch(fetch) => {
+                    self.walks += u32::from(fetch.cursor.is_none());
+                    let past = fetch.cursor.as_ref().map_or(0, |at| at.0.parse().expect("ours"));
+                    let all = self.within(fetch.from, Stamp::UNREADABLE);
+                    let mut keys: Vec<_> = all.iter().skip(past).take(PAGE).copied().collect();
+                    let is_middle = past + PAGE < all.len();
+                    let next = is_middle.then(|| Cursor((past + PAGE).to_string()));
+                    if is_middle && self.lacks {
+                        keys.retain(|key| key.id % 3 > 0);
+                    }
+                    Event::Fetched { stream: 0, page: Ok(PageFacts { keys, next, date }) }
+                }
+                Action::Count(Count { by, from, to, .. }) => {
+                    let from = from.unwrap_or(NOW - Span::hours(2));
+                    let there = match by {
+                        By::Creation => 0,
+                        By::Change => {
+                            self.counts += 1;
+                            self.within(from, to).len() as u64 + self.more
+                        }
+                    };
+                    let there = Total::Is(there);
+                    let counted = Counted { from, collected: 0, there, date };
+                    Event::Counted { stream: 0, counted: Ok(Some(counted)) }
+                }
+                Action::List(_) => {
+                    let page = PageFacts { keys: vec![], next: None, date };
+                    let listed = Listed { page, unseen: vec![], outside: 0 };
+                    Event::Listed { stream: 0, listed: Ok(listed) }
+                }
+                other => panic!("{other:?}"),
+            };
+            self.next = Some(self.after(event));
+        }
+    }
+
+    /// Each new row of a page is stored, and once.
+    fn after(&mut self, event: Event) -> Action {
+        let keys = match &event {
+            Event::Fetched { page: Ok(page), .. } => page.keys.clone(),
+            _ => vec![],
+        };
+        let before = self.stage.core.streams[0].collected;
+        let action = self.stage.after(event);
+        let new = keys.into_iter().filter(|key| self.stored.insert(*key)).count() as u64;
+        assert_eq!(self.stage.core.streams[0].collected - before, new);
+        action
+    }
+
+    fn missing(&self) -> Vec<RowKey> {
+        let since = NOW - Span::minutes(3);
+        let there = self.within(since, self.stage.time() - Span::minutes(2));
+        there.into_iter().filter(|key| !self.stored.contains(key)).collect()
+    }
+
+    fn reason(&self) -> Reason {
+        self.stage.core.view(self.stage.now).streams[0].lane.reason
+    }
+}
+
+#[test]
+fn changes_that_pages_lacked_once_are_counted_and_read_again() {
+    let mut console = Console::new();
+    console.go_on(Span::minutes(30));
+    console.lacks = true;
+    console.change(0..THREATS);
+    // Until no walk reads them again.
+    console.go_on(Span::minutes(10));
+    console.lacks = false;
+    assert!(console.missing().len() >= 8, "{:?}", console.missing());
+    console.change(0..5);
+    console.go_on(Span::minutes(120));
+    assert_eq!((console.missing(), &console.stage.missed[..]), (vec![], &[] as &[Missed]));
+    assert_eq!(console.reason(), Reason::PollInterval);
+}
+
+#[test]
+fn changes_are_counted_once_in_a_round_and_nothing_is_read_again_for_it() {
+    let mut console = Console::new();
+    for at in 0..12 {
+        console.change(at..at + 20);
+        console.go_on(Span::hours(1));
+    }
+    assert!((10..=13).contains(&console.counts), "{}", console.counts);
+    assert_eq!((console.missing(), &console.stage.missed[..]), (vec![], &[] as &[Missed]));
+    assert!(console.stage.core.streams[0].changed.read.len() <= 60);
+    let before = console.walks;
+    console.go_on(Span::hours(2));
+    assert_eq!(console.walks - before, 120);
+}
+
+#[test]
+fn changes_that_are_counted_and_never_listed_are_told_until_the_count_agrees() {
+    let mut console = Console::new();
+    console.go_on(Span::minutes(30));
+    console.lacks = true;
+    console.change(0..THREATS);
+    console.go_on(Span::minutes(50));
+    assert_eq!(console.stage.missed, []);
+    console.go_on(Span::minutes(70));
+    assert_eq!((console.reason(), console.stage.missed.len()), (Reason::CountsMore, 1));
+    let gap = console.stage.missed[0];
+    assert!(console.missing().iter().all(|key| gap.from <= key.stamp && key.stamp < gap.to));
+    let walks = console.walks;
+    console.go_on(Span::hours(10));
+    assert_eq!((console.reason(), console.stage.missed.len()), (Reason::CountsMore, 1));
+    // Read again with the second count, and then once a day: no walk more than polls.
+    assert!(console.walks - walks <= 602, "{}", console.walks - walks);
+    console.lacks = false;
+    console.go_on(Span::hours(26));
+    assert_eq!((console.missing(), console.reason()), (vec![], Reason::PollInterval));
+    assert_eq!(console.stage.missed.len(), 1);
+}
+
+#[test]
+fn no_more_is_remembered_than_allowed_and_nothing_is_taken_for_missing() {
+    let mut changed = Changed::default();
+    assert_eq!(changed.begins(Stamp(1_000_000)), Stamp(1_000_000));
+    let keys = |ids: std::ops::Range<u64>| -> Vec<RowKey> {
+        ids.map(|id| RowKey { stamp: Stamp(2_000_000 + 1_000 * id as i64), id }).collect()
+    };
+    changed.passed(&keys(0..10_000));
+    assert_eq!((changed.read.len(), changed.last.len()), (limits::CHANGED_IDS_MAX, 2_048));
+    let (from, to) = changed.to_count(Some(Stamp(11_500_000))).unwrap();
+    assert!(from > Stamp(2_000_000 + 7_952_000) && to == Stamp(11_000_000), "{from} {to}");
+    assert!(!changed.counted(Mono(0), Total::Is(to.since(from).as_ms())));
+    // Of a time that is read again only what is remembered can be new.
+    let mut again = Changed { again: Some(Stamp(3_000_000)), ..changed.clone() };
+    again.begins(Stamp(12_000_000));
+    assert!(keys(1_500..10_000).iter().all(|key| !again.is_new(key)));
+    assert!(again.is_new(&RowKey { stamp: Stamp(11_500_001), id: 77_777 }));
+    assert!(again.is_new(&RowKey { stamp: Stamp(12_000_000), id: 9_999 + 1 }));
+}
