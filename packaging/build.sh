@@ -102,6 +102,10 @@ build_with_zig() {
         unset RUSTUP_TOOLCHAIN RUSTFLAGS
         # cargo-zigbuild runs $CARGO, which would otherwise be rustup's.
         export PATH="$zig/bin:$PATH" RUSTC=/usr/bin/rustc CARGO=/usr/bin/cargo
+        # The program itself, by which zig.sh links.
+        S1C_ZIG=$("$zig/bin/python" -c 'import os, ziglang; print(os.path.join(os.path.dirname(ziglang.__file__), "zig"))')
+        # Python comes first there and would find another zig.
+        export S1C_ZIG CARGO_ZIGBUILD_PYTHON_PATH=/bin/false CARGO_ZIGBUILD_ZIG_PATH="$PWD/packaging/zig.sh"
         export ZIG_GLOBAL_CACHE_DIR="$cache/zig" CARGO_ZIGBUILD_CACHE_DIR="$cache/zigbuild"
         # -Zbuild-std on a stable compiler; a 64-bit time_t on 32-bit targets, in std as in crates.
         export RUSTC_BOOTSTRAP=1 RUST_LIBC_UNSTABLE_MUSL_V1_2_3=1
