@@ -24,10 +24,7 @@ const CERTAIN: &[&str] = &[
     "allow list",
     "allowlist",
     "allowlisted",
-    "blacklist",
     "blacklisted",
-    "block list",
-    "blocklist",
     "captcha",
     "cidr",
     "cidrs",
@@ -54,8 +51,6 @@ const CERTAIN: &[&str] = &[
     "ips",
     "ipv4",
     "ipv6",
-    "network policies",
-    "network policy",
     "network zone",
     "proxy authentication",
     "remote address",
@@ -79,14 +74,19 @@ const CERTAIN: &[&str] = &[
 /// These are names of products and permissions too.
 const LIKELY: &[&str] = &[
     "automated traffic",
+    "blacklist",
+    "block list",
     "blocked",
     "blocking",
+    "blocklist",
     "bot",
     "by policy",
     "conditional access",
     "firewall",
     "from outside",
     "location",
+    "network policies",
+    "network policy",
     "perimeter",
     "proxy",
     "security policy",
@@ -121,15 +121,18 @@ const OF_A_CREDENTIAL: &[&str] = &[
     "user",
     "users",
 ];
-/// With one of these, words of a credential say that it is bad; an address beside them only tells
-/// whose it was.
+/// With one of these, words of a credential say that it is bad or lacks something; an address beside
+/// them only tells whose it was.
 const IS_BAD: &[&str] = &[
     "disabled",
+    "does not have",
     "expired",
     "invalid",
+    "lacks",
     "missing",
     "not found",
     "not valid",
+    "required",
     "revoked",
     "unauthorized",
     "unknown",

@@ -199,13 +199,19 @@ fn not_a_console(answer: &Answer, tenant: &str) -> Outcome {
     let also = host.map_or_else(String::new, |host| {
         format!(". It leads to {host}: if that is your console, write that")
     });
+    let past = match is_html(answer) {
+        true => {
+            ". If it is that already, a proxy, filter or portal in between answers: let it pass this machine"
+        }
+        false => "",
+    };
     Outcome::failed(
         cause,
         what.replace(", (", " ("),
         format!(
             "Set tenant to the address that the browser shows when you are logged in to the \
              console, like \
-             https://usea1-acme.sentinelone.net{also}"
+             https://usea1-acme.sentinelone.net{also}{past}"
         ),
     )
 }
@@ -214,10 +220,6 @@ fn not_a_console(answer: &Answer, tenant: &str) -> Outcome {
 /// daemon's own verdict.
 pub fn stream(answer: &Answer, kind: Kind, tenant: &str) -> Outcome {
     match refusal::of(answer) {
-        // It contradicts what was said of the token a moment ago, so nothing follows from it.
-        Some(Refusal { what: Refused::Token, .. }) if answer.status == 403 => {
-            return try_later("SentinelOne", answer, false);
-        }
         Some(refusal) => return forbidden(&refusal.beside_a_good_token(), tenant, Some(kind)),
         None => {}
     }
@@ -371,11 +373,14 @@ fn try_later(service: &str, answer: &Answer, is_passing: bool) -> Outcome {
         false => (Cause::UnknownAnswer, "sent an unknown response"),
     };
     let wait = answer.retry_after.map_or_else(String::new, |span| format!(" in {span}"));
-    Outcome::failed(
-        cause,
-        format!("{service} {what} ({})", status_line(answer)),
-        format!("Try again{wait}; the daemon itself waits and retries"),
-    )
+    let remedy = match answer.status {
+        403 if !is_passing => format!(
+            "Follow the message of {service}. It does not say that the credential is bad: leave that as it \
+             is until its page in the console says so"
+        ),
+        _ => format!("Try again{wait}; the daemon itself waits and retries"),
+    };
+    Outcome::failed(cause, format!("{service} {what} ({})", status_line(answer)), remedy)
 }
 
 fn status_line(answer: &Answer) -> String {

@@ -196,8 +196,8 @@ fn what_the_console_says_to_the_token_decides_what_to_do() {
             Cause::ScopeMissing,
         ),
         ("403 Forbidden", role, "HTTP 403: Insufficient", "the role", Cause::PermissionMissing),
-        ("403 Forbidden", ended, "token has expired", "generate a new", Cause::TokenRefused),
-        ("403 Forbidden", other, "a second factor", "Try again", Cause::UnknownAnswer),
+        ("403 Forbidden", ended, "token has expired", "leave that as it is", Cause::UnknownAnswer),
+        ("403 Forbidden", other, "a second factor", "Follow the message", Cause::UnknownAnswer),
         ("403 Forbidden", rate, "rate limit exceeded", "Try again", Cause::Busy),
         ("401 Unauthorized", maint, "try again later", "Try again", Cause::Busy),
         ("401 Unauthorized", "{}", "HTTP 401: {}", "leave that", Cause::AddressRefused),
@@ -235,7 +235,7 @@ fn what_a_stream_is_refused_for_decides_what_to_do() {
     let late = r#"{"data":[],"errors":[{"detail":"shard 3 is late"}]}"#;
     let ended = r#"{"errors":[{"code":4030010,"detail":"The API token has expired"}]}"#;
     let cases: [(&'static str, &'static str, &str, &str, Cause); 15] = [
-        ("403 Forbidden", ended, "token has expired", "Try again", Cause::UnknownAnswer),
+        ("403 Forbidden", ended, "token has expired", "leave that as it is", Cause::UnknownAnswer),
         ("401 Unauthorized", dead, "HTTP 401: Auth", "role of the", Cause::PermissionMissing),
         ("403 Forbidden", rules, "Custom Rules enabled.", "from streams", Cause::ScopeMissing),
         ("403 Forbidden", "<p>Blocked</p>", "HTTP 403: Blocked", "Allow", Cause::AddressRefused),

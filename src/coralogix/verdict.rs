@@ -11,6 +11,8 @@
 //!                       anything else                     KeyRefused
 //!   402, 425, 429                                         Busy
 //!   3xx, 404, 405, 407, 410, 421, 451                     Misdirected
+//!   501, 505            a web page                        Misdirected
+//!   511                                                   Misdirected
 //!   other 4xx but 408   a web page                        Misdirected
 //!                       anything else                     Malformed
 //!   anything else       with Retry-After                  Busy
@@ -49,6 +51,9 @@ pub fn verdict(answer: &Answer, entries: u64) -> SinkVerdict {
         400..=499 if not_coralogix(answer).is_some() => SinkVerdict::Misdirected(why()),
         // The content is refused; halving finds the record at fault.
         400..=499 if answer.status != 408 => SinkVerdict::Malformed(why()),
+        // A web server that knows no POST, or a portal that asks for a login.
+        501 | 505 if is_web_page(answer) => SinkVerdict::Misdirected(why()),
+        511 => SinkVerdict::Misdirected(why()),
         _ if answer.retry_after.is_some() => {
             SinkVerdict::Busy { retry_after: answer.retry_after, why: why() }
         }

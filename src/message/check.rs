@@ -86,7 +86,7 @@ super::codes! {
         "The tenant's address is not that of a console."
         "Write the address that the browser shows when you are logged in to the console.";
     CHECK_TOKEN_REFUSED Error 529
-        "SentinelOne rejects the token (HTTP 401 from its API, or a 403 that calls it expired)."
+        "SentinelOne rejects the token (HTTP 401 from its API)."
         "Check that the token file contains the complete token of this tenant. Only then generate a new one (Settings > Users > Service Users), which revokes the old one.";
     CHECK_PERMISSION_MISSING Error 530
         "The token is valid, but its role may not read this stream (HTTP 403, or 401 on the stream alone)."

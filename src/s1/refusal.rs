@@ -6,15 +6,15 @@
 //!   JSON, of an address, a network, a WAF      Address (`blocked`)
 //!   JSON, 401, in the console's form           Token; on a stream only a doubt of it
 //!   JSON, 401, in another form                 Address: a gateway's or a proxy's
-//!   JSON, 403, the console calls the token bad Token; on a stream only a doubt of it
 //!   JSON, 403, of permissions, or no detail    Permission
-//!   JSON, 403, of a scope or product           Scope
+//!   JSON, 403, of a scope, product or license  Scope
 //!   JSON, 403, anything else                   none: what it is about is not known
 //! ```
 //!
 //! Promises: one pure function for the daemon and for `check`; the words are those of the service.
-//! Never: finds a token bad for an answer that the console's API did not give, or for one that says
-//! neither 401 nor that the token is bad.
+//! Never: finds a token bad for an answer that the console's API did not give, or for a 403: that the
+//! words of a 403 speak of a token, a session or its scope does not make the token bad, and to replace it
+//! ends the old one.
 
 use serde_json::Value;
 
@@ -67,20 +67,29 @@ pub fn api_error(answer: &Answer) -> Option<Value> {
     (json.is_object() && !said.contains("html")).then_some(json)
 }
 
+/// What a rejection says for which no role helps.
+const SCOPE: &[&str] = &[
+    "scope",
+    "site user",
+    "account user",
+    "global",
+    "enabled",
+    "available",
+    "license",
+    "subscription",
+    "entitle",
+];
+
 fn of_json(status: u16, json: &Value) -> Option<Refused> {
     let text = reasons(json);
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
     let is_consoles = is_consoles(json);
-    let is_bad = || says(&["token"]) && says(&["expired", "revoked", "invalid", "not valid"]);
     Some(match status {
         401 if is_consoles => Refused::Token,
         401 => Refused::Address,
-        _ if is_consoles && is_bad() => Refused::Token,
         _ if text.is_empty() && is_consoles => Refused::Permission,
         _ if says(&["permission", "privilege"]) => Refused::Permission,
-        _ if says(&["scope", "site user", "account user", "global", "enabled", "available"]) => {
-            Refused::Scope
-        }
+        _ if says(SCOPE) => Refused::Scope,
         // Words that say no more than the status does.
         _ if says(&["access denied", "forbidden", "unauthorized", "not authorized"]) => {
             Refused::Permission
@@ -155,7 +164,18 @@ mod tests {
                 "\"User scope level is account. Please provide a valid id\"",
                 Scope,
             ),
-            (403, "Forbidden", "\"The API token has expired\"", Token),
+            (403, "Forbidden", "\"Your license does not include this\"", Scope),
+            (403, "Forbidden", "\"Invalid permissions for this API token\"", Permission),
+            (403, "Forbidden", "\"The scope of the API token is not valid here\"", Scope),
+            (403, insufficient, "\"Missing permission: Blocklist: View\"", Permission),
+            (403, insufficient, "\"Missing permission: Network Policy: View\"", Permission),
+            (
+                403,
+                insufficient,
+                "\"User a@b.c (203.0.113.7) does not have the required permission\"",
+                Permission,
+            ),
+            (403, insufficient, "\"Your IP address has no permission\"", Address),
             (403, insufficient, "\"IP address not allowed\"", Address),
             (403, "IP address not allowed", "null", Address),
             (401, "Unauthorized", "\"Denied by network policy\"", Address),
@@ -210,6 +230,9 @@ mod tests {
             r#"{"errors":[]}"#,
             r#"{"message":"The API token has expired"}"#,
             &detail("The account has expired"),
+            &detail("The API token has expired"),
+            &detail("CSRF token missing or invalid"),
+            &detail("Session token expired; please log in again"),
             &detail("Two factor authentication required"),
             &detail("Something that was never seen"),
         ] {

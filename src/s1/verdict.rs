@@ -11,7 +11,8 @@
 //!   401, 403            asking for patience       Busy
 //!   429                                           Busy
 //!   5xx                 with Retry-After          Busy
-//!   3xx, 404, 405, 407, 410                       Misdirected
+//!   3xx, 404, 405, 407, 410, 511                  Misdirected
+//!   501, 505            a web page                Misdirected
 //!   anything else       also 5xx without it, or   BrokenAnswer
 //!                       a 403 in unknown words
 //! ```
@@ -80,6 +81,9 @@ fn verdict(
         401 | 403 if refusal::is_passing(answer) => {
             Err(SourceTrouble::Busy { retry_after: answer.retry_after, why: describe(answer) })
         }
+        // A web server that is no console, or a portal that asks for a login.
+        501 | 505 if is_html(answer) => Err(SourceTrouble::Misdirected(describe(answer))),
+        511 => Err(SourceTrouble::Misdirected(describe(answer))),
         // Any error with a time to come back is a rate limit (keeps P6).
         429 | 500..=599 if answer.status == 429 || answer.retry_after.is_some() => {
             Err(SourceTrouble::Busy { retry_after: answer.retry_after, why: describe(answer) })
@@ -248,12 +252,11 @@ mod tests {
         let words = format!("HTTP 403: {words}: The API token has expired");
         assert_eq!(
             info_verdict(&answer(403, JSON, &ended)),
-            Err(SourceTrouble::TokenRefused(words.clone()))
+            Err(SourceTrouble::BrokenAnswer(words.clone()))
         );
-        // Of a page it is a doubt only.
         assert_eq!(
             page_verdict(&answer(403, JSON, &ended), false),
-            Err(SourceTrouble::TokenDoubted(words))
+            Err(SourceTrouble::BrokenAnswer(words))
         );
         for (status, content_type, body) in
             [(401, HTML, "<b>Your IP</b>"), (403, HTML, "<b>Your IP</b>"), (451, None, "Your IP")]
