@@ -198,7 +198,7 @@ impl Beyond {
         }
         self.unread = trouble.unread().or(self.unread);
         self.is_alive = false;
-        if !self.blame.failed(now, at, Way::of_source(trouble), wait, 0) {
+        if !self.blame.failed_among_others(now, at, Way::of_source(trouble), wait) {
             self.probe = Probe::Row;
             return false;
         }

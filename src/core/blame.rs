@@ -96,6 +96,12 @@ impl<K: Copy + PartialEq> Blame<K> {
         lone.tries >= tries && is_long
     }
 
+    /// As `failed`, for one that is set aside only after others around it came or were accepted between
+    /// its failures: a part of the time is enough.
+    pub fn failed_among_others(&mut self, now: Mono, at: K, way: Way, longest_wait: Span) -> bool {
+        self.failed(now, at, way, Span(longest_wait.0 / u64::from(limits::LONE_WAITS)), 0)
+    }
+
     /// It is set aside.
     pub fn set_aside(&mut self, now: Mono) {
         self.known = self.lone.take().map(|lone| (lone.way, now)).or(self.known);
@@ -164,6 +170,25 @@ mod tests {
             blame.acquit();
             assert!(!blame.failed(at(minute), 1, Way::Failed, WAIT, 0), "{minute}");
         }
+    }
+
+    #[test]
+    fn who_answers_in_the_sinks_place_does_not_refuse_the_record() {
+        let words = || "HTTP 200: <html>".to_owned();
+        assert_eq!(Way::of_sink(&SinkVerdict::Misdirected(words())), Way::Failed);
+        assert_eq!(Way::of_sink(&SinkVerdict::Malformed(words())), Way::Refused);
+    }
+
+    #[test]
+    fn among_others_that_come_one_wait_is_enough() {
+        let mut blame = Blame::default();
+        for minute in 0..5 {
+            assert!(!blame.failed_among_others(at(minute), 1, Way::Failed, WAIT), "{minute}");
+        }
+        (0..2).for_each(|_| {
+            assert!(!blame.failed_among_others(at(5), 1, Way::Failed, WAIT), "too few tries");
+        });
+        assert!(blame.failed_among_others(at(5), 1, Way::Failed, WAIT));
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Sink {
             false => 0,
         };
         // However it fails each time.
-        let may_be = ahead.blame.failed(now, head, Way::Failed, longest_wait, 0);
+        let may_be = ahead.blame.failed_among_others(now, head, Way::Failed, longest_wait);
         let is_shown = ahead.shown >= limits::LONE_CONFIRMS;
         ahead.is_due = may_be && !is_shown && ahead.taken.len() < limits::AHEAD_MAX;
         ahead.is_far = is_far;
