@@ -42,7 +42,8 @@ pub fn parse_date(text: Option<&str>) -> Option<Stamp> {
 
 /// The value of `Retry-After`, in either form of RFC 9110 section 10.2.3.
 ///
-/// A date without a `Date` beside it says nothing: the local clock may be years off.
+/// A date without a `Date` beside it says nothing: the local clock may be years off. Nor does anyone
+/// confirm that `Date`, so a date never means more than an hour.
 pub fn parse_retry_after(text: Option<&str>, sent_date: Option<Stamp>) -> Option<Span> {
     let text = text?.trim();
     let most = Span::hours(limits::RETRY_AFTER_HOURS_MAX);
@@ -51,7 +52,7 @@ pub fn parse_retry_after(text: Option<&str>, sent_date: Option<Stamp>) -> Option
         return Some(text.parse().map_or(most, Span::seconds).min(most));
     }
     let until = Stamp::parse_http_date(text)?;
-    Some(until.since(sent_date?).min(most))
+    Some(until.since(sent_date?).min(Span::hours(limits::RETRY_AFTER_DATE_HOURS_MAX)))
 }
 
 /// The beginning of a body as one line of text.
@@ -134,7 +135,7 @@ mod tests {
             ("99999999999999999999999999", None, Some(day)),
             ("Sun, 06 Nov 1994 08:50:37 GMT", date, Some(Span::minutes(1))),
             ("Sun, 06 Nov 1994 08:49:00 GMT", date, Some(Span::ZERO)),
-            ("Sat, 06 Nov 2094 08:49:00 GMT", date, Some(day)),
+            ("Sat, 06 Nov 2094 08:49:00 GMT", date, Some(Span::hours(1))),
             ("Sun, 06 Nov 1994 08:50:37 GMT", None, None),
             ("Sun, 06 Nov 1994 08:50:37 GMT", Some("yesterday"), None),
             ("-5", None, None),

@@ -202,7 +202,8 @@ pub const ACKNOWLEDGED_REST_TIMES: u64 = 20;
 pub const LONE_REFUSALS: u32 = 4;
 /// At which failure a record is parked that fails alone in a way that may be the sink's fault (5xx,
 /// reset, silence), with an empty array accepted right after each; and how many times `retry.max`
-/// (half an hour in all by default) have to pass since the first one.
+/// (half an hour in all by default) have to pass since the first one. Where others around it are seen to
+/// come or to be accepted between its failures, one such wait is enough.
 pub const LONE_FAILURES: u32 = 8;
 pub const LONE_WAITS: u32 = 6;
 /// For how long it is known whether the sink refuses a key that nobody issued.
@@ -270,6 +271,8 @@ pub const PARKED_IN_A_ROW_MAX: u32 = 16;
 pub const ANSWER_AGE_SECONDS_MAX: u64 = 60;
 /// Retry-After is honoured up to a day: a daily quota is the longest wait with a reason.
 pub const RETRY_AFTER_HOURS_MAX: u64 = 24;
+/// The same where it is a date, which is as right as the one `Date` beside it.
+pub const RETRY_AFTER_DATE_HOURS_MAX: u64 = 1;
 /// A stamp further ahead of SentinelOne's own clock than this moves no position: a record dated
 /// 2185 (one was seen) must not end the stream.
 pub const STAMP_AHEAD_OF_SOURCE_MINUTES_MAX: u64 = 10;

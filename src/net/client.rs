@@ -315,6 +315,7 @@ impl Client {
         }?;
         let (parts, body) = response.into_parts();
         let status = parts.status.as_u16();
+        let begun = mono();
         let body = match (self.read(body, request.answer_bytes_max, beyond), beyond) {
             (Err(error), Beyond::CutOff) if is_late(&error) && (200..300).contains(&status) => {
                 let endless = Dialing(NetTrouble::Endless(status));
@@ -322,12 +323,14 @@ impl Client {
             }
             (body, _) => body?,
         };
-        let sent_date = answer::parse_date(text(&parts.headers, &DATE).as_deref());
+        let date = answer::parse_date(text(&parts.headers, &DATE).as_deref());
         let retry_after = text(&parts.headers, &RETRY_AFTER);
+        // It was so when the body began, which on a slow link is minutes ago.
+        let sent_date = date.map(|date| date + mono().since(begun));
         Ok(Answer {
             status,
             sent_date,
-            retry_after: answer::parse_retry_after(retry_after.as_deref(), sent_date),
+            retry_after: answer::parse_retry_after(retry_after.as_deref(), date),
             // Seconds, as `Retry-After` may have them.
             age: answer::parse_retry_after(text(&parts.headers, &AGE).as_deref(), None),
             content_type: text(&parts.headers, &CONTENT_TYPE),
