@@ -23,12 +23,14 @@ pub struct Rows {
     bears: Option<Bears>,
     /// Full pages since `bears` was last raised.
     full: u32,
+    /// The last process ended during a page, and none with a new row has come since.
+    is_after_end: bool,
 }
 
 impl Rows {
     pub fn new(whole: Option<Span>) -> Rows {
         let size = up_to(limits::PAGE_ROWS_MAX);
-        Rows { size, one_failed: false, taken: 0, whole, bears: None, full: 0 }
+        Rows { size, one_failed: false, taken: 0, whole, bears: None, full: 0, is_after_end: false }
     }
 
     /// Begins with what earlier processes learned. If one ended during a page, half of that page is
@@ -41,6 +43,7 @@ impl Rows {
         }
         if let Some(asked) = learned.asking {
             self.size.failed(u64::from(asked));
+            self.is_after_end = true;
         }
         self
     }
@@ -83,6 +86,15 @@ impl Rows {
     /// shows that there were no more. A list of reconciliation is requested with a size of its own.
     pub fn accepted(&mut self) {
         self.taken = self.taken.max(self.now());
+    }
+
+    /// A page of a walk was read. After a process that ended during a page, pages without a new row do not
+    /// raise the size: otherwise each process would read what is known, and end where the last one did.
+    pub fn page_read(&mut self, rows: usize, took: Span, is_new: bool) {
+        self.is_after_end &= !is_new;
+        if !self.is_after_end {
+            self.read(rows, took);
+        }
     }
 
     /// A page or list of `rows` rows was read within `took`, and stored.
@@ -170,6 +182,17 @@ mod tests {
         assert_eq!(rows.now(), 500);
         rows.recover();
         assert_eq!(rows.now(), 500);
+    }
+
+    #[test]
+    fn after_an_end_during_a_page_known_rows_raise_nothing_before_new_ones_came() {
+        let learned =
+            StreamLearned { rows: Some(124), asking: Some(124), ..StreamLearned::default() };
+        let mut rows = Rows::new(None).remembering(&learned);
+        (0..9).for_each(|_| rows.page_read(62, Span::ms(1), false));
+        assert_eq!(rows.now(), 62);
+        (0..9).for_each(|_| rows.page_read(62, Span::ms(1), true));
+        assert!(rows.now() > 62);
     }
 
     #[test]

@@ -458,13 +458,8 @@ impl Stream {
         let mut walk = self.walk.take().unwrap_or_else(|| Walk::starting(progress.from));
         self.look_for_outside(&walk, &page.keys);
         let was_in_order = !walk.disordered;
-        let mut fresh = self.known.fresh(&page.keys, walk.from);
         let is_joined = walk.is_joined(&self.known, &page.keys);
-        fresh.retain(|at| is_joined && !walk.has_passed(&page.keys[*at as usize]));
-        fresh.retain(|at| self.changed.is_new(&page.keys[*at as usize]));
-        if is_joined {
-            self.changed.passed(&page.keys);
-        }
+        let mut fresh = if is_joined { self.fresh_in(&walk, &page.keys) } else { vec![] };
         let missed = self.leave_out(&mut walk, &page.keys, &mut fresh, present);
         let passed = Passed {
             keys: &page.keys,
@@ -576,7 +571,7 @@ impl Stream {
         if let Some((rows, took)) = pending.read {
             self.twin.page_came(taken > 0 || next == Next::Whole);
             self.rows.accepted();
-            self.rows.read(rows, took);
+            self.rows.page_read(rows, took, taken > 0);
         }
         let reached = match &next {
             Next::Page(walk) => Some(walk.next_row().from),
