@@ -219,9 +219,8 @@ fn not_a_console(answer: &Answer, tenant: &str) -> Outcome {
 /// The answer of a tenant, whose token is accepted, to a request for one row of a stream, by the
 /// daemon's own verdict.
 pub fn stream(answer: &Answer, kind: Kind, tenant: &str) -> Outcome {
-    match refusal::of(answer) {
-        Some(refusal) => return forbidden(&refusal.beside_a_good_token(), tenant, Some(kind)),
-        None => {}
+    if let Some(refusal) = refusal::of(answer) {
+        return forbidden(&refusal.beside_a_good_token(), tenant, Some(kind));
     }
     match page_verdict(answer, false) {
         Err(SourceTrouble::Misdirected(_)) if answer.status == 407 => {

@@ -26,6 +26,7 @@ use crate::time::{Due, Mono, Span, Stamp};
 use super::reason::Reason;
 use super::reconcile::{By, Count, Counted, floor};
 use super::source::{Stream, Then};
+use super::walk::Walk;
 use super::{Action, Core, Tick};
 
 /// The rows that walks have read, each threat with its last change, and what was counted of them.
@@ -124,7 +125,7 @@ impl Changed {
     }
 
     /// The range to be counted before a round. `walked`: everything visible from before it was read.
-    fn to_count(&mut self, walked: Option<Stamp>) -> Option<(Stamp, Stamp)> {
+    fn next_range(&mut self, walked: Option<Stamp>) -> Option<(Stamp, Stamp)> {
         let second = Span::seconds(1);
         // A console may compare in whole seconds.
         let from = floor(self.since? + second, second);
@@ -244,10 +245,21 @@ impl Core {
 }
 
 impl Stream {
+    /// The new rows of a page of a walk, which passes it.
+    pub(super) fn fresh_in(&mut self, walk: &Walk, keys: &[RowKey]) -> Vec<u32> {
+        let mut fresh = self.known.fresh(keys, walk.from);
+        fresh.retain(|at| {
+            let key = &keys[*at as usize];
+            !walk.has_passed(key) && self.changed.is_new(key)
+        });
+        self.changed.passed(keys);
+        fresh
+    }
+
     /// The count of changed threats, before a round of reconciliation.
     pub(super) fn count_changed(&mut self, stream: usize, walked: Option<Stamp>) -> Option<Action> {
         let is_moved = self.kind() == Kind::Threats && self.is_between_walks();
-        let range = is_moved.then(|| self.changed.to_count(walked)).flatten();
+        let range = is_moved.then(|| self.changed.next_range(walked)).flatten();
         if range.is_none() {
             self.changed.round_begins();
         }

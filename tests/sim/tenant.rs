@@ -244,16 +244,18 @@ impl Tenant {
         rows.truncate(limit);
         let end = rows.last().map(|last| order.key(stamp(last), last.id));
         let next = lies.next(after, order, end, more);
-        if let Some(variant) = lies.lacks.filter(|_| next.is_some()) {
-            rows.retain(|row| !is_lacked(row.id, variant));
-        }
+        rows.retain(|row| next.is_none() || !lies.lacks_row(row.id));
         let next = next.map_or("null".to_owned(), |next| format!("\"{next}\""));
         if order == Order::ShuffledWithin {
             rows.sort_by_key(|row| Order::Shuffled.key(stamp(row), row.id));
         }
-        let rows: Vec<&str> = rows.iter().map(|row| row.json.as_str()).collect();
-        lies.written(&rows.join(","), &next, Some(0))
+        lies.written(&joined(&rows), &next, Some(0))
     }
+}
+
+fn joined(rows: &[&Published]) -> String {
+    let rows: Vec<&str> = rows.iter().map(|row| row.json.as_str()).collect();
+    rows.join(",")
 }
 
 /// Where a row stands in an order.
@@ -323,6 +325,10 @@ impl PageLies {
         let limit = path.split("limit=").nth(1).and_then(|rest| rest.split('&').next());
         let limit = limit.map(|limit| limit.parse::<usize>().expect("a number"));
         limit.zip(self.without_cursor).is_some_and(|(limit, most)| limit > most)
+    }
+
+    fn lacks_row(&self, id: u64) -> bool {
+        self.lacks.is_some_and(|variant| is_lacked(id, variant))
     }
 
     /// Whether the cursor in a query is refused.

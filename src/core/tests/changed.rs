@@ -181,7 +181,7 @@ fn no_more_is_remembered_than_allowed_and_nothing_is_taken_for_missing() {
     };
     changed.passed(&keys(0..10_000));
     assert_eq!((changed.read.len(), changed.last.len()), (limits::CHANGED_IDS_MAX, 2_048));
-    let (from, to) = changed.to_count(Some(Stamp(11_500_000))).unwrap();
+    let (from, to) = changed.next_range(Some(Stamp(11_500_000))).unwrap();
     assert!(from > Stamp(2_000_000 + 7_952_000) && to == Stamp(11_000_000), "{from} {to}");
     assert!(!changed.counted(Mono(0), Total::Is(to.since(from).as_ms())));
     // Of a time that is read again only what is remembered can be new.
