@@ -100,6 +100,7 @@ causes! {
     KeyUnproven "key_unproven" Warning CHECK_KEY_UNPROVEN,
     TenantChanged "tenant_changed" Config CHECK_TENANT_CHANGED,
     StreamOrphaned "stream_orphaned" Warning CHECK_STREAM_ORPHANED,
+    QueueLeftBehind "queue_left_behind" Warning CHECK_QUEUE_LEFT_BEHIND,
     PagesSmaller "pages_smaller" Warning CHECK_PAGES_SMALLER,
     SystemRefuses "system_refuses" Unreachable CHECK_SYSTEM_REFUSES,
     AnsweredBetween "answered_between" Unreachable CHECK_ANSWERED_BETWEEN,

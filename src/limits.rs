@@ -222,6 +222,12 @@ pub const AHEAD_MAX: usize = 24;
 pub const LONE_TIMES: u32 = 4;
 /// Bytes read of the file `learned`: a line has room for thousands of streams.
 pub const LEARNED_BYTES_MAX: usize = 1 << 20;
+/// Queues of other directories that one remembers as used before it, and the bytes read of that file:
+/// there is room for thousands of streams.
+pub const LEFT_BEHIND_MAX: usize = 8;
+pub const LEFT_BEHIND_BYTES_MAX: usize = 1 << 20;
+/// A look at such a queue that takes longer is given up: only headers of frames are read.
+pub const LEFT_BEHIND_LOOK_SECONDS: u64 = 10;
 /// Each further record needs twice as many tries and twice the time of the last, while nothing else
 /// is accepted in between; doubled this often at most (8 hours by default).
 pub const LONE_DOUBLINGS_MAX: u32 = 4;

@@ -2,7 +2,8 @@
 //!
 //! Holds: `check`, which makes all of them, and a file for each part. `local` needs no network,
 //! `remote` connects exactly as `run` does, `interpret` and `ingress` say what an answer means,
-//! `compare` which clock is wrong, `sample` what a page costs, `remembered` what the queue knows.
+//! `compare` which clock is wrong,
+//! `left_behind` what was forgotten in other directories, `sample` what a page costs, `remembered` what the queue knows.
 //! Promises: changes nothing, delivers nothing; each step is reported as it is done; never says
 //! that something works that was not tried. Never: prints; how a step is shown and what the exit
 //! code is are `command::check`'s.
@@ -10,6 +11,7 @@
 mod compare;
 mod ingress;
 mod interpret;
+pub mod left_behind;
 mod local;
 mod remembered;
 mod remote;
@@ -127,6 +129,7 @@ fn places(config: &Config, page: &mut dyn Listener) -> Remembered {
     let is_in_use = crate::queue::real::is_in_use(&config.queue.dir) == Some(true);
     page.step(Step::at_once(Name::Queue, local::queue(&config.queue, is_in_use)));
     let remembered = Remembered::of(config);
+    left_behind::steps(config, remembered.is_new()).into_iter().for_each(|step| page.step(step));
     remembered.orphans(config).into_iter().for_each(|step| page.step(step));
     page.step(Step::at_once(Name::StatusFile, local::status_file(&config.status_file)));
     if let Some(file) = &config.metrics_file {

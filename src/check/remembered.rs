@@ -23,6 +23,11 @@ impl Remembered {
         Remembered(Inspector::open(RealDisk::new(&config.queue.dir), None).ok())
     }
 
+    /// Whether the queue has no position, or there is none.
+    pub fn is_new(&self) -> bool {
+        self.0.as_ref().is_none_or(|inspector| inspector.orphans(&[]).is_empty())
+    }
+
     /// With which page `run` would begin each stream of an integration.
     pub fn samples(config: &Config, integration: &Integration) -> Vec<Sample> {
         let whole = config.network.whole();

@@ -1,48 +1,36 @@
-//! Warns if the last run had its queue in another directory, so that records waiting there are not
-//! forgotten when `queue.dir` is changed.
+//! What `run` does about queues in other directories that were used before the configured one, so
+//! that what waits there is not forgotten when `queue.dir` is changed.
 //!
-//! Promises: reads only, takes no lock. The only trace of the last run is its status file, which is
-//! usually in memory; after a reboot there is none. Never: moves anything.
+//! Promises: a new queue notes the one that was used before it, before it has a position of its own.
+//! Never: changes anything in another directory.
 
-use std::path::Path;
-
+use crate::check::left_behind::{Before, in_words, waiting};
 use crate::config::Config;
 use crate::message::log_message;
-use crate::plain::count;
-use crate::queue::inspect::Inspector;
-use crate::queue::real::{RealDisk, is_in_use};
-use crate::record::Category;
-use crate::report::Status;
+use crate::queue::RealQueue;
 
-use super::daemon_status;
-
-/// Logs the warning. To be called before the status file is replaced.
-pub fn warn(config: &Config) {
-    let Ok(status) = Status::read(&config.status_file) else { return };
-    let (was, now) = (Path::new(&status.queue.dir), &config.queue.dir);
-    let is_same = was == now || was.canonicalize().ok() == now.canonicalize().ok();
-    // A queue that is in use belongs to another daemon, which goes on with it.
-    if status.queue.dir.is_empty() || is_same || is_in_use(was) != Some(false) {
-        return;
-    }
-    let daemon = daemon_status::of(&status, was);
-    let Ok(mut looked) = Inspector::open(RealDisk::new(was), Some(daemon)) else { return };
-    let waiting = looked.contents(&mut |_, _| {}).waiting;
-    let records: u64 = waiting.iter().map(|frame| u64::from(frame.entries - frame.skip)).sum();
-    let streams = looked.streams().filter(|(name, delivered, _)| {
-        matches!(name.category, Category::Polled(_)) && delivered.is_some()
-    });
-    let streams = streams.count();
-    if records > 0 || streams > 0 {
+/// What waits in other directories, in words; `None`: nothing. `before`: the queue of the last run.
+pub fn look(config: &Config, queue: &mut RealQueue, before: Option<Before>) -> Option<String> {
+    let is_new = queue.is_new();
+    let dir = config.queue.dir.display();
+    if let Some(before) = before.filter(|before| before.is_told(is_new)) {
+        let (was, held) = (&before.left.dir, before.held());
         log_message!(
             QUEUE_DIR_CHANGED,
-            "queue.dir changed from {} to {}: {} waiting and the positions of {} are in the old \
-             directory. To continue with it, stop the service and set \
-             queue.dir back, or move that directory to the new place before the start",
-            was.display(),
-            now.display(),
-            count(records, "record"),
-            count(streams, "stream")
+            "queue.dir changed from {was} to {dir}: {held}. To continue with that queue, stop the \
+             service and set queue.dir back"
         );
+        if is_new {
+            let mut all = before.earlier;
+            all.push(before.left);
+            if let Err(why) = queue.leave_behind(all) {
+                log_message!(
+                    QUEUE_LEFT_BEHIND,
+                    "Failed to note in {dir} which queue was used before: {why}. The next start \
+                     will not know of it"
+                );
+            }
+        }
     }
+    in_words(&waiting(queue.left_behind(), &config.queue.dir))
 }

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use crate::check::left_behind;
 use crate::cli::{self, Exit};
 use crate::config::{Config, SecretSource, units};
 use crate::coralogix::entry::Labels;
@@ -45,13 +46,15 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     log_start(config_file, &config, acts_as);
     let mut edge = open_edge(&config)?;
     log_pages(&edge);
-    elsewhere::warn(&config);
+    // The status file says which queue the last run used, until it is replaced.
+    let before = left_behind::of_last_run(&config);
     let mut files = Files::new(config.status_file.clone(), config.metrics_file.clone());
     let (mut queue, mut opened) = open_queue(&config)?;
     let mut refused = None;
     let mut notify = Notify::from_environment();
     notify.ready();
     log_queue(&config, &opened);
+    let left_behind = elsewhere::look(&config, &mut queue, before);
     bound_pages(&config, &mut opened, edge.kills());
     loop {
         let (seed, now) = (host::seed(), edge.mono());
@@ -72,6 +75,7 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
             gaps_shown: None,
         };
         let mut core = Core::new(plan(&config, mode), seed, now, opened);
+        core.leave_behind(left_behind.clone());
         let end = core::run(&mut core, &mut daemon).expect("only a simulated world is ever cut");
         daemon.close(&core);
         let next = daemon.next.take();

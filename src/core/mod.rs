@@ -307,6 +307,8 @@ pub struct Core {
     clocks: Clocks,
     /// How Coralogix' clock disagrees with every other.
     sink_off: Option<SinkOff>,
+    /// What waits in queues that are not used any more, in words.
+    left_behind: Option<String>,
     /// When the last action was given, and how long it took.
     acted: Mono,
     took: Span,
@@ -358,6 +360,7 @@ impl Core {
             polling: Direction::new(plan.bounds.polling_rate),
             clocks: Clocks::default(),
             sink_off: None,
+            left_behind: None,
             acted: now,
             took: Span::ZERO,
             used: None,
@@ -373,6 +376,11 @@ impl Core {
             stalls: 0,
             plan,
         }
+    }
+
+    /// Takes what waits in queues that are not used any more, in words: a person has to decide.
+    pub fn leave_behind(&mut self, left_behind: Option<String>) {
+        self.left_behind = left_behind;
     }
 
     /// Takes the event of the last action and returns the next action.

@@ -155,6 +155,12 @@ reasons! {
         "rejects every record",
         message::REFUSES_EVERYTHING,
     );
+    /// Records wait in a queue that is not used any more.
+    QueueLeftBehind, trouble(
+        "queue_left_behind", "left behind",
+        "does not get the records that wait in a queue.dir of before",
+        message::QUEUE_LEFT_BEHIND,
+    );
     /// `queue.max_size` is reached: polling waits until something was delivered.
     QueueFull, trouble(
         "queue_full", "queue full",

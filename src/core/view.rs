@@ -142,7 +142,13 @@ impl Core {
                 // No request can change this.
                 LaneView { reason: Reason::ClocksDisagree, detail, next_in: None, ..lane }
             }
-            _ => lane,
+            _ => match &self.left_behind {
+                Some(left) if lane.reason.health() == Health::Healthy => {
+                    let (reason, detail) = (Reason::QueueLeftBehind, left.clone());
+                    LaneView { reason, detail, next_in: None, ..lane }
+                }
+                _ => lane,
+            },
         }
     }
 

@@ -157,6 +157,9 @@ super::codes! {
     CHECK_METRICS_UNWRITABLE Warn 556
         "The file for metrics can't be written."
         "Let that user write there (with systemd: ReadWritePaths=), or remove `metrics.file`.";
+    CHECK_QUEUE_LEFT_BEHIND Warn 557
+        "Records wait, or positions are, in a directory that `queue.dir` named before, and the config names another one now."
+        "Set `queue.dir` back, or move the directory before the first start with the new one. If the new one is in use already: stop the service, and run `s1-coralogix run --once` with `queue.dir` set to the old directory, which delivers what waits there; what was collected since arrives twice. To discard it, move that directory away.";
     CHECK_CONFIG_DOUBTFUL Warn 560
         "The config can be used, but something in it is probably not intended."
         "Follow the hint next to it; it has its own code.";

@@ -84,7 +84,7 @@ super::codes! {
         "Report it with the lines before it and the output of `s1-coralogix status --json`.";
     QUEUE_DIR_CHANGED Warn 28
         "At the last run the queue was in another directory, and records or positions are still there."
-        "To go on with that queue: stop the service, set queue.dir back; to move it, move the directory while the service is stopped and then set queue.dir. If the change is intended, no action is needed.";
+        "To go on with that queue: stop the service, set queue.dir back; to move it, move the directory while the service is stopped and then set queue.dir. Otherwise S1C-W047 says what to do.";
     ENDED_HELD Error 29
         "`run --once` exited with 78: a stream is not polled until its tenant's new address is confirmed."
         "The lines before it name the stream and both addresses; S1C-E220 says what to do. Everything else was done.";
@@ -115,4 +115,7 @@ super::codes! {
     PAGE_KILLED Warn 46
         "The kernel killed a process for lack of memory while this program read a large page. Smaller pages are used; one as large is tried again only after many of them. Nothing is lost."
         "Give the machine or the service more memory (MemoryMax, the container's limit), or set a smaller polling.max_page.";
+    QUEUE_LEFT_BEHIND Warn 47
+        "Records wait in a directory that queue.dir named before, and nothing delivers them. The state stays degraded until a start finds that nothing waits there. If a stream of the new queue starts later than it was collected to in the old one, the time in between is recorded and delivered as a gap."
+        "Stop the service, and run `s1-coralogix run --once` with queue.dir set to the old directory, which delivers what waits there; what was collected since arrives twice. Or set queue.dir back for good. To discard the records, move that directory away. Then start the service.";
 }

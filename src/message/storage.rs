@@ -56,8 +56,8 @@ super::codes! {
         "name_was could not be followed: both names have positions, collected from two addresses. Nothing was changed."
         "If both are one tenant: `s1-coralogix queue adopt OLD NEW` with the daemon stopped; else remove name_was.";
     GAP_CONFIG_CHANGED Error 224
-        "After a change of the config, a stream starts later than its tenant was collected to under another name, or its position was discarded by hand. The time range is recorded and delivered as a gap."
-        "If the integration was renamed: write name_was = \"OLD NAME\" into it and restart; the stream returns to the old position. Otherwise no action is needed.";
+        "After a change of the config, a stream starts later than it was collected to under another name or in another queue.dir, or its position was discarded by hand. The time range is recorded and delivered as a gap."
+        "If the integration was renamed: write name_was = \"OLD NAME\" into it and restart; the stream returns to the old position. After another queue.dir: set it back, and the stream continues there. Otherwise no action is needed.";
     GAP_UNFETCHABLE Error 225
         "SentinelOne could not return a record of a stream, or not in a readable form, in repeated requests for it alone, while it returned the records after it. Those were collected; the time range of the record is recorded and delivered as a gap. So is a time of which SentinelOne counts more records than it lists (S1C-W154)."
         "Look in the console for the records of that time. Contact SentinelOne's support about a record that exceeds the maximum page size or makes the console fail. Reconciliation collects it once it can be fetched.";

@@ -19,6 +19,7 @@ use super::append::chunk_pairs;
 use super::disk::Disk;
 use super::gaps;
 use super::index::{Batch, Opener};
+use super::left_behind::LeftBehind;
 use super::schema;
 use super::streams::{Stream, earlier};
 use super::{Finding, Queue, QueueError, put_stream};
@@ -96,7 +97,7 @@ impl From<QueueError> for AdoptError {
     }
 }
 
-fn has_position(stream: &Stream) -> bool {
+pub(super) fn has_position(stream: &Stream) -> bool {
     matches!(stream.row.name.category, Category::Polled(_)) && stream.row.progress.is_some()
 }
 
@@ -424,15 +425,15 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         Ok(Some((name, progress.position)))
     }
 
-    /// The gap that a stream with this beginning leaves: an orphan of the same tenant had been
-    /// collected to an earlier time. `None` too for a stream whose integration has no known
-    /// address.
+    /// The gap that a stream with this beginning leaves: an orphan of the same tenant, or the stream
+    /// in a queue that was used before, had been collected to an earlier time. `None` too for a
+    /// stream whose integration has no known address.
     pub(super) fn gap_before(&self, stream: &StreamName, begins: Stamp) -> Option<Gap> {
         let own = self.origins.tenant(&stream.integration)?;
-        let reached = self
-            .orphans()
-            .into_iter()
-            .filter(|orphan| orphan.name.category == stream.category && orphan.name != *stream)
+        let orphans = self.orphans().into_iter().filter(|orphan| orphan.name != *stream);
+        let reached = orphans
+            .chain(self.left_behind.iter().flat_map(LeftBehind::streams))
+            .filter(|orphan| orphan.name.category == stream.category)
             // An orphan without a known address may be of this tenant.
             .filter(|orphan| orphan.tenant.as_deref().is_none_or(|tenant| tenant == own))
             .map(|orphan| orphan.position)

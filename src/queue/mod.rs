@@ -35,6 +35,7 @@ mod in_doubt;
 pub mod index;
 pub mod inspect;
 pub mod learned;
+pub mod left_behind;
 mod log;
 pub mod marks;
 #[cfg(not(closed))]
@@ -181,6 +182,8 @@ pub struct Queue<D: Disk, O: Opener> {
     gap_log: gaps::GapLog,
     awaited: awaited::Awaited,
     origins: origins::Origins,
+    /// Queues that were used before this one.
+    left_behind: Vec<left_behind::LeftBehind>,
     /// Integrations that must not be polled, with the reason.
     holds: Vec<(String, Hold)>,
     log: log::LogFiles,
@@ -224,6 +227,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             gap_log: gaps::GapLog::default(),
             awaited: awaited::Awaited::default(),
             origins: origins::Origins::default(),
+            left_behind: Vec::new(),
             holds: Vec::new(),
             log: log::LogFiles::default(),
             state: schema::State::default(),
@@ -237,6 +241,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             learned: None,
         };
         queue.lock()?;
+        queue.read_left_behind();
         queue.start()?;
         let opened = queue.opened();
         let findings = std::mem::take(&mut queue.findings);

@@ -444,6 +444,84 @@ fn a_queue_that_was_left_behind_is_told_of() {
 }
 
 #[test]
+fn what_waits_in_a_queue_left_behind_is_told_until_it_is_delivered_and_what_is_passed_over_is_a_gap()
+ {
+    let mut scene = one_stream();
+    scene.ingress.server.take_away();
+    scene.tenant().publish(Kind::Activities, 33);
+    scene.once_with_code(75);
+    scene.pass(DAY);
+    scene.tenant().publish(Kind::Activities, 20);
+    scene.pass(3 * DAY);
+    scene.tenant().publish(Kind::Activities, 5);
+    let (was, now) = (scene.queue_dir(), scene.path("queue-two"));
+    let before = scene.config();
+    let after = before.replace(was.to_str().unwrap(), now.to_str().unwrap());
+    scene.write_file("config.toml", &after);
+    let check = says(&scene, &["check", "--offline"], 0);
+    let held = format!(
+        "queue.dir was {} at the last run, and {} is new: 33 records waiting and the positions of 1 \
+         stream are in the old directory",
+        was.display(),
+        now.display()
+    );
+    assert!(check.contains(&held) && check.contains("Set queue.dir back"), "{check}");
+    assert!(check.contains("[S1C-W557]"), "{check}");
+    scene.ingress.server.bring_back();
+
+    scene.run();
+    scene.wait_delivered(5);
+    scene.wait_status_is("/gaps/count", "1");
+    scene.wait_status_is("/gaps/untold", "0");
+    scene.wait_status_is("/queue/waiting", "0");
+    scene.stop();
+    assert_eq!(scene.status().unwrap()["gaps"]["latest"][0]["reason"], "config_changed");
+    assert_eq!(scene.ledger.balance().lost, 53);
+    // Only the queue itself knows it now.
+    fs::remove_file(scene.path("status.json")).unwrap();
+    scene.run();
+    scene.wait_status_is("/coralogix/reason", "queue_left_behind");
+    scene.wait_status_is("/state", "degraded");
+    let held = format!("33 records in {}", was.display());
+    let shown = says(&scene, &["status"], 1);
+    assert!(shown.contains("S1C-W047") && shown.contains(was.to_str().unwrap()), "{shown}");
+    scene.stop();
+    assert!(scene.log().contains(&held), "{}", scene.log());
+    let check = says(&scene, &["check", "--offline"], 0);
+    let told = format!("queue.dir was {} before: 33 records waiting there", was.display());
+    assert!(check.contains(&told), "{check}");
+
+    // What the message says: nothing is missing any more, and nothing is told any more.
+    scene.write_file("config.toml", &before);
+    scene.once_with_code(0);
+    scene.assert_nothing_lost();
+    scene.write_file("config.toml", &after);
+    scene.run();
+    scene.wait_status_is("/state", "healthy");
+    scene.stop();
+    let check = says(&scene, &["check", "--offline"], 0);
+    assert!(!check.contains("S1C-W557"), "{check}");
+}
+
+#[test]
+fn of_a_queue_that_is_gone_the_status_file_says_what_is_passed_over() {
+    let mut scene = one_stream();
+    scene.tenant().publish(Kind::Activities, 20);
+    scene.once_with_code(0);
+    let position = scene.status().unwrap()["streams"][0]["position"].clone();
+    scene.pass(3 * DAY);
+    let (was, now) = (scene.queue_dir(), scene.path("queue-two"));
+    fs::remove_dir_all(&was).unwrap();
+    let config = scene.config().replace(was.to_str().unwrap(), now.to_str().unwrap());
+    scene.write_file("config.toml", &config);
+    scene.tenant().publish(Kind::Activities, 5);
+    scene.once_with_code(0);
+    let gap = scene.status().unwrap()["gaps"]["latest"][0].clone();
+    assert_eq!((&gap["reason"], &gap["from"]), (&"config_changed".into(), &position));
+    assert_eq!(scene.status().unwrap()["state"], "healthy");
+}
+
+#[test]
 fn what_root_adopts_belongs_to_the_queues_owner() {
     const SOMEBODY: u32 = 65_534;
     if !rustix::process::geteuid().is_root() {
