@@ -76,8 +76,8 @@ pub struct Report {
     rates: rate::Rates,
     clock: clock::Reported,
     /// The last WARN or ERROR, and when it was first seen here.
-    trouble: Option<(Stamp, logging::Trouble)>,
-    healthy_since: Option<Stamp>,
+    trouble: Option<(Noted, logging::Trouble)>,
+    healthy_since: Option<Noted>,
     gaps: Vec<Gap>,
     remark: Option<(Stamp, String)>,
     refused: Option<(Stamp, String)>,
@@ -85,6 +85,20 @@ pub struct Report {
     queue_id: String,
     orphans: Vec<Orphan>,
     is_stall_reported: bool,
+}
+
+/// A moment, by the wall clock of then and by the monotonic one.
+#[derive(Clone, Copy)]
+struct Noted {
+    at: Stamp,
+    seen: Mono,
+}
+
+impl Noted {
+    /// By the wall clock of now: where that of then is in its future, it was wrong.
+    fn by(self, now: Mono, wall: Stamp) -> Stamp {
+        if self.at <= wall { self.at } else { wall - now.since(self.seen) }
+    }
 }
 
 /// The part of a view for which the status file is written again when it changes.
@@ -237,27 +251,32 @@ impl Report {
         (now, wall): (Mono, Stamp),
         counters: Counters,
     ) -> (Vec<u8>, Option<Vec<u8>>) {
+        let noted = Noted { at: wall, seen: now };
         let trouble = logging::last_trouble();
         if self.trouble.as_ref().map(|(_, last)| last.count)
             != trouble.as_ref().map(|new| new.count)
         {
-            self.trouble = trouble.map(|trouble| (wall, trouble));
+            self.trouble = trouble.map(|trouble| (noted, trouble));
         }
         self.healthy_since = match overall(view) {
-            Health::Healthy => self.healthy_since.or(Some(wall)),
+            Health::Healthy => self.healthy_since.or(Some(noted)),
             _ => None,
         };
+        let past = |told: &(Stamp, String)| (told.0.min(wall), told.1.clone());
+        let (remark, refused) = (self.remark.as_ref().map(past), self.refused.as_ref().map(past));
+        let trouble = self.trouble.as_ref();
+        let trouble = trouble.map(|(noted, trouble)| (noted.by(now, wall), trouble.clone()));
         let inputs = status::StatusInputs {
             max_bytes: self.max_bytes,
             wall,
             rates: self.rates.per_minute(now, &counted(view)),
             disk_written_bytes: host::disk_written_bytes(),
-            trouble: self.trouble.as_ref(),
-            healthy_since: self.healthy_since,
+            trouble: trouble.as_ref(),
+            healthy_since: self.healthy_since.map(|noted| noted.by(now, wall)),
             clock: self.clock.now(),
             gaps: &self.gaps,
-            remark: self.remark.as_ref(),
-            refused: self.refused.as_ref(),
+            remark: remark.as_ref(),
+            refused: refused.as_ref(),
             queue: (&self.queue_dir, &self.queue_id),
             orphans: &self.orphans,
             log_lines_lost: stderr::lost(),
@@ -332,4 +351,19 @@ fn log_turn(turn: &Turn, which: &Which, file: &Path) {
 fn counted(view: &View) -> Vec<u64> {
     let streams = view.streams.iter().map(|stream| stream.collected);
     streams.chain([view.delivered]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_noted_by_a_clock_ahead_is_shown_by_the_present_one() {
+        let (hour, now) = (Span::hours(1), Mono(7_200_000));
+        for (ahead, wall, shown) in [(0, 20, 10), (0, 10, 10), (30, 20, 20 - 1), (30, 50, 40)] {
+            let at = |hours: u64| Stamp(0) + Span::hours(hours);
+            let noted = Noted { at: at(10 + ahead), seen: Mono(hour.as_ms()) };
+            assert_eq!(noted.by(now, at(wall)), at(shown), "{ahead} {wall}");
+        }
+    }
 }

@@ -44,6 +44,21 @@ fn a_first_answer_dated_ten_years_ahead_loses_nothing_also_after_a_restart() {
 }
 
 #[test]
+fn what_was_told_while_one_date_was_ahead_is_not_shown_as_of_the_future() {
+    let mut scene = Scene::with(activities);
+    scene.publish_history(5);
+    scene.tenant().lie(Lie::DateAhead(30 * HOUR), 1);
+    scene.run();
+    scene.settle();
+    scene.wait_healthy();
+    scene.poll_again();
+    scene.stop();
+    let status = scene.status().unwrap();
+    let (told, shown) = (&status["last_trouble"]["at"], &status["updated"]);
+    assert!(told.as_str().unwrap() <= shown.as_str().unwrap(), "{status:#}");
+}
+
+#[test]
 fn two_first_answers_dated_ahead_lose_nothing_or_a_gap_says_so() {
     let mut scene = Scene::with(activities);
     scene.publish_history(28);
