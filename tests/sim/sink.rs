@@ -45,6 +45,8 @@ pub struct Word {
     pub to: Option<String>,
     #[serde(default)]
     pub reason: String,
+    #[serde(default)]
+    pub closed: bool,
 }
 
 #[derive(Default)]
