@@ -430,11 +430,12 @@ impl Stream {
         if self.walk.is_none() {
             (self.flawed, self.outside) = (false, 0);
         }
-        let mut begin = self.next_start(progress);
-        if self.walk.is_none() && self.kind() == Kind::Threats {
-            begin = self.changed.begins(begin);
-        }
-        let walk = self.walk.get_or_insert_with(|| Walk::starting(begin));
+        let start = self.next_start(progress);
+        let begin = match self.walk.is_none() && self.kind() == Kind::Threats {
+            true => self.changed.begins(start),
+            false => start,
+        };
+        let walk = self.walk.get_or_insert_with(|| Walk::reading_again(begin, start));
         let (from, cursor, skip) = (walk.from, walk.cursor.clone(), walk.skip);
         Fetch { stream, from, to: None, cursor, rows_max: self.rows.now(), skip }
     }

@@ -91,7 +91,7 @@ pub fn may_be_cut(rows: usize) -> bool {
 pub struct Walk {
     /// The earliest stamp requested. It moves when the walk goes on by time.
     pub from: Stamp,
-    /// Where it began.
+    /// Where it began, or where it would have begun if it did not read again what was read.
     pub start: Stamp,
     pub cursor: Option<Cursor>,
     /// Rows to skip from there; only without a cursor.
@@ -186,6 +186,11 @@ impl Trail {
 }
 
 impl Walk {
+    /// Begins at `from`, to read again what was read before `start`.
+    pub fn reading_again(from: Stamp, start: Stamp) -> Walk {
+        Walk { start, ..Walk::starting(from) }
+    }
+
     pub fn starting(from: Stamp) -> Walk {
         Walk {
             from,
