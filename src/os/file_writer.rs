@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::signal;
 use crate::limits::STDERR_WAITING_BYTES_MAX;
 
 #[derive(Debug)]
@@ -35,7 +36,11 @@ impl FileWriter {
     pub fn start(file: impl Write + Send + 'static) -> io::Result<FileWriter> {
         let shared = Arc::new(Shared::default());
         let writer = Arc::clone(&shared);
-        let write = move || writer.write_all_to(file);
+        let write = move || {
+            // It may wait for its mount, and then hears none. Where that fails, one may be late.
+            let _ = signal::leave_to_others();
+            writer.write_all_to(file)
+        };
         std::thread::Builder::new().name("log".to_owned()).spawn(write)?;
         Ok(FileWriter(shared))
     }

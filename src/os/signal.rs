@@ -3,6 +3,11 @@
 //! A handler sets a flag and writes a byte into a socket pair; the sleep is a read of that pair
 //! with a time limit. So no thread is needed, and no signal is lost between checking the flags and
 //! sleeping. Never: acts on a signal.
+//!
+//! The kernel runs a handler in one thread that does not block the signal, and begins with the main
+//! one. While that waits for a mount (autofs, NFS, fsfreeze) its handlers do not run, and no other
+//! thread is tried. So a program whose main thread may wait like that leaves the signals to a thread
+//! that never does.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -10,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::{SigSet, Signal};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
@@ -22,6 +28,21 @@ pub struct Signals {
     pub reload: bool,
     /// SIGUSR1: poll and drain now.
     pub poll_now: bool,
+}
+
+/// No handler runs in this thread any more, nor in one that it starts: another thread has to
+/// `listen`.
+pub fn leave_to_others() -> io::Result<()> {
+    Ok(handled().thread_block()?)
+}
+
+/// Handlers run in this thread, also where whoever started the program has blocked the signals.
+pub fn listen() -> io::Result<()> {
+    Ok(handled().thread_unblock()?)
+}
+
+fn handled() -> SigSet {
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1].into_iter().collect()
 }
 
 /// Receives signals. One for a process.

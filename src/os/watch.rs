@@ -1,9 +1,10 @@
-//! A thread that notices a request to stop, and reports a slow disk, while the loop waits for the
-//! system.
+//! A thread that hears all signals, notices a request to stop, and reports a slow disk, while the
+//! loop waits for the system.
 //!
 //! A system call on a disk or mount that does not answer returns when that answers, or never, and
-//! no signal ends it. What was not acknowledged is sent again after the next start, so the process
-//! may end at any moment, as after a power cut.
+//! no signal ends it: a thread in such a call does not even run a handler, so every other thread
+//! leaves the signals to this one. What was not acknowledged is sent again after the next start, so
+//! the process may end at any moment, as after a power cut.
 //!
 //! Promises: after a request to stop the process has ended within `STOP_MS_MAX`, whatever the loop
 //! waits for and whether or not the log is read; a slow disk is reported while it is slow, at most
@@ -19,6 +20,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::clock::mono;
+use super::signal;
 use super::stderr;
 use super::timeout_thread::TimeoutThread;
 use crate::limits::{
@@ -46,7 +48,8 @@ pub enum On {
 /// One for a process: the state of its loop.
 static LOOP: Mutex<Watched> = Mutex::new(Watched::new());
 
-/// Starts the thread; an error where the system refuses one.
+/// Starts the thread; from here on the caller, and every thread that it starts, leaves the signals
+/// to it. An error where the system refuses a thread.
 pub fn start(queue_dir: &Path) -> io::Result<()> {
     lock().place = queue_dir.display().to_string();
     let (ear, mouth) = UnixStream::pair()?;
@@ -56,10 +59,12 @@ pub fn start(queue_dir: &Path) -> io::Result<()> {
     let watch = move || {
         // Kept open, so that a read never finds the pair closed.
         let _mouth = mouth;
-        // Where no time limit can be set, the loop works without this thread.
-        let _ = watch(ear);
+        // The mask is not what the thread was started with only where others have set it.
+        let _ = signal::listen();
+        watch(ear)
     };
-    std::thread::Builder::new().name("watch".to_owned()).spawn(watch).map(drop)
+    std::thread::Builder::new().name("watch".to_owned()).spawn(watch)?;
+    signal::leave_to_others()
 }
 
 /// The loop begins a step, and the one before is over. `what`: the step's name, for people.
@@ -90,10 +95,13 @@ fn lock() -> MutexGuard<'static, Watched> {
     LOOP.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn watch(mut ear: UnixStream) -> io::Result<()> {
+/// Never returns, because nobody else hears signals. A time limit that can't be set makes a wait
+/// longer, and a read that fails makes it shorter.
+fn watch(mut ear: UnixStream) -> ! {
     let mut bytes = [0; 64];
-    ear.set_read_timeout(Some(Duration::from_secs(WATCH_SECONDS)))?;
-    // A read succeeds only after a signal: reaching the time limit is an error.
+    let _ = ear.set_read_timeout(Some(Duration::from_secs(WATCH_SECONDS)));
+    // A read succeeds only after a request to stop: reaching the time limit is an error, and so is
+    // another signal.
     while ear.read(&mut bytes).is_err() {
         let slow = lock().look(mono());
         log_slow(slow);
@@ -104,7 +112,7 @@ fn watch(mut ear: UnixStream) -> io::Result<()> {
         if left == Span::ZERO {
             leave();
         }
-        ear.set_read_timeout(Some(left.as_duration()))?;
+        let _ = ear.set_read_timeout(Some(left.as_duration()));
         // A second signal asks for the same.
         let _ = ear.read(&mut bytes);
     }

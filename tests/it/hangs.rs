@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::autofs::Autofs;
 use crate::campaign::Campaign;
-use crate::scene::Scene;
+use crate::scene::{PATIENCE, Scene};
 use crate::support::data::Kind;
 use crate::support::program::Program;
 use crate::support::watched::Watched;
@@ -185,6 +186,57 @@ fn a_request_to_stop_is_heard_while_the_log_of_the_queue_hangs() {
     scene.wait_log("S1C-W214 The disk of the queue");
     hears_sigterm(&mut scene, 1);
     ends_well(&mut scene, sound);
+}
+
+/// A held call of strace's still runs handlers; a wait within the kernel does not.
+#[test]
+fn a_request_to_stop_is_heard_while_the_loop_waits_in_the_kernel() {
+    if !Campaign::is_possible("mounts that hang", Autofs::possible()) {
+        return;
+    }
+    let mut scene = Scene::new();
+    let mount = Autofs::over(scene.queue_dir());
+    scene.program = scene.program.under(Autofs::apart());
+    scene.run();
+    assert!(mount.holds(PATIENCE), "{} is needed\n{}", mount.path().display(), scene.story());
+    scene.daemon().signal(Signal::TERM);
+    // One that is not heard is never heard: on a busy machine the end itself takes a while.
+    let is_heard = scene.daemon().wait(2 * HEARD_WITHIN).is_some();
+    assert!(is_heard, "SIGTERM is heard\n{}", scene.story());
+    let ended = scene.ended();
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert!(ended.err.contains("S1C-E042"), "{}", ended.err);
+}
+
+/// Whichever thread of the program waits, the kernel finds the one that does not.
+#[test]
+fn one_thread_hears_signals_and_it_waits_for_no_file() {
+    let mut scene = Scene::new();
+    // A thread of its own writes to a file, and is older than most.
+    let log = scene.path("log");
+    fs::write(&log, "").unwrap();
+    let into_it = "log=$1; shift; exec \"$@\" 2>>\"$log\"";
+    let runner = ["sh", "-c", into_it, "sh"].map(OsString::from);
+    scene.program = scene.program.under(runner.into_iter().chain([log.into()]));
+    scene.tenant().publish(Kind::Activities, 30);
+    scene.run();
+    scene.settle();
+    let threads = fs::read_dir(format!("/proc/{}/task", scene.daemon().pid())).unwrap();
+    let mut seen = Vec::new();
+    for thread in threads.flatten() {
+        // One may have ended meanwhile.
+        let Ok(status) = fs::read_to_string(thread.path().join("status")) else { continue };
+        let of = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+        let blocked = u64::from_str_radix(of("SigBlk:"), 16).unwrap();
+        let signals = [Signal::TERM, Signal::INT, Signal::HUP, Signal::USR1];
+        let hears = signals.map(|signal| blocked & (1 << (signal.as_raw() - 1)) == 0);
+        assert_eq!(hears, [of("Name:") == "watch"; 4], "{status}");
+        seen.push(of("Name:").to_owned());
+    }
+    for name in ["watch", "log", "index"] {
+        assert!(seen.iter().any(|seen| seen == name), "{name}: {seen:?}");
+    }
+    scene.stop();
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod addresses;
 mod adopt;
 mod answers;
 mod appliance;
+mod autofs;
 mod campaign;
 mod check;
 mod claims;

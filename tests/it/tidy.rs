@@ -92,7 +92,7 @@ const MAKING: [&str; 7] = [
 const MAKES_FILES: &str = "src/os/made.rs";
 
 /// Never below `FLOOR_OF_IO`.
-const IO: [&str; 9] = [
+const IO: [&str; 10] = [
     "std::fs",
     "std::thread",
     "std::env",
@@ -101,6 +101,7 @@ const IO: [&str; 9] = [
     "TcpListener",
     "UdpSocket",
     "rustix::",
+    "nix::",
     "ureq::",
 ];
 
