@@ -381,8 +381,8 @@ const _: () = assert!(STOP_GRACE_SECONDS * 1_000 + NETWORK_WAIT_PIECE_MS < STOP_
 pub const LAST_WORDS_MS: u64 = 250;
 /// How often a wait for a helping thread looks for a request to stop.
 pub const STOP_LOOK_MS: u64 = 100;
-/// A look at a secret file that takes longer is given up: what lies on a disk takes milliseconds, on
-/// a network a round trip or two.
+/// A look at a secret file, or a reading of the config while the program runs, that takes longer is
+/// given up: what lies on a disk takes milliseconds, on a network a round trip or two.
 pub const SECRET_ANSWER_MS: u64 = 2_000;
 /// So long the loop waits for the status file and that of the metrics to be written; if it takes
 /// longer, they are written beside the loop. In memory, where they usually lie, it takes microseconds.
@@ -413,7 +413,8 @@ pub const NEXT_ADDRESS_MS_MIN: u64 = 250;
 pub const NEXT_ADDRESS_MS_MAX: u64 = 2_000;
 /// The buffer of one connection in each direction, and so the longest header of an answer.
 pub const CONNECTION_BUFFER_BYTES: usize = 64 << 10;
-/// How often secret files are looked at while one is missing or was refused.
+/// How often secret files are looked at while one is missing or was refused, and a config that is to
+/// be read again and does not answer.
 pub const CREDENTIAL_LOOK_MS: u64 = 1_000;
 /// `network.ca_file` is no longer than this; the bundle of a whole system is 250 KB.
 pub const CA_FILE_BYTES_MAX: u64 = 4 << 20;

@@ -32,7 +32,7 @@ use crate::time::{Mono, Span};
 use crate::window::{Bounds, Windows};
 use crate::work::{StreamWork, Worker};
 
-use super::settings::Reload;
+use super::settings::{Reload, Rereading};
 use super::{Failure, elsewhere, panics, settings};
 
 /// Runs until a request to stop; with `Mode::Once` until everything available was delivered.
@@ -53,6 +53,7 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     let mut refused = None;
     let mut notify = Notify::from_environment();
     notify.ready();
+    let mut rereading = Rereading::new(config_file, edge.stop_flag());
     log_queue(&config, &opened);
     let left_behind = elsewhere::look(&config, &mut queue, before);
     bound_pages(&config, &mut opened, edge.kills());
@@ -69,7 +70,7 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
             worker,
             report,
             notify,
-            config_file,
+            rereading: &mut rereading,
             config: config_now,
             next: None,
             gaps_shown: None,
@@ -265,7 +266,7 @@ struct Daemon<'a> {
     worker: Worker<System, RealDisk, SledOpener>,
     report: Report,
     notify: &'a mut Notify,
-    config_file: &'a Path,
+    rereading: &'a mut Rereading,
     config: &'a Config,
     /// A new config that is valid and different; the loop ends and begins again with it.
     next: Option<Config>,
@@ -280,24 +281,27 @@ impl World for Daemon<'_> {
             self.notify.stopping();
         }
         if self.worker.take_reload() {
-            match settings::reload(self.config_file, self.config) {
-                Reload::Taken(next) => self.next = Some(*next),
-                Reload::Unchanged => self.report.set_refused(None),
-                Reload::Refused(why) => {
-                    let wall = self.worker.edge().wall();
-                    self.report.set_refused(Some((wall, why)));
-                }
+            self.rereading.ask();
+        }
+        match self.rereading.look(self.config) {
+            Some(Reload::Taken(next)) => self.next = Some(*next),
+            Some(Reload::Unchanged) => self.report.set_refused(None),
+            Some(Reload::Refused(why)) => {
+                let wall = self.worker.edge().wall();
+                self.report.set_refused(Some((wall, why)));
             }
+            None => {}
         }
         tick.stop |= self.next.is_some();
         tick
     }
 
     fn perform(&mut self, action: Action) -> Option<Event> {
-        let action = match (action, self.notify.sleep_max()) {
+        let look = self.rereading.is_due().then_some(Span::ms(limits::CREDENTIAL_LOOK_MS));
+        let action = match (action, self.notify.sleep_max().into_iter().chain(look).min()) {
             (Action::Sleep { until, reason }, Some(max)) => {
-                let fed_by = self.worker.edge().mono() + max;
-                Action::Sleep { until: until.min(fed_by), reason }
+                let woken_by = self.worker.edge().mono() + max;
+                Action::Sleep { until: until.min(woken_by), reason }
             }
             (action, _) => action,
         };

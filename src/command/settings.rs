@@ -1,11 +1,14 @@
 //! The config as commands need it: loaded with its warnings logged, and loaded again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::Exit;
 use crate::config::{Config, Finding, Findings};
 use crate::message::{self, log_message};
 use crate::os::config_file::{self, ConfigError};
+use crate::os::reach::{Late, Reach};
 use crate::os::{log_json, logging};
 
 use log::Level;
@@ -71,9 +74,70 @@ pub enum Reload {
     Refused(String),
 }
 
-/// Reads the config again and reports what is wrong with it.
-pub fn reload(file: &Path, current: &Config) -> Reload {
-    let (new, warnings) = match config_file::load(file) {
+/// The config, read again on SIGHUP. Its files may lie on a mount that hangs, so the loop does not
+/// read them itself.
+pub struct Rereading {
+    file: PathBuf,
+    reach: Reach,
+    stop: Arc<AtomicBool>,
+    /// SIGHUP came, and what the files say is not known yet.
+    is_due: bool,
+    /// A reading that has not returned; what it finds is not used, because it may be old by then.
+    late: Option<Late>,
+}
+
+impl Rereading {
+    /// `stop`: ends a wait for the files.
+    pub fn new(file: &Path, stop: Arc<AtomicBool>) -> Rereading {
+        let (file, reach) = (file.to_owned(), Reach::new(Arc::clone(&stop)));
+        Rereading { file, reach, stop, is_due: false, late: None }
+    }
+
+    /// SIGHUP came.
+    pub fn ask(&mut self) {
+        self.is_due = true;
+    }
+
+    /// Whether it is worth a look soon.
+    pub fn is_due(&self) -> bool {
+        self.is_due
+    }
+
+    /// What came of the last SIGHUP, if that is news.
+    pub fn look(&mut self, current: &Config) -> Option<Reload> {
+        if !self.is_due || self.late.as_ref().is_some_and(|late| !late.is_over()) {
+            return None;
+        }
+        let file = self.file.clone();
+        match self.reach.ask(move || config_file::load(&file)) {
+            Ok(loaded) => {
+                (self.is_due, self.late) = (false, None);
+                Some(judged(loaded, current))
+            }
+            Err(late) => {
+                let is_known = self.late.replace(late).is_some();
+                let is_told = is_known || self.stop.load(Ordering::SeqCst);
+                (!is_told).then(|| self.hangs())
+            }
+        }
+    }
+
+    fn hangs(&self) -> Reload {
+        log_message!(CONFIG_KEPT, "The new config can't be read yet, the old one stays in effect");
+        let why = format!(
+            "Failed to read the config {} or its directory {}: it does not answer. Check its mount \
+             or disk (mount, dmesg); the new config is used as soon as it can be read",
+            self.file.display(),
+            config_file::directory(&self.file).display()
+        );
+        log_message!(CONFIG_SYSTEM, "{why}");
+        Reload::Refused(format!("{} {why}", message::CONFIG_SYSTEM))
+    }
+}
+
+/// Compares a config that was read again with the current one, and reports what is wrong with it.
+fn judged(loaded: Result<(Config, Vec<Finding>), ConfigError>, current: &Config) -> Reload {
+    let (new, warnings) = match loaded {
         Ok(loaded) => loaded,
         Err(why) => {
             log_message!(CONFIG_KEPT, "The new config is invalid, the old one stays in effect");

@@ -141,7 +141,7 @@ impl System {
 
     /// Takes a new config. On an error the old one stays in force.
     pub fn reconfigure(&mut self, config: &Config) -> Result<(), SetupError> {
-        let stop = self.inbox.stop_flag();
+        let stop = self.stop_flag();
         let services =
             Services::new(config, &ProxyEnvironment::read(), &stop, &self.certificate_clock)?;
         if services.sink.client.base() != self.services.sink.client.base() {
@@ -152,6 +152,11 @@ impl System {
         self.pages = PageBound::of(config.polling.max_page);
         self.zone = zone(config);
         Ok(())
+    }
+
+    /// The flag that ends waits early.
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        self.inbox.stop_flag()
     }
 
     /// The longest page accepted, and what limits it.

@@ -119,6 +119,6 @@ super::codes! {
         "`integration.start` is ahead of this machine's clock: usually a typo in the year. Nothing from before then would be collected."
         "Write a start in the past, e.g. \"24h\"; if the start is right, set this machine's clock (NTP).";
     CONFIG_SYSTEM Error 341
-        "The system could not read the config just now: too many open files, no memory, a disk or mount that fails. Its content is not in question. A start exits with 75; a reload keeps the old config."
+        "The system could not read the config just now: too many open files, no memory, a disk or mount that fails or hangs. Its content is not in question. A start exits with 75; a reload keeps the old config, and takes the new one of a mount that hung as soon as it answers."
         "Allow the process more (ulimit -n, ulimit -v, LimitNOFILE, MemoryMax), or repair the disk or mount; then start again.";
 }

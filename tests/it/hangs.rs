@@ -277,6 +277,33 @@ fn a_secret_file_on_a_mount_that_hangs_is_told_and_used_once_it_answers() {
 }
 
 #[test]
+fn a_config_on_a_mount_that_hangs_stops_nothing_and_is_taken_once_it_answers() {
+    if !is_possible("configs that hang") {
+        return;
+    }
+    let mut scene = Scene::new();
+    // As above: of each thread that reads the config, the second time.
+    let config = [scene.path("config.toml")];
+    hold_some(&mut scene, "?open,openat", "2", 20, &config);
+    scene.run();
+    scene.signal(Signal::HUP);
+    scene.wait_log("S1C-I009");
+    let changed = scene.config().replace("status.json", "moved.json");
+    scene.write_file("config.toml", &changed);
+    scene.signal(Signal::HUP);
+    scene.wait_log("S1C-E341 Failed to read the config");
+    scene.tenant().publish(Kind::Activities, 30);
+    scene.settle();
+    assert!(!scene.log().contains("S1C-I008"), "delivered while it hangs\n{}", scene.log());
+    scene.wait_status_is("/settings_refused/code", "S1C-E010");
+    scene.wait_log("S1C-I008");
+    assert_eq!(scene.log().matches("S1C-E341").count(), 1, "told once\n{}", scene.log());
+    scene.wait_file(&scene.path("moved.json"));
+    hears_sigterm(&mut scene, 0);
+    scene.assert_exactly_once();
+}
+
+#[test]
 fn a_request_to_stop_is_heard_while_a_secret_file_hangs_from_the_start() {
     if !is_possible("secret files that hang") {
         return;
