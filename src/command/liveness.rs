@@ -3,7 +3,8 @@
 //! A process that hangs keeps its lock, and one whose queue directory was removed has a lock that
 //! can't be found. The daemon writes its status at least every half minute between two steps, so a
 //! file older than the longest step shows that it makes none any more. While data is
-//! transferred the lock is touched; who can't see that allows for `network.exchange_timeout`.
+//! transferred, and at a step while the status file can't be written, the lock is touched; who can't
+//! see that allows for `network.exchange_timeout`.
 
 use std::path::Path;
 

@@ -16,14 +16,14 @@ use crate::edge::{Edge, System};
 use crate::errno::shortage_remedy;
 use crate::limits;
 use crate::message::{self, log_message};
-use crate::os::notify::Notify;
+use crate::os::notify::{Notify, Pulse};
 use crate::os::watch::{self, On};
 use crate::os::{host, owner, stderr};
 use crate::plain::count;
 use crate::queue::access;
 use crate::queue::adopt::Claim;
 use crate::queue::marks::QueueId;
-use crate::queue::real::RealDisk;
+use crate::queue::real::{LOCK, RealDisk};
 use crate::queue::sled::SledOpener;
 use crate::queue::{Finding, OpenError, Queue, QueueError, QueueLimits, RealQueue};
 use crate::record::{Kills, Learned, Opened};
@@ -54,6 +54,7 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
     let mut notify = Notify::from_environment();
     notify.ready();
     let mut rereading = Rereading::new(config_file, edge.stop_flag());
+    let pulse = Pulse::new(config.queue.dir.join(LOCK));
     log_queue(&config, &opened);
     let left_behind = elsewhere::look(&config, &mut queue, before);
     bound_pages(&config, &mut opened, edge.kills());
@@ -70,6 +71,7 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
             worker,
             report,
             notify,
+            pulse: &pulse,
             rereading: &mut rereading,
             config: config_now,
             next: None,
@@ -266,6 +268,8 @@ struct Daemon<'a> {
     worker: Worker<System, RealDisk, SledOpener>,
     report: Report,
     notify: &'a mut Notify,
+    /// Shows that the daemon lives where the status file can't be written.
+    pulse: &'a Pulse,
     rereading: &'a mut Rereading,
     config: &'a Config,
     /// A new config that is valid and different; the loop ends and begins again with it.
@@ -331,6 +335,9 @@ impl World for Daemon<'_> {
         let counters = self.worker.counters();
         let resting = matches!(next, Action::Sleep { .. });
         let health = self.report.observe(core, (now, wall), counters, resting);
+        if !self.report.is_shown() {
+            self.pulse.beat();
+        }
         self.notify.step(now, health.name());
     }
 }

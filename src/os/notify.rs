@@ -29,7 +29,8 @@ pub struct Notify {
 }
 
 /// A sign of life from within an exchange that makes progress: such an exchange may last longer
-/// than systemd waits, and longer than the status file may be old.
+/// than systemd waits, and longer than the status file may be old. And one from a step, where that
+/// file can't be written.
 #[derive(Debug)]
 pub struct Pulse {
     /// The notify socket, where a watchdog is to be fed.

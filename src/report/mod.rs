@@ -228,6 +228,11 @@ impl Report {
         overall(&view)
     }
 
+    /// Whether the status file shows that the daemon lives.
+    pub fn is_shown(&self) -> bool {
+        self.files.status.is_written()
+    }
+
     /// The files, for the `Report` that follows this one.
     pub fn into_files(self) -> Files {
         self.files

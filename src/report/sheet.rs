@@ -73,6 +73,11 @@ impl Sheet {
         self.put(text, now, longest);
     }
 
+    /// Whether the last content is in the file.
+    pub fn is_written(&self) -> bool {
+        self.works && self.under_way.is_none() && self.next.is_none()
+    }
+
     fn go_on(&mut self, now: Mono, longest: Duration) {
         self.collect(now, Duration::ZERO);
         if self.under_way.is_some() {

@@ -79,6 +79,30 @@ fn an_exchange_that_moves_feeds_the_watchdog_and_is_alive() {
     scene.kill();
 }
 
+/// Nothing is there to be delivered, either.
+#[test]
+fn a_daemon_that_polls_and_can_not_write_its_status_is_alive() {
+    let mut scene = Scene::new();
+    scene.once_with_code(0);
+    let status = scene.path("status.json");
+    let _ear = UnixDatagram::bind(scene.path("notify")).unwrap();
+    // In the way of the new content, as a mount that hangs.
+    fs::create_dir(scene.path("status.json.new")).unwrap();
+    let notify = scene.path("notify").display().to_string();
+    scene.run_with(&[("NOTIFY_SOCKET", notify), ("WATCHDOG_USEC", "2000000".to_owned())]);
+    scene.wait_log("S1C-W014");
+    let long_ago = SystemTime::now() - Duration::from_secs(600);
+    let lock = scene.queue_dir().join("lock");
+    for file in [&status, &lock] {
+        File::options().write(true).open(file).unwrap().set_modified(long_ago).unwrap();
+    }
+    scene.wait_while_alive("a poll is a sign of life", |_| {
+        scene.daemon().signal(Signal::USR1);
+        (scene.command(&["status", "--alive"]).code == Some(0)).then_some(())
+    });
+    scene.kill();
+}
+
 #[test]
 fn a_daemon_whose_queue_directory_was_removed_is_not_called_gone() {
     let mut scene = Scene::new();
