@@ -319,7 +319,7 @@ impl World for Daemon<'_> {
     }
 
     fn remember(&mut self, learned: &Learned) {
-        self.worker.remember(learned);
+        watch::within("keeping what it learned", On::Queue, || self.worker.remember(learned));
     }
 
     fn observe(&mut self, core: &Core, now: Mono, next: &Action) {

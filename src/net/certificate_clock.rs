@@ -27,6 +27,7 @@ use crate::message::log_message;
 use crate::os::clock::{Anchor, Moment, Source, agree, local};
 use crate::os::made::{self, Readers};
 use crate::os::secret::plain;
+use crate::os::watch::{self, On};
 use crate::time::{BUILT_AT, Mono, Span, Stamp};
 
 /// The file in the queue's directory that keeps the last time received over a power cut.
@@ -174,7 +175,7 @@ impl ReceivedTimes {
         // Whether the write succeeds or not, the next one is a day away: it spares the flash
         // memory.
         self.kept = Some(agreed);
-        if let Err(why) = write(file, agreed)
+        if let Err(why) = watch::within("keeping the time", On::Queue, || write(file, agreed))
             && !self.is_failure_reported
         {
             self.is_failure_reported = true;

@@ -19,6 +19,7 @@ use crate::time::{Mono, Span};
 
 use super::clock::mono;
 use super::host::variable;
+use super::watch::{self, On};
 
 pub struct Notify {
     socket: Option<UnixDatagram>,
@@ -42,7 +43,7 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// `sign`: a file of the program's own, which exists while it runs.
+    /// `sign`: a file of the program's own in the queue's directory, which exists while it runs.
     pub fn new(sign: PathBuf) -> Pulse {
         let Notify { socket, feed_every, .. } = Notify::from_environment();
         let usual = Span::seconds(limits::STATUS_SECONDS_MAX);
@@ -65,7 +66,8 @@ impl Pulse {
         if let Some(watchdog) = &self.watchdog {
             let _ = watchdog.send(b"WATCHDOG=1\n");
         }
-        let _ = File::open(&self.sign).and_then(|file| file.set_modified(wall_time()));
+        let touch = || File::open(&self.sign).and_then(|file| file.set_modified(wall_time()));
+        let _ = watch::within("touching its lock", On::Queue, touch);
     }
 }
 

@@ -77,12 +77,19 @@ pub fn rest() {
     over(None);
 }
 
-fn over(next: Option<Step>) {
-    let mut watched = lock();
-    let slow = watched.end(mono());
-    watched.step = next;
-    drop(watched);
+/// Does a part of a step that waits for something else than the rest of it.
+pub fn within<T>(what: &'static str, on: On, part: impl FnOnce() -> T) -> T {
+    let step = over(Some(Step { what, on, since: mono(), is_counted: false }));
+    let result = part();
+    over(step);
+    result
+}
+
+/// Ends the current step, and returns it.
+fn over(next: Option<Step>) -> Option<Step> {
+    let (step, slow) = lock().end(mono(), next);
     log_slow(slow);
+    step
 }
 
 fn log_slow(line: Option<String>) {
@@ -170,10 +177,9 @@ impl Watched {
     }
 
     /// Ends the step. One that became slow and ended between two checks counts too.
-    fn end(&mut self, now: Mono) -> Option<String> {
+    fn end(&mut self, now: Mono, next: Option<Step>) -> (Option<Step>, Option<String>) {
         let line = self.look(now);
-        self.step = None;
-        line
+        (std::mem::replace(&mut self.step, next), line)
     }
 
     fn slow(&mut self, text: &str, now: Mono) -> Option<String> {
@@ -237,6 +243,10 @@ mod tests {
             Some(Step { what: "storing a page", on, since: at(second), is_counted: false });
     }
 
+    fn ended(watched: &mut Watched, second: u64) -> Option<String> {
+        watched.end(at(second), None).1
+    }
+
     #[test]
     fn a_slow_disk_is_told_while_it_is_slow_or_right_after_and_then_counted_for_an_hour() {
         let mut watched = Watched::new();
@@ -244,13 +254,13 @@ mod tests {
         assert_eq!(watched.look(at(19)), None);
         let told = watched.look(at(25)).unwrap();
         assert!(told.contains("storing a page has taken 25s so far. Nothing is lost"), "{told}");
-        assert_eq!((watched.look(at(35)), watched.end(at(40))), (None, None), "once");
+        assert_eq!((watched.look(at(35)), ended(&mut watched, 40)), (None, None), "once");
         for second in [100, 200] {
             begun(&mut watched, On::Queue, second);
-            assert_eq!(watched.end(at(second + 22)), None, "counted");
+            assert_eq!(ended(&mut watched, second + 22), None, "counted");
         }
         begun(&mut watched, On::Queue, 3_700);
-        let told = watched.end(at(3_722)).unwrap();
+        let told = ended(&mut watched, 3_722).unwrap();
         assert!(told.contains("22s so far, one of 3 such operations"), "{told}");
     }
 
@@ -263,7 +273,7 @@ mod tests {
             assert_eq!(watched.look(at(1_000)), None);
         }
         begun(&mut watched, On::Queue, 0);
-        assert_eq!(watched.end(at(19)), None);
+        assert_eq!(ended(&mut watched, 19), None);
         assert_eq!(watched.look(at(1_000)), None, "it is over");
     }
 

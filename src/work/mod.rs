@@ -28,6 +28,7 @@ use crate::edge::{Ask, Edge, Stamping};
 use crate::frame::Piece;
 use crate::limits;
 use crate::message::log_message;
+use crate::os::watch::{self, On};
 use crate::queue::disk::Disk;
 use crate::queue::index::Opener;
 use crate::queue::{Append, Back, Queue, QueueError};
@@ -454,7 +455,7 @@ impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
         let now = self.edge.mono();
         let settles = *self.settles.get_or_insert(now + Span::seconds(limits::SETTLED_SECONDS));
         if settles <= now {
-            self.queue.settle();
+            watch::within("noting that it runs", On::Queue, || self.queue.settle());
             self.settles = Some(Mono(u64::MAX));
         }
         Tick {

@@ -171,6 +171,24 @@ fn a_slow_disk_is_told_and_is_no_broken_index() {
     ends_well(&mut scene, sound);
 }
 
+/// Not only while records are stored.
+#[test]
+fn a_slow_disk_is_told_whatever_is_kept_on_it() {
+    if !is_possible("slow disk") {
+        return;
+    }
+    for file in ["learned", "clock"] {
+        let mut scene = Scene::new();
+        let kept = [scene.queue_dir().join(file), scene.queue_dir().join(file.to_owned() + ".new")];
+        hold(&mut scene, "?rename,?renameat,renameat2", FOR_EVER, &kept);
+        scene.tenant().publish(Kind::Activities, 30);
+        scene.run();
+        scene.wait_log("S1C-W214 The disk of the queue");
+        hears_sigterm(&mut scene, 1);
+        assert!(scene.log().contains("S1C-E042"), "{file}: {}", scene.log());
+    }
+}
+
 #[test]
 fn a_request_to_stop_is_heard_while_the_log_of_the_queue_hangs() {
     if !is_possible("disk that hangs") {
