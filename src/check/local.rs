@@ -167,6 +167,7 @@ fn replaced(file: &Path, cause: Cause, (lost, other): (&str, &str)) -> Outcome {
         Err(why) => {
             let remedy = match why.kind() {
                 ErrorKind::IsADirectory => format!("Remove it, or {other}"),
+                ErrorKind::Unsupported => format!("Name a place on a disk or in memory: {other}"),
                 _ => format!("Let uid {} write there, or {other}", geteuid().as_raw()),
             };
             Outcome::noted(cause, format!("{}, {lost}", plain(&why)), remedy)
@@ -243,6 +244,13 @@ mod tests {
         };
         assert!(found.what.starts_with(&format!("write into {}: ", file.display())), "{found:?}");
         assert!(matches!(status_file(dir.path()), Outcome::Noted(_)), "a directory is no file");
+        for file in ["/proc/status.json", "/proc/new/status.json", "/sys/kernel/status.json"] {
+            let told = status_file(Path::new(file));
+            let Outcome::Noted(found) = told else { panic!("root can't write it either: {file}") };
+            // Others than root are told what root is not: that they may not.
+            let root = geteuid().is_root();
+            assert!(!root || found.what.contains("no file can be made"), "{found:?}");
+        }
         assert!(matches!(metrics_file(dir.path()), Outcome::Noted(_)));
     }
 

@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat};
+use rustix::fs::{Access, AtFlags, CWD, FsWord, Mode, OFlags, PROC_SUPER_MAGIC, accessat, statfs};
 
 use crate::errno::called;
 
@@ -47,6 +47,19 @@ pub fn may(path: &Path, wanted: Access) -> io::Result<()> {
     let ask = |path: &Path, wanted| accessat(CWD, path, wanted, AtFlags::EACCESS);
     match ask(path, wanted) {
         Err(why) if ask(Path::new("/"), Access::EXISTS).is_ok() => Err(why.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether files can be made in this directory, whoever asks. The kernel's own trees let root write
+/// everywhere, and have no call that makes a file.
+pub fn takes_files(dir: &Path) -> io::Result<()> {
+    const SYSFS_MAGIC: FsWord = 0x6265_6572;
+    match statfs(dir) {
+        Ok(found) if [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&found.f_type) => {
+            let why = "no file can be made below /proc or /sys";
+            Err(io::Error::new(io::ErrorKind::Unsupported, why))
+        }
         _ => Ok(()),
     }
 }

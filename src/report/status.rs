@@ -489,6 +489,7 @@ pub fn may_replace(file: &Path) -> io::Result<()> {
         return Err(written_in(io::ErrorKind::NotADirectory.into()));
     }
     made::may(written, Access::WRITE_OK | Access::EXEC_OK).map_err(written_in)?;
+    made::takes_files(written).map_err(written_in)?;
     if fs::symlink_metadata(dir).is_ok_and(|found| found.is_symlink()) && written != dir {
         return Err(called("create", dir, io::ErrorKind::AlreadyExists.into()));
     }
