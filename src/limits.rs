@@ -381,8 +381,9 @@ const _: () = assert!(STOP_GRACE_SECONDS * 1_000 + NETWORK_WAIT_PIECE_MS < STOP_
 pub const LAST_WORDS_MS: u64 = 250;
 /// How often a wait for a helping thread looks for a request to stop.
 pub const STOP_LOOK_MS: u64 = 100;
-/// A look at a secret file, or a reading of the config while the program runs, that takes longer is
-/// given up: what lies on a disk takes milliseconds, on a network a round trip or two.
+/// A look at a secret file or `network.ca_file`, or a reading of the config while the program runs,
+/// that takes longer is given up: what lies on a disk takes milliseconds, on a network a round trip
+/// or two.
 pub const SECRET_ANSWER_MS: u64 = 2_000;
 /// So long the loop waits for the status file and that of the metrics to be written; if it takes
 /// longer, they are written beside the loop. In memory, where they usually lie, it takes microseconds.

@@ -60,8 +60,8 @@ impl Services {
         stop: &Arc<AtomicBool>,
         clock: &Arc<CertificateClock>,
     ) -> Result<Services, SetupError> {
-        let tls = trust(config.network.ca_file.as_deref(), clock)?;
         let reach = Arc::new(Reach::new(Arc::clone(stop)));
+        let tls = trust(config.network.ca_file.as_deref(), clock, &reach)?;
         let service = |url: &str, what, source: &crate::config::SecretSource| {
             let client = Client::new(url, &config.network, &tls, environment, Arc::clone(stop))
                 .map_err(SetupError::Proxy)?;
@@ -90,20 +90,31 @@ impl Services {
     }
 }
 
-fn trust(ca_file: Option<&Path>, clock: &Arc<CertificateClock>) -> Result<Tls, SetupError> {
+fn trust(
+    ca_file: Option<&Path>,
+    clock: &Arc<CertificateClock>,
+    reach: &Reach,
+) -> Result<Tls, SetupError> {
     let Some(path) = ca_file else {
         return Tls::new(None, clock).map_err(|why| bad_ca(Path::new("(none)"), why));
     };
-    let mut pem = Vec::new();
-    regular::open(path)
-        .and_then(|file| file.take(CA_FILE_BYTES_MAX).read_to_end(&mut pem))
-        .map_err(|error| match system_remedy(&error) {
-            Some(remedy) => SetupError::System {
-                path: path.display().to_string(),
-                why: Problem::new(plain(&error), remedy),
-            },
+    let file = path.to_owned();
+    let read = move || {
+        let mut pem = Vec::new();
+        regular::open(&file)?.take(CA_FILE_BYTES_MAX).read_to_end(&mut pem)?;
+        Ok(pem)
+    };
+    let system = |why| SetupError::System { path: path.display().to_string(), why };
+    let pem = match reach.ask(read) {
+        Ok(read) => read.map_err(|error: io::Error| match system_remedy(&error) {
+            Some(remedy) => system(Problem::new(plain(&error), remedy)),
             None => bad_ca(path, plain(&error)),
-        })?;
+        })?,
+        Err(_) => {
+            let remedy = "Check its mount or disk (mount, dmesg)";
+            return Err(system(Problem::new("it does not answer", remedy)));
+        }
+    };
     Tls::new(Some(&pem), clock).map_err(|why| bad_ca(path, why))
 }
 

@@ -1,4 +1,4 @@
-//! Accesses files (secrets, the config on SIGHUP) that may be on a mount that hangs.
+//! Accesses files (secrets, `network.ca_file`, the config on SIGHUP) that may be on a mount that hangs.
 //!
 //! Promises: a caller waits `SECRET_ANSWER_MS` at most, less after a request to stop; a call that
 //! takes longer keeps its thread, and the next one gets another, so that a mount that hangs delays

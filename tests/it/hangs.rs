@@ -322,6 +322,30 @@ fn a_config_on_a_mount_that_hangs_stops_nothing_and_is_taken_once_it_answers() {
 }
 
 #[test]
+fn a_file_of_certificates_on_a_mount_that_hangs_is_told_and_the_old_config_stays() {
+    if !is_possible("files that hang") {
+        return;
+    }
+    let mut scene = Scene::new();
+    let other = scene.path("other.pem");
+    hold(&mut scene, "?open,openat", FOR_EVER, std::slice::from_ref(&other));
+    scene.run();
+    scene.wait_up();
+    let config = scene.config();
+    let (_, rest) = config.split_once("ca_file = \"").unwrap();
+    let (file, _) = rest.split_once('"').unwrap();
+    fs::copy(file, &other).unwrap();
+    scene.write_file("config.toml", &config.replace(file, other.to_str().unwrap()));
+    scene.signal(Signal::HUP);
+    scene.wait_log("S1C-E010 The new config can't be used");
+    assert!(scene.log().contains("other.pem: it does not answer. Check its mount"));
+    scene.tenant().publish(Kind::Activities, 30);
+    scene.settle();
+    hears_sigterm(&mut scene, 0);
+    scene.assert_exactly_once();
+}
+
+#[test]
 fn a_request_to_stop_is_heard_while_a_secret_file_hangs_from_the_start() {
     if !is_possible("secret files that hang") {
         return;
