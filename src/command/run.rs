@@ -86,16 +86,8 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
         (edge, queue) = daemon.worker.into_parts();
         watch::begin("closing the queue", On::Queue);
         let Some(new) = next else {
-            let waiting = core.held().records;
-            match end {
-                End::Broken | End::Denied | End::Unavailable => queue.close_unsettled(edge.mono()),
-                // Not even the checkpoint may be changed.
-                End::Newer => drop(queue),
-                End::Done | End::TryLater | End::Refused | End::Misconfigured | End::InDoubt => {
-                    queue.close(edge.mono())
-                }
-            }
-            return Ok(farewell(end, waiting, is_held));
+            close(queue, end, edge.mono());
+            return Ok(farewell(end, core.held().records, is_held));
         };
         match reconfigure(&mut edge, &new) {
             Ok(()) => {
@@ -107,6 +99,18 @@ pub fn run(config_file: &Path, mode: Mode) -> Result<Exit, Failure> {
         // Streams and limits may have changed, so the queue is opened again.
         queue.close(edge.mono());
         (queue, opened) = open_queue(&config)?;
+    }
+}
+
+/// Leaves the queue as the end of the process allows.
+fn close(queue: RealQueue, end: End, now: Mono) {
+    match end {
+        End::Broken | End::Denied | End::Unavailable => queue.close_unsettled(now),
+        // Not even the checkpoint may be changed.
+        End::Newer => drop(queue),
+        End::Done | End::TryLater | End::Refused | End::Misconfigured | End::InDoubt => {
+            queue.close(now)
+        }
     }
 }
 
