@@ -147,6 +147,7 @@ impl Changed {
     /// The count came. Returns whether more is there than was read.
     fn counted(&mut self, now: Mono, there: Total) -> bool {
         self.is_counted = true;
+        let has_read_again = std::mem::take(&mut self.has_read_again);
         let Some((from, to)) = self.asked.take() else { return false };
         let Total::Is(there) = there else { return false };
         let range = RowKey { stamp: from, id: 0 }..RowKey { stamp: to, id: 0 };
@@ -161,7 +162,6 @@ impl Changed {
             }
             return false;
         }
-        let has_read_again = std::mem::take(&mut self.has_read_again);
         if !has_read_again && self.over.is_none_or(|over| over.is_to_be_read(now, excess)) {
             // Counted once more after that, because a row may have become visible just now.
             self.again = Some(from);
