@@ -2,8 +2,8 @@
 //!
 //! Holds: `check`, which makes all of them, and a file for each part. `local` needs no network,
 //! `remote` connects exactly as `run` does, `interpret` and `ingress` say what an answer means,
-//! `compare` which clock is wrong,
-//! `left_behind` what was forgotten in other directories, `sample` what a page costs, `remembered` what the queue knows.
+//! `compare` which clock is wrong, `left_behind` what was forgotten in other directories, `sample`
+//! what a page costs, `remembered` what the queue knows.
 //! Promises: changes nothing, delivers nothing; each step is reported as it is done; never says
 //! that something works that was not tried. Never: prints; how a step is shown and what the exit
 //! code is are `command::check`'s.

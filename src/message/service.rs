@@ -20,7 +20,7 @@ super::codes! {
         "The file with the token or key does not exist, can't be read, or is empty."
         "Put only the token or key into the file that is named and let the user of the process read it. It is picked up without a restart.";
     TOKEN_REFUSED Error 107
-        "SentinelOne's API rejects the API token (HTTP 401, or a 403 that calls it expired, also for /system/info): it is mistyped, belongs to another console, has expired, or was revoked. SentinelOne's message is in the line."
+        "SentinelOne's API rejects the API token (HTTP 401, also for /system/info): it is mistyped, belongs to another console, has expired, or was revoked. SentinelOne's message is in the line."
         "First check that the token file contains the complete token of this tenant. Only if it does, generate a new one (Settings > Users > Service Users), which revokes the old one at once, and put it into the token file; no restart is needed. Polling continues from where it was.";
     PERMISSION_MISSING Error 108
         "The API token is valid, but its role lacks a permission (HTTP 403, or a 401 that /system/info does not confirm). SentinelOne's message is in the line."
