@@ -8,14 +8,13 @@ use crate::message::{self, Code};
 /// Who has to act after a failure, which decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitClass {
-    /// The network or the service: it may work later without a change here.
+    /// The network or the service, whose answer nothing here explains: it may work later without a
+    /// change here.
     Unreachable,
     /// A secret or a permission is rejected.
     Refused,
     /// The config does not fit what was found.
     Config,
-    /// Unknown.
-    Unknown,
     /// A warning: it works, but a person should know.
     Warning,
 }
@@ -81,13 +80,13 @@ causes! {
     NotAConsole "not_a_console" Config CHECK_NOT_A_CONSOLE,
     TokenRefused "token_refused" Refused CHECK_TOKEN_REFUSED,
     PermissionMissing "permission_missing" Refused CHECK_PERMISSION_MISSING,
-    QueryRefused "query_refused" Unknown CHECK_QUERY_REFUSED,
+    QueryRefused "query_refused" Unreachable CHECK_QUERY_REFUSED,
     TokenEndsSoon "token_ends_soon" Warning CHECK_TOKEN_ENDS_SOON,
     NotAnIngress "not_an_ingress" Config CHECK_NOT_AN_INGRESS,
     KeyUnknown "key_unknown" Refused CHECK_KEY_UNKNOWN,
     KeyWrongKind "key_wrong_kind" Refused CHECK_KEY_WRONG_KIND,
     Busy "busy" Unreachable CHECK_BUSY,
-    UnknownAnswer "unknown_answer" Unknown CHECK_UNKNOWN_ANSWER,
+    UnknownAnswer "unknown_answer" Unreachable CHECK_UNKNOWN_ANSWER,
     ScopeMissing "scope_missing" Refused CHECK_SCOPE_MISSING,
     AddressRefused "address_refused" Unreachable CHECK_ADDRESS_REFUSED,
     ServiceClockOff "service_clock_off" Unreachable CHECK_SERVICE_CLOCK_OFF,

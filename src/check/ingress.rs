@@ -31,13 +31,13 @@ pub fn stranger(answer: &Answer, base: &str) -> Option<Outcome> {
     ))
 }
 
-/// What the answer to an empty array with a made-up key says of the address.
+/// What the answer to a made-up key says of the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keys {
     Checked,
     /// The made-up key was accepted.
     Unchecked,
-    /// An empty array is rejected before the key is checked.
+    /// The content is rejected before the key is checked.
     Unproven,
     /// This answer does not show it.
     Unknown,
@@ -67,11 +67,28 @@ pub fn unchecked(answer: &Answer, base: &str) -> Outcome {
     )
 }
 
+/// A record as Coralogix documents it was rejected, and not for the made-up key.
+pub fn rejects_everything(answer: &Answer, base: &str) -> Outcome {
+    Outcome::failed(
+        Cause::NotCoralogix,
+        format!(
+            "{base} rejects an empty array and a record alike ({}), and not because of the made-up \
+             key they were sent with, so it does not show that it is Coralogix; your key was not \
+             sent to it",
+            status_line(answer)
+        ),
+        "Set coralogix.domain to the domain of your team (Settings > Domain). If this is your own \
+         relay (coralogix.url), let it answer 401 to every key other than the one in \
+         coralogix.api_key",
+    )
+}
+
 pub fn unproven(answer: &Answer) -> Outcome {
     Outcome::noted(
         Cause::KeyUnproven,
         format!(
-            "an empty array is rejected whatever the key is ({}), so the key could not be checked",
+            "a made-up key is rejected, but an empty array is rejected whatever the key is ({}), so \
+             your key could not be checked",
             status_line(answer)
         ),
         "Start the daemon and check `status`: the first record shows whether the key is accepted",

@@ -2,7 +2,8 @@
 //!
 //! Promises: the connection is made exactly as `run` makes it; each step is reported as soon as it
 //! is known; a step that can't be tried because an earlier one failed is reported as skipped.
-//! Never: sends a record, changes anything, or shows a secret (keeps P7).
+//! Never: sends a record with a key that somebody issued, changes anything, or shows a secret (keeps
+//! P7).
 
 use std::time::Duration;
 
@@ -14,8 +15,9 @@ use super::step::{Fault, Name, Outcome, Step};
 use crate::answer;
 use crate::cause::Cause;
 use crate::config::Integration;
+use crate::edge::Ask;
 use crate::edge::system::{Service, ask};
-use crate::edge::{Ask, trial};
+use crate::edge::trial::{self, MadeUp};
 use crate::limits::{PAGE_BYTES_MIN, SINK_ANSWER_BYTES_MAX};
 use crate::net::certificate;
 use crate::net::client::{Client, Request, hidden};
@@ -119,7 +121,8 @@ pub fn tenant(
 pub fn team(service: &mut Service, third: Third, report: Report) {
     let key = secret(service, report);
     let begun = mono();
-    let result = trial::post_nothing(&service.client, &trial::made_up(key.as_ref()));
+    let made_up = MadeUp::like(key.as_ref());
+    let result = made_up.post_nothing(&service.client);
     let ready = network(&service.client, begun, &result, "Coralogix domain", report);
     clock_step(ServiceName::Sink, &result, third, report);
     let Ok(answer) = &result else {
@@ -136,33 +139,50 @@ pub fn team(service: &mut Service, third: Third, report: Report) {
         (true, None) => Step::skipped(Name::Key, SECRET_FAILED),
         (true, Some(key)) => {
             let begun = mono();
-            let outcome = key_step(service, &key, answer);
+            let outcome = key_step(service, &key, &made_up, answer);
             Step { name: Name::Key, outcome, took: mono().since(begun) }
         }
     });
 }
 
-/// Whether the key is accepted. `made_up`: the answer to the made-up key.
-fn key_step(service: &Service, key: &Secret, made_up: &Answer) -> Outcome {
+/// Whether keys are checked, and the key is accepted. `to_nothing`: the answer to an empty array with
+/// the made-up key.
+fn key_step(service: &Service, key: &Secret, made_up: &MadeUp, to_nothing: &Answer) -> Outcome {
     let (base, origin) = (service.client.base(), service.credential.origin());
-    let keys = ingress::keys(made_up);
-    match keys {
-        Keys::Unchecked => return ingress::unchecked(made_up, base),
-        Keys::Unknown => return interpret::key(made_up, key, &origin),
-        Keys::Checked | Keys::Unproven => {}
+    let rejects_nothing = ingress::keys(to_nothing) == Keys::Unproven;
+    let tried = match rejects_nothing {
+        true => heard(service, made_up.post_record(&service.client)),
+        false => Ok(to_nothing.clone()),
+    };
+    let tried = match tried {
+        Ok(answer) => answer,
+        Err(outcome) => return outcome,
+    };
+    match ingress::keys(&tried) {
+        Keys::Checked => {}
+        Keys::Unchecked => return ingress::unchecked(&tried, base),
+        Keys::Unproven => return ingress::rejects_everything(&tried, base),
+        Keys::Unknown => return interpret::key(&tried, key, &origin),
     }
-    match trial::post_nothing(&service.client, key) {
-        Err(trouble) => {
-            let steps = service.client.wire().steps();
-            interpret::no_answer(&trouble, &steps, base, "Coralogix domain")
+    match heard(service, trial::post_nothing(&service.client, key)) {
+        Err(outcome) => outcome,
+        Ok(answer) if rejects_nothing && matches!(answer.status, 400 | 422) => {
+            ingress::unproven(&answer)
         }
-        Ok(answer) => match ingress::stranger(&answer, base) {
-            Some(stranger) => stranger,
-            None if keys == Keys::Unproven && matches!(answer.status, 400 | 422) => {
-                ingress::unproven(&answer)
-            }
-            None => interpret::key(&answer, key, &origin),
-        },
+        Ok(answer) => interpret::key(&answer, key, &origin),
+    }
+}
+
+/// An answer that Coralogix may have given.
+fn heard(service: &Service, result: Result<Answer, NetTrouble>) -> Result<Answer, Outcome> {
+    let base = service.client.base();
+    let answer = result.map_err(|trouble| {
+        let steps = service.client.wire().steps();
+        interpret::no_answer(&trouble, &steps, base, "Coralogix domain")
+    })?;
+    match ingress::stranger(&answer, base) {
+        Some(stranger) => Err(stranger),
+        None => Ok(answer),
     }
 }
 

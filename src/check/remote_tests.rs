@@ -1,5 +1,6 @@
 //! Tests of the probe against small servers on loopback.
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,8 +8,9 @@ use super::interpret;
 use super::remote;
 use super::sample::Sample;
 use super::step::{Outcome, Step};
-use crate::cause::Cause;
+use crate::cause::{Cause, ExitClass};
 use crate::config::{Config, SecretSource};
+use crate::core::Reason;
 use crate::edge::system::Services;
 use crate::limits::PAGE_BYTES_MAX;
 use crate::net::loopback::{
@@ -17,7 +19,8 @@ use crate::net::loopback::{
 use crate::net::proxy::ProxyEnvironment;
 use crate::net::wire::Steps;
 use crate::problem::Problem;
-use crate::record::{Kind, NetTrouble};
+use crate::record::{Answer, Kind, NetTrouble, SourceTrouble};
+use crate::s1::verdict::info_verdict;
 use crate::secret::Secret;
 use crate::time::Stamp;
 
@@ -56,6 +59,43 @@ fn service(tables: [Table; 2]) -> impl Fn(&mut dyn Wired, usize) + Send + Sync +
             answer(wire, status, &format!("Date: {DATE}\r\n"), body.as_bytes());
         }
     }
+}
+
+/// A sink that rejects an empty array whatever the key is, and checks the key of a record or not.
+fn content_first(checks_keys: bool) -> (Server, Config) {
+    let server = Server::start(None, move |wire, _| {
+        while let Some(request) = receive(wire) {
+            let is_record = inflated(&request.body) != b"[]";
+            let is_known = request.head.contains(" key\r\n");
+            assert!(!(is_record && is_known), "no record is sent with a real key");
+            let status = match is_record && checks_keys {
+                true => "401 Unauthorized",
+                false => "400 Bad Request",
+            };
+            answer(wire, status, &format!("Date: {DATE}\r\n"), b"{}");
+        }
+    });
+    let base = format!("http://127.0.0.1:{}", server.port);
+    let config = config(&base, inline("tok"), inline("key"));
+    (server, config)
+}
+
+fn inflated(gzip: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(gzip).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn who_rejects_an_empty_array_shows_with_a_record_whether_keys_are_checked() {
+    let (_server, config) = content_first(true);
+    let steps = team(&config);
+    assert!(outline(&steps).ends_with("domain+ key!"), "{steps:?}");
+    let (_server, config) = content_first(false);
+    let (what, remedy, fault) = failure(&team(&config));
+    assert!(what.contains("an empty array and a record alike (HTTP 400: {})"), "{what}");
+    assert!(remedy.starts_with("Set coralogix.domain"), "{remedy}");
+    assert_eq!(fault, Cause::NotCoralogix);
 }
 
 fn plain(table: Table) -> (Server, Config) {
@@ -167,6 +207,27 @@ fn a_missing_permission_is_named_and_the_other_stream_goes_on() {
     assert_eq!(fault, Cause::PermissionMissing);
 }
 
+/// `run --once` ends with 77 for a credential, and with 75 for a rejection that is not about one.
+fn ends_like_run(status: &str, body: &str, fault: Cause) {
+    let said = Answer {
+        status: status[..3].parse().unwrap(),
+        body: body.as_bytes().to_vec(),
+        ..Answer::default()
+    };
+    let is_credentials = match info_verdict(&said) {
+        Err(SourceTrouble::TokenRefused(_)) => true,
+        Err(SourceTrouble::Forbidden(refusal)) => Reason::of_refusal(&refusal).is_credential(),
+        _ => false,
+    };
+    match (is_credentials, said.status) {
+        (true, _) => assert_eq!(fault.exit_class(), ExitClass::Refused, "{body}"),
+        (false, 401 | 403 | 451) => {
+            assert_eq!(fault.exit_class(), ExitClass::Unreachable, "{body}");
+        }
+        _ => {}
+    }
+}
+
 #[test]
 fn what_the_console_says_to_the_token_decides_what_to_do() {
     const INFO: &str = "GET /web/api/v2.1/system/info";
@@ -223,6 +284,7 @@ fn what_the_console_says_to_the_token_decides_what_to_do() {
         assert_eq!(failure.2, fault);
         let ends_the_token = failure.1.contains("generate a new");
         assert_eq!(ends_the_token, fault == Cause::TokenRefused, "{failure:?}");
+        ends_like_run(status, body, fault);
         assert!(!format!("{failure:?}").contains("s3cret"), "{failure:?}");
     }
 }

@@ -48,7 +48,6 @@ pub struct CheckOptions<'a> {
 fn after(cause: Cause) -> Exit {
     match cause.exit_class() {
         ExitClass::Warning => Exit::Done,
-        ExitClass::Unknown => Exit::Failed,
         ExitClass::Unreachable => Exit::TryLater,
         ExitClass::Refused => Exit::Refused,
         ExitClass::Config => Exit::Config,

@@ -139,8 +139,8 @@ reasons! {
     /// A device on the path rejects the requests with a web page.
     Blocked, trouble(
         "blocked", "blocked by a filter",
-        "a web page in place of Coralogix blocks this machine: a proxy, a firewall or an address \
-         list; the API key is not the cause",
+        "something in between blocks this machine: a proxy, a firewall or an address list; the API \
+         key is not the cause",
         message::SINK_BLOCKED,
     );
     /// The last answer said that some records of its batch were not accepted.

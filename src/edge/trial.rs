@@ -1,7 +1,7 @@
 //! Posts an empty array to Coralogix, to find out whether a key is accepted, and whether keys are
-//! checked at all.
+//! checked at all; or one record, with a made-up key only.
 //!
-//! Promises: delivers nothing; a made-up key has the shape of the real one, with another letter or
+//! Promises: delivers nothing to whoever checks keys; a made-up key has the shape of the real one, with another letter or
 //! digit in each place. Its connection is not used again: a record that failed alone is next, and
 //! what is in front of Coralogix may serve one request a connection. Never: interprets the answer.
 
@@ -32,16 +32,23 @@ pub fn try_key(service: &mut Service, which: TrialKey) -> Result<Answer, NetTrou
             service.credential.observe_answer(answer.status);
             Ok(answer)
         }
-        TrialKey::MadeUp => post_nothing(&service.client, &made_up(Some(&key))),
+        TrialKey::MadeUp => MadeUp::like(Some(&key)).post_nothing(&service.client),
     }
 }
 
 pub fn post_nothing(client: &Client, key: &Secret) -> Result<Answer, NetTrouble> {
-    let nothing = empty_batch();
+    post(client, key, b"[]")
+}
+
+/// It says what it is, should whoever takes any key show it to a person.
+const RECORD: &[u8] = br#"[{"applicationName":"s1-coralogix","subsystemName":"check","severity":1,"text":"s1-coralogix check sent this with a made-up key, which has to be rejected"}]"#;
+
+fn post(client: &Client, key: &Secret, entries: &[u8]) -> Result<Answer, NetTrouble> {
+    let body = compress(entries);
     client.exchange_cut_off(&Request {
         path: SINGLES_PATH,
         authorization: Some(hidden("Bearer", key)),
-        post: Some(Post { body: &nothing, gzip: true, is_last: true }),
+        post: Some(Post { body: &body, gzip: true, is_last: true }),
         answer_bytes_max: SINK_ANSWER_BYTES_MAX,
         grace: Duration::ZERO,
     })
@@ -49,8 +56,22 @@ pub fn post_nothing(client: &Client, key: &Secret) -> Result<Answer, NetTrouble>
 
 /// A key that was never issued. In a real one the part before the first underscore is its kind,
 /// which is kept.
-pub fn made_up(like: Option<&Secret>) -> Secret {
-    made_up_by(like, &mut Prng::new(host::seed()))
+pub struct MadeUp(Secret);
+
+impl MadeUp {
+    pub fn like(real: Option<&Secret>) -> MadeUp {
+        MadeUp(made_up_by(real, &mut Prng::new(host::seed())))
+    }
+
+    pub fn post_nothing(&self, client: &Client) -> Result<Answer, NetTrouble> {
+        post(client, &self.0, b"[]")
+    }
+
+    /// A record, which shows whether keys are checked where an empty array is rejected whatever the
+    /// key is.
+    pub fn post_record(&self, client: &Client) -> Result<Answer, NetTrouble> {
+        post(client, &self.0, RECORD)
+    }
 }
 
 fn made_up_by(like: Option<&Secret>, prng: &mut Prng) -> Secret {
@@ -79,9 +100,9 @@ fn kind_length(key: &str) -> usize {
     key.find('_').map_or(0, |at| at + 1)
 }
 
-fn empty_batch() -> Vec<u8> {
+fn compress(entries: &[u8]) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-    gzip.write_all(b"[]").expect("writing to memory does not fail");
+    gzip.write_all(entries).expect("writing to memory does not fail");
     gzip.finish().expect("writing to memory does not fail")
 }
 
@@ -111,6 +132,6 @@ mod tests {
             let made = made_up_by(Some(&real), &mut prng);
             assert!(made.reveal().starts_with("cxtp_") && made.reveal() != nothing_to_change);
         }
-        assert!(made_up(None).reveal().starts_with("cxtp_"));
+        assert!(made_up_by(None, &mut prng).reveal().starts_with("cxtp_"));
     }
 }

@@ -119,16 +119,16 @@ super::codes! {
         "Something in front of the service blocks this machine (HTTP 401, 403 or 451 that did not come from the API): an IP allow list, WAF or proxy."
         "Allow the address that this machine connects from. Leave token and key as they are.";
     CHECK_KEYS_UNCHECKED Error 544
-        "The address accepts an empty array with a made-up key: it does not check keys, so it is not Coralogix, or a relay that accepts anything."
+        "The address accepts an empty array, or a record, with a made-up key: it does not check keys, so it is not Coralogix, or a relay that accepts anything."
         "Set `coralogix.domain` to the team's (Settings > Domain), or let your relay (`coralogix.url`) reject unknown keys with 401.";
     CHECK_SINK_BLOCKED Error 545
-        "A web page rejects the request in place of Coralogix (HTTP 403): a proxy, a firewall or an address list."
+        "Something between this machine and Coralogix blocks this machine (HTTP 401 or 403, as a web page or with words about an address): a proxy, a firewall or an address list."
         "Have that filter allow this machine to reach Coralogix; the key is not the cause.";
     CHECK_NOT_CORALOGIX Error 546
-        "Something other than Coralogix answers: a web page, no JSON or plain text, or a status that Coralogix' endpoint does not use."
+        "Something other than Coralogix answers: a web page, no JSON or plain text, a status that Coralogix' endpoint does not use, or one that rejects any content with HTTP 400 and no key."
         "Set `coralogix.domain` to the team's (Settings > Domain), and look for a proxy or filter that answers in its place.";
     CHECK_KEY_UNPROVEN Warn 547
-        "The address rejects an empty array whatever the key is, so the key could not be checked."
+        "The address rejects a made-up key, but an empty array whatever the key is, so your key could not be checked."
         "Start the daemon: the first record shows whether the key is accepted.";
     CHECK_SERVICE_CLOCK_OFF Error 548
         "The service's clock is more than ten minutes off this machine's and the other service's."
