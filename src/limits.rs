@@ -312,6 +312,12 @@ pub const CURSORS_REFUSED_MAX: u32 = 2;
 /// Redirects of pages with a cursor for which the cursor is blamed, while nothing new comes: more than a walk needs
 /// that goes on by time.
 pub const CURSORS_BLAMED_MAX: u32 = CURSORS_REFUSED_MAX + 1;
+/// Rejections of pages with a cursor for which the cursor is blamed, after a search for a row that is rejected alone found
+/// none: some hours at the longest wait, for the search takes many requests.
+pub const CURSORS_BLAMED_AFTER_SEARCH: u32 = 100;
+/// Rejections of a query of one row for which one request is made that no row answers, where that one was rejected too:
+/// more often would be needless where the stream is not offered, less often would make a row wait that is rejected alone.
+pub const QUERIES_REFUSED_A_TWIN: u32 = 8;
 /// Failures of `/system/info` in a row that are not about the token, after which its tenant's streams go on without it.
 pub const INFO_FAILURES_MAX: u32 = 3;
 /// A record this far before the time asked for was not found by that stamp: SentinelOne's filter may

@@ -300,16 +300,14 @@ impl Beyond {
         self.expected.min(limits::BEYOND_EXPECTED_MAX)
     }
 
+    /// The console rejects a request because it skips rows.
+    pub fn takes_no_skip(&mut self) {
+        (self.takes_no_skip, self.probe) = (true, Probe::Row);
+    }
+
     fn probe_failed(&mut self, trouble: &SourceTrouble) -> bool {
         let Some(search) = &mut self.search else { return false };
-        let is_refused = matches!(trouble, SourceTrouble::QueryRefused(_));
         match &mut self.probe {
-            // Perhaps because of the number of rows.
-            Probe::Inside(pass) if is_refused && pass.rows > 1 => pass.rows /= 2,
-            Probe::Inside(_) if is_refused => {
-                (self.takes_no_skip, self.probe) = (true, Probe::Row);
-                return false;
-            }
             _ if !trouble.may_be_of_size() => return false,
             Probe::Row => return false,
             Probe::Search(to) => {

@@ -66,6 +66,9 @@ impl Stream {
     /// The rows requested near a bad one are stored.
     pub(super) fn stored_beside(&mut self, now: Mono, then: Step, backoff: &mut Backoff) {
         let (reason, text) = (self.lane.reason, self.lane.detail.clone());
+        if !self.beyond.is_getting_past() {
+            self.twin.found_none();
+        }
         match then {
             Step::Step { .. } => {
                 self.beyond.stepped(now);

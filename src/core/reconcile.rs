@@ -33,7 +33,9 @@ use super::reason::Reason;
 use super::source::PageFacts;
 use super::unlisted::{Unlistable, Unlisted};
 
+mod rejected;
 mod round;
+use rejected::Rejections;
 use round::{Listing, Range, Round};
 
 /// Which time of a record has to be in a range.
@@ -136,6 +138,7 @@ pub struct Reconcile {
     /// While lists are put off and counts are answered: how long the next list waits after its
     /// count, so that no limit of requests in a time refuses only lists.
     put_off: Option<Span>,
+    rejections: Rejections,
     pub overcounts: Overcounts,
     pub summary: ReconcileSummary,
 }
@@ -160,6 +163,7 @@ impl Reconcile {
             collected: 0,
             unlisted: Unlisted::default(),
             put_off: None,
+            rejections: Rejections::default(),
             overcounts: Overcounts::default(),
             summary: ReconcileSummary { compared, ..ReconcileSummary::default() },
         }
@@ -349,14 +353,12 @@ impl Reconcile {
     }
 
     /// A list with this number of rows was rejected, which may be because of the number: fewer are
-    /// requested, if possible. With a cursor, the cursor is taken for the reason. Where one row is
-    /// too many now and was not before in this round, the number is not the reason.
+    /// requested, if possible. With a cursor, the cursor is taken for the reason.
     pub fn list_fewer(&mut self, rows: u32) -> bool {
-        let answered = self.round.as_ref().is_some_and(|round| round.answered.is_some());
         let may_be = self.listing.as_ref().is_some_and(|list| list.cursor.is_none());
-        match self.ranges.last_mut().filter(|_| may_be && (rows > 1 || answered)) {
+        match self.ranges.last_mut().filter(|_| may_be && rows > 1) {
             Some(range) => {
-                (range.rows_max, range.is_limited) = ((rows / 2).max(1), true);
+                (range.rows_max, range.is_limited) = (rows / 2, true);
                 true
             }
             None => false,
@@ -600,6 +602,7 @@ impl Reconcile {
         let Some(listing) = &mut self.listing else { return };
         self.put_off = None;
         self.unlisted.acquit();
+        self.rejections.was_listed = true;
         if let Some(round) = self.round.as_mut() {
             let is_limited = self.ranges.last().is_some_and(|range| range.is_limited);
             round.answered = is_limited.then_some(listing.asked).or(round.answered);

@@ -185,7 +185,7 @@ impl Core {
                 (wait, Reason::BrokenAnswer, text)
             }
             SourceTrouble::TooLong(_) => (wait, Reason::BrokenAnswer, String::new()),
-            SourceTrouble::QueryRefused(text) if state.reconcile.restart_listing() => {
+            SourceTrouble::QueryRefused(text) if state.reconcile.reject_cursor() => {
                 (wait, Reason::BrokenAnswer, text)
             }
             SourceTrouble::QueryRefused(text) => {
@@ -229,9 +229,13 @@ impl Stream {
     /// What the failure of a list means. The count before it was answered, so not everything is
     /// rejected, nor put off if that happens again.
     fn of_list(&mut self, now: Mono, trouble: SourceTrouble) -> SourceTrouble {
+        let asked = self.reconcile.rows_of_list(self.rows.now());
         match trouble {
             SourceTrouble::Busy { retry_after, why } if self.reconcile.is_put_off_again() => {
                 self.reconcile.lane.honor_retry_after(now, retry_after);
+                SourceTrouble::BrokenAnswer(format!("{why}; counts are answered"))
+            }
+            SourceTrouble::QueryRefused(why) if self.reconcile.is_of_a_row(asked) => {
                 SourceTrouble::BrokenAnswer(format!("{why}; counts are answered"))
             }
             trouble => match trouble.words_of_between() {

@@ -1,5 +1,6 @@
 //! The twin of a page that a device on the path rejected: a small request that shows whether only
-//! that page is rejected, or everything. It is the same for one row that the console puts off.
+//! that page is rejected, or everything. It is the same for one row that the console puts off, and
+//! for a query that it rejects although neither a cursor nor the number of rows can be the reason.
 //!
 //! ```text
 //!   page refused --> twin --> refused: everything is; told, and the twin is asked instead of a page
@@ -41,6 +42,14 @@ pub struct Twin {
     /// ended. Beyond a limit, and once a page without a cursor was rejected too, cursors are not
     /// the reason.
     cursors_blamed: u32,
+    /// How often a query was rejected since one was rejected as a twin, while no page came: that
+    /// the query itself is the reason is then the usual case, and the twin is asked now and then.
+    queries_refused: u32,
+    /// Behind a page rejected with its cursor no row was found that is rejected alone, so for so many
+    /// more rejections the cursor is taken for the reason.
+    of_cursor: u32,
+    /// It came where it skipped a row, so that no skipping is the reason.
+    takes_skip: bool,
     /// How long the page waits after the twin, if patience was asked for: as long as the twin
     /// waited after the page, so that no limit of requests in a time refuses only the page.
     wait: Span,
@@ -74,11 +83,17 @@ impl Twin {
         };
     }
 
+    /// The search for a row that is rejected alone ended without one.
+    pub fn found_none(&mut self) {
+        self.of_cursor = limits::CURSORS_BLAMED_AFTER_SEARCH;
+    }
+
     /// A page of a walk came. `leads_on`: it had something new, or was the last.
     pub fn page_came(&mut self, leads_on: bool) {
         self.state = State::Unknown;
+        self.queries_refused = 0;
         if leads_on {
-            self.cursors_blamed = 0;
+            (self.cursors_blamed, self.of_cursor) = (0, 0);
         }
     }
 }
@@ -90,9 +105,15 @@ impl Stream {
         Fetch { stream, from, to, cursor: None, rows_max: 1, skip: 0 }
     }
 
-    /// The request of the twin: a range without records.
+    /// The request of the twin: a range without records. It skips rows if what was rejected did.
     pub(super) fn twin_fetch(&self, stream: usize) -> Option<Fetch> {
-        self.twin.is_asked().then(|| Stream::fetch_of_nothing(stream))
+        let skip = u32::from(self.skips_beside());
+        self.twin.is_asked().then(|| Fetch { skip, ..Stream::fetch_of_nothing(stream) })
+    }
+
+    /// Whether rows are skipped to get at what stands beside a row that is to blame.
+    fn skips_beside(&self) -> bool {
+        self.beyond.asks().is_some_and(|rows| rows.skip > 0)
     }
 
     /// What is stored after a twin came: nothing.
@@ -110,6 +131,7 @@ impl Stream {
 
     pub(super) fn twin_came(&mut self, now: Mono, backoff: &Backoff) {
         self.twin.state = State::Came;
+        self.twin.takes_skip |= self.skips_beside();
         self.beyond.seen_alive();
         let text = self.lane.detail.clone();
         let reason = self.reason_but(Reason::Working);
@@ -141,6 +163,10 @@ impl Stream {
         let (wait, reason) = match is_busy {
             // Until the twin came it may be everything, so the pace is that of before.
             true => (backoff.after(self.lane.failures, None), Reason::Busy),
+            // It was rejected as a twin too; until that one comes nothing is better.
+            false if self.lane.reason == Reason::QueryRefused => {
+                (backoff.after(1, None), Reason::QueryRefused)
+            }
             false => (backoff.after(1, None), self.reason_but(Reason::BrokenAnswer)),
         };
         self.lane.try_otherwise(now, wait, reason, text);
@@ -155,6 +181,14 @@ impl Stream {
                 let is_ones = self.rows.now() == 1 && is_again;
                 (is_ones || self.beyond.is_getting_past()).then_some(why)
             }
+            SourceTrouble::QueryRefused(why) => {
+                let is_due = self.twin.state == State::Came
+                    || self.twin.queries_refused.is_multiple_of(limits::QUERIES_REFUSED_A_TWIN);
+                // A number of rows that was accepted before is not the reason.
+                let is_neither = self.rows.now() == 1 || !self.rows.is_new(self.rows.now());
+                let is_ones = is_neither && is_due;
+                (is_ones || self.beyond.asks().is_some()).then_some(why)
+            }
             trouble => trouble.words_of_between(),
         }
     }
@@ -162,7 +196,27 @@ impl Stream {
     /// What the failure of the last request means.
     pub(super) fn taken_for(&mut self, trouble: SourceTrouble) -> TakenFor {
         let is_refused_query = matches!(trouble, SourceTrouble::QueryRefused(_));
+        let is_walk = self.beyond.asks().is_none();
         if self.twin.is_asked() {
+            if is_refused_query {
+                self.twin.state = State::Unknown;
+                self.twin.queries_refused += 1;
+                if self.skips_beside() {
+                    self.beyond.takes_no_skip();
+                }
+            }
+            return TakenFor::As(trouble);
+        }
+        // A console may answer like this to a cursor that it no longer knows.
+        let may_be_of_cursor = is_walk
+            && self.is_by_cursor()
+            && (is_refused_query || matches!(trouble, SourceTrouble::Misdirected(_)))
+            && (self.twin.cursors_blamed < limits::CURSORS_BLAMED_MAX
+                || is_refused_query && self.twin.of_cursor > 0);
+        let is_by_place = is_walk && self.has_cursor() && !self.is_by_cursor();
+        if may_be_of_cursor || is_refused_query && is_by_place {
+            self.twin.cursors_blamed += 1;
+            self.twin.of_cursor = self.twin.of_cursor.saturating_sub(1);
             if is_refused_query {
                 self.twin.state = State::Unknown;
             }
@@ -170,23 +224,22 @@ impl Stream {
         }
         let Some(words) = self.words_in_question(&trouble) else {
             self.twin.state = State::Unknown;
+            if is_refused_query && self.twin.queries_refused > 0 {
+                self.twin.queries_refused += 1;
+            }
             return TakenFor::As(trouble);
         };
-        let is_walk = self.beyond.asks().is_none();
-        let has_cursor = is_walk && self.is_by_cursor();
-        // A console may answer like this to a cursor that it no longer knows.
-        let may_be_of_cursor = matches!(trouble, SourceTrouble::Misdirected(_)) && has_cursor;
-        if may_be_of_cursor && self.twin.cursors_blamed < limits::CURSORS_BLAMED_MAX {
-            self.twin.cursors_blamed += 1;
-            return TakenFor::As(trouble);
-        }
-        if self.twin.state != State::Came {
+        let is_of_skip = is_refused_query && self.skips_beside() && !self.twin.takes_skip;
+        if self.twin.state != State::Came || is_of_skip {
             self.twin.state = State::Asked;
             return TakenFor::Unknown(words.to_owned());
         }
         let text = format!("{words}; a smaller request is answered");
-        if is_walk && !has_cursor {
+        if is_walk && !self.is_by_cursor() {
             self.twin.cursors_blamed = limits::CURSORS_BLAMED_MAX;
+            if let Some(walk) = &mut self.walk {
+                walk.acquit_cursors();
+            }
         }
         TakenFor::As(SourceTrouble::BrokenAnswer(text))
     }

@@ -542,6 +542,11 @@ impl Walk {
         self.by_time()
     }
 
+    /// A page without a cursor was rejected too, so cursors were not the reason.
+    pub fn acquit_cursors(&mut self) {
+        self.refused = 0;
+    }
+
     /// Everything visible when the walk began was passed, in any order.
     pub fn end(&mut self, overlap: Span) {
         if let Some(began) = self.began.filter(|_| self.disordered && !self.untimed) {

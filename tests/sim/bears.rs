@@ -177,13 +177,17 @@ enum Fails {
     TooLong,
     /// For so many seconds, or without saying for how long.
     PutOff(u16, Option<&'static str>),
+    /// The console says that the query is not valid.
+    Query,
 }
 
 impl Fails {
-    /// One row in four is put off. A page that is put off for its size costs a run of `--once` too many tries.
+    /// One row in four is put off, and the query for one in five of the others is rejected. A page that is
+    /// put off for its size costs a run of `--once` too many tries.
     fn of_row(number: u64) -> Fails {
         if !(number >> 40).is_multiple_of(4) {
-            return Fails::drawn(number);
+            let is_query = (number >> 48).is_multiple_of(5);
+            return if is_query { Fails::Query } else { Fails::drawn(number) };
         }
         let forms = [(429, None), (429, Some("7")), (503, Some("20"))];
         let (status, retry_after) = forms[(number % 3) as usize];
@@ -204,6 +208,7 @@ impl Shared {
     fn fail(&mut self, fails: Fails, date: Stamp) -> Result<Answer, NetTrouble> {
         match fails {
             Fails::Status(status) => Ok(Self::refusal(status, None, true, date)),
+            Fails::Query => Ok(Self::refusal(400, None, false, date)),
             Fails::Reset => Err(NetTrouble::Broken("simulated".into())),
             Fails::PutOff(status, after) => Ok(Self::refusal(status, after, true, date)),
             Fails::TooLong => Err(NetTrouble::TooLong(Excess::default())),

@@ -36,6 +36,7 @@ pub(super) struct Bench {
     filter: Span,
     is_newest_first: bool,
     takes_no_skip: bool,
+    pub(super) takes_no_cursor: bool,
     /// The first time that the row is asked for by its place alone is the last that it fails.
     heals_at_skip: bool,
     is_healed: bool,
@@ -71,6 +72,7 @@ impl Bench {
             filter: Span::ZERO,
             is_newest_first: false,
             takes_no_skip: false,
+            takes_no_cursor: false,
             heals_at_skip: false,
             is_healed: false,
         }
@@ -132,8 +134,9 @@ impl Bench {
         let (_, page) = self.page(&fetch);
         self.now = self.now + Span::ms(100);
         self.stream.lane.tried = self.now;
-        if self.takes_no_skip && fetch.skip > 0 {
-            let refused = SourceTrouble::QueryRefused("skip: unknown".into());
+        let is_no_skip = self.takes_no_skip && fetch.skip > 0;
+        if is_no_skip || self.takes_no_cursor && fetch.cursor.is_some() {
+            let refused = SourceTrouble::QueryRefused("skip or cursor: unknown".into());
             return self.stream.fail(self.now, AskedFor::Page, refused, &mut self.backoff);
         }
         let is_long = page.keys.len() > self.bears;
@@ -230,14 +233,9 @@ fn troubles() -> Vec<SourceTrouble> {
         SourceTrouble::BrokenAnswer("HTTP 500".into()),
         SourceTrouble::Unreachable(NetTrouble::Broken("reset".into())),
         SourceTrouble::Unreachable(NetTrouble::silent(Span::minutes(1))),
+        SourceTrouble::QueryRefused("HTTP 400".into()),
     ];
     others.into_iter().chain(refusals()).chain(of_one_or_all()).collect()
-}
-
-/// Where a cursor is redirected in few tries, it is given up first.
-fn troubles_of_once() -> Vec<SourceTrouble> {
-    let is_one = |trouble: &SourceTrouble| !matches!(trouble, SourceTrouble::Misdirected(_));
-    troubles().into_iter().filter(is_one).collect()
 }
 
 #[test]
@@ -289,7 +287,7 @@ fn a_row_that_comes_in_the_end_is_no_gap() {
 
 #[test]
 fn runs_with_once_get_past_a_row_that_cannot_be_fetched() {
-    for trouble in troubles_of_once() {
+    for trouble in troubles() {
         let mut bench = Bench::new((0..100).map(|id| row(id, id * 30)).collect());
         let runs = bench.run_once_and_again(20, &trouble, |id, _| id == 60);
         assert_eq!(bench.sorted(), bench.all_but(&[60]), "{trouble:?}, {runs} runs");
@@ -301,7 +299,7 @@ fn runs_with_once_get_past_a_row_that_cannot_be_fetched() {
 
 #[test]
 fn runs_with_once_get_past_rows_side_by_side_that_cannot_be_fetched() {
-    for trouble in troubles_of_once() {
+    for trouble in troubles() {
         for (bad, is_tied) in [
             (&[60, 61][..], false),
             (&[60, 61, 62], false),

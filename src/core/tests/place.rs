@@ -423,9 +423,11 @@ fn refused_cursors_stop_no_stream_and_only_progress_ends_a_failure() {
     let mut stuck = Stage::new(Start::Now, stood(NOW));
     let begun = stuck.now;
     let mut action = stuck.begin();
-    for _ in 0..60 {
+    // First it is found out that no row behind the page is rejected alone.
+    for _ in 0..120 {
         action = match action {
             Action::Fetch(Fetch { cursor: Some(_), .. }) => stuck.refuse_cursor(),
+            Action::Fetch(Fetch { to: Some(_), rows_max: 1, .. }) => stuck.page(&[], None),
             _ => stuck.page(&[NOW, NOW], Some("next")),
         };
     }

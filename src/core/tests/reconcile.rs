@@ -47,6 +47,9 @@ struct Source {
     rows_max: u32,
     /// A page of more rows is rejected.
     rejects_above: u32,
+    /// The query for a page with a bad row, or by a cursor, is rejected.
+    rejects_bad: bool,
+    rejects_cursors: bool,
     /// Pages have no more rows than that, whatever is asked for, and no cursor.
     cut_at: Option<usize>,
     /// What was told to be counted and not listed.
@@ -84,6 +87,8 @@ impl Source {
             empty: 0,
             rows_max: PAGE_ROWS_MAX,
             rejects_above: PAGE_ROWS_MAX,
+            rejects_bad: false,
+            rejects_cursors: false,
             cut_at: None,
             told: vec![],
             knows: None,
@@ -133,11 +138,8 @@ impl Source {
 
     fn list(&mut self, list: &List) {
         self.lists += 1;
-        if list.rows_max > self.rejects_above {
-            self.reconcile.failed();
-            let rows = self.reconcile.rows_of_list(list.rows_max);
-            assert!(self.reconcile.list_fewer(rows) || self.reconcile.restart_listing());
-            return;
+        if list.rows_max > self.rejects_above || self.rejects_cursors && list.cursor.is_some() {
+            return self.rejected(list);
         }
         self.collected.extend(self.polled.drain(..));
         let skip = list.cursor.as_ref().map_or(0, |cursor| cursor.0.parse().unwrap());
@@ -151,7 +153,7 @@ impl Source {
         let most = self.cut_at.unwrap_or(usize::MAX).min(list.rows_max as usize);
         let keys: Vec<RowKey> = rows.take(most).copied().collect();
         if keys.iter().any(|key| self.bad.contains(key)) {
-            return self.fails(list);
+            return if self.rejects_bad { self.rejected(list) } else { self.fails(list) };
         }
         let more = self.cut_at.is_none() && keys.len() == list.rows_max as usize;
         let next = more.then(|| Cursor((skip + keys.len()).to_string()));
@@ -169,6 +171,15 @@ impl Source {
         }
         self.reconcile.listed(Mono::ZERO, PACE, &listed.page, late, 0);
         self.there.extend(self.appears.drain(..));
+    }
+
+    fn rejected(&mut self, list: &List) {
+        let rows = self.reconcile.rows_of_list(list.rows_max);
+        if self.reconcile.is_of_a_row(rows) {
+            return self.fails(list);
+        }
+        self.reconcile.failed();
+        assert!(self.reconcile.list_fewer(rows) || self.reconcile.reject_cursor(), "it gives up");
     }
 }
 
@@ -543,6 +554,37 @@ fn behind_a_console_that_takes_few_rows_what_is_late_is_found_and_a_bad_row_set_
     let aside: Vec<_> = source.aside.iter().map(|range| range.from).collect();
     assert_eq!(aside, [at(bad)]);
     assert!(source.round() <= 2, "all agrees");
+}
+
+#[test]
+fn a_row_whose_query_is_rejected_is_set_aside_and_what_is_late_beside_it_found() {
+    for crowd in [0, 20] {
+        let bad = 50 * HOUR + 7;
+        let mut source = with_bad(&[bad]);
+        (source.rejects_bad, source.rows_max) = (true, 5);
+        source.there.extend((100..100 + crowd).map(|number| key(bad, number)));
+        let late = [50 * HOUR + 9, 143 * HOUR];
+        source.there.extend(late.map(|second| key(second, 9)));
+        (0..12).for_each(|_| _ = source.round());
+        let found = |second: u64| source.late.contains(&key(second, 9));
+        assert!(late.into_iter().all(found), "{crowd}: {:?}", source.late);
+        let aside: Vec<_> = source.aside.iter().map(|range| range.from).collect();
+        assert_eq!(aside, [at(bad)], "{crowd}");
+        assert!(source.round() <= 2, "all agrees");
+    }
+}
+
+#[test]
+fn where_all_cursors_are_rejected_what_is_late_is_found_by_dividing() {
+    let mut source = Source::with(week());
+    (source.rejects_cursors, source.rows_max) = (true, 5);
+    source.requests_max = RECONCILE_REQUESTS_MAX * limits::UNLISTED_ROUND_TIMES;
+    source.round();
+    let late = [50 * HOUR + 9, 143 * HOUR].map(|second| key(second, 9));
+    source.there.extend(late);
+    (0..4).for_each(|_| _ = source.round());
+    source.late.sort_unstable();
+    assert_eq!((source.late.as_slice(), source.aside.len()), (&late[..], 0));
 }
 
 /// A round that had no more requests goes on where it was, not at its beginning.

@@ -67,6 +67,41 @@ fn a_cursor_is_not_blamed_for_ever_where_no_way_by_time_leads_on() {
     }
 }
 
+#[test]
+fn where_every_query_is_rejected_it_is_told_and_the_twin_is_asked_now_and_then() {
+    let refusal = SourceTrouble::QueryRefused("HTTP 400".into());
+    let mut bench = Bench::new((0..1_500).map(|id| row(id, id)).collect());
+    let back = bench.begun + Span::hours(10);
+    bench.poll(bench.begun + Span::minutes(590), &refusal, |_, _| false, |_| true);
+    assert_eq!(bench.stream.lane.reason, Reason::QueryRefused);
+    bench.poll(back, &refusal, |_, _| false, |now| now < back);
+    let all = bench.asked.iter().filter(|(_, at)| *at < back).count();
+    assert!(all <= 20 + 10 * 60 * 4 / (5 * 3), "{all} in ten hours");
+    bench.poll(back + Span::minutes(20), &refusal, |_, _| false, |_| false);
+    assert_eq!((bench.sorted(), &bench.missed[..]), (bench.all_but(&[]), &[][..]));
+}
+
+#[test]
+fn where_all_cursors_are_rejected_and_no_other_way_leads_on_it_is_told() {
+    let refusal = SourceTrouble::QueryRefused("HTTP 400".into());
+    let rows = (0..2_500).map(|id| row(id, if (10..2_400).contains(&id) { 10 } else { id }));
+    let mut bench = Bench::new(rows.collect());
+    bench.takes_no_cursor = true;
+    let mut searches = 0;
+    for hour in 1..24 {
+        let before = bench.asked.len();
+        bench.poll(bench.begun + Span::hours(hour), &refusal, |_, _| false, |_| false);
+        let asked = bench.asked.len() - before;
+        // In some it is found out that no row behind the page is rejected alone.
+        searches += usize::from(asked > 70);
+        assert!(asked < 150, "{asked} in hour {hour}");
+        let is_told = matches!(bench.stream.condition, Some((Reason::CursorsRefused, _)));
+        assert!(is_told, "{hour}: {:?}", bench.stream.condition);
+    }
+    assert!(searches <= 6, "{searches} in a day");
+    assert_eq!(bench.missed, []);
+}
+
 /// Where a stream begins is stored like a page, and nothing was asked for: a lower limit of the console has to be
 /// found all the same, and a first page that kills the process has to be noted.
 #[test]
