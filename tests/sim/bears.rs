@@ -101,6 +101,14 @@ impl Bears {
         Span::minutes(6 * 60 * self.bad.len() as u64 * 24 * 60 / polling)
     }
 
+    /// How much longer it takes to find what is late over a link so thin that a list of a day is not
+    /// carried in time: ever smaller parts of it are tried, each for as long as an exchange may take.
+    pub fn listing_costs_thin(&self) -> Span {
+        const DIVISIONS: u64 = 25;
+        let is_thin = self.down.is_some_and(|rate| rate <= 32);
+        if is_thin { WHOLE.times(DIVISIONS) } else { Span::ZERO }
+    }
+
     pub fn down(&self) -> Option<u64> {
         self.down
     }

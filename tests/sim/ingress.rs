@@ -13,6 +13,10 @@ impl Shared {
         self.link.begin(&self.link.delivery, "sent", self.true_time(), begun, told);
         self.link.delivery.carry(begun, gzip.len() as u64);
         let answer = self.deliver_at_last(gzip);
+        let is_taken = answer.as_ref().is_ok_and(|answer| (200..300).contains(&answer.status));
+        if !is_taken && let [alone] = &entries(gzip)[..] {
+            *self.failed_alone.entry(alone.text.clone()).or_default() += 1;
+        }
         answer.map(|answer| self.dated(Side::Sink, answer))
     }
 

@@ -114,7 +114,10 @@ fn judge_words(shared: &Shared, excused: bool) {
             let is_refused = is_poison(&row.json, shared.poison_every)
                 && (word.tells_of(&stream, row.stamp) || (unreadable && word.may_tell_of(&stream)));
             let is_bad = shared.bears.is_bad(&row.json);
-            is_refused || (is_bad && word.passes_over(&stream, row.stamp))
+            let is_by_chance = word.reason == "refused"
+                && shared.has_failed_alone(row)
+                && word.tells_of(&stream, row.stamp);
+            is_refused || is_by_chance || (is_bad && word.passes_over(&stream, row.stamp))
         });
         // A stream that rot has sent back to its beginning can't know what there was in between.
         let went_back = disk::MENDED.iter().any(|fault| shared.met.contains_key(fault));

@@ -18,7 +18,7 @@ pub struct Entry {
     subsystem_name: String,
     severity: u8,
     category: String,
-    text: String,
+    pub text: String,
 }
 
 #[derive(Clone, Debug, PartialEq)]

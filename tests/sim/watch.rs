@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use s1_coralogix::core::{Health, Plan};
+use s1_coralogix::limits::LONE_FAILURES;
 use s1_coralogix::record::{Gap, GapReason, Kind, QueueStatus};
 use s1_coralogix::time::{Span, Stamp};
 
@@ -102,7 +103,10 @@ impl Shared {
         }
         let since = *self.watch.healthy_since.get_or_insert(now);
         let poll = plan.streams.iter().map(|stream| stream.poll_interval.0).max().unwrap_or(0);
-        let long = (POLLS * poll).max(LEAST.0) + self.link.patience() + self.windows_cost();
+        let long = (POLLS * poll).max(LEAST.0)
+            + self.link.patience()
+            + self.windows_cost()
+            + self.bears.listing_costs_thin().0;
         if now - since < long || now < self.watch.next {
             return;
         }
@@ -253,6 +257,11 @@ impl Shared {
         missing.map(|(row, _)| row).collect()
     }
 
+    /// Whether failures by chance, so many in a row and over time, look like a record that is to blame.
+    pub fn has_failed_alone(&self, row: &Published) -> bool {
+        self.failed_alone.get(&row.json).is_some_and(|times| *times >= LONE_FAILURES)
+    }
+
     /// Whether a lie or a pause lost a record and a gap says so. The truth excuses nothing.
     pub fn is_told_missing(&self, row: &Published) -> bool {
         // What was told stays told, whatever becomes of the ledger.
@@ -260,7 +269,8 @@ impl Shared {
         let is_told = self.bears.is_bad(&row.json)
             && (self.watch.covers(row, &["unfetchable"])
                 || words.any(|word| word.passes_over(&stream_of(row), row.stamp)));
-        if is_told {
+        let is_by_chance = self.has_failed_alone(row) && self.watch.covers(row, &["refused"]);
+        if is_told || is_by_chance {
             return true;
         }
         let reasons = ["in_doubt", "position_ahead", "retention", "unfetchable"];

@@ -69,6 +69,8 @@ pub struct Shared {
     pub watch: Watch,
     pub stop: bool,
     pub met: BTreeMap<&'static str, u64>,
+    /// How often each record that the sink would take failed alone.
+    pub failed_alone: BTreeMap<String, u32>,
     pub asked: u64,
     /// When the answer under way began to come, where its body takes time.
     pub answered: Option<u64>,
@@ -151,6 +153,7 @@ impl Shared {
             sink: Sink::default(),
             stop: false,
             met: BTreeMap::new(),
+            failed_alone: BTreeMap::new(),
             asked: 0,
             answered: None,
             asked_in_outage: 0,
