@@ -4,7 +4,8 @@
 //!   200                 JSON                      Ok: the body may be scanned
 //!   200                 a web page                BrokenAnswer
 //!   200                 older than a minute       BrokenAnswer: a cache repeats it
-//!   400, 414, 431       to a page                 QueryRefused: the cursor's, where there was one
+//!   400, 414, 431       to a page                 QueryRefused: the cursor's, where there was one, or a
+//!                                                 row's, as its twin shows (`core::twin`)
 //!   the same            a web page, no cursor     Forbidden: a proxy's word is none on the query
 //!   401, 403, 451       by `refusal`              Forbidden (permission, scope, address), or the token:
 //!                                                 TokenRefused of /system/info, TokenDoubted of a page

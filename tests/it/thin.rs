@@ -83,7 +83,7 @@ fn shipped(settings: &mut Settings, times: u64) {
     settings.connect_timeout = time("network", "connect_timeout");
     settings.timeout = time("network", "timeout");
     settings.exchange_timeout = Some(time("network", "exchange_timeout"));
-    settings.heartbeat = "0s".to_owned();
+    settings.heartbeat = time("heartbeat", "interval");
     settings.log_level = "debug".to_owned();
 }
 
