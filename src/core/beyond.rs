@@ -133,6 +133,8 @@ pub struct Beyond {
     /// The console rejects a request to skip rows, so the rows beside the bad one can't be
     /// requested.
     takes_no_skip: bool,
+    /// The row fails by its cursor only, so far: the cursor may be the reason.
+    is_by_cursor: bool,
     /// Something came since the row last failed: it is no outage, and more may be requested soon.
     is_alive: bool,
     /// Failed requests after which nothing else was requested soon: the number in a row, and the
@@ -179,12 +181,14 @@ impl Beyond {
     }
 
     /// A page of one row failed, which the walk reached after `at` and `ties` rows of that stamp.
-    /// Returns whether something else is requested next.
+    /// `is_by_cursor`: its page was rejected with a cursor. Returns whether something else is requested
+    /// next.
     pub fn failed_alone(
         &mut self,
         now: Mono,
         (at, ties): (RowPlace, usize),
         trouble: &SourceTrouble,
+        is_by_cursor: bool,
         wait: Span,
     ) -> bool {
         // The row that failed there before has come since: this is another one with the same stamp.
@@ -194,8 +198,9 @@ impl Beyond {
         }
         if is_next || self.at != Some(at) {
             self.forget();
-            (self.at, self.ties) = (Some(at), ties);
+            (self.at, self.ties, self.is_by_cursor) = (Some(at), ties, is_by_cursor);
         }
+        self.is_by_cursor &= is_by_cursor;
         self.unread = trouble.unread().or(self.unread);
         self.is_alive = false;
         if !self.blame.failed_among_others(now, at, Way::of_source(trouble), wait) {
@@ -314,8 +319,11 @@ impl Beyond {
                 search.high = Some(*to);
                 self.search_on();
             }
-            Probe::With if search.low > search.base => self.probe = Probe::Before,
-            Probe::With => self.probe = Probe::Behind,
+            Probe::With => {
+                self.is_by_cursor = false;
+                let is_before = search.low > search.base;
+                self.probe = if is_before { Probe::Before } else { Probe::Behind };
+            }
             Probe::Before => self.search_anew(),
             Probe::Behind => {
                 search.failures += 1;
@@ -338,6 +346,7 @@ impl Beyond {
                 }
                 // The next row is requested; soon, if any came since the last time.
                 (pass.after, pass.failures, pass.is_bad) = (pass.after + 1, 0, true);
+                self.is_by_cursor = false;
                 return std::mem::take(&mut self.is_alive);
             }
         }
@@ -379,6 +388,10 @@ impl Beyond {
                 search.confirms += 1;
                 self.probe = match search.confirms < limits::LONE_CONFIRMS {
                     true => Probe::Row,
+                    false if self.takes_no_skip && self.is_by_cursor => {
+                        self.end_search();
+                        return Then::Later;
+                    }
                     false if self.takes_no_skip => return self.step(),
                     false => Pass::after_idle(0, 0),
                 };
@@ -393,7 +406,7 @@ impl Beyond {
             (Probe::Inside(pass), _) => {
                 let idle = if pass.is_new || is_new { 0 } else { pass.idle + 1 };
                 // It may be one of those that can't be reached by skipping.
-                let is_bad = pass.is_bad || pass.after >= limits::SKIP_MAX;
+                let is_bad = pass.is_bad || pass.after >= limits::SKIP_MAX && !self.is_by_cursor;
                 let bad = if is_bad && idle > 0 { pass.bad + 1 } else { 0 };
                 match idle >= limits::BEYOND_IDLE_PASSES {
                     true if bad >= limits::BEYOND_IDLE_PASSES => return self.step(),

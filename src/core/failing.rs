@@ -108,7 +108,8 @@ impl Stream {
         let walk = self.walk.as_ref().filter(|walk| is_single && !walk.disordered);
         let Some(walk) = walk else { return false };
         let place = (walk.next_row(), walk.ties());
-        self.beyond.failed_alone(now, place, trouble, backoff.max)
+        let is_by_cursor = self.twin.was_by_cursor();
+        self.beyond.failed_alone(now, place, trouble, is_by_cursor, backoff.max)
     }
 
     /// Whether a rejection may be because of the number of rows: a console may have a lower limit.

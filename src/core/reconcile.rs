@@ -255,6 +255,9 @@ impl Reconcile {
             return None;
         }
         let rows_max = self.rows_of_list(rows_max);
+        if let Some(twin) = self.twin(stream) {
+            return Some(Step::List(twin));
+        }
         if let Some(listing) = &mut self.listing {
             let Difference { from, to, .. } = listing.difference;
             let cursor = listing.cursor.clone();
@@ -282,7 +285,7 @@ impl Reconcile {
 
     /// Ends the round early: the queue was opened again, or `--once` has no time for it.
     pub fn abandon(&mut self) {
-        (self.round, self.put_off) = (None, None);
+        (self.round, self.put_off, self.rejections.is_twin_asked) = (None, None, false);
         self.ranges.clear();
         (self.listing, self.left) = (None, None);
     }
@@ -376,6 +379,7 @@ impl Reconcile {
         trouble: &SourceTrouble,
         longest_wait: Span,
     ) -> Option<Unlistable> {
+        let is_of_cursor = std::mem::take(&mut self.rejections.is_of_cursor);
         let (round, range) = (self.round.as_mut()?, self.ranges.last_mut()?);
         round.allow_more();
         let listing = self.listing.take()?;
@@ -390,12 +394,14 @@ impl Reconcile {
             self.set_aside(now, Unlistable { from, to, excess, unread });
             return None;
         }
-        if rows > 1 {
+        // Fewer rows would need more cursors, and a rejected one is not used again.
+        if rows > 1 && !is_of_cursor {
             range.rows_max = rows / 2;
             self.listing = Some(listing);
             return None;
         }
-        range.failed_at = Some((listing.cursor, listing.unmatched));
+        range.is_rejected = is_of_cursor;
+        range.failed_at = (!is_of_cursor).then_some((listing.cursor, listing.unmatched));
         let unread = self.unlisted.failed(now, from, trouble, longest_wait)?;
         Some(Unlistable { from, to, excess, unread })
     }
@@ -601,7 +607,11 @@ impl Reconcile {
         self.made(now, pace);
         let Some(listing) = &mut self.listing else { return };
         self.put_off = None;
-        self.unlisted.acquit();
+        // The pages before one that is rejected come each time.
+        let is_rejected = self.ranges.last().is_some_and(|range| range.is_rejected);
+        if !is_rejected || page.next.is_none() {
+            self.unlisted.acquit();
+        }
         self.rejections.was_listed = true;
         if let Some(round) = self.round.as_mut() {
             let is_limited = self.ranges.last().is_some_and(|range| range.is_limited);

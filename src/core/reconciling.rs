@@ -137,6 +137,10 @@ impl Core {
                     self.streams[stream].listed_outside(&listed);
                     return None;
                 }
+                let pace = self.reconcile_pace();
+                if self.streams[stream].reconcile.twin_came(tick.now, pace) {
+                    return None;
+                }
                 let pending = self.streams[stream].listed_page(stream, listed);
                 self.take_in(tick, pending)
             }
@@ -145,7 +149,12 @@ impl Core {
                 let state = &mut self.streams[stream];
                 let is_busy = matches!(trouble, SourceTrouble::Busy { .. });
                 let is_put_off = is_busy && state.reconcile.is_put_off_again();
+                let was_twin = state.reconcile.twin(stream).is_some();
                 let trouble = state.of_list(tick.now, trouble);
+                if was_twin {
+                    self.reconcile_failed(tick.now, stream, trouble);
+                    return None;
+                }
                 let asked = state.reconcile.rows_of_list(state.rows.now());
                 let unlistable = state.could_not_list(tick.now, &trouble, longest_wait);
                 let trouble = match trouble {

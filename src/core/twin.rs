@@ -48,6 +48,8 @@ pub struct Twin {
     /// Behind a page rejected with its cursor no row was found that is rejected alone, so for so many
     /// more rejections the cursor is taken for the reason.
     of_cursor: u32,
+    /// What was rejected last, and not by the twin, was requested by a cursor.
+    is_by_cursor: bool,
     /// It came where it skipped a row, so that no skipping is the reason.
     takes_skip: bool,
     /// How long the page waits after the twin, if patience was asked for: as long as the twin
@@ -81,6 +83,11 @@ impl Twin {
             Due::At(due) if is_put_off => due.since(now),
             _ => Span::ZERO,
         };
+    }
+
+    /// Whether the failure that `taken_for` was asked about last is a rejection of a page with a cursor.
+    pub fn was_by_cursor(&self) -> bool {
+        self.is_by_cursor
     }
 
     /// The search for a row that is rejected alone ended without one.
@@ -197,15 +204,9 @@ impl Stream {
     pub(super) fn taken_for(&mut self, trouble: SourceTrouble) -> TakenFor {
         let is_refused_query = matches!(trouble, SourceTrouble::QueryRefused(_));
         let is_walk = self.beyond.asks().is_none();
+        self.twin.is_by_cursor = false;
         if self.twin.is_asked() {
-            if is_refused_query {
-                self.twin.state = State::Unknown;
-                self.twin.queries_refused += 1;
-                if self.skips_beside() {
-                    self.beyond.takes_no_skip();
-                }
-            }
-            return TakenFor::As(trouble);
+            return TakenFor::As(self.twin_failed(trouble));
         }
         // A console may answer like this to a cursor that it no longer knows.
         let may_be_of_cursor = is_walk
@@ -241,7 +242,20 @@ impl Stream {
                 walk.acquit_cursors();
             }
         }
+        self.twin.is_by_cursor = is_walk && self.is_by_cursor();
         TakenFor::As(SourceTrouble::BrokenAnswer(text))
+    }
+
+    /// What the failure of the twin means. If it skipped a row, its rejection is for that.
+    fn twin_failed(&mut self, trouble: SourceTrouble) -> SourceTrouble {
+        let SourceTrouble::QueryRefused(why) = trouble else { return trouble };
+        self.twin.state = State::Unknown;
+        if self.skips_beside() {
+            self.beyond.takes_no_skip();
+            return SourceTrouble::BrokenAnswer(format!("{why}; no rows can be skipped"));
+        }
+        self.twin.queries_refused += 1;
+        SourceTrouble::QueryRefused(why)
     }
 }
 

@@ -134,7 +134,7 @@ fn an_info_beside_errors_is_none_to_the_daemon_and_to_check() {
     scene.tenant().publish(Kind::Activities, 5);
     scene.tenant().fail(On::SystemInfo, None, Fault::answer(200, JSON, body));
     let check = scene.command(&["check"]);
-    assert_eq!(check.code, Some(1), "{}", check.out);
+    assert_eq!(check.code, Some(75), "{}", check.out);
     assert!(
         check.out.replace("\n                          ", " ").contains(WORDS),
         "{}",

@@ -14,7 +14,7 @@ use crate::tenant::Published;
 use crate::watch::stream_of;
 use crate::world::{Shared, is_poison};
 
-/// A record was accepted ahead of its turn.
+/// A record was sent ahead of its turn.
 pub const SENT_AHEAD: &str = "sent ahead";
 /// The question whether there is any older record was not answered three times in a row.
 pub const UNANSWERED: &str = "older not answered";

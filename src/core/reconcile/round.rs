@@ -31,6 +31,8 @@ pub struct Range {
     pub is_limited: bool,
     /// The cursor of the page of one row that failed, and the unmatched rows before it.
     pub failed_at: Option<(Option<Cursor>, u64)>,
+    /// A page of it was rejected, and so was its cursor: it is listed from its beginning each time.
+    pub is_rejected: bool,
     /// How often its count failed.
     pub counts_failed: u32,
     /// It was set aside before, so one failure is enough to set it aside again.
@@ -52,6 +54,7 @@ impl Range {
             rows_max: limits::PAGE_ROWS_MAX,
             is_limited: false,
             failed_at: None,
+            is_rejected: false,
             counts_failed: 0,
             was_aside: false,
             is_overcounted: false,

@@ -35,7 +35,7 @@ pub(super) struct Bench {
     /// How coarsely the console filters by time.
     filter: Span,
     is_newest_first: bool,
-    takes_no_skip: bool,
+    pub(super) takes_no_skip: bool,
     pub(super) takes_no_cursor: bool,
     /// The first time that the row is asked for by its place alone is the last that it fails.
     heals_at_skip: bool,

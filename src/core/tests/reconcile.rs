@@ -50,6 +50,7 @@ struct Source {
     /// The query for a page with a bad row, or by a cursor, is rejected.
     rejects_bad: bool,
     rejects_cursors: bool,
+    rejects_lists: bool,
     /// Pages have no more rows than that, whatever is asked for, and no cursor.
     cut_at: Option<usize>,
     /// What was told to be counted and not listed.
@@ -89,6 +90,7 @@ impl Source {
             rejects_above: PAGE_ROWS_MAX,
             rejects_bad: false,
             rejects_cursors: false,
+            rejects_lists: false,
             cut_at: None,
             told: vec![],
             knows: None,
@@ -138,8 +140,12 @@ impl Source {
 
     fn list(&mut self, list: &List) {
         self.lists += 1;
-        if list.rows_max > self.rejects_above || self.rejects_cursors && list.cursor.is_some() {
+        let is_by_cursor = self.rejects_cursors && list.cursor.is_some();
+        if list.rows_max > self.rejects_above || is_by_cursor || self.rejects_lists {
             return self.rejected(list);
+        }
+        if self.reconcile.twin_came(self.mono(), PACE) {
+            return;
         }
         self.collected.extend(self.polled.drain(..));
         let skip = list.cursor.as_ref().map_or(0, |cursor| cursor.0.parse().unwrap());
@@ -174,6 +180,9 @@ impl Source {
     }
 
     fn rejected(&mut self, list: &List) {
+        if self.reconcile.twin(0).is_some() {
+            return self.reconcile.refuse("HTTP 400".into());
+        }
         let rows = self.reconcile.rows_of_list(list.rows_max);
         if self.reconcile.is_of_a_row(rows) {
             return self.fails(list);
@@ -572,6 +581,18 @@ fn a_row_whose_query_is_rejected_is_set_aside_and_what_is_late_beside_it_found()
         assert_eq!(aside, [at(bad)], "{crowd}");
         assert!(source.round() <= 2, "all agrees");
     }
+}
+
+#[test]
+fn where_all_lists_are_rejected_none_is_requested_again() {
+    let mut source = Source::with(week());
+    source.round();
+    source.rejects_lists = true;
+    source.there.insert(key(50 * HOUR + 9, 9));
+    source.round();
+    assert!(source.reconcile.summary.refused.is_some());
+    assert!(source.lists < 14, "{} lists", source.lists);
+    assert_eq!((source.aside.len(), source.reconcile.summary.late), (0, 0));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::core::beyond_tests::{Bench, of_one_or_all, refusals, row};
 use crate::core::failing::AskedFor;
 use crate::core::place_tests::{NOW, Stage, days, stood};
+use crate::core::source::Missed;
 use crate::core::walk::Walk;
 use crate::core::{Action, Event, Health, Reason};
 use crate::limits;
@@ -84,22 +85,40 @@ fn where_every_query_is_rejected_it_is_told_and_the_twin_is_asked_now_and_then()
 #[test]
 fn where_all_cursors_are_rejected_and_no_other_way_leads_on_it_is_told() {
     let refusal = SourceTrouble::QueryRefused("HTTP 400".into());
-    let rows = (0..2_500).map(|id| row(id, if (10..2_400).contains(&id) { 10 } else { id }));
-    let mut bench = Bench::new(rows.collect());
-    bench.takes_no_cursor = true;
-    let mut searches = 0;
-    for hour in 1..24 {
-        let before = bench.asked.len();
-        bench.poll(bench.begun + Span::hours(hour), &refusal, |_, _| false, |_| false);
-        let asked = bench.asked.len() - before;
-        // In some it is found out that no row behind the page is rejected alone.
-        searches += usize::from(asked > 70);
-        assert!(asked < 150, "{asked} in hour {hour}");
-        let is_told = matches!(bench.stream.condition, Some((Reason::CursorsRefused, _)));
-        assert!(is_told, "{hour}: {:?}", bench.stream.condition);
+    for (ties, takes_no_skip) in [(2_390, false), (2_390, true), (1_390, false), (1_390, true)] {
+        let tied = 10..10 + ties;
+        let rows = (0..2_500).map(|id| row(id, if tied.contains(&id) { 10 } else { id }));
+        let mut bench = Bench::new(rows.collect());
+        (bench.takes_no_cursor, bench.takes_no_skip) = (true, takes_no_skip);
+        let mut searches = 0;
+        for hour in 1..24 {
+            let before = bench.asked.len();
+            bench.poll(bench.begun + Span::hours(hour), &refusal, |_, _| false, |_| false);
+            let asked = bench.asked.len() - before;
+            // In some it is found out that no row behind the page is rejected alone.
+            searches += usize::from(asked > 70);
+            assert!(asked < 150, "{asked} in hour {hour}");
+            let is_told = matches!(bench.stream.condition, Some((Reason::CursorsRefused, _)));
+            assert!(is_told, "{hour}, {ties}: {:?}", bench.stream.condition);
+        }
+        assert!(searches <= 6, "{searches} in a day");
+        assert_eq!(bench.missed, [], "{ties} {takes_no_skip}");
     }
-    assert!(searches <= 6, "{searches} in a day");
-    assert_eq!(bench.missed, []);
+}
+
+#[test]
+fn a_row_whose_query_is_rejected_like_all_cursors_is_no_false_gap_and_told() {
+    let refusal = SourceTrouble::QueryRefused("HTTP 400".into());
+    for takes_no_skip in [false, true] {
+        let mut bench = Bench::new((0..1_500).map(|id| row(id, id * 2)).collect());
+        (bench.takes_no_cursor, bench.takes_no_skip) = (true, takes_no_skip);
+        bench.poll(bench.begun + Span::hours(20), &refusal, |id, _| id == 700, |_| false);
+        let is_around = |gap: &Missed| gap.from <= row(0, 1_400).stamp && gap.to >= gap.from;
+        assert!(bench.missed.iter().all(is_around), "{:?}", bench.missed);
+        assert!(bench.sorted().len() >= 700 && !bench.stream.caught_up);
+        bench.poll(bench.begun + Span::hours(40), &refusal, |_, _| false, |_| false);
+        assert_eq!((bench.sorted(), &bench.missed[..]), (bench.all_but(&[]), &[][..]));
+    }
 }
 
 /// Where a stream begins is stored like a page, and nothing was asked for: a lower limit of the console has to be
