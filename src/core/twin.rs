@@ -24,6 +24,7 @@ use super::lane::Backoff;
 use super::reason::{Health, Reason};
 use super::source::{Fetch, Pending, Stream, Then};
 use super::source_clock::Present;
+use super::walk::Walk;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
@@ -48,7 +49,8 @@ pub struct Twin {
     /// Behind a page rejected with its cursor no row was found that is rejected alone, so for so many
     /// more rejections the cursor is taken for the reason.
     of_cursor: u32,
-    /// What was rejected last, and not by the twin, was requested by a cursor.
+    /// What was rejected last, and not by the twin, was requested by a cursor, and no other one of the
+    /// walk was taken.
     is_by_cursor: bool,
     /// It came where it skipped a row, so that no skipping is the reason.
     takes_skip: bool,
@@ -242,7 +244,10 @@ impl Stream {
                 walk.acquit_cursors();
             }
         }
-        self.twin.is_by_cursor = is_walk && self.is_by_cursor();
+        // Who asks for patience does not mean the cursor.
+        let is_busy = matches!(trouble, SourceTrouble::Busy { .. });
+        let takes_cursors = self.walk.as_ref().is_some_and(Walk::takes_cursors);
+        self.twin.is_by_cursor = is_walk && self.is_by_cursor() && !takes_cursors && !is_busy;
         TakenFor::As(SourceTrouble::BrokenAnswer(text))
     }
 

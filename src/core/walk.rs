@@ -118,6 +118,8 @@ pub struct Walk {
     untimed: bool,
     /// Whether a page came while no two clocks agreed on the time.
     unbacked: bool,
+    /// A page that was requested by a cursor came.
+    takes_cursors: bool,
     /// Whether rows came in another order than requested, and whether any two came in it.
     pub disordered: bool,
     pub rose: bool,
@@ -209,6 +211,7 @@ impl Walk {
             pages: 0,
             untimed: false,
             unbacked: false,
+            takes_cursors: false,
             disordered: false,
             rose: false,
             ascends: false,
@@ -306,6 +309,7 @@ impl Walk {
         self.began = self.began.or(present.earliest().map(|now| now - took));
         self.untimed |= present == Present::Unconfirmed;
         self.unbacked |= !present.is_backed();
+        self.takes_cursors |= self.cursor.is_some();
         let coarseness = Span::seconds(limits::SOURCE_COARSENESS_SECONDS);
         // A row dated in the future may be anywhere in the order.
         let highest = self.highest;
@@ -540,6 +544,11 @@ impl Walk {
     pub fn after_refused_cursor(mut self) -> Option<Walk> {
         self.refused = self.refused.saturating_add(1);
         self.by_time()
+    }
+
+    /// Whether a page that was requested by a cursor came.
+    pub fn takes_cursors(&self) -> bool {
+        self.takes_cursors
     }
 
     /// A page without a cursor was rejected too, so cursors were not the reason.
