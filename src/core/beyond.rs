@@ -382,21 +382,7 @@ impl Beyond {
             (Probe::Behind, _) if !self.is_swept => self.search_on(),
             // There is nothing after it yet that it could hold up.
             (Probe::Behind, None) => self.probe = Probe::Row,
-            (Probe::Behind, Some(_)) => {
-                // The rows after it come, so the earlier failures were not theirs.
-                search.failures = 0;
-                search.confirms += 1;
-                self.probe = match search.confirms < limits::LONE_CONFIRMS {
-                    true => Probe::Row,
-                    false if self.takes_no_skip && self.is_by_cursor => {
-                        self.end_search();
-                        return Then::Later;
-                    }
-                    false if self.takes_no_skip => return self.step(),
-                    false => Pass::after_idle(0, 0),
-                };
-                return Then::Look;
-            }
+            (Probe::Behind, Some(_)) => return self.behind_came(),
             (Probe::Inside(pass), Some(_)) if pass.after < limits::SKIP_MAX => {
                 let came = u32::try_from(keys.len()).unwrap_or(u32::MAX);
                 pass.after = pass.after.saturating_add(came).min(limits::SKIP_MAX);
@@ -428,6 +414,24 @@ impl Beyond {
             Probe::Row => Then::Later,
             _ => Then::Soon,
         }
+    }
+
+    /// The rows after the bad one came, so the earlier failures were not theirs.
+    fn behind_came(&mut self) -> Then {
+        let Some(search) = &mut self.search else { return Then::Later };
+        search.failures = 0;
+        search.confirms += 1;
+        self.probe = match search.confirms < limits::LONE_CONFIRMS {
+            true => Probe::Row,
+            // Nothing but a cursor was rejected, and what stands beside the row can't be requested.
+            false if self.takes_no_skip && self.is_by_cursor => {
+                self.end_search();
+                return Then::Later;
+            }
+            false if self.takes_no_skip => return self.step(),
+            false => Pass::after_idle(0, 0),
+        };
+        Then::Look
     }
 
     fn end_search(&mut self) {
