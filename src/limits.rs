@@ -309,7 +309,7 @@ pub const BLANK_WALKS: u32 = 30;
 pub const EMPTY_PAGES_MAX: u32 = 100;
 /// Cursors refused in one walk before it goes on by time without trying them.
 pub const CURSORS_REFUSED_MAX: u32 = 2;
-/// Redirects of pages with a cursor for which the cursor is blamed, while nothing new comes: more than a walk needs
+/// Redirects or rejections of pages with a cursor for which the cursor is blamed, while nothing new comes: more than a walk needs
 /// that goes on by time.
 pub const CURSORS_BLAMED_MAX: u32 = CURSORS_REFUSED_MAX + 1;
 /// Rejections of pages with a cursor for which the cursor is blamed, after a search for a row that is rejected alone found

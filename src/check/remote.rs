@@ -150,19 +150,19 @@ pub fn team(service: &mut Service, third: Third, report: Report) {
 fn key_step(service: &Service, key: &Secret, made_up: &MadeUp, to_nothing: &Answer) -> Outcome {
     let (base, origin) = (service.client.base(), service.credential.origin());
     let rejects_nothing = ingress::keys(to_nothing) == Keys::Unproven;
-    let tried = match rejects_nothing {
-        true => heard(service, made_up.post_record(&service.client)),
-        false => Ok(to_nothing.clone()),
+    let to_record = match rejects_nothing.then(|| made_up.post_record(&service.client)) {
+        Some(result) => match heard(service, result) {
+            Ok(answer) => Some(answer),
+            Err(outcome) => return outcome,
+        },
+        None => None,
     };
-    let tried = match tried {
-        Ok(answer) => answer,
-        Err(outcome) => return outcome,
-    };
-    match ingress::keys(&tried) {
+    let tried = to_record.as_ref().unwrap_or(to_nothing);
+    match ingress::keys(tried) {
         Keys::Checked => {}
-        Keys::Unchecked => return ingress::unchecked(&tried, base),
-        Keys::Unproven => return ingress::rejects_everything(&tried, base),
-        Keys::Unknown => return interpret::key(&tried, key, &origin),
+        Keys::Unchecked => return ingress::unchecked(tried, base),
+        Keys::Unproven => return ingress::rejects_everything(tried, base),
+        Keys::Unknown => return interpret::key(tried, key, &origin),
     }
     match heard(service, trial::post_nothing(&service.client, key)) {
         Err(outcome) => outcome,

@@ -153,8 +153,8 @@ const CHECK: CommandSpec = CommandSpec {
     ],
     exits: &[
         (Exit::Done, "everything that was tested works"),
-        (Exit::Failed, "a step failed for another reason; with --strict: there is a warning"),
-        (Exit::TryLater, "a service is unreachable"),
+        (Exit::Failed, "the result could not be printed; with --strict: there is a warning"),
+        (Exit::TryLater, "a service is unreachable, or its answer is not known"),
         (Exit::Refused, "a credential or permission is rejected"),
         (Exit::Config, "the config, a directory or a secret file can't be used"),
     ],

@@ -85,8 +85,15 @@ impl Stream {
     }
 
     /// Makes the next page smaller if its size may be the reason, and requests the surroundings of
-    /// a row that fails alone. Returns whether something else is requested soon.
-    fn shrink(&mut self, now: Mono, trouble: &SourceTrouble, backoff: &Backoff) -> bool {
+    /// a row that fails alone. `is_by_cursor`: so far only a cursor was rejected. Returns whether
+    /// something else is requested soon.
+    fn shrink(
+        &mut self,
+        now: Mono,
+        trouble: &SourceTrouble,
+        is_by_cursor: bool,
+        backoff: &Backoff,
+    ) -> bool {
         if self.beyond.asks().is_some() {
             return self.beyond.failed(trouble);
         }
@@ -108,7 +115,6 @@ impl Stream {
         let walk = self.walk.as_ref().filter(|walk| is_single && !walk.disordered);
         let Some(walk) = walk else { return false };
         let place = (walk.next_row(), walk.ties());
-        let is_by_cursor = self.twin.was_by_cursor();
         self.beyond.failed_alone(now, place, trouble, is_by_cursor, backoff.max)
     }
 
@@ -189,13 +195,16 @@ impl Stream {
             AskedFor::Page => self.taken_for(trouble),
             AskedFor::Fact => TakenFor::As(trouble),
         };
-        let trouble = match taken_for {
-            TakenFor::As(trouble) => trouble,
+        let (trouble, is_by_cursor) = match taken_for {
+            TakenFor::As(trouble) => (trouble, false),
+            TakenFor::OfPage { why, is_by_cursor } => {
+                (SourceTrouble::BrokenAnswer(why), is_by_cursor)
+            }
             TakenFor::Unknown(text) => return self.ask_twin(now, text, is_busy, backoff),
         };
         let asked = self.rows.now();
         let is_by_range = is_twin || self.beyond.asks().is_some();
-        let is_other_next = is_page && self.shrink(now, &trouble, backoff);
+        let is_other_next = is_page && self.shrink(now, &trouble, is_by_cursor, backoff);
         let (wait, reason, mut detail) = self.consequence(trouble, asked, is_by_range, backoff);
         // The next request is a different one, so it may be made soon, but not sooner than it was
         // asked for.

@@ -370,19 +370,22 @@ impl Reconcile {
 
     /// A list with this number of rows failed, maybe because of its size or because of one row. Its
     /// range is divided and counted again, which shows whether the service works; a single second
-    /// is listed with fewer rows. Returns the range that can't be listed, once a row in it is to
-    /// blame.
+    /// is listed with fewer rows. `is_rejected`: the query was rejected. Returns the range that can't be
+    /// listed, once a row in it is to blame.
     pub fn could_not_list(
         &mut self,
         now: Mono,
         rows: u32,
         trouble: &SourceTrouble,
+        is_rejected: bool,
         longest_wait: Span,
     ) -> Option<Unlistable> {
-        let is_of_cursor = std::mem::take(&mut self.rejections.is_of_cursor);
         let (round, range) = (self.round.as_mut()?, self.ranges.last_mut()?);
         round.allow_more();
         let listing = self.listing.take()?;
+        let is_of_cursor = is_rejected && listing.cursor.is_some();
+        let is_first = is_rejected && !is_of_cursor && !self.rejections.was_listed;
+        self.rejections.is_twin_asked |= is_first;
         let Difference { from, to, there, collected, .. } = listing.difference;
         if let Some(middle) = roundest_second(from, to) {
             self.divide(from, middle);

@@ -150,13 +150,19 @@ impl Core {
                 let is_busy = matches!(trouble, SourceTrouble::Busy { .. });
                 let is_put_off = is_busy && state.reconcile.is_put_off_again();
                 let was_twin = state.reconcile.twin(stream).is_some();
-                let trouble = state.of_list(tick.now, trouble);
+                let is_rejected = matches!(trouble, SourceTrouble::QueryRefused(_));
+                let asked = state.reconcile.rows_of_list(state.rows.now());
+                let trouble = state.of_list(tick.now, trouble, asked);
                 if was_twin {
                     self.reconcile_failed(tick.now, stream, trouble);
                     return None;
                 }
-                let asked = state.reconcile.rows_of_list(state.rows.now());
-                let unlistable = state.could_not_list(tick.now, &trouble, longest_wait);
+                // The pages of walks do not get smaller because of this: the range is divided instead.
+                let may_be_of_size = trouble.may_be_of_size();
+                let unlistable = may_be_of_size.then(|| {
+                    let lists = &mut state.reconcile;
+                    lists.could_not_list(tick.now, asked, &trouble, is_rejected, longest_wait)
+                });
                 let trouble = match trouble {
                     SourceTrouble::QueryRefused(text) if state.reconcile.list_fewer(asked) => {
                         SourceTrouble::BrokenAnswer(text)
@@ -168,7 +174,7 @@ impl Core {
                 if is_put_off {
                     state.reconcile.put_off(tick.now, longest_wait);
                 }
-                let pending = state.passed_over(stream, unlistable?);
+                let pending = state.passed_over(stream, unlistable.flatten()?);
                 self.take_in(tick, pending)
             }
         }
@@ -237,8 +243,7 @@ impl Stream {
 
     /// What the failure of a list means. The count before it was answered, so not everything is
     /// rejected, nor put off if that happens again.
-    fn of_list(&mut self, now: Mono, trouble: SourceTrouble) -> SourceTrouble {
-        let asked = self.reconcile.rows_of_list(self.rows.now());
+    fn of_list(&mut self, now: Mono, trouble: SourceTrouble, asked: u32) -> SourceTrouble {
         match trouble {
             SourceTrouble::Busy { retry_after, why } if self.reconcile.is_put_off_again() => {
                 self.reconcile.lane.honor_retry_after(now, retry_after);
@@ -252,21 +257,6 @@ impl Stream {
                 None => trouble,
             },
         }
-    }
-
-    /// A list failed. Returns the range to pass over, if a row is to blame.
-    fn could_not_list(
-        &mut self,
-        now: Mono,
-        trouble: &SourceTrouble,
-        longest_wait: Span,
-    ) -> Option<Unlistable> {
-        if !trouble.may_be_of_size() {
-            return None;
-        }
-        // The pages of walks do not get smaller because of this: the range is divided instead.
-        let asked = self.reconcile.rows_of_list(self.rows.now());
-        self.reconcile.could_not_list(now, asked, trouble, longest_wait)
     }
 
     /// The gap of a range that can't be listed.

@@ -48,10 +48,7 @@ pub struct Twin {
     queries_refused: u32,
     /// Behind a page rejected with its cursor no row was found that is rejected alone, so for so many
     /// more rejections the cursor is taken for the reason.
-    of_cursor: u32,
-    /// What was rejected last, and not by the twin, was requested by a cursor, and no other one of the
-    /// walk was taken.
-    is_by_cursor: bool,
+    cursors_to_blame: u32,
     /// It came where it skipped a row, so that no skipping is the reason.
     takes_skip: bool,
     /// How long the page waits after the twin, if patience was asked for: as long as the twin
@@ -63,6 +60,9 @@ pub struct Twin {
 pub(super) enum TakenFor {
     /// It is the failure of the request itself.
     As(SourceTrouble),
+    /// It is for what was requested: the twin came. `is_by_cursor`: a cursor may be the reason too, for
+    /// none of the walk was taken.
+    OfPage { why: String, is_by_cursor: bool },
     /// The twin will show it, and is requested soon.
     Unknown(String),
 }
@@ -87,14 +87,9 @@ impl Twin {
         };
     }
 
-    /// Whether the failure that `taken_for` was asked about last is a rejection of a page with a cursor.
-    pub fn was_by_cursor(&self) -> bool {
-        self.is_by_cursor
-    }
-
     /// The search for a row that is rejected alone ended without one.
     pub fn found_none(&mut self) {
-        self.of_cursor = limits::CURSORS_BLAMED_AFTER_SEARCH;
+        self.cursors_to_blame = limits::CURSORS_BLAMED_AFTER_SEARCH;
     }
 
     /// A page of a walk came. `leads_on`: it had something new, or was the last.
@@ -102,7 +97,7 @@ impl Twin {
         self.state = State::Unknown;
         self.queries_refused = 0;
         if leads_on {
-            (self.cursors_blamed, self.of_cursor) = (0, 0);
+            (self.cursors_blamed, self.cursors_to_blame) = (0, 0);
         }
     }
 }
@@ -193,10 +188,9 @@ impl Stream {
             SourceTrouble::QueryRefused(why) => {
                 let is_due = self.twin.state == State::Came
                     || self.twin.queries_refused.is_multiple_of(limits::QUERIES_REFUSED_A_TWIN);
-                // A number of rows that was accepted before is not the reason.
-                let is_neither = self.rows.now() == 1 || !self.rows.is_new(self.rows.now());
-                let is_ones = is_neither && is_due;
-                (is_ones || self.beyond.asks().is_some()).then_some(why)
+                // A number of rows that was accepted before, or one row, is not the reason.
+                let is_number = self.rows.is_new(self.rows.now());
+                (is_due && !is_number || self.beyond.asks().is_some()).then_some(why)
             }
             trouble => trouble.words_of_between(),
         }
@@ -205,21 +199,20 @@ impl Stream {
     /// What the failure of the last request means.
     pub(super) fn taken_for(&mut self, trouble: SourceTrouble) -> TakenFor {
         let is_refused_query = matches!(trouble, SourceTrouble::QueryRefused(_));
-        let is_walk = self.beyond.asks().is_none();
-        self.twin.is_by_cursor = false;
         if self.twin.is_asked() {
             return TakenFor::As(self.twin_failed(trouble));
         }
+        let is_walk = self.beyond.asks().is_none();
+        let has_cursor = is_walk && self.is_by_cursor();
         // A console may answer like this to a cursor that it no longer knows.
-        let may_be_of_cursor = is_walk
-            && self.is_by_cursor()
+        let may_be_of_cursor = has_cursor
             && (is_refused_query || matches!(trouble, SourceTrouble::Misdirected(_)))
             && (self.twin.cursors_blamed < limits::CURSORS_BLAMED_MAX
-                || is_refused_query && self.twin.of_cursor > 0);
-        let is_by_place = is_walk && self.has_cursor() && !self.is_by_cursor();
+                || is_refused_query && self.twin.cursors_to_blame > 0);
+        let is_by_place = is_walk && !has_cursor && self.has_cursor();
         if may_be_of_cursor || is_refused_query && is_by_place {
             self.twin.cursors_blamed += 1;
-            self.twin.of_cursor = self.twin.of_cursor.saturating_sub(1);
+            self.twin.cursors_to_blame = self.twin.cursors_to_blame.saturating_sub(1);
             if is_refused_query {
                 self.twin.state = State::Unknown;
             }
@@ -237,8 +230,8 @@ impl Stream {
             self.twin.state = State::Asked;
             return TakenFor::Unknown(words.to_owned());
         }
-        let text = format!("{words}; a smaller request is answered");
-        if is_walk && !self.is_by_cursor() {
+        let why = format!("{words}; a smaller request is answered");
+        if is_walk && !has_cursor {
             self.twin.cursors_blamed = limits::CURSORS_BLAMED_MAX;
             if let Some(walk) = &mut self.walk {
                 walk.acquit_cursors();
@@ -247,8 +240,7 @@ impl Stream {
         // Who asks for patience does not mean the cursor.
         let is_busy = matches!(trouble, SourceTrouble::Busy { .. });
         let takes_cursors = self.walk.as_ref().is_some_and(Walk::takes_cursors);
-        self.twin.is_by_cursor = is_walk && self.is_by_cursor() && !takes_cursors && !is_busy;
-        TakenFor::As(SourceTrouble::BrokenAnswer(text))
+        TakenFor::OfPage { why, is_by_cursor: has_cursor && !takes_cursors && !is_busy }
     }
 
     /// What the failure of the twin means. If it skipped a row, its rejection is for that.

@@ -64,7 +64,7 @@ impl MadeUp {
     }
 
     pub fn post_nothing(&self, client: &Client) -> Result<Answer, NetTrouble> {
-        post(client, &self.0, b"[]")
+        post_nothing(client, &self.0)
     }
 
     /// A record, which shows whether keys are checked where an empty array is rejected whatever the

@@ -223,6 +223,15 @@ fn more_rows_of_one_stamp_than_a_page_with_every_cursor_refused_are_told_and_ask
         (last[6] - last[0] >= Duration::from_secs(9)).then_some(())
     });
     assert_ne!(scene.status_told()["streams"][0]["reason"], "poll_interval", "{}", scene.story());
+    let begins = |seen: &&crate::support::tenant::Seen| {
+        seen.polls(Kind::Activities) && seen.parameter("cursor").is_none()
+    };
+    let seen = scene.tenant().seen();
+    let times: Vec<_> = seen.iter().filter(begins).map(|seen| seen.at).collect();
+    for ten in times.windows(10) {
+        let took = ten[9] - ten[0];
+        assert!(took >= Duration::from_millis(1_500), "ten walks in {took:?}\n{}", scene.story());
+    }
     scene.assert_told_once(CURSORS_REFUSED);
     scene.tenant().heal();
     scene.settle();

@@ -69,7 +69,7 @@ pub struct Shared {
     pub watch: Watch,
     pub stop: bool,
     pub met: BTreeMap<&'static str, u64>,
-    /// How often each record that the sink would take failed alone.
+    /// How often each record was sent alone and not taken.
     pub failed_alone: BTreeMap<String, u32>,
     pub asked: u64,
     /// When the answer under way began to come, where its body takes time.

@@ -23,8 +23,6 @@ pub struct Rejections {
     pub was_listed: bool,
     /// A list of nothing is requested next.
     pub is_twin_asked: bool,
-    /// What failed last was requested by a cursor, and rejected.
-    pub is_of_cursor: bool,
 }
 
 impl Rejections {
@@ -37,19 +35,12 @@ impl Rejections {
 impl Reconcile {
     /// Whether the rejection of a list of so many rows is taken for that of a row in it. It is taken back
     /// if a list of nothing, which is requested next, is rejected too.
-    pub fn is_of_a_row(&mut self, rows: u32) -> bool {
+    pub fn is_of_a_row(&self, rows: u32) -> bool {
         let is_by_cursor = self.listing.as_ref().is_some_and(|listing| listing.cursor.is_some());
         match is_by_cursor {
             _ if self.rejections.is_twin_asked => false,
-            true => {
-                self.rejections.is_of_cursor = self.rejections.are_cursors_innocent();
-                self.rejections.is_of_cursor
-            }
-            false if rows > 1 => false,
-            false => {
-                self.rejections.is_twin_asked = !self.rejections.was_listed;
-                true
-            }
+            true => self.rejections.are_cursors_innocent(),
+            false => rows == 1,
         }
     }
 
