@@ -7,6 +7,7 @@
     hunt.py WORK unit [SECONDS]  tries each mutant that is not caught yet against the unit tests that reach
                                  it and take at most so long (1), quick ones first
     hunt.py WORK lives [N]       tries those that are left against N simulated lives (16)
+    hunt.py WORK program [N]     tries those that are left against the N quickest black-box tests that reach them (4)
     hunt.py WORK report [FILE]   counts by file; with FILE, lists its survivors
 
 Each step goes on where it was stopped. Run nothing else beside it: a mutant that makes a test take too
@@ -47,7 +48,7 @@ class Work:
     def results(self):
         """By number, what caught it; None where it survived so far."""
         found = {}
-        for name in ["unit", "lives"]:
+        for name in ["unit", "lives", "program"]:
             file = self.path / name
             for line in file.read_text().splitlines() if file.exists() else []:
                 number, by = line.split("\t")[:2]
@@ -104,9 +105,10 @@ def build(work):
         if not new:
             sys.exit(done.stderr)
         dropped |= new
-    done = cargo(work, "test", "--no-run", "--lib", "--test", "sim")
+    done = cargo(work, "test", "--no-run", "--lib", "--test", "sim", "--test", "it")
     for name, path in re.findall(r"Executable (?:unittests )?(\S+).*\((\S+)\)", done.stderr):
-        (work.path / ("sim" if "sim" in name else "lib")).write_text(str(work.tree / path))
+        kind = {"tests/sim/main.rs": "sim", "tests/it/main.rs": "it"}.get(name, "lib")
+        (work.path / kind).write_text(str(work.tree / path))
     print(done.stderr[-300:])
 
 
@@ -150,7 +152,7 @@ def run(work, command, env, limit):
         return None, False
 
 
-def each(work, name, todo, attempt):
+def each(work, name, todo, attempt, workers=WORKERS):
     """Tries them, some at once; notes what came of each at once."""
     lock, left = threading.Lock(), iter(todo)
     with open(work.path / name, "a") as out:
@@ -165,7 +167,7 @@ def each(work, name, todo, attempt):
                     out.write(f"{mutant[0]}\t{by or 'survived'}\n")
                     out.flush()
 
-        threads = [threading.Thread(target=worker) for _ in range(WORKERS)]
+        threads = [threading.Thread(target=worker) for _ in range(workers)]
         [thread.start() for thread in threads]
         [thread.join() for thread in threads]
 
@@ -226,6 +228,51 @@ def lives(work, count=16):
     each(work, "lives", [m for m in work.mutants() if m[0] in reached and not done.get(m[0])], attempt)
 
 
+def program(work, count=4):
+    """The black-box tests mostly wait, so more of them than processors run at once."""
+    it, done, workers = work.binary("it"), work.results(), 3 * WORKERS
+    reached = work.path / "reach.it.json"
+    if not reached.exists():
+        listed = subprocess.run([it, "--list"], cwd=work.tree, capture_output=True, text=True).stdout
+
+        def one(test):
+            file = work.path / ("reach.it." + test.replace("::", "."))
+            begun = time.time()
+            _, passed = run(work, [it, "--exact", test], {"S1C_RUNNER": f"env S1C_REACH={file}"}, 60)
+            numbers = sorted(set(file.read_text().split()), key=int) if file.exists() else []
+            file.unlink(missing_ok=True)
+            return test, {"took": time.time() - begun, "passed": passed, "reached": numbers}
+
+        tests = [line[:-6] for line in listed.splitlines() if line.endswith(": test")]
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            reached.write_text(json.dumps(dict(pool.map(one, tests))))
+    tests = json.loads(reached.read_text())
+    by_mutant = collections.defaultdict(list)
+    for name, test in tests.items():
+        for number in test["reached"] if test["passed"] else []:
+            by_mutant[number].append(name)
+    recent = collections.defaultdict(list)
+
+    def attempt(mutant):
+        number, file, _, function, _ = mutant
+        quick = sorted(by_mutant[number], key=lambda name: tests[name]["took"])
+        first = [name for name in recent[file + function] + recent[file] if name in quick]
+        for name in list(dict.fromkeys(first[:3] + quick[:count])):
+            # Twice: a black-box test can fail for want of time alone.
+            for _ in range(2):
+                text, passed = run(work, [it, "--exact", name], {"S1C_RUNNER": f"env S1C_MUTANT={number}"},
+                                   5 * tests[name]["took"] + 20)
+                if passed:
+                    break
+            else:
+                for key in [file + function, file]:
+                    recent[key] = [name, *(other for other in recent[key] if other != name)][:6]
+                return f"too long: {name}" if text is None else name
+        return None
+
+    each(work, "program", [m for m in work.mutants() if by_mutant[m[0]] and not done.get(m[0])], attempt, workers)
+
+
 def report(work, name=None):
     done, mutants = work.results(), work.mutants()
     by_file = collections.Counter(m[1] for m in mutants)
@@ -241,10 +288,10 @@ def report(work, name=None):
 
 
 def main():
-    steps = {"build": build, "reach": reach, "unit": unit, "lives": lives, "report": report}
+    steps = {"build": build, "reach": reach, "unit": unit, "lives": lives, "program": program, "report": report}
     if len(sys.argv) not in (3, 4) or sys.argv[2] not in steps:
         sys.exit(__doc__)
-    kinds = {"unit": float, "lives": int, "report": str}
+    kinds = {"unit": float, "lives": int, "program": int, "report": str}
     more = [kinds[sys.argv[2]](arg) for arg in sys.argv[3:]]
     steps[sys.argv[2]](Work(sys.argv[1]), *more)
 
