@@ -127,6 +127,39 @@ serve() {
     done
     sed -i "s#option dir .*#option dir '/srv/s1-coralogix'#" "$root/etc/config/s1-coralogix"
 
+    # shellcheck disable=SC2088 # as it is typed into UCI
+    for dir in here here/too '~/queue'; do
+        sed -i "s#option dir .*#option dir '$dir'#" "$root/etc/config/s1-coralogix"
+        said=$(inside timeout 60 /etc/init.d/s1-coralogix reload 2>&1) && fail "$dir is a queue"
+        says "$said" "\"$dir\" is not an absolute path"
+        grep -q "is not an absolute path" "$root/var/etc/s1-coralogix/config.refused" || fail "status has nothing to tell"
+    done
+    echo "  a queue of another user number, as after a restore, is"
+    cp -r tests/golden/format-1/waiting/queue "$root/srv/restored"
+    chown -R 65599:65599 "$root/srv/restored"
+    sed -i "s#option dir .*#option dir '/srv/restored'#" "$root/etc/config/s1-coralogix"
+    said=$(inside /etc/init.d/s1-coralogix start 2>&1) || fail "$said"
+    says "$said" "procd_add_jail_mount_rw [/srv/restored]"
+    same "$(inside find /srv/restored ! -user s1-coralogix)" "" "what is not the program's there"
+    sed -i "s#option dir .*#option dir '/srv/s1-coralogix'#" "$root/etc/config/s1-coralogix"
+
+    echo "  additions in config.d, which what runs keeps where they can't be used"
+    mkdir -p "$root/etc/s1-coralogix/config.d"
+    printf '[queue]\ndir = "/srv/added"\n[metrics]\nfile = "/srv/metrics/s1.prom"\n' \
+        >"$root/etc/s1-coralogix/config.d/1.toml"
+    said=$(inside /etc/init.d/s1-coralogix start 2>&1) || fail "$said"
+    says "$said" "procd_add_jail_mount_rw [/srv/added]"
+    says "$said" "procd_add_jail_mount_rw [/srv/metrics]"
+    says "$said" "[/usr/bin/s1-coralogix] [/var/etc/s1-coralogix/config.d/1.toml]"
+    same "$(inside stat -c '%a %U' /srv/added)" "700 s1-coralogix" "the queue of config.d"
+    printf '[log]\nlevel = "loud"\n' >"$root/etc/s1-coralogix/config.d/2.toml"
+    said=$(inside /etc/init.d/s1-coralogix reload 2>&1) && fail "started with a wrong addition"
+    says "$said" "/etc/s1-coralogix/config.d/2.toml:2"
+    says "$said" "goes on with the former ones"
+    said=$(inside s1-coralogix --config /var/etc/s1-coralogix/config.toml check --offline 2>&1) ||
+        fail "what procd starts again: $said"
+    rm -r "$root/etc/s1-coralogix/config.d"
+
     echo "  an interface comes up"
     inside /etc/init.d/s1-coralogix start >/dev/null
     says "$(inside /etc/init.d/s1-coralogix online)" "procd_send_signal [s1-coralogix] [*] [USR1]"

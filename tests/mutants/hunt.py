@@ -55,6 +55,15 @@ class Work:
                 found[number] = found.get(number) or (None if by == "survived" else by)
         return found
 
+    def survived_unit(self):
+        """By number, how long the slowest tests take that were tried on a mutant that survived them."""
+        file = self.path / "unit"
+        lines = [line.split("\t") for line in file.read_text().splitlines() if "\tsurvived" in line] if file.exists() else []
+        found = {}
+        for number, _, seconds in lines:
+            found[number] = max(found.get(number, 0.0), float(seconds))
+        return found
+
     def binary(self, name):
         return (self.path / name).read_text()
 
@@ -180,12 +189,13 @@ def unit(work, seconds=1.0):
             for number in test["reached"]:
                 by_mutant[number].append(name)
     lib, done = work.binary("lib"), work.results()
-    recent = collections.defaultdict(list)
+    recent, before = collections.defaultdict(list), work.survived_unit()
 
     def attempt(mutant):
         number, file, _, function, _ = mutant
-        quick = sorted(by_mutant[number], key=lambda name: tests[name]["took"])
-        first = [name for name in recent[file + function] + recent[file] if name in by_mutant[number]]
+        slower = [name for name in by_mutant[number] if tests[name]["took"] > before.get(number, -1.0)]
+        quick = sorted(slower, key=lambda name: tests[name]["took"])
+        first = [name for name in recent[file + function] + recent[file] if name in slower]
         order, size = list(dict.fromkeys(first[:6] + quick)), 0.15
         while order:
             batch, took = [], 0.0
@@ -203,10 +213,10 @@ def unit(work, seconds=1.0):
                     recent[key] = [by, *(name for name in recent[key] if name != by)][:8]
                 return by
             size *= 4
-        return None
+        return f"survived\t{seconds}"
 
     todo = [m for m in work.mutants() if by_mutant[m[0]] and not done.get(m[0])]
-    each(work, "unit", todo, attempt)
+    each(work, "unit", [m for m in todo if before.get(m[0], -1.0) < seconds], attempt)
 
 
 def lives(work, count=16):

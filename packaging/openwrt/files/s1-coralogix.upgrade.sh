@@ -5,7 +5,9 @@
 add_s1_coralogix_queue() {
 	local list=$1 dir at best="" left=15
 	[ -z "$CONF_BACKUP" ] || return 0
-	dir=$(uci -q get s1-coralogix.@queue[0].dir)
+	# The first line is the queue's directory of the last start, additions to the config included.
+	dir=$(head -n 1 /var/etc/s1-coralogix/jail 2>/dev/null)
+	[ -n "$dir" ] || dir=$(uci -q get s1-coralogix.@queue[0].dir)
 	: "${dir:=/srv/s1-coralogix}"
 	[ -d "$dir" ] || return 0
 	# What is on a disk of its own outlives the firmware where it is.
