@@ -120,6 +120,15 @@ pub trait Opener {
     /// Opens an index, or creates it empty when it is not there.
     fn open(&mut self, number: u32) -> Result<Self::Index, IndexError>;
 
+    /// Gives an index the content that it had before it was last opened, for another look. False if
+    /// that is not known, or was done before.
+    fn put_back(&mut self, _number: u32) -> std::io::Result<bool> {
+        Ok(false)
+    }
+
+    /// Ends what `put_back` needs.
+    fn drop_copy(&mut self) {}
+
     /// Moves an index into `quarantine/`, under this name.
     fn set_aside(&mut self, number: u32, name: &str) -> std::io::Result<()>;
 

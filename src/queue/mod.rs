@@ -33,6 +33,7 @@ mod head_file;
 mod importing;
 mod in_doubt;
 pub mod index;
+mod index_copy;
 pub mod inspect;
 pub mod learned;
 pub mod left_behind;
@@ -169,6 +170,8 @@ pub struct Queue<D: Disk, O: Opener> {
     number: u32,
     /// The fault of the system, if the index failed without being broken.
     refused_by: Option<IndexFault>,
+    /// The streams of an index that came back older than it was, for the ids that it knows.
+    older: Option<streams::Streams>,
     /// Set while records are delivered without the index.
     unindexed: Option<unindexed::Unindexed>,
     noted: head_file::Noted,
@@ -217,6 +220,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             index: None,
             number: 0,
             refused_by: None,
+            older: None,
             unindexed: None,
             noted: head_file::Noted::default(),
             claims: None,

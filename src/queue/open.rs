@@ -59,6 +59,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let started = started.and_then(|()| self.end_start());
         // Opened or not, this start did not crash: the count begins anew.
         self.unmark(attempts + 1);
+        self.opener.drop_copy();
         started?;
         if !self.is_unindexed() {
             // Left from an interrupted renewal of the index.
@@ -158,6 +159,11 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                         return self.start_unindexed(checkpoint, &error.why);
                     }
                     let is_unfinished = error.fault == IndexFault::Unfinished;
+                    let is_bad = is_unfinished || error.fault == IndexFault::Broken;
+                    if is_bad && self.opener.put_back(self.number).unwrap_or(false) {
+                        // One look does not make it bad: sled may not have been given all of it.
+                        return self.start_index(checkpoint, attempts);
+                    }
                     if is_unfinished && self.opener.remove(self.number).is_ok() {
                         // The index that it was to replace still counts, if there is one.
                         let older = self.opener.newest();
@@ -182,7 +188,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let next_seq = checkpoint.next_seq.max(self.noted.next);
         let old = if newest.is_some() { Old::Broken } else { Old::None };
         let is_blind = checkpoint.next_seq == Seq::default();
-        let base = Base { head, next_seq, is_blind, streams, memory: None };
+        let older = self.older.take();
+        let base = Base { head, next_seq, is_blind, streams, memory: None, older };
         let built = self.replace_index(&base, old);
         match built {
             Err(OpenError::Full { why, .. }) if !self.log.lens.is_empty() => {
@@ -266,6 +273,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             Some(())
         })?;
         if checkpoint.head > state.head || checkpoint.next_seq > state.next_seq {
+            self.older = Some(streams);
             return Err(broken("it came back older than it was"));
         }
         let (gap_log, awaited) = load_gaps(index)?;

@@ -33,6 +33,8 @@ pub(super) struct Base {
     pub streams: Streams,
     /// The streams as this process knows them; `None` at a start.
     pub memory: Option<Streams>,
+    /// The streams of the index that it replaces, if that can be read but is older than it was.
+    pub older: Option<Streams>,
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
@@ -97,6 +99,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             }
             other => other,
         };
+        if let Some(older) = base.older.as_ref().filter(|_| is_whole) {
+            self.learn_known(older);
+        }
         self.end_replay(&replay, damaged, base.next_seq);
         self.repair_gap_log(&reported)?;
         if !is_whole {
@@ -105,6 +110,20 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         self.write_streams(batch).map_err(IndexError::from)?;
         self.note_oldest().map_err(IndexError::from)
+    }
+
+    /// Learns the ids that an older index knows. With a whole log, the record of each of them is
+    /// delivered or waits.
+    fn learn_known(&mut self, older: &Streams) {
+        for from in older.iter() {
+            let ids = from.known(Stamp::MIN);
+            if self.streams.find(&from.row.name).is_some() {
+                let stream = self.streams.named(&from.row.name);
+                for (chunk, ids) in chunked(&ids, &mut self.state.next_chunk) {
+                    stream.learn(chunk, ids);
+                }
+            }
+        }
     }
 
     /// The streams that may have had a position which is now unknown.

@@ -64,7 +64,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let state = self.state;
         let State { head, next_seq, .. } = state;
         let head = head.max(self.noted.place);
-        let base = Base { head, next_seq, is_blind: false, streams, memory: Some(memory) };
+        let base =
+            Base { head, next_seq, is_blind: false, streams, memory: Some(memory), older: None };
         self.unindexed = None;
         let gap_log = self.gap_log.clone();
         if let Err(error) = self.replace_index(&base, old) {
@@ -75,7 +76,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             let why = match error {
                 OpenError::Full { why, .. } if old == Old::Whole => why,
                 // Gaps in memory may not be on the disk; a new start reads what is.
-                other => return Err(other),
+                other => {
+                    self.refused_by = refused_by;
+                    return Err(other);
+                }
             };
             // The index that was there has to be the one that is opened next.
             let is_gone = (number + 1..=self.number).all(|new| self.opener.remove(new).is_ok());
@@ -86,6 +90,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if was_unindexed.is_some() {
             self.report_indexed();
         }
+        self.opener.drop_copy();
         self.give_back_files();
         Ok(())
     }

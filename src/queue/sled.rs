@@ -12,12 +12,13 @@
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::index::{Batch, Index, IndexError, IndexFault, Opener, Pair};
+use super::index_copy::IndexCopy;
 use super::real::{LOCK, tree_bytes};
 use crate::errno::{called, says};
 use crate::limits::{
@@ -27,6 +28,10 @@ use crate::limits::{
 use crate::os::made;
 use crate::os::timeout_thread::{NoReply, Pending, TimeoutThread};
 use crate::plain::one_line;
+
+/// What sled panics with when it is given no memory: for its buffer, and for an epoch.
+const NO_MEMORY: [&str; 3] =
+    ["failed to allocate", "converting zero into `Owned`", "memory allocation of"];
 
 thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
@@ -43,11 +48,16 @@ pub fn is_inside() -> bool {
 pub struct SledOpener {
     root: PathBuf,
     timeout: Duration,
+    /// Of the index that was opened last, by its number, until it is put back.
+    copy: Option<(u32, IndexCopy)>,
+    /// The index that was put back last, which is not done twice.
+    was_put_back: Option<u32>,
 }
 
 impl SledOpener {
     pub fn new(root: impl Into<PathBuf>) -> SledOpener {
-        SledOpener { root: root.into(), timeout: Duration::from_secs(INDEX_ANSWER_SECONDS_MAX) }
+        let timeout = Duration::from_secs(INDEX_ANSWER_SECONDS_MAX);
+        SledOpener { root: root.into(), timeout, copy: None, was_put_back: None }
     }
 
     fn path(&self, number: u32) -> PathBuf {
@@ -88,6 +98,12 @@ impl Opener for SledOpener {
         })?;
         let (path, root) = (self.path(number), self.root.clone());
         let mut index = SledIndex { path: path.clone(), root: root.clone(), helper: Some(helper) };
+        let files = path.clone();
+        let copy = index.ask(Whose::Disk, move |_| {
+            IndexCopy::read(&files).map_err(|error| index_error(&error))
+        })?;
+        let is_first = self.was_put_back != Some(number);
+        self.copy = copy.filter(|_| is_first).map(|copy| (number, copy));
         index.ask(Whose::Sled, move |open| {
             let config = sled::Config::new()
                 .path(&path)
@@ -109,6 +125,16 @@ impl Opener for SledOpener {
             Ok(())
         })?;
         Ok(index)
+    }
+
+    fn put_back(&mut self, number: u32) -> io::Result<bool> {
+        let copy = self.copy.take().filter(|(of, _)| *of == number);
+        self.was_put_back = Some(number);
+        copy.map_or(Ok(false), |(_, copy)| copy.put_back().map(|()| true))
+    }
+
+    fn drop_copy(&mut self) {
+        self.copy = None;
     }
 
     fn set_aside(&mut self, number: u32, name: &str) -> io::Result<()> {
@@ -168,7 +194,13 @@ fn remove_unfinished(path: &Path) -> io::Result<()> {
 fn remove_whole(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).custom_flags(made::no_link());
-    let _ = options.open(path.join("db")).and_then(|file| file.set_len(0));
+    // Not where another name has it too.
+    let alone = |file: File| file.metadata().map(|found| (file, found.nlink() == 1));
+    let _ =
+        options.open(path.join("db")).and_then(alone).and_then(|(file, is_alone)| match is_alone {
+            true => file.set_len(0),
+            false => Ok(()),
+        });
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -395,7 +427,12 @@ fn guarded<T>(action: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, Inde
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            let why = format!("sled panicked: {}", one_line(text.unwrap_or("no reason given")));
+            let text = one_line(text.unwrap_or("no reason given"));
+            if NO_MEMORY.iter().any(|known| text.contains(known)) {
+                let why = format!("there is not enough memory (sled: {text})");
+                return Err(IndexError { fault: IndexFault::System, why });
+            }
+            let why = format!("sled panicked: {text}");
             Err(IndexError { fault: IndexFault::Broken, why })
         }
     }

@@ -1,0 +1,114 @@
+//! What the files of an index contained before sled opened it.
+//!
+//! sled takes a part that the system does not return for one that was never written: it continues
+//! with what is left, and writes over the rest. Promises: everything is read before sled reads it,
+//! so an error of the system is met here, where it is no damage; an index that then opens damaged,
+//! empty or older is opened once more with the content that it had. Never: holds more than
+//! `INDEX_BYTES_MAX` in memory; follows a link.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use crate::errno::{Says, called, says};
+use crate::limits::INDEX_BYTES_MAX;
+use crate::os::made::{self, Readers};
+
+/// sled reads every file whose name begins like this; this name must not.
+const TEMPORARY: &str = "put-back";
+const SNAPSHOT: &str = "snap.";
+/// For values larger than ours.
+const BLOBS: &str = "blobs";
+
+/// The content of an index, small enough to be held in memory.
+#[derive(Clone)]
+pub(super) struct IndexCopy {
+    dir: PathBuf,
+    files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl std::fmt::Debug for IndexCopy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "IndexCopy of {} files in {}", self.files.len(), self.dir.display())
+    }
+}
+
+impl IndexCopy {
+    /// Reads all files of an index. `None`: there is no index, it is too large for a copy, or the
+    /// medium does not return a part, which sled is left to judge.
+    pub fn read(dir: &Path) -> io::Result<Option<IndexCopy>> {
+        match open(dir, OFlags::DIRECTORY) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let entries = fs::read_dir(dir).map_err(|why| called("list", dir, why))?;
+        let mut copy = IndexCopy { dir: dir.to_owned(), files: Vec::new() };
+        let (mut left, mut is_whole) = (INDEX_BYTES_MAX, true);
+        for entry in entries {
+            let entry = entry.map_err(|why| called("list", dir, why))?;
+            if entry.file_name() == BLOBS {
+                continue;
+            }
+            let path = entry.path();
+            match read_through(&path, &mut left) {
+                Ok(Some(bytes)) => copy.files.push((path, bytes)),
+                Ok(None) => is_whole = false,
+                Err(error) if says(&error) == Says::Medium => is_whole = false,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(copy).filter(|_| is_whole))
+    }
+
+    /// Gives the files this content again, as new files: a handle that was given up may still have
+    /// the others open.
+    pub fn put_back(&self) -> io::Result<()> {
+        for (path, bytes) in &self.files {
+            let temporary = self.dir.join(TEMPORARY);
+            let mut file = made::file_anew(&temporary, Readers::Owner)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&temporary, path)?;
+        }
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            let is_snapshot =
+                path.file_name().and_then(|name| name.to_str()?.strip_prefix(SNAPSHOT));
+            if is_snapshot.is_some() && self.files.iter().all(|(kept, _)| *kept != path) {
+                fs::remove_file(path)?;
+            }
+        }
+        File::open(&self.dir)?.sync_all()
+    }
+}
+
+fn open(path: &Path, kind: OFlags) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(made::flags(OFlags::NOFOLLOW | kind));
+    options.open(path).map_err(|why| called("open", path, why))
+}
+
+/// Reads a file to its end. Returns its bytes if no more than `left` are needed, and takes them
+/// from it.
+fn read_through(path: &Path, left: &mut u64) -> io::Result<Option<Vec<u8>>> {
+    // A pipe is left to sled, whose thread is given up if it waits for ever.
+    let mut file = open(path, OFlags::NONBLOCK)?;
+    let read = |why| called("read", path, why);
+    let mut bytes = Vec::new();
+    (&mut file).take(*left + 1).read_to_end(&mut bytes).map_err(read)?;
+    if bytes.len() as u64 <= *left {
+        *left -= bytes.len() as u64;
+        return Ok(Some(bytes));
+    }
+    *left = 0;
+    drop(bytes);
+    io::copy(&mut file, &mut io::sink()).map_err(read)?;
+    Ok(None)
+}
+
+#[cfg(test)]
+#[path = "tests/index_copy.rs"]
+mod tests;
