@@ -7,11 +7,12 @@
 //! `INDEX_BYTES_MAX` in memory; follows a link.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::errno::{Says, called, says};
 use crate::limits::INDEX_BYTES_MAX;
@@ -20,6 +21,8 @@ use crate::os::made::{self, Readers};
 /// sled reads every file whose name begins like this; this name must not.
 const TEMPORARY: &str = "put-back";
 const SNAPSHOT: &str = "snap.";
+/// Bytes of one read.
+const PIECE: usize = 64 << 10;
 /// For values larger than ours.
 const BLOBS: &str = "blobs";
 
@@ -95,18 +98,29 @@ fn open(path: &Path, kind: OFlags) -> io::Result<File> {
 /// from it.
 fn read_through(path: &Path, left: &mut u64) -> io::Result<Option<Vec<u8>>> {
     // A pipe is left to sled, whose thread is given up if it waits for ever.
-    let mut file = open(path, OFlags::NONBLOCK)?;
-    let read = |why| called("read", path, why);
-    let mut bytes = Vec::new();
-    (&mut file).take(*left + 1).read_to_end(&mut bytes).map_err(read)?;
-    if bytes.len() as u64 <= *left {
-        *left -= bytes.len() as u64;
-        return Ok(Some(bytes));
+    let file = open(path, OFlags::NONBLOCK)?;
+    // As sled reads: what is refused is refused here first.
+    let (mut bytes, mut read, mut piece) = (Vec::new(), 0, vec![0; PIECE]);
+    loop {
+        let got = match file.read_at(&mut piece, read) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // A pipe has no places.
+            Err(error) if error.raw_os_error() == Some(Errno::SPIPE.raw_os_error()) => 0,
+            got => got.map_err(|why| called("read", path, why))?,
+        };
+        read += got as u64;
+        if read <= *left {
+            bytes.extend_from_slice(&piece[..got]);
+        } else {
+            bytes = Vec::new();
+        }
+        if got == 0 {
+            break;
+        }
     }
-    *left = 0;
-    drop(bytes);
-    io::copy(&mut file, &mut io::sink()).map_err(read)?;
-    Ok(None)
+    let fits = read <= *left;
+    *left = left.saturating_sub(read);
+    Ok(fits.then_some(bytes))
 }
 
 #[cfg(test)]

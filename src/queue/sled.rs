@@ -98,12 +98,14 @@ impl Opener for SledOpener {
         })?;
         let (path, root) = (self.path(number), self.root.clone());
         let mut index = SledIndex { path: path.clone(), root: root.clone(), helper: Some(helper) };
-        let files = path.clone();
-        let copy = index.ask(Whose::Disk, move |_| {
-            IndexCopy::read(&files).map_err(|error| index_error(&error))
-        })?;
-        let is_first = self.was_put_back != Some(number);
-        self.copy = copy.filter(|_| is_first).map(|copy| (number, copy));
+        self.copy = None;
+        if self.was_put_back != Some(number) {
+            let files = path.clone();
+            let copy = index.ask(Whose::Disk, move |_| {
+                IndexCopy::read(&files).map_err(|error| index_error(&error))
+            })?;
+            self.copy = copy.map(|copy| (number, copy));
+        }
         index.ask(Whose::Sled, move |open| {
             let config = sled::Config::new()
                 .path(&path)
