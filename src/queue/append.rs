@@ -3,12 +3,13 @@
 use super::awaited::{self, Awaited};
 use super::disk::{Disk, is_full};
 use super::gaps::{self, GapLog, HEARTBEAT_ID};
-use super::index::{Batch, Opener, Pair};
+use super::index::{Batch, IndexFault, Opener, Pair};
 use super::log::{self, DIR};
 use super::schema::{self, ChunkId, Entry, StreamRow, Tail};
 use super::streams::{chunked, earlier};
 use super::tally::Change;
 use super::{Queue, QueueError, put_state, put_stream};
+use crate::errno::says;
 use crate::frame::{self, FILE_HEADER_BYTES, Frame, FrameMeta};
 use crate::limits::{FRAME_RAW_BYTES_MAX, LOG_FILE_BYTES_MAX};
 use crate::record::{Covered, Gap, Progress, QueuePosition, QueueStatus, RowKey, StreamName};
@@ -317,10 +318,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     self.give_up_reserve();
                     self.space.refused(need);
                 }
-                if undone.is_err() {
+                if let Err(kept) = &undone {
                     // Frames of an unacknowledged page may remain in the log. A new index built
                     // from the log decides: they count if their page is complete.
                     self.drop_index();
+                    let fault = IndexFault::of(says(kept));
+                    self.refused_by = Some(fault).filter(|fault| *fault != IndexFault::Broken);
                 } else if is_full(&error) {
                     return Err(QueueError::DiskFull);
                 }

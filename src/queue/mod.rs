@@ -411,7 +411,11 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if self.is_unindexed() {
             return Err(QueueError::DiskFull);
         }
-        self.index.as_mut().ok_or_else(|| QueueError::Broken("the index failed before".into()))
+        let why = match self.refused_by {
+            Some(_) => "the system refused a call, so the index has to be opened again",
+            None => "the index failed before",
+        };
+        self.index.as_mut().ok_or_else(|| QueueError::Broken(why.into()))
     }
 
     fn index_failed(&mut self, error: index::IndexError) -> QueueError {

@@ -339,12 +339,14 @@ impl SledIndex {
         &mut self,
         action: impl FnOnce(&sled::Db) -> Result<T, sled::Error> + Send + 'static,
     ) -> Result<T, IndexError> {
-        self.ask(Whose::Sled, |open| {
-            let (db, _) = open.as_ref().ok_or_else(|| IndexError {
-                fault: IndexFault::Broken,
-                why: "the index is not open".to_owned(),
-            })?;
+        let path = self.path.clone();
+        let outcome = self.ask(Whose::Sled, |open| {
+            let (db, _) = open.as_ref().ok_or_else(not_open)?;
             guarded(|| action(db))
+        });
+        outcome.map_err(|IndexError { fault, why }| {
+            let why = format!("read or write {}: {why}", path.display());
+            IndexError { fault, why }
         })
     }
 
@@ -390,8 +392,11 @@ impl Index for SledIndex {
             db.apply_batch(changes)?;
             db.flush().map(|_| ())
         })?;
-        self.ask(Whose::Disk, |open| {
-            open.as_ref().map_or(Ok(()), |(_, file)| file.sync_data().map_err(|e| index_error(&e)))
+        let path = self.path.clone();
+        self.ask(Whose::Disk, move |open| {
+            let (_, file) = open.as_ref().ok_or_else(not_open)?;
+            let synced = file.sync_data();
+            synced.map_err(|why| index_error(&called("fdatasync", &path.join("db"), why)))
         })
     }
 
@@ -412,6 +417,10 @@ impl Index for SledIndex {
     fn forget(mut self) {
         self.give_up();
     }
+}
+
+fn not_open() -> IndexError {
+    IndexError { fault: IndexFault::Broken, why: "the index is not open".to_owned() }
 }
 
 fn inside<T>(action: impl FnOnce() -> T) -> std::thread::Result<T> {
@@ -440,17 +449,25 @@ fn guarded<T>(action: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, Inde
     }
 }
 
+/// The number in sled's text of an error of the system: `Os { code: 116, kind: .. }`.
+fn errno_in(text: &str) -> Option<i32> {
+    let digits = text.split_once("Os { code: ")?.1;
+    digits.split(',').next()?.parse().ok()
+}
+
 fn index_error(error: &io::Error) -> IndexError {
-    let why = error.to_string();
+    let text = error.to_string();
     // sled wraps the error of flock in one of kind Other; only its text shows it.
-    let fault = if why.contains("could not acquire lock") {
-        IndexFault::Locked
-    } else if why.contains("StorageFull") || why.contains("QuotaExceeded") {
-        IndexFault::Full
-    } else {
-        IndexFault::of(says(error))
+    if text.contains("could not acquire lock") {
+        return IndexError { fault: IndexFault::Locked, why: text };
+    }
+    let of_system = errno_in(&text).map(io::Error::from_raw_os_error);
+    let error = of_system.as_ref().unwrap_or(error);
+    let fault = match text.contains("StorageFull") || text.contains("QuotaExceeded") {
+        true => IndexFault::Full,
+        false => IndexFault::of(says(error)),
     };
-    IndexError { fault, why }
+    IndexError { fault, why: error.to_string() }
 }
 
 #[cfg(test)]

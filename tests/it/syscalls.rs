@@ -133,6 +133,64 @@ fn one(campaign: &mut Campaign, trial: &Trial, paths: &BTreeSet<String>) {
     campaign.round(told);
 }
 
+/// What the system refuses says nothing of what is on the disk: no index is set aside for it, and
+/// what was delivered within the overlap does not come again.
+#[test]
+fn what_the_system_refuses_of_an_index_is_no_damage() {
+    if !Campaign::is_possible("syscalls", strace().map(drop)) {
+        return;
+    }
+    for inject in [
+        "pread64:error=ESTALE:when=2",
+        "pread64:error=ENOMEM:when=14",
+        "pread64:error=EINVAL:when=20",
+        "pread64:error=ENOLCK:when=1+",
+        "pwrite64:error=ESTALE:when=2",
+        "openat:error=ENFILE:when=40+",
+        "openat:error=EMFILE:when=55+",
+        "fdatasync:error=ENOMEM:when=1",
+    ] {
+        let mut scene = Scene::with(|settings| {
+            (settings.retry_min, settings.retry_max) = ("50ms".into(), "50ms".into());
+        });
+        let publish = |scene: &Scene, seconds: i64| {
+            let now = scene.tenant().clock().now_us();
+            let from = now - seconds * MINUTE / 60;
+            for kind in [Kind::Activities, Kind::Threats] {
+                scene.tenant().publish_between(kind, RECORDS, from, now, |data| data.size = 1_200);
+            }
+        };
+        publish(&scene, 60);
+        scene.once_with_code(0);
+        scene.ingress.server.take_away();
+        publish(&scene, 10);
+        scene.once();
+        scene.ingress.server.bring_back();
+        let queue = scene.queue_dir();
+        let mut paths: BTreeSet<String> =
+            ["", "log", "index.0", "index.0/db", "index.1", "index.1/db"].map(str::to_owned).into();
+        for name in fs::read_dir(&queue).unwrap().chain(fs::read_dir(queue.join("log")).unwrap()) {
+            let path = name.unwrap().path();
+            paths.insert(path.strip_prefix(&queue).unwrap().display().to_string());
+        }
+        let (ended, _) = traced(&scene, &paths, &["-e", &format!("inject={inject}")]);
+        assert!(
+            [Some(0), Some(75)].contains(&ended.code),
+            "{inject}: {:?}\n{}",
+            ended.code,
+            ended.err
+        );
+        scene.once_with_code(0);
+        let set_aside: Vec<_> = fs::read_dir(queue.join("quarantine")).unwrap().flatten().collect();
+        let balance = scene.ledger.balance();
+        assert_eq!(balance.lost + balance.changed, 0, "{inject}: {balance}\n{}", ended.err);
+        // A batch that was accepted and could not be noted comes once more, and no other.
+        assert!(balance.duplicates <= 2 * RECORDS, "{inject}: {balance}\n{}", ended.err);
+        let is_written = inject.starts_with("pwrite64");
+        assert!(is_written || set_aside.is_empty(), "{inject}: {set_aside:?}\n{}", ended.err);
+    }
+}
+
 /// Quick retries, and next to no overlap: what the queue took is never asked for again.
 pub fn stage() -> Scene {
     Scene::with(|settings| {

@@ -1,6 +1,8 @@
 //! sled as it fails: what ends a handle, and what does not.
 
 use super::*;
+use rustix::io::Errno;
+
 use crate::queue::testing::TempDir;
 
 /// The kernel answers fdatasync on it with an error, which shows that it was asked.
@@ -160,4 +162,25 @@ fn an_index_on_a_disk_that_does_not_answer_is_waited_for() {
     assert_eq!(outcome.map_err(|error| error.why), Ok(true));
     late.join().unwrap();
     index.commit(&one_change()).unwrap();
+}
+
+#[test]
+fn what_the_system_says_is_told_in_words_and_is_no_damage() {
+    let shown = |errno: Errno| format!("{:?}", io::Error::from(errno));
+    for (errno, fault) in [
+        (Errno::STALE, IndexFault::System),
+        (Errno::NOMEM, IndexFault::System),
+        (Errno::ROFS, IndexFault::Denied),
+        (Errno::NOSPC, IndexFault::Full),
+        (Errno::IO, IndexFault::Broken),
+    ] {
+        let error = index_error(&io::Error::new(io::Error::from(errno).kind(), shown(errno)));
+        assert_eq!(error.why, io::Error::from(errno).to_string());
+        assert_eq!(error.fault, fault, "{errno:?}");
+    }
+    for text in ["failed to allocate critical IO buffer", "converting zero into `Owned`"] {
+        let error = guarded::<()>(|| panic!("{text}")).unwrap_err();
+        assert_eq!(error.fault, IndexFault::System, "{text}");
+        assert!(error.why.contains("not enough memory"));
+    }
 }
