@@ -153,17 +153,17 @@ fn what_the_system_refuses_of_an_index_is_no_damage() {
         let mut scene = Scene::with(|settings| {
             (settings.retry_min, settings.retry_max) = ("50ms".into(), "50ms".into());
         });
-        let publish = |scene: &Scene, seconds: i64| {
+        let publish = |scene: &Scene, count: usize, seconds: i64| {
             let now = scene.tenant().clock().now_us();
             let from = now - seconds * MINUTE / 60;
             for kind in [Kind::Activities, Kind::Threats] {
-                scene.tenant().publish_between(kind, RECORDS, from, now, |data| data.size = 1_200);
+                scene.tenant().publish_between(kind, count, from, now, |data| data.size = 1_200);
             }
         };
-        publish(&scene, 60);
+        publish(&scene, RECORDS, 60);
         scene.once_with_code(0);
         scene.ingress.server.take_away();
-        publish(&scene, 10);
+        publish(&scene, 5, 10);
         scene.once();
         scene.ingress.server.bring_back();
         let queue = scene.queue_dir();
@@ -173,7 +173,7 @@ fn what_the_system_refuses_of_an_index_is_no_damage() {
             let path = name.unwrap().path();
             paths.insert(path.strip_prefix(&queue).unwrap().display().to_string());
         }
-        let (ended, _) = traced(&scene, &paths, &["-e", &format!("inject={inject}")]);
+        let (ended, trace) = traced(&scene, &paths, &["-e", &format!("inject={inject}")]);
         assert!(
             [Some(0), Some(75)].contains(&ended.code),
             "{inject}: {:?}\n{}",
@@ -185,7 +185,7 @@ fn what_the_system_refuses_of_an_index_is_no_damage() {
         let balance = scene.ledger.balance();
         assert_eq!(balance.lost + balance.changed, 0, "{inject}: {balance}\n{}", ended.err);
         // A batch that was accepted and could not be noted comes once more, and no other.
-        assert!(balance.duplicates <= 2 * RECORDS, "{inject}: {balance}\n{}", ended.err);
+        assert!(balance.duplicates <= 10, "{inject}: {balance}\n{}", ended.err);
         let is_written = inject.starts_with("pwrite64");
         assert!(is_written || set_aside.is_empty(), "{inject}: {set_aside:?}\n{}", ended.err);
     }
@@ -236,7 +236,7 @@ fn good_day(ground: Fixture) -> (Fixture, BTreeSet<String>, BTreeMap<&'static st
         let Some((thread, call, path)) = parts(line) else { continue };
         let Some(below) = path.strip_prefix(queue.as_str()) else { continue };
         paths.insert(below.trim_start_matches('/').to_owned());
-        let call = CALLS.into_iter().find(|known| *known == call).expect("nothing else is traced");
+        let Some(call) = CALLS.into_iter().find(|known| *known == call) else { continue };
         *counts.entry((call, thread)).or_default() += 1;
     }
     let mut most = BTreeMap::new();
@@ -253,7 +253,7 @@ fn traced(scene: &Scene, paths: &BTreeSet<String>, more: &[&str]) -> (Ended, Str
     let text = |path: &Path| path.to_str().expect("a test's path is text").to_owned();
     let mut args: Vec<String> = ["-f", "-qq", "-y", "-s", "0", "-o"].map(str::to_owned).into();
     args.push(text(&output));
-    args.extend(["-e".to_owned(), format!("trace={}", CALLS.join(","))]);
+    args.extend(["-e".to_owned(), format!("trace={},pread64", CALLS.join(","))]);
     for path in paths {
         args.extend([
             "-P".to_owned(),
