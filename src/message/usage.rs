@@ -65,7 +65,7 @@ super::codes! {
         "The queue could not be exported. It was not changed."
         "The text says why: usually the file can't be written, or its disk is full.";
     IMPORT_FAILED Error 422
-        "The file could not be imported."
+        "The file could not be imported, or an earlier import into this queue was interrupted."
         "The text says why, and whether anything was changed.";
     IMPORT_TOO_LARGE Error 423
         "The file contains more than queue.max_size. Nothing was changed."
@@ -74,8 +74,8 @@ super::codes! {
         "`queue show` was given no id."
         "Copy the id from SentinelOne's console or a log.";
     QUEUE_DAMAGED Error 425
-        "`queue verify` found damaged frames. Nothing was changed."
-        "The daemon moves them to quarantine and asks SentinelOne again. Check the disk (dmesg, smartctl).";
+        "`queue verify` found damaged frames, or fewer frames than were counted. Nothing was changed."
+        "The daemon moves damaged frames to quarantine, reports what is missing as a gap, and asks SentinelOne again. Check the disk (dmesg, smartctl).";
     CODE_UNKNOWN Error 426
         "`explain` was given a code that this version does not know."
         "Copy it from the message; `s1-coralogix explain` without a code lists all.";

@@ -2,8 +2,8 @@
 //!
 //! A file `importing` names the exported file and the number of the first frame that is imported.
 //! It is written, durably, before anything is imported, and removed once everything is. Promises:
-//! nothing is imported twice. Never: outlasts the next run or any other change of the queue,
-//! because from then on the log does not show what was imported.
+//! nothing is imported twice. Never: outlasts the next run, because from
+//! then on the log does not show what was imported; other commands wait for the import.
 
 use std::collections::BTreeMap;
 
@@ -177,6 +177,11 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.gap_log = gap_log;
         self.checkpoint_out_of_turn();
         Ok(())
+    }
+
+    /// Whether an import was interrupted and may be continued.
+    pub fn is_importing(&mut self) -> bool {
+        self.disk.read(IMPORTING, 0, BYTES_MAX).is_ok()
     }
 
     /// The import is complete or given up. Returns whether there was one.

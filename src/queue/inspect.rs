@@ -32,6 +32,8 @@ pub struct Inspector<D: Disk> {
     id: Option<QueueId>,
     head: Head,
     is_daemon_of_another: bool,
+    /// The number after the last frame that the checkpoint counts.
+    counted: Seq,
     pub(super) has_checkpoint: bool,
     pub(super) gap_log: GapLog,
     pub(super) streams: Vec<(StreamRow, Vec<RowKey>)>,
@@ -67,6 +69,9 @@ pub struct Contents {
     pub unread: Vec<(String, String)>,
     /// Frames of incomplete pages: never acknowledged, and polled again.
     pub torn: u32,
+    /// Frames that wait by the checkpoint and are not in the log; 0 where damage may be what is left
+    /// of them.
+    pub missing: u64,
     pub files: usize,
     pub bytes: u64,
 }
@@ -133,13 +138,14 @@ impl<D: Disk> Inspector<D> {
             }
             Some(DaemonStatus { head, .. }) => Head { place: head, by: HeadBy::EndedDaemon },
         };
-        let Checkpoint { streams, gap_log, origins, .. } = checkpoint;
+        let Checkpoint { streams, gap_log, origins, next_seq: counted, .. } = checkpoint;
         Ok(Inspector {
             disk,
             files,
             id,
             head,
             is_daemon_of_another,
+            counted,
             has_checkpoint,
             gap_log,
             streams,
@@ -255,7 +261,18 @@ impl<D: Disk> Inspector<D> {
         }
         replay.finish();
         contents.torn = replay.dropped;
+        if contents.damage.is_empty() && contents.unread.is_empty() {
+            contents.missing = self.missing(&contents);
+        }
         contents
+    }
+
+    /// Numbers are given one after the other, so what lacks between the head and the last is missing.
+    fn missing(&self, contents: &Contents) -> u64 {
+        let wanted = self.head.place.seq..self.counted;
+        let frames = contents.waiting.iter().chain(&contents.delivered);
+        let there = frames.filter(|frame| wanted.contains(&frame.seq)).count() as u64;
+        wanted.end.0.saturating_sub(wanted.start.0).saturating_sub(there)
     }
 
     fn take_page(&self, stream: &StreamName, entries: &[Entry], contents: &mut Contents) {

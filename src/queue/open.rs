@@ -144,11 +144,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     Ok(()) => return Ok(()),
                     Err(QueueError::NoSpace(_)) => return self.restart(),
                     Err(error @ QueueError::Broken(_)) => {
-                        self.find(
-                            message::INDEX_REPLACED,
-                            "index-replaced",
-                            format!("The index failed: {error}."),
-                        );
+                        let text = format!("The index failed: {error}.");
+                        self.find(message::INDEX_REPLACED, "index-replaced", text);
                         return self.restart();
                     }
                     Err(error) => return Err(self.cannot_go_on(error)),
@@ -190,8 +187,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let is_blind = checkpoint.next_seq == Seq::default();
         let older = self.older.take();
         let base = Base { head, next_seq, is_blind, streams, memory: None, older };
-        let built = self.replace_index(&base, old);
-        match built {
+        match self.replace_index(&base, old) {
             Err(OpenError::Full { why, .. }) if !self.log.lens.is_empty() => {
                 let _ = self.opener.remove(self.number);
                 self.start_unindexed(checkpoint, &why)

@@ -99,9 +99,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             }
             other => other,
         };
-        if let Some(older) = base.older.as_ref().filter(|_| is_whole) {
-            self.learn_known(older);
-        }
+        self.learn_known(base.older.as_ref().filter(|_| is_whole));
         self.end_replay(&replay, damaged, base.next_seq);
         self.repair_gap_log(&reported)?;
         if !is_whole {
@@ -114,8 +112,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// Learns the ids that an older index knows. With a whole log, the record of each of them is
     /// delivered or waits.
-    fn learn_known(&mut self, older: &Streams) {
-        for from in older.iter() {
+    fn learn_known(&mut self, older: Option<&Streams>) {
+        for from in older.into_iter().flat_map(Streams::iter) {
             let ids = from.known(Stamp::MIN);
             if self.streams.find(&from.row.name).is_some() {
                 let stream = self.streams.named(&from.row.name);

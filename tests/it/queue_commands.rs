@@ -211,6 +211,22 @@ fn cut_short(scene: &Scene, file: &Path, nth: usize) {
 }
 
 #[test]
+fn frames_that_were_counted_and_are_gone_are_missed() {
+    let (mut scene, _) = with_waiting(120);
+    scene.stop();
+    said(&scene, &["queue", "verify"], 0);
+    let log = scene.queue_dir().join("log");
+    let files: Vec<_> = fs::read_dir(&log).unwrap().map(|file| file.unwrap().path()).collect();
+    for file in files {
+        fs::remove_file(file).unwrap();
+    }
+    let verified = said(&scene, &["queue", "verify"], 1);
+    assert!(verified.contains("S1C-E425") && verified.contains("not in the log"), "{verified}");
+    let stats = said(&scene, &["queue", "stats"], 0);
+    assert!(stats.contains("missing      "), "{stats}");
+}
+
+#[test]
 fn a_daemon_that_is_started_after_half_an_import_says_so_once_and_loses_nothing() {
     if !Campaign::is_possible("half an import", strace().map(drop)) {
         return;
@@ -224,6 +240,18 @@ fn a_daemon_that_is_started_after_half_an_import_says_so_once_and_loses_nothing(
     assert!(scene.queue_dir().join("importing").exists(), "it was not cut short in the middle");
     let stats = said(&scene, &["queue", "stats"], 0);
     assert!(!stats.contains("3000 records"), "all was taken in: {stats}");
+    // Half of a queue is not exported for a whole one, and stays what it is.
+    let half = scene.path("half.export");
+    for args in
+        [&["queue", "export", half.to_str().unwrap()][..], &["queue", "parked", "retry", "--all"]]
+    {
+        let refused = said(&scene, args, 1);
+        assert!(
+            refused.contains("S1C-E422") && refused.contains("Import the same file again"),
+            "{refused}"
+        );
+    }
+    assert!(!half.exists() && scene.queue_dir().join("importing").exists());
     scene.ingress.server.bring_back();
     scene.run();
     scene.wait_log("S1C-W229");

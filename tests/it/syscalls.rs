@@ -174,6 +174,7 @@ fn what_the_system_refuses_of_an_index_is_no_damage() {
             paths.insert(path.strip_prefix(&queue).unwrap().display().to_string());
         }
         let (ended, trace) = traced(&scene, &paths, &["-e", &format!("inject={inject}")]);
+        assert!(trace.contains("(INJECTED)"), "{inject} was not met\n{trace}");
         assert!(
             [Some(0), Some(75)].contains(&ended.code),
             "{inject}: {:?}\n{}",

@@ -23,6 +23,7 @@ use crate::cli::Exit;
 use crate::cli::queue::{QueueCommand, Which};
 use crate::config::Config;
 use crate::message;
+use crate::os::clock;
 use crate::os::progress::Progress;
 use crate::queue::inspect::{Doubted, HeadBy, Inspector, Parked};
 use crate::queue::real::{RealDisk, is_in_use};
@@ -138,11 +139,22 @@ fn look(config: &Config) -> Result<Looked, Failure> {
     Ok(Looked { inspector, dir, in_use, status_file, status })
 }
 
-/// The queue to be changed. An import that was interrupted can't be continued after that.
+/// The queue to be changed or exported, unless an import into it was interrupted: after a change that
+/// could not be continued, and half of a queue is none.
 fn take(config: &Config, what: &str) -> Result<RealQueue, Failure> {
     let mut queue = take_going_on(config, what)?;
-    queue.end_import();
-    Ok(queue)
+    if !queue.is_importing() {
+        return Ok(queue);
+    }
+    queue.close(clock::mono());
+    Err(Failure::new(
+        message::IMPORT_FAILED,
+        Exit::Failed,
+        format!(
+            "Failed to {what}: an import into this queue was interrupted. Import the same file again \
+             first; if it is gone, start the daemon, which continues with what was imported"
+        ),
+    ))
 }
 
 /// The queue for this process alone. Root becomes its owner first, so that the daemon can read what

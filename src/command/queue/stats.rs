@@ -29,6 +29,16 @@ pub fn stats(config: &Config, json: bool) -> Result<Exit, Failure> {
     print(&text(config, json)?)
 }
 
+/// The lines about what can't be used, if there is anything.
+fn bad(contents: &Contents) -> String {
+    let line = |what: &str, number: usize, one: &str| match number {
+        0 => String::new(),
+        number => format!("  {what:<13}{}; see s1-coralogix queue verify\n", count(number, one)),
+    };
+    line("damaged", contents.damage.len(), "place")
+        + &line("missing", contents.missing as usize, "frame")
+}
+
 /// The output of `queue stats`.
 pub fn text(config: &Config, json: bool) -> Result<String, Failure> {
     let mut looked = look(config)?;
@@ -61,6 +71,7 @@ pub fn text(config: &Config, json: bool) -> Result<String, Failure> {
             "log_bytes": contents.bytes,
             "delivered_frames_in_log": contents.delivered.len(),
             "damaged_places": contents.damage.len(),
+            "missing_frames": contents.missing,
             "parked": parked.len(),
             "doubt": doubts.len(),
             "doubt_bytes": doubt_bytes,
@@ -81,11 +92,7 @@ pub fn text(config: &Config, json: bool) -> Result<String, Failure> {
         size(disk)
     );
     out += &format!("  log          {}, {}\n", count(contents.files, "file"), size(contents.bytes));
-    let damage = contents.damage.len();
-    if damage > 0 {
-        out +=
-            &format!("  damaged      {}; see s1-coralogix queue verify\n", count(damage, "place"));
-    }
+    out += &bad(&contents);
     out += &format!("  parked       {} that Coralogix rejected\n", count(parked.len(), "record"));
     out += &format!(
         "  doubt        {} in doubt, {}\n",

@@ -47,7 +47,12 @@ pub fn export(config: &Config, file: &Path) -> Result<Exit, Failure> {
     owner::act_as_root_again();
     let done = written.and_then(|written| {
         let tally = written.and_then(|tally| Ok(fs::rename(part, file).map(|()| tally)?));
-        tally.map_err(|why| failed(&with_remedy(&why)))
+        tally.map_err(|why| match why {
+            TransferError::Queue(why) => {
+                failed(&format!("{why}. No file was written; once that is fixed, export again"))
+            }
+            why => failed(&with_remedy(&why)),
+        })
     });
     if done.is_err() {
         // Half a file is useless, and the error matters more than a failure to remove it.

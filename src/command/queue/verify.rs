@@ -3,7 +3,7 @@
 //! Exit codes of its own: 0 everything is intact, 1 something is damaged, 2 something could not be
 //! read.
 
-use super::{look, progressing};
+use super::{Looked, look, progressing};
 use crate::cli::Exit;
 use crate::command::{Failure, print};
 use crate::config::Config;
@@ -11,7 +11,7 @@ use crate::message;
 use crate::os::progress::Progress;
 use crate::pack;
 use crate::plain::count;
-use crate::queue::inspect::Doubted;
+use crate::queue::inspect::{Contents, Damage, Doubted};
 
 pub fn verify(config: &Config) -> Result<Exit, Failure> {
     let mut looked = look(config).map_err(|failure| Failure { exit: Exit::Usage, ..failure })?;
@@ -24,13 +24,8 @@ pub fn verify(config: &Config) -> Result<Exit, Failure> {
     let unreadable: Vec<_> = parked.iter().filter(|parked| parked.key.is_none()).collect();
     let doubts = looked.doubts().map_err(as_usage)?;
     let mut out = String::new();
-    for damage in &contents.damage {
-        out += &format!(
-            "{} at byte {}: {} damaged\n",
-            damage.file,
-            damage.offset,
-            count(damage.bytes, "byte")
-        );
+    for Damage { file, offset, bytes } in &contents.damage {
+        out += &format!("{file} at byte {offset}: {} damaged\n", count(*bytes, "byte"));
     }
     for (file, why) in &contents.unread {
         out += &format!("{file} could not be read: {why}\n");
@@ -41,6 +36,12 @@ pub fn verify(config: &Config) -> Result<Exit, Failure> {
     let in_doubt: Vec<_> = doubts.iter().filter(|one| !is_whole(one)).collect();
     for one in &in_doubt {
         out += &format!("doubt/{}.log is damaged\n", one.name);
+    }
+    if contents.missing > 0 {
+        out += &format!(
+            "{} that the checkpoint counts as waiting: not in the log\n",
+            count(contents.missing, "frame")
+        );
     }
     let frames = contents.waiting.len() + contents.delivered.len();
     out += &format!(
@@ -56,22 +57,47 @@ pub fn verify(config: &Config) -> Result<Exit, Failure> {
         print(&out)?;
         return Ok(if damaged == 0 { Exit::Usage } else { Exit::Failed });
     }
-    if damaged == 0 {
+    if damaged == 0 && contents.missing == 0 {
         out += "; no damage was found\n";
         print(&out)?;
         return Ok(Exit::Done);
     }
-    let running = match looked.in_use {
-        Some(true) => "The running daemon sets damaged frames aside when it comes to them",
-        _ => "The next start sets them aside",
-    };
-    out += &format!(
-        "; {damaged} places are damaged.\n{} {running} in quarantine/, and asks SentinelOne for their \
-         records again. Check the disk (dmesg, smartctl).\n",
-        message::QUEUE_DAMAGED
-    );
+    out += &advice(&contents, damaged, &looked);
     print(&out)?;
     Ok(Exit::Failed)
+}
+
+/// What was found, and what follows from it.
+fn advice(contents: &Contents, damaged: usize, looked: &Looked) -> String {
+    let code = message::QUEUE_DAMAGED;
+    if damaged == 0 {
+        return format!(
+            "; frames are missing.\n{code} The next start reports a gap of each stream, if none was \
+             reported, and asks SentinelOne for their records again. Check the disk (dmesg, \
+             smartctl); if a backup of log/ in {} has the files, put them back first.\n",
+            looked.dir.display()
+        );
+    }
+    let running = match looked.in_use {
+        Some(true) => "The running daemon sets damaged frames aside when it comes to them",
+        _ => "The next start sets damaged frames aside",
+    };
+    let aside = match contents.damage.is_empty() {
+        true => String::new(),
+        false => {
+            format!(" {running} in quarantine/, and asks SentinelOne for their records again.")
+        }
+    };
+    let kept = match damaged > contents.damage.len() {
+        true => {
+            " What is damaged in parked/ and doubt/ stays there: `queue parked drop` and `queue doubt \
+             drop` remove it."
+        }
+        false => "",
+    };
+    format!(
+        "; {damaged} places are damaged.\n{code}{aside}{kept} Check the disk (dmesg, smartctl).\n"
+    )
 }
 
 fn is_whole(one: &Doubted) -> bool {
