@@ -213,7 +213,8 @@ fn parse_and<T>(
         }
     };
     let (config, mut notes) = check::check(&raw, &files, environment);
-    notes.sort_by_key(|note| note.span.as_ref().map_or(0, |span| span.start));
+    // What is missing may follow from what is there, and so comes after it.
+    notes.sort_by_key(|note| note.span.as_ref().map_or(usize::MAX, |span| span.start));
     let looked = config.as_ref().map(|config| look(&raw, &files, config));
     let source = source(raw.masks);
     let findings: Vec<Finding> =

@@ -372,6 +372,21 @@ fn what_is_only_mistyped_is_told_once() {
 }
 
 #[test]
+fn brackets_of_the_wrong_kind_are_the_only_finding() {
+    for (from, to, hint) in [
+        ("[coralogix]", "[[coralogix]]", "write [coralogix], with one bracket on each side"),
+        ("[[integration]]", "[integration]", "write [[integration]], with two brackets"),
+    ] {
+        let told = told(&TEN_LINES.replacen(from, to, 1), &Environment::default());
+        assert_eq!(told.matches("S1C-E").count(), 1, "{from}:\n{told}");
+        assert!(told.contains(hint), "{from}:\n{told}");
+    }
+    // A name that is close to none: the cause comes before what follows from it.
+    let told = told(&TEN_LINES.replace("[[integration]]", "[[tenants]]"), &Environment::default());
+    assert!(told.starts_with("c.toml:6:3: S1C-E303 tenants: "), "{told}");
+}
+
+#[test]
 fn a_stream_that_there_is_not_is_no_other_one() {
     let told = told_with("integration", "streams = [\"agents\"]");
     assert!(told.contains("the streams are \"threats\", \"activities\" and \"alerts\""), "{told}");
