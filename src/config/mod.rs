@@ -2,7 +2,7 @@
 //!
 //! Holds: the values; `parse`, which makes them from a text and tells everything that is wrong
 //! with it at once. The way: `raw` (what was typed, with places) to `check` (what is meant);
-//! `files` holds them together, `settings` is the one table of all there is, `diagnostic` words findings, `example` writes the file
+//! `files` holds them together, `settings` is the one table of all there is, `replaced` what must not be overwritten, `diagnostic` words findings, `example` writes the file
 //! that is shipped. Never: reads a file, the environment or a clock.
 
 mod address;
@@ -14,6 +14,7 @@ pub mod example;
 mod files;
 mod leaf;
 mod raw;
+mod replaced;
 mod secrets;
 pub mod settings;
 pub mod suggest;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 
 pub use diagnostic::{Finding, Findings, Severity};
 pub use files::Source;
+pub use replaced::{Place, Places};
 
 use files::Files;
 
@@ -175,6 +177,8 @@ pub struct Environment {
     pub s1_api_token: Option<Result<Secret, NotASecret>>,
     /// This machine's clock, where it can be right.
     pub now: Option<Stamp>,
+    /// Where paths lead.
+    pub places: Places,
 }
 
 /// Reads the files of a config: of a setting the last counts, of integrations all. `Ok` comes with

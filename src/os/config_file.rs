@@ -4,15 +4,18 @@
 //! Promises: an error names the file, the cause and the remedy. Never: checks the content; that is
 //! `config::parse`.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{Error, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::timeout_thread::TimeoutThread;
 use super::{clock, regular, secret};
 use crate::config::effective::Effective;
-use crate::config::{self, Config, Environment, Finding, Findings, Source};
+use crate::config::{self, Config, Environment, Finding, Findings, Place, Places, Source};
 use crate::errno::system_remedy;
 use crate::limits;
 use crate::message;
@@ -131,8 +134,31 @@ fn read_and<T>(
         coralogix_api_key: secret("CORALOGIX_API_KEY"),
         s1_api_token: secret("S1_API_TOKEN"),
         now: Some(clock::local()).filter(|now| *now >= BUILT_AT),
+        places: places(),
     };
     parse(&sources, &environment).map_err(ConfigError::Wrong)
+}
+
+/// Looks paths up. One of them may be on a mount that hangs, and the config must not wait for that: then
+/// no more is known of any than its text.
+fn places() -> Places {
+    let timeout = Duration::from_secs(limits::PLACES_LOOK_SECONDS);
+    let thread = RefCell::new(TimeoutThread::start("places", timeout, || ()).ok());
+    Places::by(move |path| {
+        let path = path.to_owned();
+        let looked = thread.borrow().as_ref().map(|thread| thread.ask(move |()| place(&path)));
+        looked.and_then(Result::ok).unwrap_or_else(|| {
+            thread.replace(None);
+            Place::default()
+        })
+    })
+}
+
+fn place(path: &Path) -> Place {
+    let file = std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let dir = parent.unwrap_or(Path::new(".")).canonicalize().ok();
+    Place { file, path: dir.zip(path.file_name()).map(|(dir, name)| dir.join(name)) }
 }
 
 /// A part of the config that is read, for errors.
@@ -235,6 +261,51 @@ mod tests {
         );
         let directory = load(&std::env::temp_dir()).unwrap_err().to_string();
         assert!(directory.contains("it is a directory"), "{directory}");
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_is_no_other_one_through_a_link_either() {
+        let dir = scratch_dir("config-same");
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir(at("etc")).unwrap();
+        std::fs::create_dir(at("q")).unwrap();
+        std::os::unix::fs::symlink(at("etc"), at("link")).unwrap();
+        std::os::unix::fs::symlink(at("q"), at("queue")).unwrap();
+        for name in ["etc/key", "etc/token"] {
+            std::fs::write(at(name), "x").unwrap();
+        }
+        std::fs::hard_link(at("etc/key"), at("hard")).unwrap();
+        let main = at("etc/c.toml");
+        let told = |status: &str, key: &str| {
+            let text = format!(
+                "[coralogix]\ndomain = \"eu2.coralogix.com\"\napi_key_file = \"{}\"\n[[integration]]\n\
+                 name = \"a\"\ntenant = \"a.b\"\napi_token_file = \"{}\"\n[queue]\ndir = \"{}\"\n\
+                 [status]\nfile = \"{}\"\n",
+                at(key).display(),
+                at("etc/token").display(),
+                at("q").display(),
+                at(status).display(),
+            );
+            std::fs::write(&main, text).unwrap();
+            load(&main).map_or_else(|why| why.to_string(), |_| String::new())
+        };
+        for (status, key, other) in [
+            ("hard", "etc/key", "coralogix.api_key_file"),
+            ("link/key", "etc/key", "coralogix.api_key_file"),
+            ("etc/no-key-yet", "link/no-key-yet", "coralogix.api_key_file"),
+            ("link/token", "etc/key", "integration.api_token_file"),
+            ("link/c.toml", "etc/key", "the config"),
+            ("queue/log/1", "etc/key", "queue.dir"),
+        ] {
+            let told = told(status, key);
+            assert!(
+                told.contains("S1C-E342 status.file: ") && told.contains(other),
+                "{status}\n{told}"
+            );
+        }
+        for status in ["link/status.json", "queue/status.json", "status.json"] {
+            assert_eq!(told(status, "etc/key"), "");
+        }
     }
 
     #[test]
