@@ -11,15 +11,17 @@ use log::Level;
 use serde::Serialize;
 
 use super::colour::Paint;
-use super::{Failure, wrapped};
+use super::wrapped;
 use crate::cause::{Cause, ExitClass};
 use crate::check::step::{Fault, Name, Outcome, Step};
 use crate::check::{self, Listener, Scope};
 use crate::cli::Exit;
 use crate::config::{Config, Finding};
 use crate::net::proxy::ProxyEnvironment;
+use crate::os::config_file::ConfigError;
 use crate::os::logging;
 use crate::plain;
+use crate::problem::Problem;
 
 /// The version of `--json`; raised when a member changes its meaning or is removed.
 pub const SCHEMA: u32 = 1;
@@ -72,16 +74,22 @@ pub fn check(
 pub fn unusable(
     config_file: &Path,
     how: CheckOptions,
-    why: &Failure,
+    why: &ConfigError,
     out: &mut dyn Write,
 ) -> io::Result<Exit> {
     let mut page = Page::new(how, config_file, out);
     page.head("config", None, &config_file.display().to_string());
-    let (cause, remedy) = match why.exit {
-        Exit::TryLater => (Cause::SystemRefuses, "Follow that advice, and try again"),
-        _ => (Cause::ConfigInvalid, "Correct the config at the places shown"),
+    let told = |problem: &Problem| problem.remedy.clone().unwrap_or_default();
+    let (cause, remedy) = match why {
+        ConfigError::System(problem) => (Cause::SystemRefuses, told(problem)),
+        ConfigError::Unreadable(problem) | ConfigError::Denied(problem) => {
+            (Cause::ConfigInvalid, told(problem))
+        }
+        ConfigError::Wrong(_) => {
+            (Cause::ConfigInvalid, "Correct the config at the places shown".to_owned())
+        }
     };
-    let outcome = Outcome::failed(cause, &*why.text, remedy);
+    let outcome = Outcome::failed(cause, why.to_string(), remedy);
     page.step(Step::at_once(Name::Config, outcome));
     page.close()
 }

@@ -89,12 +89,12 @@ pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
                 proxies: &proxies,
             };
             let mut out = io::stdout().lock();
-            let ended = match settings::load_quietly(&config) {
+            let ended = match config_file::load(&config) {
                 Ok((settings, warnings)) => {
                     check::check(&settings, &warnings, &config, how, &mut out)
                 }
                 Err(why) if json => check::unusable(&config, how, &why, &mut out),
-                Err(why) => return Err(why),
+                Err(why) => return Err(settings::unusable(&why)),
             };
             match ended {
                 Ok(ended) => Ok(ended),

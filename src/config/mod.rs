@@ -22,7 +22,7 @@ pub mod suggest;
 mod tests;
 pub mod units;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use diagnostic::{Finding, Findings, Severity};
 pub use files::Source;
@@ -56,6 +56,15 @@ pub struct Config {
 }
 
 impl Config {
+    /// The files of tokens and of the key.
+    pub fn secret_files(&self) -> impl Iterator<Item = &Path> {
+        let tokens = self.integrations.iter().map(|one| &one.api_token);
+        tokens.chain([&self.coralogix.api_key]).filter_map(|source| match source {
+            SecretSource::File(path) => Some(path.as_path()),
+            _ => None,
+        })
+    }
+
     /// Every stream that is collected, in the order of the plan.
     pub fn stream_names(&self) -> Vec<StreamName> {
         let name = |one: &Integration| {

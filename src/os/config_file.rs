@@ -27,8 +27,10 @@ use crate::time::{BUILT_AT, Stamp};
 /// Why there is no config.
 #[derive(Debug)]
 pub enum ConfigError {
-    /// The file can't be read; the text is for people.
-    Unreadable(String),
+    /// The file can't be read.
+    Unreadable(Problem),
+    /// This user may not read it.
+    Denied(Problem),
     /// The system could not read it now; the content is unknown.
     System(Problem),
     /// The file was read and its content is wrong.
@@ -38,7 +40,9 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConfigError::Unreadable(text) => write!(f, "{} {text}", message::CONFIG_UNREADABLE),
+            ConfigError::Unreadable(text) | ConfigError::Denied(text) => {
+                write!(f, "{} {text}", message::CONFIG_UNREADABLE)
+            }
             ConfigError::System(text) => write!(f, "{} {text}", message::CONFIG_SYSTEM),
             ConfigError::Wrong(findings) => findings.fmt(f),
         }
@@ -46,6 +50,20 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+impl ConfigError {
+    /// The same, where a service may have been started by this user.
+    pub fn of_a_service(self) -> ConfigError {
+        let ConfigError::Denied(Problem { what, remedy }) = self else { return self };
+        let (remedy, uid) = (remedy.unwrap_or_default(), rustix::process::geteuid().as_raw());
+        ConfigError::Denied(Problem::new(
+            what,
+            format!(
+                "{remedy}; if the service says so, let its user (uid {uid}) read it, and nobody else"
+            ),
+        ))
+    }
+}
 
 /// `$S1_CORALOGIX_CONFIG`, for `cli::config_path`.
 pub fn path_from_environment() -> Option<PathBuf> {
@@ -76,9 +94,8 @@ pub fn files(config: &Path) -> Result<Vec<PathBuf>, ConfigError> {
         }
         if files.len() > limits::CONFIG_FILES_MAX {
             let most = limits::CONFIG_FILES_MAX;
-            return Err(
-                of.failed(&format!("it contains more than {most} files. Is it the right one?"))
-            );
+            let why = format!("it contains more than {most} files");
+            return Err(of.failed(Problem::new(why, "Is it the right one?")));
         }
     }
     files.sort_unstable();
@@ -168,43 +185,47 @@ struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    fn failed(&self, why: &str) -> ConfigError {
-        ConfigError::Unreadable(self.sentence(why))
+    fn failed(&self, why: Problem) -> ConfigError {
+        ConfigError::Unreadable(self.problem(why))
     }
 
-    fn sentence(&self, why: &str) -> String {
-        format!("Failed to read the config {} {}: {why}", self.what, self.path.display())
+    fn problem(&self, why: Problem) -> Problem {
+        let Subject { what, path } = self;
+        why.after(format_args!("Failed to read the config {what} {}: ", path.display()))
     }
 
     /// The error of one call on it.
     fn unread(&self, call: &str, error: &Error) -> ConfigError {
         match system_remedy(error) {
-            Some(remedy) => ConfigError::System(Problem::new(
-                self.sentence(&format!("{call}: {}", secret::plain(error))),
-                remedy,
-            )),
-            None => self.failed(&in_words(error)),
+            Some(remedy) => {
+                let why = format!("{call}: {}", secret::plain(error));
+                ConfigError::System(self.problem(Problem::new(why, remedy)))
+            }
+            None if error.kind() == ErrorKind::PermissionDenied => {
+                ConfigError::Denied(self.problem(in_words(error)))
+            }
+            None => self.failed(in_words(error)),
         }
     }
 }
 
-/// The remedy of a user who may not read it: nothing that would make it readable for others,
-/// because it may hold secrets.
-fn in_words(error: &Error) -> String {
-    let uid = rustix::process::geteuid().as_raw();
-    match error.kind() {
-        ErrorKind::PermissionDenied => format!(
-            "permission denied. At a prompt, run this command with sudo; if the service says so, let \
-             its user (uid {uid}) read it, and nobody else"
+/// For a user who may not read it: nothing that would make it readable for others, because it may
+/// hold secrets.
+fn in_words(error: &Error) -> Problem {
+    let (why, remedy) = match error.kind() {
+        ErrorKind::PermissionDenied => {
+            ("permission denied", "At a prompt, run this command with sudo")
+        }
+        ErrorKind::NotADirectory => ("it is not a directory", "Move it away"),
+        ErrorKind::NotFound => (
+            "it does not exist",
+            "Create it from the example config, or name another one with --config FILE",
         ),
-        ErrorKind::NotADirectory => "it is not a directory. Move it away".to_owned(),
-        ErrorKind::NotFound => "it does not exist. Create it from the example config, or name \
-                                another one with --config FILE"
-            .to_owned(),
-        ErrorKind::IsADirectory => "it is a directory. Name the file itself".to_owned(),
-        ErrorKind::InvalidData => "it is not UTF-8. Save it as UTF-8 or plain ASCII".to_owned(),
-        _ => error.to_string(),
-    }
+        ErrorKind::IsADirectory => ("it is a directory", "Name the file itself"),
+        ErrorKind::InvalidData => ("it is not UTF-8", "Save it as UTF-8 or plain ASCII"),
+        _ => return Problem::from(error.to_string()),
+    };
+    Problem::new(why, remedy)
 }
 
 /// `room`: the bytes left for this file.
@@ -216,8 +237,8 @@ fn read(path: &Path, room: u64) -> Result<(String, u32), ConfigError> {
     file.take(room + 1).read_to_string(&mut text).map_err(|error| of.unread("read", &error))?;
     match text.len() as u64 > room {
         true => {
-            Err(of
-                .failed("with the files before it, it is longer than 1 MiB. Is it the right file?"))
+            let why = "with the files before it, it is longer than 1 MiB";
+            Err(of.failed(Problem::new(why, "Is it the right file?")))
         }
         false => Ok((text, mode)),
     }
