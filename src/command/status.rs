@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::cli::Exit;
-use crate::core::Reason;
+use crate::core::{Health, Reason};
 use crate::message;
 use crate::os::{host, logging};
 use crate::plain::count;
@@ -124,10 +124,7 @@ impl<'a> Table<'a> {
         let _ = writeln!(self.out, "s1-coralogix {}: {state}", status.version);
         let who = match self.running {
             true => {
-                // The file may be half a minute old.
-                let uptime = Span::seconds(status.uptime_seconds);
-                let uptime = uptime.as_ms().saturating_add(self.age.unwrap_or_default().as_ms());
-                let uptime = Span::seconds(uptime / 1_000);
+                let uptime = self.until_now(status.uptime_seconds);
                 format!("process {}, up {uptime}, as of", status.pid)
             }
             false => "last status, written at".to_owned(),
@@ -155,6 +152,13 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// A time up to now of so many seconds up to when the file was written, which may be half a minute
+    /// ago.
+    fn until_now(&self, seconds: u64) -> Span {
+        let ms = Span::seconds(seconds).as_ms();
+        Span::seconds(ms.saturating_add(self.age.unwrap_or_default().as_ms()) / 1_000)
+    }
+
     fn settings(&mut self) {
         let Some(refused) = &self.status.settings_refused else { return };
         let (code, since) = (&refused.code, seconds(&refused.since));
@@ -172,9 +176,9 @@ impl<'a> Table<'a> {
         self.out.push('\n');
         self.columns("SentinelOne", Cell::plain("state"), "collected", "position");
         for stream in &status.streams {
-            let behind = |s| match s {
-                0 => "now".to_owned(),
-                s => format!("{} ago", Span::seconds(s)),
+            let behind = |s| match self.until_now(s) {
+                Span::ZERO => "now".to_owned(),
+                behind => format!("{behind} ago"),
             };
             let position = match Reason::named(&stream.lane.reason) {
                 Some(Reason::PositionAhead) => "ahead".to_owned(),
@@ -204,7 +208,7 @@ impl<'a> Table<'a> {
                 let days = integration.token_days_left;
                 let code = days.and_then(|days| token_end_code(u64::try_from(days).unwrap_or(0)));
                 let code = code.map_or(String::new(), |code| format!("{code} "));
-                let ends = token_ends(end, days, &status.updated);
+                let ends = token_ends(end, days, &status.updated, self.age);
                 let end = seconds(end);
                 self.line(2, &format!("{name}: {code}the API token {ends} at {end}"));
             }
@@ -243,7 +247,7 @@ impl<'a> Table<'a> {
         self.line(0, &format!("Queue: {bytes} of {most}{room}."));
         if let Some(oldest) = &queue.oldest {
             let age = queue.oldest_age_seconds.filter(|_| self.running);
-            let age = age.map_or(String::new(), |age| format!(", {} ago", Span::seconds(age)));
+            let age = age.map_or(String::new(), |age| format!(", {} ago", self.until_now(age)));
             self.line(0, &format!("Oldest record in it: {}{age}.", seconds(oldest)));
         }
         self.gaps();
@@ -320,13 +324,19 @@ impl<'a> Table<'a> {
         }
         if let Some(trouble) = &status.last_trouble {
             let (level, at) = (&trouble.level, seconds(&trouble.at));
+            // That time has come, whatever was done then; while it is not well, its lane says the next one.
+            let is_waiting = self.running && status.state != Health::Healthy.name();
+            let text = match trouble.text.rsplit_once("; next try in ") {
+                Some((text, _)) if !is_waiting => text,
+                _ => &trouble.text,
+            };
             let healthy = status.healthy_since.as_ref().filter(|_| self.running);
             let healthy = healthy.filter(|since| **since >= trouble.at);
             let healthy = healthy
                 .map_or(String::new(), |since| format!("; healthy since {}", seconds(since)));
             let count = trouble.count;
             self.line(0, &format!("Last {level}, at {at} ({count} since the start{healthy}):"));
-            self.line(2, &trouble.text);
+            self.line(2, text);
         }
     }
 
@@ -363,11 +373,9 @@ impl<'a> Table<'a> {
         if lane.health == "healthy" {
             return;
         }
-        // The file may be half a minute old.
         let age = self.age.unwrap_or_default();
-        let lasts = Span::seconds(lane.for_seconds).as_ms().saturating_add(age.as_ms());
         let when = match self.running {
-            true => format!("for {}", Span::seconds(lasts / 1_000)),
+            true => format!("for {}", self.until_now(lane.for_seconds)),
             false => "when last seen".to_owned(),
         };
         let code = lane.code.as_deref().map_or(String::new(), |code| format!("{code} "));
@@ -419,15 +427,15 @@ impl<'a> Cell<'a> {
 }
 
 /// The text before the time at which a token expires. `days`: days left by a confirmed time;
-/// `None`: no time is confirmed.
-fn token_ends(end: &str, days: Option<i64>, updated: &str) -> String {
-    match days {
-        None => "expires".to_owned(),
-        Some(days @ 0..) => format!("expires in {},", count(days, "day")),
-        Some(_) => match (Stamp::parse(end), Stamp::parse(updated)) {
-            (Some(end), Some(now)) if end <= now => format!("expired {} ago,", now.since(end)),
-            _ => "has expired,".to_owned(),
-        },
+/// `None`: no time is confirmed. `age`: that of the file, from which all of this is.
+fn token_ends(end: &str, days: Option<i64>, updated: &str, age: Option<Span>) -> String {
+    let now = Stamp::parse(updated).map(|written| written + age.unwrap_or_default());
+    match (days, Stamp::parse(end).zip(now)) {
+        (None, _) => "expires".to_owned(),
+        (Some(_), Some((end, now))) if end <= now => format!("expired {} ago,", now.since(end)),
+        (Some(0..), Some((end, now))) => format!("expires in {},", end.since(now)),
+        (Some(days @ 0..), None) => format!("expires in {},", count(days, "day")),
+        (Some(_), _) => "has expired,".to_owned(),
     }
 }
 
