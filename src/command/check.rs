@@ -10,7 +10,7 @@ use std::path::Path;
 use log::Level;
 use serde::Serialize;
 
-use super::colour::Paint;
+use super::colour::{Paint, Painted};
 use super::wrapped;
 use crate::cause::{Cause, ExitClass};
 use crate::check::step::{Fault, Name, Outcome, Step};
@@ -196,7 +196,7 @@ impl Listener for Page<'_> {
         };
         let (name, place) = (name.map(str::to_owned), place.to_owned());
         self.sections.push(Section { about, name, place, steps: vec![] });
-        self.write(Level::Info, &title);
+        self.write(Level::Info, &Painted::of(&plain::line(&title)));
     }
 
     fn step(&mut self, step: Step) {
@@ -241,29 +241,32 @@ impl Page<'_> {
         };
         let indent = 2 + mark.chars().count() + 1 + 11 + 1 + 8 + 2;
         let columns = self.how.columns.unwrap_or(usize::MAX);
-        let text = wrapped(&text, indent, columns);
-        let mark = paint.on(mark, self.how.colour);
-        self.write(level, &format!("  {mark} {:<11} {took:>8}  {text}", step.name.shown()));
+        let text = wrapped(&plain::line(&text), indent, columns);
+        let mut line = Painted::of("  ");
+        line.paint(paint, mark, self.how.colour);
+        line.put(&format!(" {:<11} {took:>8}  {text}", step.name.shown()));
+        self.write(level, &line);
         if let Some(remedy) = remedy {
-            let remedy = wrapped(&remedy, indent, columns);
-            self.write(level, &format!("{:indent$}{remedy}", ""));
+            let remedy = wrapped(&plain::line(&remedy), indent, columns);
+            self.write(level, &Painted::of(&format!("{:indent$}{remedy}", "")));
         }
     }
 
     /// The check goes on when the reader has closed the pipe; the error is kept for the end.
-    fn write(&mut self, level: Level, text: &str) {
+    fn write(&mut self, level: Level, text: &Painted) {
         if self.how.json {
             return;
         }
         let priority = if self.how.journal { logging::priority(level) } else { "" };
-        let text: String = text.lines().map(|line| format!("{priority}{line}\n")).collect();
+        let lines = text.as_str().lines();
+        let text: String = lines.map(|line| format!("{priority}{line}\n")).collect();
         self.put(&text);
     }
 
+    /// Prints what was made plain.
     fn put(&mut self, text: &str) {
         if self.error.is_none() {
-            let result =
-                self.out.write_all(plain::painted(text).as_bytes()).and_then(|()| self.out.flush());
+            let result = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
             self.error = result.err();
         }
     }
@@ -307,7 +310,7 @@ impl Page<'_> {
                 sections: std::mem::take(&mut self.sections),
             };
             let text = serde_json::to_string_pretty(&document)?;
-            self.put(&format!("{text}\n"));
+            self.put(&plain::text(&format!("{text}\n")));
         } else {
             let paint = match (failed, self.warnings) {
                 (true, _) => Paint::Bad,
@@ -315,7 +318,9 @@ impl Page<'_> {
                 (false, _) => Paint::Minding,
             };
             let level = if self.ended == Exit::Done { Level::Info } else { Level::Error };
-            self.write(level, &paint.on(&summary, self.how.colour));
+            let mut line = Painted::default();
+            line.paint(paint, &summary, self.how.colour);
+            self.write(level, &line);
         }
         match self.error {
             Some(error) => Err(error),

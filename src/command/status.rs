@@ -14,9 +14,9 @@ use crate::plain::count;
 use crate::report::{Integration, Lane, OrphanLine, Status, token_end_code};
 use crate::time::{Span, Stamp};
 
-use super::colour::Paint;
+use super::colour::{Paint, Painted};
 use super::liveness::{Liveness, alive, seen, silence};
-use super::{COLUMNS, Failure, columns, first_column, print, watch, wrapped};
+use super::{COLUMNS, Failure, columns, first_column, print, print_painted, watch, wrapped};
 
 /// How the status is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub fn status(config_file: &Path, how: StatusForm) -> Result<Exit, Failure> {
         StatusForm::Lines => watch::as_lines(config_file),
         StatusForm::Table => {
             let (text, exit) = table(config_file, columns(), host::shows_colour())?;
-            print(&text)?;
+            print_painted(&text)?;
             Ok(exit)
         }
         StatusForm::Json => {
@@ -55,10 +55,15 @@ pub(super) fn table(
     config_file: &Path,
     columns: usize,
     colour: bool,
-) -> Result<(String, Exit), Failure> {
+) -> Result<(Painted, Exit), Failure> {
     let (status, liveness, age) = seen(config_file)?;
-    let table = Table { columns, ..Table::of(&status, liveness, age, colour) };
-    Ok((table.written(), exit(&status, liveness)))
+    let shown = Shown { liveness, age, colour, columns };
+    Ok((page(&status, shown), exit(&status, liveness)))
+}
+
+/// The page of a status, which another program may have written.
+fn page(status: &Status, shown: Shown) -> Painted {
+    Table::of(&status.plain(), shown).written()
 }
 
 /// The status file with what only this command knows, and the exit code for it.
@@ -79,7 +84,17 @@ fn exit(status: &Status, liveness: Liveness) -> Exit {
     }
 }
 
-/// The table being written, and what decides how its content is shown.
+/// What decides how a status is shown.
+#[derive(Clone, Copy)]
+struct Shown {
+    liveness: Liveness,
+    /// How old the file is.
+    age: Option<Span>,
+    colour: bool,
+    columns: usize,
+}
+
+/// The table being written.
 struct Table<'a> {
     status: &'a Status,
     liveness: Liveness,
@@ -88,17 +103,18 @@ struct Table<'a> {
     age: Option<Span>,
     colour: bool,
     columns: usize,
-    out: String,
+    out: Painted,
 }
 
 impl<'a> Table<'a> {
-    fn of(status: &'a Status, liveness: Liveness, age: Option<Span>, colour: bool) -> Table<'a> {
+    fn of(status: &'a Status, shown: Shown) -> Table<'a> {
+        let Shown { liveness, age, colour, columns } = shown;
         let running = matches!(liveness, Liveness::Answers | Liveness::QueueRemoved);
-        Table { status, liveness, running, age, colour, columns: COLUMNS, out: String::new() }
+        Table { status, liveness, running, age, colour, columns, out: Painted::default() }
     }
 
     /// The table in at most `columns`, except for names and words that are longer.
-    fn written(mut self) -> String {
+    fn written(mut self) -> Painted {
         self.head();
         self.settings();
         self.sources();
@@ -120,8 +136,9 @@ impl<'a> Table<'a> {
             true => Paint::of_health(&status.state),
             false => Paint::Bad,
         };
-        let state = paint.on(state, self.colour);
-        let _ = writeln!(self.out, "s1-coralogix {}: {state}", status.version);
+        let _ = write!(self.out, "s1-coralogix {}: ", status.version);
+        self.out.paint(paint, state, self.colour);
+        self.out.put("\n");
         let who = match self.running {
             true => {
                 let uptime = self.until_now(status.uptime_seconds);
@@ -173,7 +190,7 @@ impl<'a> Table<'a> {
 
     fn sources(&mut self) {
         let status = self.status;
-        self.out.push('\n');
+        self.out.put("\n");
         self.columns("SentinelOne", Cell::plain("state"), "collected", "position");
         for stream in &status.streams {
             let behind = |s| match self.until_now(s) {
@@ -232,7 +249,7 @@ impl<'a> Table<'a> {
 
     fn sink(&mut self) {
         let (sink, queue) = (&self.status.coralogix, &self.status.queue);
-        self.out.push('\n');
+        self.out.put("\n");
         self.columns("Coralogix", Cell::plain("state"), "delivered", "waiting");
         let (delivered, waiting) = (sink.delivered.to_string(), queue.waiting.to_string());
         self.columns("delivery", Cell::of(&sink.lane, self.running), &delivered, &waiting);
@@ -243,7 +260,7 @@ impl<'a> Table<'a> {
             "disk_low" => "; the disk has less free than queue.min_free, polling waits",
             _ => "",
         };
-        self.out.push('\n');
+        self.out.put("\n");
         self.line(0, &format!("Queue: {bytes} of {most}{room}."));
         if let Some(oldest) = &queue.oldest {
             let age = queue.oldest_age_seconds.filter(|_| self.running);
@@ -361,11 +378,12 @@ impl<'a> Table<'a> {
         let others = COLUMNS - NAME_CHARS;
         let name = first_column(name, self.columns.saturating_sub(others).clamp(8, NAME_CHARS));
         let padded = format!("{:<18}", state.text);
-        let state = match state.paint {
-            Some(paint) => paint.on(&padded, self.colour),
-            None => padded,
-        };
-        let _ = writeln!(self.out, "{name} {state} {left:>12} {right:>12}");
+        let _ = write!(self.out, "{name} ");
+        match state.paint {
+            Some(paint) => self.out.paint(paint, &padded, self.colour),
+            None => self.out.put(&padded),
+        }
+        let _ = writeln!(self.out, " {left:>12} {right:>12}");
     }
 
     /// `secret`: where the lane's secret is read from.
@@ -467,7 +485,9 @@ fn liveness_of(running: bool) -> Liveness {
 /// The table of any status, for fuzzing and tests.
 #[cfg(any(test, fuzzing))]
 pub fn table_of(status: &Status, running: bool) -> String {
-    Table::of(status, liveness_of(running), None, false).written()
+    let liveness = liveness_of(running);
+    let shown = Shown { liveness, age: None, colour: false, columns: COLUMNS };
+    page(status, shown).as_str().to_owned()
 }
 
 #[cfg(test)]

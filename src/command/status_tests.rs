@@ -132,7 +132,8 @@ fn aged(status: &Status, running: bool, seconds: u64) -> String {
 }
 
 fn page(status: &Status, liveness: Liveness, age: Option<Span>, colour: bool) -> String {
-    Table::of(status, liveness, age, colour).written()
+    let shown = Shown { liveness, age, colour, columns: COLUMNS };
+    super::page(status, shown).as_str().to_owned()
 }
 
 #[test]
@@ -269,14 +270,37 @@ fn a_next_try_is_told_only_of_what_is_not_well_yet() {
     assert!(shown(&status, false).contains("(HTTP 503)\n"), "{}", shown(&status, false));
 }
 
+/// Adds characters to every text that a status file can hold.
+fn spoil(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::String(text) => text.push_str("\u{1b}[8m\u{202e}\nforged"),
+        serde_json::Value::Array(all) => all.iter_mut().for_each(spoil),
+        serde_json::Value::Object(all) => all.values_mut().for_each(spoil),
+        _ => {}
+    }
+}
+
+#[test]
+fn what_another_wrote_into_the_file_paints_nothing_and_begins_no_line() {
+    let mut value = serde_json::to_value(status()).unwrap();
+    spoil(&mut value);
+    let status: Status = serde_json::from_value(value).unwrap();
+    for liveness in [Liveness::Answers, Liveness::Silent, Liveness::QueueRemoved] {
+        let text = page(&status, liveness, Some(Span::seconds(3)), true);
+        assert!(text.contains("forged") && !text.contains("\u{1b}[8m"), "{text:?}");
+        assert!(!text.contains('\u{202e}') && !text.contains("\nforged"), "{text:?}");
+    }
+}
+
 #[test]
 fn a_narrow_terminal_has_its_table_too() {
     let mut status = status();
     // Names that are longer than any terminal have lines of their own.
     status.streams.truncate(1);
     status.orphans.clear();
-    let narrow = Table { columns: 60, ..Table::of(&status, Liveness::Answers, None, false) };
-    let text = narrow.written();
+    let shown = Shown { liveness: Liveness::Answers, age: None, colour: false, columns: 60 };
+    let page = super::page(&status, shown);
+    let text = page.as_str();
     for line in text.lines() {
         assert!(line.chars().count() <= 60, "{line}\n{text}");
     }
