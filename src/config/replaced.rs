@@ -5,6 +5,7 @@
 //! where two paths lead to one file. Never: asks the file system; what is known of a path comes from
 //! `Environment`.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
@@ -14,13 +15,18 @@ use crate::config::raw::Raw;
 use crate::config::{Config, SecretSource};
 use crate::message;
 
+/// A name in a directory, which is known by its device and inode.
+pub type Entry = (u64, u64, OsString);
+
 /// What the file system knows of a path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// Device and inode of what is behind the name.
     pub file: Option<(u64, u64)>,
-    /// The path without links, but for its last name.
-    pub path: Option<PathBuf>,
+    /// The name itself: what is replaced. A link of that name is removed, and what it leads to stays.
+    pub entry: Option<Entry>,
+    /// The name that it leads to: what is read.
+    pub target: Option<Entry>,
 }
 
 /// How a path is looked up; by default nothing is known of it.
@@ -56,11 +62,19 @@ impl Known {
         Known { plain: plain(path), place: (places.0)(path) }
     }
 
+    /// Whether this directory is that one.
     fn is(&self, other: &Known) -> bool {
         let (one, two) = (&self.place, &other.place);
         self.plain == other.plain
             || one.file.is_some() && one.file == two.file
-            || one.path.is_some() && one.path == two.path
+            || one.entry.is_some() && one.entry == two.entry
+    }
+
+    /// Whether the other file is gone where this one is replaced.
+    fn is_needed_by(&self, other: &Known) -> bool {
+        let entry = &self.place.entry;
+        self.plain == other.plain
+            || entry.is_some() && [&other.place.entry, &other.place.target].contains(&entry)
     }
 }
 
@@ -125,7 +139,7 @@ impl Check<'_> {
             .collect();
         let queue = Known::of(&config.queue.dir, &places);
         for one in [Some(&status), metrics.as_ref()].into_iter().flatten() {
-            let is = |other: &Known| one.names.iter().any(|name| name.is(other));
+            let is = |other: &Known| one.names.iter().any(|name| name.is_needed_by(other));
             let other = others.iter().find(|(_, other)| is(other)).map(|(name, _)| name.as_str());
             let in_queue = is_of_queue(&one.path, &queue, &places).then_some("queue.dir");
             if let Some(other) = other {
@@ -134,7 +148,7 @@ impl Check<'_> {
                 self.is_needed(one.scope, &format!("it is a file of the queue ({other})"));
             }
         }
-        let is_status = |name: &Known| status.names.iter().any(|other| name.is(other));
+        let is_status = |name: &Known| status.names.iter().any(|other| name.is_needed_by(other));
         if let Some(metrics) = metrics.filter(|metrics| metrics.names.iter().any(is_status)) {
             self.is_needed(metrics.scope, "it is the file of status.file");
         }

@@ -172,10 +172,14 @@ fn places() -> Places {
 }
 
 fn place(path: &Path) -> Place {
-    let file = std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
-    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let dir = parent.unwrap_or(Path::new(".")).canonicalize().ok();
-    Place { file, path: dir.zip(path.file_name()).map(|(dir, name)| dir.join(name)) }
+    let file = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    let entry = |path: &Path| {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let (device, inode) = file(dir.unwrap_or(Path::new(".")))?;
+        Some((device, inode, path.file_name()?.to_owned()))
+    };
+    let target = path.canonicalize().ok().and_then(|path| entry(&path));
+    Place { file: file(path), entry: entry(path), target }
 }
 
 /// A part of the config that is read, for errors.
@@ -295,7 +299,10 @@ mod tests {
         for name in ["etc/key", "etc/token"] {
             std::fs::write(at(name), "x").unwrap();
         }
-        std::fs::hard_link(at("etc/key"), at("hard")).unwrap();
+        std::os::unix::fs::symlink(at("status.json"), at("led")).unwrap();
+        std::fs::write(at("status.json"), "x").unwrap();
+        std::os::unix::fs::symlink(at("etc/key"), at("planted")).unwrap();
+        std::os::unix::fs::symlink(at("etc/key"), at("status.json.new")).unwrap();
         let main = at("etc/c.toml");
         let told = |status: &str, key: &str| {
             let text = format!(
@@ -311,7 +318,7 @@ mod tests {
             load(&main).map_or_else(|why| why.to_string(), |_| String::new())
         };
         for (status, key, other) in [
-            ("hard", "etc/key", "coralogix.api_key_file"),
+            ("status.json", "led", "coralogix.api_key_file"),
             ("link/key", "etc/key", "coralogix.api_key_file"),
             ("etc/no-key-yet", "link/no-key-yet", "coralogix.api_key_file"),
             ("link/token", "etc/key", "integration.api_token_file"),
@@ -324,7 +331,8 @@ mod tests {
                 "{status}\n{told}"
             );
         }
-        for status in ["link/status.json", "queue/status.json", "status.json"] {
+        // A link of that name is removed, and what it leads to stays: whoever planted one stops nothing.
+        for status in ["link/status.json", "queue/status.json", "status.json", "planted"] {
             assert_eq!(told(status, "etc/key"), "");
         }
     }
