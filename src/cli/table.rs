@@ -133,8 +133,8 @@ const CHECK: CommandSpec = CommandSpec {
         ),
         Paragraph(
             "With --json the same is printed as one document with a stable code for each step and \
-             cause; docs/CHECK.md of the source describes it, which the .deb and the .rpm install in \
-             /usr/share/doc/s1-coralogix/. With --strict a warning, e.g. a token that expires within 30 \
+             cause; /usr/share/doc/s1-coralogix/docs/CHECK.md, which the .deb and the .rpm bring, \
+             describes it. With --strict a warning, e.g. a token that expires within 30 \
              days, makes the exit status 1.",
         ),
         Paragraph(
