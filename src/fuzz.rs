@@ -168,6 +168,7 @@ pub fn config(data: &[u8]) {
         coralogix_api_key: (steer & 2 != 0).then(|| Secret::new("cxtp_made_up_for_the_fuzzer")),
         s1_api_token: (steer & 4 != 0).then(|| Secret::new("token-made-up-for-the-fuzzer")),
         now: (steer & 16 != 0).then_some(crate::time::BUILT_AT),
+        places: config::Places::default(),
     };
     // Two files where the text has a mark for the end of one.
     let mode = (steer & 8 != 0).then_some(0o100_644);

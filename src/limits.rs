@@ -228,6 +228,9 @@ pub const LEFT_BEHIND_MAX: usize = 8;
 pub const LEFT_BEHIND_BYTES_MAX: usize = 1 << 20;
 /// A look at such a queue that takes longer is given up: only headers of frames are read.
 pub const LEFT_BEHIND_LOOK_SECONDS: u64 = 10;
+/// Where the paths of the config lead: a look that takes longer is given up, and then they are compared
+/// as texts.
+pub const PLACES_LOOK_SECONDS: u64 = 2;
 /// Each further record needs twice as many tries and twice the time of the last, while nothing else
 /// is accepted in between; doubled this often at most (8 hours by default).
 pub const LONE_DOUBLINGS_MAX: u32 = 4;

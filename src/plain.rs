@@ -32,25 +32,14 @@ pub fn is_harmful(c: char) -> bool {
 
 /// Text in full. Its lines stay lines; what is harmful is shown by its number.
 pub fn text(text: &str) -> Cow<'_, str> {
-    shown(text, |rest| usize::from(rest.starts_with('\n')))
-}
-
-/// The same for what has this program's own colours in it.
-pub fn painted(text: &str) -> Cow<'_, str> {
-    shown(text, |rest| {
-        let digits = rest.strip_prefix("\x1b[").map(|rest| rest.trim_start_matches(is_digit));
-        match digits.and_then(|rest| rest.strip_prefix('m')) {
-            Some(after) => rest.len() - after.len(),
-            None => usize::from(rest.starts_with('\n')),
-        }
-    })
+    shown(text, Some('\n'))
 }
 
 /// Text in full on one line.
 pub fn line(text: &str) -> Cow<'_, str> {
     match text.contains('\t') {
-        true => Cow::Owned(shown(&text.replace('\t', " "), |_| 0).into_owned()),
-        false => shown(text, |_| 0),
+        true => Cow::Owned(shown(&text.replace('\t', " "), None).into_owned()),
+        false => shown(text, None),
     }
 }
 
@@ -87,32 +76,18 @@ pub fn squeezed(text: &str, bytes_max: usize) -> String {
     line
 }
 
-fn is_digit(c: char) -> bool {
-    c.is_ascii_digit()
-}
-
-/// Shows what is harmful by its number. `kept` tells how many bytes of what follows are to stay as they
-/// are, though they begin with such a character.
-fn shown(text: &str, kept: impl Fn(&str) -> usize) -> Cow<'_, str> {
+/// Shows what is harmful by its number, but for the character that is kept.
+fn shown(text: &str, kept: Option<char>) -> Cow<'_, str> {
     if !text.contains(is_harmful) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
-    let mut rest = text;
-    while let Some(at) = rest.find(is_harmful) {
-        let (before, from) = rest.split_at(at);
-        out.push_str(before);
-        let stays = kept(from);
-        out.push_str(&from[..stays]);
-        let mut chars = from[stays..].chars();
-        if stays == 0
-            && let Some(c) = chars.next()
-        {
-            put_number(&mut out, c);
+    for c in text.chars() {
+        match is_harmful(c) && Some(c) != kept {
+            true => put_number(&mut out, c),
+            false => out.push(c),
         }
-        rest = chars.as_str();
     }
-    out.push_str(rest);
     Cow::Owned(out)
 }
 
@@ -196,7 +171,6 @@ mod tests {
                 assert!(!line(&bad).contains(*c), "{class} {c:?}");
                 let stays = *c == '\n';
                 assert_eq!(text(&bad).contains(*c), stays, "{class} {c:?}");
-                assert_eq!(painted(&bad).contains(*c), stays, "{class} {c:?}");
             }
         }
     }
@@ -205,7 +179,7 @@ mod tests {
     fn what_is_read_stays_as_it_is() {
         let good = "caf\u{e9} \u{20ac} \u{65e5}\u{672c} \u{5e2}\u{627} \u{1f600} \\u202e ~";
         assert!(matches!(text(good), Cow::Borrowed(same) if same == good));
-        assert_eq!((line(good).as_ref(), painted(good).as_ref()), (good, good));
+        assert_eq!(line(good).as_ref(), good);
         assert_eq!(text("a\nb\n"), "a\nb\n");
         assert_eq!(line("a\tb"), "a b");
     }
@@ -220,14 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_a_terminal_obeys_only_our_colours_stay() {
-        let ours = "\x1b[31mbad\x1b[0m\n";
-        assert_eq!(painted(ours), ours);
-        for theirs in ["\x1b[2J", "\x1b]0;x\u{7}", "\x1b[1;31m", "\x1b", "\x1b[", "\u{9b}31m"] {
-            let shown = painted(theirs);
-            assert!(!shown.contains(is_harmful), "{shown}");
-            assert!(shown.starts_with("\\u00"), "{shown}");
-        }
+    fn what_is_harmful_is_shown_by_its_number() {
         assert_eq!(text("\x1b[31m"), "\\u001b[31m");
         assert_eq!(text("\u{e0041}"), "\\udb40\\udc41");
     }

@@ -156,11 +156,35 @@ install_all() {
     fi
 }
 
-# Said before it is deleted, while there is a program that can tell.
+# Said before it is deleted. An earlier --uninstall has removed the installed program; the one in this
+# folder can tell as well.
 tell_what_is_left() {
-    [ -d "$STATE/log" ] && [ -x "$PREFIX/bin/s1-coralogix" ] || return 0
-    config=$(mktemp) || return 0
-    cat > "$config" <<END
+    [ -d "$STATE/log" ] || return 0
+    stats=""
+    if config=$(mktemp 2>/dev/null); then
+        config_of_queue > "$config"
+        for program in "$PREFIX/bin/s1-coralogix" "$here/s1-coralogix"; do
+            [ -x "$program" ] || continue
+            stats=$("$program" --config "$config" queue stats --json 2>/dev/null) && break
+            stats=""
+        done
+        rm -f "$config"
+    fi
+    number() { echo "$stats" | sed -n "s/^  \"$1\": \([0-9]*\),\{0,1\}\$/\1/p"; }
+    waiting=$(number waiting) parked=$(number parked) doubt=$(number doubt)
+    case "$waiting,$parked,$doubt" in
+        ,* | *,,* | *,) say "deleting $STATE; how much waits in it is not known" ;;
+        0,0,0) ;;
+        *)
+            say "deleting $STATE with up to $waiting records waiting for delivery, $parked that \
+Coralogix rejected, $doubt batches in doubt"
+            ;;
+    esac
+}
+
+# A config that names the queue, and is enough for a look into it.
+config_of_queue() {
+    cat <<END
 [coralogix]
 url = "https://nowhere.invalid"
 api_key_file = "/nonexistent"
@@ -171,13 +195,6 @@ api_token_file = "/nonexistent"
 [queue]
 dir = "$STATE"
 END
-    stats=$("$PREFIX/bin/s1-coralogix" --config "$config" queue stats --json 2>/dev/null) || stats=""
-    rm -f "$config"
-    number() { echo "$stats" | sed -n "s/^  \"$1\": \([0-9]*\),\{0,1\}\$/\1/p"; }
-    waiting=$(number waiting) parked=$(number parked) doubt=$(number doubt)
-    [ -z "$waiting" ] || [ "$waiting$parked$doubt" = 000 ] ||
-        say "deleting $STATE with up to $waiting records waiting for delivery, $parked that \
-Coralogix rejected, $doubt batches in doubt"
 }
 
 uninstall() {

@@ -85,6 +85,31 @@ for gone in etc/s1-coralogix var/lib/s1-coralogix usr/bin/s1-coralogix usr/share
     "$wants" etc/systemd/system/s1-coralogix.service; do
     if [ -e "$root/$gone" ] || [ -L "$root/$gone" ]; then fail "$gone is still there"; fi
 done
+echo "purge where what is left can't be counted, or nothing is"
+unknown="deleting /var/lib/s1-coralogix; how much waits in it is not known"
+purge() {
+    said=$(inside dpkg -P s1-coralogix 2>&1) || fail "dpkg -P: $said"
+    [ ! -e "$root/var/lib/s1-coralogix" ] || fail "the queue is still there"
+}
+for spoil in newer no-tmp no-note; do
+    want "dpkg -i before a purge" inside dpkg -i /new.deb
+    put_queue "$root/var/lib/s1-coralogix"
+    case $spoil in
+        newer) make_newer "$root/var/lib/s1-coralogix" ;;
+        no-tmp) mv "$root/tmp" "$root/no-tmp" ;;
+        no-note)
+            want "dpkg -r" inside dpkg -r s1-coralogix
+            rm "$root/etc/s1-coralogix/left-in-queue"
+            ;;
+    esac
+    purge
+    [ ! -e "$root/no-tmp" ] || mv "$root/no-tmp" "$root/tmp"
+    grep -q "$unknown" <<<"$said" || fail "$spoil: that it is not known is not said: $said"
+done
+want "dpkg -i before a purge" inside dpkg -i /new.deb
+purge
+grep -q "deleting" <<<"$said" && fail "there was nothing to delete: $said"
+
 left=$(find "$root/etc" "$root/var/lib" "$root/usr" "$root/lib" -name '*s1-coralogix*' \
     ! -path '*/dpkg/*')
 [ -z "$left" ] || fail "left behind: $left"

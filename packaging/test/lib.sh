@@ -118,6 +118,19 @@ debian() {
     : >"$debian.done"
 }
 
+# make_newer DIR: the queue becomes one of a newer version, which this one does not read.
+make_newer() {
+    python3 - "$1/checkpoint" <<'END'
+import sys, zlib
+with open(sys.argv[1], "r+b") as file:
+    content = bytearray(file.read()[:-4])
+    content[7] += 1
+    content += zlib.crc32(content).to_bytes(4, "little")
+    file.seek(0)
+    file.write(content)
+END
+}
+
 # put_queue DIR: a queue in which records wait and one is parked, as a released version wrote it; its
 # numbers, as a purge tells them, are in $left.
 put_queue() {

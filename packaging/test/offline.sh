@@ -73,6 +73,27 @@ for gone in usr/local/bin/s1-coralogix etc/s1-coralogix var/lib/s1-coralogix \
     [ ! -e "$root/$gone" ] || fail "$gone is still there"
 done
 
+echo "purge of what an earlier uninstall left, also where it can't be counted"
+queue=$root/var/lib/s1-coralogix
+for spoil in "" newer no-tmp; do
+    said=$(install) || fail "$said"
+    said=$(install --uninstall) || fail "$said"
+    put_queue "$queue"
+    told="deleting /var/lib/s1-coralogix; how much waits in it is not known"
+    case $spoil in
+        newer) make_newer "$queue" ;;
+        no-tmp) mv "$root/tmp" "$root/no-tmp" ;;
+        *) told="deleting /var/lib/s1-coralogix with $left" ;;
+    esac
+    said=$(install --uninstall --purge) || fail "$said"
+    [ ! -e "$root/no-tmp" ] || mv "$root/no-tmp" "$root/tmp"
+    grep -q "$told" <<<"$said" || fail "$spoil: what is deleted is not said: $told, but: $said"
+    [ ! -e "$queue" ] || fail "the queue is still there"
+done
+said=$(install) || fail "$said"
+said=$(install --uninstall --purge) || fail "$said"
+grep -q "deleting" <<<"$said" && fail "there was nothing to delete: $said"
+
 echo "not over a package"
 mkdir -p "$root/usr/bin"
 echo >"$root/usr/bin/s1-coralogix"

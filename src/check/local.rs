@@ -86,12 +86,18 @@ pub fn not_as_owner(why: &NotTheOwner) -> Outcome {
     Outcome::Failed(Fault { code: message::QUEUE_NOT_AS_OWNER, ..fault })
 }
 
-/// Whether the queue can be kept in the configured directory.
-pub fn queue(queue: &Queue, is_in_use: bool) -> Outcome {
+/// Whether the queue can be kept in the configured directory. `remedy`: that of a user who can't use it
+/// because the service is another's.
+pub fn queue(queue: &Queue, is_in_use: bool, remedy: Option<String>) -> Outcome {
     let dir = &queue.dir;
     let shown = dir.display();
     if let Err(why) = access::look(dir) {
-        return unopened(&why);
+        return unopened(&match (why, remedy) {
+            (OpenError::Denied { place, why, remedy: None }, Some(remedy)) => {
+                OpenError::Denied { place, why, remedy: Some(remedy) }
+            }
+            (why, _) => why,
+        });
     }
     if dir.exists()
         && let Err(why) = Inspector::open(RealDisk::new(dir), None)
@@ -198,7 +204,7 @@ mod tests {
         let dir = dir.to_owned();
         let config =
             Queue { dir, max_size_bytes: 1 << 30, min_free_bytes, write: WriteMode::Always };
-        queue(&config, false)
+        queue(&config, false, None)
     }
 
     #[test]

@@ -127,7 +127,9 @@ pub fn check(
 /// The queue and the files that are replaced. Returns what the queue remembers.
 fn places(config: &Config, page: &mut dyn Listener) -> Remembered {
     let is_in_use = crate::queue::real::is_in_use(&config.queue.dir) == Some(true);
-    page.step(Step::at_once(Name::Queue, local::queue(&config.queue, is_in_use)));
+    let others = owner::of_unreadable(config.secret_files());
+    let remedy = others.map(|(owner, file)| owner::ask_owner(file, &owner));
+    page.step(Step::at_once(Name::Queue, local::queue(&config.queue, is_in_use, remedy)));
     let remembered = Remembered::of(config);
     left_behind::steps(config, remembered.is_new()).into_iter().for_each(|step| page.step(step));
     remembered.orphans(config).into_iter().for_each(|step| page.step(step));

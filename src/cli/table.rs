@@ -133,8 +133,9 @@ const CHECK: CommandSpec = CommandSpec {
         ),
         Paragraph(
             "With --json the same is printed as one document with a stable code for each step and \
-             cause; /usr/share/doc/s1-coralogix/docs/CHECK.md describes it. With --strict a warning, e.g. a token that expires \
-             within 30 days, makes the exit status 1.",
+             cause; /usr/share/doc/s1-coralogix/docs/CHECK.md, which the .deb and the .rpm bring, \
+             describes it. With --strict a warning, e.g. a token that expires within 30 \
+             days, makes the exit status 1.",
         ),
         Paragraph(
             "Where several steps fail, the exit status is that of the failure to act on first: \

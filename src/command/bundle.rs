@@ -88,7 +88,9 @@ impl Bundle {
         };
         let shown = match json {
             true => status::document(config_file).map(|(status, _)| status),
-            false => status::table(config_file, COLUMNS, false).map(|(text, _)| text.into()),
+            false => {
+                status::table(config_file, COLUMNS, false).map(|(text, _)| text.as_str().into())
+            }
         };
         let stats = match &loaded {
             Ok((config, _)) => queue::stats_text(config, json).map(|text| parsed(text, json)),

@@ -10,16 +10,18 @@ use std::path::Path;
 use log::Level;
 use serde::Serialize;
 
-use super::colour::Paint;
-use super::{Failure, wrapped};
+use super::colour::{Paint, Painted};
+use super::wrapped;
 use crate::cause::{Cause, ExitClass};
 use crate::check::step::{Fault, Name, Outcome, Step};
 use crate::check::{self, Listener, Scope};
 use crate::cli::Exit;
 use crate::config::{Config, Finding};
 use crate::net::proxy::ProxyEnvironment;
+use crate::os::config_file::ConfigError;
 use crate::os::logging;
 use crate::plain;
+use crate::problem::Problem;
 
 /// The version of `--json`; raised when a member changes its meaning or is removed.
 pub const SCHEMA: u32 = 1;
@@ -72,16 +74,22 @@ pub fn check(
 pub fn unusable(
     config_file: &Path,
     how: CheckOptions,
-    why: &Failure,
+    why: &ConfigError,
     out: &mut dyn Write,
 ) -> io::Result<Exit> {
     let mut page = Page::new(how, config_file, out);
     page.head("config", None, &config_file.display().to_string());
-    let (cause, remedy) = match why.exit {
-        Exit::TryLater => (Cause::SystemRefuses, "Follow that advice, and try again"),
-        _ => (Cause::ConfigInvalid, "Correct the config at the places shown"),
+    let told = |problem: &Problem| problem.remedy.clone().unwrap_or_default();
+    let (cause, remedy) = match why {
+        ConfigError::System(problem) => (Cause::SystemRefuses, told(problem)),
+        ConfigError::Unreadable(problem) | ConfigError::Denied(problem) => {
+            (Cause::ConfigInvalid, told(problem))
+        }
+        ConfigError::Wrong(_) => {
+            (Cause::ConfigInvalid, "Correct the config at the places shown".to_owned())
+        }
     };
-    let outcome = Outcome::failed(cause, &*why.text, remedy);
+    let outcome = Outcome::failed(cause, why.to_string(), remedy);
     page.step(Step::at_once(Name::Config, outcome));
     page.close()
 }
@@ -188,7 +196,7 @@ impl Listener for Page<'_> {
         };
         let (name, place) = (name.map(str::to_owned), place.to_owned());
         self.sections.push(Section { about, name, place, steps: vec![] });
-        self.write(Level::Info, &title);
+        self.write(Level::Info, &Painted::of(&plain::line(&title)));
     }
 
     fn step(&mut self, step: Step) {
@@ -233,29 +241,32 @@ impl Page<'_> {
         };
         let indent = 2 + mark.chars().count() + 1 + 11 + 1 + 8 + 2;
         let columns = self.how.columns.unwrap_or(usize::MAX);
-        let text = wrapped(&text, indent, columns);
-        let mark = paint.on(mark, self.how.colour);
-        self.write(level, &format!("  {mark} {:<11} {took:>8}  {text}", step.name.shown()));
+        let text = wrapped(&plain::line(&text), indent, columns);
+        let mut line = Painted::of("  ");
+        line.paint(paint, mark, self.how.colour);
+        line.put(&format!(" {:<11} {took:>8}  {text}", step.name.shown()));
+        self.write(level, &line);
         if let Some(remedy) = remedy {
-            let remedy = wrapped(&remedy, indent, columns);
-            self.write(level, &format!("{:indent$}{remedy}", ""));
+            let remedy = wrapped(&plain::line(&remedy), indent, columns);
+            self.write(level, &Painted::of(&format!("{:indent$}{remedy}", "")));
         }
     }
 
     /// The check goes on when the reader has closed the pipe; the error is kept for the end.
-    fn write(&mut self, level: Level, text: &str) {
+    fn write(&mut self, level: Level, text: &Painted) {
         if self.how.json {
             return;
         }
         let priority = if self.how.journal { logging::priority(level) } else { "" };
-        let text: String = text.lines().map(|line| format!("{priority}{line}\n")).collect();
+        let lines = text.as_str().lines();
+        let text: String = lines.map(|line| format!("{priority}{line}\n")).collect();
         self.put(&text);
     }
 
+    /// Prints what was made plain.
     fn put(&mut self, text: &str) {
         if self.error.is_none() {
-            let result =
-                self.out.write_all(plain::painted(text).as_bytes()).and_then(|()| self.out.flush());
+            let result = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
             self.error = result.err();
         }
     }
@@ -299,7 +310,7 @@ impl Page<'_> {
                 sections: std::mem::take(&mut self.sections),
             };
             let text = serde_json::to_string_pretty(&document)?;
-            self.put(&format!("{text}\n"));
+            self.put(&plain::text(&format!("{text}\n")));
         } else {
             let paint = match (failed, self.warnings) {
                 (true, _) => Paint::Bad,
@@ -307,7 +318,9 @@ impl Page<'_> {
                 (false, _) => Paint::Minding,
             };
             let level = if self.ended == Exit::Done { Level::Info } else { Level::Error };
-            self.write(level, &paint.on(&summary, self.how.colour));
+            let mut line = Painted::default();
+            line.paint(paint, &summary, self.how.colour);
+            self.write(level, &line);
         }
         match self.error {
             Some(error) => Err(error),

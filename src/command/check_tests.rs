@@ -182,13 +182,18 @@ fn a_warning_of_the_config_counts_like_any_other() {
 
 #[test]
 fn a_config_that_could_not_be_read_is_told_from_a_wrong_one() {
-    for (exit, cause) in [(Exit::TryLater, "system_refuses"), (Exit::Config, "config_invalid")] {
-        let why = Failure { exit, text: "S1C-E3 why".to_owned() };
+    let problem = || Problem::new("why", "The remedy of it");
+    for (exit, cause, why) in [
+        (Exit::TryLater, "system_refuses", ConfigError::System(problem())),
+        (Exit::Config, "config_invalid", ConfigError::Unreadable(problem())),
+        (Exit::Config, "config_invalid", ConfigError::Denied(problem())),
+    ] {
         let mut out = vec![];
         let proxies = ProxyEnvironment::default();
         let how = CheckOptions { json: true, ..plain(&proxies) };
         assert_eq!(unusable(Path::new("/etc/c.toml"), how, &why, &mut out).unwrap(), exit);
         let out = String::from_utf8(out).unwrap();
         assert!(out.contains(&format!("\"cause\": \"{cause}\"")), "{out}");
+        assert!(out.contains("\"remedy\": \"The remedy of it\""), "{out}");
     }
 }

@@ -30,6 +30,7 @@ use crate::message::{self, Code};
 use crate::net::proxy::ProxyEnvironment;
 use crate::os::{config_file, host, log_json, logging, made, stderr};
 use crate::plain;
+use colour::Painted;
 
 /// A failure for people, with the exit code for scripts.
 #[derive(Debug)]
@@ -89,12 +90,12 @@ pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
                 proxies: &proxies,
             };
             let mut out = io::stdout().lock();
-            let ended = match settings::load_quietly(&config) {
+            let ended = match config_file::load(&config) {
                 Ok((settings, warnings)) => {
                     check::check(&settings, &warnings, &config, how, &mut out)
                 }
                 Err(why) if json => check::unusable(&config, how, &why, &mut out),
-                Err(why) => return Err(why),
+                Err(why) => return Err(settings::unusable(&why)),
             };
             match ended {
                 Ok(ended) => Ok(ended),
@@ -123,12 +124,30 @@ pub fn execute(invocation: Invocation) -> Result<Exit, Failure> {
     }
 }
 
-/// Prints to stdout, with our colours as the only control sequences. A closed pipe is no error.
+/// Prints lines to stdout, made plain. A closed pipe is no error.
 pub fn print(text: &str) -> Result<Exit, Failure> {
-    drawn(&plain::painted(text)).map(|_| Exit::Done)
+    print_painted(&Painted::of(text))
 }
 
-/// Prints a text that may also move the cursor, at once; returns whether the pipe is still open.
+/// The same for what has our colours in it.
+pub fn print_painted(text: &Painted) -> Result<Exit, Failure> {
+    drawn(text.as_str()).map(|_| Exit::Done)
+}
+
+/// Stdout for what is printed piece by piece, made plain.
+pub struct PlainOut(io::StdoutLock<'static>);
+
+impl PlainOut {
+    pub fn open() -> PlainOut {
+        PlainOut(io::stdout().lock())
+    }
+
+    pub fn put(&mut self, text: &str) -> io::Result<()> {
+        self.0.write_all(Painted::of(text).as_str().as_bytes())
+    }
+}
+
+/// Prints a text that may also move the cursor, and is plain otherwise, at once; returns whether the pipe is still open.
 pub fn drawn(text: &str) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

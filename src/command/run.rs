@@ -390,7 +390,7 @@ pub(super) fn act_as_owner(config: &Config) -> Result<Option<String>, Failure> {
 /// Opens the configured queue, for this process alone.
 pub(super) fn take_queue(config: &Config) -> Result<(RealQueue, Opened, Vec<Finding>), OpenError> {
     let dir = &config.queue.dir;
-    access::look(dir).map_err(|why| for_a_stranger(why, dir))?;
+    access::look(dir).map_err(|why| for_a_stranger(why, config))?;
     let (disk, opener) = (RealDisk::new(dir), SledOpener::new(dir));
     let names = config.stream_names();
     let (mut queue, opened, findings) = Queue::open(disk, opener, queue_limits(config), &names)?;
@@ -403,15 +403,21 @@ pub(super) fn take_queue(config: &Config) -> Result<(RealQueue, Opened, Vec<Find
     Ok((queue, opened, findings))
 }
 
-/// Adds to an error that the queue is another user's: the remedy is to run as that user, not to
-/// change the owner.
-fn for_a_stranger(why: OpenError, dir: &Path) -> OpenError {
-    match (why, owner::is_another(dir)) {
-        (OpenError::Denied { place, why, remedy: None }, Some(owner)) => {
-            let remedy = format!(
-                "It belongs to {owner}: run this command with sudo, and it runs as {owner}; a \
-                 service or container has to run as {owner} too"
-            );
+/// Adds to an error that the queue or the secrets are another user's: the remedy is to run as that
+/// user, not to change the owner.
+fn for_a_stranger(why: OpenError, config: &Config) -> OpenError {
+    let of_queue = owner::is_another(&config.queue.dir).map(|owner| {
+        format!(
+            "It belongs to {owner}: run this command with sudo, and it runs as {owner}; a \
+             service or container has to run as {owner} too"
+        )
+    });
+    let of_secret = || {
+        let (owner, file) = owner::of_unreadable(config.secret_files())?;
+        Some(owner::ask_owner(file, &owner))
+    };
+    match (why, of_queue.or_else(of_secret)) {
+        (OpenError::Denied { place, why, remedy: None }, Some(remedy)) => {
             OpenError::Denied { place, why, remedy: Some(remedy) }
         }
         (why, _) => why,

@@ -35,13 +35,14 @@ pub fn unusable(why: &ConfigError) -> Failure {
 fn exit_of(why: &ConfigError) -> Exit {
     match why {
         ConfigError::System(_) => Exit::TryLater,
-        ConfigError::Unreadable(_) | ConfigError::Wrong(_) => Exit::Config,
+        ConfigError::Unreadable(_) | ConfigError::Denied(_) | ConfigError::Wrong(_) => Exit::Config,
     }
 }
 
 /// Loads the config for `run`: from the first line on the log has the configured form.
 pub fn load_for_log(file: &Path) -> Result<Config, Failure> {
-    let (config, warnings) = load_quietly(file)?;
+    let (config, warnings) =
+        config_file::load(file).map_err(|why| unusable(&why.of_a_service()))?;
     log_json::set(config.log_json);
     warnings.iter().for_each(|warning| put(Level::Warn, &warning.to_string()));
     Ok(config)
@@ -137,12 +138,14 @@ impl Rereading {
 
 /// Compares a config that was read again with the current one, and reports what is wrong with it.
 fn judged(loaded: Result<(Config, Vec<Finding>), ConfigError>, current: &Config) -> Reload {
-    let (new, warnings) = match loaded {
+    let (new, warnings) = match loaded.map_err(ConfigError::of_a_service) {
         Ok(loaded) => loaded,
         Err(why) => {
             log_message!(CONFIG_KEPT, "The new config is invalid, the old one stays in effect");
             match &why {
-                ConfigError::Unreadable(why) => log_message!(CONFIG_UNREADABLE, "{why}"),
+                ConfigError::Unreadable(why) | ConfigError::Denied(why) => {
+                    log_message!(CONFIG_UNREADABLE, "{why}");
+                }
                 ConfigError::System(why) => log_message!(CONFIG_SYSTEM, "{why}"),
                 ConfigError::Wrong(Findings(findings)) => log_all(findings),
             }

@@ -7,16 +7,16 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::cli::Exit;
-use crate::core::Reason;
+use crate::core::{Health, Reason};
 use crate::message;
 use crate::os::{host, logging};
 use crate::plain::count;
 use crate::report::{Integration, Lane, OrphanLine, Status, token_end_code};
 use crate::time::{Span, Stamp};
 
-use super::colour::Paint;
+use super::colour::{Paint, Painted};
 use super::liveness::{Liveness, alive, seen, silence};
-use super::{COLUMNS, Failure, columns, first_column, print, watch, wrapped};
+use super::{COLUMNS, Failure, columns, first_column, print, print_painted, watch, wrapped};
 
 /// How the status is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub fn status(config_file: &Path, how: StatusForm) -> Result<Exit, Failure> {
         StatusForm::Lines => watch::as_lines(config_file),
         StatusForm::Table => {
             let (text, exit) = table(config_file, columns(), host::shows_colour())?;
-            print(&text)?;
+            print_painted(&text)?;
             Ok(exit)
         }
         StatusForm::Json => {
@@ -55,10 +55,15 @@ pub(super) fn table(
     config_file: &Path,
     columns: usize,
     colour: bool,
-) -> Result<(String, Exit), Failure> {
+) -> Result<(Painted, Exit), Failure> {
     let (status, liveness, age) = seen(config_file)?;
-    let table = Table { columns, ..Table::of(&status, liveness, age, colour) };
-    Ok((table.written(), exit(&status, liveness)))
+    let shown = Shown { liveness, age, colour, columns };
+    Ok((page(&status, shown), exit(&status, liveness)))
+}
+
+/// The page of a status, which another program may have written.
+fn page(status: &Status, shown: Shown) -> Painted {
+    Table::of(&status.plain(), shown).written()
 }
 
 /// The status file with what only this command knows, and the exit code for it.
@@ -79,7 +84,17 @@ fn exit(status: &Status, liveness: Liveness) -> Exit {
     }
 }
 
-/// The table being written, and what decides how its content is shown.
+/// What decides how a status is shown.
+#[derive(Clone, Copy)]
+struct Shown {
+    liveness: Liveness,
+    /// How old the file is.
+    age: Option<Span>,
+    colour: bool,
+    columns: usize,
+}
+
+/// The table being written.
 struct Table<'a> {
     status: &'a Status,
     liveness: Liveness,
@@ -88,17 +103,18 @@ struct Table<'a> {
     age: Option<Span>,
     colour: bool,
     columns: usize,
-    out: String,
+    out: Painted,
 }
 
 impl<'a> Table<'a> {
-    fn of(status: &'a Status, liveness: Liveness, age: Option<Span>, colour: bool) -> Table<'a> {
+    fn of(status: &'a Status, shown: Shown) -> Table<'a> {
+        let Shown { liveness, age, colour, columns } = shown;
         let running = matches!(liveness, Liveness::Answers | Liveness::QueueRemoved);
-        Table { status, liveness, running, age, colour, columns: COLUMNS, out: String::new() }
+        Table { status, liveness, running, age, colour, columns, out: Painted::default() }
     }
 
     /// The table in at most `columns`, except for names and words that are longer.
-    fn written(mut self) -> String {
+    fn written(mut self) -> Painted {
         self.head();
         self.settings();
         self.sources();
@@ -120,14 +136,12 @@ impl<'a> Table<'a> {
             true => Paint::of_health(&status.state),
             false => Paint::Bad,
         };
-        let state = paint.on(state, self.colour);
-        let _ = writeln!(self.out, "s1-coralogix {}: {state}", status.version);
+        let _ = write!(self.out, "s1-coralogix {}: ", status.version);
+        self.out.paint(paint, state, self.colour);
+        self.out.put("\n");
         let who = match self.running {
             true => {
-                // The file may be half a minute old.
-                let uptime = Span::seconds(status.uptime_seconds);
-                let uptime = uptime.as_ms().saturating_add(self.age.unwrap_or_default().as_ms());
-                let uptime = Span::seconds(uptime / 1_000);
+                let uptime = self.until_now(status.uptime_seconds);
                 format!("process {}, up {uptime}, as of", status.pid)
             }
             false => "last status, written at".to_owned(),
@@ -155,6 +169,13 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// A time up to now of so many seconds up to when the file was written, which may be half a minute
+    /// ago.
+    fn until_now(&self, seconds: u64) -> Span {
+        let ms = Span::seconds(seconds).as_ms();
+        Span::seconds(ms.saturating_add(self.age.unwrap_or_default().as_ms()) / 1_000)
+    }
+
     fn settings(&mut self) {
         let Some(refused) = &self.status.settings_refused else { return };
         let (code, since) = (&refused.code, seconds(&refused.since));
@@ -169,12 +190,12 @@ impl<'a> Table<'a> {
 
     fn sources(&mut self) {
         let status = self.status;
-        self.out.push('\n');
+        self.out.put("\n");
         self.columns("SentinelOne", Cell::plain("state"), "collected", "position");
         for stream in &status.streams {
-            let behind = |s| match s {
-                0 => "now".to_owned(),
-                s => format!("{} ago", Span::seconds(s)),
+            let behind = |s| match self.until_now(s) {
+                Span::ZERO => "now".to_owned(),
+                behind => format!("{behind} ago"),
             };
             let position = match Reason::named(&stream.lane.reason) {
                 Some(Reason::PositionAhead) => "ahead".to_owned(),
@@ -204,7 +225,7 @@ impl<'a> Table<'a> {
                 let days = integration.token_days_left;
                 let code = days.and_then(|days| token_end_code(u64::try_from(days).unwrap_or(0)));
                 let code = code.map_or(String::new(), |code| format!("{code} "));
-                let ends = token_ends(end, days, &status.updated);
+                let ends = token_ends(end, days, &status.updated, self.age);
                 let end = seconds(end);
                 self.line(2, &format!("{name}: {code}the API token {ends} at {end}"));
             }
@@ -228,7 +249,7 @@ impl<'a> Table<'a> {
 
     fn sink(&mut self) {
         let (sink, queue) = (&self.status.coralogix, &self.status.queue);
-        self.out.push('\n');
+        self.out.put("\n");
         self.columns("Coralogix", Cell::plain("state"), "delivered", "waiting");
         let (delivered, waiting) = (sink.delivered.to_string(), queue.waiting.to_string());
         self.columns("delivery", Cell::of(&sink.lane, self.running), &delivered, &waiting);
@@ -239,11 +260,11 @@ impl<'a> Table<'a> {
             "disk_low" => "; the disk has less free than queue.min_free, polling waits",
             _ => "",
         };
-        self.out.push('\n');
+        self.out.put("\n");
         self.line(0, &format!("Queue: {bytes} of {most}{room}."));
         if let Some(oldest) = &queue.oldest {
             let age = queue.oldest_age_seconds.filter(|_| self.running);
-            let age = age.map_or(String::new(), |age| format!(", {} ago", Span::seconds(age)));
+            let age = age.map_or(String::new(), |age| format!(", {} ago", self.until_now(age)));
             self.line(0, &format!("Oldest record in it: {}{age}.", seconds(oldest)));
         }
         self.gaps();
@@ -320,13 +341,19 @@ impl<'a> Table<'a> {
         }
         if let Some(trouble) = &status.last_trouble {
             let (level, at) = (&trouble.level, seconds(&trouble.at));
+            // That time has come, whatever was done then; while it is not well, its lane says the next one.
+            let is_waiting = self.running && status.state != Health::Healthy.name();
+            let text = match trouble.text.rsplit_once("; next try in ") {
+                Some((text, _)) if !is_waiting => text,
+                _ => &trouble.text,
+            };
             let healthy = status.healthy_since.as_ref().filter(|_| self.running);
             let healthy = healthy.filter(|since| **since >= trouble.at);
             let healthy = healthy
                 .map_or(String::new(), |since| format!("; healthy since {}", seconds(since)));
             let count = trouble.count;
             self.line(0, &format!("Last {level}, at {at} ({count} since the start{healthy}):"));
-            self.line(2, &trouble.text);
+            self.line(2, text);
         }
     }
 
@@ -351,11 +378,12 @@ impl<'a> Table<'a> {
         let others = COLUMNS - NAME_CHARS;
         let name = first_column(name, self.columns.saturating_sub(others).clamp(8, NAME_CHARS));
         let padded = format!("{:<18}", state.text);
-        let state = match state.paint {
-            Some(paint) => paint.on(&padded, self.colour),
-            None => padded,
-        };
-        let _ = writeln!(self.out, "{name} {state} {left:>12} {right:>12}");
+        let _ = write!(self.out, "{name} ");
+        match state.paint {
+            Some(paint) => self.out.paint(paint, &padded, self.colour),
+            None => self.out.put(&padded),
+        }
+        let _ = writeln!(self.out, " {left:>12} {right:>12}");
     }
 
     /// `secret`: where the lane's secret is read from.
@@ -363,11 +391,9 @@ impl<'a> Table<'a> {
         if lane.health == "healthy" {
             return;
         }
-        // The file may be half a minute old.
         let age = self.age.unwrap_or_default();
-        let lasts = Span::seconds(lane.for_seconds).as_ms().saturating_add(age.as_ms());
         let when = match self.running {
-            true => format!("for {}", Span::seconds(lasts / 1_000)),
+            true => format!("for {}", self.until_now(lane.for_seconds)),
             false => "when last seen".to_owned(),
         };
         let code = lane.code.as_deref().map_or(String::new(), |code| format!("{code} "));
@@ -419,15 +445,15 @@ impl<'a> Cell<'a> {
 }
 
 /// The text before the time at which a token expires. `days`: days left by a confirmed time;
-/// `None`: no time is confirmed.
-fn token_ends(end: &str, days: Option<i64>, updated: &str) -> String {
-    match days {
-        None => "expires".to_owned(),
-        Some(days @ 0..) => format!("expires in {},", count(days, "day")),
-        Some(_) => match (Stamp::parse(end), Stamp::parse(updated)) {
-            (Some(end), Some(now)) if end <= now => format!("expired {} ago,", now.since(end)),
-            _ => "has expired,".to_owned(),
-        },
+/// `None`: no time is confirmed. `age`: that of the file, from which all of this is.
+fn token_ends(end: &str, days: Option<i64>, updated: &str, age: Option<Span>) -> String {
+    let now = Stamp::parse(updated).map(|written| written + age.unwrap_or_default());
+    match (days, Stamp::parse(end).zip(now)) {
+        (None, _) => "expires".to_owned(),
+        (Some(_), Some((end, now))) if end <= now => format!("expired {} ago,", now.since(end)),
+        (Some(0..), Some((end, now))) => format!("expires in {},", end.since(now)),
+        (Some(days @ 0..), None) => format!("expires in {},", count(days, "day")),
+        (Some(_), _) => "has expired,".to_owned(),
     }
 }
 
@@ -459,7 +485,9 @@ fn liveness_of(running: bool) -> Liveness {
 /// The table of any status, for fuzzing and tests.
 #[cfg(any(test, fuzzing))]
 pub fn table_of(status: &Status, running: bool) -> String {
-    Table::of(status, liveness_of(running), None, false).written()
+    let liveness = liveness_of(running);
+    let shown = Shown { liveness, age: None, colour: false, columns: COLUMNS };
+    page(status, shown).as_str().to_owned()
 }
 
 #[cfg(test)]

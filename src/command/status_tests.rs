@@ -123,8 +123,17 @@ fn trouble() -> LastTrouble {
 }
 
 fn shown(status: &Status, running: bool) -> String {
-    let age = Some(Span::seconds(3));
-    Table::of(status, liveness_of(running), age, false).written()
+    aged(status, running, 3)
+}
+
+/// The page where the file is so many seconds old.
+fn aged(status: &Status, running: bool, seconds: u64) -> String {
+    page(status, liveness_of(running), Some(Span::seconds(seconds)), false)
+}
+
+fn page(status: &Status, liveness: Liveness, age: Option<Span>, colour: bool) -> String {
+    let shown = Shown { liveness, age, colour, columns: COLUMNS };
+    super::page(status, shown).as_str().to_owned()
 }
 
 #[test]
@@ -167,8 +176,7 @@ fn the_table_fits_80_columns_whatever_is_in_it() {
 fn colours_change_nothing_but_the_colour() {
     let status = status();
     let age = Some(Span::seconds(3));
-    let table = Table::of(&status, Liveness::Answers, age, true);
-    let mut plain = table.written();
+    let mut plain = page(&status, Liveness::Answers, age, true);
     assert!(plain.contains("\x1b[31m") && plain.contains("\x1b[32m"), "{plain}");
     for code in ["\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"] {
         plain = plain.replace(code, "");
@@ -182,10 +190,11 @@ fn a_trouble_of_an_integration_is_told_once() {
     status.integrations.push(status.integrations[0].clone());
     status.integrations[1].lane = lane("healthy", "poll_interval", "", "");
     status.integrations[1].name = "beta".to_owned();
+    status.integrations[1].token_ends = Some("2026-02-01T12:00:03Z".to_owned());
     let text = shown(&status, true);
     assert_eq!(text.matches("expires in").count(), 1, "a rejected token has expired\n{text}");
     assert!(
-        text.contains("beta: S1C-E117 the API token expires in 1 day, at 2026-01-31T00"),
+        text.contains("beta: S1C-E117 the API token expires in 1d 12h, at 2026-02-01T12"),
         "{text}"
     );
     let line = "  acme: S1C-E107 for 1m 18s: the API token is rejected (HTTP 401: no); it is read from \
@@ -204,6 +213,15 @@ fn an_end_that_has_passed_is_past() {
     let text = shown(&status, true);
     assert!(text.contains("the API token expired 2h ago, at 2026-01-30T22:00:00Z"), "{text}");
     assert!(!text.contains("expires in"), "{text}");
+    status.integrations[0].token_ends = Some("2026-01-31T00:50:00Z".into());
+    status.integrations[0].token_days_left = Some(0);
+    let text = shown(&status, true);
+    let told = "S1C-E117 the API token expires in 49m 57s, at 2026-01-31T00:50:00Z";
+    assert!(text.contains(told), "{text}");
+    // Since the file was written.
+    let text = aged(&status, true, 3_600);
+    assert!(text.contains("the API token expired 10m ago, at 2026-01-31T00:50:00Z"), "{text}");
+    status.integrations[0].token_ends = Some("2026-01-30T22:00:00Z".into());
     // By a time that nobody confirms nothing has passed.
     status.integrations[0].token_days_left = None;
     let text = shown(&status, true);
@@ -214,6 +232,9 @@ fn an_end_that_has_passed_is_past() {
 fn what_is_told_of_the_time_is_as_old_as_the_file() {
     let mut status = status();
     assert!(shown(&status, true).contains("up 1m 3s, as of "));
+    let text = aged(&status, true, 50);
+    assert!(text.contains(" 4m 10s ago\n"), "the position\n{text}");
+    assert!(text.contains("2026-01-31T00:00:00Z, 1h 7m ago."), "the oldest record\n{text}");
     // After five seconds nobody knows what comes in a minute.
     status.uptime_seconds = 5;
     let text = shown(&status, true);
@@ -234,13 +255,52 @@ fn a_complaint_says_when_all_was_well_again() {
 }
 
 #[test]
+fn a_next_try_is_told_only_of_what_is_not_well_yet() {
+    let mut status = status();
+    let text = "Coralogix: can't be reached (HTTP 503)";
+    status.last_trouble.as_mut().unwrap().text = format!("{text}; next try in 1s");
+    assert!(
+        shown(&status, true).contains("(HTTP 503); next try in 1s\n"),
+        "{}",
+        shown(&status, true)
+    );
+    status.state = "healthy".into();
+    assert!(shown(&status, true).contains("(HTTP 503)\n"), "{}", shown(&status, true));
+    status.state = "degraded".into();
+    assert!(shown(&status, false).contains("(HTTP 503)\n"), "{}", shown(&status, false));
+}
+
+/// Adds characters to every text that a status file can hold.
+fn spoil(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::String(text) => text.push_str("\u{1b}[8m\u{202e}\nforged"),
+        serde_json::Value::Array(all) => all.iter_mut().for_each(spoil),
+        serde_json::Value::Object(all) => all.values_mut().for_each(spoil),
+        _ => {}
+    }
+}
+
+#[test]
+fn what_another_wrote_into_the_file_paints_nothing_and_begins_no_line() {
+    let mut value = serde_json::to_value(status()).unwrap();
+    spoil(&mut value);
+    let status: Status = serde_json::from_value(value).unwrap();
+    for liveness in [Liveness::Answers, Liveness::Silent, Liveness::QueueRemoved] {
+        let text = page(&status, liveness, Some(Span::seconds(3)), true);
+        assert!(text.contains("forged") && !text.contains("\u{1b}[8m"), "{text:?}");
+        assert!(!text.contains('\u{202e}') && !text.contains("\nforged"), "{text:?}");
+    }
+}
+
+#[test]
 fn a_narrow_terminal_has_its_table_too() {
     let mut status = status();
     // Names that are longer than any terminal have lines of their own.
     status.streams.truncate(1);
     status.orphans.clear();
-    let narrow = Table { columns: 60, ..Table::of(&status, Liveness::Answers, None, false) };
-    let text = narrow.written();
+    let shown = Shown { liveness: Liveness::Answers, age: None, colour: false, columns: 60 };
+    let page = super::page(&status, shown);
+    let text = page.as_str();
     for line in text.lines() {
         assert!(line.chars().count() <= 60, "{line}\n{text}");
     }
@@ -265,13 +325,13 @@ fn a_daemon_that_is_gone_promises_nothing() {
 #[test]
 fn a_daemon_that_hangs_is_not_called_healthy() {
     let (status, age) = (status(), Some(Span::minutes(10)));
-    let text = Table::of(&status, Liveness::Silent, age, false).written();
+    let text = page(&status, Liveness::Silent, age, false);
     assert!(text.starts_with("s1-coralogix 0.1.0: does not answer\n"), "{text}");
     let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let told =
         "S1C-E435 The daemon, process 4711, has not answered since 2026-01-31T00:00:00Z (10m ago)";
     assert!(flat.contains(told), "{text}");
-    let text = Table::of(&status, Liveness::QueueRemoved, age, false).written();
+    let text = page(&status, Liveness::QueueRemoved, age, false);
     assert!(
         text.contains("S1C-E436 The queue directory of a running daemon was removed"),
         "{text}"
@@ -287,7 +347,7 @@ fn refused_settings_are_told_first_with_since_when_and_why() {
         code: "S1C-E010".into(),
         text: "S1C-E306 log.level: no such level".into(),
     });
-    let text = Table::of(&status, Liveness::Answers, None, false).written();
+    let text = page(&status, Liveness::Answers, None, false);
     let told = "  S1C-E010 New settings are rejected since 2026-01-31T01:00:00Z; the previous\n  ones \
                 are in effect:\n    S1C-E306 log.level: no such level\n";
     assert!(text.contains(told), "{text}");

@@ -17,6 +17,7 @@ use crate::os::signal::Inbox;
 use crate::plain;
 use crate::time::Span;
 
+use super::colour::Painted;
 use super::status::{document, table};
 use super::{COLUMNS, Failure, drawn, put};
 
@@ -40,9 +41,9 @@ pub fn on_terminal(config_file: &Path) -> Result<Exit, Failure> {
         let (wide, high) = host::terminal().unwrap_or((COLUMNS, ROWS));
         let text = match table(config_file, wide, host::shows_colour()) {
             Ok((text, _)) => text,
-            Err(failure) => failure.text,
+            Err(failure) => Painted::of(&failure.text),
         };
-        drawn(&page(&plain::painted(&text), wide, high))
+        drawn(&page(text.as_str(), wide, high))
     });
     drawn(LEAVE)?;
     ended
@@ -54,7 +55,7 @@ pub fn as_lines(config_file: &Path) -> Result<Exit, Failure> {
     again_and_again(|| match document(config_file) {
         Ok((value, _)) => {
             shown.clear();
-            drawn(&plain::painted(&format!("{value}\n")))
+            drawn(&plain::text(&format!("{value}\n")))
         }
         Err(failure) => {
             // Reported once, because it may last for days.

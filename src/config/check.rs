@@ -29,6 +29,9 @@ pub fn check(
 ) -> (Option<Config>, Vec<Diagnostic>) {
     let mut check = Check { notes: raw.notes.clone(), files, environment };
     let config = check.config(raw);
+    if let Some(config) = &config {
+        check.replaced_files_are_free(raw, config);
+    }
     let has_errors = check.notes.iter().any(|note| note.severity() == Severity::Error);
     assert!(config.is_some() || has_errors, "a config is missing only where an error says why");
     (config.filter(|_| !has_errors), check.notes)

@@ -2,7 +2,7 @@
 //!
 //! Holds: the values; `parse`, which makes them from a text and tells everything that is wrong
 //! with it at once. The way: `raw` (what was typed, with places) to `check` (what is meant);
-//! `files` holds them together, `settings` is the one table of all there is, `diagnostic` words findings, `example` writes the file
+//! `files` holds them together, `settings` is the one table of all there is, `replaced` what must not be overwritten, `diagnostic` words findings, `example` writes the file
 //! that is shipped. Never: reads a file, the environment or a clock.
 
 mod address;
@@ -14,6 +14,7 @@ pub mod example;
 mod files;
 mod leaf;
 mod raw;
+mod replaced;
 mod secrets;
 pub mod settings;
 pub mod suggest;
@@ -21,10 +22,11 @@ pub mod suggest;
 mod tests;
 pub mod units;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use diagnostic::{Finding, Findings, Severity};
 pub use files::Source;
+pub use replaced::{Place, Places};
 
 use files::Files;
 
@@ -54,6 +56,15 @@ pub struct Config {
 }
 
 impl Config {
+    /// The files of tokens and of the key.
+    pub fn secret_files(&self) -> impl Iterator<Item = &Path> {
+        let tokens = self.integrations.iter().map(|one| &one.api_token);
+        tokens.chain([&self.coralogix.api_key]).filter_map(|source| match source {
+            SecretSource::File(path) => Some(path.as_path()),
+            _ => None,
+        })
+    }
+
     /// Every stream that is collected, in the order of the plan.
     pub fn stream_names(&self) -> Vec<StreamName> {
         let name = |one: &Integration| {
@@ -175,6 +186,8 @@ pub struct Environment {
     pub s1_api_token: Option<Result<Secret, NotASecret>>,
     /// This machine's clock, where it can be right.
     pub now: Option<Stamp>,
+    /// Where paths lead.
+    pub places: Places,
 }
 
 /// Reads the files of a config: of a setting the last counts, of integrations all. `Ok` comes with
@@ -213,7 +226,8 @@ fn parse_and<T>(
         }
     };
     let (config, mut notes) = check::check(&raw, &files, environment);
-    notes.sort_by_key(|note| note.span.as_ref().map_or(0, |span| span.start));
+    // What is missing may follow from what is there, and so comes after it.
+    notes.sort_by_key(|note| note.span.as_ref().map_or(usize::MAX, |span| span.start));
     let looked = config.as_ref().map(|config| look(&raw, &files, config));
     let source = source(raw.masks);
     let findings: Vec<Finding> =

@@ -188,6 +188,7 @@ fn read_section(
                     Some(table) => read_table(raw, section, element.span(), table),
                     None => {
                         mask_all(raw, element);
+                        raw.meant.push(section);
                         let problem = format!("each must be a section [[{name}]]");
                         raw.note(message::SECTION_SHAPE, element.span(), name, problem, None);
                     }
@@ -207,6 +208,7 @@ fn read_section(
         }
         _ => {
             mask_all(raw, value);
+            raw.meant.push(section);
             let hint = Some(format!("write [{name}], with one bracket on each side"));
             raw.note(
                 message::SECTION_SHAPE,

@@ -372,6 +372,63 @@ fn what_is_only_mistyped_is_told_once() {
 }
 
 #[test]
+fn brackets_of_the_wrong_kind_are_the_only_finding() {
+    for (from, to, hint) in [
+        ("[coralogix]", "[[coralogix]]", "write [coralogix], with one bracket on each side"),
+        ("[[integration]]", "[integration]", "write [[integration]], with two brackets"),
+    ] {
+        let told = told(&TEN_LINES.replacen(from, to, 1), &Environment::default());
+        assert_eq!(told.matches("S1C-E").count(), 1, "{from}:\n{told}");
+        assert!(told.contains(hint), "{from}:\n{told}");
+    }
+    // A name that is close to none: the cause comes before what follows from it.
+    let told = told(&TEN_LINES.replace("[[integration]]", "[[tenants]]"), &Environment::default());
+    assert!(told.starts_with("c.toml:6:3: S1C-E303 tenants: "), "{told}");
+}
+
+/// Whatever is written by replacing it must be no file that is needed.
+#[test]
+fn a_file_that_is_replaced_is_no_other_one() {
+    let more = "[network]\nca_file = \"/etc/ca.pem\"\n[queue]\ndir = \"/var/q\"\n";
+    let told = |lines: &str| {
+        let text = format!("{TEN_LINES}{more}{lines}\n");
+        told_of(
+            &[Source::text("/etc/c.toml", &text), Source::text("/etc/c.d/1.toml", "")],
+            &Environment::default(),
+        )
+    };
+    for (file, other) in [
+        ("/etc/s1-coralogix/coralogix.key", "coralogix.api_key_file"),
+        ("/etc/./s1-coralogix//x/../acme.token", "integration.api_token_file"),
+        ("/etc/ca.pem", "network.ca_file"),
+        ("/etc/c.toml", "the config"),
+        ("/etc/c.d/1.toml", "the config"),
+        ("/var/q/lock", "queue.dir"),
+        ("/var/q/log/0000000000000001.log", "queue.dir"),
+        ("/var/q", "queue.dir"),
+    ] {
+        for section in ["status", "metrics"] {
+            let told = told(&format!("[{section}]\nfile = \"{file}\""));
+            let finding = format!("S1C-E342 {section}.file: ");
+            assert_eq!(told.matches("S1C-E").count(), 1, "{file}\n{told}");
+            assert!(told.contains(&finding) && told.contains(other), "{file}\n{told}");
+            assert!(told.contains("hint: "), "{told}");
+        }
+    }
+    let both = |status: &str, metrics: &str| {
+        told(&format!("[status]\nfile = \"{status}\"\n[metrics]\nfile = \"{metrics}\""))
+    };
+    for (status, metrics) in
+        [("/run/a", "/run/a"), ("/run/a", "/run/a.new"), ("/run/a.new", "/run/a")]
+    {
+        let told = both(status, metrics);
+        assert_eq!(told.matches("S1C-E342").count(), 1, "{told}");
+        assert!(told.contains("status.file") && told.contains("metrics.file"), "{told}");
+    }
+    assert_eq!(both("/var/q/status.json", "/etc/s1-coralogix/s1.prom"), "");
+}
+
+#[test]
 fn a_stream_that_there_is_not_is_no_other_one() {
     let told = told_with("integration", "streams = [\"agents\"]");
     assert!(told.contains("the streams are \"threats\", \"activities\" and \"alerts\""), "{told}");

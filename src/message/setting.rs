@@ -121,4 +121,7 @@ super::codes! {
     CONFIG_SYSTEM Error 341
         "The system could not read the config just now: too many open files, no memory, a disk or mount that fails or hangs. Its content is not in question. A start exits with 75; a reload keeps the old config, and takes the new one of a mount that hung as soon as it answers."
         "Allow the process more (ulimit -n, ulimit -v, LimitNOFILE, MemoryMax), or repair the disk or mount; then start again.";
+    FILE_NEEDED Error 342
+        "`status.file` or `metrics.file` is a file that is needed for something else: a token or key, the certificates, the config, a file of the queue, or the other one of the two. Writing it would replace that file by one that everybody can read."
+        "Give each a file of its own, e.g. in /run/s1-coralogix.";
 }

@@ -12,7 +12,7 @@
 //! over a verified connection and lies within the validity of the certificate that was verified. Never: sets
 //! a clock.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -26,6 +26,7 @@ use crate::limits::{CLOCK_FILE_BYTES_MAX, CLOCK_KEPT_HOURS};
 use crate::message::log_message;
 use crate::os::clock::{Anchor, Moment, Source, agree, local};
 use crate::os::made::{self, Readers};
+use crate::os::regular;
 use crate::os::secret::plain;
 use crate::os::watch::{self, On};
 use crate::time::{BUILT_AT, Mono, Span, Stamp};
@@ -212,10 +213,11 @@ pub fn unix(stamp: Stamp) -> UnixTime {
     UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))
 }
 
-/// A file that is missing, truncated or malformed gives no time.
+/// What is missing, truncated, malformed or no regular file gives no time, and is replaced by the next
+/// one.
 fn read(file: &Path) -> Option<Stamp> {
     let mut text = String::new();
-    File::open(file).ok()?.take(CLOCK_FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
+    regular::open(file).ok()?.take(CLOCK_FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
     Stamp::parse(text.trim())
 }
 
@@ -336,6 +338,19 @@ mod tests {
         let clock = CertificateClock::default();
         clock.observe(Source::Sink, day(100), Validity { begins: day(0), ends: day(90) }, Mono(0));
         assert_eq!(verdict_of(&clock, at(day(1)), (50, 60), None), "not begun");
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_the_file_gives_no_time_and_is_not_waited_for() {
+        let dir = scratch_dir("certificate-clock-pipe");
+        let file = dir.path().join(FILE);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &file, 0o600.into()).unwrap();
+        let clock = CertificateClock::of_queue(dir.path(), true);
+        assert_eq!(verdict_of(&clock, in_1970(), (20, 90), None), "not begun");
+        for source in [TENANT, Source::Sink] {
+            clock.observe(source, day(50), LONG, Mono(0));
+        }
+        assert_eq!(read(&file), Some(day(50)), "the next time takes its place");
     }
 
     #[test]

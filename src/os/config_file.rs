@@ -4,15 +4,18 @@
 //! Promises: an error names the file, the cause and the remedy. Never: checks the content; that is
 //! `config::parse`.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{Error, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::timeout_thread::TimeoutThread;
 use super::{clock, regular, secret};
 use crate::config::effective::Effective;
-use crate::config::{self, Config, Environment, Finding, Findings, Source};
+use crate::config::{self, Config, Environment, Finding, Findings, Place, Places, Source};
 use crate::errno::system_remedy;
 use crate::limits;
 use crate::message;
@@ -24,8 +27,10 @@ use crate::time::{BUILT_AT, Stamp};
 /// Why there is no config.
 #[derive(Debug)]
 pub enum ConfigError {
-    /// The file can't be read; the text is for people.
-    Unreadable(String),
+    /// The file can't be read.
+    Unreadable(Problem),
+    /// This user may not read it.
+    Denied(Problem),
     /// The system could not read it now; the content is unknown.
     System(Problem),
     /// The file was read and its content is wrong.
@@ -35,7 +40,9 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConfigError::Unreadable(text) => write!(f, "{} {text}", message::CONFIG_UNREADABLE),
+            ConfigError::Unreadable(text) | ConfigError::Denied(text) => {
+                write!(f, "{} {text}", message::CONFIG_UNREADABLE)
+            }
             ConfigError::System(text) => write!(f, "{} {text}", message::CONFIG_SYSTEM),
             ConfigError::Wrong(findings) => findings.fmt(f),
         }
@@ -43,6 +50,20 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+impl ConfigError {
+    /// The same, where a service may have been started by this user.
+    pub fn of_a_service(self) -> ConfigError {
+        let ConfigError::Denied(Problem { what, remedy }) = self else { return self };
+        let (remedy, uid) = (remedy.unwrap_or_default(), rustix::process::geteuid().as_raw());
+        ConfigError::Denied(Problem::new(
+            what,
+            format!(
+                "{remedy}; if the service says so, let its user (uid {uid}) read it, and nobody else"
+            ),
+        ))
+    }
+}
 
 /// `$S1_CORALOGIX_CONFIG`, for `cli::config_path`.
 pub fn path_from_environment() -> Option<PathBuf> {
@@ -73,9 +94,8 @@ pub fn files(config: &Path) -> Result<Vec<PathBuf>, ConfigError> {
         }
         if files.len() > limits::CONFIG_FILES_MAX {
             let most = limits::CONFIG_FILES_MAX;
-            return Err(
-                of.failed(&format!("it contains more than {most} files. Is it the right one?"))
-            );
+            let why = format!("it contains more than {most} files");
+            return Err(of.failed(Problem::new(why, "Is it the right one?")));
         }
     }
     files.sort_unstable();
@@ -131,8 +151,35 @@ fn read_and<T>(
         coralogix_api_key: secret("CORALOGIX_API_KEY"),
         s1_api_token: secret("S1_API_TOKEN"),
         now: Some(clock::local()).filter(|now| *now >= BUILT_AT),
+        places: places(),
     };
     parse(&sources, &environment).map_err(ConfigError::Wrong)
+}
+
+/// Looks paths up. One of them may be on a mount that hangs, and the config must not wait for that: then
+/// no more is known of any than its text.
+fn places() -> Places {
+    let timeout = Duration::from_secs(limits::PLACES_LOOK_SECONDS);
+    let thread = RefCell::new(TimeoutThread::start("places", timeout, || ()).ok());
+    Places::by(move |path| {
+        let path = path.to_owned();
+        let looked = thread.borrow().as_ref().map(|thread| thread.ask(move |()| place(&path)));
+        looked.and_then(Result::ok).unwrap_or_else(|| {
+            thread.replace(None);
+            Place::default()
+        })
+    })
+}
+
+fn place(path: &Path) -> Place {
+    let file = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    let entry = |path: &Path| {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let (device, inode) = file(dir.unwrap_or(Path::new(".")))?;
+        Some((device, inode, path.file_name()?.to_owned()))
+    };
+    let target = path.canonicalize().ok().and_then(|path| entry(&path));
+    Place { file: file(path), entry: entry(path), target }
 }
 
 /// A part of the config that is read, for errors.
@@ -142,43 +189,47 @@ struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    fn failed(&self, why: &str) -> ConfigError {
-        ConfigError::Unreadable(self.sentence(why))
+    fn failed(&self, why: Problem) -> ConfigError {
+        ConfigError::Unreadable(self.problem(why))
     }
 
-    fn sentence(&self, why: &str) -> String {
-        format!("Failed to read the config {} {}: {why}", self.what, self.path.display())
+    fn problem(&self, why: Problem) -> Problem {
+        let Subject { what, path } = self;
+        why.after(format_args!("Failed to read the config {what} {}: ", path.display()))
     }
 
     /// The error of one call on it.
     fn unread(&self, call: &str, error: &Error) -> ConfigError {
         match system_remedy(error) {
-            Some(remedy) => ConfigError::System(Problem::new(
-                self.sentence(&format!("{call}: {}", secret::plain(error))),
-                remedy,
-            )),
-            None => self.failed(&in_words(error)),
+            Some(remedy) => {
+                let why = format!("{call}: {}", secret::plain(error));
+                ConfigError::System(self.problem(Problem::new(why, remedy)))
+            }
+            None if error.kind() == ErrorKind::PermissionDenied => {
+                ConfigError::Denied(self.problem(in_words(error)))
+            }
+            None => self.failed(in_words(error)),
         }
     }
 }
 
-/// The remedy of a user who may not read it: nothing that would make it readable for others,
-/// because it may hold secrets.
-fn in_words(error: &Error) -> String {
-    let uid = rustix::process::geteuid().as_raw();
-    match error.kind() {
-        ErrorKind::PermissionDenied => format!(
-            "permission denied. At a prompt, run this command with sudo; if the service says so, let \
-             its user (uid {uid}) read it, and nobody else"
+/// For a user who may not read it: nothing that would make it readable for others, because it may
+/// hold secrets.
+fn in_words(error: &Error) -> Problem {
+    let (why, remedy) = match error.kind() {
+        ErrorKind::PermissionDenied => {
+            ("permission denied", "At a prompt, run this command with sudo")
+        }
+        ErrorKind::NotADirectory => ("it is not a directory", "Move it away"),
+        ErrorKind::NotFound => (
+            "it does not exist",
+            "Create it from the example config, or name another one with --config FILE",
         ),
-        ErrorKind::NotADirectory => "it is not a directory. Move it away".to_owned(),
-        ErrorKind::NotFound => "it does not exist. Create it from the example config, or name \
-                                another one with --config FILE"
-            .to_owned(),
-        ErrorKind::IsADirectory => "it is a directory. Name the file itself".to_owned(),
-        ErrorKind::InvalidData => "it is not UTF-8. Save it as UTF-8 or plain ASCII".to_owned(),
-        _ => error.to_string(),
-    }
+        ErrorKind::IsADirectory => ("it is a directory", "Name the file itself"),
+        ErrorKind::InvalidData => ("it is not UTF-8", "Save it as UTF-8 or plain ASCII"),
+        _ => return Problem::from(error.to_string()),
+    };
+    Problem::new(why, remedy)
 }
 
 /// `room`: the bytes left for this file.
@@ -190,8 +241,8 @@ fn read(path: &Path, room: u64) -> Result<(String, u32), ConfigError> {
     file.take(room + 1).read_to_string(&mut text).map_err(|error| of.unread("read", &error))?;
     match text.len() as u64 > room {
         true => {
-            Err(of
-                .failed("with the files before it, it is longer than 1 MiB. Is it the right file?"))
+            let why = "with the files before it, it is longer than 1 MiB";
+            Err(of.failed(Problem::new(why, "Is it the right file?")))
         }
         false => Ok((text, mode)),
     }
@@ -235,6 +286,55 @@ mod tests {
         );
         let directory = load(&std::env::temp_dir()).unwrap_err().to_string();
         assert!(directory.contains("it is a directory"), "{directory}");
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_is_no_other_one_through_a_link_either() {
+        let dir = scratch_dir("config-same");
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir(at("etc")).unwrap();
+        std::fs::create_dir(at("q")).unwrap();
+        std::os::unix::fs::symlink(at("etc"), at("link")).unwrap();
+        std::os::unix::fs::symlink(at("q"), at("queue")).unwrap();
+        for name in ["etc/key", "etc/token"] {
+            std::fs::write(at(name), "x").unwrap();
+        }
+        std::os::unix::fs::symlink(at("status.json"), at("led")).unwrap();
+        std::fs::write(at("status.json"), "x").unwrap();
+        std::os::unix::fs::symlink(at("etc/key"), at("planted")).unwrap();
+        std::os::unix::fs::symlink(at("etc/key"), at("status.json.new")).unwrap();
+        let main = at("etc/c.toml");
+        let told = |status: &str, key: &str| {
+            let text = format!(
+                "[coralogix]\ndomain = \"eu2.coralogix.com\"\napi_key_file = \"{}\"\n[[integration]]\n\
+                 name = \"a\"\ntenant = \"a.b\"\napi_token_file = \"{}\"\n[queue]\ndir = \"{}\"\n\
+                 [status]\nfile = \"{}\"\n",
+                at(key).display(),
+                at("etc/token").display(),
+                at("q").display(),
+                at(status).display(),
+            );
+            std::fs::write(&main, text).unwrap();
+            load(&main).map_or_else(|why| why.to_string(), |_| String::new())
+        };
+        for (status, key, other) in [
+            ("status.json", "led", "coralogix.api_key_file"),
+            ("link/key", "etc/key", "coralogix.api_key_file"),
+            ("etc/no-key-yet", "link/no-key-yet", "coralogix.api_key_file"),
+            ("link/token", "etc/key", "integration.api_token_file"),
+            ("link/c.toml", "etc/key", "the config"),
+            ("queue/log/1", "etc/key", "queue.dir"),
+        ] {
+            let told = told(status, key);
+            assert!(
+                told.contains("S1C-E342 status.file: ") && told.contains(other),
+                "{status}\n{told}"
+            );
+        }
+        // A link of that name is removed, and what it leads to stays: whoever planted one stops nothing.
+        for status in ["link/status.json", "queue/status.json", "status.json", "planted"] {
+            assert_eq!(told(status, "etc/key"), "");
+        }
     }
 
     #[test]

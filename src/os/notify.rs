@@ -5,7 +5,6 @@
 //! that a hang is noticed.
 //! Protocol: sd_notify(3).
 
-use std::fs::File;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -19,6 +18,7 @@ use crate::time::{Mono, Span};
 
 use super::clock::mono;
 use super::host::variable;
+use super::regular;
 use super::watch::{self, On};
 
 pub struct Notify {
@@ -66,7 +66,7 @@ impl Pulse {
         if let Some(watchdog) = &self.watchdog {
             let _ = watchdog.send(b"WATCHDOG=1\n");
         }
-        let touch = || File::open(&self.sign).and_then(|file| file.set_modified(wall_time()));
+        let touch = || regular::open(&self.sign).and_then(|file| file.set_modified(wall_time()));
         let _ = watch::within("touching its lock", On::Queue, touch);
     }
 }

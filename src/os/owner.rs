@@ -11,10 +11,12 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid, geteuid, getuid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
+use super::made;
 use crate::problem::Problem;
 
 /// The error: root can't become the owner of the queue.
@@ -81,13 +83,27 @@ pub fn act_as_owner(dir: &Path) -> Result<Option<String>, NotTheOwner> {
     Ok(Some(owner))
 }
 
-/// The owner of the queue, where this process is neither root nor that owner: it does not see what
-/// the daemon sees. `None` too where root owns the queue, because then no service of another user
-/// uses it yet.
-pub fn is_another(dir: &Path) -> Option<String> {
-    let uid = std::fs::metadata(dir).ok()?.uid();
-    let is_stranger = !geteuid().is_root() && uid != geteuid().as_raw() && uid != 0;
+/// The owner of the queue or of a secret, where this process is neither that owner nor of root, who may
+/// act as another: it does not see what the daemon sees. `None` too where root owns it, because then no
+/// service of another user uses it yet.
+pub fn is_another(path: &Path) -> Option<String> {
+    let uid = std::fs::metadata(path).ok()?.uid();
+    let is_stranger =
+        !getuid().is_root() && !geteuid().is_root() && uid != geteuid().as_raw() && uid != 0;
     is_stranger.then(|| name_of(uid))
+}
+
+/// The owner of one of these files that this process can't read because it is another's, and the file:
+/// whoever owns the secrets is the user of the service, or its administrator.
+pub fn of_unreadable<'p>(files: impl Iterator<Item = &'p Path>) -> Option<(String, &'p Path)> {
+    let mut unreadable = files.filter(|file| made::may(file, Access::READ_OK).is_err());
+    unreadable.find_map(|file| Some((is_another(file)?, file)))
+}
+
+/// What such a user is to do: nothing that takes the file from its owner.
+pub fn ask_owner(file: &Path, owner: &str) -> String {
+    let shown = file.display();
+    format!("{shown} belongs to {owner}: run this command as {owner}, or with sudo")
 }
 
 /// The name of a user, or the number where it has none.

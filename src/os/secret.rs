@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::regular;
+use super::{owner, regular};
 use crate::errno::system_remedy;
 use crate::limits;
 use crate::problem::Problem;
@@ -175,11 +175,14 @@ impl SecretError {
             ),
             Cause::Io(io::ErrorKind::PermissionDenied, _) => Problem::new(
                 "permission denied",
-                format!(
-                    "Let {} read it: chown {} {path} && chmod 0400 {path}",
-                    user(),
-                    rustix::process::geteuid().as_raw()
-                ),
+                match owner::is_another(&self.path) {
+                    Some(owner) => owner::ask_owner(&self.path, &owner),
+                    None => format!(
+                        "Let {} read it: chown {} {path} && chmod 0400 {path}",
+                        user(),
+                        rustix::process::geteuid().as_raw()
+                    ),
+                },
             ),
             Cause::Io(_, why) => Problem::from(why.as_str()),
             Cause::System(problem) => problem.clone(),

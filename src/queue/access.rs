@@ -17,7 +17,7 @@ use super::log::DIR;
 use super::open::disk_error;
 use super::real::{self, LOCK};
 use super::sled;
-use super::space::{DOUBT, PARKED, QUARANTINE};
+use super::space::{DOUBT, PARKED, QUARANTINE, RESERVE};
 use super::trouble::OpenError;
 use super::{checkpoint, head_file, marks};
 use crate::errno::{Says, called, says};
@@ -27,6 +27,9 @@ use crate::os::made;
 const MAKE: Access = Access::WRITE_OK.union(Access::EXEC_OK);
 /// ... and be read too.
 const ALL: Access = MAKE.union(Access::READ_OK);
+
+/// The one directory in that of an index. Source: sled 0.34.
+const BLOBS: &str = "blobs";
 
 /// What is wrong with one file or directory.
 enum Obstacle {
@@ -74,13 +77,20 @@ fn within(dir: &Path) -> Result<(), Obstacle> {
         _ => {}
     }
     for name in [DIR, QUARANTINE, PARKED, DOUBT] {
+        led_somewhere(&dir.join(name), "move the link away")?;
         directory(&dir.join(name))?;
     }
+    let is_log = |path: &Path| path.extension().is_some_and(|ending| ending == "log");
+    names(&dir.join(DIR), |path| if is_log(path) { no_link(path) } else { Ok(()) })?;
     for name in [DIR, PARKED, DOUBT] {
-        each(&dir.join(name), |path, found| match path.extension() {
-            Some(ending) if ending == "log" => readable(path, found),
-            _ => Ok(()),
+        each(&dir.join(name), |path, found| match is_log(path) {
+            true => readable(path, found),
+            false => Ok(()),
         })?;
+    }
+    // They are removed and made anew, whatever they are, but for a directory.
+    for name in [marks::CLOSED, RESERVE] {
+        no_directory(&dir.join(name))?;
     }
     for path in [checkpoint::FILE, head_file::FILE, marks::ID].map(|name| dir.join(name)) {
         if let Some(found) = stat(&path)? {
@@ -93,9 +103,13 @@ fn within(dir: &Path) -> Result<(), Obstacle> {
     }
 }
 
-/// The directory of an index and everything below it: readable and writable. Whether its content is
-/// an index is for sled to find out.
+/// The directory of an index and everything below it: readable and writable. sled has files in it and
+/// one directory; whether their content is an index is for sled to find out.
 fn whole(dir: &Path) -> Result<(), Obstacle> {
+    names(dir, |path| match path.ends_with(BLOBS) {
+        true => Ok(()),
+        false => no_directory(path).and_then(|()| no_link(path)),
+    })?;
     each(dir, |path, found| match found.is_dir() {
         true => whole(path),
         false => may(path, found, Access::READ_OK | Access::WRITE_OK),
@@ -122,15 +136,44 @@ fn is_there(dir: &Path) -> Result<bool, Obstacle> {
             Err(why) if leads_nowhere(&why) => {}
             Err(why) => return Err(called("stat", above, why).into()),
         }
-        if let Ok(led) = fs::read_link(above) {
-            return Err(Obstacle::Strange(
-                format!("{} is a link to {}, which is not there", above.display(), led.display()),
-                "Mount or create what it leads to, or set queue.dir to another directory"
-                    .to_owned(),
-            ));
-        }
+        led_somewhere(above, "set queue.dir to another directory")?;
     }
     Ok(false)
+}
+
+/// Refuses a link to what is not there. `or_else`: the other remedy.
+fn led_somewhere(path: &Path, or_else: &str) -> Result<(), Obstacle> {
+    match (fs::read_link(path), fs::metadata(path)) {
+        (Ok(led), Err(why)) if leads_nowhere(&why) => Err(Obstacle::Strange(
+            format!("{} is a link to {}, which is not there", path.display(), led.display()),
+            format!("Mount or create what it leads to, or {or_else}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a link where a start opens the file itself.
+fn no_link(path: &Path) -> Result<(), Obstacle> {
+    match fs::read_link(path) {
+        Ok(led) => Err(Obstacle::Strange(
+            format!("{} is a link to {}", path.display(), led.display()),
+            "Move it away; if what it leads to is a file of this queue, put that file itself in \
+             its place"
+                .to_owned(),
+        )),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Refuses a directory where a start has a file, which it can't replace then.
+fn no_directory(path: &Path) -> Result<(), Obstacle> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => Err(Obstacle::Strange(
+            format!("{} is a directory", path.display()),
+            "Move it away: this program never creates such a thing".to_owned(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a name does not exist, because a directory above it does not or because it is a dangling
@@ -141,20 +184,26 @@ fn leads_nowhere(why: &io::Error) -> bool {
         || why.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
-/// Calls a function for each name in a directory. A name that vanishes meanwhile is no error.
+/// Calls a function for what is behind each name in a directory. A name that vanishes meanwhile is no
+/// error.
 fn each(
     dir: &Path,
     mut look: impl FnMut(&Path, &Metadata) -> Result<(), Obstacle>,
 ) -> Result<(), Obstacle> {
+    names(dir, |path| match stat(path)? {
+        Some(found) => look(path, &found),
+        None => Ok(()),
+    })
+}
+
+/// Calls a function for each name in a directory.
+fn names(dir: &Path, mut look: impl FnMut(&Path) -> Result<(), Obstacle>) -> Result<(), Obstacle> {
     let entries = match fs::read_dir(dir) {
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(|why| called("list", dir, why))?,
     };
     for entry in entries {
-        let path = entry.map_err(|why| called("list", dir, why))?.path();
-        if let Some(found) = stat(&path)? {
-            look(&path, &found)?;
-        }
+        look(&entry.map_err(|why| called("list", dir, why))?.path())?;
     }
     Ok(())
 }

@@ -461,6 +461,22 @@ impl Status {
         plain::text(&text).into_owned().into_bytes()
     }
 
+    /// The same with each text on one line and without harmful characters: another program may have
+    /// written the file.
+    pub fn plain(&self) -> Status {
+        fn mend(value: &mut serde_json::Value) {
+            match value {
+                serde_json::Value::String(text) => *text = plain::line(text).into_owned(),
+                serde_json::Value::Array(all) => all.iter_mut().for_each(mend),
+                serde_json::Value::Object(all) => all.values_mut().for_each(mend),
+                _ => {}
+            }
+        }
+        let mut value = serde_json::to_value(self).expect("a status is text and numbers");
+        mend(&mut value);
+        serde_json::from_value(value).expect("a text stays a text")
+    }
+
     pub fn read(file: &Path) -> io::Result<Status> {
         let mut text = Vec::new();
         regular::open(file)?.read_to_end(&mut text)?;

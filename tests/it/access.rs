@@ -65,6 +65,59 @@ fn what_is_no_queue_is_refused_by_check_and_by_run() {
     assert_good(&mut scene);
 }
 
+/// As `assert_refused`, with a remedy for the name itself: neither the disk nor the limits of the process are
+/// to blame.
+fn assert_strange(scene: &mut Scene, path: &Path, what: &str) {
+    assert_refused(scene, path, 1);
+    let told = format!("{} is {what}. Move it away", path.display());
+    for text in [scene.command(&["check", "--offline"]).out, scene.log()] {
+        let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        // `check` has a line for the remedy.
+        let flat = flat.replace(" Move it away", ". Move it away").replace("..", ".");
+        assert!(flat.contains(&told), "{told}\n{text}");
+    }
+}
+
+#[test]
+fn a_name_of_another_kind_within_the_queue_is_told_by_check_and_by_run() {
+    let mut scene = scene(|_| String::new());
+    let (queue, aside) = (scene.queue_dir(), scene.path("aside"));
+    for name in ["closed", "reserve", "index.0/db", "index.0/conf"] {
+        let path = queue.join(name);
+        fs::rename(&path, &aside).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_strange(&mut scene, &path, "a directory");
+        fs::remove_dir(&path).unwrap();
+        fs::rename(&aside, &path).unwrap();
+    }
+    let log = fs::read_dir(queue.join("log")).unwrap().next().unwrap().unwrap().path();
+    for path in [queue.join("index.0/db"), log] {
+        fs::rename(&path, &aside).unwrap();
+        for target in [&aside, &scene.path("nowhere")] {
+            symlink(target, &path).unwrap();
+            let led = format!("a link to {}", target.display());
+            assert_strange(&mut scene, &path, &led);
+            fs::remove_file(&path).unwrap();
+        }
+        fs::rename(&aside, &path).unwrap();
+    }
+    for name in ["log", "parked", "doubt", "quarantine"] {
+        let path = queue.join(name);
+        fs::rename(&path, &aside).unwrap();
+        symlink(scene.path("unmounted"), &path).unwrap();
+        assert_refused(&mut scene, &path, 1);
+        assert!(scene.log().contains("which is not there"), "{}", scene.log());
+        fs::remove_file(&path).unwrap();
+        fs::rename(&aside, &path).unwrap();
+    }
+    // What is only ever replaced may be anything.
+    for name in ["clock", "learned"] {
+        let _ = fs::remove_file(queue.join(name));
+        rustix::fs::mkfifoat(rustix::fs::CWD, queue.join(name), 0o600.into()).unwrap();
+    }
+    assert_good(&mut scene);
+}
+
 #[test]
 fn a_checkpoint_of_a_newer_version_is_told_by_check_too() {
     let mut scene = scene(|_| String::new());

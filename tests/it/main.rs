@@ -23,6 +23,7 @@ mod appliance;
 mod autofs;
 mod campaign;
 mod check;
+mod ci;
 mod claims;
 mod clock;
 mod clocks_claims;

@@ -141,6 +141,61 @@ fn a_stranger_is_told_to_use_sudo_and_not_to_take_the_queue_away() {
 }
 
 #[test]
+fn a_stranger_who_can_not_read_the_config_is_told_to_use_sudo_and_nothing_else() {
+    if !is_root() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::set_permissions(scene.path(""), PermissionsExt::from_mode(0o755)).unwrap();
+    let words = "let its user (uid 65533) read it";
+    let ended = scene.command_as(STRANGER, &["check"]);
+    assert_eq!(ended.code, Some(78), "{}", ended.err);
+    assert!(ended.err.contains("S1C-E301") && ended.err.contains("sudo"), "{}", ended.err);
+    assert!(!ended.err.contains(words), "{}", ended.err);
+    let ended = scene.command_as(STRANGER, &["check", "--json"]);
+    let document: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    let step = &document["sections"][0]["steps"][0];
+    assert_eq!(step["remedy"], "At a prompt, run this command with sudo", "{document:#}");
+    assert!(!step["text"].as_str().unwrap().contains(words), "{document:#}");
+    // Who starts a service has no prompt.
+    let ended = scene.command_as(STRANGER, &["run"]);
+    assert!(ended.err.contains("sudo") && ended.err.contains(words), "{}", ended.err);
+}
+
+/// Before the first start there is no queue that shows whose it will be; the secrets do.
+#[test]
+fn a_stranger_is_told_whose_the_secrets_are() {
+    if !is_root() {
+        return;
+    }
+    let scene = Scene::new();
+    let open = |file: &str, mode| {
+        fs::set_permissions(scene.path(file), PermissionsExt::from_mode(mode)).unwrap();
+    };
+    ["coralogix.key", "acme.token"].iter().for_each(|file| give(&scene.path(file)));
+    [("", 0o755), ("config.toml", 0o644), ("ca.pem", 0o644)]
+        .iter()
+        .for_each(|(file, mode)| open(file, *mode));
+    let assert_told = |args: &[&str], code: &str| {
+        let ended = scene.command_as(STRANGER, args);
+        let text = format!("{}{}", ended.out, ended.err);
+        let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(code) && flat.contains(" belongs to "), "{args:?}\n{text}");
+        assert!(flat.contains("with sudo") && !flat.contains("chown"), "{args:?}\n{text}");
+    };
+    assert_told(&["check", "--offline"], "S1C-E502");
+    assert_told(&["check", "--offline"], "S1C-E506");
+    assert_told(&["run", "--once"], "S1C-E202");
+    fs::create_dir(scene.queue_dir()).unwrap();
+    chown(scene.queue_dir(), Some(STRANGER), Some(STRANGER)).unwrap();
+    assert_told(&["check", "--offline"], "S1C-E506");
+    // What nobody can read but root is given to who asks, as before.
+    chown(scene.path("acme.token"), Some(0), Some(0)).unwrap();
+    let ended = scene.command_as(STRANGER, &["check", "--offline"]);
+    assert!(ended.out.contains(&format!("chown {STRANGER} ")), "{}", ended.out);
+}
+
+#[test]
 fn what_root_does_to_a_queue_is_its_owners() {
     if !is_root() {
         return;

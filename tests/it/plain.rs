@@ -71,6 +71,52 @@ fn the_words_of_a_refusal_are_plain_wherever_they_are_shown() {
     assert_plain("the log", &scene.log());
 }
 
+/// A path of the config, and what stands in a status file that another program has written.
+#[test]
+fn the_names_of_files_are_plain() {
+    let mut scene = Scene::with(|settings| {
+        settings.extra =
+            "[metrics]\nfile = \"/seen\\u001b[8m\\u001b[2J\\u202e\\u200b\\u009b/s1.prom\"\n".into();
+    });
+    let strange = "seen\u{1b}[8m\u{1b}[2J\u{202e}\u{200b}\u{9b}";
+    let escaped = "seen\\u001b[8m\\u001b[2J\\u202e\\u200b\\u009b";
+    let (status, queue) = (scene.path("status.json"), scene.queue_dir());
+    let mut config = scene.config();
+    for name in ["status.json", "queue"] {
+        let (from, to) = (scene.path(name), scene.path(&format!("{escaped}/{name}")));
+        config = config.replace(from.to_str().unwrap(), to.to_str().unwrap());
+    }
+    scene.write_file("config.toml", &config);
+    std::fs::create_dir(scene.path(strange)).unwrap();
+    scene.tenant().publish(Kind::Activities, 3);
+    scene.ingress.server.take_away();
+    scene.once_with_code(75);
+    assert!(!status.exists() && !queue.exists(), "the config names others");
+    // As another queue's daemon would have left it.
+    let file = scene.path(strange).join("status.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut status: serde_json::Value = serde_json::from_str(&text).unwrap();
+    status["queue"]["id"] = "another".into();
+    status["version"] = "seen\u{1b}[8m\n".into();
+    std::fs::write(&file, status.to_string()).unwrap();
+    for args in [
+        &["check", "--offline"][..],
+        &["status"],
+        &["queue", "list"],
+        &["queue", "stats"],
+        &["queue", "show", "9\u{1b}[8m"],
+        &["report", "-"],
+    ] {
+        let ended = scene.command(args);
+        let text = format!("{}{}", ended.out, ended.err);
+        assert!(
+            !text.contains(|c: char| "\u{1b}\u{202e}\u{200b}\u{9b}".contains(c)),
+            "{args:?}\n{text:?}"
+        );
+        assert!(text.contains("seen\\u001b"), "{args:?}\n{text}");
+    }
+}
+
 /// It may have been copied from anywhere.
 #[test]
 fn what_was_typed_is_shown_plain() {

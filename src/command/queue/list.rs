@@ -1,12 +1,12 @@
 //! `queue list`: the records that wait.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use serde_json::json;
 
 use super::{Looked, contents, look};
 use crate::cli::Exit;
-use crate::command::{Failure, print_failed};
+use crate::command::{Failure, PlainOut, print_failed};
 use crate::config::Config;
 use crate::message;
 use crate::plain;
@@ -29,10 +29,10 @@ pub fn list(
     }
     let frames = contents.waiting.iter();
     let frames = frames.filter(|frame| stream.is_none_or(|name| frame.stream.to_string() == name));
-    let mut out = io::stdout().lock();
+    let mut out = PlainOut::open();
     let mut left = if limit == 0 { u64::MAX } else { limit };
     let mut unseen = 0;
-    let mut printed = if json { Ok(()) } else { out.write_all(HEAD.as_bytes()) };
+    let mut printed = if json { Ok(()) } else { out.put(HEAD) };
     for frame in frames {
         let count = u64::from(frame.entries - frame.skip);
         if left == 0 || printed.is_err() {
@@ -47,13 +47,13 @@ pub fn list(
             some.map(|(at, meta)| row(frame, at, meta.key, meta.raw_len, json)).collect();
         unseen += count.saturating_sub(left);
         left = left.saturating_sub(count);
-        printed = printed.and_then(|()| out.write_all(plain::text(&text).as_bytes()));
+        printed = printed.and_then(|()| out.put(&text));
     }
     if unseen > 0 && !json && printed.is_ok() {
-        printed = writeln!(out, "... and {unseen} more; --limit 0 shows all");
+        printed = out.put(&format!("... and {unseen} more; --limit 0 shows all\n"));
     }
     if !json && printed.is_ok() {
-        printed = writeln!(out, "{}", looked.told_by());
+        printed = out.put(&format!("{}\n", looked.told_by()));
     }
     match printed {
         Err(why) if why.kind() != io::ErrorKind::BrokenPipe => Err(print_failed(&why)),
