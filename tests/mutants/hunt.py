@@ -9,6 +9,7 @@
     hunt.py WORK lives [N]       tries those that are left against N simulated lives (16)
     hunt.py WORK program [N]     tries those that are left against the N quickest black-box tests that reach them (4)
     hunt.py WORK report [FILE]   counts by file; with FILE, lists its survivors
+    hunt.py WORK names FILE      writes all that are left to FILE, by file and function
 
 Each step goes on where it was stopped. Run nothing else beside it: a mutant that makes a test take too
 long counts as caught.
@@ -297,11 +298,26 @@ def report(work, name=None):
             print(f"  {m[0]} {m[2]} {m[3]}: {m[4]}")
 
 
+def names(work, name):
+    """By name and not by line, so that two lists can be compared."""
+    done, place = work.results(), (None, None)
+    with open(name, "w") as out:
+        for number, file, _, function, change in work.mutants():
+            if done.get(number):
+                continue
+            if file != place[0]:
+                out.write(f"{file}\n")
+            if (file, function) != place:
+                out.write(f"  {function}\n")
+            place = (file, function)
+            out.write(f"    {'' if number in done else 'not tried: '}{change[:160]}\n")
+
+
 def main():
-    steps = {"build": build, "reach": reach, "unit": unit, "lives": lives, "program": program, "report": report}
+    steps = {"build": build, "reach": reach, "unit": unit, "lives": lives, "program": program, "report": report, "names": names}
     if len(sys.argv) not in (3, 4) or sys.argv[2] not in steps:
         sys.exit(__doc__)
-    kinds = {"unit": float, "lives": int, "program": int, "report": str}
+    kinds = {"unit": float, "lives": int, "program": int, "report": str, "names": str}
     more = [kinds[sys.argv[2]](arg) for arg in sys.argv[3:]]
     steps[sys.argv[2]](Work(sys.argv[1]), *more)
 
