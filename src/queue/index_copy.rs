@@ -104,8 +104,10 @@ fn read_through(path: &Path, left: &mut u64) -> io::Result<Option<Vec<u8>>> {
     loop {
         let got = match file.read_at(&mut piece, read) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            // A pipe has no places.
-            Err(error) if error.raw_os_error() == Some(Errno::SPIPE.raw_os_error()) => 0,
+            // A pipe has no places, and no content to give back.
+            Err(error) if error.raw_os_error() == Some(Errno::SPIPE.raw_os_error()) => {
+                return Ok(None);
+            }
             got => got.map_err(|why| called("read", path, why))?,
         };
         read += got as u64;
