@@ -170,7 +170,8 @@ pub struct Queue<D: Disk, O: Opener> {
     number: u32,
     /// The fault of the system, if the index failed without being broken.
     refused_by: Option<IndexFault>,
-    /// The streams of an index that came back older than it was, for the ids that it knows.
+    /// The streams of an index that came back older than it was, with the same gaps, for the ids that
+    /// it knows.
     older: Option<streams::Streams>,
     /// Set while records are delivered without the index.
     unindexed: Option<unindexed::Unindexed>,

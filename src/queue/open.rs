@@ -268,11 +268,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             stream.tally.row = row.filter(|row| Some(row.position) == position);
             Some(())
         })?;
+        let (gap_log, awaited) = load_gaps(index)?;
         if checkpoint.head > state.head || checkpoint.next_seq > state.next_seq {
-            self.older = Some(streams);
+            // With a gap since, it may know ids that have to come again.
+            let has_all_gaps = gap_log.head.newest == checkpoint.gap_log.head.newest;
+            self.older = Some(streams).filter(|_| has_all_gaps);
             return Err(broken("it came back older than it was"));
         }
-        let (gap_log, awaited) = load_gaps(index)?;
         each(index, b"d", |key, value| {
             let stream = streams.numbered(u16::from_be_bytes(*key.get(1..)?.first_chunk()?));
             stream.into_iter().for_each(|stream| stream.load_covered(value, gap_log.head.newest));

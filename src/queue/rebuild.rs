@@ -33,7 +33,8 @@ pub(super) struct Base {
     pub streams: Streams,
     /// The streams as this process knows them; `None` at a start.
     pub memory: Option<Streams>,
-    /// The streams of the index that it replaces, if that can be read but is older than it was.
+    /// The streams of the index that it replaces, if that can be read, is older than it was, and has
+    /// every gap that was noted.
     pub older: Option<Streams>,
 }
 
@@ -110,8 +111,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.note_oldest().map_err(IndexError::from)
     }
 
-    /// Learns the ids that an older index knows. With a whole log, the record of each of them is
-    /// delivered or waits.
+    /// Learns the ids that an older index knows. With a whole log and no gap since, the record of each
+    /// of them is delivered or waits.
     fn learn_known(&mut self, older: Option<&Streams>) {
         for from in older.into_iter().flat_map(Streams::iter) {
             let ids = from.known(Stamp::MIN);

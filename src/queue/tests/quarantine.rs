@@ -5,7 +5,7 @@ use super::log;
 use super::mem::MemDisk;
 use super::testing::*;
 use super::{Queue, QueueError};
-use crate::record::{Gap, GapReason, RowKey, Seq};
+use crate::record::{Gap, GapReason, RowKey, Seq, Take};
 use crate::time::{Mono, Stamp};
 
 type MemQueue = Queue<MemDisk, super::mem::MemOpener>;
@@ -415,5 +415,29 @@ fn a_gap_is_closed_though_the_index_was_lost_while_it_was_open() {
         }
         let (queue, ..) = disk.open();
         assert!(damaged(&queue)[0].closed, "{is_index_lost}");
+    }
+}
+
+/// An older index knows ids that damage took out of the queue since: those have to come again. Where
+/// nothing was lost since, what it knows is delivered or waits.
+#[test]
+fn of_an_older_index_no_id_is_kept_that_was_lost_since() {
+    for bad in [&[5][..], &[]] {
+        let (disk, mut queue) = with_damaged(6, bad);
+        let older = disk.indexes();
+        for n in 1..=5 {
+            match queue.peek(Take { entries_max: 1, ..ALL }) {
+                Ok(peeked) => drop(queue.ack(peeked.unwrap().sent.end, Mono(n)).unwrap()),
+                Err(QueueError::Damaged { seq, why }) => drop(queue.quarantine(seq, &why).unwrap()),
+                Err(other) => panic!("{other}"),
+            }
+        }
+        queue.close(Mono(9));
+        disk.set_indexes(older);
+        let (queue, ..) = disk.open();
+        assert_eq!(damaged(&queue).len(), bad.len());
+        let again = asked_again(&queue, 6);
+        assert!(bad.iter().all(|lost| again.contains(lost)), "{again:?} without {bad:?}");
+        assert!(!bad.is_empty() || again.is_empty(), "{again:?}");
     }
 }
