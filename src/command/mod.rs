@@ -147,7 +147,8 @@ impl PlainOut {
     }
 }
 
-/// Prints a text that may also move the cursor, and is plain otherwise, at once; returns whether the pipe is still open.
+/// Prints a text that may also move the cursor, and is plain otherwise, at once; returns whether the
+/// pipe is still open.
 pub fn drawn(text: &str) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

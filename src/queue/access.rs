@@ -28,9 +28,6 @@ const MAKE: Access = Access::WRITE_OK.union(Access::EXEC_OK);
 /// ... and be read too.
 const ALL: Access = MAKE.union(Access::READ_OK);
 
-/// The one directory in that of an index. Source: sled 0.34.
-const BLOBS: &str = "blobs";
-
 /// What is wrong with one file or directory.
 enum Obstacle {
     /// A call that a start would make on it fails.
@@ -98,7 +95,7 @@ fn within(dir: &Path) -> Result<(), Obstacle> {
         }
     }
     match sled::newest(dir)? {
-        Some(index) => whole(&index),
+        Some(index) => no_link(&index).and_then(|()| whole(&index)),
         None => Ok(()),
     }
 }
@@ -106,7 +103,7 @@ fn within(dir: &Path) -> Result<(), Obstacle> {
 /// The directory of an index and everything below it: readable and writable. sled has files in it and
 /// one directory; whether their content is an index is for sled to find out.
 fn whole(dir: &Path) -> Result<(), Obstacle> {
-    names(dir, |path| match path.ends_with(BLOBS) {
+    names(dir, |path| match path.ends_with(sled::BLOBS) {
         true => Ok(()),
         false => no_directory(path).and_then(|()| no_link(path)),
     })?;

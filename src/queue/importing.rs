@@ -2,8 +2,8 @@
 //!
 //! A file `importing` names the exported file and the number of the first frame that is imported.
 //! It is written, durably, before anything is imported, and removed once everything is. Promises:
-//! nothing is imported twice. Never: outlasts the next run, because from
-//! then on the log does not show what was imported; other commands wait for the import.
+//! nothing is imported twice. Never: outlasts the next run, because from then on the log does not
+//! show what was imported; other commands that change the queue or export it are refused until then.
 
 use std::collections::BTreeMap;
 
@@ -181,7 +181,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// Whether an import was interrupted and may be continued.
     pub fn is_importing(&mut self) -> bool {
-        self.disk.read(IMPORTING, 0, BYTES_MAX).is_ok()
+        self.read_importing().is_some()
     }
 
     /// The import is complete or given up. Returns whether there was one.

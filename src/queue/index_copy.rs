@@ -23,8 +23,6 @@ const TEMPORARY: &str = "put-back";
 const SNAPSHOT: &str = "snap.";
 /// Bytes of one read.
 const PIECE: usize = 64 << 10;
-/// For values larger than ours.
-const BLOBS: &str = "blobs";
 
 /// The content of an index, small enough to be held in memory.
 #[derive(Clone)]
@@ -52,7 +50,7 @@ impl IndexCopy {
         let (mut left, mut is_whole) = (INDEX_BYTES_MAX, true);
         for entry in entries {
             let entry = entry.map_err(|why| called("list", dir, why))?;
-            if entry.file_name() == BLOBS {
+            if entry.file_name() == super::sled::BLOBS {
                 continue;
             }
             let path = entry.path();

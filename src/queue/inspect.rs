@@ -32,7 +32,8 @@ pub struct Inspector<D: Disk> {
     id: Option<QueueId>,
     head: Head,
     is_daemon_of_another: bool,
-    /// The number after the last frame that the checkpoint counts.
+    /// The number after the last frame that the checkpoint counts; 0 where the head is too uncertain to
+    /// miss anything.
     counted: Seq,
     pub(super) has_checkpoint: bool,
     pub(super) gap_log: GapLog,
@@ -125,7 +126,11 @@ impl<D: Disk> Inspector<D> {
         let is_closed = has_checkpoint && marks::is_closed(&mut disk, &bytes);
         let id = QueueId::read(&mut disk)?;
         let is_daemon_of_another = daemon.as_ref().is_some_and(|daemon| daemon.queue != id);
-        let noted = head_file::read(&mut disk, id.as_ref()).unwrap_or_default();
+        let noted = head_file::read(&mut disk, id.as_ref());
+        // Without `head`, which is written before a file is removed, files may be gone because they are
+        // delivered.
+        let is_head_known = is_closed || noted.is_some();
+        let noted = noted.unwrap_or_default();
         let least = checkpoint.head.max(noted);
         // `head` is written more often than a status, so the later position counts.
         let daemon = daemon.filter(|daemon| daemon.queue == id && daemon.head >= checkpoint.head);
@@ -138,7 +143,8 @@ impl<D: Disk> Inspector<D> {
             }
             Some(DaemonStatus { head, .. }) => Head { place: head, by: HeadBy::EndedDaemon },
         };
-        let Checkpoint { streams, gap_log, origins, next_seq: counted, .. } = checkpoint;
+        let counted = if is_head_known { checkpoint.next_seq } else { Seq::default() };
+        let Checkpoint { streams, gap_log, origins, .. } = checkpoint;
         Ok(Inspector {
             disk,
             files,

@@ -29,6 +29,9 @@ use crate::os::made;
 use crate::os::timeout_thread::{NoReply, Pending, TimeoutThread};
 use crate::plain::one_line;
 
+/// The one directory in that of an index, for values larger than ours. Source: sled 0.34.
+pub(super) const BLOBS: &str = "blobs";
+
 /// What sled panics with when it is given no memory: for its buffer, and for an epoch.
 const NO_MEMORY: [&str; 3] =
     ["failed to allocate", "converting zero into `Owned`", "memory allocation of"];
@@ -48,16 +51,23 @@ pub fn is_inside() -> bool {
 pub struct SledOpener {
     root: PathBuf,
     timeout: Duration,
-    /// Of the index that was opened last, by its number, until it is put back.
-    copy: Option<(u32, IndexCopy)>,
-    /// The index that was put back last, which is not done twice.
-    was_put_back: Option<u32>,
+    copy: Copy,
+}
+
+/// What is kept of an index that was opened, by its number.
+#[derive(Clone, Debug)]
+enum Copy {
+    None,
+    /// What it contained before.
+    Of(u32, IndexCopy),
+    /// It was given that again, which is done once.
+    PutBack(u32),
 }
 
 impl SledOpener {
     pub fn new(root: impl Into<PathBuf>) -> SledOpener {
         let timeout = Duration::from_secs(INDEX_ANSWER_SECONDS_MAX);
-        SledOpener { root: root.into(), timeout, copy: None, was_put_back: None }
+        SledOpener { root: root.into(), timeout, copy: Copy::None }
     }
 
     fn path(&self, number: u32) -> PathBuf {
@@ -98,13 +108,12 @@ impl Opener for SledOpener {
         })?;
         let (path, root) = (self.path(number), self.root.clone());
         let mut index = SledIndex { path: path.clone(), root: root.clone(), helper: Some(helper) };
-        self.copy = None;
-        if self.was_put_back != Some(number) {
+        if !matches!(self.copy, Copy::PutBack(same) if same == number) {
             let files = path.clone();
             let copy = index.ask(Whose::Disk, move |_| {
                 IndexCopy::read(&files).map_err(|error| index_error(&error))
             })?;
-            self.copy = copy.map(|copy| (number, copy));
+            self.copy = copy.map_or(Copy::None, |copy| Copy::Of(number, copy));
         }
         index.ask(Whose::Sled, move |open| {
             let config = sled::Config::new()
@@ -130,13 +139,14 @@ impl Opener for SledOpener {
     }
 
     fn put_back(&mut self, number: u32) -> io::Result<bool> {
-        let copy = self.copy.take().filter(|(of, _)| *of == number);
-        self.was_put_back = Some(number);
-        copy.map_or(Ok(false), |(_, copy)| copy.put_back().map(|()| true))
+        match std::mem::replace(&mut self.copy, Copy::PutBack(number)) {
+            Copy::Of(same, copy) if same == number => copy.put_back().map(|()| true),
+            _ => Ok(false),
+        }
     }
 
     fn drop_copy(&mut self) {
-        self.copy = None;
+        self.copy = Copy::None;
     }
 
     fn set_aside(&mut self, number: u32, name: &str) -> io::Result<()> {
@@ -196,13 +206,12 @@ fn remove_unfinished(path: &Path) -> io::Result<()> {
 fn remove_whole(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).custom_flags(made::no_link());
-    // Not where another name has it too.
-    let alone = |file: File| file.metadata().map(|found| (file, found.nlink() == 1));
-    let _ =
-        options.open(path.join("db")).and_then(alone).and_then(|(file, is_alone)| match is_alone {
-            true => file.set_len(0),
-            false => Ok(()),
-        });
+    if let Ok(file) = options.open(path.join("db"))
+        // Not where another name has it too.
+        && file.metadata().is_ok_and(|found| found.nlink() == 1)
+    {
+        let _ = file.set_len(0);
+    }
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
