@@ -91,7 +91,7 @@ fn a_name_of_another_kind_within_the_queue_is_told_by_check_and_by_run() {
         fs::rename(&aside, &path).unwrap();
     }
     let log = fs::read_dir(queue.join("log")).unwrap().next().unwrap().unwrap().path();
-    for path in [queue.join("index.0/db"), log] {
+    for path in [queue.join("index.0/db"), queue.join("index.0"), log] {
         fs::rename(&path, &aside).unwrap();
         for target in [&aside, &scene.path("nowhere")] {
             symlink(target, &path).unwrap();
