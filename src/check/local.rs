@@ -92,12 +92,7 @@ pub fn queue(queue: &Queue, is_in_use: bool, remedy: Option<String>) -> Outcome 
     let dir = &queue.dir;
     let shown = dir.display();
     if let Err(why) = access::look(dir) {
-        return unopened(&match (why, remedy) {
-            (OpenError::Denied { place, why, remedy: None }, Some(remedy)) => {
-                OpenError::Denied { place, why, remedy: Some(remedy) }
-            }
-            (why, _) => why,
-        });
+        return unopened(&why.with_remedy(remedy));
     }
     if dir.exists()
         && let Err(why) = Inspector::open(RealDisk::new(dir), None)

@@ -416,12 +416,7 @@ fn for_a_stranger(why: OpenError, config: &Config) -> OpenError {
         let (owner, file) = owner::of_unreadable(config.secret_files())?;
         Some(owner::ask_owner(file, &owner))
     };
-    match (why, of_queue.or_else(of_secret)) {
-        (OpenError::Denied { place, why, remedy: None }, Some(remedy)) => {
-            OpenError::Denied { place, why, remedy: Some(remedy) }
-        }
-        (why, _) => why,
-    }
+    why.with_remedy(of_queue.or_else(of_secret))
 }
 
 /// The exit code where the queue can't be opened.

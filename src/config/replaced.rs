@@ -99,7 +99,7 @@ struct Replaced<'r> {
 }
 
 /// The queue has these in its directory; a directory ends with a slash, and a star stands for any end.
-const OF_THE_QUEUE: [&str; 17] = [
+const OF_THE_QUEUE: [&str; 18] = [
     "log/",
     "parked/",
     "doubt/",
@@ -117,6 +117,7 @@ const OF_THE_QUEUE: [&str; 17] = [
     "left-behind",
     "importing",
     "starts.*",
+    "opening.*",
 ];
 
 impl Check<'_> {

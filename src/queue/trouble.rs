@@ -125,6 +125,16 @@ impl OpenError {
         }
     }
 
+    /// The same with this remedy, where it would be to own the directory.
+    pub fn with_remedy(self, better: Option<String>) -> OpenError {
+        match (self, better) {
+            (OpenError::Denied { place, why, remedy: None }, remedy) => {
+                OpenError::Denied { place, why, remedy }
+            }
+            (other, _) => other,
+        }
+    }
+
     pub fn problem(&self) -> Problem {
         let failed = |place: &str, why: &str| format!("Failed to open the queue {place}: {why}");
         match self {

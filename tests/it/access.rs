@@ -228,3 +228,30 @@ fn what_is_anothers_in_a_sticky_directory_is_told_by_check_and_by_run() {
     chown(&file, Some(65_534), None).unwrap();
     assert_good(&mut scene);
 }
+
+/// Writing the status replaces a file: no name that the queue has is one for it.
+#[test]
+fn no_file_of_a_queue_is_taken_for_the_status() {
+    let mut scene = scene(|_| String::new());
+    scene.run();
+    let mut names: Vec<String> = fs::read_dir(scene.queue_dir())
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    scene.stop();
+    assert!(names.len() > 8, "{names:?}");
+    // Present only while the index is opened, or a file is imported.
+    names.extend(["opening.1", "importing", "left-behind"].map(str::to_owned));
+    for name in names {
+        let path = scene.queue_dir().join(&name);
+        scene.settings.status_file = path.display().to_string();
+        scene.write_config();
+        let ended = scene.command(&["check", "--offline"]);
+        assert_eq!(ended.code, Some(78), "{name}\n{}{}", ended.out, ended.err);
+        assert!(
+            format!("{}{}", ended.out, ended.err).contains("S1C-E342"),
+            "{name}\n{}",
+            ended.err
+        );
+    }
+}
