@@ -322,8 +322,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     // Frames of an unacknowledged page may remain in the log. A new index built
                     // from the log decides: they count if their page is complete.
                     self.drop_index();
+                    // What the system refuses would be refused to a new index too.
                     let fault = IndexFault::of(says(kept));
-                    self.refused_by = Some(fault).filter(|fault| *fault != IndexFault::Broken);
+                    let is_refused = matches!(fault, IndexFault::System | IndexFault::Denied);
+                    self.refused_by = Some(fault).filter(|_| is_refused);
                 } else if is_full(&error) {
                     return Err(QueueError::DiskFull);
                 }
