@@ -28,6 +28,7 @@
 
 pub mod cause;
 pub mod errno;
+pub mod json;
 pub mod limits;
 pub mod message;
 pub mod plain;

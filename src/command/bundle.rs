@@ -232,7 +232,7 @@ fn no_config() -> Failure {
 
 fn parsed(text: String, json: bool) -> Json {
     match json {
-        true => serde_json::from_str(&text).unwrap_or(Json::String(text)),
+        true => serde_json::from_slice(text.as_bytes()).unwrap_or(Json::String(text)),
         false => text.into(),
     }
 }

@@ -69,8 +69,7 @@ fn page(status: &Status, shown: Shown) -> Painted {
 /// The status file with what only this command knows, and the exit code for it.
 pub(super) fn document(config_file: &Path) -> Result<(serde_json::Value, Exit), Failure> {
     let (status, liveness, _) = seen(config_file)?;
-    let mut value = serde_json::to_value(&status)
-        .map_err(|why| Failure::new(message::PRINT_FAILED, Exit::Failed, why))?;
+    let mut value = status.value();
     value["running"] = (liveness != Liveness::NotRunning).into();
     value["liveness"] = liveness.name().into();
     Ok((value, exit(&status, liveness)))

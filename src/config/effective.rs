@@ -132,7 +132,9 @@ fn fallback(
         (_, _, Fallback::Words(words)) => by_default(Shown::Unset(words)),
         (_, _, Fallback::Value(toml)) => {
             // The defaults of the table are also JSON.
-            by_default(Shown::Value(serde_json::from_str(toml).expect("a default can be read")))
+            by_default(Shown::Value(
+                serde_json::from_slice(toml.as_bytes()).expect("a default can be read"),
+            ))
         }
         (_, _, Fallback::Required) => None,
     }

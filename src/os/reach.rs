@@ -7,10 +7,10 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::timeout_thread::{NoReply, Pending, TimeoutThread};
+use super::timeout_thread::{End, TimeoutThread};
 use crate::limits::SECRET_ANSWER_MS;
 
 /// Runs calls that may hang in a thread.
@@ -29,11 +29,11 @@ impl fmt::Debug for Reach {
 
 /// A call that has not returned.
 #[derive(Debug)]
-pub struct Late(Pending<()>);
+pub struct Late(End);
 
 impl Late {
     pub fn is_over(&self) -> bool {
-        self.0.wait(Duration::ZERO) != Err(NoReply::TooLong)
+        self.0.is_reached()
     }
 }
 
@@ -53,26 +53,22 @@ impl Reach {
             Ok(helper) => helper,
             Err(_) => return Ok(look()),
         };
-        let (answer, answered) = mpsc::channel();
-        let begun = helper.begin(move |()| {
-            // The caller may have timed out; the result is dropped.
-            let _ = answer.send(look());
-        });
         // A thread that has ended has panicked, which has been logged; its call is over.
-        let pending = begun.expect("a thread that is kept is alive");
-        let outcome = pending.wait_unless(timeout, || self.stop.load(Ordering::SeqCst));
-        match (outcome, answered.try_recv()) {
-            (Ok(()), Ok(found)) => {
+        let pending = helper.begin(move |()| look()).expect("a thread that is kept is alive");
+        match pending.wait_unless(timeout, || self.stop.load(Ordering::SeqCst)) {
+            Ok(found) => {
                 *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(helper);
                 Ok(found)
             }
-            _ => Err(Late(pending)),
+            Err(_) => Err(Late(pending.without_answer())),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
 
     #[test]

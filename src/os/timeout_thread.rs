@@ -7,6 +7,7 @@
 
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::limits::STOP_LOOK_MS;
@@ -59,13 +60,18 @@ impl<S: 'static> TimeoutThread<S> {
         &self,
         job: impl FnOnce(&mut S) -> T + Send + 'static,
     ) -> Result<Pending<T>, NoReply> {
-        let (answer, answered) = mpsc::channel();
+        // Not a channel of `T`: each kind of channel takes 2 KB of the program.
+        let answer = Arc::new(Mutex::new(None));
+        let (done, ended) = mpsc::channel();
+        let to = Arc::clone(&answer);
         let job: Job<S> = Box::new(move |state| {
+            let given = job(state);
+            *to.lock().unwrap_or_else(PoisonError::into_inner) = Some(given);
             // The caller may have timed out; the result is dropped.
-            let _ = answer.send(job(state));
+            let _ = done.send(());
         });
         self.jobs.send(job).map_err(|_| NoReply::Gone)?;
-        Ok(Pending(answered))
+        Ok(Pending { answer, end: End(ended) })
     }
 
     pub fn timeout(&self) -> Duration {
@@ -75,23 +81,28 @@ impl<S: 'static> TimeoutThread<S> {
 
 /// A job that may be running. Its answer comes once.
 #[derive(Debug)]
-pub struct Pending<T>(Receiver<T>);
+pub struct Pending<T> {
+    answer: Arc<Mutex<Option<T>>>,
+    end: End,
+}
 
-impl<T> Pending<T> {
-    pub fn wait(&self, longest: Duration) -> Result<T, NoReply> {
+/// When a job ends, without its answer.
+#[derive(Debug)]
+pub struct End(Receiver<()>);
+
+impl End {
+    fn wait(&self, longest: Duration) -> Result<(), NoReply> {
         self.0.recv_timeout(longest).map_err(|error| match error {
             RecvTimeoutError::Timeout => NoReply::TooLong,
             RecvTimeoutError::Disconnected => NoReply::Gone,
         })
     }
 
-    /// Waits for the answer without a limit.
-    pub fn wait_on(&self) -> Result<T, NoReply> {
-        self.0.recv().map_err(|_| NoReply::Gone)
+    pub fn is_reached(&self) -> bool {
+        self.wait(Duration::ZERO) != Err(NoReply::TooLong)
     }
 
-    /// Waits in pieces, so that a request to stop is noticed.
-    pub fn wait_unless(&self, longest: Duration, stops: impl Fn() -> bool) -> Result<T, NoReply> {
+    fn wait_unless(&self, longest: Duration, stops: &dyn Fn() -> bool) -> Result<(), NoReply> {
         let piece = Duration::from_millis(STOP_LOOK_MS);
         let mut left = longest;
         loop {
@@ -102,6 +113,34 @@ impl<T> Pending<T> {
                 return outcome;
             }
         }
+    }
+}
+
+impl<T> Pending<T> {
+    pub fn wait(&self, longest: Duration) -> Result<T, NoReply> {
+        self.end.wait(longest)?;
+        self.taken()
+    }
+
+    /// Waits for the answer without a limit.
+    pub fn wait_on(&self) -> Result<T, NoReply> {
+        self.end.0.recv().map_err(|_| NoReply::Gone)?;
+        self.taken()
+    }
+
+    /// Waits in pieces, so that a request to stop is noticed.
+    pub fn wait_unless(&self, longest: Duration, stops: impl Fn() -> bool) -> Result<T, NoReply> {
+        self.end.wait_unless(longest, &stops)?;
+        self.taken()
+    }
+
+    /// Gives the answer up, and keeps when the job ends.
+    pub fn without_answer(self) -> End {
+        self.end
+    }
+
+    fn taken(&self) -> Result<T, NoReply> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or(NoReply::Gone)
     }
 }
 

@@ -18,6 +18,7 @@ use super::disk::{self, Disk};
 use super::index::Opener;
 use super::schema::StreamRow;
 use super::streams::earlier;
+use crate::json;
 use crate::limits::LEARNED_BYTES_MAX;
 use crate::record::{Kills, Learned, Progress, SinkLearned, StreamLearned, StreamName};
 
@@ -95,7 +96,7 @@ pub fn of_stream(disk: &mut impl Disk, name: &StreamName) -> StreamLearned {
 
 fn read_json<T: Default + serde::de::DeserializeOwned>(disk: &mut impl Disk, name: &str) -> T {
     let bytes = disk.read(name, 0, LEARNED_BYTES_MAX).unwrap_or_default();
-    serde_json::from_slice(&bytes).unwrap_or_default()
+    json::read(&bytes).unwrap_or_default()
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
@@ -204,10 +205,10 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_read_is_as_good_as_none() {
         for text in ["", "{", r#"{"sink":7}"#, "\0\0\0"] {
-            let file: File = serde_json::from_slice(text.as_bytes()).unwrap_or_default();
+            let file: File = json::read(text.as_bytes()).unwrap_or_default();
             assert_eq!(file, File::default(), "{text}");
         }
         let newer = r#"{"sink":{"colour":"red"},"streams":{},"links":[]}"#;
-        assert_eq!(serde_json::from_str::<File>(newer).unwrap(), File::default());
+        assert_eq!(json::read::<File>(newer.as_bytes()).unwrap(), File::default());
     }
 }

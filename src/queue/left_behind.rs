@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Queue;
 use super::disk::{self, Disk};
 use super::index::Opener;
+use crate::json;
 use crate::limits::{LEFT_BEHIND_BYTES_MAX, LEFT_BEHIND_MAX};
 use crate::record::{Category, Orphan, StreamName};
 use crate::time::Stamp;
@@ -60,7 +61,7 @@ impl LeftBehind {
 /// What the file in a queue's directory says, for commands that only read.
 pub fn read(disk: &mut impl Disk) -> Vec<LeftBehind> {
     let bytes = disk.read(FILE, 0, LEFT_BEHIND_BYTES_MAX).unwrap_or_default();
-    serde_json::from_slice(&bytes).unwrap_or_default()
+    json::read(&bytes).unwrap_or_default()
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::{Health, LaneView, View};
 use crate::errno::called;
+use crate::json;
 use crate::message::{self, Code};
 use crate::os::clock::Verdict;
 use crate::os::logging;
@@ -461,6 +462,12 @@ impl Status {
         plain::text(&text).into_owned().into_bytes()
     }
 
+    /// By way of the text, so that a status is written in one way only.
+    pub fn value(&self) -> serde_json::Value {
+        let text = serde_json::to_string_pretty(self).expect("a status is text and numbers");
+        serde_json::from_slice(text.as_bytes()).expect("what was written is JSON")
+    }
+
     /// The same with each text on one line and without harmful characters: another program may have
     /// written the file.
     pub fn plain(&self) -> Status {
@@ -472,7 +479,7 @@ impl Status {
                 _ => {}
             }
         }
-        let mut value = serde_json::to_value(self).expect("a status is text and numbers");
+        let mut value = self.value();
         mend(&mut value);
         serde_json::from_value(value).expect("a text stays a text")
     }
@@ -480,7 +487,7 @@ impl Status {
     pub fn read(file: &Path) -> io::Result<Status> {
         let mut text = Vec::new();
         regular::open(file)?.read_to_end(&mut text)?;
-        serde_json::from_slice(&text).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))
+        json::read(&text).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))
     }
 }
 

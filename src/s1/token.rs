@@ -8,6 +8,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 
+use crate::json;
 use crate::time::Stamp;
 
 /// RFC 7515 leaves the padding out; some issuers keep it.
@@ -27,7 +28,7 @@ pub fn jwt_end(token: &str) -> Option<Stamp> {
     if parts.next().is_some() {
         return None;
     }
-    let claims: Claims = serde_json::from_slice(&JWT_BASE64.decode(claims).ok()?).ok()?;
+    let claims: Claims = json::read(&JWT_BASE64.decode(claims).ok()?).ok()?;
     let seconds = claims.exp.as_i64().or_else(|| claims.exp.as_f64().map(|s| s as i64))?;
     (seconds > 0).then(|| Stamp::from_seconds(seconds))
 }
@@ -44,7 +45,7 @@ pub fn details_end(body: &[u8]) -> Option<Stamp> {
         data: Details,
     }
     super::words::check(body).ok()?;
-    let envelope: Envelope = serde_json::from_slice(body).ok()?;
+    let envelope: Envelope = json::read(body).ok()?;
     super::stamp::read(&envelope.data.expires_at)
 }
 

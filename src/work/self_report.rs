@@ -96,7 +96,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
         let of_it = self.streams.iter().find(|stream| stream.name.integration == integration);
         // A gap may be of an integration that the config no longer names.
         let labels = &of_it.unwrap_or(&self.streams[0]).labels;
-        let host: Value = serde_json::from_str(labels.host_json()).unwrap_or_default();
+        let host: Value = serde_json::from_slice(labels.host_json().as_bytes()).unwrap_or_default();
         let stream = StreamName::collector(integration);
         let mut packer = Packer::new(stream.clone());
         let mut rendered = Vec::new();
