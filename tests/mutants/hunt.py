@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Tries mutants of the program against its tests.
 
-    hunt.py WORK build           copies the repository to WORK/tree, writes all mutants into the copy, leaves
-                                 out those that do not compile, and builds the tests
+    hunt.py WORK build [KIND...] copies the repository to WORK/tree, writes all mutants into the copy, leaves
+                                 out those that do not compile, and builds the tests (lib, sim, it)
     hunt.py WORK reach           runs each unit test alone; notes its time and which mutants it reaches
     hunt.py WORK unit [SECONDS]  tries each mutant that is not caught yet against the unit tests that reach
                                  it and take at most so long (1), quick ones first
     hunt.py WORK lives [N]       tries those that are left against N simulated lives (16)
     hunt.py WORK program [N]     tries those that are left against the N quickest black-box tests that reach them (4)
     hunt.py WORK report [FILE]   counts by file; with FILE, lists its survivors
-    hunt.py WORK names FILE      writes all that are left to FILE, by file and function
+    hunt.py WORK known DIR       takes all for caught that DIR, written by an earlier run, does not name
+    hunt.py WORK names DIR       writes all that are left to DIR, a file for each room, by file and function;
+                                 the reasons that stand there already are kept
 
 Each step goes on where it was stopped. Run nothing else beside it: a mutant that makes a test take too
 long counts as caught.
@@ -98,7 +100,7 @@ def blamed(work, message):
     return numbers
 
 
-def build(work):
+def build(work, *kinds):
     work.path.mkdir(parents=True, exist_ok=True)
     if not work.tree.exists():
         shutil.copytree(ROOT, work.tree, ignore=shutil.ignore_patterns("target", ".git"))
@@ -115,7 +117,8 @@ def build(work):
         if not new:
             sys.exit(done.stderr)
         dropped |= new
-    done = cargo(work, "test", "--no-run", "--lib", "--test", "sim", "--test", "it")
+    asked = {"lib": ["--lib"], "sim": ["--test", "sim"], "it": ["--test", "it"]}
+    done = cargo(work, "test", "--no-run", *(word for kind in kinds or asked for word in asked[kind]))
     for name, path in re.findall(r"Executable (?:unittests )?(\S+).*\((\S+)\)", done.stderr):
         kind = {"tests/sim/main.rs": "sim", "tests/it/main.rs": "it"}.get(name, "lib")
         (work.path / kind).write_text(str(work.tree / path))
@@ -298,26 +301,64 @@ def report(work, name=None):
             print(f"  {m[0]} {m[2]} {m[3]}: {m[4]}")
 
 
-def names(work, name):
-    """By name and not by line, so that two lists can be compared."""
-    done, place = work.results(), (None, None)
-    with open(name, "w") as out:
+ROOM = re.compile(r"src/(\w+)")
+LINE = re.compile(r"    (?:\[([\w-]+)\] )?(?:not tried: )?(.*)")
+
+
+def read_names(directory):
+    """By room the head of the file; by file, function and change the reasons, one for each time it stands there."""
+    heads, reasons = {}, collections.defaultdict(list)
+    for path in sorted(Path(directory).glob("*.txt")):
+        head, file, function = [], None, None
+        for line in path.read_text().splitlines():
+            if line.startswith("#") or not line:
+                head.append(line)
+            elif line.startswith("    "):
+                reason, change = LINE.fullmatch(line).groups()
+                reasons[file, function, change].append(reason)
+            elif line.startswith("  "):
+                function = line.strip()
+            else:
+                file = line
+        heads[path.stem] = head
+    return heads, reasons
+
+
+def known(work, directory):
+    _, left = read_names(directory)
+    with open(work.path / "unit", "a") as out:
         for number, file, _, function, change in work.mutants():
-            if done.get(number):
-                continue
-            if file != place[0]:
-                out.write(f"{file}\n")
-            if (file, function) != place:
-                out.write(f"  {function}\n")
-            place = (file, function)
-            out.write(f"    {'' if number in done else 'not tried: '}{change[:160]}\n")
+            if (file, function, change[:160]) not in left:
+                out.write(f"{number}\tearlier\n")
+
+
+def names(work, directory):
+    """By name and not by line, so that two lists can be compared."""
+    heads, reasons = read_names(directory)
+    done, rooms = work.results(), collections.defaultdict(list)
+    places = collections.defaultdict(lambda: (None, None))
+    for number, file, _, function, change in work.mutants():
+        if done.get(number):
+            continue
+        room = ROOM.match(file).group(1)
+        if file != places[room][0]:
+            rooms[room].append(file)
+        if (file, function) != places[room]:
+            rooms[room].append(f"  {function}")
+        places[room] = (file, function)
+        given = reasons[file, function, change[:160]]
+        reason = given.pop(0) if given else None
+        untried = "" if number in done else "not tried: "
+        rooms[room].append(f"    {f'[{reason}] ' if reason else ''}{untried}{change[:160]}")
+    for room, lines in rooms.items():
+        (Path(directory) / f"{room}.txt").write_text("\n".join([*heads.get(room, []), *lines, ""]))
 
 
 def main():
-    steps = {"build": build, "reach": reach, "unit": unit, "lives": lives, "program": program, "report": report, "names": names}
-    if len(sys.argv) not in (3, 4) or sys.argv[2] not in steps:
+    steps = {"build": build, "reach": reach, "unit": unit, "lives": lives, "program": program, "report": report, "known": known, "names": names}
+    if len(sys.argv) < 3 or sys.argv[2] not in steps:
         sys.exit(__doc__)
-    kinds = {"unit": float, "lives": int, "program": int, "report": str, "names": str}
+    kinds = {"build": str, "unit": float, "lives": int, "program": int, "report": str, "known": str, "names": str}
     more = [kinds[sys.argv[2]](arg) for arg in sys.argv[3:]]
     steps[sys.argv[2]](Work(sys.argv[1]), *more)
 
