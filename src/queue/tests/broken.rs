@@ -7,11 +7,13 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 
+use super::adopt::{AdoptError, SaidBy};
 use super::disk::Disk;
 use super::mem::{Fault, MemDisk};
 use super::testing::*;
 use super::{MemQueue, QueueError};
-use crate::record::{QueueStatus, Room};
+use crate::record::{QueuePosition, QueueStatus, Room, Seq};
+use crate::time::Mono;
 
 /// More operations than an `append` has.
 const OPERATIONS_MAX: u64 = 60;
@@ -99,3 +101,59 @@ fn an_index_whose_commit_failed_is_not_asked_again() {
     });
     assert!(broken.get() > 0, "no commit failed: the test lost its teeth");
 }
+
+/// Also where there is nothing to be done: what is said of a queue must not come from memory alone.
+#[test]
+fn nothing_is_done_or_written_without_an_index() {
+    type Act = fn(&mut MemQueue) -> bool;
+    let is_broken = |outcome: Result<QueueStatus, QueueError>| {
+        matches!(outcome, Err(QueueError::Broken(_)))
+    };
+    let acts: [(&str, Act); 8] = [
+        ("ack", |queue| matches!(queue.ack(START, Mono(1)), Err(QueueError::Broken(_)))),
+        ("claim", |queue| matches!(queue.claim(&[]), Err(QueueError::Broken(_)))),
+        ("begin anew", |queue| {
+            matches!(queue.begin_anew("acme", None), Err(QueueError::Broken(_)))
+        }),
+        ("adopt", |queue| {
+            let adopted = queue.adopt_streams("old", "acme", SaidBy::Person);
+            matches!(adopted, Err(AdoptError::Queue(QueueError::Broken(_))))
+        }),
+        ("append", |queue| matches!(store(queue, &[9]), Err(QueueError::Broken(_)))),
+        ("doubt", |queue| matches!(queue.doubt(START, "some"), Err(QueueError::Broken(_)))),
+        ("doubt all", |queue| {
+            let end = QueuePosition { seq: Seq(9), skip: 0 };
+            matches!(queue.doubt(end, "some"), Err(QueueError::Broken(_)))
+        }),
+        ("doubt page", |queue| {
+            let frames = page(&threats(), &[9], 1);
+            let done = queue.doubt_page(&threats(), &frames, (progress(9, 9), &[], &[]), "some");
+            matches!(done, Err(QueueError::Broken(_)))
+        }),
+    ];
+    for has_records in [true, false] {
+        for (what, act) in acts {
+            let disk = MemDisk::new(64 << 20);
+            let (mut queue, _, _) = disk.open();
+            if has_records {
+                store(&mut queue, &[1, 2, 3]).unwrap();
+            }
+            // The commit is the only operation of a page without records.
+            disk.fail_after(1, Fault::Once(ErrorKind::Other));
+            let failed = queue.append(&threats(), &[], progress(3, 0), &[]);
+            assert!(is_broken(failed) && queue.index.is_none());
+            let mut read = disk.clone();
+            let mut files = || {
+                disk.files()
+                    .into_iter()
+                    .map(|path| (path.clone(), read.read(&path, 0, 1 << 20).unwrap()))
+                    .collect::<Vec<_>>()
+            };
+            let before = files();
+            assert!(act(&mut queue), "{what}, with records: {has_records}");
+            assert_eq!(files(), before, "{what}, with records: {has_records}");
+        }
+    }
+}
+
+const START: QueuePosition = QueuePosition { seq: Seq(1), skip: 0 };
