@@ -1,0 +1,135 @@
+//! What an acknowledgement leaves: nothing in the index, no file of what is delivered, and a checkpoint that
+//! is written now and then.
+
+use super::checkpoint::{self, Checkpoint};
+use super::disk::Disk;
+use super::mem::{Fault, MemDisk};
+use super::testing::*;
+use super::{MemQueue, log};
+use crate::limits::{CHECKPOINT_KNOWN_IDS_MAX, CHECKPOINT_MINUTES_MIN, TAKE_FRAMES_MAX};
+use crate::record::{Gap, GapReason, QueuePosition, Seq, Take};
+use crate::time::{Mono, Span, Stamp};
+
+fn written(disk: &MemDisk) -> Vec<u8> {
+    disk.clone().read(checkpoint::FILE, 0, 1 << 20).unwrap()
+}
+
+fn ack_one(queue: &mut MemQueue, now: Mono) {
+    let end = queue.peek(Take { entries_max: 1, ..ALL }).unwrap().unwrap().sent.end;
+    queue.ack(end, now).unwrap();
+}
+
+fn minutes(minutes: u64) -> Mono {
+    Mono::ZERO + Span::minutes(minutes)
+}
+
+#[test]
+fn the_checkpoint_is_written_with_an_acknowledgement_once_its_time_has_come() {
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.open();
+    let numbers: Vec<u64> = (1..10).collect();
+    queue.append(&threats(), &page(&threats(), &numbers, 1), progress(9, 1), &[]).unwrap();
+    let mut at = minutes(60);
+    ack_one(&mut queue, at);
+    for (pause, is_time) in [
+        (CHECKPOINT_MINUTES_MIN - 1, false),
+        (CHECKPOINT_MINUTES_MIN, true),
+        (CHECKPOINT_MINUTES_MIN - 1, false),
+        (CHECKPOINT_MINUTES_MIN + 1, true),
+    ] {
+        let before = written(&disk);
+        ack_one(&mut queue, at + Span::minutes(pause));
+        assert_eq!(written(&disk) != before, is_time, "after {pause} minutes");
+        if is_time {
+            at = at + Span::minutes(pause);
+        }
+    }
+    // One that is written for a gap does not change when the next is due.
+    let gap = Gap::open(&threats(), Stamp(9), Stamp(10), GapReason::Retention);
+    let before = written(&disk);
+    queue.append_past(&threats(), &[], progress(10, 9), &[], &[], gap).unwrap();
+    let with_gap = written(&disk);
+    assert_ne!(with_gap, before);
+    ack_one(&mut queue, at + Span::minutes(CHECKPOINT_MINUTES_MIN - 1));
+    assert_eq!(written(&disk), with_gap);
+}
+
+#[test]
+fn a_checkpoint_has_the_newest_ids_within_its_bound() {
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.open();
+    let many = CHECKPOINT_KNOWN_IDS_MAX as u64 + 100;
+    let known: Vec<_> = (1..=many).map(key).collect();
+    queue.append(&threats(), &[], progress(many, 1), &known).unwrap();
+    queue.write_checkpoint(Mono(1));
+    let read = Checkpoint::decode(&written(&disk)).unwrap();
+    let expected: Vec<_> = (101..=many).map(key).collect();
+    assert_eq!(read.streams[0].1, expected);
+}
+
+/// More frames than one commit takes are acknowledged in several.
+#[test]
+fn of_any_number_of_frames_at_once_nothing_is_left() {
+    let many = TAKE_FRAMES_MAX as u64 + 70;
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.open();
+    let mut frames = vec![frame(&threats(), &[1, 2]); many as usize];
+    frames.iter_mut().for_each(|frame| frame.last_of_page = true);
+    let last = frames.len() - 1;
+    frames[last] = frame(&activities(), &[3, 4]);
+    frames[last].last_of_page = true;
+    queue.append(&threats(), &frames[..last], progress(2, 1), &[]).unwrap();
+    queue.append(&activities(), &frames[last..], progress(4, 3), &[]).unwrap();
+    let held = queue.ack(QueuePosition { seq: Seq(many), skip: 1 }, Mono(1)).unwrap();
+    assert_eq!((held.records, held.oldest), (1, Some(Stamp(3))));
+    let left: Vec<Seq> =
+        queue.entries(Seq(0), 9_999).unwrap().iter().map(|entry| entry.seq).collect();
+    assert_eq!(left, [Seq(many)]);
+    let delivered = queue.streams.find(&threats()).unwrap().row.delivered;
+    assert_eq!(delivered, Some(progress(2, 1)));
+    drop(queue);
+    assert_eq!(disk.open().1.held.records, 1);
+}
+
+/// A file that can't be removed stays counted, until it can be; one that is gone is not.
+#[test]
+fn a_file_is_given_back_once_it_is_gone() {
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.open();
+    queue.append(&threats(), &page(&threats(), &[1], 1), progress(1, 1), &[]).unwrap();
+    disk.fail_after(1, Fault::Once(std::io::ErrorKind::Other));
+    assert!(!queue.give_back_file(1));
+    assert_eq!((queue.log.lens.contains_key(&1), queue.log.active), (true, Some(1)));
+    disk.clone().remove(&log::path(1)).unwrap();
+    assert!(queue.give_back_file(1));
+    assert_eq!((queue.log.lens.len(), queue.log.active), (0, None));
+}
+
+/// Bytes of a log file that are no frames are kept aside, not removed with it.
+#[test]
+fn a_file_in_which_damage_was_found_is_set_aside_when_all_else_of_it_is_delivered() {
+    for is_damaged in [true, false] {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, ..) = disk.open();
+        let frames = page(&threats(), &[1, 2, 3], 1);
+        for (frame, n) in frames.iter().zip(1..) {
+            let one = crate::frame::Frame { last_of_page: true, ..frame.clone() };
+            queue.append(&threats(), &[one], progress(n, n), &[]).unwrap();
+        }
+        let second = queue.entries(Seq(2), 1).unwrap()[0];
+        drop(queue);
+        disk.lose_indexes();
+        if is_damaged {
+            disk.tamper(&log::path(1), |bytes| bytes[second.offset as usize + 5] ^= 1);
+        }
+        let (mut queue, ..) = disk.open();
+        while let Some(peeked) = queue.peek(ALL).unwrap() {
+            queue.ack(peeked.sent.end, Mono(1)).unwrap();
+        }
+        queue.give_back_file(1);
+        let aside = disk.files("quarantine");
+        assert_eq!(aside.iter().any(|name| name.ends_with(".log")), is_damaged, "{aside:?}");
+        assert!(!disk.files("log").contains(&"0000000000000001.log".to_owned()));
+        assert!(queue.log.damaged.is_empty());
+    }
+}
