@@ -352,17 +352,13 @@ fn part(frame: Frame, from: u32, to: u32) -> Result<Vec<Frame>, body::BadFrame> 
         return Ok(vec![frame]);
     }
     let mut packer = Packer::new(frame.stream.clone());
-    let (progress, last_of_page) = (frame.progress, frame.last_of_page);
+    let progress = frame.progress;
     let piece = Piece { frame, skip: from, take: to - from };
     let metas = &piece.frame.entries[from as usize..];
     for (entry, meta) in body::entries(&piece)?.iter().zip(metas) {
         packer.push(entry, meta.key, meta.stamped);
     }
-    let mut frames = packer.finish(progress);
-    if let Some(last) = frames.last_mut() {
-        last.last_of_page = last_of_page;
-    }
-    Ok(frames)
+    Ok(packer.finish(progress))
 }
 
 /// The frames of a file; every checksum has to be right, and nothing else may be in it.

@@ -133,3 +133,62 @@ fn a_file_in_which_damage_was_found_is_set_aside_when_all_else_of_it_is_delivere
         assert!(queue.log.damaged.is_empty());
     }
 }
+
+/// With the index lost, a gap is not reported a second time; a heartbeat says nothing that would be missed.
+#[test]
+fn the_checkpoint_knows_at_once_which_gaps_are_reported() {
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.open();
+    let gap = Gap::open(&threats(), Stamp(9), Stamp(10), GapReason::Retention);
+    queue.append_past(&threats(), &[], progress(10, 9), &[], &[], gap).unwrap();
+    let own = crate::record::StreamName::collector("acme");
+    let mut tell = |id: u64| {
+        let before = written(&disk);
+        let mut frames = page(&own, &[id + 1], 1);
+        frames[0].entries[0].key.id = id;
+        queue.append(&own, &frames, progress(20 + id, 20), &[]).unwrap();
+        written(&disk) != before
+    };
+    // The first page of a stream is in the checkpoint anyway.
+    assert!(tell(super::gaps::HEARTBEAT_ID));
+    assert!(!tell(super::gaps::HEARTBEAT_ID));
+    assert!(tell(1));
+    assert!(!tell(super::gaps::HEARTBEAT_ID));
+}
+
+/// What did not fit is asked for again only until something fits.
+#[test]
+fn a_page_that_fits_ends_that_the_queue_is_full() {
+    let limits = super::QueueLimits { max_size_bytes: 16 << 20, min_free_bytes: 0 };
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.try_open(limits).unwrap();
+    queue.append(&threats(), &page(&threats(), &[1], 1), progress(1, 1), &[]).unwrap();
+    assert_eq!(queue.held().room, crate::record::Room::Free);
+    let big = [big_frame(&threats(), 2, 15 << 20)];
+    queue.append(&threats(), &big, progress(2, 1), &[]).unwrap_err();
+    assert_eq!(queue.held().room, crate::record::Room::QueueFull);
+    queue.append(&threats(), &page(&threats(), &[2], 1), progress(2, 1), &[]).unwrap();
+    assert_eq!(queue.held().room, crate::record::Room::Free);
+}
+
+/// The disk turns out to be full only when the page is written: it is not tried again before there is space.
+#[test]
+fn a_page_for_which_the_disk_had_no_space_waits_for_it() {
+    for n in 1..20 {
+        let disk = MemDisk::new(24 << 20);
+        let (mut queue, ..) = disk.open();
+        queue.append(&threats(), &page(&threats(), &[1], 1), progress(1, 1), &[]).unwrap();
+        disk.fail_after(n, Fault::Once(std::io::ErrorKind::StorageFull));
+        let big = [big_frame(&threats(), 2, 9 << 20)];
+        let stored = queue.append(&threats(), &big, progress(2, 1), &[]);
+        disk.heal();
+        let Err(super::QueueError::DiskFull) = stored else { continue };
+        disk.set_capacity(14 << 20);
+        let rooms: Vec<_> = (0..100).map(|_| queue.held().room).collect();
+        assert!(!rooms.contains(&crate::record::Room::Free), "operation {n}");
+        disk.set_capacity(64 << 20);
+        assert!((0..100).any(|_| queue.held().room == crate::record::Room::Free), "operation {n}");
+        return;
+    }
+    panic!("no page was refused");
+}

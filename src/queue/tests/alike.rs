@@ -158,6 +158,7 @@ impl Life {
             11 => self.doubt_page(),
             12 => self.decide(),
             13 => self.tell(),
+            14 if self.prng.chance(50) => self.append_untallied(),
             14 => self.set_back(),
             _ => self.claim(),
         }
@@ -169,6 +170,16 @@ impl Life {
         let at = progress(last, first.saturating_sub(self.prng.below(6)));
         self.queue.append_tallied(&stream, &frames, at, &keys, &keys).unwrap();
         "append"
+    }
+
+    /// A page without records, stored for a config that tallies nothing.
+    fn append_untallied(&mut self) -> &'static str {
+        let stream = self.stream();
+        let Some(at) = self.queue.streams.named(&stream).row.progress else { return "nothing" };
+        self.queue.tally(&stream, 0);
+        self.queue.append(&stream, &[], at, &[]).unwrap();
+        tallied(&mut self.queue);
+        "append untallied"
     }
 
     fn append_past(&mut self) -> &'static str {

@@ -62,8 +62,116 @@ fn half_a_page_does_not_stay_in_the_log_where_nothing_was_committed() {
             if queue.index.is_some() {
                 assert_eq!(log_lens(disk), before);
             }
+            let row = &queue.streams.find(&threats()).unwrap().row;
+            assert_eq!(row.progress, Some(progress(3, 0)), "nothing of it is passed over");
         });
     }
+}
+
+/// Nothing works from some operation on, so that half a page can't be taken back: its records count by the
+/// log, which only a new index reads.
+#[test]
+fn what_can_not_be_taken_back_of_a_page_is_left_to_a_new_index() {
+    for is_first in [false, true] {
+        let mut left = 0;
+        for n in 1..OPERATIONS_MAX {
+            let disk = MemDisk::new(64 << 20);
+            let (mut queue, _, _) = disk.open();
+            if !is_first {
+                store(&mut queue, &[1, 2, 3]).unwrap();
+            }
+            let before = log_lens(&disk);
+            disk.fail_after(n, Fault::Always(ErrorKind::Other));
+            let outcome = store(&mut queue, &[4, 5, 6, 7, 8]);
+            disk.heal();
+            if outcome.is_ok() {
+                break;
+            }
+            left += u32::from(log_lens(&disk) != before);
+            assert!(log_lens(&disk) == before || queue.index.is_none(), "operation {n}");
+        }
+        assert!(left > 3, "{left}");
+    }
+}
+
+/// The disk has no space for the page, and one operation of taking it back fails. What the queue counts is
+/// what is there, whichever that was.
+#[test]
+fn files_are_counted_as_they_are_though_a_page_could_not_be_taken_back() {
+    for is_first in [false, true] {
+        for n in 1..30 {
+            let disk = MemDisk::new(64 << 20);
+            let (mut queue, _, _) = disk.open();
+            if !is_first {
+                store(&mut queue, &[1, 2, 3]).unwrap();
+            }
+            let before = log_lens(&disk);
+            let mut frames: Vec<_> = (4..7).map(|n| big_frame(&threats(), n, 3 << 20)).collect();
+            frames.iter_mut().take(2).for_each(|frame| frame.last_of_page = false);
+            // More than `free_bytes` says, as when others fill the disk meanwhile.
+            let begun = disk.operations();
+            let room = queue.make_room(0).map(|()| disk.operations() - begun).unwrap_or(0);
+            disk.fail_after(n + room, Fault::Once(ErrorKind::Other));
+            let outcome = queue.append(&threats(), &frames, progress(6, 0), &[]);
+            let has_failed = disk.has_failed();
+            disk.heal();
+            if !has_failed {
+                break;
+            }
+            if outcome.is_err() && queue.index.is_some() {
+                assert_eq!(log_lens(&disk), before, "operation {n}");
+                let counted: Vec<u64> = queue.log.lens.values().copied().collect();
+                assert_eq!(counted, before.values().copied().collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
+/// What was taken back stays away, also if the power goes then: its numbers are given again.
+#[test]
+fn a_page_that_was_taken_back_does_not_come_back_after_a_power_cut() {
+    for n in 1..30 {
+        for seed in 0..6 {
+            let disk = MemDisk::new(64 << 20);
+            let (mut queue, _, _) = disk.open();
+            disk.fail_after(n, Fault::Once(ErrorKind::StorageFull));
+            let outcome = store(&mut queue, &[4, 5, 6]);
+            disk.heal();
+            let is_undone = matches!(outcome, Err(QueueError::DiskFull));
+            drop(queue);
+            disk.power_cut(&mut crate::prng::Prng::new(seed));
+            assert!(!is_undone || log_lens(&disk).is_empty(), "operation {n}");
+        }
+    }
+}
+
+/// The gap of a record that came is closed with its page, or not at all.
+#[test]
+fn a_gap_stays_open_where_the_page_that_closes_it_is_not_stored() {
+    let mut failed = 0;
+    for n in 1..OPERATIONS_MAX {
+        let disk = MemDisk::new(64 << 20);
+        let (mut queue, _, _) = disk.open();
+        let reason = crate::record::GapReason::Unfetchable;
+        let gap = crate::record::Gap {
+            unread: crate::record::Unread { id: Some(4), bytes_min: None },
+            ..crate::record::Gap::open(&threats(), key(4).stamp, key(5).stamp, reason)
+        };
+        assert!(!queue.has_gap_at(&gap));
+        queue.append_past(&threats(), &[], progress(3, 0), &[], &[], gap.clone()).unwrap();
+        assert!(queue.has_gap_at(&gap));
+        disk.fail_after(n, Fault::Once(ErrorKind::Other));
+        let frames = page(&threats(), &[4], 1);
+        let outcome = queue.append_tallied(&threats(), &frames, progress(4, 0), &[], &[key(4)]);
+        let has_failed = disk.has_failed();
+        disk.heal();
+        failed += u32::from(outcome.is_err());
+        assert_eq!(queue.gaps()[0].closed, outcome.is_ok(), "operation {n}");
+        if !has_failed {
+            break;
+        }
+    }
+    assert!(failed > 2, "{failed}");
 }
 
 #[test]
