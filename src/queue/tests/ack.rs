@@ -127,9 +127,9 @@ fn a_file_in_which_damage_was_found_is_set_aside_when_all_else_of_it_is_delivere
             queue.ack(peeked.sent.end, Mono(1)).unwrap();
         }
         queue.give_back_file(1);
-        let aside = disk.files("quarantine");
+        let aside = Fixture::files(&disk, "quarantine");
         assert_eq!(aside.iter().any(|name| name.ends_with(".log")), is_damaged, "{aside:?}");
-        assert!(!disk.files("log").contains(&"0000000000000001.log".to_owned()));
+        assert!(!disk.files().contains(&log::path(1)));
         assert!(queue.log.damaged.is_empty());
     }
 }
@@ -191,4 +191,46 @@ fn a_page_for_which_the_disk_had_no_space_waits_for_it() {
         return;
     }
     panic!("no page was refused");
+}
+
+/// A frame of which all records are delivered is the head's frame until the next one is.
+#[test]
+fn a_delivered_frame_at_the_head_is_nothing_that_waits() {
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.open();
+    queue.append(&threats(), &page(&threats(), &[1, 2], 2), progress(2, 1), &[]).unwrap();
+    let held = queue.ack(QueuePosition { seq: Seq(1), skip: 2 }, Mono(1)).unwrap();
+    assert_eq!((held.records, held.oldest), (0, None));
+}
+
+#[test]
+fn a_heartbeat_waits_until_it_is_delivered() {
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.open();
+    let own = crate::record::StreamName::collector("acme");
+    let mut frames = page(&own, &[1], 1);
+    frames[0].entries[0].key.id = super::gaps::HEARTBEAT_ID;
+    assert!(!queue.held().heartbeat_waits);
+    queue.append(&own, &frames, progress(1, 1), &[]).unwrap();
+    assert!(queue.held().heartbeat_waits);
+    ack_one(&mut queue, Mono(1));
+    assert!(!queue.held().heartbeat_waits);
+}
+
+/// The tally begins at a time from which on it has every record: at that time exactly, and before its end.
+#[test]
+fn a_tally_speaks_of_what_was_created_since_it_began() {
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.open();
+    queue.tally(&threats(), 1_000);
+    let created = |n: i64, id: u64| crate::record::RowKey { stamp: Stamp::from_seconds(n), id };
+    let at = crate::record::Progress { position: Stamp::from_seconds(9), from: Stamp(1) };
+    let frames = page(&threats(), &[9], 1);
+    queue.append_tallied(&threats(), &frames, at, &[], &[created(9, 9)]).unwrap();
+    let since = queue.collected(&threats(), None, Stamp::from_seconds(99)).unwrap().0;
+    let second = since.0 / 1_000_000;
+    assert_eq!(queue.collected(&threats(), None, since), None);
+    assert_eq!(queue.collected(&threats(), Some(Stamp::from_seconds(50)), since), None);
+    let keys = [created(9, 9), created(second - 1, 70), created(second, 71), created(second + 1, 72)];
+    assert_eq!(queue.unseen(&threats(), &keys), [false, false, true, true]);
 }

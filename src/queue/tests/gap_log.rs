@@ -301,7 +301,7 @@ fn a_place_leads_to_the_gap_of_its_own_kind() {
     assert_eq!(parked, [None, Some(2), Some(4), None]);
     assert_eq!([1, 2, 3, 4].map(|n| gap_log.knows(at(n))), [true, false, true, false]);
     let other = StreamName::polled("acme", Kind::Activities);
-    let of = |number, stream| gap_log.is_of(number, stream);
+    let of = |number, stream: &StreamName| gap_log.is_of(number, stream);
     assert!(of(1, &gap(1).stream) && !of(1, &other) && !of(9, &gap(1).stream));
 }
 
