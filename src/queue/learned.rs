@@ -113,7 +113,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 mod tests {
     use super::*;
     use crate::queue::mem::MemDisk;
-    use crate::queue::testing::Fixture;
+    use crate::queue::testing::{Fixture, SMALL};
     use crate::record::{Bears, Lone, QueuePosition, RowPlace, Seq, Way};
     use crate::time::{Span, Stamp};
 
@@ -217,7 +217,7 @@ mod tests {
     fn what_the_disk_did_not_take_is_written_with_the_next_news() {
         for n in 1..30 {
             let disk = MemDisk::new(128 << 20);
-            let (mut queue, ..) = disk.open();
+            let (mut queue, ..) = disk.try_open(SMALL).unwrap();
             disk.fail_after(n, crate::queue::mem::Fault::Once(io::ErrorKind::Other));
             queue.learn(&learned(), None);
             let has_failed = disk.has_failed();
@@ -225,7 +225,7 @@ mod tests {
             queue.learn(&learned(), None);
             drop(queue);
             disk.kill();
-            assert_eq!(disk.open().1.learned, learned(), "operation {n}");
+            assert_eq!(disk.try_open(SMALL).unwrap().1.learned, learned(), "operation {n}");
             if !has_failed {
                 return;
             }

@@ -234,3 +234,20 @@ fn a_tally_speaks_of_what_was_created_since_it_began() {
     let keys = [created(9, 9), created(second - 1, 70), created(second, 71), created(second + 1, 72)];
     assert_eq!(queue.unseen(&threats(), &keys), [false, false, true, true]);
 }
+
+/// A page that is stored while nothing is tallied is not counted, so that the count before it is over: also
+/// where that had no record yet, and the page does not move its stream.
+#[test]
+fn a_tally_without_ids_ends_with_a_page_that_is_not_counted() {
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.open();
+    queue.tally(&threats(), 1_000);
+    queue.append_tallied(&threats(), &[], progress(5, 5), &[], &[]).unwrap();
+    let ever = Stamp::from_seconds(1_000_000);
+    assert!(queue.collected(&threats(), None, ever).is_some());
+    queue.tally(&threats(), 0);
+    queue.append(&threats(), &page(&threats(), &[5], 1), progress(5, 5), &[]).unwrap();
+    assert_eq!(queue.collected(&threats(), None, ever), None);
+    drop(queue);
+    assert_eq!(disk.open().0.collected(&threats(), None, ever), None);
+}

@@ -339,34 +339,3 @@ fn a_checkpoint_that_the_disk_does_not_return_is_not_blamed_for_its_checksum() {
         assert!(text.starts_with("The disk does not return this checkpoint: "), "{text}");
     }
 }
-
-/// What the disk does not return is not newer; what the system refuses may be.
-#[test]
-fn a_file_set_aside_that_can_not_be_read_just_now_is_not_passed_over() {
-    for (kind, is_passed) in [(ErrorKind::Other, true), (ErrorKind::PermissionDenied, false)] {
-        for (disk, path) in with_aside() {
-            let mut met = 0;
-            for n in 1..30 {
-                disk.fail_after(n, Fault::Once(kind));
-                let found = super::newer::find(&mut disk.clone());
-                let has_failed = disk.has_failed();
-                disk.heal();
-                if !has_failed {
-                    break;
-                }
-                met += u32::from(found.is_ok());
-                assert!(found.is_err() || is_passed, "{path}, {kind:?} at operation {n}");
-            }
-            // The reads of the checkpoint, the log and the file; not those of the directories.
-            assert_eq!(met > 0, is_passed, "{path}");
-            let last = (1..30).rfind(|n| {
-                disk.fail_after(*n, Fault::Once(kind));
-                let found = super::newer::find(&mut disk.clone());
-                let has_failed = disk.has_failed();
-                disk.heal();
-                has_failed && found.is_ok() == is_passed
-            });
-            assert!(last.is_some(), "{path}");
-        }
-    }
-}

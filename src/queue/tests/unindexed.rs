@@ -254,12 +254,12 @@ fn a_config_that_was_read_without_an_index_is_followed_once_there_is_one() {
     let mut met = 0;
     for n in 1..200 {
         let disk = MemDisk::new(CAPACITY);
-        let (mut queue, ..) = disk.open();
+        let (mut queue, ..) = disk.try_open(SMALL).unwrap();
         queue.claim(&[claim("https://one.example")]).unwrap();
         queue.append(&threats(), &page(&threats(), &[1], 1), progress(1, 1), &[]).unwrap();
         queue.close(Mono(1));
         disk.set_capacity(0);
-        let (mut queue, ..) = disk.open();
+        let (mut queue, ..) = disk.try_open(SMALL).unwrap();
         assert!(queue.is_unindexed());
         // The last claim counts: this config is of another address.
         queue.claim(&[claim("https://one.example")]).unwrap();
