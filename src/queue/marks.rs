@@ -268,7 +268,8 @@ mod tests {
         let disk = MemDisk::new(128 << 20);
         let (mut queue, ..) = disk.open();
         queue.note_closed(0x0102_0304);
-        let of = |crc: u32| is_closed(&mut disk.clone(), &[&[9; 9][..], &crc.to_le_bytes()].concat());
+        let of =
+            |crc: u32| is_closed(&mut disk.clone(), &[&[9; 9][..], &crc.to_le_bytes()].concat());
         assert!(of(0x0102_0304) && !of(0x0102_0305) && !of(0));
         disk.tamper(CLOSED, |bytes| bytes.push(b'0'));
         assert!(!of(0x0102_0304));

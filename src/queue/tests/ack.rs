@@ -231,7 +231,8 @@ fn a_tally_speaks_of_what_was_created_since_it_began() {
     let second = since.0 / 1_000_000;
     assert_eq!(queue.collected(&threats(), None, since), None);
     assert_eq!(queue.collected(&threats(), Some(Stamp::from_seconds(50)), since), None);
-    let keys = [created(9, 9), created(second - 1, 70), created(second, 71), created(second + 1, 72)];
+    let keys =
+        [created(9, 9), created(second - 1, 70), created(second, 71), created(second + 1, 72)];
     assert_eq!(queue.unseen(&threats(), &keys), [false, false, true, true]);
 }
 

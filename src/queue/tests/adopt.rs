@@ -386,7 +386,8 @@ fn a_position_that_clocks_did_not_confirm_is_not_adopted<G: Fixture>(fixture: &G
     queue.close(NOW);
     let (mut queue, ..) = fixture.open();
     // What was learned of a stream stays while nobody claims it.
-    queue.learn(&Learned { streams: vec![StreamLearned::default(); 2], ..Learned::default() }, None);
+    queue
+        .learn(&Learned { streams: vec![StreamLearned::default(); 2], ..Learned::default() }, None);
     let adopted = queue.adopt_streams("old", "acme", SaidBy::Person).unwrap();
     assert_eq!(adopted[0].position, Stamp(30));
     let row = &queue.streams.find(&threats()).unwrap().row;
@@ -399,9 +400,7 @@ fn nothing_of_an_absorbed_stream_is_taken_for_another_ones<G: Fixture>(fixture: 
     let (mut queue, ..) = claimed(fixture, &[claim("acme", None, TENANT)]);
     queue.tally(&threats(), 100);
     let created: Vec<_> = (100..130).map(key).collect();
-    queue
-        .append_tallied(&threats(), &[], progress(129, 100), &created, &created)
-        .unwrap();
+    queue.append_tallied(&threats(), &[], progress(129, 100), &created, &created).unwrap();
     queue.adopt_streams("old", "acme", SaidBy::Person).unwrap();
     drop(queue);
     let (mut queue, ..) = fixture.open();

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use super::adopt::{Claim, SaidBy};
 use super::gaps::{HEARTBEAT_ID, Row};
-use super::mem::MemDisk;
 use super::index::Index;
+use super::mem::MemDisk;
 use super::schema::{self, Entry, State};
 use super::set_back::Back;
 use super::testing::*;
@@ -175,7 +175,8 @@ impl Life {
     /// A page without records, stored for a config that tallies nothing.
     fn append_untallied(&mut self) -> &'static str {
         let stream = self.stream();
-        let Some(at) = self.queue.streams.named(&stream).row.progress else { return "nothing" };
+        let known = self.queue.streams.find(&stream);
+        let Some(at) = known.and_then(|known| known.row.progress) else { return "nothing" };
         self.queue.tally(&stream, 0);
         self.queue.append(&stream, &[], at, &[]).unwrap();
         tallied(&mut self.queue);

@@ -183,9 +183,8 @@ fn an_index_whose_commit_failed_is_not_asked_again() {
 #[test]
 fn nothing_is_done_or_written_without_an_index() {
     type Act = fn(&mut MemQueue) -> bool;
-    let is_broken = |outcome: Result<QueueStatus, QueueError>| {
-        matches!(outcome, Err(QueueError::Broken(_)))
-    };
+    let is_broken =
+        |outcome: Result<QueueStatus, QueueError>| matches!(outcome, Err(QueueError::Broken(_)));
     let acts: [(&str, Act); 8] = [
         ("ack", |queue| matches!(queue.ack(START, Mono(1)), Err(QueueError::Broken(_)))),
         ("claim", |queue| matches!(queue.claim(&[]), Err(QueueError::Broken(_)))),

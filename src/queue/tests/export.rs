@@ -593,9 +593,7 @@ fn what_is_left_of_a_page_is_a_page() {
         let disk = MemDisk::new(128 << 20);
         let (mut queue, ..) = disk.open();
         queue.append(&threats(), &page(&threats(), &[1, 2], 2), progress(2, 1), &[]).unwrap();
-        queue
-            .append(&activities(), &page(&activities(), &[11], 1), progress(11, 11), &[])
-            .unwrap();
+        queue.append(&activities(), &page(&activities(), &[11], 1), progress(11, 11), &[]).unwrap();
         queue.ack(QueuePosition { seq: Seq(1), skip }, Mono(1)).unwrap();
         if skip == 2 {
             let first = queue.entries(Seq(1), 1).unwrap()[0];
