@@ -605,3 +605,17 @@ fn only_what_was_not_reported_yet_is_reported_under_the_new_name() {
     assert_eq!(streams, [old(), threats(), other]);
     assert_eq!(queue.held().unreported, 2);
 }
+
+/// More addresses than one commit takes are learned in several.
+#[test]
+fn the_addresses_of_any_number_of_integrations_are_learned() {
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.open();
+    let claims: Vec<Claim> = (0..400)
+        .map(|n| claim(&format!("of-{n}"), None, &format!("{n}{}", "a".repeat(500))))
+        .collect();
+    queue.claim(&claims).unwrap();
+    drop(queue);
+    let (queue, ..) = disk.open();
+    assert!(claims.iter().all(|claim| queue.tenant_of(&claim.name) == Some(&claim.tenant)));
+}
