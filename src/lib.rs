@@ -72,6 +72,8 @@ use std::process::ExitCode;
 
 /// The program: arguments in, exit code out.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Where the mask can't be set, that signal ends the program as before.
+    let _ = os::signal::no_end_by_file_size();
     let invocation = match cli::parse(args.into_iter().skip(1)) {
         Ok(invocation) => invocation,
         Err(usage) => {

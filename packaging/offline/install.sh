@@ -159,7 +159,8 @@ install_all() {
 # Said before it is deleted. An earlier --uninstall has removed the installed program; the one in this
 # folder can tell as well.
 tell_what_is_left() {
-    [ -d "$STATE/log" ] || return 0
+    held=$(cd "$STATE" 2>/dev/null && ls -A log parked doubt 2>/dev/null | grep -v ':$') || held=""
+    [ -n "$held" ] || return 0
     stats=""
     if config=$(mktemp 2>/dev/null); then
         config_of_queue > "$config"

@@ -99,7 +99,7 @@ struct Replaced<'r> {
 }
 
 /// The queue has these in its directory; a directory ends with a slash, and a star stands for any end.
-const OF_THE_QUEUE: [&str; 18] = [
+const OF_THE_QUEUE: [&str; 19] = [
     "log/",
     "parked/",
     "doubt/",
@@ -116,6 +116,7 @@ const OF_THE_QUEUE: [&str; 18] = [
     "clock",
     "left-behind",
     "importing",
+    "imported",
     "starts.*",
     "opening.*",
 ];

@@ -41,6 +41,13 @@ pub fn listen() -> io::Result<()> {
     Ok(handled().thread_unblock()?)
 }
 
+/// A write beyond the largest size of a file (`ulimit -f`) fails with EFBIG, which is told, instead
+/// of ending the program without a word. For this thread and those that it starts.
+pub fn no_end_by_file_size() -> io::Result<()> {
+    let signal: SigSet = [Signal::SIGXFSZ].into_iter().collect();
+    Ok(signal.thread_block()?)
+}
+
 fn handled() -> SigSet {
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1].into_iter().collect()
 }

@@ -36,7 +36,7 @@ use crate::coralogix::body;
 use crate::frame::{Fields, Frame, Piece};
 use crate::limits::EXPORT_PART_BYTES_MAX;
 use crate::pack::Packer;
-use crate::record::{RowKey, StreamName};
+use crate::record::{RowKey, Seq, StreamName};
 use crate::time::Stamp;
 
 const MAGIC: &[u8; 8] = b"S1CXEXP\n";
@@ -89,6 +89,8 @@ pub enum TransferError {
     Unfinished,
     /// This queue has collected this stream already.
     Collected(StreamName),
+    /// The last import that was complete was of this file.
+    Imported,
     /// This queue has collected the integration from another address than the file's positions of
     /// it are from.
     OtherTenant {
@@ -108,6 +110,7 @@ impl fmt::Display for TransferError {
             TransferError::Collected(stream) => {
                 write!(f, "the queue has already collected {stream}")
             }
+            TransferError::Imported => write!(f, "this file was imported into the queue before"),
             TransferError::OtherTenant { integration, here, there } => write!(
                 f,
                 "its positions of {integration} were collected from {there}, and those in the queue \
@@ -136,11 +139,12 @@ impl From<QueueError> for TransferError {
 pub type Progressing<'a> = &'a mut dyn FnMut(u64, u64);
 
 impl<D: Disk, O: Opener> Queue<D, O> {
-    /// Writes everything that another machine needs to continue. The queue stays as it is.
+    /// Writes everything that another machine needs to continue. The queue stays as it is. `parked`:
+    /// the records in `parked/`, each with the number of its frame.
     pub fn export(
         &mut self,
         out: &mut dyn Write,
-        parked: &[Frame],
+        parked: &[(Seq, Frame)],
         on_progress: Progressing<'_>,
     ) -> Result<Tally, TransferError> {
         let mut writer = Writer { out, crc: crc32fast::Hasher::new() };
@@ -161,8 +165,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             writer.part(b'o', &origins.encode())?;
             tally.addresses = origins.tenants().len() as u64;
         }
-        for frame in parked {
-            writer.part(b'p', &encode_frame(frame))?;
+        for (seq, frame) in parked {
+            let stream = self.present_name(&frame.stream, *seq);
+            writer.part(b'p', &encode_frame(&Frame { stream, ..frame.clone() }))?;
             tally.parked += 1;
         }
         for at in doubts {
@@ -252,7 +257,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     if held.is_some_and(|stream| stream.row.progress.is_some())
                         && !begun.is_going_on
                     {
-                        return Err(TransferError::Collected(row.name));
+                        return Err(match self.was_imported(expected) {
+                            true => TransferError::Imported,
+                            false => TransferError::Collected(row.name),
+                        });
                     }
                     rows.push((row, ids));
                 }
@@ -287,7 +295,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             }
         }
         self.end_streams(&rows)?;
-        self.end_import();
+        self.complete_import()?;
         let rows = rows.into_iter().map(|(row, _)| row).filter(|row| row.progress.is_some());
         let integrations = rows.map(|row| row.name.integration);
         Ok(integrations.filter(|name| origins.tenant(name).is_none()).collect())

@@ -1,9 +1,9 @@
 //! An import that was interrupted, and how another import of the same file continues it.
 //!
 //! A file `importing` names the exported file and the number of the first frame that is imported.
-//! It is written, durably, before anything is imported, and removed once everything is. Promises:
-//! nothing is imported twice. Never: outlasts the next run, because from then on the log does not
-//! show what was imported; other commands that change the queue or export it are refused until then.
+//! It is written, durably, before anything is imported, and becomes `imported` once everything is.
+//! Promises: nothing is imported twice, and whoever repeats an import that was complete is told so. Never: outlasts the next run, because from then on the log does not
+//! show what was imported (`imported` stays); other commands that change the queue or export it are refused until then.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +18,8 @@ use crate::limits::TAKE_FRAMES_MAX;
 use crate::record::{Category, Gap, GapReason, QueuePosition, RowKey, Seq, StreamName};
 
 const IMPORTING: &str = "importing";
+/// The same of the last import that was complete.
+const IMPORTED: &str = "imported";
 const BYTES_MAX: usize = 256;
 
 /// What an interrupted import has taken over.
@@ -62,8 +64,8 @@ fn name_of(file: Tally) -> String {
 }
 
 impl<D: Disk, O: Opener> Queue<D, O> {
-    fn read_importing(&mut self) -> Option<(String, Seq, u64)> {
-        let text = String::from_utf8(self.disk.read(IMPORTING, 0, BYTES_MAX).ok()?).ok()?;
+    fn read_importing(&mut self, file: &str) -> Option<(String, Seq, u64)> {
+        let text = String::from_utf8(self.disk.read(file, 0, BYTES_MAX).ok()?).ok()?;
         let mut words = text.split_whitespace();
         let (name, first, given) = (words.next()?, words.next()?, words.next()?);
         Some((name.to_owned(), Seq(first.parse().ok()?), given.parse().ok()?))
@@ -71,7 +73,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// What an earlier import of this file has taken over; empty if there was none.
     pub(super) fn begun_import(&mut self, file: Tally) -> Result<Begun, TransferError> {
-        let Some((name, first, given)) = self.read_importing() else {
+        let Some((name, first, given)) = self.read_importing(IMPORTING) else {
             return Ok(Begun { given: self.gap_log.head.newest, ..Begun::default() });
         };
         if name != name_of(file) {
@@ -181,10 +183,22 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// Whether an import was interrupted and may be continued.
     pub fn is_importing(&mut self) -> bool {
-        self.read_importing().is_some()
+        self.read_importing(IMPORTING).is_some()
     }
 
-    /// The import is complete or given up. Returns whether there was one.
+    /// Whether the last import that was complete was of this file.
+    pub(super) fn was_imported(&mut self, file: Tally) -> bool {
+        self.read_importing(IMPORTED).is_some_and(|(name, ..)| name == name_of(file))
+    }
+
+    /// The import is complete. Where a file system has lost the note of it, repeating it is refused
+    /// as for any other queue that has positions.
+    pub(super) fn complete_import(&mut self) -> Result<(), TransferError> {
+        self.disk.rename(IMPORTING, IMPORTED)?;
+        Ok(self.disk.sync_dir("")?)
+    }
+
+    /// The import is given up. Returns whether there was one.
     pub fn end_import(&mut self) -> bool {
         let removed = self.disk.remove(IMPORTING).and_then(|()| self.disk.sync_dir(""));
         removed.is_ok()

@@ -39,11 +39,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if end <= at {
             return Ok(self.held());
         }
-        let frames = self.frames_before(end)?;
+        let (seqs, mut frames) = self.frames_before(end)?;
         let before = self.before();
         let mut batch = Batch::default();
         if !frames.is_empty() {
-            self.write_doubt(at, &frames, words)?;
+            self.write_doubt(at, &seqs, &frames, words)?;
+            self.name_at_present(&seqs, &mut frames);
             self.note_doubts(at, &frames, GapReason::InDoubt, &mut batch);
         }
         let gone = self.let_go(end, batch);
@@ -63,15 +64,16 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     ) -> Result<QueueStatus, QueueError> {
         self.index()?;
         let at = self.unqueued_place();
-        self.write_doubt(at, frames, words)?;
+        self.write_doubt(at, &unqueued_seqs(at, frames), frames, words)?;
         let gap = gap_of(at, stream, frames);
         self.append_page(stream, &[], Append { progress, known, created_keys, gap, late: &[] })
     }
 
-    /// The entries from the head up to `end`, as frames that contain nothing else.
-    fn frames_before(&mut self, end: QueuePosition) -> Result<Vec<Frame>, QueueError> {
+    /// The entries from the head up to `end`, as frames that contain nothing else, and the numbers
+    /// of their frames.
+    fn frames_before(&mut self, end: QueuePosition) -> Result<(Vec<Seq>, Vec<Frame>), QueueError> {
         let head = self.state.head;
-        let mut frames = Vec::new();
+        let (mut seqs, mut frames) = (Vec::new(), Vec::new());
         // One more than a request takes: the head may be after the last entry of its frame.
         for entry in self.entries(head.seq, TAKE_FRAMES_MAX + 1)? {
             if (QueuePosition { seq: entry.seq, skip: 0 }) >= end {
@@ -89,8 +91,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             let cut = part(frame, from, to);
             let damaged = |why: &str| QueueError::Damaged { seq: entry.seq, why: why.to_owned() };
             frames.extend(cut.map_err(|bad| damaged(bad.why))?);
+            seqs.resize(frames.len(), entry.seq);
         }
-        Ok(frames)
+        Ok((seqs, frames))
     }
 
     /// A name for a batch that was never in the log. No frame has as many entries as the second
@@ -122,13 +125,14 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     fn write_doubt(
         &mut self,
         at: QueuePosition,
+        seqs: &[Seq],
         frames: &[Frame],
         words: &str,
     ) -> Result<(), QueueError> {
         let mut bytes = frame::file_header(at.seq).to_vec();
-        for (nth, frame) in frames.iter().enumerate() {
+        for (nth, (seq, frame)) in seqs.iter().zip(frames).enumerate() {
             let slot = FrameMeta {
-                seq: Seq(at.seq.0 + nth as u64),
+                seq: *seq,
                 page_index: nth as u32,
                 last_of_page: nth + 1 == frames.len(),
                 progress: frame.progress,
@@ -265,7 +269,18 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     ) -> Result<Option<Vec<Frame>>, QueueError> {
         let (path, _) = paths(at);
         let Some(bytes) = self.read_beside(&path, at.seq)? else { return Ok(None) };
-        decode(&bytes).map(Some).map_err(|bad| unusable(&path, at.seq, bad))
+        let (seqs, mut frames) =
+            decode_numbered(&bytes).map_err(|bad| unusable(&path, at.seq, bad))?;
+        self.name_at_present(&seqs, &mut frames);
+        Ok(Some(frames))
+    }
+
+    /// Gives each frame the present name of its stream. Their copies keep the name that goes with
+    /// their number, as the log does.
+    fn name_at_present(&self, seqs: &[Seq], frames: &mut [Frame]) {
+        for (seq, frame) in seqs.iter().zip(frames) {
+            frame.stream = self.present_name(&frame.stream, *seq);
+        }
     }
 
     /// Notes the batches in `doubt/` that the gap log does not have, because the index was lost. A
@@ -296,7 +311,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     pub(super) fn import_doubt(&mut self, frames: &[Frame], words: &str) -> Result<(), QueueError> {
         let at = self.unqueued_place();
         let mut batch = Batch::default();
-        self.write_doubt(at, frames, words)?;
+        self.write_doubt(at, &unqueued_seqs(at, frames), frames, words)?;
         self.note_doubts(at, frames, GapReason::InDoubt, &mut batch);
         self.commit(&batch)
     }
@@ -305,6 +320,12 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 /// Whether a batch was never in the log.
 fn is_unqueued(at: QueuePosition) -> bool {
     at.skip >= DOUBT_ENTRY_MIN
+}
+
+/// The numbers of frames that were never in the log: before that of the next frame, so that they
+/// follow each move that comes.
+fn unqueued_seqs(at: QueuePosition, frames: &[Frame]) -> Vec<Seq> {
+    vec![Seq(at.seq.0.saturating_sub(1)); frames.len()]
 }
 
 fn is_heartbeat(frame: &Frame) -> bool {
@@ -363,18 +384,24 @@ fn part(frame: Frame, from: u32, to: u32) -> Result<Vec<Frame>, body::BadFrame> 
 
 /// The frames of a file; every checksum has to be right, and nothing else may be in it.
 pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Frame>, FrameError> {
-    let (mut frames, mut rest) = (Vec::new(), bytes);
+    decode_numbered(bytes).map(|(_, frames)| frames)
+}
+
+/// The same with their numbers.
+fn decode_numbered(bytes: &[u8]) -> Result<(Vec<Seq>, Vec<Frame>), FrameError> {
+    let (mut seqs, mut frames, mut rest) = (Vec::new(), Vec::new(), bytes);
     while !rest.is_empty() {
         let (header, frame) = frame::decode(rest)?;
         rest = &rest[header.disk_len()..];
         let is_last = header.last_of_page;
+        seqs.push(header.seq);
         frames.push(frame);
         if is_last {
             break;
         }
     }
     match frames.last().is_some_and(|last| last.last_of_page) && rest.is_empty() {
-        true => Ok(frames),
+        true => Ok((seqs, frames)),
         false => Err(FrameError::Cut),
     }
 }

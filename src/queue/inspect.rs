@@ -337,7 +337,7 @@ impl<D: Disk> Inspector<D> {
         let mut parked = Vec::new();
         for Item { name, len, .. } in items {
             let Some(name) = name.strip_suffix(".log") else { continue };
-            let frame = self.parked_frame(name).ok();
+            let frame = self.parked_frame(name).ok().map(|(_, frame)| frame);
             let why = self.disk.read(&format!("{PARKED}/{name}.txt"), 0, 64 << 10);
             parked.push(Parked {
                 name: name.to_owned(),
@@ -350,14 +350,14 @@ impl<D: Disk> Inspector<D> {
         Ok(parked)
     }
 
-    pub fn parked_frame(&mut self, name: &str) -> io::Result<Frame> {
+    pub fn parked_frame(&mut self, name: &str) -> io::Result<(Seq, Frame)> {
         let path = format!("{PARKED}/{name}.log");
         let items = self.disk.list(PARKED)?;
         let file = format!("{name}.log");
         let len = items.iter().find(|item| item.name == file).ok_or_else(|| gone(&path))?.len;
         let bytes = self.disk.read(&path, FILE_HEADER_BYTES as u64, len as usize)?;
         match frame::decode(&bytes) {
-            Ok((_, frame)) => Ok(frame),
+            Ok((header, frame)) => Ok((header.seq, frame)),
             Err(bad) => Err(io::Error::other(format!("{path}: {}", bad.explain()))),
         }
     }

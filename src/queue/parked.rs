@@ -61,7 +61,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if frame.stream.category != Category::Collector || meta.key.id != HEARTBEAT_ID {
             self.write_parked(at, &frame, cut(why, PARKED_WHY_BYTES_MAX))?;
             self.state.parked += 1;
-            self.note_refused(at, &frame, &mut batch);
+            let stream = self.present_name(&frame.stream, at.seq);
+            self.note_refused(at, &Frame { stream, ..frame }, &mut batch);
         }
         let gone = self.let_go(found.place(at.skip + 1), batch);
         self.or_as_before(before, gone)?;
@@ -163,13 +164,18 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let Some(bytes) = self.read_beside(&path, at.seq)? else { return Ok(None) };
         match frame::take(bytes) {
             Ok((_, mut frame)) => {
-                // Under the present name of its stream: the old name would make that stream again.
-                frame.stream = match self.origins.owner(&frame.stream, at.seq) {
-                    Owner::Stream(name) | Owner::Nobody(name) => name,
-                };
+                frame.stream = self.present_name(&frame.stream, at.seq);
                 Ok(Some(frame))
             }
             Err(bad) => Err(unusable(&path, at.seq, bad)),
+        }
+    }
+
+    /// The present name of the stream of a frame with this name and number: under the old name a
+    /// frame would make that stream again.
+    pub(super) fn present_name(&self, name: &StreamName, seq: Seq) -> StreamName {
+        match self.origins.owner(name, seq) {
+            Owner::Stream(name) | Owner::Nobody(name) => name,
         }
     }
 

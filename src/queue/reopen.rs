@@ -112,6 +112,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         let started = self.start_index(&checkpoint, 0).and_then(|()| self.end_start());
         self.unmark(1);
+        self.opener.drop_copy();
         started?;
         if !self.is_unindexed() {
             self.report_indexed();

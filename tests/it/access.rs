@@ -241,7 +241,7 @@ fn no_file_of_a_queue_is_taken_for_the_status() {
     scene.stop();
     assert!(names.len() > 8, "{names:?}");
     // Present only while the index is opened, or a file is imported.
-    names.extend(["opening.1", "importing", "left-behind"].map(str::to_owned));
+    names.extend(["opening.1", "importing", "imported", "left-behind"].map(str::to_owned));
     for name in names {
         let path = scene.queue_dir().join(&name);
         scene.settings.status_file = path.display().to_string();

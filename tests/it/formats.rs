@@ -85,6 +85,28 @@ fn a_queue_that_a_newer_version_wrote_is_refused_and_not_touched() {
 }
 
 #[test]
+fn a_limit_on_the_size_of_files_damages_nothing_and_is_told() {
+    // In units of 512 bytes: nothing at all, within the index, within the first log file.
+    for units in [0, 1, 8, 40, 200] {
+        let mut scene = where_records_wait();
+        let plain = scene.program.clone();
+        let shell = format!("ulimit -f {units}; exec \"$@\"");
+        let runner = ["sh", "-c", &shell, "sh"].map(OsString::from);
+        scene.tenant().publish(Kind::Activities, 3_000);
+        scene.program = plain.under(runner);
+        let ended = scene.once();
+        let is_told = matches!(ended.code, Some(1 | 75)) && ended.err.contains("S1C-");
+        assert!(is_told, "{units}: {:?} {}", ended.code, ended.err);
+        assert_eq!(contents(&scene.queue_dir().join("quarantine")), [], "{units}");
+        scene.program = plain;
+        scene.ingress.server.bring_back();
+        scene.once_with_code(0);
+        let balance = scene.ledger.balance();
+        assert_eq!((balance.lost, balance.duplicates), (0, 0), "{units}: {balance}");
+    }
+}
+
+#[test]
 fn too_few_descriptors_damage_nothing_and_blame_no_secret() {
     for descriptors in 5..26 {
         let mut scene = where_records_wait();

@@ -46,6 +46,7 @@ mod made;
 mod memory;
 mod metrics;
 mod mounted_fs;
+mod mutants;
 mod network;
 mod notes;
 mod openwrt;

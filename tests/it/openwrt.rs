@@ -234,3 +234,32 @@ fn a_directory_is_given_to_the_program_only_if_it_is_for_a_queue_alone() {
     let (good, _) = place.runs(&at("typo"), 78, "start_service");
     assert!(!good && !place.path("typo").exists());
 }
+
+/// The feed's Makefile copies the sources it builds from; what it forgets is missed only on a build host.
+#[test]
+fn the_makefile_takes_everything_that_a_build_needs() {
+    let makefile = std::fs::read_to_string(format!("{PACKAGING}/Makefile")).unwrap();
+    let (_, copied) = makefile.split_once("&& cp -a ").unwrap();
+    let (copied, _) = copied.split_once("$(PKG_BUILD_DIR)").unwrap();
+    let temp = TempDir::new("feed");
+    let copied: Vec<&str> = copied.split_whitespace().filter(|word| *word != "\\").collect();
+    let mut copy = Command::new("cp");
+    copy.arg("-a").args(&copied).arg(temp.path()).current_dir(env!("CARGO_MANIFEST_DIR"));
+    assert!(copy.status().unwrap().success(), "{copied:?}");
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let mut reads = Command::new(cargo);
+    reads.args(["metadata", "--offline", "--locked", "--format-version", "1"]);
+    let read = reads.current_dir(temp.path()).output().unwrap();
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    let sources = Command::new("grep")
+        .args(["-rhoE", r#"include_(str|bytes)!\("[^"]+""#, "src", "build.rs"])
+        .current_dir(temp.path())
+        .output()
+        .unwrap();
+    let included = String::from_utf8(sources.stdout).unwrap();
+    assert!(included.contains("../../docs/"), "{included}");
+    for path in included.lines().filter_map(|line| line.split_once("../../")) {
+        let path = path.1.trim_end_matches('"');
+        assert!(temp.path().join(path).exists(), "{path}");
+    }
+}

@@ -58,7 +58,7 @@ pub fn list(config: &Config, json: bool) -> Result<Exit, Failure> {
 
 pub fn show(config: &Config, name: &str) -> Result<Exit, Failure> {
     let mut looked = look(config)?;
-    let frame = looked.inspector.parked_frame(name).map_err(|why| unreadable(name, &why))?;
+    let (_, frame) = looked.inspector.parked_frame(name).map_err(|why| unreadable(name, &why))?;
     let parked = looked.parked()?;
     let why = parked.into_iter().find(|one| one.name == name).map(|one| one.why);
     let key = frame.entries.first().map(|meta| meta.key);

@@ -15,6 +15,7 @@ use crate::os::progress::Progress;
 use crate::os::{clock, owner, regular};
 use crate::plain::count;
 use crate::queue::export::{self, Tally, TransferError};
+use crate::record::Seq;
 
 pub fn export(config: &Config, file: &Path) -> Result<Exit, Failure> {
     let shown = file.display();
@@ -94,6 +95,11 @@ pub fn import(config: &Config, file: &Path) -> Result<Exit, Failure> {
         queue.import(&mut BufReader::new(&opened), tally, &mut progressing(&mut progress))
     };
     queue.close(clock::mono());
+    if let Err(TransferError::Imported) = outcome {
+        return print(&format!(
+            "{shown} was imported into this queue before. Nothing was changed.\n"
+        ));
+    }
     for name in outcome.map_err(|why| failed(&why))? {
         let text = format!(
             "{shown} does not say from which address the positions of {name} were collected. Before \
@@ -105,7 +111,7 @@ pub fn import(config: &Config, file: &Path) -> Result<Exit, Failure> {
     print(&format!("{} imported from {shown}; the next run delivers them.\n", counted(tally)))
 }
 
-fn parked_frames(config: &Config) -> Result<Vec<Frame>, Failure> {
+fn parked_frames(config: &Config) -> Result<Vec<(Seq, Frame)>, Failure> {
     let mut looked = look(config)?;
     let unreadable = |why: io::Error| {
         let text = format!("Failed to export a parked record: {why}. Drop it, or read it by hand");
@@ -113,7 +119,7 @@ fn parked_frames(config: &Config) -> Result<Vec<Frame>, Failure> {
     };
     let parked = looked.inspector.parked().map_err(unreadable)?;
     let frames = parked.iter().map(|one| looked.inspector.parked_frame(&one.name));
-    frames.collect::<io::Result<Vec<Frame>>>().map_err(unreadable)
+    frames.collect::<io::Result<_>>().map_err(unreadable)
 }
 
 /// Writes the whole file and syncs it.
@@ -140,6 +146,7 @@ fn with_remedy(why: &TransferError) -> String {
         TransferError::OtherTenant { .. } => format!(
             "{why}: they may be different tenants. Import into an empty queue.dir; nothing was changed"
         ),
+        TransferError::Imported => format!("{why}; nothing was changed"),
         TransferError::Unfinished => format!(
             "{why} in this queue. Import that file again first, or run the daemon, which continues \
              with what was imported from it; nothing was changed"
