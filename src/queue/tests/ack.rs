@@ -252,3 +252,31 @@ fn a_tally_without_ids_ends_with_a_page_that_is_not_counted() {
     drop(queue);
     assert_eq!(disk.open().0.collected(&threats(), None, ever), None);
 }
+
+/// Nothing tells any more which gap they are of: the records are polled again, and that is all.
+#[test]
+fn records_of_a_gap_that_is_only_counted_are_awaited_no_more() {
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.open();
+    queue.append(&threats(), &page(&threats(), &[1], 1), progress(1, 1), &[]).unwrap();
+    let entry = queue.entries(Seq(1), 1).unwrap()[0];
+    let last = (entry.offset + u64::from(entry.len)) as usize - 1;
+    disk.tamper(&log::path(entry.file), |bytes| bytes[last] ^= 1);
+    let Err(super::QueueError::Damaged { seq, why }) = queue.peek(ALL) else { panic!() };
+    queue.quarantine(seq, &why).unwrap();
+    assert!(!queue.awaited.is_empty());
+    let own = crate::record::StreamName::collector("acme");
+    let number = queue.gaps()[0].number;
+    let mut frames = page(&own, &[number], 1);
+    frames[0].entries[0].key.id = number;
+    queue.append(&own, &frames, progress(1, 1), &[]).unwrap();
+    for n in 0..crate::limits::GAPS_MAX as i64 {
+        let at = Stamp(100 + n);
+        let gap = Gap::open(&threats(), at, at, GapReason::Retention);
+        queue.append_past(&threats(), &[], progress(1, 1), &[], &[], gap).unwrap();
+    }
+    assert!(queue.gaps().iter().all(|gap| gap.number != number));
+    assert!(queue.awaited.is_empty());
+    drop(queue);
+    assert!(disk.open().0.awaited.is_empty());
+}

@@ -689,3 +689,29 @@ fn the_addresses_of_any_number_of_integrations_are_learned() {
     let (queue, ..) = disk.open();
     assert!(claims.iter().all(|claim| queue.tenant_of(&claim.name) == Some(&claim.tenant)));
 }
+
+/// A stream that begins elsewhere, or stands for two, has not collected what one of them had.
+#[test]
+fn what_was_collected_ahead_is_not_taken_over() {
+    for is_adopted in [true, false] {
+        let disk = MemDisk::new(128 << 20);
+        lived(&disk);
+        let (mut queue, ..) = claimed(&disk, &[claim("acme", None, TENANT)]);
+        take::<MemDisk>(&mut queue, &threats(), 100..130, 110);
+        let mut batch = super::index::Batch::default();
+        for name in [old(), threats()] {
+            let stream = queue.streams.named(&name);
+            stream.covered.add(Stamp(200), Stamp(300));
+            stream.put_covered(queue.gap_log.head.newest, &mut batch);
+        }
+        queue.commit(&batch).unwrap();
+        let covered = |disk: &MemDisk| !disk.copy().open().1.streams[0].covered.is_empty();
+        assert!(covered(&disk));
+        match is_adopted {
+            true => drop(queue.adopt_streams("old", "acme", SaidBy::Person).unwrap()),
+            false => drop(queue.begin_anew("acme", None).unwrap()),
+        }
+        let known = queue.streams.find(&threats()).unwrap();
+        assert!(known.covered.is_empty() && !covered(&disk), "adopted: {is_adopted}");
+    }
+}
