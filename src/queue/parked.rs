@@ -16,7 +16,9 @@ use super::{Queue, QueueError};
 use crate::frame::{self, Frame, FrameMeta};
 use crate::limits::PARKED_WHY_BYTES_MAX;
 use crate::plain;
-use crate::record::{Category, Gap, GapReason, Progress, QueuePosition, QueueStatus, Seq, Unread};
+use crate::record::{
+    Category, Gap, GapReason, Progress, QueuePosition, QueueStatus, Seq, StreamName, Unread,
+};
 
 impl<D: Disk, O: Opener> Queue<D, O> {
     /// Parks the entry at the head, durably, and removes it from delivery: Coralogix rejects it,
