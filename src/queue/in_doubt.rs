@@ -133,7 +133,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         for (nth, (seq, frame)) in seqs.iter().zip(frames).enumerate() {
             let slot = FrameMeta {
                 seq: *seq,
-                page_index: nth as u32,
+                // A reader refuses a place in a page that is after the frame's number.
+                page_index: (nth as u64).min(seq.0) as u32,
                 last_of_page: nth + 1 == frames.len(),
                 progress: frame.progress,
             };
