@@ -64,7 +64,7 @@ pub(super) fn tally_pairs<'a>(
     tallied.forget.iter().for_each(|chunk| batch.remove(schema::tally_chunk_key(stream, *chunk)));
     match tallied.row {
         Some(row) => batch.put(schema::tally_key(stream), row.encode()),
-        None if tallied.forget.is_empty() => {}
+        // Also where it had no ids: a page that is not counted ends the tally.
         None => batch.remove(schema::tally_key(stream)),
     }
     let learn = tallied.learn.iter();

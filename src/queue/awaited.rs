@@ -354,4 +354,55 @@ mod tests {
         rows.iter().for_each(|(key, value)| read.load(key, value).unwrap());
         assert_eq!(read, awaited);
     }
+
+    /// What is stored and what is in memory stay the same, whatever comes in whatever order.
+    #[test]
+    fn nothing_stays_stored_of_what_came() {
+        let mut awaited = Awaited::default();
+        let first: Vec<RowKey> = (0..300).map(|id| key(id, 10)).collect();
+        let mut rows: BTreeMap<_, _> = awaited.want(7, &first, 0).into_iter().collect();
+        rows.extend(awaited.want(8, &[key(900, 10)], 0));
+        for came in [
+            vec![key(3, 10), key(4, 11)],
+            (200..300).map(|id| key(id, 10)).collect(),
+            vec![key(900, 12)],
+            (0..200).map(|id| key(id, 10)).collect(),
+        ] {
+            let mut batch = Batch::default();
+            awaited.came(|_| true, &page(&came), &mut batch);
+            for (key, value) in batch.changes {
+                match value {
+                    Some(value) => drop(rows.insert(key, value)),
+                    None => drop(rows.remove(&key)),
+                }
+            }
+            assert_eq!(rows, awaited.pairs().into_iter().collect(), "{came:?}");
+        }
+        assert!(awaited.is_empty());
+    }
+
+    #[test]
+    fn of_two_versions_in_a_page_the_newer_counts() {
+        for came in [[key(1, 5), key(1, 9)], [key(1, 9), key(1, 5)]] {
+            let mut awaited = Awaited::default();
+            awaited.want(7, &[key(1, 7)], 0);
+            assert_eq!(come(&mut awaited, &came), [Complete { gap: 7, superseded: 1 }]);
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_is_filled_to_its_bound_and_not_beyond_it() {
+        let many = |from: u64, count: usize| -> Vec<RowKey> {
+            (from..from + count as u64).map(|id| key(id, 1)).collect()
+        };
+        for (last, is_kept) in [(0, true), (1, false)] {
+            let mut awaited = Awaited::default();
+            awaited.want(1, &many(0, 5_000), 0);
+            awaited.want(2, &many(10_000, 3_000), 0);
+            awaited.want(3, &many(20_000, CHECKPOINT_KNOWN_IDS_MAX - 8_000 + last), 0);
+            let read = Awaited::decode(&mut Fields(&awaited.encode())).unwrap();
+            assert_eq!(read.gaps.contains_key(&3), is_kept);
+            assert!(read.gaps.contains_key(&1) && read.gaps.contains_key(&2));
+        }
+    }
 }

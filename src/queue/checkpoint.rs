@@ -231,4 +231,21 @@ mod tests {
         new.extend_from_slice(&crc32fast::hash(&new).to_le_bytes());
         assert_eq!(Checkpoint::decode(&new), Some(checkpoint));
     }
+
+    #[test]
+    fn a_place_that_no_queue_reaches_is_damage() {
+        let (last, entries) = (FRAME_NUMBER_MAX, FRAME_ENTRIES_MAX as u32);
+        for (seq, skip, next_seq, is_read) in [
+            (last, entries, last, true),
+            (last + 1, 0, last, false),
+            (1, 0, last + 1, false),
+            (1, entries + 1, last, false),
+        ] {
+            let head = QueuePosition { seq: Seq(seq), skip };
+            let next_seq = Seq(next_seq);
+            let checkpoint = Checkpoint { head, next_seq, ..Checkpoint::default() };
+            let read = Checkpoint::decode(&checkpoint.encode());
+            assert_eq!(read, is_read.then_some(checkpoint), "{head:?} {next_seq:?}");
+        }
+    }
 }

@@ -56,4 +56,14 @@ mod tests {
         assert_eq!(disk.open().1.unsettled, 0);
         assert!(disk.files().iter().any(|name| name == "starts.1"));
     }
+
+    #[test]
+    fn what_has_settled_is_no_crash_loop_when_its_index_is_opened_again() {
+        let disk = MemDisk::new(128 << 20);
+        disk.open().0.close_unsettled(Mono(1));
+        let (mut queue, opened, _) = disk.open();
+        assert_eq!(opened.unsettled, 1);
+        queue.settle();
+        assert_eq!(queue.reopen().unwrap().0.unsettled, 0);
+    }
 }

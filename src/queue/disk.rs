@@ -105,3 +105,25 @@ pub fn replace(disk: &mut impl Disk, name: &str, bytes: &[u8], is_durable: bool)
 pub fn is_full(error: &io::Error) -> bool {
     says(error) == Says::Full
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::mem::{Fault, MemDisk};
+
+    #[test]
+    fn a_file_is_replaced_whole_or_the_failure_is_told() {
+        for n in 1..8 {
+            let disk = MemDisk::new(1 << 20);
+            let mut files = disk.clone();
+            replace(&mut files, "name", b"before", true).unwrap();
+            disk.fail_after(n, Fault::Once(io::ErrorKind::Other));
+            let replaced = replace(&mut files, "name", b"after", true);
+            assert_eq!(replaced.is_ok(), n == 7, "operation {n}");
+            disk.heal();
+            let found = files.read("name", 0, 99).unwrap();
+            assert!(found == b"after" || replaced.is_err() && found == b"before", "operation {n}");
+            replace(&mut files, "name", b"again", true).unwrap();
+        }
+    }
+}

@@ -251,4 +251,24 @@ mod tests {
         looked.gap_log.head.folded = 1;
         assert!(looked.gap_since(&threats(), key(81).stamp).1);
     }
+
+    #[test]
+    fn the_names_of_who_told_the_head_are_permanent() {
+        let codes = [HeadBy::Daemon, HeadBy::Close, HeadBy::EndedDaemon, HeadBy::Checkpoint];
+        let codes = codes.map(HeadBy::code);
+        assert_eq!(codes, ["daemon", "orderly_end", "ended_daemon", "checkpoint"]);
+    }
+
+    /// No gap is noted for the collector's own records, so that none shows what became of one.
+    #[test]
+    fn of_an_own_record_nothing_is_said() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, ..) = disk.open();
+        queue.append(&threats(), &[], progress(1, 1), &[]).unwrap();
+        queue.close(Mono(1));
+        let looked = Inspector::open(disk, None).unwrap();
+        let own = StreamName::collector("acme");
+        assert_eq!(looked.fate(&own, Stamp(1), None), Fate::Unknown);
+        assert_eq!(looked.fate(&threats(), Stamp(1), None), Fate::Delivered);
+    }
 }

@@ -305,4 +305,127 @@ mod tests {
         disk.tamper(FILE, |bytes| bytes[NEXT_SLOTS_AT[0]..].fill(0));
         assert_eq!(next(&disk), Seq(0));
     }
+
+    #[test]
+    fn a_place_that_no_queue_reaches_is_not_read() {
+        let entries = FRAME_ENTRIES_MAX as u32;
+        for (seq, skip, is_read) in [
+            (FRAME_NUMBER_MAX, entries, true),
+            (FRAME_NUMBER_MAX + 1, 0, false),
+            (1, entries + 1, false),
+        ] {
+            let place = QueuePosition { seq: Seq(seq), skip };
+            assert_eq!(decode(MAGIC, &encode(MAGIC, "", place), ""), is_read.then_some(place));
+        }
+    }
+
+    fn noted(disk: &MemDisk, id: Option<&QueueId>) -> ([Option<u64>; 2], [Option<u64>; 2]) {
+        let read = read_slots(&mut disk.clone(), id).unwrap();
+        let numbers = |slots: &[Option<QueuePosition>]| {
+            let mut numbers = [slots[0], slots[1]].map(|slot| slot.map(|place| place.seq.0));
+            numbers.sort_unstable();
+            numbers
+        };
+        (numbers(&read.heads), numbers(&read.nexts))
+    }
+
+    /// A write may be torn, so the older slot of a pair is written to, also by the next process.
+    #[test]
+    fn the_last_two_places_stand_in_the_two_slots_whoever_wrote_them() {
+        for is_reopened in [false, true] {
+            let disk = MemDisk::new(128 << 20);
+            let (mut queue, ..) = disk.open();
+            for n in 1..6 {
+                if is_reopened {
+                    drop(queue);
+                    (queue, ..) = disk.open();
+                }
+                let frames = page(&threats(), &[n], 1);
+                queue.append(&threats(), &frames, progress(n, n), &[]).unwrap();
+                queue.note_next(false);
+                let end = QueuePosition { seq: Seq(n + 1), skip: 0 };
+                queue.ack(end, Mono(1)).unwrap();
+                let before = (n > 1).then_some(n);
+                let both = [before, Some(n + 1)];
+                assert_eq!(noted(&disk, None), (both, both), "{n}, reopened: {is_reopened}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_queue_that_gets_its_id_says_again_how_far_it_is() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, ..) = disk.open();
+        queue.append(&threats(), &page(&threats(), &[1, 2], 1), progress(2, 1), &[]).unwrap();
+        queue.ack(QueuePosition { seq: Seq(2), skip: 0 }, Mono(1)).unwrap();
+        let own = id("a");
+        assert_eq!(noted(&disk, Some(&own)), ([None; 2], [None; 2]));
+        queue.identify(|| id("a"));
+        assert_eq!(noted(&disk, Some(&own)), ([None, Some(2)], [None, Some(3)]));
+        assert_eq!(queue.id(), own.as_str());
+    }
+
+    /// What was said to be durable is, whatever was written or not synced before it.
+    #[test]
+    fn a_head_that_was_noted_durably_survives_a_power_cut() {
+        let one = |n: u64| QueuePosition { seq: Seq(n), skip: 0 };
+        for seed in 0..12 {
+            for fails_at in [0, 5, 6, 7, 8, 9, 10, 11, 12] {
+                let disk = MemDisk::new(128 << 20);
+                let (mut queue, ..) = disk.try_open(SMALL).unwrap();
+                let frames = page(&threats(), &[1, 2, 3], 1);
+                queue.append(&threats(), &frames, progress(3, 1), &[]).unwrap();
+                queue.ack(one(2), Mono(1)).unwrap();
+                drop(queue);
+                // Another process finds what may not be synced, and one of its operations fails.
+                disk.kill();
+                if fails_at > 0 {
+                    disk.fail_after(fails_at, crate::queue::mem::Fault::Once(io::ErrorKind::Other));
+                }
+                let Ok((mut queue, ..)) = disk.try_open(SMALL) else { continue };
+                disk.heal();
+                if seed % 2 == 0 {
+                    queue.note_next(seed % 4 == 0);
+                }
+                if seed % 3 == 0 {
+                    queue.ack(one(3), Mono(1)).unwrap();
+                    let frames = page(&threats(), &[4], 1);
+                    queue.append(&threats(), &frames, progress(4, 1), &[]).unwrap();
+                }
+                let head = queue.held().head;
+                queue.note_head(true).unwrap();
+                drop(queue);
+                disk.power_cut(&mut crate::prng::Prng::new(seed));
+                let read = read(&mut disk.clone(), None);
+                assert_eq!(read, Some(head), "seed {seed}, operation {fails_at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_made_is_made_once_there_is_space() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, ..) = disk.try_open(SMALL).unwrap();
+        disk.clone().remove(FILE).unwrap();
+        queue.noted.is_there = false;
+        queue.append(&threats(), &page(&threats(), &[1, 2], 1), progress(2, 1), &[]).unwrap();
+        for n in 2..4 {
+            queue.ack(QueuePosition { seq: Seq(n), skip: 0 }, Mono(1)).unwrap();
+            queue.note_head(true).unwrap();
+            let head = read(&mut disk.clone(), None).map(|head| head.seq);
+            assert_eq!(head, Some(Seq(n)), "it is made once and stays");
+        }
+    }
+
+    #[test]
+    fn how_far_was_taken_in_survives_with_the_first_page_of_a_file() {
+        for seed in 0..16 {
+            let disk = MemDisk::new(128 << 20);
+            let (mut queue, ..) = disk.try_open(SMALL).unwrap();
+            queue.append(&threats(), &page(&threats(), &[1], 1), progress(1, 1), &[]).unwrap();
+            drop(queue);
+            disk.power_cut(&mut crate::prng::Prng::new(seed));
+            assert_eq!(noted(&disk, None).1, [None, Some(2)], "seed {seed}");
+        }
+    }
 }

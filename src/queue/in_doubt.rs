@@ -133,7 +133,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         for (nth, (seq, frame)) in seqs.iter().zip(frames).enumerate() {
             let slot = FrameMeta {
                 seq: *seq,
-                page_index: nth as u32,
+                // A reader refuses a place in a page that is after the frame's number.
+                page_index: (nth as u64).min(seq.0) as u32,
                 last_of_page: nth + 1 == frames.len(),
                 progress: frame.progress,
             };
@@ -373,17 +374,13 @@ fn part(frame: Frame, from: u32, to: u32) -> Result<Vec<Frame>, body::BadFrame> 
         return Ok(vec![frame]);
     }
     let mut packer = Packer::new(frame.stream.clone());
-    let (progress, last_of_page) = (frame.progress, frame.last_of_page);
+    let progress = frame.progress;
     let piece = Piece { frame, skip: from, take: to - from };
     let metas = &piece.frame.entries[from as usize..];
     for (entry, meta) in body::entries(&piece)?.iter().zip(metas) {
         packer.push(entry, meta.key, meta.stamped);
     }
-    let mut frames = packer.finish(progress);
-    if let Some(last) = frames.last_mut() {
-        last.last_of_page = last_of_page;
-    }
-    Ok(frames)
+    Ok(packer.finish(progress))
 }
 
 /// The frames of a file; every checksum has to be right, and nothing else may be in it.

@@ -138,3 +138,31 @@ pub trait Opener {
     /// Removes the indexes with lower numbers, which this one replaces.
     fn remove_below(&mut self, number: u32) -> std::io::Result<()>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(pairs: usize, value_len: usize) -> Batch {
+        let mut batch = Batch::default();
+        (0..pairs).for_each(|_| batch.put(vec![0; 9], vec![0; value_len]));
+        batch
+    }
+
+    /// Long values fill it by their bytes, and short ones by what each of them costs.
+    #[test]
+    fn a_batch_is_half_full_when_half_of_a_commit_is_used() {
+        let half = INDEX_COMMIT_BYTES_MAX / 2;
+        for (value_len, cost) in [(40, 9 + 40 + 16), (0, 9 + 16), (4_000, 9 + 4_000 + 16)] {
+            assert!(!filled(half / cost, value_len).is_half_full(), "{value_len}");
+            assert!(filled(half / cost + 1, value_len).is_half_full(), "{value_len}");
+            assert!(filled(half / cost + 2, value_len).is_half_full(), "{value_len}");
+        }
+        assert!(!Batch::default().is_half_full());
+        let mut removing = Batch::default();
+        (0..half / 25).for_each(|_| removing.remove(vec![0; 9]));
+        assert!(!removing.is_half_full());
+        removing.remove(vec![0; 9]);
+        assert!(removing.is_half_full());
+    }
+}

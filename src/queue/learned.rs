@@ -113,7 +113,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 mod tests {
     use super::*;
     use crate::queue::mem::MemDisk;
-    use crate::queue::testing::Fixture;
+    use crate::queue::testing::{Fixture, SMALL};
     use crate::record::{Bears, Lone, QueuePosition, RowPlace, Seq, Way};
     use crate::time::{Span, Stamp};
 
@@ -210,5 +210,26 @@ mod tests {
         }
         let newer = r#"{"sink":{"colour":"red"},"streams":{},"links":[]}"#;
         assert_eq!(json::read::<File>(newer.as_bytes()).unwrap(), File::default());
+    }
+
+    /// Whichever of the two files was not written, it is with the next news.
+    #[test]
+    fn what_the_disk_did_not_take_is_written_with_the_next_news() {
+        for n in 1..30 {
+            let disk = MemDisk::new(128 << 20);
+            let (mut queue, ..) = disk.try_open(SMALL).unwrap();
+            disk.fail_after(n, crate::queue::mem::Fault::Once(io::ErrorKind::Other));
+            queue.learn(&learned(), None);
+            let has_failed = disk.has_failed();
+            disk.heal();
+            queue.learn(&learned(), None);
+            drop(queue);
+            disk.kill();
+            assert_eq!(disk.try_open(SMALL).unwrap().1.learned, learned(), "operation {n}");
+            if !has_failed {
+                return;
+            }
+        }
+        panic!("it never ends");
     }
 }

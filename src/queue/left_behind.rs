@@ -161,4 +161,15 @@ mod tests {
         disk.tamper(FILE, |bytes| bytes.truncate(7));
         assert!(disk.open().0.left_behind().is_empty());
     }
+
+    #[test]
+    fn a_queue_that_is_left_a_second_time_is_known_as_it_was_then() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, ..) = disk.open();
+        let other = LeftBehind { dir: "/data/other".to_owned(), ..left() };
+        let again = LeftBehind { id: "01".to_owned(), ..left() };
+        queue.leave_behind(vec![left(), other.clone()]).unwrap();
+        queue.leave_behind(vec![again.clone()]).unwrap();
+        assert_eq!(queue.left_behind(), [other, again]);
+    }
 }

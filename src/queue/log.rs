@@ -246,3 +246,115 @@ impl From<FrameError> for Unusable {
         Unusable::Frame(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::mem::{Fault, MemDisk};
+    use crate::queue::testing::*;
+
+    /// A log with one file, which has these bytes after its header.
+    fn log_of(bytes: &[u8]) -> MemDisk {
+        let disk = MemDisk::new(64 << 20);
+        let mut files = disk.clone();
+        files.create_dir(DIR).unwrap();
+        files.create(&path(1)).unwrap();
+        files.append(&path(1), &frame::file_header(Seq(1))).unwrap();
+        files.append(&path(1), bytes).unwrap();
+        disk
+    }
+
+    fn encoded() -> Vec<u8> {
+        let (frame, mut bytes) = (frame(&threats(), &[1, 2]), Vec::new());
+        let progress = frame.progress;
+        let slot = frame::FrameMeta { seq: Seq(7), page_index: 0, last_of_page: true, progress };
+        frame::encode(&mut bytes, &frame, slot);
+        bytes
+    }
+
+    /// Wherever the border of two windows lies: within its magic, before it or after it.
+    #[test]
+    fn the_first_frame_after_damage_is_found_wherever_it_begins() {
+        let frame = encoded();
+        for damage in (1..9).chain(WINDOW_BYTES - 8..WINDOW_BYTES + 8) {
+            let bytes = [&vec![0; damage][..], &frame].concat();
+            let mut disk = log_of(&bytes);
+            let len = (FILE_HEADER_BYTES + bytes.len()) as u64;
+            let mut scan = Scan::new(1, 0, len);
+            let found = scan.next(&mut disk);
+            assert!(
+                matches!(found, Found::Damage { bytes } if bytes == damage as u64),
+                "{damage}: {found:?}"
+            );
+            let at = (FILE_HEADER_BYTES + damage) as u64;
+            let found = scan.next(&mut disk);
+            assert!(
+                matches!(&found, Found::Frame { header, offset, .. }
+                    if header.seq == Seq(7) && *offset == at),
+                "{damage}: {found:?}"
+            );
+            assert!(matches!(scan.next(&mut disk), Found::End));
+        }
+    }
+
+    /// What the medium does not return is damage, with its words; what the system refuses is not.
+    #[test]
+    fn a_refused_read_is_no_damage() {
+        for (kind, is_damage) in
+            [(io::ErrorKind::Other, true), (io::ErrorKind::PermissionDenied, false)]
+        {
+            let mut disk = log_of(&encoded());
+            let len = disk.list(DIR).unwrap()[0].len;
+            disk.fail_after(1, Fault::Always(kind));
+            let mut scan = Scan::new(1, 0, len);
+            let found = scan.next(&mut disk);
+            assert_eq!(matches!(found, Found::Damage { .. }), is_damage, "{kind:?}: {found:?}");
+            assert_eq!(matches!(found, Found::Unread(_)), !is_damage, "{kind:?}: {found:?}");
+            assert_eq!(scan.refused.is_some(), is_damage, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_first_read_that_is_refused_is_not_taken_for_a_file_of_this_version() {
+        for (kind, is_ok) in
+            [(io::ErrorKind::Other, true), (io::ErrorKind::PermissionDenied, false)]
+        {
+            let mut disk = log_of(&encoded());
+            let files = LogFiles::list(&mut disk).unwrap();
+            disk.fail_after(1, Fault::Once(kind));
+            assert_eq!(files.newer(&mut disk).is_ok(), is_ok, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_no_frame_has_are_no_log_files() {
+        let name = |first: u64| path(first).strip_prefix("log/").unwrap().to_owned();
+        for first in [1, FRAME_NUMBER_MAX] {
+            assert_eq!(first_of(&name(first)), Some(first));
+        }
+        for other in [&name(FRAME_NUMBER_MAX + 1), "1.log", "0000000000000001", "x"] {
+            assert_eq!(first_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_begun_for_certain_or_not_written_to() {
+        for n in 1..5 {
+            let mut disk = MemDisk::new(64 << 20);
+            disk.create_dir(DIR).unwrap();
+            disk.sync_dir("").unwrap();
+            let mut log = LogFiles { active: Some(7), ..LogFiles::default() };
+            disk.fail_after(n, Fault::Once(io::ErrorKind::Other));
+            let begun = log.begin(&mut disk, Seq(9));
+            assert_eq!(begun.is_ok(), n == 4, "operation {n}");
+            assert_eq!(log.active, begun.is_ok().then_some(9), "operation {n}");
+            let on_disk = disk.files().contains(&path(9));
+            assert_eq!(log.lens.contains_key(&9), on_disk, "what is there is counted: {n}");
+            if begun.is_ok() {
+                disk.heal();
+                disk.power_cut(&mut crate::prng::Prng::new(n));
+                assert!(disk.files().contains(&path(9)), "its name is durable");
+            }
+        }
+    }
+}

@@ -247,4 +247,33 @@ mod tests {
         queue.close(Mono(2));
         assert_eq!(head_by(&disk, Some(status(here, far, false))), HeadBy::Close);
     }
+
+    #[test]
+    fn a_longer_text_is_no_id() {
+        let disk = MemDisk::new(1 << 20);
+        for (text, is_id) in [
+            ("a".repeat(ID_CHARS), true),
+            ("a".repeat(ID_CHARS) + "\n", true),
+            ("a".repeat(ID_CHARS + 1), false),
+            ("a".repeat(ID_CHARS - 1), false),
+        ] {
+            disk::replace(&mut disk.clone(), ID, text.as_bytes(), true).unwrap();
+            let read = QueueId::read(&mut disk.clone()).unwrap();
+            assert_eq!(read.is_some(), is_id, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_mark_of_a_clean_end_is_of_one_checkpoint_and_nothing_more() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, ..) = disk.open();
+        queue.note_closed(0x0102_0304);
+        let of =
+            |crc: u32| is_closed(&mut disk.clone(), &[&[9; 9][..], &crc.to_le_bytes()].concat());
+        assert!(of(0x0102_0304) && !of(0x0102_0305) && !of(0));
+        disk.tamper(CLOSED, |bytes| bytes.push(b'0'));
+        assert!(!of(0x0102_0304));
+        disk.tamper(CLOSED, |bytes| bytes.truncate(3));
+        assert!(!of(0x0102_0304));
+    }
 }

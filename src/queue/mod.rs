@@ -66,6 +66,12 @@ mod trouble;
 mod unindexed;
 
 #[cfg(test)]
+#[path = "tests/access.rs"]
+mod access_tests;
+#[cfg(test)]
+#[path = "tests/ack.rs"]
+mod ack_tests;
+#[cfg(test)]
 #[path = "tests/adopt.rs"]
 mod adopt_tests;
 #[cfg(test)]

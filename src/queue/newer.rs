@@ -57,3 +57,28 @@ fn find_beside(disk: &mut impl Disk, dir: &str) -> io::Result<Option<String>> {
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::mem::{Fault, MemDisk};
+
+    /// What the disk does not return is not newer; what the system refuses may be.
+    #[test]
+    fn a_file_beside_the_log_that_is_refused_is_not_passed_over() {
+        for (kind, is_passed) in
+            [(io::ErrorKind::Other, true), (io::ErrorKind::PermissionDenied, false)]
+        {
+            let mut disk = MemDisk::new(1 << 20);
+            disk.create_dir(PARKED).unwrap();
+            disk.create(&format!("{PARKED}/one.log")).unwrap();
+            // The directory is listed, and the file is read.
+            for (operation, is_ok) in [(1, false), (2, is_passed), (3, true)] {
+                disk.fail_after(operation, Fault::Once(kind));
+                let found = find_beside(&mut disk, PARKED);
+                disk.heal();
+                assert_eq!(found.is_ok(), is_ok, "{kind:?} at operation {operation}");
+            }
+        }
+    }
+}

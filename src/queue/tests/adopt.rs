@@ -12,7 +12,8 @@ use super::{MemQueue, Queue, QueueError};
 use crate::frame::{self, Frame};
 use crate::prng::Prng;
 use crate::record::{
-    Gap, GapReason, Hold, Kind, Opened, Orphan, Progress, QueuePosition, StreamName, Take,
+    Gap, GapReason, Hold, Kind, Learned, Opened, Orphan, Progress, QueuePosition, StreamLearned,
+    StreamName, Take,
 };
 use crate::time::{Mono, Stamp};
 
@@ -411,7 +412,91 @@ fn a_stream_that_comes_back_goes_on_whatever_start_says<G: Fixture>(fixture: &G)
     assert_eq!(opened.streams[0].known.len(), 20);
 }
 
+fn only_the_streams_of_the_name_are_adopted<G: Fixture>(fixture: &G) {
+    lived(fixture);
+    let (mut queue, ..) = claimed(fixture, &[claim("acme", None, TENANT)]);
+    let elder = StreamName::polled("elder", Kind::Threats);
+    queue.append(&elder, &[], progress(5, 5), &[]).unwrap();
+    assert_eq!(queue.adopt_streams("acme", "acme", SaidBy::Person).unwrap(), []);
+    let adopted = queue.adopt_streams("old", "acme", SaidBy::Person).unwrap();
+    assert_eq!(adopted.iter().map(|one| &one.was).collect::<Vec<_>>(), [&old()]);
+    let orphans: Vec<_> = queue.orphans().into_iter().map(|orphan| orphan.name).collect();
+    assert_eq!(orphans, [elder]);
+}
+
+/// The name in use is the one that is further behind, in its position and in what is delivered.
+fn a_name_that_is_behind_stays_where_it_is<G: Fixture>(fixture: &G) {
+    lived(fixture);
+    let (mut queue, ..) = claimed(fixture, &[claim("acme", None, TENANT)]);
+    drain::<G>(&mut queue);
+    take::<G>(&mut queue, &threats(), 5..10, 6);
+    queue.adopt_streams("old", "acme", SaidBy::Person).unwrap();
+    let is_behind = |queue: &Queue<G::D, G::O>| {
+        let row = &queue.streams.find(&threats()).unwrap().row;
+        assert_eq!(row.progress, Some(progress(9, 6)));
+        assert_eq!(row.delivered, Some(progress(5, 5)), "nothing of it was delivered yet");
+    };
+    is_behind(&queue);
+    drop(queue);
+    is_behind(&fixture.open().0);
+}
+
+/// Another machine goes on from the position that two clocks confirmed, and so does another name.
+fn a_position_that_clocks_did_not_confirm_is_not_adopted<G: Fixture>(fixture: &G) {
+    let (disk, opener) = fixture.parts();
+    let (mut queue, ..) = Queue::open(disk, opener, LIMITS, &[old()]).unwrap();
+    take::<G>(&mut queue, &old(), 0..40, 20);
+    let confirmed = StreamLearned {
+        confirmed: Some(Stamp(30)),
+        confirmed_from: Some(Stamp(15)),
+        ..StreamLearned::default()
+    };
+    queue.learn(&Learned { streams: vec![confirmed], ..Learned::default() }, None);
+    queue.close(NOW);
+    let (mut queue, ..) = fixture.open();
+    // What was learned of a stream stays while nobody claims it.
+    queue
+        .learn(&Learned { streams: vec![StreamLearned::default(); 2], ..Learned::default() }, None);
+    let adopted = queue.adopt_streams("old", "acme", SaidBy::Person).unwrap();
+    assert_eq!(adopted[0].position, Stamp(30));
+    let row = &queue.streams.find(&threats()).unwrap().row;
+    assert_eq!(row.progress, Some(progress(30, 15)));
+}
+
+/// The number of the stream that is no more is given to another stream, which knows no ids.
+fn nothing_of_an_absorbed_stream_is_taken_for_another_ones<G: Fixture>(fixture: &G) {
+    lived(fixture);
+    let (mut queue, ..) = claimed(fixture, &[claim("acme", None, TENANT)]);
+    queue.tally(&threats(), 100);
+    let created: Vec<_> = (100..130).map(key).collect();
+    queue.append_tallied(&threats(), &[], progress(129, 100), &created, &created).unwrap();
+    queue.adopt_streams("old", "acme", SaidBy::Person).unwrap();
+    drop(queue);
+    let (mut queue, ..) = fixture.open();
+    queue.append(&activities(), &[], progress(7, 7), &[]).unwrap();
+    drop(queue);
+    let (queue, opened, findings) = fixture.open();
+    assert_eq!((opened.streams[1].known.len(), findings), (0, vec![]));
+    assert!(queue.streams.find(&activities()).unwrap().tally.is_empty());
+    assert_eq!(opened.streams[0].known.len(), 20 + 30, "both are known of the one that is left");
+}
+
+fn a_hold_ends_when_the_config_is_put_right<G: Fixture>(fixture: &G) {
+    let right = [claim("acme", None, TENANT)];
+    let (mut queue, ..) = claimed(fixture, &right);
+    take::<G>(&mut queue, &threats(), 0..5, 0);
+    let (opened, _) = queue.claim(&[claim("acme", None, OTHER)]).unwrap();
+    assert!(opened.streams[0].hold.is_some());
+    let (opened, _) = queue.claim(&right).unwrap();
+    assert_eq!(opened.streams[0].hold, None);
+}
+
 on_both!(
+    only_the_streams_of_the_name_are_adopted,
+    a_name_that_is_behind_stays_where_it_is,
+    a_position_that_clocks_did_not_confirm_is_not_adopted,
+    nothing_of_an_absorbed_stream_is_taken_for_another_ones,
+    a_hold_ends_when_the_config_is_put_right,
     a_position_that_no_stream_has_is_told,
     what_was_called_otherwise_goes_on,
     a_name_that_nothing_is_known_of_is_no_trouble,
@@ -519,4 +604,114 @@ fn a_queue_of_a_program_that_knew_no_addresses_learns_them() {
     drop(queue);
     let (_, opened, _) = claimed(&disk, &[claim("acme", None, OTHER)]);
     assert!(opened.streams[0].hold.is_some());
+}
+
+/// With the index lost, only the checkpoint tells what a person or the config has said.
+#[test]
+fn what_was_said_of_a_name_is_in_the_checkpoint_at_once() {
+    type Say = fn(&mut MemQueue);
+    let says: [(&str, Say); 5] = [
+        ("adopt", |queue| drop(queue.adopt_streams("old", "acme", SaidBy::Person).unwrap())),
+        ("confirm", |queue| queue.confirm_tenant("old", OTHER).unwrap()),
+        ("begin anew", |queue| drop(queue.begin_anew("old", None).unwrap())),
+        ("begin anew elsewhere", |queue| drop(queue.begin_anew("old", Some(OTHER)).unwrap())),
+        ("claim", |queue| drop(queue.claim(&[claim("acme", None, OTHER)]).unwrap())),
+    ];
+    for (what, say) in says {
+        let disk = MemDisk::new(128 << 20);
+        lived(&disk);
+        let (mut queue, ..) = disk.open();
+        queue.write_checkpoint(NOW);
+        let written = || disk.clone().read("checkpoint", 0, 1 << 20).unwrap();
+        let before = written();
+        say(&mut queue);
+        let after = written();
+        queue.write_checkpoint(NOW);
+        assert!(after != before && after == written(), "{what}");
+    }
+}
+
+/// A gap that is not a config's, of another stream, or without an end is not closed by a stream that goes
+/// back before it.
+#[test]
+fn only_the_gap_that_a_later_beginning_left_is_closed() {
+    let disk = MemDisk::new(128 << 20);
+    lived(&disk);
+    let (mut queue, ..) = claimed(&disk, &[claim("acme", None, TENANT)]);
+    queue.append(&threats(), &[], progress(100, 100), &[]).unwrap();
+    let gap = |stream: &StreamName, from: i64, to: Stamp, reason| {
+        Gap::open(stream, Stamp(from), to, reason)
+    };
+    let config = GapReason::ConfigChanged;
+    let mut batch = super::index::Batch::default();
+    for one in [
+        gap(&threats(), 60, Stamp(70), GapReason::Retention),
+        gap(&activities(), 60, Stamp(70), config),
+        gap(&threats(), 60, Stamp::UNREADABLE, config),
+        gap(&threats(), 38, Stamp(70), config),
+    ] {
+        queue.gap_log.note(one, &mut batch);
+    }
+    queue.adopt_streams("old", "acme", SaidBy::Person).unwrap();
+    let closed: Vec<bool> = queue.gaps().iter().map(|gap| gap.closed).collect();
+    assert_eq!(closed, [true, false, false, false, false]);
+}
+
+/// A gap that was reported under its old name stays as it was reported.
+#[test]
+fn only_what_was_not_reported_yet_is_reported_under_the_new_name() {
+    let disk = MemDisk::new(128 << 20);
+    lived(&disk);
+    let (mut queue, ..) = disk.open();
+    let mut batch = super::index::Batch::default();
+    let other = StreamName::polled("elder", Kind::Threats);
+    for (stream, from) in [(old(), 1), (old(), 5), (other.clone(), 7)] {
+        let gap = Gap::open(&stream, Stamp(from), Stamp(from + 1), GapReason::Retention);
+        queue.gap_log.note(gap, &mut batch);
+    }
+    queue.gap_log.mark_reported(crate::record::Seq(1), &[1], &mut batch);
+    queue.adopt_streams("old", "acme", SaidBy::Person).unwrap();
+    let streams: Vec<StreamName> = queue.gaps().into_iter().map(|gap| gap.stream).collect();
+    assert_eq!(streams, [old(), threats(), other]);
+    assert_eq!(queue.held().unreported, 2);
+}
+
+/// More addresses than one commit takes are learned in several.
+#[test]
+fn the_addresses_of_any_number_of_integrations_are_learned() {
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.open();
+    let claims: Vec<Claim> = (0..400)
+        .map(|n| claim(&format!("of-{n}"), None, &format!("{n}{}", "a".repeat(500))))
+        .collect();
+    queue.claim(&claims).unwrap();
+    drop(queue);
+    let (queue, ..) = disk.open();
+    assert!(claims.iter().all(|claim| queue.tenant_of(&claim.name) == Some(&claim.tenant)));
+}
+
+/// A stream that begins elsewhere, or stands for two, has not collected what one of them had.
+#[test]
+fn what_was_collected_ahead_is_not_taken_over() {
+    for is_adopted in [true, false] {
+        let disk = MemDisk::new(128 << 20);
+        lived(&disk);
+        let (mut queue, ..) = claimed(&disk, &[claim("acme", None, TENANT)]);
+        take::<MemDisk>(&mut queue, &threats(), 100..130, 110);
+        let mut batch = super::index::Batch::default();
+        for name in [old(), threats()] {
+            let stream = queue.streams.named(&name);
+            stream.covered.add(Stamp(200), Stamp(300));
+            stream.put_covered(queue.gap_log.head.newest, &mut batch);
+        }
+        queue.commit(&batch).unwrap();
+        let covered = |disk: &MemDisk| !disk.copy().open().1.streams[0].covered.is_empty();
+        assert!(covered(&disk));
+        match is_adopted {
+            true => drop(queue.adopt_streams("old", "acme", SaidBy::Person).unwrap()),
+            false => drop(queue.begin_anew("acme", None).unwrap()),
+        }
+        let known = queue.streams.find(&threats()).unwrap();
+        assert!(known.covered.is_empty() && !covered(&disk), "adopted: {is_adopted}");
+    }
 }

@@ -4,17 +4,20 @@
 //! queue that goes on. A change that reaches memory and not the index, or the index and not memory, is
 //! seen at once.
 
-use super::adopt::Claim;
+use std::collections::BTreeSet;
+
+use super::adopt::{Claim, SaidBy};
 use super::gaps::{HEARTBEAT_ID, Row};
+use super::index::Index;
 use super::mem::MemDisk;
-use super::schema::{Entry, State};
+use super::schema::{self, Entry, State};
 use super::set_back::Back;
 use super::testing::*;
 use super::{MemQueue, QueueError};
 use crate::frame::Frame;
 use crate::limits::LOG_FILE_BYTES_MAX;
 use crate::prng::Prng;
-use crate::record::{Gap, GapReason, QueuePosition, QueueStatus, RowKey, StreamName, Take};
+use crate::record::{Gap, GapReason, Kind, QueuePosition, QueueStatus, RowKey, StreamName, Take};
 use crate::time::{Mono, Span, Stamp};
 
 const LIVES: u64 = 24;
@@ -35,7 +38,7 @@ struct Seen {
     parked: Vec<QueuePosition>,
     awaited: String,
     state: State,
-    tenant: Option<String>,
+    origins: String,
 }
 
 fn seen(queue: &mut MemQueue) -> Seen {
@@ -70,8 +73,34 @@ fn seen(queue: &mut MemQueue) -> Seen {
         parked: queue.parked().unwrap(),
         awaited: format!("{:?}", queue.awaited),
         state: queue.state,
-        tenant: queue.tenant_of("acme").map(str::to_owned),
+        origins: format!("{:?}", queue.origins),
     }
+}
+
+/// The keys in the index that nothing in memory has: a start would take them for those of a later stream of
+/// the same number, or never remove them.
+fn strays(queue: &mut MemQueue) -> Vec<Vec<u8>> {
+    let mut own = BTreeSet::from([schema::STATE.to_vec(), schema::GAPS.to_vec()]);
+    let head = queue.state.head.seq;
+    own.extend(queue.entries(head, 100_000).unwrap().iter().map(|one| schema::entry_key(one.seq)));
+    for stream in queue.streams.iter() {
+        let number = stream.number;
+        own.extend([schema::stream_key(number), schema::tally_key(number)]);
+        own.extend(stream.chunks().map(|(chunk, _)| schema::chunk_key(number, chunk)));
+        let tallied = stream.tally.chunks();
+        own.extend(tallied.map(|(chunk, _)| schema::tally_chunk_key(number, chunk)));
+        own.extend(stream.has_covered_row.then(|| schema::covered_key(number)));
+    }
+    own.extend(queue.gap_log.rows().map(|row| schema::gap_key(row.gap.number)));
+    own.extend(queue.awaited.pairs().into_iter().map(|(key, _)| key));
+    own.extend(queue.origins.pairs().into_iter().map(|(key, _)| key));
+    let all = queue.index().unwrap().range(b"", b"", usize::MAX).unwrap();
+    all.into_iter().map(|(key, _)| key).filter(|key| !own.contains(key)).collect()
+}
+
+/// A stream of an integration that the config does not name.
+fn orphan() -> StreamName {
+    StreamName::polled("old", Kind::Threats)
 }
 
 struct Life {
@@ -97,7 +126,11 @@ impl Life {
     }
 
     fn stream(&mut self) -> StreamName {
-        if self.prng.chance(50) { threats() } else { activities() }
+        match self.prng.below(5) {
+            0 => orphan(),
+            1 | 2 => activities(),
+            _ => threats(),
+        }
     }
 
     fn page(&mut self) -> (StreamName, Vec<Frame>, Vec<RowKey>, u64) {
@@ -125,6 +158,7 @@ impl Life {
             11 => self.doubt_page(),
             12 => self.decide(),
             13 => self.tell(),
+            14 if self.prng.chance(50) => self.append_untallied(),
             14 => self.set_back(),
             _ => self.claim(),
         }
@@ -136,6 +170,17 @@ impl Life {
         let at = progress(last, first.saturating_sub(self.prng.below(6)));
         self.queue.append_tallied(&stream, &frames, at, &keys, &keys).unwrap();
         "append"
+    }
+
+    /// A page without records, stored for a config that tallies nothing.
+    fn append_untallied(&mut self) -> &'static str {
+        let stream = self.stream();
+        let known = self.queue.streams.find(&stream);
+        let Some(at) = known.and_then(|known| known.row.progress) else { return "nothing" };
+        self.queue.tally(&stream, 0);
+        self.queue.append(&stream, &[], at, &[]).unwrap();
+        tallied(&mut self.queue);
+        "append untallied"
     }
 
     fn append_past(&mut self) -> &'static str {
@@ -229,9 +274,11 @@ impl Life {
 
     fn claim(&mut self) -> &'static str {
         let tenant = "https://acme.example";
-        match self.prng.below(3) {
+        match self.prng.below(6) {
             0 => self.queue.confirm_tenant("acme", "https://other.example").unwrap(),
             1 => drop(self.queue.begin_anew("acme", Some(tenant)).unwrap()),
+            2 => drop(self.queue.begin_anew("old", None).unwrap()),
+            3 | 4 => drop(self.queue.adopt_streams("old", "acme", SaidBy::Person).unwrap()),
             _ => {
                 let claim = Claim { name: "acme".into(), tenant: tenant.into(), name_was: None };
                 self.queue.claim(&[claim]).unwrap();
@@ -268,6 +315,7 @@ impl Life {
 fn tallied(queue: &mut MemQueue) {
     queue.tally(&threats(), TALLY_IDS);
     queue.tally(&activities(), TALLY_IDS);
+    queue.tally(&orphan(), TALLY_IDS);
 }
 
 #[test]
@@ -279,9 +327,12 @@ fn what_a_start_finds_is_what_was_in_memory() {
             if done != "append" && life.prng.chance(10) {
                 life.damage();
             }
-            let (mut again, ..) = life.disk.copy().open();
+            let (mut again, _, findings) = life.disk.copy().open();
             tallied(&mut again);
-            assert_eq!(seen(&mut again), seen(&mut life.queue), "seed {seed}, step {nth}: {done}");
+            let told = format!("seed {seed}, step {nth}: {done}");
+            assert!(!findings.contains(&"index-replaced"), "{told}: {findings:?}");
+            assert_eq!(seen(&mut again), seen(&mut life.queue), "{told}");
+            assert_eq!(strays(&mut life.queue), Vec::<Vec<u8>>::new(), "{told}");
         }
     }
 }

@@ -152,7 +152,17 @@ fn an_import_that_is_cut_short_leaves_a_queue_that_is_behind() {
                 let is_there = waiting.iter().any(|(k, id)| *k as u8 == kind && *id == key.id);
                 assert!(is_there || key.id <= 4, "operation {n}: {key:?} is nowhere");
             }
+            // What waits is not polled again, and a stream that waits for its turn does not begin at
+            // `start`.
+            let own = waiting.iter().filter(|(k, _)| *k as u8 == kind).map(|(_, id)| *id);
+            let from = stream.progress.map_or(0, |progress| progress.from.0 as u64);
+            for id in own.filter(|id| *id >= from) {
+                assert!(stream.known.contains(&key(id)), "operation {n}: {id} is polled again");
+            }
+            assert!(stream.progress.is_some() || waiting.is_empty(), "operation {n}");
         }
+        let is_there = |id| waiting.contains(&(Kind::Threats, id));
+        assert_eq!(is_there(5), is_there(8), "operation {n}: half a page");
     });
     assert!(met > 10, "only {met} operations were cut");
 }
@@ -161,6 +171,10 @@ fn an_import_that_is_cut_short_leaves_a_queue_that_is_behind() {
 fn an_import_that_was_cut_short_goes_on_when_it_is_repeated() {
     let mut queue = filled(&MemDisk::new(128 << 20));
     queue.doubt(QueuePosition { seq: Seq(2), skip: 3 }, "1 was not accepted").unwrap();
+    let frames = page(&activities(), &[13], 1);
+    queue
+        .doubt_page(&activities(), &frames, (progress(13, 11), &[key(13)], &[]), "not accepted")
+        .unwrap();
     with_gaps(&mut queue);
     let bytes = exported(&mut queue, &page(&threats(), &[2], 1));
     let whole = {
@@ -437,4 +451,205 @@ fn another_box_goes_on_from_the_position_that_two_clocks_confirmed() {
     drop(imported(&bytes, &there).unwrap());
     assert_eq!(there.open().1.streams[1].progress, confirmed);
     assert_eq!(queue.reopen().unwrap().0.streams[1].progress, Some(reached), "here it stays");
+}
+
+/// A batch in doubt is in doubt there too: with its words, its gap and its records, and not sent by itself.
+#[test]
+fn a_batch_in_doubt_goes_along() {
+    let (here, there) = (MemDisk::new(128 << 20), MemDisk::new(128 << 20));
+    let mut queue = filled(&here);
+    let gap = Gap::open(&activities(), Stamp(20), Stamp(21), GapReason::Retention);
+    queue.append_past(&activities(), &[], progress(12, 11), &[], &[], gap).unwrap();
+    // The gap's report is in the batch, beside records.
+    let own = StreamName::collector("acme");
+    let mut frames = page(&own, &[1], 1);
+    frames[0].entries[0].key.id = 1;
+    queue.append(&own, &frames, frames[0].progress, &[]).unwrap();
+    let end = queue.peek(ALL).unwrap().unwrap().sent.end;
+    queue.doubt(end, "1 was not accepted").unwrap();
+    let bytes = exported(&mut queue, &[]);
+    // There, two numbers of gaps are given already.
+    let alerts = StreamName::polled("acme", Kind::Alerts);
+    let (mut other, ..) = there.open();
+    for at in [1, 5] {
+        let gap = Gap::open(&alerts, Stamp(at), Stamp(at + 1), GapReason::Purged);
+        other.append_past(&alerts, &[], progress(9, 1), &[], &[], gap).unwrap();
+    }
+    drop(other);
+    drop(imported(&bytes, &there).unwrap());
+    let (mut other, opened, _) = there.open();
+    assert_eq!((opened.held.records, opened.held.doubt), (0, 1));
+    let at = other.doubts()[0];
+    assert_eq!(other.doubt_words(at).as_deref(), Some("1 was not accepted"));
+    let in_doubt: Vec<_> =
+        other.gaps().into_iter().filter(|gap| gap.reason == GapReason::InDoubt).collect();
+    assert_eq!(in_doubt.iter().map(|gap| gap.count).collect::<Vec<_>>(), [Some(4), Some(2)]);
+    assert!(in_doubt.iter().all(|gap| gap.number > 3), "no number is given twice: {in_doubt:?}");
+    other.retry_doubt(at).unwrap().unwrap();
+    let pieces = other.peek(ALL).unwrap().unwrap().pieces;
+    let ids: Vec<Vec<u64>> = pieces
+        .iter()
+        .map(|piece| piece.frame.entries.iter().map(|entry| entry.key.id).collect())
+        .collect();
+    assert_eq!(ids, [vec![5], vec![6, 7, 8], vec![11, 12], vec![3]]);
+}
+
+#[test]
+fn numbers_of_gaps_that_were_reported_and_delivered_are_not_given_again() {
+    let (here, there) = (MemDisk::new(128 << 20), MemDisk::new(128 << 20));
+    let mut queue = filled(&here);
+    for at in [20, 30, 40] {
+        let gap = Gap::open(&activities(), Stamp(at), Stamp(at + 1), GapReason::Retention);
+        queue.append_past(&activities(), &[], progress(12, 11), &[], &[], gap).unwrap();
+    }
+    let own = StreamName::collector("acme");
+    let frames = page(&own, &[2, 3], 2);
+    queue.append(&own, &frames, frames[0].progress, &[]).unwrap();
+    while let Some(peeked) = queue.peek(ALL).unwrap() {
+        queue.ack(peeked.sent.end, Mono(1)).unwrap();
+    }
+    assert_eq!(numbers_to_report(&queue), [1]);
+    drop(imported(&exported(&mut queue, &[]), &there).unwrap());
+    for is_lost in [false, true] {
+        if is_lost {
+            there.lose_indexes();
+        }
+        let (mut other, ..) = there.copy().open();
+        assert_eq!(numbers_to_report(&other), [1], "index lost: {is_lost}");
+        assert_eq!(with_gaps(&mut other), [4, 5], "index lost: {is_lost}");
+    }
+}
+
+/// Its copy is given up, so that nothing in the file shows it: the gap itself goes along.
+#[test]
+fn a_gap_of_a_batch_that_is_no_more_goes_along() {
+    let mut queue = filled(&MemDisk::new(128 << 20));
+    let mut batch = crate::queue::index::Batch::default();
+    for (reason, parked, closed) in [
+        (GapReason::InDoubt, None, false),
+        (GapReason::Refused, Some(QueuePosition { seq: Seq(1), skip: 0 }), true),
+        (GapReason::Refused, Some(QueuePosition { seq: Seq(1), skip: 1 }), false),
+        (GapReason::Purged, Some(QueuePosition { seq: Seq(1), skip: 2 }), false),
+    ] {
+        let gap = Gap::open(&threats(), Stamp(1), Stamp(2), reason);
+        queue.gap_log.note(Gap { parked, closed, ..gap }, &mut batch);
+    }
+    let there = MemDisk::new(128 << 20);
+    let other = imported(&exported(&mut queue, &[]), &there).unwrap();
+    assert_eq!(numbers_to_report(&other), [1, 2, 4], "a parked record waits again instead");
+}
+
+/// A file that was written whole is no file to be taken in if what it says can't be.
+#[test]
+fn parts_that_can_not_be_read_or_do_not_fit_together_are_found() {
+    let written = |parts: &[(u8, Vec<u8>)], tally: Tally| {
+        let mut out = Vec::new();
+        let mut writer = Writer { out: &mut out, crc: crc32fast::Hasher::new() };
+        writer.bytes(MAGIC).unwrap();
+        writer.bytes(&VERSION_OF_DOUBTS.to_le_bytes()).unwrap();
+        parts.iter().for_each(|(tag, bytes)| writer.part(*tag, bytes).unwrap());
+        writer.part(b'e', &tally.encode(VERSION_OF_DOUBTS)).unwrap();
+        let crc = writer.crc.clone().finalize();
+        writer.bytes(&crc.to_le_bytes()).unwrap();
+        out
+    };
+    let tallied = |streams: u64, parked: u64, doubts: u64, frames: u64| {
+        let records = frames;
+        Tally { streams, parked, doubts, frames, records, ..Tally::default() }
+    };
+    let told = |parts: &[(u8, Vec<u8>)], tally| {
+        let bytes = written(parts, tally);
+        verify(&mut bytes.as_slice()).err().map(|why| why.to_string())
+    };
+    let encoded = |stream: &StreamName, last_of_page: bool| {
+        encode_frame(&Frame { last_of_page, ..frame(stream, &[1]) })
+    };
+    let whole = |stream: &StreamName| (b'f', encoded(stream, true));
+    let begun = |stream: &StreamName| (b'f', encoded(stream, false));
+    assert_eq!(told(&[whole(&threats())], tallied(0, 0, 0, 1)), None);
+    assert_eq!(told(&[begun(&threats()), whole(&threats())], tallied(0, 0, 0, 2)), None);
+    for (parts, tally, wanted) in [
+        (vec![(b's', vec![9; 3])], tallied(1, 0, 0, 0), "a stream in it can't be read"),
+        (vec![(b'p', vec![9; 3])], tallied(0, 1, 0, 0), ""),
+        (vec![(b'd', vec![9; 3])], tallied(0, 0, 1, 0), "a batch in doubt in it can't be read"),
+        (vec![(b'x', vec![9; 3])], tallied(0, 0, 0, 0), "a part of it is invalid"),
+        (vec![begun(&threats())], tallied(0, 0, 0, 1), "the number of its parts is wrong"),
+        (vec![whole(&threats())], tallied(0, 0, 0, 2), "the number of its parts is wrong"),
+        (
+            vec![begun(&threats()), whole(&activities())],
+            tallied(0, 0, 0, 2),
+            "a page in it is incomplete",
+        ),
+    ] {
+        let told = told(&parts, tally).unwrap_or_else(|| panic!("{wanted}: it is accepted"));
+        assert!(told.contains(wanted), "{told}");
+    }
+    let mut long = [&MAGIC[..], &VERSION.to_le_bytes(), b"f"].concat();
+    long.extend_from_slice(&(EXPORT_PART_BYTES_MAX as u32 + 1).to_le_bytes());
+    let refused = verify(&mut long.as_slice()).unwrap_err();
+    assert!(refused.to_string().contains("a part of it is invalid"), "{refused}");
+}
+
+/// The frame at the head is the only one of its page, and delivered in part; or it is delivered whole, and
+/// then it is not even read.
+#[test]
+fn what_is_left_of_a_page_is_a_page() {
+    for (skip, expected) in [(1, vec![2, 11]), (2, vec![11])] {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, ..) = disk.open();
+        queue.append(&threats(), &page(&threats(), &[1, 2], 2), progress(2, 1), &[]).unwrap();
+        queue.append(&activities(), &page(&activities(), &[11], 1), progress(11, 11), &[]).unwrap();
+        queue.ack(QueuePosition { seq: Seq(1), skip }, Mono(1)).unwrap();
+        if skip == 2 {
+            let first = queue.entries(Seq(1), 1).unwrap()[0];
+            let last = (first.offset + u64::from(first.len)) as usize - 1;
+            disk.tamper(&crate::queue::log::path(first.file), |bytes| bytes[last] ^= 1);
+        }
+        let bytes = exported(&mut queue, &[]);
+        let mut other = imported(&bytes, &MemDisk::new(128 << 20)).unwrap();
+        let numbers = all_numbers(&other.peek(ALL).unwrap().unwrap());
+        assert_eq!(numbers.iter().map(|(_, id)| *id).collect::<Vec<_>>(), expected);
+    }
+}
+
+/// A file that keeps what is written until it is told to pass it on, as a buffered one does.
+#[derive(Default)]
+struct Buffered {
+    held: Vec<u8>,
+    passed_on: Vec<u8>,
+}
+
+impl Write for Buffered {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.held.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.passed_on.append(&mut self.held);
+        Ok(())
+    }
+}
+
+#[test]
+fn the_file_is_whole_when_the_export_returns_and_both_tell_how_far_they_are() {
+    let mut queue = filled(&MemDisk::new(128 << 20));
+    let all = queue.held().records;
+    let (mut out, mut steps) = (Buffered::default(), Vec::new());
+    // A parked record's frame need not be the last of a page.
+    let parked = [(Seq(1), Frame { last_of_page: false, ..frame(&threats(), &[2]) })];
+    let tally = queue.export(&mut out, &parked, &mut |done, of| steps.push((done, of))).unwrap();
+    assert_eq!(verify(&mut out.passed_on.as_slice()).unwrap(), tally);
+    assert_eq!(steps.last(), Some(&(all, all)));
+    assert!(steps.is_sorted() && steps.iter().all(|(_, of)| *of == all), "{steps:?}");
+    let (mut other, ..) = MemDisk::new(128 << 20).open();
+    let mut steps = Vec::new();
+    other
+        .import(&mut out.passed_on.as_slice(), tally, &mut |done, of| steps.push((done, of)))
+        .unwrap();
+    let all = all + 1;
+    // One page of two frames, one of one, and the parked record.
+    assert_eq!(steps, [(1, all), (all - 2, all), (all, all)]);
+    let numbers = all_numbers(&other.peek(ALL).unwrap().unwrap());
+    assert_eq!(numbers[0], (Kind::Threats, 2));
 }

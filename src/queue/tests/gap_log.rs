@@ -287,3 +287,137 @@ fn gaps_of_damage_that_are_merged_tell_which_stands_for_both() {
     }
     assert_eq!(gap_log.take_gone(), [Gone { number: 3, into: Some(1) }]);
 }
+
+/// By its place a gap of a parked record is told from that of a batch in doubt.
+#[test]
+fn a_place_leads_to_the_gap_of_its_own_kind() {
+    let in_doubt = |n| Gap { reason: GapReason::InDoubt, ..gap(n) };
+    let mut gap_log = GapLog::default();
+    for one in [in_doubt(1), gap(2), in_doubt(3), gap(3)] {
+        gap_log.note(one, &mut Batch::default());
+    }
+    let at = |n| QueuePosition { seq: Seq(n), skip: 1 };
+    let parked = [1, 2, 3, 4].map(|n| gap_log.of_parked(at(n)).map(|gap| gap.number));
+    assert_eq!(parked, [None, Some(2), Some(4), None]);
+    assert_eq!([1, 2, 3, 4].map(|n| gap_log.knows(at(n))), [true, false, true, false]);
+    let other = StreamName::polled("acme", Kind::Activities);
+    let of = |number, stream: &StreamName| gap_log.is_of(number, stream);
+    assert!(of(1, &gap(1).stream) && !of(1, &other) && !of(9, &gap(1).stream));
+}
+
+/// The gap of the next record that can't be fetched, one second long, is looked for: what lies before or
+/// after it, was closed, or has another reason or stream, is another gap.
+#[test]
+fn a_gap_at_the_same_beginning_is_an_open_one_of_its_kind_that_overlaps_its_first_second() {
+    const SECOND: u64 = 1_000_000;
+    let reason = GapReason::Unfetchable;
+    let over = |from: u64, to: u64| Gap {
+        reason,
+        from: Stamp(from as i64),
+        to: Stamp(to as i64),
+        parked: None,
+        ..gap(1)
+    };
+    let wanted = over(10 * SECOND, 20 * SECOND);
+    let other = StreamName::polled("acme", Kind::Activities);
+    for (known, is_there) in [
+        (wanted.clone(), true),
+        (over(10 * SECOND + 1, 30 * SECOND), true),
+        (over(11 * SECOND - 1, 30 * SECOND), true),
+        (over(11 * SECOND, 30 * SECOND), false),
+        (over(15 * SECOND, 30 * SECOND), false),
+        (over(0, 10 * SECOND), false),
+        (over(0, 9 * SECOND), false),
+        (over(0, 10 * SECOND + 1), true),
+        (over(0, 40 * SECOND), true),
+        (Gap { closed: true, ..wanted.clone() }, false),
+        (Gap { stream: other, ..wanted.clone() }, false),
+        (Gap { reason: GapReason::Retention, ..wanted.clone() }, false),
+    ] {
+        let mut gap_log = GapLog::default();
+        gap_log.note(known.clone(), &mut Batch::default());
+        assert_eq!(gap_log.has_at(&wanted), is_there, "{known:?}");
+        // A gap that is shorter than a second ends where it ends.
+        let short = over(10 * SECOND, 10 * SECOND + 2);
+        let overlaps = is_there && known.from < short.to;
+        assert_eq!(gap_log.has_at(&short), overlaps, "{known:?}");
+    }
+    assert!(!GapLog::default().has_at(&wanted));
+}
+
+#[test]
+fn a_record_at_the_very_end_of_its_gap_is_found_by_its_stamp() {
+    const SECOND: i64 = 1_000_000;
+    let stream = StreamName::polled("acme", Kind::Activities);
+    let mut gap_log = GapLog::default();
+    let one = Gap {
+        reason: GapReason::Unfetchable,
+        stream: stream.clone(),
+        from: Stamp(5 * SECOND),
+        to: Stamp(20 * SECOND),
+        parked: None,
+        ..gap(1)
+    };
+    gap_log.note(one, &mut Batch::default());
+    for (late, is_it) in [
+        (19 * SECOND, true),
+        (20 * SECOND - 1, true),
+        (19 * SECOND - 1, false),
+        (20 * SECOND, false),
+    ] {
+        assert_eq!(!gap_log.fetched(&stream, &[], &[Stamp(late)]).is_empty(), is_it, "{late}");
+    }
+}
+
+#[test]
+fn gaps_of_another_queue_stay_within_the_bound_and_are_numbered_before_new_ones() {
+    let mut gap_log = GapLog::default();
+    for n in 1..=GAPS_MAX as u64 + 40 {
+        gap_log.take_over(Gap { number: n, ..gap(n) }, &mut Batch::default());
+        assert!(gap_log.rows.len() <= GAPS_MAX);
+    }
+    let all: u64 = gap_log.rows().map(|row| row.gap.count.unwrap_or(0)).sum();
+    assert_eq!(all, GAPS_MAX as u64 + 40, "no record of a gap is forgotten");
+    let mut loaded = GapLog::default();
+    loaded.load(Row { gap: Gap { number: 7, ..gap(7) }, reported_in: None });
+    assert_eq!(loaded.note(gap(8), &mut Batch::default()), 8, "no number is given twice");
+}
+
+/// What is known of only one of two records is not said of both.
+#[test]
+fn gaps_of_different_records_that_are_merged_name_neither() {
+    let mut gap_log = GapLog::default();
+    for n in 0..=GAPS_MAX as u64 {
+        let unread = Unread { id: Some(n), bytes_min: Some(n) };
+        let reason = GapReason::Unfetchable;
+        gap_log.note(Gap { reason, parked: None, unread, ..gap(n) }, &mut Batch::default());
+    }
+    let first = gap_log.to_report().remove(0);
+    assert_eq!((first.count, first.unread), (Some(2), Unread::default()));
+}
+
+#[test]
+fn each_half_of_what_is_known_of_an_unread_record_is_stored_by_itself() {
+    for (id, bytes_min) in
+        [(None, None), (None, Some(5)), (Some(0), None), (Some(4), Some(0)), (Some(4), Some(5))]
+    {
+        let unread = Unread { id, bytes_min };
+        assert_eq!(decode_unread(&mut Fields(&encode_unread(unread))), Some(unread));
+    }
+}
+
+#[test]
+fn only_a_later_version_and_a_later_reason_are_newer() {
+    let last = GapReason::ALL.map(|reason| reason as u8).into_iter().max().unwrap();
+    for (version, reason, is_newer) in [
+        (ROW_VERSION, 1, false),
+        (ROW_VERSION, last, false),
+        (ROW_VERSION, last + 1, true),
+        (ROW_VERSION, u8::MAX, true),
+        (ROW_VERSION + 1, 1, true),
+        (ROW_VERSION - 1, u8::MAX, false),
+    ] {
+        assert_eq!(Row::is_newer(&[version, reason, 0]), is_newer, "{version} {reason}");
+    }
+    assert!(!Row::is_newer(&[ROW_VERSION + 1]), "damage");
+}

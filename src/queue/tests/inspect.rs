@@ -4,7 +4,7 @@ use super::*;
 use crate::limits::LOG_FILE_BYTES_MAX;
 use crate::queue::mem::MemDisk;
 use crate::queue::testing::*;
-use crate::record::QueuePosition;
+use crate::record::{Kind, QueuePosition};
 use crate::time::Mono;
 
 fn inspector(disk: &MemDisk, head: Option<QueuePosition>) -> Inspector<MemDisk> {
@@ -156,4 +156,109 @@ fn files_that_may_be_delivered_are_not_missed() {
     assert_eq!(inspector(&disk, None).contents(&mut |_, _| {}).missing, 1, "it waited");
     disk.clone().remove(marks::CLOSED).unwrap();
     assert_eq!(inspector(&disk, None).contents(&mut |_, _| {}).missing, 0, "nobody knows");
+}
+
+#[test]
+fn who_collected_what_is_told_from_the_checkpoint() {
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.open();
+    let (old, none) =
+        (StreamName::polled("old", Kind::Threats), StreamName::polled("none", Kind::Threats));
+    let own = StreamName::collector("acme");
+    queue.append(&threats(), &[], progress(5, 5), &[]).unwrap();
+    queue.append(&old, &[], progress(7, 7), &[]).unwrap();
+    queue.append(&none, &[], progress(7, 7), &[]).unwrap();
+    queue.append(&own, &page(&own, &[0], 1), progress(7, 7), &[]).unwrap();
+    for (name, tenant) in [("acme", "https://a.example"), ("old", "https://b.example")] {
+        queue.confirm_tenant(name, tenant).unwrap();
+    }
+    queue.begin_anew("none", Some("https://c.example")).unwrap();
+    let id = QueueId::parse(&"a".repeat(32)).unwrap();
+    queue.identify(|| id.clone());
+    queue.close(Mono(1));
+    let looked = inspector(&disk, None);
+    assert_eq!(looked.id(), Some(&id));
+    assert!(looked.has_checkpoint());
+    let orphan = |name: &StreamName, at, tenant: &str| {
+        let (name, tenant) = (name.clone(), Some(tenant.to_owned()));
+        Orphan { name, position: Stamp(at), tenant }
+    };
+    let (here, gone) =
+        (orphan(&threats(), 5, "https://a.example"), orphan(&old, 7, "https://b.example"));
+    assert_eq!(looked.orphans(&[threats()]), [gone.clone()]);
+    assert_eq!(looked.orphans(&[]), [here, gone]);
+    assert_eq!(looked.orphans(&[threats(), old]), []);
+    let tenants = ["acme", "old", "none", "never"].map(|name| looked.tenant_of(name));
+    assert_eq!(tenants, [Some("https://a.example"), Some("https://b.example"), None, None]);
+    disk.tamper(checkpoint::FILE, |bytes| bytes.truncate(9));
+    let looked = inspector(&disk, None);
+    assert!(!looked.has_checkpoint() && looked.orphans(&[]).is_empty());
+    assert_eq!(looked.tenant_of("acme"), None);
+}
+
+/// A directory that is not there has nothing in it; one that can't be read may have anything.
+#[test]
+fn what_can_not_be_read_is_not_called_empty() {
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.open();
+    queue.append(&threats(), &page(&threats(), &[1], 1), progress(1, 1), &[]).unwrap();
+    let refuse = || {
+        disk.fail_after(1, crate::queue::mem::Fault::Always(io::ErrorKind::PermissionDenied));
+    };
+    refuse();
+    assert!(Inspector::open(disk.clone(), None).is_err());
+    disk.heal();
+    let mut looked = inspector(&disk, None);
+    assert!(looked.parked().unwrap().is_empty() && looked.doubts().unwrap().is_empty());
+    assert!(looked.quarantined().is_empty());
+    refuse();
+    assert!(looked.parked().is_err() && looked.doubts().is_err());
+    let contents = looked.contents(&mut |_, _| {});
+    assert_eq!((contents.unread.len(), contents.damage.len()), (1, 0));
+    assert_eq!(contents.unread[0].0, log::path(1));
+    disk.heal();
+    // Another process's queue that was only just made.
+    let empty = MemDisk::new(1 << 20);
+    let mut looked = inspector(&empty, None);
+    assert!(looked.parked().unwrap().is_empty() && looked.doubts().unwrap().is_empty());
+}
+
+#[test]
+fn batches_in_doubt_come_in_the_order_in_which_they_were_sent() {
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.open();
+    for n in 1..13 {
+        queue.append(&threats(), &page(&threats(), &[n], 1), progress(n, 1), &[]).unwrap();
+    }
+    let frame = page(&threats(), &(20..32).collect::<Vec<_>>(), 12);
+    queue.append(&threats(), &frame, progress(31, 20), &[]).unwrap();
+    for n in 1..25 {
+        let end = queue.peek(crate::record::Take { entries_max: 1, ..ALL }).unwrap().unwrap();
+        queue.doubt(end.sent.end, &format!("some of {n}")).unwrap();
+    }
+    disk.tamper("doubt/0000000000000003-0.log", |bytes| bytes[60] ^= 1);
+    let doubts = inspector(&disk, None).doubts().unwrap();
+    let words: Vec<String> = doubts.iter().map(|one| one.words.clone()).collect();
+    assert_eq!(words, (1..25).map(|n| format!("some of {n}")).collect::<Vec<_>>());
+    assert!(doubts.iter().all(|one| one.bytes > 0 && !one.name.ends_with(".log")));
+    for (nth, doubt) in doubts.iter().enumerate() {
+        assert_eq!(doubt.frames.as_ref().is_ok_and(|frames| frames.len() == 1), nth != 2);
+    }
+}
+
+#[test]
+fn what_was_set_aside_is_listed_without_its_notes() {
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.open();
+    let mut files = disk.clone();
+    for name in ["b.log", "a.log"] {
+        let path = format!("{QUARANTINE}/{name}");
+        files.create(&path).unwrap();
+        files.append(&path, b"12345").unwrap();
+        queue.set_aside(&path, name, "a test").unwrap();
+    }
+    let listed = inspector(&disk, None).quarantined();
+    assert!(Fixture::files(&disk, QUARANTINE).len() > 2, "there are notes");
+    assert_eq!(listed.iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>(), [5, 5]);
+    assert!(listed.is_sorted() && listed[0].0.ends_with("b.log"), "{listed:?}");
 }

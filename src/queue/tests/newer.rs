@@ -186,6 +186,9 @@ fn a_newer_frame_among_others_is_not_given_up() {
         raise_frame(&mut bytes[at..]);
     });
     let (mut queue, _, _) = disk.open();
+    let contents = Inspector::open(disk.clone(), None).unwrap().contents(&mut |_, _| {});
+    let unread: Vec<&str> = contents.unread.iter().map(|(file, _)| file.as_str()).collect();
+    assert_eq!((unread, contents.damage.len()), (vec![&*log::path(1)], 0));
     let first = queue.peek(ALL).unwrap().unwrap();
     queue.ack(first.sent.end, Mono(1)).unwrap();
     let error = queue.peek(ALL).unwrap_err();

@@ -15,6 +15,9 @@ use crate::time::Stamp;
 
 pub(super) const LIMITS: QueueLimits =
     QueueLimits { max_size_bytes: 64 << 20, min_free_bytes: 1 << 20 };
+/// For tests that open a queue very often: a start writes an eighth of its size.
+pub(super) const SMALL: QueueLimits =
+    QueueLimits { max_size_bytes: 4 << 20, min_free_bytes: 1 << 20 };
 pub(super) const ALL: Take = Take { entries_max: 100_000, raw_bytes_max: 1 << 30, until: None };
 
 /// Makes a test of each of these, with a queue in memory and with one on the disk.

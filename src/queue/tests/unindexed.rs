@@ -241,3 +241,44 @@ fn a_damaged_frame_is_not_passed_without_its_gap() {
     );
     assert!(met > 0, "it lost its teeth");
 }
+
+/// What the config says of the names and addresses counts as soon as there is an index again, whatever fails
+/// meanwhile: otherwise a stream would be polled from another tenant.
+#[test]
+fn a_config_that_was_read_without_an_index_is_followed_once_there_is_one() {
+    let claim = |tenant: &str| super::adopt::Claim {
+        name: "acme".to_owned(),
+        name_was: None,
+        tenant: tenant.to_owned(),
+    };
+    let mut met = 0;
+    for n in 1..200 {
+        let disk = MemDisk::new(CAPACITY);
+        let (mut queue, ..) = disk.try_open(SMALL).unwrap();
+        queue.claim(&[claim("https://one.example")]).unwrap();
+        queue.append(&threats(), &page(&threats(), &[1], 1), progress(1, 1), &[]).unwrap();
+        queue.close(Mono(1));
+        disk.set_capacity(0);
+        let (mut queue, ..) = disk.try_open(SMALL).unwrap();
+        assert!(queue.is_unindexed());
+        // The last claim counts: this config is of another address.
+        queue.claim(&[claim("https://one.example")]).unwrap();
+        queue.claim(&[claim("https://two.example")]).unwrap();
+        disk.set_capacity(CAPACITY);
+        disk.fail_after(n, Fault::Once(ErrorKind::Other));
+        let mut reopened = queue.reopen();
+        let has_failed = disk.has_failed();
+        disk.heal();
+        if reopened.is_err() || queue.is_unindexed() {
+            reopened = queue.reopen();
+        }
+        let (opened, _) = reopened.unwrap_or_else(|why| panic!("operation {n}: {why:?}"));
+        assert!(!queue.is_unindexed(), "operation {n}");
+        assert!(opened.streams[0].hold.is_some(), "operation {n}: it would be polled");
+        met += u32::from(has_failed);
+        if !has_failed {
+            break;
+        }
+    }
+    assert!(met > 5, "{met}");
+}
