@@ -257,7 +257,6 @@ mod tests {
             // The beginning of the last page, torn by a crash.
             (5, Some(5), Drop, "a6:1 a7:2.", " next 5 dropped 2"),
             (5, Some(5), Drop, "a5:1. b6:0.", "6 next 7 hole dropped 1"),
-
             // Missing at the beginning of a page nobody has seen.
             (5, Some(5), Drop, "a6:1. b7:0.", "7 next 8 hole dropped 1"),
             // Missing in the middle.
