@@ -108,6 +108,9 @@ mod newer_tests;
 #[path = "tests/quarantine.rs"]
 mod quarantine_tests;
 #[cfg(test)]
+#[path = "tests/recovery.rs"]
+mod recovery_tests;
+#[cfg(test)]
 #[path = "tests/testing.rs"]
 mod testing;
 #[cfg(test)]

@@ -290,7 +290,9 @@ mod tests {
     fn an_address_too_long_to_be_kept_is_not_known() {
         let mut origins = Origins::default();
         let mut batch = Batch::default();
-        origins.learn("a", "https://a.example", &mut batch);
+        let longest = "x".repeat(TENANT_URL_BYTES_MAX);
+        origins.learn("a", &longest, &mut batch);
+        assert_eq!(origins.tenant("a"), Some(&*longest));
         origins.learn("a", &"x".repeat(TENANT_URL_BYTES_MAX + 1), &mut batch);
         assert_eq!(origins.tenant("a"), None);
         assert_eq!(batch.changes.last(), Some(&(schema::tenant_key("a"), None)));

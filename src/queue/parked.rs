@@ -62,7 +62,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let mut batch = Batch::default();
         if frame.stream.category != Category::Collector || meta.key.id != HEARTBEAT_ID {
             self.write_parked(at, &frame, cut(why, PARKED_WHY_BYTES_MAX))?;
-            self.state.parked += 1;
+            // Counted again: a commit that failed may have left the file of the same entry.
+            let parked = self.parked().map(|places| places.len() as u64);
+            self.state.parked = parked.unwrap_or(self.state.parked + 1);
             let stream = self.present_name(&frame.stream, at.seq);
             self.note_refused(at, &Frame { stream, ..frame }, &mut batch);
         }
@@ -323,4 +325,24 @@ fn deflate(bytes: &[u8]) -> Vec<u8> {
 pub(super) fn cut(text: &str, bytes_max: usize) -> &str {
     let end = (0..=bytes_max.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
     &text[..end.unwrap_or(0)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Noise takes more space than it is long; at some length it just fills the space set aside.
+    #[test]
+    fn an_entry_of_any_length_is_compressed_as_a_whole() {
+        let mut noise = crate::prng::Prng::new(7);
+        let noise: Vec<u8> = (0..9_000).map(|_| noise.next_u64() as u8).collect();
+        for len in [0, 1, 900].into_iter().chain(1_990..2_060).chain([4_000, 9_000]) {
+            let deflated = deflate(&noise[..len]);
+            assert!(deflated.ends_with(&[0, 0, 255, 255]), "{len} does not end on a byte border");
+            let mut raw = Vec::with_capacity(len + 64);
+            let mut inflater = flate2::Decompress::new(false);
+            inflater.decompress_vec(&deflated, &mut raw, flate2::FlushDecompress::Sync).unwrap();
+            assert!(raw == noise[..len], "{len}");
+        }
+    }
 }

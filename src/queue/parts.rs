@@ -113,3 +113,24 @@ pub(super) fn renumber(frame: &mut Frame, given: u64) {
         ids.filter(|id| **id != gaps::HEARTBEAT_ID).for_each(|id| *id = id.saturating_add(given));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::testing::{page, threats};
+
+    #[test]
+    fn a_batch_in_doubt_is_read_as_it_was_written_or_not_at_all() {
+        let frames = page(&threats(), &[1, 2, 3], 2);
+        let bytes = encode_doubt("no answer", &frames);
+        let (words, read) = decode_doubt(&bytes).unwrap();
+        assert_eq!(words, "no answer");
+        let ids = |frames: &[Frame]| -> Vec<u64> {
+            frames.iter().flat_map(|frame| &frame.entries).map(|entry| entry.key.id).collect()
+        };
+        assert_eq!((read.len(), ids(&read)), (2, vec![1, 2, 3]));
+        for cut in [0, 3, 5, bytes.len() - 1] {
+            assert!(decode_doubt(&bytes[..cut]).is_err(), "{cut}");
+        }
+    }
+}

@@ -350,26 +350,5 @@ pub(super) fn tree_bytes(path: &Path) -> io::Result<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_handle_gone_bad_is_not_a_bad_file() {
-        let dir = crate::net::loopback::scratch_dir("real");
-        let path = dir.path().join("file");
-        fs::write(&path, "whole").unwrap();
-        let mut disk = RealDisk::new(dir.path());
-        // Nothing can be read from it.
-        let bad = OpenOptions::new().write(true).open(&path).unwrap();
-        disk.reader = Some(("file".to_owned(), bad));
-        assert_eq!(disk.read("file", 0, 9).unwrap(), b"whole");
-    }
-
-    /// What can't be synced says so, which shows that the kernel was asked: in the page cache all
-    /// looks well until the power goes.
-    #[test]
-    fn syncing_asks_the_kernel() {
-        assert!(RealDisk::new("/dev").sync_data("null").is_err());
-        assert!(RealDisk::new("/proc").sync_dir("").is_err());
-    }
-}
+#[path = "real_tests.rs"]
+mod tests;

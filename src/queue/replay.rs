@@ -230,7 +230,12 @@ mod tests {
             format!("{}{}", if page.progress.is_some() { ">" } else { "" }, seqs.join("+"))
         });
         let hole = if replay.hole { " hole" } else { "" };
-        format!("{} next {}{hole}", told.collect::<Vec<_>>().join(" "), replay.next_seq().0)
+        let dropped = match replay.dropped {
+            0 => String::new(),
+            some => format!(" dropped {some}"),
+        };
+        let told = told.collect::<Vec<_>>().join(" ");
+        format!("{told} next {}{hole}{dropped}", replay.next_seq().0)
     }
 
     #[test]
@@ -241,24 +246,48 @@ mod tests {
             (1, Some(1), Drop, "a1:0.", ">1 next 2"),
             (1, Some(1), Drop, "a1:0 a2:1. b3:0.", ">1+2 >3 next 4"),
             // A page cut off by a crash.
-            (1, Some(1), Drop, "a1:0. a2:0 a3:1", ">1 next 2"),
+            (1, Some(1), Drop, "a1:0. a2:0 a3:1", ">1 next 2 dropped 2"),
             // A crash between two pages that took the same numbers.
-            (1, None, Keep, "a1:0. a2:0 b2:0 b3:1. b4:0.", ">1 >2+3 >4 next 5"),
-            (1, None, Keep, "a1:0. a2:0. b2:0. a3:0.", ">1 >2 >3 next 4"),
+            (1, None, Keep, "a1:0. a2:0 b2:0 b3:1. b4:0.", ">1 >2+3 >4 next 5 dropped 1"),
+            (1, None, Keep, "a1:0. a2:0. b2:0. a3:0.", ">1 >2 >3 next 4 dropped 1"),
+            (1, None, Keep, "a1:0. a2:0 a3:1 b3:0. a4:2.", ">1 >2+3+4 next 5 dropped 1"),
+            (1, None, Keep, "a1:0. a2:0 a3:1 a2:1 a4:2.", ">1 >2+3+4 next 5 dropped 1"),
             // A page delivered in part, its first file given back.
             (1, None, Keep, "a5:2 a6:3. b7:0.", ">5+6 >7 next 8"),
             // The beginning of the last page, torn by a crash.
-            (5, Some(5), Drop, "a6:1 a7:2.", " next 5"),
+            (5, Some(5), Drop, "a6:1 a7:2.", " next 5 dropped 2"),
+            (5, Some(5), Drop, "a5:1. b6:0.", "6 next 7 hole dropped 1"),
             // Missing at the beginning of a page nobody has seen.
-            (5, Some(5), Drop, "a6:1. b7:0.", "7 next 8 hole"),
+            (5, Some(5), Drop, "a6:1. b7:0.", "7 next 8 hole dropped 1"),
             // Missing in the middle.
             (1, None, Keep, "a1:0. a3:1. b4:0.", ">1 3 4 next 5 hole"),
             (1, None, Keep, "a1:0. a2:0 b4:0. a5:0.", ">1 2 4 5 next 6 hole"),
-            (1, Some(1), Drop, "a1:0. a2:0 b4:0. a5:0.", ">1 4 5 next 6 hole"),
+            (1, Some(1), Drop, "a1:0. a2:0 b4:0. a5:0.", ">1 4 5 next 6 hole dropped 1"),
+            // A whole page is missing between two others.
+            (1, None, Keep, "a1:0. a3:0. b4:0.", ">1 3 4 next 5 hole"),
+            // The rest of a page is missing, though the numbers go on.
+            (1, None, Keep, "a1:0. a2:0 a3:0.", ">1 2 3 next 4 hole"),
+            (1, None, Keep, "a1:0. a2:0 b3:1.", ">1 2 3 next 4 hole"),
+            // The beginning of a page is missing, though the numbers go on.
+            (1, None, Keep, "a1:0. a2:1. b3:0.", ">1 2 3 next 4 hole"),
             // Already delivered.
             (3, Some(3), Keep, "a1:0. a2:0. a3:0.", ">3 next 4"),
         ] {
             assert_eq!(played(floor, expected, partial, log), told, "{log}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_as_old_as_the_oldest_of_its_frames() {
+        for stamps in [[7, 9], [9, 7]] {
+            let mut replay = Replay::new(Seq(1), None, Partial::Keep);
+            let mut pages = Vec::new();
+            for (text, stamp) in ["a1:0", "a2:1."].iter().zip(stamps) {
+                let (mut header, table) = header(text);
+                header.oldest = Stamp(stamp);
+                pages.extend(replay.feed(0, 0, &header, &table));
+            }
+            assert_eq!(pages.remove(0).oldest, Stamp(7));
         }
     }
 }

@@ -26,7 +26,7 @@ const TALLY_IDS: usize = 40;
 
 /// All that a start must find again.
 #[derive(Debug, PartialEq)]
-struct Seen {
+pub(super) struct Seen {
     held: QueueStatus,
     entries: Vec<Entry>,
     streams: Vec<(String, Vec<RowKey>)>,
@@ -41,7 +41,16 @@ struct Seen {
     origins: String,
 }
 
-fn seen(queue: &mut MemQueue) -> Seen {
+impl Seen {
+    /// Leaves out what is another after another way to the same queue.
+    pub(super) fn forget_how(&mut self) {
+        self.streams.clear();
+        self.tallies.clear();
+        self.state.next_chunk = 0;
+    }
+}
+
+pub(super) fn seen(queue: &mut MemQueue) -> Seen {
     let held = QueueStatus { bytes: 0, ..queue.held() };
     let entries = queue.entries(held.head.seq, 100_000).unwrap();
     let mut streams: Vec<_> = queue
