@@ -216,3 +216,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tests/reopen.rs"]
+mod tests;
