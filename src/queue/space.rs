@@ -510,7 +510,7 @@ mod tests {
 
     #[test]
     fn the_reserve_has_all_its_bytes_also_after_a_power_cut() {
-        for seed in 1..9 {
+        for seed in 1..5 {
             let disk = MemDisk::new(CAPACITY);
             // No multiple of the pieces in which it is written.
             let limits = QueueLimits { max_size_bytes: (17 << 20) + 8, ..LIMITS };
@@ -556,9 +556,10 @@ mod tests {
     #[test]
     fn a_reserve_counts_if_it_is_whole_and_is_gone_if_not() {
         let (mut written, mut refused) = (0, 0);
-        for n in 1..60 {
+        let limits = QueueLimits { max_size_bytes: 16 << 20, ..LIMITS };
+        for n in 1..30 {
             let disk = MemDisk::new(CAPACITY);
-            let (mut queue, ..) = disk.open();
+            let (mut queue, ..) = disk.try_open(limits).unwrap();
             queue.disk.remove(RESERVE).unwrap();
             queue.space.has_reserve = false;
             disk.copy_on_write();

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use super::super::disk::Disk;
 use super::super::index::{Index, IndexFault, Opener};
 use super::super::mem::{Fault, MemDisk};
+use super::super::schema::ChunkId;
 use super::super::space::{QUARANTINE, RESERVE};
 use super::super::testing::*;
 use super::super::{MemQueue, OpenError, QueueError, QueueLimits};
@@ -22,7 +23,7 @@ fn store(queue: &mut MemQueue, numbers: &[u64]) {
     let last = numbers[numbers.len() - 1];
     let keys: Vec<_> = numbers.iter().map(|n| key(*n)).collect();
     let frames = page(&threats(), numbers, 1);
-    queue.append_tallied(&threats(), &frames, progress(last, 1), &keys, &keys).unwrap();
+    queue.append_tallied(&threats(), &frames, progress(last, numbers[0]), &keys, &keys).unwrap();
 }
 
 fn take_one(queue: &mut MemQueue) -> Option<u64> {
@@ -74,6 +75,8 @@ fn a_process_that_lost_its_index_for_a_while_goes_on_where_it_stood() {
     let disk = MemDisk::new(CAPACITY);
     let mut queue = six(&disk);
     let stood = queue.stream_status(&threats());
+    let chunk = ChunkId { newest: Stamp(6), number: 99 };
+    queue.streams.named(&threats()).tally.learn(chunk, vec![key(1), key(6)]);
     assert!(!queue.may_be_indexed());
     without_space(&disk, &mut queue);
     assert!(!queue.may_be_indexed());
@@ -85,7 +88,7 @@ fn a_process_that_lost_its_index_for_a_while_goes_on_where_it_stood() {
     assert_eq!(Fixture::files(&disk, QUARANTINE), Vec::<String>::new(), "nothing is broken");
     assert_eq!(disk.opener().newest().unwrap(), Some(queue.number));
     assert_eq!(queue.stream_status(&threats()), stood);
-    assert!(queue.streams.named(&threats()).tally.unseen(&[1, 6]) == [false, false]);
+    assert_eq!(queue.streams.named(&threats()).tally.unseen(&[1, 6]), [false, false]);
     let kept = disk.opener().open(0).unwrap().get(b"c").unwrap();
     assert_eq!((queue.number > 0, kept), (true, None), "the one before is removed");
     assert_eq!(take_one(&mut queue), Some(4));
@@ -140,7 +143,7 @@ fn ends_well(disk: &MemDisk, mut queue: MemQueue, expected: &[u64], told: &str) 
     assert_eq!(queue.gaps(), [], "{told}");
     drop(queue);
     disk.kill();
-    let (mut queue, opened, _) = disk.open();
+    let (mut queue, opened, _) = disk.try_open(SMALL).unwrap();
     assert_eq!(opened.streams[0].progress.map(|at| at.position), Some(Stamp(6)), "{told}");
     assert_eq!((drain(&mut queue), queue.gaps()), (vec![], vec![]), "{told}");
 }
@@ -154,7 +157,9 @@ fn a_reopen_that_the_system_refuses_leaves_all_for_the_next_start() {
         fail_each(stand, ErrorKind::OutOfMemory, |disk, mut queue, outcome, told| {
             if outcome.is_err() {
                 refused.set(refused.get() + 1);
-                assert!(queue.peek(ONE).is_err(), "{told}: what was not finished is not used");
+                // The index itself may be whole, of a process that started without it.
+                let is_whole = std::ptr::fn_addr_eq(stand, STARTED_FULL) && queue.index.is_some();
+                assert!(is_whole || queue.peek(ONE).is_err(), "{told}: it was not finished");
                 queue.close_unsettled(Mono(9_999_999));
                 disk.kill();
                 queue = disk.try_open(SMALL).unwrap().0;
@@ -172,16 +177,24 @@ fn a_reopen_can_be_tried_again_with_what_the_process_knows() {
             if outcome.is_err() {
                 queue.reopen().unwrap();
             }
-            assert!(queue.streams.named(&threats()).known(Stamp(0)).contains(&key(1)), "{told}");
+            assert!(queue.streams.named(&threats()).known(Stamp(0)).contains(&key(4)), "{told}");
             assert_eq!(queue.held().records, expected.len() as u64, "{told}");
             ends_well(disk, queue, expected, told);
         });
     }
 }
 
+/// `parked/` could not be listed: that says nothing of the index.
+fn is_of_parked(outcome: &Result<(), OpenError>) -> bool {
+    matches!(outcome, Err(OpenError::System { why, .. }) if why.starts_with("parked could not be"))
+}
+
 #[test]
 fn one_more_failure_of_an_index_is_met_with_one_more_index() {
     fail_each(BROKEN, ErrorKind::Other, |disk, queue, outcome, told| {
+        if is_of_parked(&outcome) {
+            return;
+        }
         assert!(outcome.is_ok(), "{told}: {outcome:?}");
         ends_well(disk, queue, &[2, 3, 4, 5, 6], told);
     });
@@ -190,6 +203,9 @@ fn one_more_failure_of_an_index_is_met_with_one_more_index() {
 #[test]
 fn a_disk_that_is_full_for_a_moment_gets_the_reserve() {
     fail_each(BROKEN, ErrorKind::StorageFull, |disk, queue, outcome, told| {
+        if is_of_parked(&outcome) {
+            return;
+        }
         assert!(outcome.is_ok() && !queue.is_unindexed(), "{told}: {outcome:?}");
         ends_well(disk, queue, &[2, 3, 4, 5, 6], told);
     });
@@ -209,27 +225,30 @@ fn a_start_that_finds_the_disk_full_opens_the_index_in_the_place_of_the_reserve(
 
 #[test]
 fn what_the_log_lost_while_the_index_was_broken_is_collected_again() {
-    let disk = MemDisk::new(CAPACITY);
-    let mut queue = six(&disk);
-    store(&mut queue, &[7, 8, 9]);
-    queue.streams.named(&threats()).covered.add(Stamp(0), Stamp(i64::MAX));
-    let log = format!("log/{}", Fixture::files(&disk, "log")[0]);
-    // The header of the frame of record 5.
-    disk.tamper(&log, |bytes| {
-        let at = bytes.windows(3).enumerate().filter(|(_, three)| three == b"S1F");
-        let fifth = at.map(|(at, _)| at).nth(4).unwrap();
-        bytes[fifth + 9] ^= 1;
-    });
-    queue.drop_index();
-    let (opened, _) = queue.reopen().unwrap();
-    let stands = &opened.streams[0];
-    assert!(stands.progress.unwrap().from <= Stamp(5), "{:?}", stands.progress);
-    assert!(!stands.known.contains(&key(5)), "{:?}", stands.known);
-    assert!(!stands.covered.has(Stamp(5)), "{:?}", stands.covered);
-    let stream = queue.streams.named(&threats());
-    assert!(!stream.known(Stamp(0)).contains(&key(5)));
-    assert_eq!(stream.tally.unseen(&[5]), [true]);
-    assert!(!queue.gaps().is_empty(), "and told");
+    for lost in [5, 8] {
+        let disk = MemDisk::new(CAPACITY);
+        let mut queue = six(&disk);
+        store(&mut queue, &[7, 8, 9]);
+        let log = format!("log/{}", Fixture::files(&disk, "log")[0]);
+        // The header of its frame.
+        disk.tamper(&log, |bytes| {
+            let at = bytes.windows(3).enumerate().filter(|(_, three)| three == b"S1F");
+            let frame = at.map(|(at, _)| at).nth(lost - 1).unwrap();
+            bytes[frame + 9] ^= 1;
+        });
+        let lost = key(lost as u64);
+        let chunk = ChunkId { newest: Stamp(9), number: 99 };
+        queue.streams.named(&threats()).tally.learn(chunk, vec![lost]);
+        queue.drop_index();
+        let (opened, _) = queue.reopen().unwrap();
+        let stands = &opened.streams[0];
+        assert!(stands.progress.unwrap().from <= lost.stamp, "{:?}", stands.progress);
+        assert!(!stands.known.contains(&lost), "{:?}", stands.known);
+        let stream = queue.streams.named(&threats());
+        assert!(!stream.known(Stamp(0)).contains(&lost));
+        assert_eq!(stream.tally.unseen(&[lost.id]), [true]);
+        assert!(!queue.gaps().is_empty(), "and told");
+    }
 }
 
 #[test]
@@ -298,7 +317,7 @@ fn an_index_that_lacked_space_is_replaced_more_often_and_not_set_aside() {
 
 #[test]
 fn a_start_does_not_try_a_failing_index_for_ever() {
-    for n in 1..80 {
+    for n in 1..300 {
         let disk = MemDisk::new(CAPACITY);
         disk.fail_after(n, Fault::Always(ErrorKind::Other));
         let opened = disk.try_open(SMALL).map(drop);
