@@ -340,6 +340,10 @@ mod tests {
         assert!(queue.set_back(&threats(), back(600, true)).is_err());
         let (opened, _) = queue.reopen().unwrap();
         assert_eq!((opened.streams[0].progress, queue.gaps()), (Some(at(9_000)), vec![]));
+        queue.go_unindexed("a test").unwrap();
+        assert!(queue.set_back(&threats(), back(600, true)).is_err());
+        let stands = queue.stream_status(&threats());
+        assert_eq!((stands.progress, queue.gaps()), (Some(at(9_000)), vec![]));
     }
 
     #[test]
@@ -349,6 +353,8 @@ mod tests {
         queue.streams.named(&threats()).covered.add(Stamp(1), Stamp(i64::MAX));
         let (_, stands) = queue.set_back(&threats(), back(600, true)).unwrap();
         assert!(stands.covered.is_empty(), "{:?}", stands.covered);
+        // Nor does any of it count as delivered, for a start from the checkpoint.
+        assert_eq!(queue.streams.named(&threats()).row.delivered, Some(at(500)));
     }
 
     #[test]
