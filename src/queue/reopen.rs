@@ -217,3 +217,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tests/reopen.rs"]
+mod tests;

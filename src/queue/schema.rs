@@ -410,4 +410,26 @@ mod tests {
         }
         assert!(keys.is_sorted());
     }
+
+    #[test]
+    fn keys_sort_as_their_numbers_do() {
+        let numbers = [0, 1, 0xff, 0x100, 0xffff, u64::MAX];
+        let long: [fn(u64) -> Vec<u8>; 3] = [gap_key, move_key, |seq| entry_key(Seq(seq))];
+        let short: [fn(u16) -> Vec<u8>; 3] = [stream_key, covered_key, tally_key];
+        for of in long {
+            assert!(numbers.map(of).is_sorted_by(|a, b| a < b));
+        }
+        for of in short {
+            assert!([0, 1, 0xff, 0x100, 0xffff].map(of).is_sorted_by(|a, b| a < b));
+        }
+    }
+
+    #[test]
+    fn a_bit_of_its_number_tells_what_a_chunk_has() {
+        let of = |number| ChunkId { newest: Stamp(1), number };
+        for number in [1, u64::MAX >> 1] {
+            assert!(!of(number).is_out_of_turn());
+            assert!(of(number | ChunkId::OUT_OF_TURN).is_out_of_turn());
+        }
+    }
 }

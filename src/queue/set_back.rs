@@ -96,7 +96,9 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 mod tests {
     use super::*;
     use crate::prng::Prng;
+    use crate::queue::MemQueue;
     use crate::queue::mem::{Fault, MemDisk};
+    use crate::queue::schema::ChunkId;
     use crate::queue::testing::*;
     use crate::record::{RowKey, Take};
     use crate::time::Mono;
@@ -253,28 +255,119 @@ mod tests {
         assert_eq!(stands.progress, Some(at(40)), "what came at 50 was never looked for");
     }
 
-    #[test]
-    fn on_both_grounds() {
-        a_stream_that_collected_nothing_begins_anew_with_a_gap(&MemDisk::new(128 << 20));
-        a_stream_that_collected_nothing_begins_anew_with_a_gap(&TempDir::new());
-        what_was_collected_says_how_far_back_and_stays_known(&MemDisk::new(128 << 20));
-        what_was_collected_says_how_far_back_and_stays_known(&TempDir::new());
-        what_damage_took_is_not_known_again(&MemDisk::new(128 << 20));
-        what_damage_took_is_not_known_again(&TempDir::new());
-        what_was_collected_out_of_turn_says_nothing_of_how_far_back(&MemDisk::new(128 << 20));
-        what_was_collected_out_of_turn_says_nothing_of_how_far_back(&TempDir::new());
-        what_is_listed_after_a_walk_that_stored_nothing_says_nothing_of_how_far_back(
-            &MemDisk::new(128 << 20),
-        );
-        what_is_listed_after_a_walk_that_stored_nothing_says_nothing_of_how_far_back(
-            &TempDir::new(),
-        );
+    on_both!(
+        a_stream_that_collected_nothing_begins_anew_with_a_gap,
+        what_was_collected_says_how_far_back_and_stays_known,
+        ids_that_it_may_go_back_to_stay_known,
+        what_damage_took_is_not_known_again,
+        what_was_collected_out_of_turn_says_nothing_of_how_far_back,
+        what_is_listed_after_a_walk_that_stored_nothing_says_nothing_of_how_far_back,
+    );
+
+    /// Stores records of these stamps, a page each, and delivers them. Only the tally knows them then.
+    fn deliver(queue: &mut MemQueue, name: &StreamName, stamps: &[i64]) {
+        for stamp in stamps.iter().copied() {
+            let mut frames = page(name, &[stamp as u64], 1);
+            frames[0].entries[0].key = key(stamp);
+            queue.append_tallied(name, &frames, at(stamp), &[], &[key(stamp)]).unwrap();
+            let end = queue.peek(ALL).unwrap().unwrap().sent.end;
+            queue.ack(end, NOW).unwrap();
+        }
     }
 
     #[test]
-    fn ids_that_a_stream_may_go_back_to_stay_known() {
-        ids_that_it_may_go_back_to_stay_known(&MemDisk::new(128 << 20));
-        ids_that_it_may_go_back_to_stay_known(&TempDir::new());
+    fn what_was_delivered_is_known_from_the_new_start_of_walks_to_the_old_one() {
+        for (name, overlap, known) in [
+            (activities(), 30, &[10, 40, 9_000][..]),
+            (activities(), 29, &[40, 9_000]),
+            // A walk does not identify a threat by when it was created.
+            (threats(), 30, &[]),
+        ] {
+            let disk = MemDisk::new(128 << 20);
+            let (mut queue, ..) = disk.open();
+            queue.tally(&name, 1_000);
+            queue.append(&name, &[], at(5), &[]).unwrap();
+            deliver(&mut queue, &name, &[10, 40, 9_000, 9_500]);
+            let back = Back { overlap: Span::seconds(overlap), ..back(600, true) };
+            let (_, stands) = queue.set_back(&name, back).unwrap();
+            let to = Progress { from: at(40 - overlap as i64).from, ..at(40) };
+            assert_eq!(stands.progress, Some(to));
+            let known: Vec<RowKey> = known.iter().copied().map(key).collect();
+            assert_eq!(stands.known, known, "{name} {overlap}");
+            assert!(queue.gaps().is_empty());
+            let state = queue.state;
+            drop(queue);
+            let (queue, ..) = disk.open();
+            assert_eq!(queue.state, state);
+            assert_eq!(queue.stream_status(&name), stands);
+        }
+    }
+
+    #[test]
+    fn what_waits_is_known_and_held_once() {
+        let (mut queue, ..) = MemDisk::new(128 << 20).open();
+        let mut frames = page(&threats(), &[10, 20], 1);
+        for (frame, stamp) in frames.iter_mut().zip([10, 20]) {
+            frame.entries[0].key = key(stamp);
+        }
+        queue.append(&threats(), &frames, at(20), &[key(20)]).unwrap();
+        let back = Back { overlap: Span::seconds(10), ..back(600, true) };
+        let (_, stands) = queue.set_back(&threats(), back).unwrap();
+        assert_eq!(stands.progress, Some(Progress { from: at(10).from, ..at(20) }));
+        assert_eq!(stands.known, [10, 20].map(key));
+        let stream = queue.streams.named(&threats());
+        assert_eq!(stream.chunks().map(|(_, keys)| keys.len()).sum::<usize>(), 2);
+    }
+
+    #[test]
+    fn no_more_ids_are_known_than_a_stream_may_have() {
+        let (mut queue, ..) = MemDisk::new(128 << 20).open();
+        queue.append(&activities(), &[], at(9_000), &[]).unwrap();
+        let many = 0..KNOWN_IDS_MAX as i64 + 9;
+        let keys = many.map(|n| RowKey { stamp: Stamp(10_000_000 + n), id: n as u64 });
+        let chunk = ChunkId { newest: Stamp(11_000_000), number: 1 };
+        queue.streams.named(&activities()).tally.learn(chunk, keys.collect());
+        let back = Back { overlap: Span::seconds(1), ..back(600, true) };
+        let (_, stands) = queue.set_back(&activities(), back).unwrap();
+        assert_eq!(stands.known.len(), KNOWN_IDS_MAX);
+    }
+
+    #[test]
+    fn without_its_index_nothing_is_set_back() {
+        let (mut queue, ..) = MemDisk::new(128 << 20).open();
+        queue.append(&threats(), &[], at(9_000), &[]).unwrap();
+        queue.drop_index();
+        assert!(queue.set_back(&threats(), back(600, true)).is_err());
+        let (opened, _) = queue.reopen().unwrap();
+        assert_eq!((opened.streams[0].progress, queue.gaps()), (Some(at(9_000)), vec![]));
+        queue.go_unindexed("a test").unwrap();
+        assert!(queue.set_back(&threats(), back(600, true)).is_err());
+        let stands = queue.stream_status(&threats());
+        assert_eq!((stands.progress, queue.gaps()), (Some(at(9_000)), vec![]));
+    }
+
+    #[test]
+    fn ranges_that_walks_may_not_have_read_wholly_are_collected_again() {
+        let (mut queue, ..) = MemDisk::new(128 << 20).open();
+        queue.append(&threats(), &[], at(9_000), &[]).unwrap();
+        queue.streams.named(&threats()).covered.add(Stamp(1), Stamp(i64::MAX));
+        let (_, stands) = queue.set_back(&threats(), back(600, true)).unwrap();
+        assert!(stands.covered.is_empty(), "{:?}", stands.covered);
+        // Nor does any of it count as delivered, for a start from the checkpoint.
+        assert_eq!(queue.streams.named(&threats()).row.delivered, Some(at(500)));
+    }
+
+    #[test]
+    fn the_checkpoint_knows_it_at_once() {
+        let disk = MemDisk::new(128 << 20);
+        let (mut queue, ..) = disk.open();
+        queue.append(&threats(), &[], at(9_000), &[]).unwrap();
+        queue.set_back(&threats(), back(600, true)).unwrap();
+        drop(queue);
+        disk.kill();
+        disk.lose_indexes();
+        let (queue, opened, _) = disk.open();
+        assert_eq!((opened.streams[0].progress, queue.gaps().len()), (Some(at(500)), 1));
     }
 
     #[test]

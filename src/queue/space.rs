@@ -290,11 +290,16 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
 #[cfg(test)]
 mod tests {
+    use super::{DOUBT, Full, PARKED, QUARANTINE, RESERVE, SpaceUsage};
+    use crate::limits::RESERVE_PAUSE_ASKED_MAX;
+    use crate::prng::Prng;
     use crate::queue::QueueError;
     use crate::queue::disk::Disk;
+    use crate::queue::index::Index;
     use crate::queue::mem::{Fault, MemDisk};
     use crate::queue::testing::*;
-    use crate::record::Room;
+    use crate::queue::{MemQueue, QueueLimits};
+    use crate::record::{Room, Take};
     use crate::time::Mono;
 
     const CAPACITY: u64 = 128 << 20;
@@ -387,5 +392,204 @@ mod tests {
             }
         }
         assert!(given_up > 1, "no operation was refused");
+    }
+
+    /// What was free, and the length of the log, when the disk was full; the reserve has 10 bytes.
+    fn full(free: u64, log: u64) -> Full {
+        Full { at: Some((free, log)), asked: 0, pause: 100 }
+    }
+
+    #[test]
+    fn the_reserve_is_tried_again_once_there_is_twice_its_space_more() {
+        assert!(Full::default().is_due(0, 0, 10), "the disk was never full");
+        for (free, log, is_due) in [
+            (100, 50, false),
+            (119, 50, false),
+            (120, 50, true),
+            // The log gave back so much, or all that it had.
+            (100, 31, false),
+            (100, 30, true),
+            (100, 0, true),
+            (100, 60, false),
+        ] {
+            assert_eq!(full(100, 50).is_due(free, log, 10), is_due, "{free} {log}");
+        }
+        assert!(full(100, 5).is_due(100, 0, 10), "the log is empty now");
+        assert!(!full(100, 0).is_due(100, 0, 10), "it was empty before");
+    }
+
+    #[test]
+    fn each_failure_doubles_the_checks_before_the_next_try() {
+        let mut full = Full::default();
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            full.again(100, 50, 10);
+            let checks = (0..1_000).find(|_| full.is_due(100, 50, 10));
+            pauses.push(checks.expect("it is tried again"));
+        }
+        let most = RESERVE_PAUSE_ASKED_MAX;
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, most, most]);
+        // What others freed makes it another disk.
+        full.again(120, 50, 10);
+        assert_eq!((0..9).find(|_| full.is_due(120, 50, 10)), Some(1));
+    }
+
+    #[test]
+    fn a_stored_page_ends_what_a_refused_one_began() {
+        let mut space = SpaceUsage::new(LIMITS);
+        space.refused(7);
+        space.full.again(100, 50, 10);
+        space.fits();
+        assert_eq!(space.refused_bytes, 0);
+        assert!(space.full.is_due(100, 50, 10));
+    }
+
+    #[test]
+    fn of_a_small_queue_an_eighth_is_held_back() {
+        for (max_size_bytes, reserve) in [(64 << 20, 4 << 20), (16 << 20, 2 << 20)] {
+            let space = SpaceUsage::new(QueueLimits { max_size_bytes, ..LIMITS });
+            assert_eq!(space.reserve_bytes(), reserve);
+        }
+    }
+
+    /// A queue that has something of all there is: it waits, is parked, in doubt, and set aside.
+    fn with_all(disk: &MemDisk) -> MemQueue {
+        let (mut queue, ..) = disk.open();
+        let numbers = [1, 2, 3, 4];
+        queue.append(&threats(), &page(&threats(), &numbers, 1), progress(4, 4), &[]).unwrap();
+        let one = Take { entries_max: 1, ..ALL };
+        let first = queue.peek(one).unwrap().unwrap().sent.first;
+        queue.park(first, None, "400").unwrap();
+        let end = queue.peek(one).unwrap().unwrap().sent.end;
+        queue.doubt(end, "1 was not accepted").unwrap();
+        queue.disk.create("bad").unwrap();
+        queue.disk.append("bad", &[7; 1_000]).unwrap();
+        queue.set_aside("bad", "bad", "a test").unwrap();
+        queue
+    }
+
+    #[test]
+    fn every_file_that_grows_is_counted_at_once_and_by_the_next_start() {
+        let disk = MemDisk::new(CAPACITY);
+        let mut queue = with_all(&disk);
+        for _ in 0..2 {
+            let [log, parked, doubt, aside, reserve] = ["log", PARKED, DOUBT, QUARANTINE, RESERVE]
+                .map(|path| disk.clone().tree_bytes(path).unwrap());
+            assert!([log, parked, doubt, reserve].iter().all(|bytes| *bytes > 0) && aside > 1_000);
+            let index = queue.index.as_mut().unwrap().bytes();
+            assert_eq!(queue.held().bytes, log + parked + doubt + aside + reserve + index);
+            queue.count_bytes().unwrap();
+            assert_eq!(queue.held().bytes, log + parked + doubt + aside + reserve + index);
+            drop(queue);
+            (queue, ..) = disk.open();
+        }
+    }
+
+    #[test]
+    fn what_is_parked_may_take_the_slack_and_no_more() {
+        let mut queue = with_all(&MemDisk::new(CAPACITY));
+        let left = LIMITS.max_size_bytes - queue.held().bytes;
+        assert!(queue.may_park(left) && !queue.may_park(left + 1));
+    }
+
+    #[test]
+    fn a_reserve_that_is_not_whole_is_none() {
+        let disk = MemDisk::new(CAPACITY);
+        let (mut queue, ..) = disk.open();
+        queue.space.has_reserve = false;
+        queue.count_bytes().unwrap();
+        assert!(queue.space.has_reserve);
+        disk.tamper(RESERVE, |bytes| bytes.truncate(bytes.len() - 1));
+        queue.count_bytes().unwrap();
+        assert!(!queue.space.has_reserve);
+        queue.disk.remove(RESERVE).unwrap();
+        queue.space.has_reserve = true;
+        queue.count_bytes().unwrap();
+        assert!(!queue.space.has_reserve);
+    }
+
+    #[test]
+    fn the_reserve_has_all_its_bytes_also_after_a_power_cut() {
+        for seed in 1..5 {
+            let disk = MemDisk::new(CAPACITY);
+            // No multiple of the pieces in which it is written.
+            let limits = QueueLimits { max_size_bytes: (17 << 20) + 8, ..LIMITS };
+            let (queue, ..) = disk.try_open(limits).unwrap();
+            let bytes = queue.space.reserve_bytes();
+            assert_eq!(disk.clone().tree_bytes(RESERVE).unwrap(), bytes);
+            drop(queue);
+            disk.power_cut(&mut Prng::new(seed));
+            assert_eq!(disk.clone().tree_bytes(RESERVE).unwrap(), bytes, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_reserve_given_up_is_not_written_again_by_the_next_check() {
+        let disk = MemDisk::new(CAPACITY);
+        let (mut queue, ..) = disk.open();
+        let before = queue.held().bytes;
+        queue.give_up_reserve();
+        assert_eq!(queue.bytes(), before - queue.space.reserve_bytes());
+        // Under a quota the free bytes show nothing.
+        assert_eq!(queue.held().room, Room::DiskLow);
+        assert_eq!(queue.held().room, Room::Free);
+        assert_eq!(queue.held().bytes, before);
+    }
+
+    #[test]
+    fn the_reserve_leaves_min_free_bytes_to_others() {
+        let disk = MemDisk::new(CAPACITY);
+        let (mut queue, ..) = disk.open();
+        queue.disk.remove(RESERVE).unwrap();
+        queue.space.has_reserve = false;
+        let used = CAPACITY - disk.clone().free_bytes().unwrap();
+        let need = queue.space.reserve_bytes() + LIMITS.min_free_bytes;
+        for (free, is_written) in [(need - 1, false), (need, true)] {
+            disk.set_capacity(used + free);
+            queue.take_back_reserve();
+            assert_eq!(queue.space.has_reserve, is_written, "{free}");
+            assert_eq!(disk.files().iter().any(|file| file == RESERVE), is_written, "{free}");
+        }
+    }
+
+    /// The first try finds no space before a sync, and then any operation fails once.
+    #[test]
+    fn a_reserve_counts_if_it_is_whole_and_is_gone_if_not() {
+        let (mut written, mut refused) = (0, 0);
+        let limits = QueueLimits { max_size_bytes: 16 << 20, ..LIMITS };
+        for n in 1..30 {
+            let disk = MemDisk::new(CAPACITY);
+            let (mut queue, ..) = disk.try_open(limits).unwrap();
+            queue.disk.remove(RESERVE).unwrap();
+            queue.space.has_reserve = false;
+            disk.copy_on_write();
+            disk.removed_by_others(CAPACITY - (1 << 20));
+            disk.fail_after(n, Fault::Once(std::io::ErrorKind::StorageFull));
+            queue.take_back_reserve();
+            disk.heal();
+            let bytes = disk.clone().tree_bytes(RESERVE).unwrap();
+            match queue.space.has_reserve {
+                true => assert_eq!(bytes, queue.space.reserve_bytes(), "operation {n}"),
+                false => assert!(!disk.files().iter().any(|file| file == RESERVE), "{n}: {bytes}"),
+            }
+            *(if queue.space.has_reserve { &mut written } else { &mut refused }) += 1;
+        }
+        assert!(written > 1 && refused > 1, "{written} {refused}: it lost its teeth");
+    }
+
+    #[test]
+    fn the_oldest_in_the_quarantine_goes_first_in_whatever_order_the_disk_lists() {
+        let dir = TempDir::new();
+        let (mut queue, ..) =
+            dir.try_open(QueueLimits { max_size_bytes: 16 << 20, ..LIMITS }).unwrap();
+        let most = queue.space.quarantine_max();
+        let part = vec![7; usize::try_from(most / 4).unwrap()];
+        for n in [5, 2, 9, 4, 7, 1, 8, 3, 6] {
+            std::fs::write(dir.0.join(format!("{QUARANTINE}/{n:06}-bad")), &part).unwrap();
+        }
+        queue.after_quarantine("000009-bad", "a test");
+        let left = Fixture::files(&dir, QUARANTINE);
+        assert_eq!(left, ["000007-bad", "000008-bad", "000009-bad", "000009-bad.txt"]);
+        assert_eq!(queue.space.quarantine_bytes, queue.disk.tree_bytes(QUARANTINE).unwrap());
     }
 }

@@ -243,4 +243,121 @@ mod tests {
         }
         assert_eq!(stream.known(Stamp(0)).len(), STORED_IDS_MAX);
     }
+
+    fn acme() -> StreamName {
+        StreamName::polled("acme", Kind::Threats)
+    }
+
+    fn progress(position: i64, from: i64) -> Progress {
+        Progress { position: Stamp(position), from: Stamp(from) }
+    }
+
+    /// A stream at 90 that has collected what lies from 60 to 70 already.
+    fn covered(streams: &mut Streams) -> &mut Stream {
+        let stream = streams.named(&acme());
+        stream.row.progress = Some(progress(90, 50));
+        stream.covered.add(Stamp(60), Stamp(70));
+        stream
+    }
+
+    #[test]
+    fn where_walks_started_counts_for_one_page() {
+        let mut streams = Streams::default();
+        let stream = streams.named(&acme());
+        stream.walks_from = Some(Stamp(1));
+        assert_eq!(stream.take_stood(), None, "it has not begun");
+        stream.row.progress = Some(progress(50, 20));
+        for (began, from) in [(None, 20), (Some(30), 30), (None, 20), (Some(10), 20)] {
+            stream.walks_from = began.map(Stamp);
+            assert_eq!(stream.take_stood(), Some(progress(50, from)), "{began:?}");
+            assert_eq!(stream.walks_from, None);
+        }
+    }
+
+    #[test]
+    fn the_limit_counts_what_is_held() {
+        let mut streams = Streams::default();
+        let stream = streams.named(&acme());
+        let [first, second] = [1, 2].map(|number| ChunkId { newest: Stamp(9), number });
+        stream.learn(first, (1..4).map(key).collect());
+        stream.learn(first, (1..5).map(key).collect());
+        assert_eq!(stream.ids, 4);
+        stream.learn(second, (5..8).map(key).collect());
+        stream.forget(first);
+        stream.forget(first);
+        assert_eq!((stream.ids, stream.known(Stamp(0)).len()), (3, 3));
+        assert_eq!(stream.forget_all(), [second]);
+        assert_eq!((stream.ids, stream.known(Stamp(0)).len()), (0, 0));
+    }
+
+    #[test]
+    fn ids_in_any_order_become_chunks_of_neighbours_without_doubles() {
+        let mut next = 40;
+        let last = 2 * KNOWN_IDS_CHUNK_MAX as i64;
+        let keys: Vec<RowKey> = (1..=last).rev().chain([5, 5, last]).map(key).collect();
+        let chunks = chunked(&keys, &mut next);
+        let newest: Vec<_> =
+            chunks.iter().map(|(chunk, _)| (chunk.newest.0, chunk.number)).collect();
+        assert_eq!(newest, [(last / 2, 41), (last, 42)]);
+        assert_eq!(next, 42, "the next page does not overwrite them");
+        let ids = chunks.into_iter().flat_map(|(_, keys)| keys);
+        assert_eq!(ids.collect::<Vec<_>>(), (1..=last).map(key).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_was_collected_already_is_stored_with_its_progress_and_removed_once() {
+        let (mut streams, mut after) = (Streams::default(), Streams::default());
+        let mut batch = Batch::default();
+        let stream = streams.named(&acme());
+        stream.row.progress = Some(progress(90, 50));
+        stream.put_covered(3, &mut batch);
+        stream.uncover(&mut batch);
+        assert!(batch.is_empty(), "most streams never have any");
+        let stream = covered(&mut streams);
+        stream.put_covered(3, &mut batch);
+        let row_key = schema::covered_key(stream.number);
+        let [(at, Some(row))] = &batch.changes[..] else { panic!("{batch:?}") };
+        assert_eq!(*at, row_key);
+        // The next process.
+        let started = after.named(&acme());
+        started.row.progress = stream.row.progress;
+        started.load_covered(row, 3);
+        assert_eq!(started.covered, stream.covered);
+        for stream in [stream, started] {
+            let mut batch = Batch::default();
+            stream.uncover(&mut batch);
+            assert!(stream.covered.is_empty());
+            assert_eq!(batch.changes, [(row_key.clone(), None)]);
+            stream.uncover(&mut batch);
+            assert_eq!(batch.changes.len(), 1, "it is not removed again");
+        }
+    }
+
+    #[test]
+    fn only_a_record_within_it_or_the_start_of_walks_behind_it_ends_a_range() {
+        for (keys, from, stays) in [
+            (vec![59, 70], 50, true),
+            (vec![], 69, true),
+            (vec![59, 60], 50, false),
+            (vec![69], 50, false),
+            (vec![], 70, false),
+        ] {
+            let mut streams = Streams::default();
+            let stream = covered(&mut streams);
+            stream.row.progress = Some(progress(90, from));
+            stream.pass_covered(keys.iter().copied().map(key));
+            assert_eq!(!stream.covered.is_empty(), stays, "{keys:?} {from}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_removed_is_gone_and_no_other() {
+        let mut streams = Streams::default();
+        let names = [Kind::Threats, Kind::Activities].map(|kind| StreamName::polled("acme", kind));
+        let numbers = names.each_ref().map(|name| streams.named(name).number);
+        streams.remove(numbers[0]);
+        assert!(streams.find(&names[0]).is_none());
+        assert_eq!(streams.find(&names[1]).map(|stream| stream.number), Some(numbers[1]));
+        assert_ne!(streams.named(&names[0]).number, numbers[1], "a new number");
+    }
 }

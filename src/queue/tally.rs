@@ -258,4 +258,77 @@ mod tests {
         tally.apply(change);
         assert!(tally.is_empty());
     }
+
+    #[test]
+    fn a_chunk_that_is_learned_again_counts_once() {
+        let (mut tally, chunk) = (Tally::default(), ChunkId { newest: at(9), number: 1 });
+        tally.learn(chunk, (1..4).map(created_key).collect());
+        tally.learn(chunk, (1..5).map(created_key).collect());
+        assert_eq!((tally.ids, tally.count(at(0), at(9))), (4, 4));
+    }
+
+    #[test]
+    fn clearing_names_every_chunk_and_leaves_nothing() {
+        let mut tally = tallied((1..9).map(|n| vec![created_key(n), created_key(n + 100)]), 50);
+        let held: Vec<ChunkId> = tally.chunks().map(|(chunk, _)| chunk).collect();
+        assert!(!held.is_empty());
+        assert_eq!(tally.clear(), held);
+        assert!(tally.is_empty() && tally.ids == 0);
+    }
+
+    #[test]
+    fn what_was_created_before_the_start_of_walks_is_kept_apart() {
+        let (mut tally, mut next_chunk) = (Tally::default(), 7);
+        let before = Progress { position: at(50), from: at(100) };
+        for page in [[98, 99, 100, 101], [95, 96, 102, 103]] {
+            let page = page.map(created_key);
+            let ids = (100, &mut next_chunk);
+            tally.apply(tally.take(&page, Some(before), progress(110), ids));
+        }
+        let mut in_turn: Vec<RowKey> = tally.in_turn().copied().collect();
+        in_turn.sort_unstable();
+        assert_eq!(in_turn, [100, 101, 102, 103].map(created_key));
+        assert_eq!(tally.count(at(0), at(1_000)), 8, "and counted all the same");
+    }
+
+    #[test]
+    fn the_horizon_itself_is_remembered() {
+        let after = progress(0);
+        let horizon = after.position - Span::hours(RECONCILE_BACK_HOURS);
+        for (newest, stays) in [(horizon, true), (Stamp(horizon.0 - 1), false)] {
+            let mut tally = Tally::default();
+            tally.learn(ChunkId { newest, number: 1 }, vec![RowKey { stamp: newest, id: 1 }]);
+            let change = tally.take(&[], Some(after), after, (100, &mut 1));
+            assert_eq!(change.forget.is_empty(), stays, "{newest}");
+        }
+    }
+
+    #[test]
+    fn no_more_is_forgotten_than_the_limit_asks_for() {
+        let row = TallyRow { since: at(0), position: at(30), compared: None };
+        let mut tally = Tally { row: Some(row), ..Tally::default() };
+        for n in 0..3 {
+            let keys: Vec<RowKey> = (10 * n..10 * n + 10).map(created_key).collect();
+            tally.learn(ChunkId { newest: keys[9].stamp, number: n as u64 }, keys);
+        }
+        for (ids_max, forgotten) in [(30, 0), (29, 1), (20, 1), (19, 2)] {
+            let change = tally.take(&[], Some(progress(30)), progress(30), (ids_max, &mut 9));
+            assert_eq!(change.forget.len(), forgotten, "{ids_max}");
+            assert_eq!(change.row.unwrap().since, at(10 * forgotten as i64), "{ids_max}");
+        }
+    }
+
+    #[test]
+    fn single_records_are_written_only_a_few_times() {
+        let (mut tally, mut next_chunk, mut written) = (Tally::default(), 0, 0);
+        let after = Progress { position: at(0), from: at(0) };
+        for n in 1..=1_000 {
+            let change =
+                tally.take(&[created_key(n)], Some(after), after, (9_999, &mut next_chunk));
+            written += change.learn.iter().map(|(_, keys)| keys.len()).sum::<usize>();
+            tally.apply(change);
+        }
+        assert_eq!(tally.ids, 1_000);
+        assert!(written <= 10_000, "{written} ids were written for 1,000 records");
+    }
 }

@@ -164,6 +164,11 @@ impl Unindexed {
         Ok((records + u64::from(self.is_cut), self.next))
     }
 
+    #[cfg(test)]
+    pub fn frames_held(&self) -> usize {
+        self.window.len()
+    }
+
     fn let_go(&mut self, before: Seq) {
         while self.window.front().is_some_and(|entry| entry.seq < before) {
             self.window.pop_front();

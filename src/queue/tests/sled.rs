@@ -184,3 +184,101 @@ fn what_the_system_says_is_told_in_words_and_is_no_damage() {
         assert!(error.why.contains("not enough memory"));
     }
 }
+
+#[test]
+fn only_unfinished_snapshots_are_removed() {
+    let dir = TempDir::new();
+    fs::create_dir_all(&dir.0).unwrap();
+    let names = ["conf", "db", "snap.0000000000000001", "snap.1.generating", "x.generating"];
+    names.iter().for_each(|name| fs::write(dir.0.join(name), name).unwrap());
+    remove_unfinished(&dir.0).unwrap();
+    let mut left: Vec<_> =
+        fs::read_dir(&dir.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["conf", "db", "snap.0000000000000001", "x.generating"]);
+    assert!(remove_unfinished(&dir.0.join("none")).is_ok(), "there is no index yet");
+    assert!(remove_unfinished(&dir.0.join("db")).is_err(), "this is no directory");
+}
+
+#[test]
+fn an_index_that_is_removed_takes_no_space_though_its_handle_was_leaked() {
+    let dir = TempDir::new();
+    let mut opener = created(&dir);
+    let mut index = opener.open(3).unwrap();
+    index.commit(&one_change()).unwrap();
+    let path = dir.0.join("index.3");
+    assert_eq!(index.bytes(), tree_bytes(&path).unwrap());
+    assert_eq!(newest(&dir.0).unwrap(), Some(path.clone()));
+    index.forget();
+    let leaked = File::open(path.join("db")).unwrap();
+    assert!(leaked.metadata().unwrap().len() > 0);
+    opener.remove(3).unwrap();
+    assert_eq!((leaked.metadata().unwrap().len(), path.exists()), (0, false));
+    opener.remove(3).expect("it is gone already");
+    assert_eq!(newest(&dir.0).unwrap(), None);
+    fs::write(&path, "no directory").unwrap();
+    assert!(opener.remove(3).is_err(), "what is not gone is told");
+}
+
+#[test]
+fn an_index_is_set_aside_under_the_name_given() {
+    let dir = TempDir::new();
+    let mut opener = created(&dir);
+    opener.open(2).unwrap().close();
+    assert!(opener.set_aside(2, "000001-index.2").is_err(), "there is no quarantine");
+    fs::create_dir(dir.0.join("quarantine")).unwrap();
+    opener.set_aside(2, "000001-index.2").unwrap();
+    assert!(dir.0.join("quarantine/000001-index.2/db").exists());
+    assert_eq!(opener.newest().unwrap(), None);
+}
+
+#[test]
+fn the_disk_is_asked_by_writing_to_the_lock() {
+    let dir = TempDir::new();
+    fs::create_dir_all(&dir.0).unwrap();
+    let lock = dir.0.join(LOCK);
+    fs::write(&lock, "").unwrap();
+    let asked = ask_disk(&dir.0).expect("there is a thread for it");
+    asked.wait_on().unwrap().unwrap();
+    assert_eq!(fs::read_to_string(&lock).unwrap(), format!("{}\n", std::process::id()));
+}
+
+#[test]
+fn a_disk_that_answers_once_gives_sled_one_more_timeout() {
+    let dir = TempDir::new();
+    fs::create_dir_all(&dir.0).unwrap();
+    fs::write(dir.0.join(LOCK), "").unwrap();
+    let (answer, answers) = std::sync::mpsc::channel::<()>();
+    let sled = TimeoutThread::start("test", Duration::ZERO, || answers).unwrap();
+    let late = sled.begin(|answers| answers.recv().is_ok()).unwrap();
+    let answering = std::thread::spawn(move || {
+        std::thread::park_timeout(Duration::from_millis(30));
+        answer.send(()).unwrap();
+    });
+    assert_eq!(outwait(&late, Duration::from_secs(60), &dir.0), Ok(true));
+    answering.join().unwrap();
+}
+
+#[test]
+fn a_full_disk_and_a_used_up_quota_are_told_from_sleds_words_alone() {
+    for (text, fault) in [
+        ("IO error: StorageFull", IndexFault::Full),
+        ("IO error: QuotaExceeded", IndexFault::Full),
+        ("IO error: NotFound", IndexFault::Broken),
+        ("could not acquire lock on it", IndexFault::Locked),
+    ] {
+        assert_eq!(index_error(&io::Error::other(text)).fault, fault, "{text}");
+    }
+}
+
+#[test]
+fn a_handle_that_lets_go_is_given_the_time_for_it() {
+    let (let_go, released) = std::sync::mpsc::channel::<()>();
+    let holder = std::thread::spawn(move || {
+        std::thread::park_timeout(Duration::from_millis(50));
+        let_go.send(()).unwrap();
+    });
+    let locked = |_| IndexError { fault: IndexFault::Locked, why: "locked".into() };
+    assert!(unlocked(|| released.try_recv().map_err(locked)).is_ok());
+    holder.join().unwrap();
+}

@@ -3,9 +3,10 @@
 use std::io::ErrorKind;
 
 use super::QueueError;
+use super::disk::Disk;
 use super::mem::{Fault, MemDisk};
 use super::testing::*;
-use crate::record::{QueueStatus, Take};
+use crate::record::{QueuePosition, QueueStatus, Seq, Take};
 use crate::time::Mono;
 
 const ONE: Take = Take { entries_max: 1, ..ALL };
@@ -70,6 +71,7 @@ fn drain(queue: &mut super::MemQueue) -> (Vec<u64>, Result<(), QueueError>) {
             Ok(None) => return (numbers, Ok(())),
             Ok(Some(given)) => {
                 numbers.extend(all_numbers(&given).iter().map(|(_, number)| *number));
+                assert!(numbers.len() < 100, "it comes again and again: {numbers:?}");
                 queue.ack(given.sent.end, Mono(1)).unwrap();
             }
             Err(error) => return (numbers, Err(error)),
@@ -281,4 +283,292 @@ fn a_config_that_was_read_without_an_index_is_followed_once_there_is_one() {
         }
     }
     assert!(met > 5, "{met}");
+}
+
+/// The queue of three files, opened without space for its index.
+fn started_without_space(disk: &MemDisk) -> super::MemQueue {
+    disk.set_capacity(0);
+    let (queue, _, found) = disk.open();
+    assert!(queue.is_unindexed() && queue.index.is_none());
+    assert_eq!(found, ["index-no-space"]);
+    queue
+}
+
+/// Gives the space back, and answers with what is reported then.
+fn indexed_again(disk: &MemDisk, queue: &mut super::MemQueue) -> Vec<&'static str> {
+    disk.set_capacity(CAPACITY);
+    assert!((0..500).any(|_| queue.may_be_indexed()), "there is space");
+    let (_, findings) = queue.reopen().unwrap();
+    assert!(!queue.is_unindexed());
+    assert!(!disk.files().iter().any(|file| file.starts_with("opening.")), "{:?}", disk.files());
+    findings.iter().map(|finding| finding.reason).collect()
+}
+
+fn held_frames(queue: &super::MemQueue) -> usize {
+    queue.unindexed.as_ref().unwrap().frames_held()
+}
+
+#[test]
+fn the_log_is_walked_in_order_and_little_of_it_is_held() {
+    let disk = MemDisk::new(CAPACITY);
+    three_files(&disk);
+    let mut queue = started_without_space(&disk);
+    for (from, max) in [(1, 3), (3, 2), (5, 1), (4, 4)] {
+        let entries = queue.entries(Seq(from), max).unwrap();
+        let seqs: Vec<u64> = entries.iter().map(|entry| entry.seq.0).collect();
+        assert_eq!(seqs, (from..from + max as u64).collect::<Vec<_>>());
+        assert!(held_frames(&queue) < 15, "the whole log is in memory");
+    }
+    let all = [&FIRST[..], &REST[..]].concat();
+    for (nth, number) in all.iter().enumerate() {
+        assert_eq!(queue.held().oldest, Some(key(*number).stamp));
+        assert_eq!(queue.held().records, (all.len() - nth) as u64);
+        let given = queue.peek(ONE).unwrap().unwrap();
+        assert_eq!(all_numbers(&given)[0].1, *number);
+        queue.ack(given.sent.end, Mono(1)).unwrap();
+        assert!(held_frames(&queue) <= all.len() - nth, "what is delivered is in memory");
+        // A file goes when a later one begins with what waits; the last one may have to be learned.
+        let left = 3 - (nth + 1).min(10) / 5;
+        assert_eq!(Fixture::files(&disk, "log").len(), left, "after {number}");
+    }
+    assert_eq!((queue.held().records, queue.held().oldest), (0, None));
+}
+
+#[test]
+fn a_part_of_a_frame_is_acknowledged_and_counted_without_an_index() {
+    let disk = MemDisk::new(CAPACITY);
+    let (mut queue, ..) = disk.open();
+    queue
+        .append(&threats(), &page(&threats(), &[1, 2, 3, 4, 5, 6], 3), progress(6, 1), &[])
+        .unwrap();
+    let end = queue.peek(ONE).unwrap().unwrap().sent.end;
+    queue.ack(end, Mono(1)).unwrap();
+    drop(queue);
+    disk.kill();
+    for left in [5, 4] {
+        let mut queue = started_without_space(&disk);
+        assert_eq!(queue.held().records, left);
+        let given = queue.peek(ONE).unwrap().unwrap();
+        assert_eq!(all_numbers(&given)[0].1, 7 - left);
+        let held = queue.ack(given.sent.end, Mono(1)).unwrap();
+        assert_eq!(held.records, left - 1);
+        drop(queue);
+        disk.kill();
+    }
+    let mut queue = started_without_space(&disk);
+    assert_eq!(queue.held().records, 3);
+    assert_eq!(drain(&mut queue), (vec![4, 5, 6], Ok(())));
+}
+
+#[test]
+fn what_no_commit_counted_is_not_given_out_without_an_index() {
+    let mut met = 0;
+    for n in 1..60 {
+        let disk = MemDisk::new(CAPACITY);
+        let (mut queue, ..) = disk.open();
+        let store = |queue: &mut super::MemQueue, numbers: &[u64]| {
+            let keys: Vec<_> = numbers.iter().map(|number| key(*number)).collect();
+            let last = numbers[numbers.len() - 1];
+            queue.append(&threats(), &page(&threats(), numbers, 1), progress(last, 1), &keys)
+        };
+        store(&mut queue, &[1, 2, 3]).unwrap();
+        disk.fail_after(n, Fault::Once(ErrorKind::StorageFull));
+        let stored = store(&mut queue, &[4, 5]);
+        let has_failed = disk.has_failed();
+        disk.heal();
+        if !has_failed {
+            break;
+        }
+        let Err(QueueError::NoSpace(_)) = stored else { continue };
+        met += 1;
+        disk.set_capacity(0);
+        let (_, findings) = queue.reopen().unwrap();
+        assert_eq!(findings[0].reason, "index-no-space");
+        assert_eq!(drain(&mut queue), (vec![1, 2, 3], Ok(())), "operation {n}");
+        assert_eq!(indexed_again(&disk, &mut queue), ["index-written-again"]);
+        let stands = queue.streams.named(&threats()).row.progress.unwrap();
+        let (rest, ended) = drain(&mut queue);
+        assert_eq!((stands, rest, ended), (progress(5, 1), vec![4, 5], Ok(())), "operation {n}");
+    }
+    assert!(met > 0, "it lost its teeth");
+}
+
+#[test]
+fn an_acknowledgement_that_could_not_be_noted_is_told() {
+    let before = MemDisk::new(CAPACITY);
+    three_files(&before);
+    let mut told = 0;
+    for n in 1..12 {
+        let disk = before.copy();
+        let mut queue = started_without_space(&disk);
+        let end = queue.peek(ONE).unwrap().unwrap().sent.end;
+        disk.fail_after(n, Fault::Once(ErrorKind::Other));
+        let acked = queue.ack(end, Mono(1));
+        drop(queue);
+        disk.kill();
+        let mut queue = started_without_space(&disk);
+        let first = all_numbers(&queue.peek(ONE).unwrap().unwrap())[0].1;
+        assert!(first == 2 || acked.is_err(), "operation {n}: it comes again");
+        told += u32::from(acked.is_err());
+    }
+    assert!(told > 0, "it lost its teeth");
+}
+
+#[test]
+fn where_head_cannot_be_written_delivery_goes_on_and_nothing_comes_again() {
+    let disk = MemDisk::new(CAPACITY);
+    three_files(&disk);
+    disk.clone().remove("head").unwrap();
+    let mut queue = started_without_space(&disk);
+    assert_eq!(drain(&mut queue), ([&FIRST[..], &REST[..]].concat(), Ok(())));
+    assert_eq!(Fixture::files(&disk, "log").len(), 3, "only this process knows the head");
+    assert_eq!(indexed_again(&disk, &mut queue), ["index-written-again"]);
+    assert_eq!(queue.held().records, 0);
+    assert_eq!(Fixture::files(&disk, "log"), Vec::<String>::new());
+    drop(queue);
+    disk.kill();
+    let (mut queue, opened, _) = disk.open();
+    assert_eq!(drain(&mut queue), (vec![], Ok(())));
+    assert_eq!(opened.streams[0].progress.map(|at| at.position), Some(key(25).stamp));
+}
+
+#[test]
+fn a_process_that_started_without_an_index_goes_on_with_one() {
+    let disk = MemDisk::new(CAPACITY);
+    three_files(&disk);
+    let mut queue = started_without_space(&disk);
+    for number in [1, 2, 3, 4, 5, 11, 12] {
+        let given = queue.peek(ONE).unwrap().unwrap();
+        assert_eq!(all_numbers(&given)[0].1, number);
+        queue.ack(given.sent.end, Mono(1)).unwrap();
+    }
+    assert_eq!(indexed_again(&disk, &mut queue), ["index-written-again"]);
+    assert_eq!(Fixture::files(&disk, super::space::QUARANTINE), Vec::<String>::new());
+    assert_eq!(queue.held().records, 8);
+    let stands = queue.stream_status(&threats());
+    drop(queue);
+    disk.kill();
+    let (mut queue, opened, found) = disk.open();
+    assert_eq!((&opened.streams[0], found), (&stands, vec![]));
+    assert_eq!(drain(&mut queue), (REST[2..].to_vec(), Ok(())));
+    assert_eq!(stands.progress, Some(progress(25, 1)));
+    assert_eq!((stands.known.len(), queue.gaps()), (15, vec![]));
+}
+
+#[test]
+fn a_start_without_an_index_takes_the_streams_from_the_checkpoint() {
+    let disk = MemDisk::new(CAPACITY);
+    three_files(&disk);
+    let (mut queue, ..) = disk.open();
+    assert_eq!(drain(&mut queue).0.len(), 15);
+    queue.append(&threats(), &page(&threats(), &[31], 1), progress(31, 31), &[]).unwrap();
+    queue.close(Mono(9_999_999));
+    disk.set_capacity(0);
+    let (mut queue, opened, _) = disk.open();
+    assert!(queue.is_unindexed());
+    let position = opened.streams[0].progress.map(|progress| progress.position);
+    assert_eq!(position, Some(key(25).stamp), "what is delivered");
+    assert_eq!(drain(&mut queue), (vec![31], Ok(())));
+}
+
+#[test]
+fn a_log_that_cannot_be_read_is_told_by_a_start_without_an_index() {
+    let before = MemDisk::new(CAPACITY);
+    three_files(&before);
+    before.clone().remove("reserve").unwrap();
+    before.clone().sync_dir("").unwrap();
+    before.set_capacity(0);
+    for n in 1..200 {
+        let disk = before.copy();
+        disk.fail_after(n, Fault::Once(ErrorKind::OutOfMemory));
+        let opened = disk.try_open(LIMITS);
+        let has_failed = disk.has_failed();
+        if let Ok((mut queue, opened, _)) = opened {
+            disk.heal();
+            assert_eq!(opened.held.oldest, Some(key(1).stamp), "operation {n}");
+            assert_eq!(drain(&mut queue).0.len(), 15, "operation {n}");
+        }
+        if !has_failed {
+            return;
+        }
+    }
+    panic!("it never ends");
+}
+
+/// What an earlier process delivered without an index is known from `head` alone.
+#[test]
+fn what_head_says_is_delivered_is_passed_without_an_index_and_with_one() {
+    for (noted, waits, records) in [
+        (QueuePosition { seq: Seq(3), skip: 1 }, &[6, 7, 8, 9][..], 4),
+        (QueuePosition { seq: Seq(4), skip: 0 }, &[7, 8, 9], 3),
+        (QueuePosition { seq: Seq(2), skip: 0 }, &[3, 4, 5, 6, 7, 8, 9], 7),
+        (QueuePosition { seq: Seq(1), skip: 0 }, &[3, 4, 5, 6, 7, 8, 9], 7),
+    ] {
+        for without in [true, false] {
+            let disk = MemDisk::new(CAPACITY);
+            let (mut queue, ..) = disk.open();
+            let frames = page(&threats(), &[1, 2, 3, 4, 5, 6, 7, 8, 9], 2);
+            queue.append(&threats(), &frames, progress(9, 1), &[]).unwrap();
+            let end = QueuePosition { seq: Seq(2), skip: 0 };
+            queue.ack(end, Mono(1)).unwrap();
+            queue.noted.place = noted;
+            match without {
+                true => queue.go_unindexed("a test").unwrap(),
+                false => queue.catch_up_with_head().unwrap(),
+            }
+            assert_eq!(queue.held().records, records, "{noted:?}");
+            assert_eq!(drain(&mut queue), (waits.to_vec(), Ok(())), "{noted:?}");
+        }
+    }
+}
+
+#[test]
+fn numbers_that_were_delivered_are_not_used_again() {
+    for (noted, next) in [
+        (QueuePosition { seq: Seq(7), skip: 0 }, 7),
+        (QueuePosition { seq: Seq(7), skip: 2 }, 8),
+        (QueuePosition { seq: Seq(4), skip: 0 }, 4),
+    ] {
+        let disk = MemDisk::new(CAPACITY);
+        let (mut queue, ..) = disk.open();
+        let frames = page(&threats(), &[1, 2, 3], 1);
+        queue.append(&threats(), &frames, progress(3, 1), &[]).unwrap();
+        queue.noted.place = noted;
+        queue.catch_up_with_head().unwrap();
+        let place = QueuePosition { seq: Seq(next), skip: 0 };
+        assert_eq!((queue.state.head, queue.state.next_seq), (place, Seq(next)));
+        let state = queue.state;
+        drop(queue);
+        disk.kill();
+        let (mut queue, opened, _) = disk.open();
+        assert_eq!((queue.state, opened.held.records), (state, 0));
+        queue.append(&threats(), &page(&threats(), &[4], 1), progress(4, 1), &[]).unwrap();
+        assert_eq!(drain(&mut queue), (vec![4], Ok(())));
+    }
+}
+
+#[test]
+fn an_index_that_could_not_be_finished_is_not_kept_beside_the_walk() {
+    let disk = MemDisk::new(CAPACITY);
+    three_files(&disk);
+    let (mut queue, ..) = disk.open();
+    queue.start_unindexed(&super::checkpoint::Checkpoint::default(), "a test").unwrap();
+    assert!(queue.index.is_none());
+    assert_eq!(drain(&mut queue).0.len(), 15);
+}
+
+/// As after an index that came back older: the batch waits in the log again.
+#[test]
+fn a_batch_in_doubt_that_was_delivered_without_an_index_is_settled() {
+    let disk = MemDisk::new(CAPACITY);
+    let (mut queue, ..) = disk.open();
+    queue.append(&threats(), &page(&threats(), &[1, 2, 3], 1), progress(3, 1), &[]).unwrap();
+    let end = queue.peek(ONE).unwrap().unwrap().sent.end;
+    assert_eq!(queue.doubt(end, "1 was not accepted").unwrap().doubt, 1);
+    queue.state.head = QueuePosition { seq: Seq(1), skip: 0 };
+    queue.noted.place = end;
+    queue.catch_up_with_head().unwrap();
+    assert_eq!(queue.held().doubt, 0);
+    assert_eq!(Fixture::files(&disk, super::space::DOUBT), Vec::<String>::new());
+    assert_eq!(drain(&mut queue), (vec![2, 3], Ok(())));
 }
