@@ -480,3 +480,7 @@ impl Beyond {
         *self = Beyond { blame, ..Beyond::default() };
     }
 }
+
+#[cfg(test)]
+#[path = "tests/bad_row.rs"]
+mod tests;

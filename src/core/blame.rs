@@ -191,6 +191,42 @@ mod tests {
         assert!(blame.failed_among_others(at(5), 1, Way::Failed, WAIT));
     }
 
+    /// How many failures at one moment it takes until one is to blame, if it ever is.
+    fn tries_at_once(blame: &mut Blame<u32>, now: Mono, at: u32, way: Way) -> Option<u32> {
+        (1..100).find(|_| blame.failed(now, at, way, WAIT, 0))
+    }
+
+    #[test]
+    fn without_any_time_many_more_failures_are_needed() {
+        let most = Some(limits::LONE_FAILURES * limits::LONE_TIMES);
+        assert_eq!(tries_at_once(&mut Blame::default(), at(0), 1, Way::Failed), most);
+    }
+
+    #[test]
+    fn what_one_to_blame_has_shown_is_good_for_that_way_and_for_a_day() {
+        let (few, many) = (limits::LONE_FAILURES, limits::LONE_FAILURES * limits::LONE_TIMES);
+        let day = limits::BLAME_HOURS * 60;
+        for (way, minute, tries) in [
+            (Way::Failed, day - 1, few),
+            (Way::Failed, day, many),
+            // The time since the one before it is not its own.
+            (Way::Refused, day - 1, many),
+        ] {
+            let mut blame = Blame::default();
+            tries_at_once(&mut blame, at(0), 1, way);
+            blame.set_aside(at(0));
+            let next = tries_at_once(&mut blame, at(minute), 2, Way::Failed);
+            assert_eq!(next, Some(tries), "{way:?}, {minute}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_is_too_long_is_so_each_time() {
+        let too_long = SourceTrouble::TooLong(crate::record::Unread::default());
+        assert_eq!(Way::of_source(&too_long), Way::Refused);
+        assert_eq!(Way::of_source(&SourceTrouble::BrokenAnswer("500".into())), Way::Failed);
+    }
+
     #[test]
     fn one_that_is_refused_is_to_blame_after_a_few_refusals() {
         let mut blame = Blame::default();

@@ -152,3 +152,7 @@ impl Known {
         self.keys.len()
     }
 }
+
+#[cfg(test)]
+#[path = "tests/known.rs"]
+mod tests;

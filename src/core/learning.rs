@@ -74,3 +74,7 @@ fn is_other(before: Option<u64>, after: Option<u64>) -> bool {
         (before, after) => before != after,
     }
 }
+
+#[cfg(test)]
+#[path = "tests/learning.rs"]
+mod tests;

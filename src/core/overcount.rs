@@ -110,3 +110,7 @@ impl Overcounts {
         told.map(|over| over.excess.unsigned_abs()).sum()
     }
 }
+
+#[cfg(test)]
+#[path = "tests/overcount.rs"]
+mod tests;

@@ -332,7 +332,6 @@ impl Reconcile {
     /// A list was put off once more: its count is answered each time and ends no wait, so the wait
     /// doubles here.
     pub fn put_off(&mut self, now: Mono, longest_wait: Span) {
-        self.lane.due = self.lane.due.max(Due::At(self.lane.not_before));
         if let Due::At(due) = self.lane.due {
             let doubled = self.put_off.map_or(Span::ZERO, |before| before.times(2));
             let wait = due.since(now).max(doubled.min(longest_wait));

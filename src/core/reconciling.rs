@@ -221,6 +221,8 @@ impl Core {
         };
         let lane = &mut self.streams[stream].reconcile.lane;
         lane.fail(now, wait, reason, detail);
+        // Whatever it is taken for: so much patience was asked for.
+        lane.due = lane.due.max(Due::At(lane.not_before));
         // The question is not needed: one that is put off each time must not slow down the streams.
         if reason == Reason::Busy && failures == 0 {
             let (due, not_before): (Due, Mono) = (lane.due, lane.not_before);
@@ -312,3 +314,7 @@ impl Stream {
         Pending { keep, date, read, then: Then::Listed(listed.page, unmatched, late) }
     }
 }
+
+#[cfg(test)]
+#[path = "tests/reconciling.rs"]
+mod tests;

@@ -166,3 +166,7 @@ impl Core {
         Some(Action::Store(keep))
     }
 }
+
+#[cfg(test)]
+#[path = "tests/retention.rs"]
+mod tests;

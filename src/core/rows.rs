@@ -196,6 +196,38 @@ mod tests {
     }
 
     #[test]
+    fn what_memory_bears_is_raised_by_full_pages_only_and_by_so_many_each_time() {
+        let bears = |rows| Some(Bears { rows, after: 64 });
+        let learned = StreamLearned { bears: bears(125), ..StreamLearned::default() };
+        let mut rows = Rows::new(None).remembering(&learned);
+        (0..999).for_each(|_| rows.read(124, Span::ms(1)));
+        assert_eq!((rows.now(), rows.bears()), (125, bears(125)));
+        for raised in [250, 500] {
+            let before = rows.bears();
+            let full = rows.now() as usize;
+            (1..64).for_each(|_| rows.read(full, Span::ms(1)));
+            assert_eq!(rows.bears(), before);
+            rows.read(full, Span::ms(1));
+            assert_eq!(rows.bears(), bears(raised));
+            (0..9).for_each(|_| rows.read(rows.now() as usize / 2, Span::ms(1)));
+        }
+    }
+
+    #[test]
+    fn a_size_is_learned_where_it_is_less_than_a_page_may_have_and_until_a_row_is_passed_over() {
+        let mut rows = Rows::new(None);
+        assert_eq!(rows.learned(), None);
+        (0..40).for_each(|_| rows.failed());
+        assert_eq!(rows.learned(), Some(1));
+        rows.recover();
+        assert_eq!((rows.now(), rows.learned()), (limits::PAGE_ROWS_MAX, None));
+        rows.failed();
+        // Nothing of the one row is left.
+        rows.read(500, Span::ms(1));
+        assert_eq!(rows.learned(), Some(500));
+    }
+
+    #[test]
     fn a_quiet_stream_gets_its_size_back() {
         let mut rows = Rows::new(None);
         (0..7).for_each(|_| rows.failed());

@@ -131,4 +131,48 @@ mod tests {
         suspects.failed_alone(sent(1, 2_500));
         assert_eq!(suspects.passed(1), None);
     }
+
+    #[test]
+    fn what_is_in_question_or_refused_with_a_good_key_is_so_until_the_suspects_are_done_with() {
+        let mut suspects = Suspects::default();
+        let state = |suspects: &Suspects| {
+            (suspects.entries_max(), suspects.is_content_refused(), suspects.is_in_question())
+        };
+        assert_eq!(state(&suspects), (None, false, false));
+        assert_eq!([suspects.question(), suspects.question()], [true, false]);
+        suspects.refused_with_a_good_key(sent(8, 9_000));
+        assert_eq!(state(&suspects), (Some(4), true, true));
+        assert_eq!(suspects.passed(5), None);
+        assert_eq!(state(&suspects), (Some(2), true, true));
+        assert_eq!(suspects.passed(3), Some(TooMuch { entries: 8, raw_bytes: 9_000 }));
+        assert_eq!(state(&suspects), (None, false, false));
+    }
+
+    #[test]
+    fn no_size_is_learned_of_what_was_put_off_or_of_one_that_failed_before_others_did() {
+        let mut suspects = Suspects::default();
+        suspects.failed(8, 9_000);
+        suspects.forget_size();
+        assert_eq!(suspects.passed(8), None);
+        suspects.failed_alone(sent(1, 100));
+        assert_eq!((suspects.entries_max(), suspects.passed(1)), (Some(1), None));
+        suspects.failed(1, 100);
+        suspects.failed_alone(sent(1, 100));
+        suspects.failed(2, 5_000);
+        assert_eq!(suspects.passed(2), Some(TooMuch { entries: 2, raw_bytes: 5_000 }));
+    }
+
+    #[test]
+    fn one_that_was_passed_or_is_no_more_at_the_head_is_not_blamed_any_further() {
+        for ends in [|suspects: &mut Suspects| _ = suspects.passed(1), Suspects::clear] {
+            let mut suspects = Suspects::default();
+            suspects.failed(9, 900);
+            let at = QueuePosition { seq: Seq(1), skip: 0 };
+            let now = crate::time::Mono(0);
+            let long = crate::time::Span::ZERO;
+            assert!(!suspects.blame.failed(now, at, crate::record::Way::Refused, long, 0));
+            ends(&mut suspects);
+            assert_eq!(suspects.blame.lone(), None);
+        }
+    }
 }

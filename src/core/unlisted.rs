@@ -75,3 +75,7 @@ impl Unlisted {
         due
     }
 }
+
+#[cfg(test)]
+#[path = "tests/unlisted.rs"]
+mod tests;

@@ -117,3 +117,7 @@ impl Round {
         self.requests_max = (self.requests_max + limits::UNLISTED_REQUESTS).min(most);
     }
 }
+
+#[cfg(test)]
+#[path = "../tests/round.rs"]
+mod tests;

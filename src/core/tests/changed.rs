@@ -24,6 +24,9 @@ struct Console {
     /// So many more are counted than there are.
     more: u64,
     counts: u32,
+    /// How often it was counted by creation, and how a count by the last change fails.
+    rounds: u32,
+    fails: Option<SourceTrouble>,
     walks: u32,
     next: Option<Action>,
 }
@@ -36,7 +39,8 @@ impl Console {
         let next = Some(stage.begin());
         let there = (0..THREATS).map(|id| (id, NOW - Span::hours(24))).collect();
         let (stored, lacks, more, counts, walks) = (BTreeSet::new(), false, 0, 0, 0);
-        Console { stage, there, stored, lacks, more, counts, walks, next }
+        let (rounds, fails) = (0, None);
+        Console { stage, there, stored, lacks, more, counts, rounds, fails, walks, next }
     }
 
     fn change(&mut self, ids: std::ops::Range<u64>) {
@@ -56,42 +60,51 @@ impl Console {
     fn go_on(&mut self, span: Span) {
         let until = self.stage.time() + span;
         while self.stage.time() < until {
-            let date = Some(self.stage.time());
-            let event = match self.next.take().expect("an action") {
-                Action::Fetch(fetch) => {
-                    self.walks += u32::from(fetch.cursor.is_none());
-                    let past = fetch.cursor.as_ref().map_or(0, |at| at.0.parse().expect("ours"));
-                    let all = self.within(fetch.from, Stamp::UNREADABLE);
-                    let mut keys: Vec<_> = all.iter().skip(past).take(PAGE).copied().collect();
-                    let is_middle = past + PAGE < all.len();
-                    let next = is_middle.then(|| Cursor((past + PAGE).to_string()));
-                    if is_middle && self.lacks {
-                        keys.retain(|key| key.id % 3 > 0);
-                    }
-                    Event::Fetched { stream: 0, page: Ok(PageFacts { keys, next, date }) }
-                }
-                Action::Count(Count { by, from, to, .. }) => {
-                    let from = from.unwrap_or(NOW - Span::hours(2));
-                    let there = match by {
-                        By::Creation => 0,
-                        By::Change => {
-                            self.counts += 1;
-                            self.within(from, to).len() as u64 + self.more
-                        }
-                    };
-                    let there = Total::Is(there);
-                    let counted = Counted { from, collected: 0, there, date };
-                    Event::Counted { stream: 0, counted: Ok(Some(counted)) }
-                }
-                Action::List(_) => {
-                    let page = PageFacts { keys: vec![], next: None, date };
-                    let listed = Listed { page, unseen: vec![], outside: 0 };
-                    Event::Listed { stream: 0, listed: Ok(listed) }
-                }
-                other => panic!("{other:?}"),
-            };
-            self.next = Some(self.after(event));
+            self.go_one();
         }
+    }
+
+    /// Answers one request.
+    fn go_one(&mut self) {
+        let date = Some(self.stage.time());
+        let event = match self.next.take().expect("an action") {
+            Action::Fetch(fetch) => {
+                self.walks += u32::from(fetch.cursor.is_none());
+                let past = fetch.cursor.as_ref().map_or(0, |at| at.0.parse().expect("ours"));
+                let all = self.within(fetch.from, Stamp::UNREADABLE);
+                let mut keys: Vec<_> = all.iter().skip(past).take(PAGE).copied().collect();
+                let is_middle = past + PAGE < all.len();
+                let next = is_middle.then(|| Cursor((past + PAGE).to_string()));
+                if is_middle && self.lacks {
+                    keys.retain(|key| key.id % 3 > 0);
+                }
+                Event::Fetched { stream: 0, page: Ok(PageFacts { keys, next, date }) }
+            }
+            Action::Count(Count { by, from, to, .. }) => {
+                let from = from.unwrap_or(NOW - Span::hours(2));
+                let there = match by {
+                    By::Creation => {
+                        self.rounds += 1;
+                        0
+                    }
+                    By::Change => {
+                        self.counts += 1;
+                        self.within(from, to).len() as u64 + self.more
+                    }
+                };
+                let there = Total::Is(there);
+                let counted = Counted { from, collected: 0, there, date };
+                let fails = self.fails.clone().filter(|_| by == By::Change);
+                Event::Counted { stream: 0, counted: fails.map_or(Ok(Some(counted)), Err) }
+            }
+            Action::List(_) => {
+                let page = PageFacts { keys: vec![], next: None, date };
+                let listed = Listed { page, unseen: vec![], outside: 0 };
+                Event::Listed { stream: 0, listed: Ok(listed) }
+            }
+            other => panic!("{other:?}"),
+        };
+        self.next = Some(self.after(event));
     }
 
     /// Each new row of a page is stored, and once.
@@ -146,7 +159,8 @@ fn changes_are_counted_once_in_a_round_and_nothing_is_read_again_for_it() {
     }
     assert!((10..=13).contains(&console.counts), "{}", console.counts);
     assert_eq!((console.missing(), &console.stage.missed[..]), (vec![], &[] as &[Missed]));
-    assert!(console.stage.core.streams[0].changed.read.len() <= 60);
+    let Changed { read, last, .. } = &console.stage.core.streams[0].changed;
+    assert!(read.len() <= 60 && last.len() == read.len(), "{} {}", read.len(), last.len());
     let before = console.walks;
     console.go_on(Span::hours(2));
     assert_eq!(console.walks - before, 120);
@@ -193,4 +207,149 @@ fn no_more_is_remembered_than_allowed_and_nothing_is_taken_for_missing() {
     assert!(keys(1_500..10_000).iter().all(|key| !again.is_new(key)));
     assert!(again.is_new(&RowKey { stamp: Stamp(11_500_001), id: 77_777 }));
     assert!(again.is_new(&RowKey { stamp: Stamp(12_000_000), id: 9_999 + 1 }));
+}
+
+#[test]
+fn a_count_by_the_last_change_that_fails_stands_in_no_way_of_the_others() {
+    let failed = SourceTrouble::BrokenAnswer("HTTP 500".into());
+    let refused = SourceTrouble::QueryRefused("Unknown field".into());
+    let busy = SourceTrouble::busy(Some(Span::minutes(50)));
+    for (trouble, counts, walks) in [
+        (failed, 3..=5, 230..=250),
+        // It is not asked for again.
+        (refused, 1..=1, 230..=250),
+        // Such patience is everybody's.
+        (busy, 2..=4, 30..=170),
+    ] {
+        let mut console = Console::new();
+        console.fails = Some(trouble.clone());
+        console.change(0..THREATS);
+        console.go_on(Span::hours(4));
+        assert!(counts.contains(&console.counts), "{trouble:?}: {} counts", console.counts);
+        assert!(walks.contains(&console.walks), "{trouble:?}: {} walks", console.walks);
+        assert!((2..=16).contains(&console.rounds), "{trouble:?}: {} rounds", console.rounds);
+    }
+}
+
+#[test]
+fn a_walk_that_reads_again_begins_at_once_and_before_anything_else_is_compared() {
+    let mut console = Console::new();
+    console.go_on(Span::minutes(30));
+    (console.more, console.rounds) = (1, 0);
+    // Also where the next poll is not due yet.
+    let (counts, now) = loop {
+        console.go_one();
+        if let Some(Action::Count(Count { by: By::Change, from, .. })) = console.next {
+            break (from, console.stage.now);
+        }
+    };
+    console.stage.core.streams[0].lane.due = Due::At(now + Span::minutes(1));
+    console.go_one();
+    let Some(Action::Fetch(fetch)) = &console.next else { panic!("{:?}", console.next) };
+    assert!(Some(fetch.from) <= counts && console.stage.now == now, "{fetch:?}");
+    assert!(!console.stage.core.streams[0].caught_up);
+    assert_eq!(console.rounds, 0);
+}
+
+#[test]
+fn only_threats_are_counted_by_their_last_change_and_only_between_walks() {
+    for (kind, is_between, is_counted) in [
+        (Kind::Threats, true, true),
+        (Kind::Threats, false, false),
+        (Kind::Activities, true, false),
+        (Kind::Activities, false, false),
+    ] {
+        let mut stage = Stage::new(Start::Now, stood(NOW));
+        let stream = &mut stage.core.streams[0];
+        stream.plan.kind = kind;
+        stream.caught_up = is_between;
+        stream.changed.begins(NOW - Span::hours(2));
+        let count = stream.count_changed(0, Some(NOW));
+        assert_eq!(count.is_some(), is_counted, "{kind:?}, {is_between}");
+    }
+}
+
+const SECOND: i64 = 1_000_000;
+
+fn key(seconds: i64, id: u64) -> RowKey {
+    RowKey { stamp: Stamp(seconds * SECOND), id }
+}
+
+fn hours(hours: u64) -> Mono {
+    Mono(Span::hours(hours).as_ms())
+}
+
+/// A walk from the tenth second on has read these.
+fn having_read(keys: &[RowKey]) -> Changed {
+    let mut changed = Changed::default();
+    changed.begins(Stamp(10 * SECOND));
+    changed.passed(keys);
+    changed
+}
+
+/// The range that is counted in the next round.
+fn next_range(changed: &mut Changed, walked: i64) -> Option<(i64, i64)> {
+    changed.round_begins();
+    let range = changed.next_range(Some(Stamp(walked * SECOND)));
+    assert_eq!(changed.is_asked(), range.is_some());
+    range.map(|(from, to)| (from.0 / SECOND, to.0 / SECOND))
+}
+
+#[test]
+fn of_what_is_read_again_those_are_new_that_were_not_read() {
+    let mut changed = having_read(&[key(10, 1), key(15, 2), key(20, 3)]);
+    changed.again = Some(Stamp(10 * SECOND));
+    assert_eq!(changed.begins(Stamp(20 * SECOND)), Stamp(10 * SECOND));
+    assert!(![key(10, 1), key(15, 2), key(9, 4)].iter().any(|key| changed.is_new(key)));
+    assert!([key(10, 4), key(15, 5), key(16, 2)].iter().all(|key| changed.is_new(key)));
+    // From there on the ids that are known decide.
+    assert!(changed.is_new(&key(20, 3)));
+}
+
+#[test]
+fn whole_seconds_after_the_first_row_and_before_what_was_walked_are_counted() {
+    let mut changed = having_read(&[]);
+    assert_eq!(next_range(&mut changed, 11), None);
+    assert_eq!(next_range(&mut changed, 10), None);
+    assert_eq!(next_range(&mut changed, 12), Some((11, 12)));
+}
+
+#[test]
+fn a_count_of_none_agrees_only_where_none_was_read() {
+    for (keys, there, next) in [
+        (&[][..], 0, 12),
+        (&[key(11, 1), key(13, 2)], 0, 11),
+        (&[key(11, 1), key(13, 2)], 1, 12),
+        (&[key(11, 1), key(13, 2)], 2, 12),
+    ] {
+        let mut changed = having_read(keys);
+        assert_eq!(next_range(&mut changed, 20), Some((11, 20)));
+        assert!(!changed.counted(hours(0), Total::Is(there)));
+        assert_eq!(next_range(&mut changed, 21), Some((next, 21)), "{there} of {}", keys.len());
+    }
+}
+
+#[test]
+fn what_was_told_is_told_again_where_more_is_missing_and_read_again_for_that_or_once_a_day() {
+    let mut changed = having_read(&[key(11, 1)]);
+    // Whether it is read again, and whether that is to be told.
+    let mut round = |hour: u64, more: u64| {
+        assert!(next_range(&mut changed, 20).is_some());
+        let is_read = changed.counted(hours(hour), Total::Is(1 + more));
+        if is_read {
+            changed.next_range(Some(Stamp(20 * SECOND)));
+            assert!(!changed.counted(hours(hour), Total::Is(1 + more)));
+        }
+        let is_to_tell = changed.to_tell().is_some();
+        changed.told();
+        (is_read, is_to_tell, changed.told_of())
+    };
+    let day = limits::UNLISTED_AGAIN_HOURS;
+    assert_eq!(round(0, 5), (true, false, 5));
+    assert_eq!(round(1, 5), (false, false, 5));
+    assert_eq!(round(day - 1, 4), (false, false, 5));
+    assert_eq!(round(day, 5), (true, false, 5));
+    assert_eq!(round(day, 6), (true, true, 6));
+    assert_eq!(round(2 * day, 4), (true, false, 4));
+    assert_eq!(round(2 * day, 0), (false, false, 0));
 }

@@ -141,3 +141,21 @@ fn what_is_left_out_for_want_of_room_is_a_gap_that_is_noted_once() {
     assert_eq!(left(&[ahead]), (vec![], noted));
     assert_eq!(left(&[ahead]), (vec![], None));
 }
+
+#[test]
+fn what_only_a_list_brings_is_left_out_with_a_gap_too() {
+    let mut stage = Stage::new(Start::Now, stood(NOW - days(1)));
+    stage.begin();
+    let undated = |id| RowKey { stamp: Stamp::UNREADABLE, id };
+    let stream = &mut stage.core.streams[0];
+    stream.known = Known::new((0..limits::UNPLACED_IDS_MAX as u64).map(undated));
+    let late = RowKey { stamp: NOW - days(2), id: u64::MAX - 1 };
+    let page = PageFacts { keys: vec![undated(u64::MAX), late], next: None, date: None };
+    let pending = stream.listed_page(0, Listed { page, unseen: vec![true; 2], outside: 0 });
+    assert_eq!(pending.keep.fresh, [1]);
+    // It is no late record that a count could still be short of.
+    assert!(matches!(pending.then, super::source::Then::Listed(_, 1, _)), "{:?}", pending.then);
+    let missed = pending.keep.missed.expect("a gap");
+    assert_eq!(missed.reason, GapReason::IdsFull);
+    assert!(missed.from <= NOW - days(1) && NOW - days(1) < missed.to, "{missed:?}");
+}

@@ -189,3 +189,14 @@ fn a_stream_with_a_start_of_its_own_is_sure_where_it_began() {
     stage.page(&[start], None);
     assert_eq!(remembered(&mut stage), None);
 }
+
+#[test]
+fn a_position_that_nothing_moved_since_it_was_confirmed_is_confirmed() {
+    let position = NOW - Span::hours(1);
+    let mut stage = inherited(Mode::Daemon, position, position);
+    stage.begin();
+    for _ in 0..3 {
+        fetch_from(stage.page(&[], None));
+    }
+    assert_eq!((remembered(&mut stage), stage.reason()), (None, Reason::PollInterval));
+}

@@ -6,8 +6,10 @@ use crate::core::place_tests::{NOW, Stage, days, stood};
 use crate::core::walk::Walk;
 use crate::core::{Action, Event, Health, Reason};
 use crate::limits;
-use crate::record::{Progress, Refusal, Refused, SourceTrouble, Start};
-use crate::time::{Mono, Span, Stamp};
+use crate::record::{Cursor, Progress, Refusal, Refused, RowPlace, SourceTrouble, Start, Unread};
+use crate::time::{Due, Mono, Span, Stamp};
+
+use super::{State, TakenFor};
 
 #[test]
 fn a_page_that_is_refused_for_its_size_is_asked_for_with_fewer_rows() {
@@ -205,4 +207,131 @@ fn a_row_that_is_known_to_be_put_off_makes_nobody_else_wait() {
     let others_wait_until = stage.core.tenants[0].lane.not_before;
     assert!(twins >= 5, "{twins} small requests");
     assert!(stage.now.since(others_wait_until) >= patience.times(5), "{others_wait_until:?}");
+}
+
+fn rejected() -> SourceTrouble {
+    SourceTrouble::QueryRefused("HTTP 400".into())
+}
+
+fn blocked() -> SourceTrouble {
+    let words = "HTTP 403: Blocked by policy".to_owned();
+    SourceTrouble::Forbidden(Refusal { what: Refused::Address, words })
+}
+
+fn redirected() -> SourceTrouble {
+    SourceTrouble::Misdirected("HTTP 302".into())
+}
+
+/// A stream that asks for one row, by a cursor or not, and whether the twin came right before.
+fn asking(has_cursor: bool, state: State) -> Bench {
+    let mut bench = Bench::new(vec![]);
+    (0..12).for_each(|_| bench.stream.rows.failed());
+    let mut walk = Walk::starting(Stamp(1));
+    walk.cursor = has_cursor.then(|| Cursor("a".into()));
+    (bench.stream.walk, bench.stream.twin.state) = (Some(walk), state);
+    bench
+}
+
+/// Whether the failure is that of the request itself, of what was requested, or to be shown by the twin.
+fn taken_for(bench: &mut Bench, trouble: SourceTrouble) -> &'static str {
+    match bench.stream.taken_for(trouble) {
+        TakenFor::As(_) => "as",
+        TakenFor::OfPage { .. } => "page",
+        TakenFor::Unknown(_) => "twin",
+    }
+}
+
+/// A row is to blame, and its surroundings are requested.
+fn getting_past(bench: &mut Bench) {
+    let place = (RowPlace { from: Stamp(1), is_after: false }, 0);
+    let too_long = SourceTrouble::TooLong(Unread::default());
+    let beyond = &mut bench.stream.beyond;
+    while !beyond.failed_alone(Mono(0), place, &too_long, false, Span::ZERO) {}
+    assert!(beyond.asks().is_some() && !beyond.failed(&too_long));
+}
+
+#[test]
+fn only_right_after_the_twin_a_rejection_is_that_of_the_page() {
+    for trouble in [rejected(), blocked(), redirected()] {
+        let taken = |bench: &mut Bench| taken_for(bench, trouble.clone());
+        assert_eq!(taken(&mut asking(false, State::Came)), "page", "{trouble:?}");
+        assert_eq!(taken(&mut asking(false, State::Unknown)), "twin", "{trouble:?}");
+        // A page has come since, or something else failed.
+        let mut bench = asking(false, State::Came);
+        bench.stream.twin.page_came(false);
+        assert_eq!(taken(&mut bench), "twin", "{trouble:?}");
+        let mut bench = asking(false, State::Came);
+        let broken = SourceTrouble::BrokenAnswer("HTTP 500".into());
+        assert_eq!(taken_for(&mut bench, broken), "as");
+        assert_eq!(taken(&mut bench), "twin", "{trouble:?}");
+    }
+    // A cursor was rejected since, and the walk went on without it.
+    let mut bench = asking(true, State::Came);
+    assert_eq!(taken_for(&mut bench, rejected()), "as");
+    bench.stream.walk = Some(Walk::starting(Stamp(1)));
+    assert_eq!(taken_for(&mut bench, rejected()), "twin");
+}
+
+#[test]
+fn a_cursor_is_blamed_so_often_until_a_page_leads_on() {
+    for leads_on in [false, true] {
+        let mut bench = asking(true, State::Unknown);
+        (0..limits::CURSORS_BLAMED_MAX).for_each(|_| {
+            assert_eq!(taken_for(&mut bench, rejected()), "as");
+        });
+        assert_eq!(taken_for(&mut bench, rejected()), "twin");
+        bench.stream.twin.page_came(leads_on);
+        let wanted = if leads_on { "as" } else { "twin" };
+        assert_eq!(taken_for(&mut bench, rejected()), wanted);
+    }
+    // A page with a cursor that is blocked says nothing of cursors.
+    let mut bench = asking(true, State::Came);
+    assert_eq!(taken_for(&mut bench, blocked()), "page");
+    assert_eq!(taken_for(&mut bench, redirected()), "as");
+    // Nor does what is requested beside a row, whatever the walk has.
+    let mut bench = asking(true, State::Unknown);
+    getting_past(&mut bench);
+    assert_eq!(taken_for(&mut bench, rejected()), "twin");
+}
+
+#[test]
+fn where_the_twin_is_rejected_too_it_is_asked_for_each_so_many_rejections() {
+    let mut bench = asking(false, State::Unknown);
+    assert_eq!(taken_for(&mut bench, rejected()), "twin");
+    assert_eq!(taken_for(&mut bench, rejected()), "as");
+    let broken = SourceTrouble::BrokenAnswer("HTTP 500".into());
+    for _ in 0..2 {
+        for _ in 1..limits::QUERIES_REFUSED_A_TWIN {
+            assert_eq!(taken_for(&mut bench, broken.clone()), "as");
+            assert_eq!(taken_for(&mut bench, rejected()), "as");
+        }
+        assert_eq!(taken_for(&mut bench, rejected()), "twin");
+        assert_eq!(taken_for(&mut bench, rejected()), "as");
+    }
+    bench.stream.twin.page_came(false);
+    assert_eq!(taken_for(&mut bench, rejected()), "twin", "a page came");
+    // Numbers of rows that were rejected before one row is requested do not count.
+    let mut bench = Bench::new(vec![]);
+    (0..3).for_each(|_| assert_eq!(taken_for(&mut bench, rejected()), "as"));
+    (0..12).for_each(|_| bench.stream.rows.failed());
+    assert_eq!(taken_for(&mut bench, rejected()), "twin");
+}
+
+#[test]
+fn the_twin_asks_for_a_range_and_waits_and_what_it_shows_needs_no_person() {
+    let mut bench = asking(false, State::Unknown);
+    let now = bench.now;
+    bench.stream.fail(now, AskedFor::Page, blocked(), &mut bench.backoff);
+    let lane = &bench.stream.lane;
+    assert!(lane.due >= Due::At(now + bench.backoff.min) && lane.failures == 1);
+    assert!(lane.detail.contains("a small request is next"), "{}", lane.detail);
+    let twin = bench.stream.fetch(0);
+    assert!(twin.to.is_some_and(|to| twin.from < to) && twin.rows_max == 1, "{twin:?}");
+    bench.stream.fail(now, AskedFor::Page, blocked(), &mut bench.backoff);
+    assert_eq!(bench.stream.lane.reason.health(), Health::Stuck, "all is blocked");
+    getting_past(&mut bench);
+    bench.stream.twin_came(now, &bench.backoff);
+    assert_ne!(bench.stream.lane.reason.health(), Health::Stuck);
+    // It is no outage, so what is beside the row may be requested soon.
+    assert!(bench.stream.beyond.failed(&SourceTrouble::TooLong(Unread::default())));
 }
