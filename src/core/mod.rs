@@ -86,6 +86,9 @@ mod quiet_tests;
 #[path = "tests/shrink.rs"]
 mod shrink_tests;
 #[cfg(test)]
+#[path = "tests/sink.rs"]
+mod sink_tests;
+#[cfg(test)]
 #[path = "tests/core.rs"]
 mod tests;
 

@@ -590,3 +590,6 @@ impl Walk {
 #[cfg(test)]
 #[path = "tests/walk.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "tests/steps.rs"]
+mod steps_tests;
