@@ -322,8 +322,8 @@ fn apart(bench: &mut Bench, entries: u32, raw_bytes: u64, parts: &[u32]) {
 fn a_number_that_is_too_many_is_learned_only_if_that_shows_again() {
     let least = 2 * limits::BODY_RAW_BYTES_MIN;
     for (raw_bytes, entries, parts, most) in [
-        (least, 8, &[4, 4], 4),
-        (least, 10, &[4, 4, 2] as &[u32], 5),
+        (least, 8, &[4, 4][..], 4),
+        (least, 10, &[4, 4, 2], 5),
         // That is far from what failed before.
         (least, 11, &[4, 4, 3], ALL),
         // The bytes may be the reason.

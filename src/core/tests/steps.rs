@@ -1,8 +1,6 @@
 //! What a walk concludes from single pages: the order, what is passed twice, and how it goes on.
 
-use super::tests::{
-    OVERLAP, after, after_last, at, between, cursor, key, page, passed, rising,
-};
+use super::tests::{OVERLAP, after, after_last, at, between, cursor, key, page, passed, rising};
 use super::*;
 use crate::record::Covered;
 
@@ -31,7 +29,7 @@ fn after_full(mut walk: Walk, keys: &[RowKey]) -> Next {
 #[test]
 fn a_row_is_out_of_order_or_shows_the_order_if_it_differs_by_more_than_a_second() {
     for (stamps, is_out, rises) in [
-        (&[10, 9] as &[i64], false, false),
+        (&[10, 9][..], false, false),
         (&[10, 8], true, false),
         (&[10], false, false),
         (&[10, 11], false, false),
@@ -141,9 +139,10 @@ fn a_page_by_place_begins_with_a_row_that_came_before() {
 #[test]
 fn a_known_row_that_did_not_come_throws_doubt_on_the_order() {
     let of = |seconds: i64| Known::new(rows(&[seconds]));
-    let proof: Vec<i64> = (1..=i64::from(limits::ORDER_SHOWN_BY_ROWS) + 1).map(|n| 10 * n).collect();
+    let proof: Vec<i64> =
+        (1..=i64::from(limits::ORDER_SHOWN_BY_ROWS) + 1).map(|n| 10 * n).collect();
     for (known, was_doubted, stamps, is_in_order) in [
-        (of(50), false, &[10, 100] as &[i64], false),
+        (of(50), false, &[10, 100][..], false),
         (of(50), false, &[10, 50, 100], true),
         (of(50), true, &[10, 50, 100], false),
         (of(55), true, &proof, true),
@@ -221,4 +220,25 @@ fn what_a_walk_may_have_missed_is_told_by_its_end() {
     let walk = page(after(walk, &rising(1..4), 0, Some("next")));
     assert!(walk.cursor.is_none(), "the cursor leads back");
     assert_eq!(after(walk, &rising(3..4), 0, None), Next::Circle);
+}
+
+#[test]
+fn the_next_walk_starts_before_what_this_one_left_out() {
+    let mut known = Known::new((0..limits::UNPLACED_IDS_MAX as u64).map(|id| key(50_000, id)));
+    known.places_end_at(at(1_000));
+    let keys = rows(&[900, 3_000, 2_000]);
+    for (is_full, left, next) in
+        [(true, vec![at(3_000), at(2_000)], at(2_000)), (false, vec![], at(9_880))]
+    {
+        let mut walk = Walk::starting(at(0));
+        let mut fresh = vec![0, 1, 2];
+        let none = Known::default();
+        assert_eq!(
+            walk.leave_unplaced(if is_full { &known } else { &none }, &keys, &mut fresh),
+            left
+        );
+        assert_eq!(fresh.len(), 3 - left.len());
+        passed(&mut walk, &[10_000], 90_000);
+        assert_eq!(walk.next_from(at(10_000), OVERLAP), next);
+    }
 }

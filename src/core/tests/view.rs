@@ -99,9 +99,7 @@ fn a_stream_is_as_well_as_what_it_waits_for() {
     core.streams[0].lane.succeed(now, Due::At(now), Reason::Working);
     let reason = |core: &Core| core.view(now).streams[0].lane.reason;
     assert_eq!(reason(core), Reason::Working);
-    for (room, shown) in
-        [(Room::QueueFull, Reason::QueueFull), (Room::DiskLow, Reason::DiskLow)]
-    {
+    for (room, shown) in [(Room::QueueFull, Reason::QueueFull), (Room::DiskLow, Reason::DiskLow)] {
         core.held.room = room;
         assert_eq!(reason(core), shown);
     }
@@ -140,7 +138,7 @@ fn a_window_or_a_rate_is_shown_if_it_is_what_a_lane_waits_for_longest() {
     for (direction, reason, since) in
         [(&windows, Reason::Window, Span::minutes(1)), (&rate, Reason::MaxRate, Span::ZERO)]
     {
-        for due in [soon, Due::Never, Due::At(opens - Span::ms(1))] {
+        for due in [soon, Due::Never, Due::At(Mono(opens.0 - 1))] {
             let before = lane(Reason::PollInterval, due);
             let shown = before.clone().held_up(direction, now);
             assert_eq!((shown.reason, shown.next_in), (reason, Some(Span::minutes(9))));
