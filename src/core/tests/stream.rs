@@ -315,3 +315,87 @@ fn what_was_let_go_of_at_a_position_does_not_come_again_with_every_walk() {
     stage.page(&[], None);
     assert_eq!(stage.progress().from, Stamp(position.0 + 1));
 }
+
+type Turn = fn(&mut Stream, Mono);
+
+/// After each of these what is under way has to be asked for again.
+fn breaks() -> [(&'static str, Turn); 2] {
+    let reset = |stream: &mut Stream, now| {
+        let known = vec![row(stream.progress.unwrap().position)];
+        let held = StreamStatus { progress: stream.progress, known, ..Default::default() };
+        stream.reset(held, now, now);
+    };
+    [("the queue is opened anew", reset), ("a page is not stored", |stream, _| stream.not_stored())]
+}
+
+#[test]
+fn what_walks_have_read_of_changed_threats_counts_only_while_nothing_is_missed() {
+    let missed: Turn = |stream, _| stream.flaw(Reason::PagesLeadBack, String::new());
+    for (what, turn) in breaks().into_iter().chain([("a walk missed some", missed)]) {
+        let mut stream = stream();
+        stream.plan.kind = crate::record::Kind::Threats;
+        stream.fetch(0);
+        stream.changed.passed(&[row(NOW)]);
+        assert!(stream.changed.has(&row(NOW)));
+        turn(&mut stream, Mono(2_000_000));
+        assert!(!stream.changed.has(&row(NOW)), "{what}");
+    }
+}
+
+#[test]
+fn the_surroundings_of_a_row_are_looked_at_anew_after_a_break() {
+    let trouble = SourceTrouble::BrokenAnswer("half of a record".into());
+    for (what, turn) in breaks() {
+        let mut stream = stream();
+        let from = stream.progress.unwrap().from;
+        let place = crate::record::RowPlace { from, is_after: false };
+        let mut now = Mono(2_000_000);
+        for _ in 0..100 {
+            now = now + Span::minutes(5);
+            stream.beyond.failed_alone(now, (place, 0), &trouble, false, Span::minutes(5));
+        }
+        assert!(stream.beyond.asks().is_some() && stream.beyond.lone().is_some());
+        turn(&mut stream, now);
+        assert!(stream.beyond.asks().is_none(), "{what}");
+    }
+}
+
+#[test]
+fn a_row_that_failed_alone_is_acquitted_by_a_page_that_passes_it() {
+    for (first, is_acquitted) in [(ago(50), true), (ago(80), false)] {
+        let mut stage = Stage::new(Start::Now, stood(ago(90)));
+        stage.begin();
+        let place = crate::record::RowPlace { from: ago(70), is_after: false };
+        let trouble = SourceTrouble::BrokenAnswer("half of a record".into());
+        let stream = &mut stage.core.streams[0];
+        stream.beyond.failed_alone(stage.now, (place, 0), &trouble, false, Span::minutes(5));
+        stage.page(&[first], Some("next"));
+        assert_eq!(stage.core.streams[0].beyond.lone().is_none(), is_acquitted, "{first:?}");
+        stage.page(&[ago(40)], None);
+        assert!(stage.core.streams[0].beyond.lone().is_none());
+    }
+}
+
+#[test]
+fn a_small_request_that_is_asked_for_shows_nothing_of_the_first_row() {
+    let trouble = || SourceTrouble::Misdirected("HTTP 404".into());
+    for (what, turn) in breaks() {
+        let mut stream = stream();
+        let progress = stood(NOW - days(3));
+        stream.progress = progress;
+        stream.fetch(0);
+        let mut backoff = lane::Backoff {
+            min: Span::seconds(1),
+            max: Span::minutes(5),
+            prng: crate::prng::Prng::new(1),
+        };
+        stream.fail(Mono(2_000_000), failing::AskedFor::Page, trouble(), &mut backoff);
+        assert!(stream.twin.is_asked());
+        let first = row(NOW - Span::hours(1));
+        assert_eq!(stream.doubts(&page(&[first]), Some(NOW)), None);
+        turn(&mut stream, Mono(2_000_000));
+        assert!(!stream.twin.is_asked(), "{what}");
+        stream.fetch(0);
+        assert!(stream.doubts(&page(&[first]), Some(NOW)).is_some());
+    }
+}

@@ -197,3 +197,27 @@ fn a_page_with_rows_outside_of_its_range_makes_counts_useless() {
         (state.walk, state.progress) = (None, Some(DONE));
     }
 }
+
+#[test]
+fn only_a_run_with_once_waits_briefly_while_it_looks_beside_a_row() {
+    let brief = Span::seconds(limits::ONCE_WAIT_BESIDE_SECONDS);
+    let broken = SourceTrouble::BrokenAnswer("half of a record".into());
+    for (mode, is_brief) in [(Mode::Once, true), (Mode::Daemon, false)] {
+        let mut driver = Driver::new(mode, Start::Now, Some(DONE));
+        let (core, mut now) = (&mut driver.core, driver.now);
+        let place = crate::record::RowPlace { from: DONE.from, is_after: false };
+        for _ in 0..100 {
+            now = now + Span::minutes(5);
+            let wait = Span::minutes(5);
+            core.streams[0].beyond.failed_alone(now, (place, 0), &broken, false, wait);
+        }
+        core.streams[0].lane.failures = 9;
+        let mut longest = Span::ZERO;
+        for _ in 0..20 {
+            core.fetch_failed(now, 0, AskedFor::Fact, SourceTrouble::Unreachable(away()));
+            let Due::At(due) = core.streams[0].lane.due else { panic!("never") };
+            longest = longest.max(due.since(now));
+        }
+        assert_eq!(longest <= brief, is_brief, "{mode:?}: {longest}");
+    }
+}
