@@ -331,7 +331,12 @@ fn breaks() -> [(&'static str, Turn); 2] {
 #[test]
 fn what_walks_have_read_of_changed_threats_counts_only_while_nothing_is_missed() {
     let missed: Turn = |stream, _| stream.flaw(Reason::PagesLeadBack, String::new());
-    for (what, turn) in breaks().into_iter().chain([("a walk missed some", missed)]) {
+    // A row may be passed over there.
+    let beside: Turn = |stream, _| {
+        rows_beside(stream, beside_from(NOW), &[]);
+    };
+    let more = [("a walk missed some", missed), ("rows beside one that fails came", beside)];
+    for (what, turn) in breaks().into_iter().chain(more) {
         let mut stream = stream();
         stream.plan.kind = crate::record::Kind::Threats;
         stream.fetch(0);
@@ -398,4 +403,101 @@ fn a_small_request_that_is_asked_for_shows_nothing_of_the_first_row() {
         stream.fetch(0);
         assert!(stream.doubts(&page(&[first]), Some(NOW)).is_some());
     }
+}
+
+fn beside_from(from: Stamp) -> beyond::Rows {
+    beyond::Rows { from, to: None, skip: 0, rows: 10 }
+}
+
+/// The indices of the rows that are taken, of those requested beside one that fails.
+fn rows_beside(stream: &mut Stream, asked: beyond::Rows, keys: &[RowKey]) -> Vec<u32> {
+    let progress = stream.progress.unwrap();
+    let present = source_clock::Present::Between { earliest: NOW, latest: NOW, is_backed: true };
+    stream.rows_beside(0, progress, asked, &page(keys), (Span::ZERO, present)).keep.fresh
+}
+
+#[test]
+fn rows_beside_one_that_fails_are_taken_in_as_others_are() {
+    let mut stream = stream();
+    let ahead = NOW + days(1);
+    let many = (0..limits::UNPLACED_IDS_MAX as u64).map(|id| RowKey { stamp: ahead, id });
+    stream.known = known::Known::new(many);
+    stream.known.places_end_at(NOW);
+    let keys = [RowKey { stamp: ahead, id: u64::MAX }, row(ago(5))];
+    let taken = rows_beside(&mut stream, beside_from(ago(9)), &keys);
+    assert_eq!(taken, [1], "no more ids without a place can be remembered");
+    // A console that compares in whole seconds sends more than it is asked for.
+    let mut stream = self::stream();
+    let place = crate::record::RowPlace { from: ago(60), is_after: false };
+    let trouble = SourceTrouble::BrokenAnswer("half of a record".into());
+    let mut now = Mono(2_000_000);
+    for _ in 0..100 {
+        now = now + Span::minutes(5);
+        stream.beyond.failed_alone(now, (place, 0), &trouble, false, Span::minutes(5));
+    }
+    let asked = stream.beyond.asks().unwrap();
+    let keys = [row(asked.from - Span::ms(1)), RowKey { stamp: asked.from, id: 8 }];
+    assert_eq!(rows_beside(&mut stream, asked, &keys), [] as [u32; 0], "they are looked at");
+}
+
+#[test]
+fn a_row_that_is_passed_over_ends_the_failure_and_whole_pages_come_next() {
+    let mut stream = stream();
+    let (now, whole) = (Mono(2_000_000), stream.rows.now());
+    stream.fetch(0);
+    stream.walk.as_mut().unwrap().cursor = Some(Cursor("next".into()));
+    (0..20).for_each(|_| stream.rows.failed());
+    stream.lane.fail(now, Span::hours(1), Reason::BrokenAnswer, "half of a record".into());
+    let mut backoff = lane::Backoff {
+        min: Span::seconds(1),
+        max: Span::minutes(5),
+        prng: crate::prng::Prng::new(1),
+    };
+    let unread = crate::record::Unread::default();
+    let step = beyond::Then::Step { from: ago(60), gap: ago(61), unread };
+    stream.stored_beside(now, step, &mut backoff);
+    let Fetch { cursor, rows_max, .. } = stream.fetch(0);
+    assert_eq!((cursor, rows_max), (None, whole));
+    let lane = &stream.lane;
+    assert_eq!((lane.reason, lane.failures, lane.due), (Reason::Working, 0, Due::At(now)));
+}
+
+#[test]
+fn a_small_request_that_is_rejected_breaks_off_no_walk() {
+    for (trouble, reason) in [
+        (SourceTrouble::QueryRefused("no".into()), Reason::QueryRefused),
+        (SourceTrouble::Misdirected("HTTP 404".into()), Reason::Misdirected),
+    ] {
+        let mut stream = stream();
+        let now = Mono(2_000_000);
+        let mut backoff = lane::Backoff {
+            min: Span::seconds(1),
+            max: Span::minutes(5),
+            prng: crate::prng::Prng::new(1),
+        };
+        stream.fetch(0);
+        let first = SourceTrouble::Misdirected("HTTP 404".into());
+        stream.fail(now, failing::AskedFor::Page, first, &mut backoff);
+        assert!(stream.twin.is_asked());
+        let cursor = Some(Cursor("next".into()));
+        stream.walk.as_mut().unwrap().cursor = cursor.clone();
+        stream.fail(now, failing::AskedFor::Page, trouble, &mut backoff);
+        assert_eq!(stream.lane.reason, reason);
+        assert_eq!(stream.walk.as_ref().map(|walk| walk.cursor.clone()), Some(cursor));
+    }
+}
+
+#[test]
+fn what_is_left_out_by_each_poll_is_one_gap() {
+    let mut stage = Stage::new(Start::Now, stood(ago(90)));
+    stage.begin();
+    let undated = |id| RowKey { stamp: Stamp::UNREADABLE, id };
+    let many = (0..limits::UNPLACED_IDS_MAX as u64).map(undated);
+    stage.core.streams[0].known = known::Known::new(many);
+    for id in 0..3 {
+        let (keys, date) = (vec![undated(u64::MAX - id)], Some(stage.time()));
+        let page = Ok(PageFacts { keys, next: None, date });
+        stage.after(Event::Fetched { stream: 0, page });
+    }
+    assert_eq!(stage.missed.len(), 1, "{:?}", stage.missed);
 }
