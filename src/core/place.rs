@@ -318,7 +318,7 @@ pub(super) fn ahead_by(position: Stamp, time: Stamp) -> Option<Span> {
 mod tests {
     use super::*;
     use crate::core::Mode;
-    use crate::core::place_tests::{NOW, Stage, back, days, stood};
+    use crate::core::place_tests::{NOW, Stage, days, stood};
     use crate::core::reason::Reason;
     use crate::record::{Hold, Room, Start};
     use crate::time::Clocks;
@@ -332,6 +332,16 @@ mod tests {
         for date in dates {
             let clocks = stage.core.clocks;
             stage.core.tenants[0].clock.observe_date(Some(*date), stage.now, clocks);
+        }
+    }
+
+    /// All clocks rule out its position.
+    fn ruled_out(stage: &mut Stage) -> SetBack {
+        stage.core.clocks = Clocks { local: Some(NOW), sink: None };
+        tell(stage, &[NOW, NOW]);
+        match stage.core.set_back(0, stage.now) {
+            Some(Action::SetBack(back)) => back,
+            other => panic!("{other:?}"),
         }
     }
 
@@ -387,7 +397,7 @@ mod tests {
     fn a_stream_that_was_set_back_is_read_again_at_once() {
         for (is_moved, patience) in [(true, Span::ZERO), (false, Span::ZERO), (true, days(1))] {
             let mut stage = stage(NOW + days(9));
-            let set_back = back(stage.begin());
+            let set_back = ruled_out(&mut stage);
             let (core, now) = (&mut stage.core, stage.now);
             core.streams[0].caught_up = true;
             core.streams[0].lane.fail(now, days(2), Reason::Misdirected, "HTTP 404".into());
@@ -407,7 +417,7 @@ mod tests {
         let full = QueueStatus { room: Room::DiskLow, ..QueueStatus::default() };
         for trouble in [StoreTrouble::Failed("EIO".into()), StoreTrouble::Full(full)] {
             let mut stage = stage(NOW + days(9));
-            let set_back = back(stage.begin());
+            let set_back = ruled_out(&mut stage);
             let is_full = matches!(trouble, StoreTrouble::Full(_));
             stage.core.was_set_back(stage.now, set_back.stream, Err(trouble));
             assert_eq!(stage.core.set_back(0, stage.now), None, "a loop");

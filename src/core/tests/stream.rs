@@ -276,13 +276,13 @@ fn a_console_that_skips_no_rows_is_not_asked_to_again() {
     let mut stage = Stage::new(Start::Now, stood(ago(90)));
     let asked = fetch(stage.begin()).rows_max;
     assert_eq!(fetch(stage.after(alike(asked))).skip, asked - 1);
+    let begun = stage.now;
+    let again = fetch(stage.refuse_cursor());
+    assert_eq!((again.from, again.skip), (ago(90), 0));
+    assert!(stage.now.since(begun) >= Span::seconds(1));
+    let condition = stage.core.streams[0].condition.as_ref().map(|(reason, _)| *reason);
+    assert_eq!(condition, Some(Reason::CursorsMissing), "rows may be missing");
     for _ in 0..2 {
-        let begun = stage.now;
-        let again = fetch(stage.refuse_cursor());
-        assert_eq!((again.from, again.skip), (ago(90), 0));
-        assert!(stage.now.since(begun) >= Span::seconds(1));
-        let condition = stage.core.streams[0].condition.as_ref().map(|(reason, _)| *reason);
-        assert_eq!(condition, Some(Reason::CursorsMissing), "rows may be missing");
         let again = fetch(stage.after(alike(asked)));
         assert_eq!((again.from, again.skip), (ago(90), 0));
     }
@@ -386,8 +386,8 @@ fn a_small_request_that_is_asked_for_shows_nothing_of_the_first_row() {
     let trouble = || SourceTrouble::Misdirected("HTTP 404".into());
     for (what, turn) in breaks() {
         let mut stream = stream();
-        let progress = stood(NOW - days(3));
-        stream.progress = progress;
+        let position = NOW - days(3);
+        stream.progress = Some(Progress { position, from: position - OVERLAP });
         stream.fetch(0);
         let mut backoff = lane::Backoff {
             min: Span::seconds(1),
