@@ -209,4 +209,48 @@ mod tests {
         lane.succeed(Mono(30), Due::Never, Reason::NothingToSend);
         assert_eq!((lane.since, lane.failures), (Mono(30), 0));
     }
+
+    #[test]
+    fn waits_of_which_the_least_is_the_longest_have_no_jitter() {
+        let mut backoff = Backoff { min: Span::seconds(9), max: Span::seconds(9), ..backoff() };
+        for failures in [0, 1, 40] {
+            assert_eq!(backoff.after(failures, None), Span::seconds(9));
+        }
+        assert_eq!((backoff.long(), backoff.at_start(5)), (Span::seconds(9), Span::seconds(9)));
+    }
+
+    #[test]
+    fn a_lane_tells_the_last_trouble_until_it_is_over() {
+        let (mut lane, now) = (Lane::new(Mono(5), Span::seconds(1)), Mono(10));
+        lane.try_otherwise(now, Span::seconds(1), Reason::Busy, "429".into());
+        assert_eq!((lane.detail.as_str(), lane.failures), ("429", 1));
+        lane.try_otherwise(now, Span::seconds(1), Reason::Busy, "503".into());
+        assert_eq!((lane.detail.as_str(), lane.failures), ("503", 1), "it is no repetition");
+        lane.succeed(now, Due::Never, Reason::Working);
+        assert_eq!((lane.detail.as_str(), lane.failures), ("", 0));
+    }
+
+    #[test]
+    fn an_answer_elsewhere_makes_a_lane_due_but_not_before_the_patience_asked_for() {
+        let (mut lane, now) = (Lane::new(Mono(5), Span::hours(1)), Mono(1_000));
+        lane.poll_now(now);
+        assert_eq!(lane.due, Due::At(now));
+        lane.honor_retry_after(now, Some(Span::minutes(5)));
+        lane.poll_now(now);
+        assert_eq!(lane.due, Due::At(now + Span::minutes(5)));
+    }
+
+    #[test]
+    fn a_lane_that_waits_longer_than_its_tenant_keeps_its_own_reason() {
+        let (now, until) = (Mono(1_000), Mono(9_000));
+        for (due, reason) in
+            [(8_999, Reason::Busy), (9_000, Reason::PollInterval), (9_001, Reason::PollInterval)]
+        {
+            let mut lane = Lane::new(Mono(5), Span::ZERO);
+            lane.rest(now, Due::At(Mono(due)), Reason::PollInterval);
+            lane.wait_with(now, Due::At(until), until);
+            assert_eq!((lane.due, lane.reason), (Due::At(Mono(due.max(9_000))), reason));
+            assert_eq!(lane.not_before, until);
+        }
+    }
 }

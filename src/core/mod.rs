@@ -65,8 +65,14 @@ mod beginning_tests;
 #[path = "tests/beyond.rs"]
 mod beyond_tests;
 #[cfg(test)]
+#[path = "tests/ends.rs"]
+mod ends_tests;
+#[cfg(test)]
 #[path = "tests/in_doubt.rs"]
 mod in_doubt_tests;
+#[cfg(test)]
+#[path = "tests/lanes.rs"]
+mod lanes_tests;
 #[cfg(test)]
 #[path = "tests/link.rs"]
 mod link_tests;
@@ -85,6 +91,15 @@ mod quiet_tests;
 #[cfg(test)]
 #[path = "tests/shrink.rs"]
 mod shrink_tests;
+#[cfg(test)]
+#[path = "tests/sink.rs"]
+mod sink_tests;
+#[cfg(test)]
+#[path = "tests/stream.rs"]
+mod stream_tests;
+#[cfg(test)]
+#[path = "tests/tenant.rs"]
+mod tenant_tests;
 #[cfg(test)]
 #[path = "tests/core.rs"]
 mod tests;

@@ -313,3 +313,188 @@ pub(super) fn ahead_by(position: Stamp, time: Stamp) -> Option<Span> {
     let ahead = position.since(time);
     (ahead > Span::minutes(limits::STAMP_AHEAD_OF_SOURCE_MINUTES_MAX)).then_some(ahead)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Mode;
+    use crate::core::place_tests::{NOW, Stage, days, stood};
+    use crate::core::reason::Reason;
+    use crate::record::{Hold, Room, Start};
+    use crate::time::Clocks;
+
+    fn stage(position: Stamp) -> Stage {
+        Stage::of(Start::Now, stood(position), Mode::Daemon)
+    }
+
+    /// The tenant tells these times, one after the other.
+    fn tell(stage: &mut Stage, dates: &[Stamp]) {
+        for date in dates {
+            let clocks = stage.core.clocks;
+            stage.core.tenants[0].clock.observe_date(Some(*date), stage.now, clocks);
+        }
+    }
+
+    /// All clocks rule out its position.
+    fn ruled_out(stage: &mut Stage) -> SetBack {
+        stage.core.clocks = Clocks { local: Some(NOW), sink: None };
+        tell(stage, &[NOW, NOW]);
+        match stage.core.set_back(0, stage.now) {
+            Some(Action::SetBack(back)) => back,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn called(position: Stamp, now: Mono) -> CalledAhead {
+        CalledAhead { claim: Claim { date: NOW, at: now }, position }
+    }
+
+    #[test]
+    fn a_clock_that_agrees_bears_out_that_a_position_is_ahead_or_denies_it() {
+        let [ahead, within] = [days(1), Span::minutes(15)].map(|by| NOW + by);
+        let (near, far) = (Some(NOW + Span::minutes(9)), Some(NOW + days(9)));
+        for (position, local, sink, borne_out) in [
+            (ahead, Some(NOW), None, Some(true)),
+            (ahead, far, near, Some(true)),
+            (within, near, None, Some(false)),
+            (within, near, Some(NOW), Some(true)),
+            (within, Some(NOW), near, Some(true)),
+            (ahead, far, far, None),
+            (ahead, None, None, None),
+        ] {
+            let mut stage = stage(position);
+            stage.core.clocks = Clocks { local, sink };
+            let borne = stage.core.bears_out(called(position, stage.now), stage.now);
+            assert_eq!(borne, borne_out, "{position:?} {local:?} {sink:?}");
+        }
+    }
+
+    #[test]
+    fn a_position_is_proven_ahead_only_by_a_time_that_another_clock_backs() {
+        let position = NOW + days(1);
+        let mut stage = stage(position);
+        stage.core.clocks = Clocks { local: Some(NOW), sink: None };
+        stage.core.streams[0].called_ahead = Some(called(position, stage.now));
+        let proven = |stage: &Stage| stage.core.proven_ahead(&stage.core.streams[0], stage.now);
+        tell(&mut stage, &[NOW, NOW, NOW + days(5)]);
+        assert_eq!(proven(&stage), None, "it just told another time");
+        tell(&mut stage, &[NOW]);
+        assert!(proven(&stage).is_some());
+    }
+
+    #[test]
+    fn a_stream_that_is_held_is_not_set_back() {
+        let mut stage = stage(NOW + days(9));
+        stage.core.clocks = Clocks { local: Some(NOW), sink: None };
+        tell(&mut stage, &[NOW, NOW]);
+        assert!(stage.core.set_back(0, stage.now).is_some());
+        let [was, now] = ["https://a", "https://b"].map(str::to_owned);
+        stage.core.streams[0].hold = Some(Hold::TenantChanged { was, now, other: None });
+        assert_eq!(stage.core.set_back(0, stage.now), None);
+    }
+
+    #[test]
+    fn a_stream_that_was_set_back_is_read_again_at_once() {
+        for (is_moved, patience) in [(true, Span::ZERO), (false, Span::ZERO), (true, days(1))] {
+            let mut stage = stage(NOW + days(9));
+            let set_back = ruled_out(&mut stage);
+            let (core, now) = (&mut stage.core, stage.now);
+            core.streams[0].caught_up = true;
+            core.streams[0].lane.fail(now, days(2), Reason::Misdirected, "HTTP 404".into());
+            core.streams[0].lane.not_before = now + patience;
+            let progress = if is_moved { set_back.begin } else { stood(NOW + days(9)).unwrap() };
+            let status = StreamStatus { progress: Some(progress), ..StreamStatus::default() };
+            let held = QueueStatus { records: 7, ..QueueStatus::default() };
+            core.was_set_back(now, 0, Ok((held, status)));
+            assert!(!core.streams[0].caught_up, "{is_moved}");
+            assert_eq!(core.streams[0].lane.due, Due::At(now + patience), "{is_moved}");
+            assert_eq!(core.held().records, 7);
+        }
+    }
+
+    #[test]
+    fn a_set_back_that_could_not_be_written_is_tried_again_later() {
+        let full = QueueStatus { room: Room::DiskLow, ..QueueStatus::default() };
+        for trouble in [StoreTrouble::Failed("EIO".into()), StoreTrouble::Full(full)] {
+            let mut stage = stage(NOW + days(9));
+            let set_back = ruled_out(&mut stage);
+            let is_full = matches!(trouble, StoreTrouble::Full(_));
+            stage.core.was_set_back(stage.now, set_back.stream, Err(trouble));
+            assert_eq!(stage.core.set_back(0, stage.now), None, "a loop");
+            let later = stage.now + Span::minutes(6);
+            assert!(stage.core.set_back(0, later).is_some());
+            assert_eq!(stage.core.held().room == Room::DiskLow, is_full);
+        }
+    }
+
+    #[test]
+    fn coralogix_is_asked_for_its_time_only_where_nothing_else_brings_it() {
+        type Change = fn(&mut Stage);
+        let changes: [(bool, Change); 7] = [
+            (true, |_| {}),
+            (false, |stage| stage.core.held.records = 1),
+            (false, |stage| stage.core.sink.lane.failures = 1),
+            (false, |stage| stage.core.sink.lane.due = Due::At(stage.now + days(1))),
+            (false, |stage| stage.core.clocks.sink = Some(NOW)),
+            (false, |stage| stage.core.streams[0].caught_up = false),
+            (false, |stage| {
+                let gate = crate::window::Gate::Closed { opens: stage.now + days(1) };
+                stage.core.delivery.notice(stage.now, stage.now, gate, 0);
+            }),
+        ];
+        for (at, (is_asked, change)) in changes.into_iter().enumerate() {
+            let mut stage = stage(NOW);
+            stage.core.streams[0].caught_up = true;
+            stage.core.sink.lane.due = Due::At(stage.now);
+            change(&mut stage);
+            let asked = stage.core.ask_time(stage.now);
+            assert_eq!(asked, is_asked.then_some(Action::AskTime), "{at}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_compared_only_if_the_tenant_itself_speaks_against_a_position() {
+        let before = NOW - days(2);
+        for (dates, local, sink, is_ahead) in [
+            (&[before][..], Some(NOW), None, true),
+            // Two others outvote it.
+            (&[before], Some(NOW), Some(NOW), false),
+            // Only this machine's clock speaks against it.
+            (&[NOW, NOW], Some(before), None, false),
+            (&[NOW, NOW], Some(NOW), None, false),
+        ] {
+            let mut stage = stage(NOW);
+            stage.core.clocks = Clocks { local, sink };
+            tell(&mut stage, dates);
+            let core = &stage.core;
+            assert_eq!(core.may_be_ahead(&core.streams[0], stage.now), is_ahead, "{dates:?}");
+        }
+    }
+
+    #[test]
+    fn a_beginning_by_one_clock_alone_is_unconfirmed_once_anything_is_known_of_the_tenant() {
+        for (is_told, is_informed, is_unconfirmed) in
+            [(true, false, true), (false, true, true), (true, true, true), (false, false, false)]
+        {
+            let mut stage = stage(NOW);
+            stage.core.clocks = Clocks { local: (!is_told).then_some(NOW), sink: None };
+            tell(&mut stage, if is_told { &[NOW, NOW] } else { &[] });
+            stage.core.tenants[0].was_informed = is_informed;
+            let core = &stage.core;
+            let shown = core.is_unconfirmed(&core.streams[0], stage.now);
+            assert_eq!(shown, is_unconfirmed, "{is_told} {is_informed}");
+        }
+    }
+
+    #[test]
+    fn a_queue_that_went_back_takes_the_doubt_of_a_later_position() {
+        for (position, is_doubted) in [(NOW + days(1), true), (NOW + days(2), true), (NOW, false)] {
+            let mut stage = stage(NOW + days(1));
+            let stream = &mut stage.core.streams[0];
+            stream.called_ahead = Some(called(NOW + days(1), stage.now));
+            let held = StreamStatus { progress: stood(position), ..StreamStatus::default() };
+            stream.reset(held, stage.now, stage.now);
+            assert_eq!(stream.called_ahead.is_some(), is_doubted, "{position:?}");
+        }
+    }
+}

@@ -58,3 +58,66 @@ impl Plan {
         assert!(self.streams.iter().all(|stream| stream.poll_interval > Span::ZERO));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(reconcile: &[Span]) -> Plan {
+        let stream = |reconcile: &Span| StreamPlan {
+            tenant: 0,
+            kind: Kind::Threats,
+            poll_interval: Span::minutes(1),
+            start: Start::Now,
+            overlap: Span::minutes(1),
+            reconcile: *reconcile,
+        };
+        Plan {
+            tenants: 1,
+            streams: reconcile.iter().map(stream).collect(),
+            retry_min: Span::seconds(1),
+            retry_max: Span::minutes(1),
+            mode: Mode::Daemon,
+            write: WriteMode::Always,
+            heartbeat: None,
+            bounds: Bounds::default(),
+            tally_ids: None,
+        }
+    }
+
+    #[test]
+    fn the_ids_kept_for_reconciliation_are_shared_by_the_streams_that_have_it() {
+        let (on, off) = (Span::hours(1), Span::ZERO);
+        for (streams, ids) in [
+            (vec![on, on, on, off], limits::TALLY_IDS_MAX / 3),
+            (vec![on; 5], limits::TALLY_IDS_MAX / 5),
+            (vec![on, off], limits::TALLY_IDS_OF_A_STREAM_MAX),
+            (vec![off], limits::TALLY_IDS_OF_A_STREAM_MAX),
+            (vec![on; 500], limits::TALLY_IDS_OF_A_STREAM_MIN),
+        ] {
+            assert_eq!(plan(&streams).tally_ids_max(), ids, "{} streams", streams.len());
+            let set = Plan { tally_ids: Some(7), ..plan(&streams) };
+            assert_eq!(set.tally_ids_max(), 7);
+        }
+    }
+
+    #[test]
+    fn a_plan_out_of_range_makes_no_core() {
+        use crate::core::Core;
+        use crate::record::{Learned, Opened, QueueStatus, StreamStatus};
+        let made = |plan: Plan| {
+            let streams = vec![StreamStatus::default(); plan.streams.len()];
+            let (held, learned) = (QueueStatus::default(), Learned::default());
+            let opened = Opened { held, streams, learned, unsettled: 0 };
+            let new = || Core::new(plan, 7, crate::time::Mono(1_000_000), opened);
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(new)).is_ok()
+        };
+        let good = plan(&[Span::ZERO]);
+        assert!(made(good.clone()));
+        assert!(!made(plan(&[])));
+        assert!(!made(Plan { tenants: 0, ..good.clone() }));
+        assert!(!made(Plan { heartbeat: Some(Span::ZERO), ..good.clone() }));
+        assert!(!made(Plan { retry_min: Span::ZERO, ..good.clone() }));
+        assert!(!made(Plan { retry_min: Span::hours(1), ..good }));
+    }
+}

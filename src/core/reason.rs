@@ -369,4 +369,17 @@ mod tests {
         }
         assert_eq!(Reason::named("of_a_later_version"), None);
     }
+
+    #[test]
+    fn an_unreadable_secret_is_told_from_a_service_that_is_not_reached() {
+        let problem = crate::problem::Problem::new("no such file", "write it");
+        for (net, reason) in [
+            (NetTrouble::Secret(problem.clone()), Reason::SecretUnreadable),
+            (NetTrouble::System(problem.clone()), Reason::Unreachable),
+            (NetTrouble::Dns(problem), Reason::Unreachable),
+            (NetTrouble::Broken("reset".into()), Reason::Unreachable),
+        ] {
+            assert_eq!(Reason::of(&net), reason, "{net:?}");
+        }
+    }
 }

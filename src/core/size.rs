@@ -237,4 +237,100 @@ mod tests {
         }
         assert!(asked <= 8 * limits::SIZE_RAISE_AFTER, "{asked}");
     }
+
+    /// How many have to be taken until it grows, by quiet times or by full sizes.
+    fn grows_after(size: &mut Size, is_quiet: bool) -> u32 {
+        let before = size.now();
+        for taken in 1..100 {
+            match is_quiet {
+                true => size.passed(),
+                false => size.succeeded(size.now(), QUICK, None),
+            }
+            if size.now() > before {
+                return taken;
+            }
+        }
+        panic!("it never grows");
+    }
+
+    #[test]
+    fn growing_becomes_rarer_with_each_failure_and_frequent_again_with_success() {
+        for is_quiet in [true, false] {
+            let mut size = Size::beginning(1, 64, 4_096);
+            size.failed(64);
+            let mut taken = vec![];
+            for _ in 0..3 {
+                taken.push(grows_after(&mut size, is_quiet));
+                size.failed(64);
+            }
+            for _ in 0..5 {
+                taken.push(grows_after(&mut size, is_quiet));
+            }
+            assert_eq!(taken, [2, 4, 8, 16, 16, 8, 4, 2], "{is_quiet}");
+        }
+    }
+
+    #[test]
+    fn what_succeeds_at_the_most_does_not_count_as_growing() {
+        for (is_quiet, expected) in [(true, 32), (false, 8)] {
+            let mut size = Size::beginning(1, 64, 64);
+            size.failed(64);
+            for _ in 0..3 {
+                grows_after(&mut size, is_quiet);
+                size.failed(64);
+            }
+            assert_eq!(grows_after(&mut size, is_quiet), 16);
+            for _ in 0..100 {
+                match is_quiet {
+                    // It shows nothing of this size.
+                    true => size.passed(),
+                    // This growth has succeeded, once.
+                    false => size.succeeded(64, QUICK, None),
+                }
+            }
+            size.failed(64);
+            assert_eq!(grows_after(&mut size, is_quiet), expected, "{is_quiet}");
+        }
+    }
+
+    #[test]
+    fn a_size_that_was_too_slow_is_not_exceeded_at_once() {
+        let mut size = Size::beginning(1, 100, 10_000);
+        size.succeeded(100, Span::seconds(30), Some(MINUTE));
+        let mut quick = size.clone();
+        quick.succeeded(100, QUICK, Some(MINUTE));
+        assert_eq!((size.now(), quick.now()), (100, 400), "it took just what it may");
+        size.succeeded(100, Span::seconds(60), Some(MINUTE));
+        assert_eq!(size.now(), 50);
+        size.succeeded(50, QUICK, Some(MINUTE));
+        assert_eq!(size.now(), 50, "it is not new any more");
+    }
+
+    #[test]
+    fn the_speed_of_a_small_one_counts_if_it_was_slow() {
+        for (took, most) in [(Span::ms(10), 1_000_000), (Span::seconds(10), 30)] {
+            let mut size = Size::beginning(1, 1_000, 1_000_000);
+            size.failed(1_000);
+            size.succeeded(10, took, Some(MINUTE));
+            (0..100).for_each(|_| size.passed());
+            assert_eq!(size.now(), most, "{took}");
+        }
+        let size = Size::beginning(1, 100, 100);
+        assert!(size.is_small(49) && !size.is_small(50), "half of it shows the whole");
+    }
+
+    #[test]
+    fn a_bound_and_what_was_learned_are_begun_with() {
+        let mut size = Size::beginning(10, 100, 1_000);
+        size.bound(50);
+        assert_eq!(size.now(), 50);
+        size.bound(1);
+        assert_eq!(size.now(), 10);
+        for (learned, next) in [(100, 400), (200, 800), (99, 99)] {
+            let mut size = Size::beginning(10, 100, 1_000);
+            size.begin_with(learned);
+            size.succeeded(learned, QUICK, None);
+            assert_eq!(size.now(), next, "less than the first was once too much");
+        }
+    }
 }

@@ -474,4 +474,46 @@ mod tests {
         assert_eq!(dispute(both(NOW, NOW + days(2))), None, "the local clock is off");
         assert_eq!(dispute(NONE), None);
     }
+
+    #[test]
+    fn what_may_become_a_position_ends_where_the_latest_place_says() {
+        let mut presents = vec![Present::Unknown];
+        presents.push(clock(&[NOW, NOW]).present(AT, local(NOW)));
+        for present in presents {
+            let latest = present.latest_place();
+            assert!(present.allows(latest) && !present.rules_out(latest), "{present:?}");
+            assert!(!present.allows(Stamp(latest.0 + 1)), "{present:?}");
+        }
+        // No position moves, so none of what is known is out of place but what can't be read.
+        assert!(Present::Unconfirmed.latest_place() < Stamp::UNREADABLE);
+        assert!(Present::Unconfirmed.latest_place() > NOW + days(40_000));
+        assert!(Present::Unknown.allows(BUILT_AT + days(365)), "a build may be old");
+    }
+
+    #[test]
+    fn a_clock_is_erratic_once_enough_answers_came_and_no_two_agreed() {
+        let dates = [NOW, NOW + days(1), NOW + days(5), NOW + days(9), NOW + days(20)];
+        let most = limits::CLOCK_ANSWERS_MAX as usize;
+        for count in 0..=dates.len() {
+            assert_eq!(clock(&dates[..count]).is_erratic(), count >= most, "{count}");
+        }
+        assert!(!clock(&[NOW; 6]).is_erratic());
+    }
+
+    #[test]
+    fn those_two_of_three_clocks_count_that_agree() {
+        let (near, far) = (Some(NOW), Some(NOW + days(9)));
+        for clocks in [
+            [near, near, far],
+            [near, far, near],
+            [far, near, near],
+            [near, near, near],
+            [near, near, None],
+            [None, None, None],
+        ] {
+            let is_far = |clock: Option<Stamp>| clock == far;
+            assert_eq!(seconded(clocks), clocks.map(|clock| clock.filter(|_| !is_far(clock))));
+        }
+        assert_eq!(seconded([near, far, None]), [None; 3]);
+    }
 }

@@ -261,3 +261,7 @@ impl LaneView {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tests/view.rs"]
+mod tests;

@@ -588,5 +588,8 @@ impl Walk {
 }
 
 #[cfg(test)]
+#[path = "tests/steps.rs"]
+mod steps_tests;
+#[cfg(test)]
 #[path = "tests/walk.rs"]
 mod tests;

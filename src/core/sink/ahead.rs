@@ -136,17 +136,12 @@ impl Sink {
                 self.ahead.taken.push((sent, Taken::InDoubt));
                 self.doubt_seen(now, &words, backoff);
             }
-            Some((_, verdict)) if !verdict.is_of_the_content() => {
+            Some((_, verdict)) => {
                 self.ahead.failed = self.ahead.failed.wrapping_add(1);
-                let failures = self.lane.failures;
-                self.failed(now, &verdict, backoff);
-                if self.lane.failures == failures {
-                    self.still_failing(now, backoff);
+                match verdict.is_of_the_content() {
+                    true => self.still_failing(now, backoff),
+                    false => self.failed(now, &verdict, backoff),
                 }
-            }
-            Some(_) => {
-                self.ahead.failed = self.ahead.failed.wrapping_add(1);
-                self.still_failing(now, backoff);
             }
             None => {
                 self.ahead.failed = 0;
@@ -179,6 +174,5 @@ impl Sink {
         self.proof = Proof::Since;
         self.parked_in_a_row = 0;
         self.cautious = false;
-        self.waited = false;
     }
 }

@@ -7,20 +7,20 @@ use crate::record::{
     StreamStatus, Total, Unread, WriteMode,
 };
 
-const AT: Stamp = Stamp(1_800_000_000_000_000);
-const DONE: Progress = Progress { position: AT, from: AT };
+pub(super) const AT: Stamp = Stamp(1_800_000_000_000_000);
+pub(super) const DONE: Progress = Progress { position: AT, from: AT };
 
-struct Driver {
-    core: Core,
-    now: Mono,
-    clocks: Clocks,
+pub(super) struct Driver {
+    pub(super) core: Core,
+    pub(super) now: Mono,
+    pub(super) clocks: Clocks,
     /// The longest sleep so far.
-    longest: Span,
+    pub(super) longest: Span,
     steps: u32,
 }
 
 impl Driver {
-    fn new(mode: Mode, start: Start, progress: Option<Progress>) -> Driver {
+    pub(super) fn new(mode: Mode, start: Start, progress: Option<Progress>) -> Driver {
         let stream = |kind| StreamPlan {
             tenant: 0,
             kind,
@@ -46,7 +46,7 @@ impl Driver {
     }
 
     /// The next action that is no sleep.
-    fn go(&mut self, event: Event) -> Action {
+    pub(super) fn go(&mut self, event: Event) -> Action {
         let tick = Tick { clocks: self.clocks, ..tick_at(self.now) };
         let mut action = self.core.step(&tick, event);
         while let Action::Sleep { until, .. } = action {
@@ -62,16 +62,16 @@ impl Driver {
 }
 
 /// This machine's clock tells what the tenant's answers do.
-fn tick_at(now: Mono) -> Tick {
+pub(super) fn tick_at(now: Mono) -> Tick {
     let clocks = Clocks { local: Some(AT + Span::hours(1)), sink: None };
     Tick { now, clocks, ..Tick::default() }
 }
 
-fn held(records: u64, room: Room) -> QueueStatus {
+pub(super) fn held(records: u64, room: Room) -> QueueStatus {
     QueueStatus { records, room, ..QueueStatus::default() }
 }
 
-fn opened(progress: Option<Progress>, records: u64) -> Opened {
+pub(super) fn opened(progress: Option<Progress>, records: u64) -> Opened {
     let stream = StreamStatus { progress, ..StreamStatus::default() };
     Opened {
         held: held(records, Room::Free),
@@ -81,12 +81,12 @@ fn opened(progress: Option<Progress>, records: u64) -> Opened {
     }
 }
 
-fn page(keys: Vec<RowKey>, next: Option<&str>) -> Result<PageFacts, SourceTrouble> {
+pub(super) fn page(keys: Vec<RowKey>, next: Option<&str>) -> Result<PageFacts, SourceTrouble> {
     let next = next.map(|text| Cursor(text.to_owned()));
     Ok(PageFacts { keys, next, date: Some(AT + Span::hours(1)) })
 }
 
-fn rows(count: u64) -> Vec<RowKey> {
+pub(super) fn rows(count: u64) -> Vec<RowKey> {
     (0..count).map(|id| RowKey { stamp: AT, id }).collect()
 }
 

@@ -7,13 +7,14 @@ use crate::prng::Prng;
 use crate::record::{KeyTrial, QueuePosition, Sent, Seq, SinkVerdict};
 use crate::time::{Due, Mono, Span};
 
-struct Bench {
-    sink: Sink,
-    backoff: Backoff,
-    now: Mono,
+#[derive(Clone)]
+pub(super) struct Bench {
+    pub(super) sink: Sink,
+    pub(super) backoff: Backoff,
+    pub(super) now: Mono,
 }
 
-fn sent(entries: u32) -> Sent {
+pub(super) fn sent(entries: u32) -> Sent {
     Sent {
         first: QueuePosition { seq: Seq(1), skip: 0 },
         end: QueuePosition { seq: Seq(1), skip: entries },
@@ -23,34 +24,34 @@ fn sent(entries: u32) -> Sent {
     }
 }
 
-fn accepted() -> SinkVerdict {
+pub(super) fn accepted() -> SinkVerdict {
     SinkVerdict::Accepted { remark: None }
 }
 
-fn doubt() -> SinkVerdict {
+pub(super) fn doubt() -> SinkVerdict {
     SinkVerdict::InDoubt { words: "3 logs were not accepted".into(), count: Some(3) }
 }
 
-fn forbidden() -> SinkVerdict {
+pub(super) fn forbidden() -> SinkVerdict {
     SinkVerdict::KeyRefused("HTTP 403".into())
 }
 
 impl Bench {
-    fn new() -> Bench {
+    pub(super) fn new() -> Bench {
         let backoff = Backoff { min: Span::seconds(1), max: Span::minutes(5), prng: Prng::new(1) };
         let sink = Sink::new(Lane::new(Mono::ZERO, backoff.min));
         Bench { sink, backoff, now: Mono(1_000_000) }
     }
 
     /// Once the lane is due.
-    fn answered(&mut self, entries: u32, verdict: &SinkVerdict) -> Then {
+    pub(super) fn answered(&mut self, entries: u32, verdict: &SinkVerdict) -> Then {
         if let Due::At(due) = self.sink.lane.due {
             self.now = self.now.max(due);
         }
         self.sink.answered(self.now, sent(entries), Span::ZERO, verdict, &mut self.backoff)
     }
 
-    fn tried(&mut self, trial: &KeyTrial) -> Then {
+    pub(super) fn tried(&mut self, trial: &KeyTrial) -> Then {
         self.sink.tried(self.now, trial, &mut self.backoff)
     }
 }

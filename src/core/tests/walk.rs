@@ -3,31 +3,31 @@
 use super::*;
 use crate::record::{Covered, Progress};
 
-const OVERLAP: Span = Span::seconds(120);
+pub(super) const OVERLAP: Span = Span::seconds(120);
 
-fn at(seconds: i64) -> Stamp {
+pub(super) fn at(seconds: i64) -> Stamp {
     Stamp::from_seconds(1_800_000_000 + seconds)
 }
 
-fn key(seconds: i64, id: u64) -> RowKey {
+pub(super) fn key(seconds: i64, id: u64) -> RowKey {
     RowKey { stamp: at(seconds), id }
 }
 
-fn between(seconds: i64) -> Present {
+pub(super) fn between(seconds: i64) -> Present {
     Present::Between { earliest: at(seconds), latest: at(seconds), is_backed: true }
 }
 
-fn passed(walk: &mut Walk, stamps: &[i64], date: i64) {
+pub(super) fn passed(walk: &mut Walk, stamps: &[i64], date: i64) {
     let keys: Vec<RowKey> = stamps.iter().map(|at| key(*at, *at as u64)).collect();
     walk.pass(&keys, between(date), Span::ZERO, OVERLAP);
 }
 
-fn cursor(text: &str) -> Cursor {
+pub(super) fn cursor(text: &str) -> Cursor {
     Cursor(text.to_owned())
 }
 
 /// The walk after a page with these keys, of which so many are new.
-fn after(mut walk: Walk, keys: &[RowKey], fresh: usize, next: Option<&str>) -> Next {
+pub(super) fn after(mut walk: Walk, keys: &[RowKey], fresh: usize, next: Option<&str>) -> Next {
     walk.pass(keys, between(90_000), Span::ZERO, OVERLAP);
     let next = next.map(cursor);
     let (asked, is_joined, may_skip, covered) = (1_000, true, true, 0);
@@ -35,7 +35,7 @@ fn after(mut walk: Walk, keys: &[RowKey], fresh: usize, next: Option<&str>) -> N
     walk.after(Passed { keys, fresh, next, known: 10, covered, asked, is_joined, may_skip })
 }
 
-fn page(next: Next) -> Walk {
+pub(super) fn page(next: Next) -> Walk {
     match next {
         Next::Page(walk) => *walk,
         other => panic!("{other:?}"),
@@ -267,13 +267,13 @@ fn in_a_query_that_begins_with_a_known_row_the_next_one_shows_the_order() {
 }
 
 /// The walk after a page without a cursor, of as many rows as were asked for or fewer.
-fn after_last(mut walk: Walk, keys: &[RowKey], asked: u32, is_joined: bool) -> Next {
+pub(super) fn after_last(mut walk: Walk, keys: &[RowKey], asked: u32, is_joined: bool) -> Next {
     walk.pass(keys, between(90_000), Span::ZERO, OVERLAP);
     let (fresh, known, may_skip) = (keys.len(), 10, true);
     walk.after(Passed { keys, fresh, next: None, known, covered: 0, asked, is_joined, may_skip })
 }
 
-fn rising(rows: std::ops::Range<i64>) -> Vec<RowKey> {
+pub(super) fn rising(rows: std::ops::Range<i64>) -> Vec<RowKey> {
     rows.map(|n| key(n, n as u64)).collect()
 }
 
