@@ -358,6 +358,19 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_can_not_be_kept_is_told_once() {
+        let dir = scratch_dir("certificate-clock-full");
+        fs::create_dir(dir.path().join("clock.new")).unwrap();
+        let clock = CertificateClock::of_queue(dir.path(), true);
+        for n in [50, 60] {
+            clock.observe(TENANT, day(n), LONG, Mono(0));
+            clock.observe(Source::Sink, day(n), LONG, Mono(0));
+            assert!(clock.lock().is_failure_reported);
+        }
+        assert_eq!(read(&dir.path().join(FILE)), None);
+    }
+
+    #[test]
     fn only_what_two_services_send_outlives_the_process_and_is_written_once_a_day() {
         let dir = scratch_dir("certificate-clock");
         let file = dir.path().join(FILE);
