@@ -803,16 +803,17 @@ mod tests {
 
     #[test]
     fn a_sleep_leaves_the_processor_to_others() {
-        use rustix::time::{ClockId, clock_gettime};
-
-        let spent = || {
-            let time = clock_gettime(ClockId::ThreadCPUTime);
-            time.tv_sec * 1_000 + time.tv_nsec / 1_000_000
+        // How often this thread waited for something (proc(5)).
+        let waits = || {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            let mut lines = status.lines();
+            let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            count.unwrap().trim().parse::<u64>().unwrap()
         };
         let mut edge = edge(&config("http://127.0.0.1:9", inline("tok"), inline("key")));
-        let (begun, until) = (spent(), edge.mono() + Span::ms(60));
+        let (before, until) = (waits(), edge.mono() + Span::ms(20));
         edge.sleep(until);
-        assert!(spent() - begun < 30, "{}", spent() - begun);
+        assert!(waits() > before);
     }
 
     #[test]
