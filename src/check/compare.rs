@@ -194,6 +194,43 @@ mod tests {
     }
 
     #[test]
+    fn each_clock_and_who_sets_it_is_named() {
+        for (service, names, remedy) in [
+            (ServiceName::Tenant("acme"), ["SentinelOne acme says", "Coralogix says"], "console"),
+            (ServiceName::Sink, ["Coralogix says", "SentinelOne says"], "Ask Coralogix"),
+        ] {
+            let third = &mut || Some(hours(1_000));
+            let told = clocks(service, &answer(hours(1_048)), hours(1_000), third);
+            let Outcome::Failed(fault) = told else { panic!("{told:?}") };
+            assert!(names.iter().all(|name| fault.what.contains(name)), "{}", fault.what);
+            assert!(fault.remedy.contains(remedy), "{}", fault.remedy);
+        }
+    }
+
+    #[test]
+    fn clocks_are_judged_up_to_their_limits() {
+        let at = |minutes: u64| hours(1_000) + Span::minutes(minutes);
+        for (minutes, is_far) in [(9, false), (10, false), (11, true)] {
+            assert_eq!(are_far(at(0), at(minutes)), is_far, "{minutes}");
+            assert_eq!(are_far(at(minutes), at(0)), is_far, "{minutes}");
+        }
+        // Without a third one, a clock that is off by less than an hour is this machine's.
+        for (minutes, cause) in [(59, Cause::ClockOff), (60, Cause::ClocksDiffer)] {
+            let told = clocks(ServiceName::Sink, &answer(at(minutes)), at(0), &mut || None);
+            let (Outcome::Noted(fault) | Outcome::Failed(fault)) = told else { panic!("{told:?}") };
+            assert_eq!(fault.cause, cause, "{minutes}");
+        }
+        // One that tells the time of the build can be right.
+        assert_eq!(said(48, 0, None), "clocks_differ");
+        assert_eq!(said(48, 0, Some(0)), "service_clock_off");
+        let mut integration = config("http://t", inline("t"), inline("k")).integrations.remove(0);
+        for (minutes, is_told) in [(10, false), (11, true)] {
+            integration.start = Start::At(BUILT_AT + Span::minutes(minutes));
+            assert_eq!(start_by_local(&integration, BUILT_AT).is_some(), is_told, "{minutes}");
+        }
+    }
+
+    #[test]
     fn a_third_clock_is_asked_for_only_where_it_decides() {
         let near = answer(hours(1_000) + Span::minutes(9));
         let outcome = clocks(ServiceName::Sink, &near, hours(1_000), &mut || panic!("not asked"));

@@ -102,3 +102,23 @@ fn status_line(answer: &Answer) -> String {
         false => format!("HTTP {}: {words}", answer.status),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_accepts_a_made_up_key_checks_none() {
+        for (statuses, keys_are) in [
+            (&[200, 201, 204, 299][..], Keys::Unchecked),
+            (&[401, 403], Keys::Checked),
+            (&[400, 422], Keys::Unproven),
+            (&[199, 300, 402, 404, 429, 500, 503], Keys::Unknown),
+        ] {
+            for status in statuses {
+                let answer = Answer { status: *status, ..Answer::default() };
+                assert_eq!(keys(&answer), keys_are, "{status}");
+            }
+        }
+    }
+}

@@ -396,3 +396,97 @@ pub fn day(stamp: Stamp) -> String {
     let text = stamp.to_string();
     text.split_once('T').map_or(text.clone(), |(day, _)| day.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cause_of(outcome: &Outcome) -> Option<Cause> {
+        match outcome {
+            Outcome::Noted(fault) | Outcome::Failed(fault) => Some(fault.cause),
+            Outcome::Passed(_) | Outcome::Skipped(_) => None,
+        }
+    }
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer { status, body: body.as_bytes().to_vec(), ..Answer::default() }
+    }
+
+    #[test]
+    fn each_way_to_have_no_answer_has_its_remedy() {
+        for (cause, remedy) in [
+            (Cause::NameNotResolved, "/etc/resolv.conf"),
+            (Cause::NoRoute, "ip route"),
+            (Cause::ConnectionRefused, "Check host and port of the tenant"),
+            (Cause::ConnectTimeout, "open TCP connections to acme.test"),
+            (Cause::ConnectFailed, "open TCP connections to acme.test"),
+            (Cause::ProxyUnreachable, "Check host and port of network.proxy"),
+            (Cause::NoAnswer, "raise network.timeout"),
+            (Cause::ConnectionBroken, "firewall or proxy in front of acme.test"),
+        ] {
+            let steps = Steps { cause: Some(cause), ..Steps::default() };
+            let trouble = NetTrouble::Connect("acme.test:443: no".to_owned());
+            let told = no_answer(&trouble, &steps, "acme.test", "tenant");
+            let Outcome::Failed(fault) = &told else { panic!("{told:?}") };
+            assert!(fault.cause == cause && fault.remedy.contains(remedy), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_console_is_told_by_its_page_or_by_its_age() {
+        let good = answer(200, r#"{"data":{"release":"x"}}"#);
+        let old = Answer { age: Some(Span::hours(24)), ..good.clone() };
+        let page = "<html>hi";
+        for (answer, cause) in [
+            (good, None),
+            (old, Some(Cause::AnsweredBetween)),
+            (answer(200, page), Some(Cause::LoginPage)),
+            (answer(200, "hi"), Some(Cause::NotAConsole)),
+            (answer(404, page), Some(Cause::NotAConsole)),
+            (answer(404, ""), Some(Cause::NotAConsole)),
+        ] {
+            assert_eq!(cause_of(&info(&answer, "acme.test", "file")), cause, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_told_of_a_month_before_it_ends() {
+        let now = Stamp::parse("2026-11-03T00:00:00Z").unwrap();
+        let month = Span::hours(24 * 30);
+        for (end, begin) in [
+            (now - Span::seconds(1), Some("it expired 1s ago")),
+            (now, Some("it expired ")),
+            (now + Span::seconds(1), Some("it expires on ")),
+            (now + Span::hours(100), Some("it expires on ")),
+            (now + month, Some("it expires on ")),
+            (now + month + Span::seconds(1), None),
+        ] {
+            let told = token_end(Some(end), Some(now));
+            match (&told, begin) {
+                (Outcome::Noted(fault), Some(begin)) => {
+                    assert!(fault.what.starts_with(begin), "{end} {fault:?}");
+                }
+                (Outcome::Passed(_), None) => {}
+                _ => panic!("{end} {told:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_refused_is_no_wrong_domain_and_no_wrong_key() {
+        assert!(matches!(domain(&answer(451, ""), "https://c"), Outcome::Passed(_)));
+        assert_eq!(cause_of(&domain(&answer(404, ""), "https://c")), Some(Cause::NotAnIngress));
+        let secret = Secret::new("cxtp_made_up").unwrap();
+        let dead = r#"{"errors":[{"code":4010010,"detail":null,"title":"Authentication Failed"}]}"#;
+        for (answer, cause) in [
+            (answer(451, ""), Cause::AddressRefused),
+            (answer(401, "<html>Your IP address is not allowed"), Cause::AddressRefused),
+            (answer(403, "<html>Access denied"), Cause::AddressRefused),
+            (answer(401, ""), Cause::KeyUnknown),
+            (answer(401, dead), Cause::KeyUnknown),
+            (answer(403, ""), Cause::KeyWrongKind),
+        ] {
+            assert_eq!(cause_of(&key(&answer, &secret, "file")), Some(cause), "{answer:?}");
+        }
+    }
+}

@@ -216,3 +216,145 @@ fn look_within(dir: &Path, now: &Path) -> Look {
         earlier: left_behind::read(&mut RealDisk::new(dir)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::loopback::{Scratch, config, inline, scratch_dir};
+
+    const ID: &str = "00000000000000010000000000000002";
+    const ANOTHER: &str = "00000000000000010000000000000003";
+
+    /// A place for queues, and a config whose queue is `now`.
+    fn place() -> (Scratch, Config) {
+        let dir = scratch_dir("left-behind");
+        let mut config = config("http://t", inline("t"), inline("k"));
+        config.queue.dir = dir.path().join("now");
+        config.status_file = dir.path().join("status.json");
+        (dir, config)
+    }
+
+    /// A queue in which 60 records of three streams wait, as a released version wrote it.
+    fn queue_at(dir: &Path, id: &str) {
+        let from =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-1/waiting/queue");
+        std::fs::create_dir_all(dir.join("log")).unwrap();
+        for name in ["checkpoint", "log/0000000000000001.log"] {
+            std::fs::copy(from.join(name), dir.join(name)).unwrap();
+        }
+        std::fs::write(dir.join("id"), format!("{id}\n")).unwrap();
+    }
+
+    /// The last run had its queue there, and one stream with a position.
+    fn ran(config: &Config, dir: &str, id: &str, has_position: bool) {
+        let lane = r#""health":"healthy","reason":"ok","text":"","detail":"","for_seconds":0,
+            "next_in_seconds":null,"failures":0"#;
+        let position = if has_position { r#""2026-11-03T06:00:00Z""# } else { "null" };
+        let text = format!(
+            r#"{{"schema":1,"version":"1","pid":1,"updated":"2026-11-03T07:00:00Z",
+            "uptime_seconds":1,"state":"healthy","integrations":[],
+            "streams":[{{"name":"acme/activities",{lane},"position":{position},
+                "lag_seconds":null,"collected":1,"collected_per_minute":1,"caught_up":true}}],
+            "coralogix":{{{lane},"delivered":1,"delivered_per_minute":1,"remarks":0,
+                "long_records":0,"unstamped":0}},
+            "queue":{{"dir":"{dir}","id":"{id}","waiting":0,"bytes":0,"max_bytes":1,
+                "oldest":"2026-11-03T05:00:00Z","oldest_age_seconds":1,"head_frame":1,
+                "head_entry":0,"parked":0,"room":"ok"}},
+            "disk":{{"written_bytes":null,"day_bytes":null}},"last_trouble":null}}"#
+        );
+        std::fs::write(&config.status_file, text).unwrap();
+        Status::read(&config.status_file).unwrap();
+    }
+
+    #[test]
+    fn the_queue_of_the_last_run_is_told_by_what_is_in_its_directory() {
+        let (dir, config) = place();
+        let was = dir.path().join("was");
+        let shown = was.display().to_string();
+        assert!(of_last_run(&config).is_none(), "there was no run");
+        ran(&config, "", ID, true);
+        assert!(of_last_run(&config).is_none(), "it did not tell");
+
+        ran(&config, &shown, ID, true);
+        let gone = of_last_run(&config).unwrap();
+        assert_eq!((gone.is_gone, &gone.waits), (true, &Ok(0)));
+        let oldest = Stamp::parse("2026-11-03T05:00:00Z").unwrap();
+        let positions: Vec<_> = gone.left.streams().map(|orphan| orphan.position).collect();
+        assert_eq!(positions, [oldest], "what waited there is missing too");
+        assert!(gone.is_told(true) && !gone.is_told(false), "{}", gone.held());
+        assert!(gone.held().contains("with the positions of 1 stream, is gone"), "{}", gone.held());
+        ran(&config, &shown, ID, false);
+        assert!(!of_last_run(&config).unwrap().is_told(true), "nothing is forgotten");
+
+        std::fs::write(&was, "").unwrap();
+        let unread = of_last_run(&config).unwrap();
+        assert!(unread.waits.is_err() && !unread.is_gone && unread.is_told(false));
+        assert!(unread.held().starts_with("an unknown number of records ("), "{}", unread.held());
+        std::fs::remove_file(&was).unwrap();
+
+        queue_at(&was, ID);
+        for id in [ID, ""] {
+            ran(&config, &shown, id, false);
+            let found = of_last_run(&config).unwrap();
+            assert_eq!((found.is_gone, &found.waits), (false, &Ok(60)), "{id}");
+            assert!(found.is_told(true) && found.is_told(false));
+            let held = "60 records waiting and the positions of 3 streams are in the old directory";
+            assert_eq!(found.held(), held);
+        }
+        ran(&config, &shown, ANOTHER, true);
+        assert!(of_last_run(&config).unwrap().is_gone, "another queue is there");
+    }
+
+    #[test]
+    fn a_queue_that_was_moved_or_is_the_same_under_another_name_is_not_left_behind() {
+        let (dir, config) = place();
+        let now = &config.queue.dir;
+        let (was, link) = (dir.path().join("was"), dir.path().join("link"));
+        queue_at(now, ID);
+        std::os::unix::fs::symlink(now, &link).unwrap();
+        let of = |dir: &Path, id: &str| {
+            ran(&config, &dir.display().to_string(), id, true);
+            of_last_run(&config).is_some()
+        };
+        assert!(!of(&was, ID), "it was moved here");
+        assert!(of(&was, ANOTHER) && of(&was, ""), "it was not, or nobody knows");
+        assert!(!of(now, "") && !of(&link, ""), "it is this one");
+    }
+
+    #[test]
+    fn what_waits_in_other_directories_is_told_once_for_each() {
+        let (dir, config) = place();
+        let now = &config.queue.dir;
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let noted =
+            ["was", "other", "gone"].map(|name| LeftBehind::new(at(name), ID.to_owned(), vec![]));
+        queue_at(&dir.path().join("was"), ID);
+        queue_at(&dir.path().join("other"), ID);
+        let found = waiting(&noted, now);
+        assert_eq!(found, [(at("was").as_str(), Ok(60)), (at("other").as_str(), Ok(60))]);
+        let told = format!("60 records in {}, 60 records in {}", at("was"), at("other"));
+        assert_eq!((in_words(&found), in_words(&[])), (Some(told), None));
+        let unread = [("/q", Err("no".to_owned()))];
+        assert_eq!(in_words(&unread).unwrap(), "an unknown number of records (no) in /q");
+
+        std::fs::create_dir(now).unwrap();
+        std::fs::write(now.join("left-behind"), serde_json::to_string(&noted).unwrap()).unwrap();
+        ran(&config, &at("was"), ID, true);
+        for (is_new, begins) in [
+            (true, [("was", "at the last run, and "), ("other", "before: 60 records")]),
+            (false, [("other", "before: 60 records"), ("was", "before: 60 records")]),
+        ] {
+            let told = steps(&config, is_new);
+            assert_eq!(told.len(), 2, "{told:?}");
+            for (step, (name, begin)) in told.iter().zip(begins) {
+                let Outcome::Noted(fault) = &step.outcome else { panic!("{step:?}") };
+                assert_eq!((step.name, fault.cause), (Name::Queue, Cause::QueueLeftBehind));
+                let begin = format!("queue.dir was {} {begin}", at(name));
+                assert!(fault.what.starts_with(&begin), "{begin}\n{fault:?}");
+            }
+        }
+        // One in which another queue is now is delivered, or lost.
+        queue_at(&dir.path().join("other"), ANOTHER);
+        assert_eq!(waiting(&noted, now), [(at("was").as_str(), Ok(60))]);
+    }
+}

@@ -206,7 +206,7 @@ mod tests {
     fn a_directory_that_can_be_used_or_made_passes_and_is_left_alone() {
         let dir = scratch_dir("local-checks");
         let Outcome::Passed(text) = told(dir.path(), 0) else { panic!("it can be used") };
-        assert!(text.contains(" can be written, "), "{text}");
+        assert!(text.contains(" can be written, ") && text.ends_with(" free"), "{text}");
         let new = dir.path().join("a/b");
         let Outcome::Passed(text) = told(&new, 0) else { panic!("it can be made") };
         assert!(text.contains(" will be created, "), "{text}");
@@ -224,6 +224,15 @@ mod tests {
         let before = std::fs::metadata(index.join("db")).unwrap().modified().unwrap();
         let Outcome::Passed(text) = told(dir.path(), 0) else { panic!("`run` repairs it") };
         assert!(text.contains("its index is not read"), "{text}");
+        let config = Queue {
+            dir: dir.path().to_owned(),
+            max_size_bytes: 1 << 30,
+            min_free_bytes: 0,
+            write: WriteMode::Always,
+        };
+        let Outcome::Passed(text) = queue(&config, true, None) else { panic!("it is in use") };
+        assert!(text.contains("is in use by the running daemon"), "{text}");
+        assert!(text.ends_with(" free"), "the daemon has read it: {text}");
         let after = std::fs::metadata(index.join("db")).unwrap().modified().unwrap();
         assert_eq!((before, std::fs::read_dir(&index).unwrap().count()), (after, 1));
     }
@@ -244,15 +253,26 @@ mod tests {
             panic!("a file is no directory")
         };
         assert!(found.what.starts_with(&format!("write into {}: ", file.display())), "{found:?}");
-        assert!(matches!(status_file(dir.path()), Outcome::Noted(_)), "a directory is no file");
+        let Outcome::Noted(found) = status_file(dir.path()) else { panic!("it is no file") };
+        assert!(found.remedy.starts_with("Remove it, or set status.file"), "{found:?}");
         for file in ["/proc/status.json", "/proc/new/status.json", "/sys/kernel/status.json"] {
             let told = status_file(Path::new(file));
             let Outcome::Noted(found) = told else { panic!("root can't write it either: {file}") };
             // Others than root are told what root is not: that they may not.
             let root = geteuid().is_root();
             assert!(!root || found.what.contains("no file can be made"), "{found:?}");
+            assert!(!root || found.remedy.starts_with("Name a place on a disk"), "{found:?}");
         }
         assert!(matches!(metrics_file(dir.path()), Outcome::Noted(_)));
+    }
+
+    #[test]
+    fn a_size_is_told_in_a_unit_that_shows_it() {
+        for (bytes, told) in
+            [(0, "0 MiB"), (5 << 20, "5 MiB"), ((10 << 30) - 1, "10239 MiB"), (10 << 30, "10 GiB")]
+        {
+            assert_eq!(size(bytes), told);
+        }
     }
 
     #[test]

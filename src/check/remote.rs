@@ -302,3 +302,26 @@ fn token_end(service: &mut Service, token: &Secret, now: Option<Stamp>, report: 
     let outcome = interpret::token_end(end, now);
     report(Step { name: Name::TokenEnd, outcome, took: mono().since(begun) });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_token_is_judged_by_a_time_that_a_second_clock_confirms() {
+        let at = |minutes: u64| BUILT_AT + Span::minutes(minutes);
+        let before = BUILT_AT - Span::ms(1);
+        for (date, local, third, by) in [
+            (Some(at(90)), at(0), None, Some(at(90))),
+            (Some(at(90)), at(99), None, Some(at(90))),
+            (Some(at(90)), before, Some(at(95)), Some(at(95))),
+            (Some(at(90)), before, Some(at(150)), None),
+            (Some(at(90)), before, None, None),
+            (None, at(5), None, Some(at(5))),
+            (None, at(0), None, Some(at(0))),
+            (None, before, Some(at(90)), None),
+        ] {
+            assert_eq!(confirmed(date, local, &mut || third), by, "{date:?} {local} {third:?}");
+        }
+    }
+}

@@ -162,6 +162,88 @@ fn passed(steps: &[Step], name: &str) -> String {
     }
 }
 
+/// What `check` as a whole tells.
+#[derive(Default)]
+struct Told(Vec<Step>);
+
+impl super::Listener for Told {
+    fn head(&mut self, _about: &'static str, _name: Option<&str>, _place: &str) {}
+
+    fn step(&mut self, step: Step) {
+        self.0.push(step);
+    }
+}
+
+fn whole(config: &Config, offline: bool) -> Vec<Step> {
+    let proxies = &ProxyEnvironment::default();
+    let mut told = Told::default();
+    let file = Path::new("/nonexistent/config.toml");
+    super::check(config, &[], file, super::Scope { offline, proxies }, &mut told);
+    told.0
+}
+
+#[test]
+fn the_queue_and_all_that_is_forgotten_is_told_before_the_services() {
+    let dir = scratch_dir("check-whole");
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-1/waiting/queue");
+    let mut config = config("http://127.0.0.1:9", inline("tok"), inline("key"));
+    config.queue.dir = dir.path().join("queue");
+    config.status_file = dir.path().join("status.json");
+    let steps = whole(&config, true);
+    assert_eq!(outline(&steps), "config+ queue+ status file+ secret+ secret+");
+
+    std::fs::create_dir_all(config.queue.dir.join("log")).unwrap();
+    for name in ["checkpoint", "log/0000000000000001.log"] {
+        std::fs::copy(from.join(name), config.queue.dir.join(name)).unwrap();
+    }
+    config.metrics_file = Some(dir.path().join("metrics.prom"));
+    config.integrations[0].start = crate::record::Start::At(Stamp::parse_http_date(DATE).unwrap());
+    // A queue before this one, in which the same records wait.
+    let was = dir.path().join("was");
+    std::fs::create_dir_all(was.join("log")).unwrap();
+    for name in ["checkpoint", "log/0000000000000001.log"] {
+        std::fs::copy(from.join(name), was.join(name)).unwrap();
+    }
+    let left = format!("[{{\"dir\":\"{}\"}}]", was.display());
+    std::fs::write(config.queue.dir.join("left-behind"), left).unwrap();
+    let steps = whole(&config, true);
+    assert_eq!(
+        outline(&steps),
+        "config+ queue+ queue! positions! status file+ metrics+ secret+ start: secret+"
+    );
+    assert!(passed(&steps, "queue").contains(" can be written, "), "nobody uses it: {steps:?}");
+    let orphan = passed(&steps, "positions");
+    assert!(orphan.starts_with("the queue has acme/alerts up to 2026-11-03T"), "{orphan}");
+    assert!(!super::remembered::Remembered::of(&config).is_new());
+    let integration = &mut config.integrations[0];
+    (integration.name, integration.name_was) = ("two".to_owned(), Some("acme".to_owned()));
+    let steps = outline(&whole(&config, true));
+    assert!(!steps.contains("positions"), "the next start follows name_was: {steps}");
+    config.queue.dir = dir.path().join("none");
+    assert!(super::remembered::Remembered::of(&config).is_new());
+}
+
+#[test]
+fn coralogix_clock_is_compared_with_a_tenants_where_it_differs_from_this_machines() {
+    let (_server, config) = plain(&[]);
+    let steps = whole(&config, false);
+    let clocks: Vec<_> = steps.iter().filter(|step| step.name.shown() == "clock").collect();
+    assert_eq!(clocks.len(), 2);
+    for clock in clocks {
+        let Outcome::Noted(fault) = &clock.outcome else { panic!("both agree: {clock:?}") };
+        assert_eq!(fault.cause, Cause::ClockOff);
+    }
+}
+
+#[test]
+fn a_secret_that_the_system_can_not_read_is_no_wrong_secret() {
+    let mut config = config("http://127.0.0.1:9", inline("tok"), inline("key"));
+    config.integrations[0].api_token = SecretSource::File("/proc/self/mem".into());
+    let steps = whole(&config, true);
+    let (_, _, cause) = failure(&steps);
+    assert_eq!(cause, Cause::SystemRefuses);
+}
+
 /// A config whose network trusts this authority, and where its file lives.
 fn trusting(authority: &Authority, port: u16) -> (Scratch, Config) {
     let dir = scratch_dir("remote-checks");
@@ -186,6 +268,7 @@ fn a_good_way_passes_every_step_and_says_who_signed() {
     assert_eq!(passed(&steps, "TLS"), "TLS 1.3, signed by Test CA, valid until 2090-01-01");
     assert!(passed(&steps, "clock").contains("behind the service's"), "{steps:?}");
     assert_eq!(passed(&steps, "token"), "accepted, console Quebec SP1");
+    assert_eq!(passed(&steps, "answer"), "HTTP 200");
     assert!(passed(&steps, "threats").contains("Endpoint Threats: View"));
     assert!(passed(&steps, "token expiry").starts_with("it expires on 2124-11-01, in "));
     let steps = team(&config);
@@ -433,6 +516,17 @@ fn a_refused_certificate_fails_at_tls_with_its_remedy() {
         let failure = failure(&steps);
         assert!(failure.0.contains(what) && failure.1.contains(remedy), "{failure:?}");
     }
+}
+
+#[test]
+fn a_certificate_of_the_future_is_told_as_a_clock_that_is_behind() {
+    let authority = Authority::new("Our CA");
+    let tls = authority.server_of("localhost", [2090, 2096], rustls::DEFAULT_VERSIONS);
+    let server = Server::start(Some(Arc::new(tls)), service([GOOD, &[]]));
+    let (_dir, config) = trusting(&authority, server.port);
+    let (what, remedy, cause) = failure(&team(&config));
+    assert_eq!(cause, Cause::ClockBehind, "{what}");
+    assert!(remedy.starts_with("Set this machine's clock (NTP)"), "{remedy}");
 }
 
 #[test]

@@ -168,8 +168,15 @@ fn too_large(tried: &Tried) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{self, Receiver};
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+    use crate::edge::system::Services;
     use crate::limits::PAGE_BYTES_MAX;
+    use crate::net::loopback::{Server, answer, config, inline, receive};
+    use crate::net::proxy::ProxyEnvironment;
+    use crate::record::Late;
 
     const SAMPLE: Sample = Sample {
         kind: Kind::Activities,
@@ -203,6 +210,106 @@ mod tests {
         assert!(fault.what.contains("100 rows, 26000 bytes in 1m 44s"), "{}", fault.what);
         assert!(fault.what.contains("longer than network.exchange_timeout"), "{}", fault.what);
         assert!(fault.what.contains("so `run` requests 432 at a time"), "{}", fault.what);
+    }
+
+    /// A tenant that has pages of so many rows at most, and tells each number that is asked for.
+    fn tenant(most: u32, too_large: &'static str) -> (Service, Server, Receiver<(u32, Stamp)>) {
+        let (tell, told) = mpsc::channel();
+        let tell = Mutex::new(tell);
+        let server = Server::start(None, move |wire, _| {
+            while let Some(request) = receive(wire) {
+                let value = |name: &str| {
+                    let (_, rest) = request.head.split_once(name).unwrap();
+                    rest.split(['&', ' ']).next().unwrap().replace("%3A", ":")
+                };
+                let rows = value("limit=").parse().unwrap();
+                tell.lock().unwrap().send((rows, Stamp::parse(&value("__gte=")).unwrap())).unwrap();
+                let status = if rows > most { too_large } else { "200 OK" };
+                let blanks = if rows > most { 4 << 10 } else { 0 };
+                let body = format!("{{\"data\":[]}}{}", " ".repeat(blanks));
+                answer(wire, status, "", body.as_bytes());
+            }
+        });
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let config = config(&base, inline("tok"), inline("key"));
+        let environment = ProxyEnvironment::default();
+        let services = Services::new(&config, &environment, &Arc::default(), &Arc::default());
+        (services.unwrap().tenants.remove(0), server, told)
+    }
+
+    #[test]
+    fn where_a_page_can_not_be_had_smaller_ones_are_tried_until_one_comes() {
+        // What a console says of a page that it can't make, and a page that is longer than it may be.
+        for too_large in ["504 Late", "500 Error", "502 Bad", "400 Bad", "200 OK"] {
+            for (rows, most, asked, came) in [
+                (1_000, 1_000, &[1_000][..], "0 rows"),
+                (1_000, 100, &[1_000, 100], "one of 100 did"),
+                (1_000, 1, &[1_000, 100, 1], "one of 1 did"),
+                (1_000, 0, &[1_000, 100, 1], ""),
+                (5, 1, &[5, 1], "one of 1 did"),
+                (1, 0, &[1], ""),
+            ] {
+                let (mut service, _server, told) = tenant(most, too_large);
+                let sample = Sample { rows, most: 1 << 10, ..SAMPLE };
+                let step = sample.step(&mut service);
+                let (seen, from): (Vec<u32>, Vec<Stamp>) = told.try_iter().unzip();
+                assert_eq!(seen, asked, "{too_large} {most}");
+                let day_ago = clock::local() - Span::hours(PROBE_BACK_HOURS);
+                assert!(from.iter().all(|from| *from <= day_ago), "{from:?}");
+                match &step.outcome {
+                    Outcome::Passed(text) => assert!(text.contains(came), "{text}"),
+                    Outcome::Noted(fault) => assert!(fault.what.ends_with(came), "{fault:?}"),
+                    other => assert!(came.is_empty(), "{other:?}"),
+                }
+                assert_eq!(matches!(step.outcome, Outcome::Failed(_)), came.is_empty(), "{step:?}");
+            }
+        }
+        let (mut service, _server, told) = tenant(0, "503 Busy");
+        SAMPLE.step(&mut service);
+        assert_eq!(told.try_iter().count(), 1, "that says nothing of its size");
+    }
+
+    #[test]
+    fn each_page_is_measured_alone() {
+        let (mut service, _server, _told) = tenant(1_000, "504 Late");
+        let mut bytes = || {
+            let step = SAMPLE.step(&mut service);
+            let Outcome::Passed(text) = step.outcome else { panic!("{step:?}") };
+            text.split_once("0 rows, ").unwrap().1.split_once(" in ").unwrap().0.to_owned()
+        };
+        let first = bytes();
+        assert_eq!((bytes(), bytes()), (first.clone(), first));
+    }
+
+    #[test]
+    fn a_page_that_does_not_come_in_time_is_told_with_the_next_size() {
+        let (service, _server, _told) = tenant(0, "504 Late");
+        let late = |bound| {
+            let after = Span::seconds(60);
+            Tried::Trouble(NetTrouble::Timeout(Late { bound, after, sent: 1, received: 0 }))
+        };
+        for (rows, bound, next, remedy) in [
+            (
+                1_000,
+                Bound::Whole,
+                "; 1000 rows were requested, and `run` would request 500 next",
+                true,
+            ),
+            (
+                1_000,
+                Bound::Silence,
+                "; 1000 rows were requested, and `run` would request 500 next",
+                false,
+            ),
+            (1, Bound::Whole, "", false),
+        ] {
+            let sample = Sample { rows, ..SAMPLE };
+            let told = sample.assess(&service.client, late(bound), None);
+            let Outcome::Failed(fault) = told else { panic!("{told:?}") };
+            assert!(fault.what.ends_with(next), "{}", fault.what);
+            assert_eq!(fault.what.contains("were requested"), rows > 1, "{}", fault.what);
+            assert_eq!(fault.remedy.starts_with("No action needed"), remedy, "{}", fault.remedy);
+        }
     }
 
     #[test]

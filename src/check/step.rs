@@ -132,3 +132,34 @@ impl Fault {
         Fault::new(cause, problem.what, remedy)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_has_a_stable_name() {
+        for (name, code) in [
+            (Name::Config, "config"),
+            (Name::Queue, "queue"),
+            (Name::Positions, "positions"),
+            (Name::StatusFile, "status_file"),
+            (Name::MetricsFile, "metrics_file"),
+            (Name::Secret, "secret"),
+            (Name::Dns, "dns"),
+            (Name::Tcp, "tcp"),
+            (Name::Proxy, "proxy"),
+            (Name::Tls, "tls"),
+            (Name::Answer, "answer"),
+            (Name::Clock, "clock"),
+            (Name::Start, "start"),
+            (Name::Token, "token"),
+            (Name::Stream(Kind::Threats), "threats"),
+            (Name::TokenEnd, "token_end"),
+            (Name::Domain, "domain"),
+            (Name::Key, "key"),
+        ] {
+            assert_eq!(name.code(), code);
+        }
+    }
+}

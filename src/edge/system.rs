@@ -448,14 +448,21 @@ mod tests {
 
     use super::*;
     use crate::config::SecretSource;
-    use crate::net::loopback::{Received, Server, answer, config, inline, receive, scratch_dir};
+    use crate::net::loopback::{
+        Authority, Received, Server, answer, config, inline, receive, scratch_dir,
+    };
+    use crate::os::memory::By;
+    use crate::time::Whose;
 
     /// A real edge without signals of its own: they are the whole process's, and other tests
     /// raise some.
     fn edge(config: &Config) -> System {
+        edge_with(config, Arc::default())
+    }
+
+    fn edge_with(config: &Config, certificate_clock: Arc<CertificateClock>) -> System {
         let inbox = Inbox::deaf().unwrap();
         let stop = inbox.stop_flag();
-        let certificate_clock = Arc::default();
         let services =
             Services::new(config, &ProxyEnvironment::default(), &stop, &certificate_clock).unwrap();
         let pages = PageBound::of(None);
@@ -568,11 +575,268 @@ mod tests {
         let mut edge = edge(&good);
         let mut bad = good;
         bad.network.ca_file = Some("/nonexistent/ca.pem".into());
-        let error = edge.reconfigure(&bad).unwrap_err().to_string();
+        let error = edge.reconfigure(&bad).unwrap_err();
+        assert!(!error.is_of_system());
+        let error = error.to_string();
         assert!(error.contains("network.ca_file /nonexistent/ca.pem: No such file"), "{error}");
         bad.network.ca_file = Some("/proc/self/mem".into());
         let error = edge.reconfigure(&bad).unwrap_err();
         assert!(error.is_of_system() && error.to_string().contains("mount, dmesg"), "{error}");
         assert_eq!(edge.ask(0, &Ask::Info).unwrap().status, 200);
+    }
+
+    const DATED: &str = "Date: Sat, 06 Nov 2094 08:49:37 GMT\r\n";
+
+    /// The `Date` that every server here sends, carried on by less than a minute.
+    fn is_dated(at: Option<Stamp>) -> bool {
+        let sent = Stamp::parse("2094-11-06T08:49:37Z").unwrap();
+        at.is_some_and(|at| at >= sent && at < sent + Span::minutes(1))
+    }
+
+    #[test]
+    fn the_time_of_the_services_is_told_by_each_clock_that_may_tell_it() {
+        let (server, _told) = recording("200 OK");
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let mut edge = edge(&config(&base, inline("tok"), inline("key")));
+        assert!(!edge.has_server_time());
+        assert!(edge.clocks().local.is_some() && edge.clocks().sink.is_none());
+        assert_eq!((edge.sink_off(), edge.dated(), edge.received_bytes()), (None, None, 0));
+
+        edge.deliver(b"gzip").unwrap();
+        assert!(edge.has_server_time() && is_dated(edge.clocks().sink));
+        let off = edge.sink_off().unwrap();
+        assert!(off.is_ahead && off.whose == Whose::Machine, "{off:?}");
+        assert_eq!(edge.dated(), None, "no other clock agrees");
+        let second = 8 * 3_600 + 49 * 60 + 37;
+        assert!((second..second + 60).contains(&edge.second_of_day()));
+        assert_eq!(edge.received_bytes(), 0, "what Coralogix answers is not collected");
+
+        edge.ask(0, &Ask::Info).unwrap();
+        assert_eq!(edge.sink_off(), None);
+        assert!(is_dated(edge.dated()));
+        let head = format!("HTTP/1.1 200 OK\r\n{DATED}Content-Length: 2\r\n\r\n");
+        assert_eq!(edge.received_bytes(), head.len() as u64 + 2);
+    }
+
+    #[test]
+    fn a_delivery_without_an_answer_ends_the_time_of_coralogix_and_a_poll_does_not() {
+        // It answers the first delivery, and hangs up on every other request.
+        let is_first = AtomicBool::new(true);
+        let server = Server::start(None, move |wire, _| {
+            while let Some(request) = receive(wire) {
+                if request.body.is_empty() || !is_first.swap(false, Ordering::SeqCst) {
+                    return;
+                }
+                answer(wire, "200 OK", DATED, b"{}");
+            }
+        });
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let mut edge = edge(&config(&base, inline("tok"), inline("key")));
+        edge.deliver(b"gzip").unwrap();
+        assert_eq!(edge.stamping(), Stamping::Unconfirmed);
+        edge.ask(0, &Ask::Info).unwrap_err();
+        assert_eq!(edge.stamping(), Stamping::Unconfirmed);
+        edge.deliver(b"gzip").unwrap_err();
+        assert_eq!(edge.stamping(), Stamping::Unknown);
+    }
+
+    /// A config whose services speak TLS at `localhost`, with a certificate that is valid until then.
+    fn over_tls(dir: &Path, end_year: i32) -> (Server, Config) {
+        let authority = Authority::new("Test CA");
+        let server = Server::start(Some(authority.server("localhost", end_year)), |wire, _| {
+            while receive(wire).is_some() {
+                answer(wire, "200 OK", DATED, b"{}");
+            }
+        });
+        std::fs::write(dir.join("ca.pem"), &authority.pem).unwrap();
+        let base = format!("https://localhost:{}", server.port);
+        let mut config = config(&base, inline("tok"), inline("key"));
+        config.network.ca_file = Some(dir.join("ca.pem"));
+        (server, config)
+    }
+
+    #[test]
+    fn a_time_that_both_services_send_over_tls_is_kept_for_certificates() {
+        let dir = scratch_dir("real-clock");
+        let kept = || std::fs::read_to_string(dir.path().join("clock")).unwrap_or_default();
+        let of_queue = || Arc::new(CertificateClock::of_queue(dir.path(), true));
+        let (plain, _told) = recording("200 OK");
+        let base = format!("http://127.0.0.1:{}", plain.port);
+        let (_server, config_of_tls) = over_tls(dir.path(), 2095);
+        for (config, begin) in
+            [(config(&base, inline("tok"), inline("key")), ""), (config_of_tls, "2094-11-06T08:")]
+        {
+            let mut edge = edge_with(&config, of_queue());
+            edge.ask(0, &Ask::Info).unwrap();
+            assert_eq!(kept(), "", "one service alone");
+            edge.deliver(b"gzip").unwrap();
+            assert_eq!(kept().get(..begin.len()), Some(begin), "{}", kept());
+            assert_eq!(kept().is_empty(), begin.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_time_of_a_server_whose_certificate_does_not_fit_this_clock_judges_the_clock() {
+        let dir = scratch_dir("real-contested");
+        let (_server, config) = over_tls(dir.path(), 2001);
+        let mut edge = edge(&config);
+        assert_eq!(edge.clock_verdict(), Verdict::Unknown);
+        let error = edge.ask(0, &Ask::Info).unwrap_err();
+        assert!(matches!(error, NetTrouble::Tls(_)), "{error:?}");
+        assert!(matches!(edge.clock_verdict(), Verdict::Behind(_)), "{:?}", edge.clock_verdict());
+        assert!(!edge.has_server_time(), "it is shown to people, and nothing else");
+    }
+
+    #[test]
+    fn a_new_config_counts_and_what_coralogix_said_stays_only_with_its_address() {
+        let ((server, _told), (other, _told_other)) = (recording("200 OK"), recording("200 OK"));
+        let base = |server: &Server| format!("http://127.0.0.1:{}", server.port);
+        let mut config = config(&base(&server), inline("tok"), inline("key"));
+        let mut edge = edge(&config);
+        edge.deliver(b"gzip").unwrap();
+        edge.zone = Zone::of("XXX-1");
+        let second = 8 * 3_600 + 49 * 60 + 37;
+        assert!((second + 3_600..second + 3_660).contains(&edge.second_of_day()));
+
+        config.polling.max_page = Some(1 << 20);
+        edge.reconfigure(&config).unwrap();
+        assert!(is_dated(edge.clocks().sink));
+        assert_eq!(edge.pages(), PageBound { bytes: 1 << 20, by: By::Setting });
+        assert_eq!(edge.page_bytes_max(), 1 << 20);
+        assert!((second..second + 60).contains(&edge.second_of_day()), "no window, no zone");
+        // Where progress is reported.
+        let services = &edge.services;
+        for service in services.tenants.iter().chain([&services.sink]) {
+            assert!(service.client.wire().pulse.get().is_some(), "{service:?}");
+        }
+
+        config.coralogix.url = base(&other);
+        edge.reconfigure(&config).unwrap();
+        assert_eq!(edge.clocks().sink, None);
+    }
+
+    #[test]
+    fn refused_secrets_are_watched_and_two_that_change_at_once_end_one_sleep() {
+        let (server, told) = recording("401 Unauthorized");
+        let dir = scratch_dir("real-two");
+        let (token, key) = (dir.path().join("token"), dir.path().join("key"));
+        for path in [&token, &key] {
+            std::fs::write(path, "old").unwrap();
+        }
+        let file = |path: &Path| SecretSource::File(path.to_owned());
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let config = config(&base, file(&token), file(&key));
+        let mut edge = edge(&config);
+        assert!(!edge.watched());
+        assert_eq!(edge.deliver(b"gzip").unwrap().status, 401);
+        assert!(edge.watched(), "the key");
+        told.recv().unwrap();
+
+        edge.reconfigure(&config).unwrap();
+        assert_eq!(edge.try_key(TrialKey::MadeUp).unwrap().status, 401);
+        assert!(edge.has_server_time() && !edge.watched(), "that says nothing of the real key");
+        let request = told.recv().unwrap();
+        assert!(request.head.starts_with("POST /logs/v1/singles HTTP"), "{}", request.head);
+        assert_eq!(request.header("connection"), Some("close"));
+        assert_ne!(request.header("authorization"), Some("Bearer old"));
+        assert_eq!(edge.try_key(TrialKey::Own).unwrap().status, 401);
+        assert!(edge.watched());
+        let request = told.recv().unwrap();
+        assert_eq!(request.header("authorization"), Some("Bearer old"));
+        let mut sent = String::new();
+        flate2::read::GzDecoder::new(&request.body[..]).read_to_string(&mut sent).unwrap();
+        assert_eq!(sent, "[]");
+
+        for path in [&token, &key] {
+            std::fs::write(path, "renewed").unwrap();
+        }
+        assert_eq!(edge.sleep(Mono::ZERO), Woke::Credential);
+        assert_eq!(edge.sleep(Mono::ZERO), Woke::Time);
+        assert_eq!(edge.fresh_credentials(), [CredentialId::Token(0), CredentialId::Key]);
+    }
+
+    #[test]
+    fn a_key_that_is_tried_tells_the_time_too() {
+        let (server, _told) = recording("200 OK");
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let mut edge = edge(&config(&base, inline("tok"), inline("key")));
+        assert_eq!(edge.try_key(TrialKey::Own).unwrap().status, 200);
+        assert!(is_dated(edge.clocks().sink));
+    }
+
+    #[test]
+    fn a_secret_file_that_all_can_read_is_told() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = scratch_dir("real-exposed");
+        let paths = [dir.path().join("token"), dir.path().join("key")];
+        for path in &paths {
+            std::fs::write(path, "secret").unwrap();
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o604)).unwrap();
+        }
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        // Where the temporary directory itself is closed, nothing in it is open.
+        let is_open = |dir: &Path| std::fs::metadata(dir).unwrap().permissions().mode() & 1 == 1;
+        if !std::fs::canonicalize(dir.path()).unwrap().ancestors().all(is_open) {
+            return;
+        }
+        let [token, key] = paths.clone().map(SecretSource::File);
+        let told = edge(&config("http://127.0.0.1:9", token, key)).exposures();
+        assert_eq!(told.len(), 2, "{told:?}");
+        for (problem, path) in told.iter().zip(&paths) {
+            let text = problem.to_string();
+            assert!(text.contains("read the secret file") && text.contains(path.to_str().unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_request_to_stop_is_told_and_ends_requests_and_sleeps() {
+        let (server, _told) = recording("200 OK");
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let mut edge = edge(&config(&base, inline("tok"), inline("key")));
+        assert_eq!(edge.signals(), Signals::default());
+        edge.stop_flag().store(true, Ordering::SeqCst);
+        assert!(edge.signals().stop);
+        assert_eq!(edge.sleep(Mono(u64::MAX)), Woke::Signal);
+        assert_eq!(edge.ask(0, &Ask::Info), Err(NetTrouble::Stopped));
+    }
+
+    #[test]
+    fn a_sleep_leaves_the_processor_to_others() {
+        // How often this thread waited for something (proc(5)).
+        let waits = || {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            let mut lines = status.lines();
+            let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            count.unwrap().trim().parse::<u64>().unwrap()
+        };
+        let mut edge = edge(&config("http://127.0.0.1:9", inline("tok"), inline("key")));
+        let (before, until) = (waits(), edge.mono() + Span::ms(20));
+        edge.sleep(until);
+        assert!(waits() > before);
+    }
+
+    #[test]
+    fn what_the_machine_and_the_token_tell_is_passed_on() {
+        use base64::Engine;
+
+        let claims =
+            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(r#"{"exp":1800000000}"#);
+        let token = inline(&format!("e30.{claims}.c2ln"));
+        let mut edge = edge(&config("http://127.0.0.1:9", token, inline("key")));
+        assert_eq!(edge.token_end(0), Some(Stamp::from_seconds(1_800_000_000)));
+        assert_eq!(
+            edge.kills().map(|kills| kills.boot),
+            memory::kills(Path::new("/")).map(|kills| kills.boot)
+        );
+        // So that there is something to tell, except in memory.
+        let dir = scratch_dir("real-written");
+        let file = std::fs::File::create(dir.path().join("file")).unwrap();
+        file.set_len(1 << 16).unwrap();
+        std::io::Write::write_all(&mut &file, &[1; 1 << 16]).unwrap();
+        file.sync_all().unwrap();
+        let (before, told, after) =
+            (host::disk_written_bytes(), edge.disk_written_bytes(), host::disk_written_bytes());
+        assert!(before <= told && told <= after, "{before:?} {told:?} {after:?}");
     }
 }

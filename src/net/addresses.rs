@@ -47,7 +47,7 @@ impl Addresses {
     }
 
     /// The resolver's order, except that addresses which did not answer lately come last.
-    fn in_order(&self, addresses: &[SocketAddr], now: Mono) -> Vec<SocketAddr> {
+    pub(super) fn in_order(&self, addresses: &[SocketAddr], now: Mono) -> Vec<SocketAddr> {
         let lately = Span::minutes(DEAF_ADDRESS_MINUTES);
         self.with(|memory| {
             memory.deaf.retain(|(_, at)| now.since(*at) < lately);

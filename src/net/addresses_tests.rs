@@ -173,6 +173,32 @@ fn where_nothing_answers_the_limit_is_kept_and_said_apart_from_a_refusal() {
     let (mut net, addresses) = Net::new(&[Way::NoRoute, Way::Refuses]);
     let Err(Lost::Failed(error)) = timed(&memory, &mut net, &addresses).0 else { panic!() };
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    let (mut net, addresses) = Net::new(&[Way::Refuses, Way::NoRoute]);
+    let Err(Lost::Failed(error)) = timed(&memory, &mut net, &addresses).0 else { panic!() };
+    assert_eq!(error.kind(), ErrorKind::NetworkUnreachable);
+}
+
+#[test]
+fn whatever_did_not_answer_once_comes_last_the_next_time() {
+    for way in [Way::Silent, Way::NoRoute, Way::Refuses] {
+        let (mut net, addresses) = Net::new(&[way, Way::Answers(5)]);
+        let memory = Addresses::default();
+        timed(&memory, &mut net, &addresses[..1]).0.unwrap_err();
+        timed(&memory, &mut net, &addresses).0.unwrap();
+        assert_eq!(net.begun, addresses[1..]);
+        // Until it answers.
+        net.ways.insert(addresses[0], Way::Answers(5));
+        timed(&memory, &mut net, &addresses[..1]).0.unwrap();
+        timed(&memory, &mut net, &addresses).0.unwrap();
+        assert_eq!(net.begun, addresses[..1]);
+    }
+}
+
+#[test]
+fn a_refusal_does_not_delay_the_next_address_while_another_is_silent() {
+    let (mut net, addresses) = Net::new(&[Way::Silent, Way::Refuses, Way::Answers(7)]);
+    let (made, took) = timed(&Addresses::default(), &mut net, &addresses);
+    assert_eq!((made.unwrap(), took), (addresses[2], 250 + 1 + 7));
 }
 
 #[test]
@@ -193,6 +219,12 @@ fn the_memory_is_bounded() {
         memory.did_not_answer(([192, 0, 2, 1], port).into(), Mono(5));
     }
     memory.with(|memory| assert_eq!(memory.deaf.len(), DEAF_ADDRESSES_MAX));
+    // One address that fails again and again makes no other forgotten.
+    let [one, again] = [1, 2].map(|n| SocketAddr::from(([192, 0, 2, n], 443)));
+    memory.did_not_answer(one, Mono(5));
+    (0..1_000).for_each(|_| memory.did_not_answer(again, Mono(6)));
+    let fresh = ([192, 0, 2, 3], 443).into();
+    assert_eq!(memory.in_order(&[one, fresh], Mono(7)), [fresh, one]);
 }
 
 /// A listener that accepts nobody and whose queue is full stands for a dead address.
@@ -226,7 +258,24 @@ fn the_kernel_connects_past_an_address_that_is_silent() {
         let probed = rustix::net::sockopt::socket_keepalive(&stream).unwrap();
         let after = rustix::net::sockopt::tcp_keepidle(&stream).unwrap();
         assert!(probed && after.as_secs() == crate::limits::IDLE_PROBE_SECONDS);
+        let every = rustix::net::sockopt::tcp_keepintvl(&stream).unwrap();
+        let count = rustix::net::sockopt::tcp_keepcnt(&stream).unwrap();
+        assert_eq!(every.as_secs(), crate::limits::IDLE_PROBE_EVERY_SECONDS);
+        assert_eq!(count, crate::limits::IDLE_PROBES);
+        let flags = rustix::fs::fcntl_getfl(&stream).unwrap();
+        assert!(!flags.contains(rustix::fs::OFlags::NONBLOCK), "reads wait, and do not spin");
+        assert!(stream.nodelay().unwrap(), "the last piece of a request waits for nothing");
     }
     let order = memory.in_order(&addresses, crate::os::clock::mono());
     assert_eq!(order, [living, dead, refusing]);
+}
+
+#[test]
+fn the_kernel_connects_to_nothing_after_a_request_to_stop() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stop = std::sync::Arc::new(true.into());
+    let wire = Wire::new(stop, Span::seconds(10));
+    let addresses = [listener.local_addr().unwrap()];
+    let lost = connect(&Addresses::default(), &addresses, LIMIT, &mut Kernel::new(&wire));
+    assert!(matches!(lost, Err(Lost::Stopped)), "{lost:?}");
 }

@@ -169,6 +169,25 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_its_organizations_too_is_told_once() {
+        let named = |common: Option<&str>, organization: Option<&str>| {
+            let mut params = CertificateParams::new(vec!["edge.test".to_owned()]).unwrap();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            let both = [(DnType::CommonName, common), (DnType::OrganizationName, organization)];
+            for (kind, name) in both {
+                name.into_iter()
+                    .for_each(|name| params.distinguished_name.push(kind.clone(), name));
+            }
+            let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec();
+            summary(&der).unwrap().issuer
+        };
+        assert_eq!(named(Some("Acme"), Some("Acme")), "Acme");
+        assert_eq!(named(Some("R11"), Some("Acme")), "R11 (Acme)");
+        assert_eq!(named(None, Some("Acme")), "Acme");
+        assert_eq!(named(None, None), "an unnamed authority");
+    }
+
+    #[test]
     fn no_cut_and_no_flipped_byte_makes_it_panic() {
         let der = certificate();
         for end in 0..der.len() {
@@ -192,5 +211,8 @@ mod tests {
             Stamp::parse("2050-01-01T00:00:00Z")
         );
         assert_eq!(time(UTC_TIME, b"5001010000Z"), None);
+        for other in ["205001010000Z", "20500101000000", "20500101000000.5Z", "2050010100000Z0"] {
+            assert_eq!(time(GENERALIZED_TIME, other.as_bytes()), None, "{other}");
+        }
     }
 }

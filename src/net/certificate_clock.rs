@@ -294,6 +294,7 @@ mod tests {
             let own = Some(Anchor { date: day(100), at: Mono(0) });
             assert_eq!(verdict_of(&clock, at(day(5)), (0, 30), own), "valid", "{claims:?}");
             assert_eq!(verdict_of(&clock, at(day(31)), (0, 30), own), "ended", "{claims:?}");
+            assert_eq!(verdict_of(&clock, at(day(0)), (0, 30), own), "valid", "as old as this");
         }
     }
 
@@ -328,6 +329,9 @@ mod tests {
             let agreed = clock_of(&[(Source::Tenant(1), 3), (TENANT, 100), (Source::Sink, 100)]);
             assert_eq!(verdict_of(&agreed, now, validity, None), "ended");
         }
+        // What two agree on may be before the certificate's begin, which a third has seen pass.
+        let early = clock_of(&[(Source::Tenant(1), 5), (TENANT, 100), (Source::Sink, 5)]);
+        assert_eq!(verdict_of(&early, now, (10, 30), None), "valid");
         let own = |n| Some(Anchor { date: day(n), at: now.mono });
         assert_eq!(verdict_of(&clock_of(&[]), now, (0, 30), own(31)), "ended");
         assert_eq!(verdict_of(&clock_of(&[]), now, (0, 30), own(29)), "valid");
@@ -354,6 +358,19 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_can_not_be_kept_is_told_once() {
+        let dir = scratch_dir("certificate-clock-full");
+        fs::create_dir(dir.path().join("clock.new")).unwrap();
+        let clock = CertificateClock::of_queue(dir.path(), true);
+        for n in [50, 60] {
+            clock.observe(TENANT, day(n), LONG, Mono(0));
+            clock.observe(Source::Sink, day(n), LONG, Mono(0));
+            assert!(clock.lock().is_failure_reported);
+        }
+        assert_eq!(read(&dir.path().join(FILE)), None);
+    }
+
+    #[test]
     fn only_what_two_services_send_outlives_the_process_and_is_written_once_a_day() {
         let dir = scratch_dir("certificate-clock");
         let file = dir.path().join(FILE);
@@ -369,7 +386,7 @@ mod tests {
         assert_eq!(read(&file), None, "one service alone");
         observe(&clock, Source::Sink, day(50));
         assert_eq!(read(&file), None, "they disagree");
-        for (hours, kept) in [(0, 0), (23, 0), (25, 25), (1, 1)] {
+        for (hours, kept) in [(0, 0), (23, 0), (25, 25), (49, 49), (25, 25), (1, 1)] {
             observe(&clock, TENANT, day(50) + Span::hours(hours));
             observe(&clock, Source::Sink, day(50) + Span::hours(hours));
             assert_eq!(read(&file), Some(day(50) + Span::hours(kept)));

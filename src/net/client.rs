@@ -461,3 +461,155 @@ fn explain(error: Error) -> NetTrouble {
         other => NetTrouble::Broken(other.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, ErrorKind};
+
+    use super::*;
+    use crate::net::loopback::{Authority, Server, answer, network, receive};
+
+    fn client(base: &str, environment: &ProxyEnvironment) -> Client {
+        let tls = Tls::new(None, &Arc::default()).unwrap();
+        Client::new(base, &network(), &tls, environment, Arc::default()).unwrap()
+    }
+
+    fn request(post: Option<Post<'_>>) -> Request<'_> {
+        Request {
+            path: "/",
+            authorization: None,
+            post,
+            answer_bytes_max: 1 << 10,
+            grace: Duration::ZERO,
+        }
+    }
+
+    fn io(kind: ErrorKind) -> Error {
+        Error::Io(kind.into())
+    }
+
+    fn silence() -> Error {
+        super::super::wire::trouble(Wire::default().late(Bound::Silence, Span::ZERO))
+    }
+
+    fn cut_short() -> Error {
+        Error::Io(io::Error::other(CutShort))
+    }
+
+    /// What may be sent twice is; what the service may have is not (P2).
+    #[test]
+    fn a_request_is_sent_again_only_over_a_connection_that_was_dead_and_where_that_is_safe() {
+        const YOUNG: bool = false;
+        const OLD: bool = true;
+        const GET: bool = false;
+        const POST: bool = true;
+        for (error, is_post, was_old, is_again) in [
+            (io(ErrorKind::ConnectionReset), GET, YOUNG, true),
+            (io(ErrorKind::ConnectionReset), POST, YOUNG, false),
+            (io(ErrorKind::ConnectionReset), POST, OLD, false),
+            (cut_short(), GET, YOUNG, true),
+            (cut_short(), POST, OLD, false),
+            (io(ErrorKind::TimedOut), GET, YOUNG, true),
+            (io(ErrorKind::TimedOut), POST, OLD, false),
+            (silence(), GET, YOUNG, false),
+            (silence(), GET, OLD, true),
+            (silence(), POST, OLD, false),
+            (io(ErrorKind::PermissionDenied), GET, OLD, false),
+            (Error::Timeout(Timeout::Global), GET, OLD, false),
+            (super::super::wire::told_to_stop(), GET, OLD, false),
+        ] {
+            let client = client("http://127.0.0.1:9", &ProxyEnvironment::default());
+            if was_old {
+                client.wire.idle().take_each_for_old();
+            }
+            let made = client.wire.begin(Duration::ZERO, !is_post);
+            client.wire.reuse(Span::seconds(1));
+            let post = is_post.then_some(Post { body: b"[]", gzip: true, is_last: false });
+            let request = request(post);
+            let told = client.was_dead(&error, made, &request);
+            assert_eq!(told, is_again, "{error:?} {is_post} {was_old}");
+            let over_a_new_one = client.was_dead(&error, made + 1, &request);
+            assert!(!over_a_new_one, "{error:?} {is_post}");
+        }
+    }
+
+    #[test]
+    fn what_broke_an_exchange_is_told_apart() {
+        let client = client("http://127.0.0.1:9", &ProxyEnvironment::default());
+        let cut = "it was closed before the answer was whole";
+        for (error, is_late, told) in [
+            (io(ErrorKind::ConnectionReset), false, NetTrouble::Broken(cut.into())),
+            (cut_short(), false, NetTrouble::Broken(cut.into())),
+            (Error::Io(io::Error::other("odd")), false, NetTrouble::Broken("odd".into())),
+            (
+                Error::Timeout(Timeout::Connect),
+                true,
+                NetTrouble::Connect("no answer within network.connect_timeout".into()),
+            ),
+            (
+                Error::Timeout(Timeout::Global),
+                true,
+                client.wire.late(Bound::Whole, Span::minutes(1)),
+            ),
+            (silence(), true, Wire::default().late(Bound::Silence, Span::ZERO)),
+        ] {
+            assert_eq!(super::is_late(&error), is_late, "{error:?}");
+            assert_eq!(client.explain(error), told);
+        }
+    }
+
+    #[test]
+    fn a_host_is_exempt_from_the_proxy_with_and_without_a_port() {
+        let environment = ProxyEnvironment {
+            https: Some("http://proxy.net:3128".into()),
+            no: Some("a.net,::1".into()),
+            ..ProxyEnvironment::default()
+        };
+        for (base, is_exempt) in [
+            ("https://a.net", true),
+            ("https://a.net:8443", true),
+            ("https://b.net", false),
+            ("https://[::1]", true),
+            ("https://[::1]:8443", true),
+            ("https://[::2]", false),
+        ] {
+            assert_eq!(client(base, &environment).proxied.is_none(), is_exempt, "{base}");
+        }
+    }
+
+    #[test]
+    fn a_servers_time_is_carried_on_until_it_is_asked_for_again() {
+        let authority = Authority::new("Test CA");
+        let config = authority.server_of("localhost", [2090, 2095], rustls::DEFAULT_VERSIONS);
+        let server = Server::start(Some(Arc::new(config)), |wire, _| {
+            while receive(wire).is_some() {
+                answer(wire, "200 OK", "Date: Sat, 06 Nov 2094 08:49:37 GMT\r\n", b"");
+            }
+        });
+        let tls = Tls::new(Some(authority.pem.as_bytes()), &Arc::default()).unwrap();
+        let base = format!("https://localhost:{}", server.port);
+        let (environment, stop) = (ProxyEnvironment::default(), Arc::default());
+        let client = Client::new(&base, &network(), &tls, &environment, stop).unwrap();
+        let sent = Stamp::parse("2094-11-06T08:49:37Z").unwrap();
+        let ask = || {
+            let Err(NetTrouble::Tls(why)) = client.exchange(&request(None)) else { panic!() };
+            // The clock comes first, as it has to be set first.
+            assert!(why.what.starts_with("this machine's clock says"), "{why}");
+            assert!(why.what.contains("; so the certificate of localhost"), "{why}");
+            let finding = client.finding().unwrap();
+            assert_eq!(finding.cause, Cause::ClockBehind);
+            finding.date.unwrap().since(sent)
+        };
+        assert!(ask() < Span::minutes(1));
+        let ago = |span: Span| Mono(mono().0.saturating_sub(span.as_ms()));
+        *lock(&client.clock_asked) = Some((ago(Span::seconds(5)), Some(sent)));
+        let carried = ask();
+        assert!(carried >= Span::seconds(5) && carried < Span::minutes(1), "{carried:?}");
+        // A machine that has just booted has no time so long ago.
+        let long_ago = ago(Span::minutes(CLOCK_DOUBT_MINUTES));
+        if long_ago > Mono::ZERO {
+            *lock(&client.clock_asked) = Some((long_ago, None));
+            assert!(ask() < Span::minutes(1));
+        }
+    }
+}

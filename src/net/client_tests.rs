@@ -9,6 +9,7 @@ use super::client::{Client, Post, Request, hidden};
 use super::loopback::{Authority, Server, Wired, answer, network, proxy, receive};
 use super::proxy::ProxyEnvironment;
 use super::tls::Tls;
+use crate::cause::Cause;
 use crate::config::Network;
 use crate::record::Bound;
 use crate::record::{Answer, Excess, NetTrouble};
@@ -83,6 +84,42 @@ fn an_answer_brings_status_headers_and_body_and_the_connection_is_used_again() {
         }
     }
     assert_eq!(server.accepted(), 1);
+    assert!(client.wire().received_bytes() > 300, "three answers");
+}
+
+#[test]
+fn a_secret_is_in_no_debug_output() {
+    let shown = format!("{:?}", get("/"));
+    assert!(shown.contains("authorization") && !shown.contains("tok"), "{shown}");
+}
+
+#[test]
+fn an_answer_of_a_stated_length_is_refused_by_it_and_its_head_is_told() {
+    let (_server, client) = plain(|wire, _| {
+        while receive(wire).is_some() {
+            answer(wire, "200 OK", "", &vec![b'x'; 300_000]);
+        }
+    });
+    for bytes_max in [1_000, 299_999] {
+        let bounded = Request { answer_bytes_max: bytes_max, ..get("/") };
+        let excess = Excess { bytes_min: 300_000, head: vec![b'x'; 16 << 10] };
+        assert_eq!(client.exchange(&bounded), Err(NetTrouble::TooLong(excess)), "{bytes_max}");
+    }
+    let exact = Request { answer_bytes_max: 300_000, ..get("/") };
+    assert_eq!(client.exchange(&exact).unwrap().body.len(), 300_000);
+}
+
+#[test]
+fn a_server_is_asked_for_its_time_alone() {
+    let (_server, client) = plain(|wire, _| {
+        let request = receive(wire).unwrap();
+        assert_eq!(request.header("authorization"), None);
+        answer(wire, "404 Not Found", "Date: Sat, 06 Nov 2094 08:49:37 GMT\r\n", b"");
+    });
+    let date = Stamp::parse_http_date("Sat, 06 Nov 2094 08:49:37 GMT").unwrap();
+    assert!(client.date().is_some_and(|told| told.since(date) < Span::minutes(1) && told >= date));
+    let (_server, client) = plain(|wire, _| drop(receive(wire)));
+    assert_eq!(client.date(), None);
 }
 
 #[test]
@@ -211,6 +248,23 @@ fn an_answer_that_comes_before_the_request_is_sent_is_heard() {
         let answer = client.exchange(&post(&large)).expect(scheme);
         assert_eq!((answer.status, server.accepted()), (413, 1));
     }
+    // So it is where the answer is not whole, or too long.
+    for (head, status, body) in [
+        ("413 Payload Too Large\r\nContent-Length: 9", 413, "too"),
+        ("503 Busy\r\nConnection: close", 503, &"x".repeat(1_000)),
+        ("300 Multiple Choices\r\nContent-Length: 3", 300, "two"),
+    ] {
+        let whole = format!("HTTP/1.1 {head}\r\n\r\n{body}");
+        let (_server, client) = plain(move |wire, _| {
+            let mut head = [0; 256];
+            let _ = wire.read(&mut head);
+            let _ = wire.write_all(whole.as_bytes());
+        });
+        let answer = client.exchange(&Request { answer_bytes_max: 500, ..post(&large) });
+        let answer = answer.expect(head);
+        assert_eq!(answer.status, status);
+        assert!(body.as_bytes().starts_with(&answer.body) && !answer.body.is_empty(), "{head}");
+    }
     // But a 200 to half a request is no promise.
     let (_server, client) = plain(|wire, _| {
         let mut head = [0; 256];
@@ -237,6 +291,78 @@ fn a_post_that_was_not_sent_whole_on_an_idle_connection_is_sent_again() {
     let large = vec![b'x'; 16 << 20];
     assert_eq!(body(client.exchange(&post(&large))), large.len().to_string());
     assert_eq!(server.accepted(), 2);
+}
+
+#[test]
+fn a_connection_that_brought_a_part_of_an_answer_or_was_new_is_no_dead_idle_one() {
+    for is_new in [false, true] {
+        let (server, client) = plain(move |wire, _| {
+            receive(wire);
+            if !is_new {
+                answer(wire, "200 OK", "", b"ok");
+                receive(wire);
+                let _ = wire.write_all(b"HTTP/1.1 2");
+            }
+        });
+        if !is_new {
+            assert_eq!(body(client.exchange(&get("/"))), "ok");
+        }
+        assert!(matches!(client.exchange(&get("/")), Err(NetTrouble::Broken(_))));
+        assert_eq!(server.accepted(), 1, "{is_new}");
+    }
+}
+
+#[test]
+fn an_address_that_accepts_and_says_nothing_comes_last_the_next_time() {
+    for scheme in ["http", "https"] {
+        let [silent, other] = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let addresses = [&silent, &other].map(|one| one.local_addr().unwrap());
+        let (connect_timeout, timeout) = match scheme {
+            "http" => (Span::seconds(10), Span::ms(50)),
+            _ => (Span::ms(50), Span::seconds(3)),
+        };
+        let network = Network { connect_timeout, timeout, ..network() };
+        let base = format!("{scheme}://{}", addresses[0]);
+        let tls = Tls::new(None, &Arc::default()).unwrap();
+        let client = client_with(&base, &network, &tls, &Arc::default());
+        let error = client.exchange(&get("/")).unwrap_err();
+        match scheme {
+            "http" => assert!(matches!(error, NetTrouble::Timeout(_)), "{error:?}"),
+            _ => {
+                let limit = "not complete within network.connect_timeout";
+                assert!(error.to_string().contains(limit), "{error:?}");
+                assert_eq!(client.wire().steps().cause, Some(Cause::TlsFailed));
+            }
+        }
+        let now = crate::os::clock::mono();
+        let order = client.wire().addresses.in_order(&addresses, now);
+        assert_eq!(order, [addresses[1], addresses[0]], "{scheme}");
+    }
+}
+
+#[test]
+fn a_yes_whose_body_does_not_end_is_told_where_the_status_is_what_counts() {
+    let ask = |status: &'static str, is_cut: bool| {
+        let server = Server::start(None, move |wire, _| {
+            receive(wire);
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: 9\r\n\r\n");
+            let _ = wire.write_all(head.as_bytes());
+            if !is_cut {
+                // Until the client goes.
+                let _ = wire.read(&mut [0]);
+            }
+        });
+        let client = hurried(&server, Span::ms(300), Span::minutes(1));
+        client.exchange_cut_off(&post(b"[]")).unwrap_err()
+    };
+    std::thread::scope(|scope| {
+        let [yes, no, cut] = [("200 OK", false), ("503 Busy", false), ("200 OK", true)]
+            .map(|(status, is_cut)| scope.spawn(move || ask(status, is_cut)))
+            .map(|asking| asking.join().unwrap());
+        assert_eq!(yes, NetTrouble::Endless(200));
+        assert!(matches!(no, NetTrouble::Timeout(_)), "{no:?}");
+        assert!(matches!(cut, NetTrouble::Broken(_)), "{cut:?}");
+    });
 }
 
 #[test]
@@ -463,27 +589,41 @@ fn a_known_authority_is_trusted_and_the_connection_says_who_signed() {
     assert_eq!(client.tls().last_shown().unwrap().issuer, "Test CA");
 }
 
-fn refused_by_tls(config: Arc<rustls::ServerConfig>, tls: &Tls) -> String {
+fn refused_by_tls(config: Arc<rustls::ServerConfig>, tls: &Tls) -> (String, Option<Cause>) {
     let server = Server::start(Some(config), |wire, _| {
         receive(wire);
     });
     let base = format!("https://localhost:{}", server.port);
-    let error = client_with(&base, &network(), tls, &Arc::default()).exchange(&get("/"));
+    let client = client_with(&base, &network(), tls, &Arc::default());
+    let error = client.exchange(&get("/"));
     let Err(NetTrouble::Tls(why)) = error else { panic!("{error:?}") };
-    why.to_string()
+    (why.to_string(), client.wire().steps().cause)
 }
 
 #[test]
 fn a_refused_certificate_says_why_and_what_to_do() {
     let (ours, theirs) = (Authority::new("Our CA"), Authority::new("Inspecting Firewall CA"));
     let tls = trusting(&ours);
-    for (config, words) in [
-        (theirs.server("localhost", 2090), ["Inspecting Firewall CA", "network.ca_file"]),
-        (ours.server("localhost", 2001), ["expired at 2001-01-01", "clock is right"]),
-        (ours.server("other.test", 2090), ["not for localhost", "other.test"]),
+    for (config, words, blamed) in [
+        (
+            theirs.server("localhost", 2090),
+            ["Inspecting Firewall CA", "network.ca_file"],
+            Cause::TlsUntrusted,
+        ),
+        (
+            ours.server("localhost", 2001),
+            ["expired at 2001-01-01", "clock is right"],
+            Cause::CertificateExpired,
+        ),
+        (
+            ours.server("other.test", 2090),
+            ["not for localhost", "other.test"],
+            Cause::CertificateOtherName,
+        ),
     ] {
-        let why = refused_by_tls(config, &tls);
+        let (why, cause) = refused_by_tls(config, &tls);
         assert!(words.iter().all(|word| why.contains(word)), "{why}");
+        assert_eq!(cause, Some(blamed));
     }
 }
 
@@ -501,7 +641,8 @@ fn a_server_whose_certificate_ended_is_asked_for_its_time_and_learns_no_secret()
         }
     });
     let base = format!("https://localhost:{}", server.port);
-    let client = client_with(&base, &network(), &trusting(&authority), &Arc::default());
+    let stop = Arc::default();
+    let client = client_with(&base, &network(), &trusting(&authority), &stop);
     for _ in 0..3 {
         let error = client.exchange(&get("/web/api"));
         let Err(NetTrouble::Tls(why)) = error else { panic!("{error:?}") };
@@ -514,6 +655,10 @@ fn a_server_whose_certificate_ended_is_asked_for_its_time_and_learns_no_secret()
     assert_eq!(heads.len(), 1, "{heads:?}");
     assert!(heads[0].starts_with("GET / HTTP/1.1\r\n"), "{heads:?}");
     assert!(!heads[0].to_lowercase().contains("authorization"), "{heads:?}");
+    // An exchange that fails for another reason has nothing to say of clocks.
+    stop.store(true, Ordering::SeqCst);
+    assert_eq!(client.exchange(&get("/web/api")), Err(NetTrouble::Stopped));
+    assert!(client.finding().is_none());
 }
 
 #[test]

@@ -134,6 +134,21 @@ mod tests {
                 Cause::CertificateNotYetValid,
                 "the same",
             ),
+            // Both clocks are outside, however far they are from each other.
+            (
+                CertificateProblem::Ended(past),
+                past,
+                Some(now - days(100)),
+                Cause::CertificateExpired,
+                "says the same",
+            ),
+            (
+                CertificateProblem::NotBegun(next),
+                next,
+                Some(now + days(100)),
+                Cause::CertificateNotYetValid,
+                "the same",
+            ),
             (
                 CertificateProblem::Ended(past),
                 past,
@@ -145,6 +160,8 @@ mod tests {
             let found = find("acme.test", flaw, validity, date);
             assert_eq!(found.cause, cause, "{found:?}");
             assert!(found.what.contains(says), "{found:?}");
+            let shown = date.unwrap_or(now).to_the_second();
+            assert!(date.is_none() || found.what.contains(&shown), "{found:?}");
         }
     }
 }

@@ -370,6 +370,106 @@ mod tests {
     }
 
     #[test]
+    fn a_name_does_not_get_the_late_answer_of_another() {
+        let names = Names::new(Arc::new(Wire::new(Arc::default(), Span::ms(1))));
+        let (answer, answers) = std::sync::mpsc::channel::<SocketAddr>();
+        names.ask("a", move || Ok(vec![answers.recv().unwrap()])).unwrap_err();
+        answer.send("192.0.2.1:443".parse().unwrap()).unwrap();
+        let of_b: SocketAddr = "192.0.2.2:443".parse().unwrap();
+        // It may be late as well.
+        let found = loop {
+            if let Ok(found) = names.ask("b", move || Ok(vec![of_b])) {
+                break found;
+            }
+        };
+        assert_eq!(found.unwrap(), [of_b]);
+    }
+
+    #[test]
+    fn what_a_name_resolves_to_is_noted_and_so_is_one_that_does_not_resolve() {
+        let wire = Arc::new(Wire::new(Arc::default(), Span::ms(1)));
+        let names = Names::new(Arc::clone(&wire));
+        let config = ureq::Agent::config_builder().build();
+        let resolve =
+            |uri: &str| names.resolve(&uri.parse().unwrap(), &config, NextTimeout::default());
+        assert_eq!(resolve("http://127.0.0.1:1").unwrap()[..], ["127.0.0.1:1".parse().unwrap()]);
+        assert_eq!(wire.steps().addresses, ["127.0.0.1"]);
+        assert_eq!((wire.steps().resolved.is_some(), wire.steps().cause), (true, None));
+        let (answer, answers) = std::sync::mpsc::channel::<SocketAddr>();
+        let hangs = move || answers.recv().map(|one| vec![one]).map_err(io::Error::other);
+        names.ask("a.example", hangs).unwrap_err();
+        resolve("http://a.example").unwrap_err();
+        assert_eq!(wire.steps().cause, Some(Cause::NameNotResolved));
+        drop(answer);
+    }
+
+    #[test]
+    fn the_time_to_connect_is_one_for_all_its_steps() {
+        let config = ureq::Agent::config_builder().build();
+        let (uri, names) = ("http://a.example".parse().unwrap(), Names::new(Arc::default()));
+        let begun = span::Instant::now();
+        for (spent, left) in [(0, 10), (3, 7), (10, 0), (12, 0)] {
+            let now = begun + span::Duration::from_secs(spent);
+            let after = span::Duration::from_secs(10);
+            let timeout = NextTimeout { after, reason: Timeout::Connect, ..NextTimeout::default() };
+            let details = ConnectionDetails {
+                uri: &uri,
+                addrs: names.empty(),
+                config: &config,
+                request_level: false,
+                resolver: &names,
+                now: begun,
+                timeout,
+                current_time: Arc::new(move || now),
+                run_connector: Arc::new(|_: &ConnectionDetails<'_>| panic!("no connection")),
+                register_shutdown: Arc::new(|_| Ok(())),
+            };
+            let after = span::Duration::from_secs(left);
+            assert_eq!(what_is_left(&details), NextTimeout { after, ..timeout }, "{spent}");
+        }
+    }
+
+    #[test]
+    fn why_there_is_no_connection_is_told_by_its_cause() {
+        use rustix::io::Errno;
+
+        let io = |errno: Errno| Error::Io(errno.into());
+        for (error, cause) in [
+            (Error::Timeout(Timeout::Connect), Cause::ConnectTimeout),
+            (io(Errno::TIMEDOUT), Cause::ConnectTimeout),
+            (io(Errno::CONNREFUSED), Cause::ConnectionRefused),
+            (io(Errno::NETUNREACH), Cause::NoRoute),
+            (io(Errno::HOSTUNREACH), Cause::NoRoute),
+            (io(Errno::PERM), Cause::ConnectFailed),
+            (told_to_stop(), Cause::ConnectFailed),
+        ] {
+            assert_eq!(cause_of(&error), cause, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_blamed_by_how_far_the_way_to_it_went() {
+        let tls = Tls::new(None, &Arc::default()).unwrap();
+        let refused = |status| Error::ConnectProxyFailed(format!("responded {status}/{status}"));
+        let broken = || Error::Io(io::ErrorKind::ConnectionReset.into());
+        for (error, is_connected, flaw, cause) in [
+            (refused(407), true, None, Some(Cause::ProxyAuthentication)),
+            (refused(403), true, None, Some(Cause::ProxyForbids)),
+            (refused(502), true, None, Some(Cause::ProxyRefuses)),
+            (broken(), true, None, Some(Cause::ProxyRefuses)),
+            (broken(), false, None, Some(Cause::ProxyUnreachable)),
+            (broken(), true, Some(CertificateProblem::Untrusted), None),
+        ] {
+            let wire = Arc::new(Wire::default());
+            wire.note(|steps| {
+                (steps.connected, steps.flaw) = (is_connected.then(mono), flaw);
+            });
+            Dialer { tls: tls.clone(), wire: Arc::clone(&wire) }.blame_proxy(&error);
+            assert_eq!(wire.steps().cause, cause, "{error:?} {is_connected} {flaw:?}");
+        }
+    }
+
+    #[test]
     fn a_connection_that_the_system_has_no_file_for_blames_no_host() {
         for (errno, is_short) in
             [(rustix::io::Errno::MFILE, true), (rustix::io::Errno::CONNREFUSED, false)]

@@ -87,3 +87,26 @@ fn a_post_on_an_old_idle_connection_that_is_silent_is_never_sent_twice() {
         idle_for_a_moment();
     }
 }
+
+#[test]
+fn a_get_on_an_old_idle_connection_that_its_peer_closed_teaches_nothing_of_their_age() {
+    let server = Server::start(None, |wire, number| {
+        while receive(wire).is_some() {
+            answer(wire, "200 OK", "", b"ok");
+            if number == 0 {
+                receive(wire);
+                return;
+            }
+        }
+    });
+    let base = format!("http://127.0.0.1:{}", server.port);
+    let tls = Tls::new(None, &Arc::default()).unwrap();
+    let environment = ProxyEnvironment::default();
+    let client = Client::new(&base, &network(), &tls, &environment, Arc::default()).unwrap();
+    client.wire().idle().take_each_for_old();
+    for accepted in [1, 2, 2] {
+        assert_eq!(client.exchange(&GET).unwrap().body, b"ok");
+        assert_eq!(server.accepted(), accepted);
+        idle_for_a_moment();
+    }
+}

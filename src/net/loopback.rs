@@ -206,20 +206,28 @@ impl Authority {
 
     /// A server's side of TLS with a certificate for `host`, valid from 1975 until `end_year`.
     pub fn server(&self, host: &str, end_year: i32) -> Arc<ServerConfig> {
+        Arc::new(self.server_of(host, [1975, end_year], rustls::DEFAULT_VERSIONS))
+    }
+
+    /// The same with the years of its certificate, and the versions of TLS that it speaks.
+    pub fn server_of(
+        &self,
+        host: &str,
+        years: [i32; 2],
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> ServerConfig {
         let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
-        params.not_before = date_time_ymd(1975, 1, 1);
-        params.not_after = date_time_ymd(end_year, 1, 1);
+        [params.not_before, params.not_after] = years.map(|year| date_time_ymd(year, 1, 1));
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+        ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap();
-        Arc::new(config)
+            .unwrap()
     }
 }
 

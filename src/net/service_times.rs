@@ -354,6 +354,11 @@ mod tests {
         assert_eq!(times.dated(at(0)), None, "ten years ahead");
         times.note(Source::Sink, Some(NOON), at(0));
         assert_eq!(times.dated(at(1)), Some(clock(1)), "this machine agrees");
+        for (sent, said) in [(10, Stamping::By(clock(10))), (11, Stamping::Unconfirmed)] {
+            times.note(Source::Sink, Some(clock(sent)), at(0));
+            assert_eq!(times.stamping(at(0)), said, "{sent} minutes apart");
+        }
+        times.note(Source::Sink, Some(NOON), at(0));
         assert_eq!(times.dated(off(0, Stamp(0))), None, "a box of 1970");
         let box_of_1970 = |minutes| off(minutes, Stamp(0) + Span::minutes(minutes));
         let mut times = ServiceTimes::default();
@@ -394,6 +399,11 @@ mod tests {
             times.note(Source::Sink, Some(sent), off(0, Stamp(0)));
             assert_eq!(times.stamping(off(0, Stamp(0))), Stamping::Unconfirmed);
             assert_eq!(times.sink_off(off(0, Stamp(0))), None, "nobody speaks against it");
+            // All three disagree.
+            let mut times = ServiceTimes::default();
+            times.note(TENANT, Some(clock(60)), at(0));
+            times.note(Source::Sink, Some(sent), at(0));
+            assert_eq!(times.sink_off(at(1)), by(Whose::Machine));
         }
     }
 
@@ -404,6 +414,8 @@ mod tests {
         times.note(TENANT, Some(NOON), at(0));
         times.note(Source::Tenant(1), Some(NOON), at(0));
         assert_eq!(times.stamping(at(1)), Stamping::Agreed(clock(1)));
+        assert_eq!(times.stamping(at(60)), Stamping::Agreed(clock(60)));
+        assert_eq!(times.stamping(at(61)), Stamping::Unknown, "that is long ago");
         // A pause of three days stopped this machine's clock too.
         times.note(Source::Tenant(1), Some(clock(days + 2)), at(2));
         assert_eq!(times.stamping(at(2)), Stamping::Unknown);
@@ -473,6 +485,34 @@ mod tests {
         let refusal = Answer { status: 429, ..Answer::default() };
         times.observe_answer(Source::Sink, &refusal, at(1));
         assert_eq!(times.stamping(at(1)), Stamping::By(clock(1)));
+        for (status, said) in [(204, Stamping::Never), (300, Stamping::By(clock(1)))] {
+            let mut times = received_at_noon();
+            times.observe_answer(Source::Sink, &Answer { status, ..Answer::default() }, at(1));
+            assert_eq!(times.stamping(at(1)), said, "{status}");
+        }
+        // One with a time after it takes that back, also where a later one fails.
+        let mut times = received_at_noon();
+        times.note(Source::Sink, None, at(1));
+        times.note(Source::Sink, Some(clock(2)), at(2));
+        times.sink_failed();
+        assert_eq!(times.stamping(at(3)), Stamping::Unknown);
+    }
+
+    #[test]
+    fn a_web_page_that_says_yes_for_coralogix_ends_its_time_and_no_other_page_does() {
+        for (source, status, said) in [
+            (Source::Sink, 200, Stamping::Unknown),
+            (Source::Sink, 299, Stamping::Unknown),
+            (Source::Sink, 300, Stamping::By(clock(1))),
+            (Source::Sink, 503, Stamping::By(clock(1))),
+            (TENANT, 200, Stamping::By(clock(1))),
+            (TENANT, 503, Stamping::By(clock(1))),
+        ] {
+            let body = b"<html>Welcome</html>".to_vec();
+            let mut times = received_at_noon();
+            times.observe_answer(source, &Answer { status, body, ..Answer::default() }, at(1));
+            assert_eq!(times.stamping(at(1)), said, "{source:?} {status}");
+        }
     }
 
     #[test]
@@ -518,6 +558,8 @@ mod tests {
             ServiceTimes::default().witnesses(off(0, BUILT_AT - Span::ms(1))),
             Clocks::default()
         );
+        let just = ServiceTimes::default().witnesses(off(0, BUILT_AT));
+        assert_eq!(just, Clocks { local: Some(BUILT_AT), sink: None });
         // A tenant that jumps takes Coralogix' word from nobody.
         let mut times = received_at_noon();
         times.note(TENANT, Some(clock(1_800)), at(1));
@@ -529,6 +571,7 @@ mod tests {
         let mut times = ServiceTimes::default();
         assert_eq!(times.verdict(at(0)), Verdict::Unknown);
         assert_eq!(times.verdict(off(0, Stamp(0))), Verdict::BeforeBuild);
+        assert_eq!(times.verdict(off(0, BUILT_AT)), Verdict::Unknown);
         times.observe_contested(clock(1_440), at(0).mono);
         assert!(matches!(times.verdict(at(0)), Verdict::Behind(_)));
         // A tenant that is a hundred days ahead does not make a right clock wrong, once Coralogix has

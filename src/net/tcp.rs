@@ -281,3 +281,7 @@ fn or_late(error: io::Error, timeout: NextTimeout) -> Error {
         _ => Error::Io(error),
     }
 }
+
+#[cfg(test)]
+#[path = "tcp_tests.rs"]
+mod tests;

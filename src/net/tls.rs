@@ -465,19 +465,5 @@ fn write_through(connection: &mut ClientConnection, sock: &mut TransportAdapter)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ca_file_without_a_certificate_is_refused() {
-        let certificate_clock = Arc::default();
-        assert!(Tls::new(None, &certificate_clock).is_ok());
-        let empty = Tls::new(Some(b""), &certificate_clock).unwrap_err();
-        assert!(empty.contains("no certificate"), "{empty}");
-        let pem = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
-        let key = Tls::new(Some(pem), &certificate_clock);
-        assert!(key.unwrap_err().contains("certificate 1"));
-        let torn = Tls::new(Some(b"-----BEGIN CERTIFICATE-----\nAAAA"), &certificate_clock);
-        assert!(torn.unwrap_err().contains("not a PEM file"));
-    }
-}
+#[path = "tls_tests.rs"]
+mod tests;

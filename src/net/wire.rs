@@ -371,3 +371,7 @@ pub fn is_cut(kind: std::io::ErrorKind) -> bool {
     };
     matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
 }
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

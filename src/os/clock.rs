@@ -160,6 +160,34 @@ mod tests {
     }
 
     #[test]
+    fn each_verdict_has_its_code() {
+        for (verdict, code, is_off) in [
+            (Verdict::Unknown, "unknown", false),
+            (Verdict::Right, "right", false),
+            (Verdict::Ahead(Span::hours(1)), "ahead", true),
+            (Verdict::Behind(Span::hours(1)), "behind", true),
+            (Verdict::BeforeBuild, "before_build", true),
+        ] {
+            assert_eq!((verdict.code(), verdict.is_off()), (code, is_off));
+        }
+    }
+
+    #[test]
+    fn files_are_dated_by_the_clock_of_the_kernel() {
+        let dir = crate::net::loopback::scratch_dir("clock-files");
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let written = std::fs::metadata(&file).unwrap().modified().unwrap();
+        let written = written.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let written = Stamp(i64::try_from(written.as_micros()).unwrap());
+        let now = of_files();
+        assert!(
+            now.since(written).max(written.since(now)) < Span::minutes(1),
+            "{written:?} {now:?}"
+        );
+    }
+
+    #[test]
     fn the_build_is_older_than_now() {
         assert!(BUILT_AT <= local() && BUILT_AT > Stamp::parse("2026-01-01T00:00:00Z").unwrap());
     }

@@ -280,12 +280,68 @@ mod tests {
         assert!(told("missing", None).contains("it does not exist. Create it from"));
         assert!(told("latin", Some(b"# \xE9\n")).contains("it is not UTF-8"));
         assert!(told("long", Some(&[b' '; (1 << 20) + 1])).contains("longer than 1 MiB"));
+        assert!(!told("full", Some(&[b' '; 1 << 20])).contains("longer than"));
         assert!(
             told("empty", Some(b""))
                 .contains(":1:1: S1C-E309 integration: there is no integration")
         );
         let directory = load(&std::env::temp_dir()).unwrap_err().to_string();
         assert!(directory.contains("it is a directory"), "{directory}");
+    }
+
+    #[test]
+    fn whoever_may_not_read_a_config_is_told_to_use_sudo_and_nothing_else() {
+        let of = Subject { what: "file", path: Path::new("/etc/config.toml") };
+        let denied = of.unread("open", &ErrorKind::PermissionDenied.into());
+        assert!(matches!(denied, ConfigError::Denied(_)), "{denied}");
+        let told = denied.to_string();
+        assert!(
+            told.contains("permission denied. At a prompt, run this command with sudo"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_directory_beside_a_config_has_as_many_files_as_it_may_and_no_more() {
+        let dir = scratch_dir("config-many");
+        let (main, beside) = (dir.path().join("config.toml"), dir.path().join("config.d"));
+        std::fs::create_dir(&beside).unwrap();
+        let add = |n: usize| std::fs::write(beside.join(format!("{n}.toml")), "").unwrap();
+        (0..limits::CONFIG_FILES_MAX).for_each(add);
+        assert_eq!(files(&main).unwrap().len(), 1 + limits::CONFIG_FILES_MAX);
+        add(limits::CONFIG_FILES_MAX);
+        assert!(files(&main).unwrap_err().to_string().contains("it contains more than"));
+    }
+
+    #[test]
+    fn settings_that_were_refused_before_they_became_a_config_are_told_with_their_time() {
+        let dir = scratch_dir("config-refused");
+        let (config, link) = (dir.path().join("config.toml"), dir.path().join("link"));
+        std::fs::write(&config, "").unwrap();
+        std::os::unix::fs::symlink(&config, &link).unwrap();
+        assert_eq!(refused_beside(&link), None);
+        let refused = dir.path().join("config.refused");
+        std::fs::write(&refused, "no domain\nis set\n").unwrap();
+        let at = std::time::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        std::fs::File::options().write(true).open(&refused).unwrap().set_modified(at).unwrap();
+        let (since, words) = refused_beside(&link).unwrap();
+        assert_eq!(since, Stamp::from_seconds(1_800_000_000));
+        assert!(words.contains("no domain") && words.contains("is set"), "{words}");
+    }
+
+    #[test]
+    fn a_config_is_read_with_the_time_and_the_environment() {
+        let dir = scratch_dir("config-environment");
+        let path = dir.path().join("config.toml");
+        std::fs::write(&path, "").unwrap();
+        read_and(&path, |_, environment| {
+            assert!(environment.now.is_some(), "this machine's clock is not before the program");
+            Ok(())
+        })
+        .unwrap();
+        // What every test has.
+        assert!(variable("PATH").is_some_and(|path| path.as_bytes().contains(&b'/')));
+        assert_eq!(variable("S1_CORALOGIX_NO_SUCH_VARIABLE"), None);
     }
 
     #[test]

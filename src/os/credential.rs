@@ -173,6 +173,8 @@ mod tests {
         assert!(credential.is_news(), "told even when another request has already used it");
         assert!(!credential.is_news());
         assert!(!credential.wakes());
+        std::fs::remove_file(&path).unwrap();
+        assert!(!credential.wakes() && !credential.is_news(), "there is nothing to try");
     }
 
     #[test]
@@ -227,16 +229,15 @@ mod tests {
     fn a_file_that_hangs_is_told_and_is_news_once_it_answers() {
         let dir = scratch_dir("credential-hangs");
         let path = dir.path().join("token");
-        let pipe = dir.path().join("pipe");
+        let pipe = dir.path().join("token.pipe");
         std::fs::write(&path, "first").unwrap();
         let mut credential =
             Credential::new("API token", SecretSource::File(path.clone()), &Arc::default());
         assert_eq!(credential.current().unwrap().reveal(), "first");
         // Opening a pipe like this waits for its writer, as a mount that hangs waits for its server.
         let Kept::File(file) = &mut credential.kept else { panic!("it is a file") };
-        file.open = |path| std::fs::File::open(path);
+        file.open = |path| std::fs::File::open(path.with_extension("pipe"));
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
-        std::fs::rename(&pipe, &path).unwrap();
         let Err(NetTrouble::Secret(why)) = credential.current() else {
             panic!("no answer, no secret")
         };
@@ -248,9 +249,9 @@ mod tests {
         (0..100).for_each(|_| assert!(credential.current().is_err()));
         let limit = crate::time::Span::ms(crate::limits::SECRET_ANSWER_MS);
         assert!(super::super::clock::mono().since(begun) < limit);
-        drop(std::fs::OpenOptions::new().write(true).open(&path).unwrap());
-        std::fs::write(&pipe, "first").unwrap();
-        std::fs::rename(&pipe, &path).unwrap();
+        drop(std::fs::OpenOptions::new().write(true).open(&pipe).unwrap());
+        let Kept::File(file) = &mut credential.kept else { panic!("it is a file") };
+        file.open = crate::os::regular::open;
         while !credential.wakes() {
             std::thread::yield_now();
         }

@@ -154,6 +154,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_being_written_counts_as_held_and_what_comes_meanwhile_is_written_after_it() {
+        let (writer, lets, got) = held();
+        let first = vec![b'x'; STDERR_WAITING_BYTES_MAX - 4];
+        assert!(writer.offer(&first));
+        while writer.0.lock().in_hand < first.len() {
+            std::thread::yield_now();
+        }
+        assert!(!writer.offer(b"12345"), "there is no room");
+        assert!(writer.offer(b"two\n"));
+        lets.send(Err(io::ErrorKind::Interrupted.into())).unwrap();
+        lets.send(Ok(first.len())).unwrap();
+        writer.finish(Duration::ZERO);
+        drop(lets);
+        writer.finish(LONG);
+        let written: Vec<u8> = got.try_iter().flatten().collect();
+        assert!(written == [&first[..], b"two\n"].concat());
+    }
+
+    #[test]
     fn what_a_full_disk_does_not_take_is_written_with_the_next_line() {
         let (writer, lets, got) = held();
         lets.send(Ok(2)).unwrap();
@@ -162,6 +181,7 @@ mod tests {
         writer.finish(LONG);
         assert_eq!(got.try_recv().unwrap(), b"on");
         drop(lets);
+        assert!(got.recv_timeout(Duration::from_millis(20)).is_err(), "not before the next line");
         assert!(writer.offer(b"two\n"));
         writer.finish(LONG);
         let rest: Vec<u8> = got.try_iter().flatten().collect();

@@ -111,6 +111,38 @@ mod tests {
 
     #[test]
     fn a_machine_has_a_name() {
-        assert!(!host_name().is_empty());
+        let known = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert!(known.trim().is_empty() || host_name() == known.trim());
+        let system = system_name();
+        assert!(system.starts_with("Linux ") && system.split(' ').count() >= 3, "{system}");
+    }
+
+    #[test]
+    fn a_variable_that_is_set_is_read() {
+        assert!(variable("PATH").is_some_and(|path| path.contains('/')), "every test has one");
+        assert_eq!(variable("S1_CORALOGIX_NO_SUCH_VARIABLE"), None);
+    }
+
+    #[test]
+    fn each_process_has_a_seed_of_its_own() {
+        // The standard library makes another for each call.
+        assert_ne!(seed(), seed());
+    }
+
+    #[test]
+    fn what_is_written_to_a_disk_is_counted() {
+        let dir = crate::net::loopback::scratch_dir("host-written");
+        let is_told = File::open("/proc/self/io").is_ok();
+        let before = disk_written_bytes();
+        assert!(before.is_some() || !is_told);
+        let mut file = File::create(dir.path().join("file")).unwrap();
+        std::io::Write::write_all(&mut file, &[1; 64 << 10]).unwrap();
+        file.sync_all().unwrap();
+        const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
+        let is_in_memory = rustix::fs::fstatfs(&file).unwrap().f_type == TMPFS_MAGIC;
+        if let Some(before) = before {
+            let written = disk_written_bytes().unwrap() - before;
+            assert!(is_in_memory || written >= 64 << 10, "{written}");
+        }
     }
 }

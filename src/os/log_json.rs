@@ -79,6 +79,8 @@ mod tests {
             ("3 | x = 1", r#""code":null,"message":"3 | x = 1""#),
             ("S1C-\u{e9}", "\"code\":null,\"message\":\"S1C-\u{e9}\""),
             ("S1C-E107", r#""code":"S1C-E107","message":"""#),
+            ("S1C-E1x7 a", r#""code":null,"message":"S1C-E1x7 a""#),
+            ("S1C-e107 a", r#""code":null,"message":"S1C-e107 a""#),
             ("S1C-I001 a\n\u{1b}[2J", r#""code":"S1C-I001","message":"a\\n\\u001b[2J""#),
         ] {
             let head = r#"{"time":"2026-01-31T00:00:00Z","level":"warn","#;

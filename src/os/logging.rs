@@ -347,6 +347,8 @@ mod tests {
         assert_eq!(warn(Style::Bare), "[WARN ] queue full\n");
         let timed = warn(Style::Timed);
         assert_eq!(timed.len(), "2026-01-31T00:00:00Z [WARN ] queue full\n".len(), "{timed}");
+        let json = warn(Style::Json);
+        assert!(json.starts_with('{') && json.ends_with("\"message\":\"queue full\"}\n"), "{json}");
         assert!(timed.ends_with("Z [WARN ] queue full\n"), "{timed}");
     }
 
@@ -357,6 +359,8 @@ mod tests {
         assert_eq!(said(Level::Debug, "s1_coralogix::queue"), "");
         assert_eq!(said(Level::Info, "sled::pagecache"), "");
         assert_eq!(said(Level::Error, "sled::pagecache"), "<3>S1C-E023 sled: x\n");
+        let warned = message::LIBRARY_WARNED;
+        assert_eq!(said(Level::Warn, "sled::pagecache"), format!("<4>{warned} sled: x\n"));
         assert_eq!(said(Level::Info, "s1_coralogix_like"), "");
     }
 
@@ -365,6 +369,38 @@ mod tests {
         let said =
             line(Style::Journal, Level::Info, "s1_coralogix", "a\n<0>b\r\u{1b}[2Jc\té\u{61c}");
         assert_eq!(said, "<6>a\\n<0>b\\r\\u001b[2Jc é\\u061c\n");
+    }
+
+    /// One test, for what it looks at is the process's.
+    #[test]
+    fn the_last_trouble_is_told_with_how_many_there_were() {
+        set_level(LevelFilter::Info);
+        let logger = Logger::new(Style::Bare, false);
+        let log = |level, text: &str| {
+            let args = format_args!("{text}");
+            logger.log(&Record::builder().level(level).target(OUR_TARGET).args(args).build());
+        };
+        let before = last_trouble().map_or(0, |trouble| trouble.count);
+        for (nth, level) in [(1, Level::Error), (2, Level::Warn), (3, Level::Warn)] {
+            let count = before + nth;
+            let text = format!("a test of the log, {count}");
+            log(level, &text);
+            log(Level::Info, "a test of the log: this is no trouble");
+            assert_eq!(last_trouble(), Some(Trouble { level, text, count }));
+        }
+    }
+
+    #[test]
+    fn a_stream_is_named_by_its_device_and_inode() {
+        use std::os::unix::fs::MetadataExt;
+
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let found = file.metadata().unwrap();
+        assert_eq!(stream_name(&file), format!("{}:{}", found.dev(), found.ino()));
+        assert!(!is_journal(&file), "nobody names it so");
+        assert_eq!(is_level_overridden(), variable(LEVEL_VARIABLE).is_some());
+        assert!(variable("PATH").is_some_and(|path| path.contains('/')), "every test has one");
+        assert_eq!(variable("S1_CORALOGIX_NO_SUCH_VARIABLE"), None);
     }
 
     #[test]

@@ -185,6 +185,78 @@ mod tests {
     }
 
     #[test]
+    fn a_link_is_not_followed_and_a_directory_is_not_replaced_by_a_file() {
+        let dir = scratch_dir("made-link");
+        let (target, link) = (dir.path().join("target"), dir.path().join("link"));
+        fs::write(&target, "theirs").unwrap();
+        symlink(&target, &link).unwrap();
+        let open = |path: &Path| OpenOptions::new().write(true).custom_flags(no_link()).open(path);
+        open(&target).unwrap();
+        let why = open(&link).unwrap_err();
+        assert_eq!(why.raw_os_error(), Some(rustix::io::Errno::LOOP.raw_os_error()));
+        fs::create_dir(dir.path().join("dir")).unwrap();
+        let why = file_anew(&dir.path().join("dir"), Readers::Owner).unwrap_err();
+        assert_ne!(why.kind(), io::ErrorKind::AlreadyExists, "what is in the way is told");
+    }
+
+    #[test]
+    fn what_may_be_accessed_or_replaced_is_asked_of_the_kernel() {
+        use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+
+        let dir = scratch_dir("made-may");
+        let (file, missing) = (dir.path().join("file"), dir.path().join("no"));
+        fs::write(&file, "").unwrap();
+        may(&file, Access::EXISTS | Access::READ_OK).unwrap();
+        assert_eq!(may(&missing, Access::EXISTS).unwrap_err().kind(), NotFound);
+        for (path, told) in [
+            (file.clone(), None),
+            (missing, None),
+            (dir.path().to_owned(), Some(IsADirectory)),
+            (file.join("below"), Some(NotADirectory)),
+        ] {
+            assert_eq!(may_replace(&path).err().map(|why| why.kind()), told, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn in_a_sticky_directory_of_another_only_root_may_replace_what_is_anothers() {
+        const OWN: u32 = 64_123;
+        const ANOTHER: u32 = OWN + 1;
+
+        let dir = scratch_dir("made-sticky");
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let give = |path: &Path, uid| std::os::unix::fs::chown(path, Some(uid), None);
+        if !rustix::process::geteuid().is_root() || give(&file, OWN).is_err() {
+            return;
+        }
+        // In a thread of its own, which alone gives its rights up.
+        let asked = || {
+            let user = rustix::process::Uid::from_raw(OWN);
+            rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+            fs::symlink_metadata(&file).map(|_| may_replace(&file).map_err(|why| why.kind()))
+        };
+        for (mode, of_dir, of_file, is_kept) in [
+            (0o1777, 0, ANOTHER, true),
+            (0o1777, ANOTHER, ANOTHER, true),
+            (0o1777, 0, OWN, false),
+            (0o1777, OWN, ANOTHER, false),
+            (0o777, 0, ANOTHER, false),
+            (0o777, OWN, ANOTHER, false),
+        ] {
+            fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
+            give(dir.path(), of_dir).unwrap();
+            give(&file, of_file).unwrap();
+            may_replace(&file).expect("root may");
+            let told = std::thread::scope(|scope| scope.spawn(asked).join().unwrap());
+            // A temporary directory that is closed to others is no place for this.
+            let Ok(told) = told else { return };
+            let wanted = if is_kept { Err(io::ErrorKind::PermissionDenied) } else { Ok(()) };
+            assert_eq!(told, wanted, "{mode:o} {of_dir} {of_file}");
+        }
+    }
+
+    #[test]
     fn a_directory_has_the_mode_that_was_asked_for() {
         let dir = scratch_dir("made");
         for (readers, wanted) in [(Readers::Owner, 0o700), (Readers::Everyone, 0o755)] {

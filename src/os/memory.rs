@@ -203,6 +203,8 @@ mod tests {
         assert_eq!(group_of(&[own, (at, "41943040\n")]), Some(40 * MIB));
         let top = "sys/fs/cgroup/memory/memory.limit_in_bytes";
         assert_eq!(group_of(&[own, (top, "41943040\n")]), Some(40 * MIB));
+        let of_another = ("sys/fs/cgroup/memory/x/memory.limit_in_bytes", "20971520\n");
+        assert_eq!(group_of(&[own, (at, "41943040\n"), of_another]), Some(40 * MIB));
     }
 
     #[test]

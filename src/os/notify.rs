@@ -188,6 +188,53 @@ mod tests {
     }
 
     #[test]
+    fn progress_feeds_the_watchdog_and_touches_the_sign_of_life_at_intervals() {
+        let (socket, name) = listener("pulse");
+        let dir = crate::net::loopback::scratch_dir("notify-pulse");
+        let sign = dir.path().join("lock");
+        let file = std::fs::File::create(&sign).unwrap();
+        // Half as long as the machine runs is longer than a test.
+        let every = Span::ms(mono().0 / 2);
+        let pulse = |pulsed: Mono, every| Pulse {
+            watchdog: Some(connect(&name).unwrap()),
+            sign: sign.clone(),
+            every,
+            pulsed: AtomicU64::new(pulsed.0),
+        };
+        let is_touched = || {
+            let old = SystemTime::UNIX_EPOCH;
+            let is_touched = file.metadata().unwrap().modified().unwrap() != old;
+            file.set_modified(old).unwrap();
+            is_touched
+        };
+        is_touched();
+        pulse(mono(), every).beat();
+        assert_eq!((heard(&socket), is_touched()), (String::new(), false), "it was just now");
+        let pulse_of_old = pulse(Mono::ZERO, every);
+        for (words, touched) in [("WATCHDOG=1\n", true), ("", false)] {
+            pulse_of_old.beat();
+            assert_eq!((heard(&socket), is_touched()), (words.to_owned(), touched));
+        }
+        pulse(mono(), Span::ZERO).beat();
+        assert_eq!((heard(&socket), is_touched()), ("WATCHDOG=1\n".to_owned(), true));
+    }
+
+    #[test]
+    fn a_supervisor_that_does_not_read_stops_nothing_and_a_sleep_is_as_long_as_it_waits() {
+        let (_socket, name) = listener("deaf");
+        let feed_every = Some(Span::seconds(30));
+        let sent = String::new();
+        let socket = Some(connect(&name).unwrap());
+        let mut notify = Notify { socket, feed_every, fed: None, sent };
+        (0..10_000).for_each(|_| notify.ready());
+        assert_eq!(notify.sleep_max(), feed_every);
+        notify.feed_every = None;
+        assert_eq!(notify.sleep_max(), None);
+        (notify.socket, notify.feed_every) = (None, feed_every);
+        assert_eq!(notify.sleep_max(), None, "nobody is to be told");
+    }
+
+    #[test]
     fn a_supervisor_that_is_gone_stops_nothing() {
         let (socket, name) = listener("gone");
         let mut notify = Notify {

@@ -165,6 +165,67 @@ mod tests {
         assert_eq!(groups_of(group, "s"), [0; 0]);
     }
 
+    /// In a thread of its own, which alone gives its rights up.
+    fn as_somebody<R: Send>(act: impl FnOnce() -> R + Send) -> R {
+        std::thread::scope(|scope| scope.spawn(act).join().unwrap())
+    }
+
+    const NOBODYS: u32 = 64_123;
+
+    /// A directory of such a user, where this process may give it away.
+    fn given_away(name: &str, uid: u32, gid: u32) -> Option<crate::net::loopback::Scratch> {
+        let dir = crate::net::loopback::scratch_dir(name);
+        let given = std::os::unix::fs::chown(dir.path(), Some(uid), Some(gid));
+        (geteuid().is_root() && given.is_ok()).then_some(dir)
+    }
+
+    #[test]
+    fn root_acts_as_the_owner_without_its_own_groups_and_takes_its_rights_back() {
+        let Some(dir) = given_away("owner", NOBODYS, NOBODYS + 1) else { return };
+        as_somebody(|| {
+            let ids =
+                || (getuid().as_raw(), geteuid().as_raw(), rustix::process::getegid().as_raw());
+            let before = ids();
+            let told = act_as_owner(dir.path()).unwrap();
+            assert_eq!(told, Some(format!("uid {NOBODYS}")));
+            assert_eq!(ids(), (0, NOBODYS, NOBODYS + 1));
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            let groups = status.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap();
+            assert_eq!(groups.trim(), (NOBODYS + 1).to_string());
+            // Root that acts as the owner is no stranger.
+            assert_eq!(is_another(Path::new("/proc/1")), None);
+            assert_eq!(act_as_owner(dir.path()).unwrap(), None, "it is no root any more");
+            act_as_root_again();
+            assert_eq!(ids(), before);
+        });
+    }
+
+    #[test]
+    fn a_stranger_is_who_is_neither_the_owner_nor_root() {
+        let given = [("owner-own", NOBODYS), ("owner-of-another", NOBODYS + 1), ("owner-root", 0)]
+            .map(|(name, uid)| given_away(name, uid, uid));
+        let [Some(own), Some(of_another), Some(of_root)] = given else { return };
+        let asked = [&own, &of_another, &of_root].map(|dir| dir.path());
+        assert_eq!(asked.map(is_another), [None, None, None], "this is root");
+        as_somebody(|| {
+            let user = Uid::from_raw(NOBODYS);
+            set_thread_res_uid(user, user, user).unwrap();
+            let told = Some(format!("uid {}", NOBODYS + 1));
+            assert_eq!(asked.map(is_another), [None, told, None]);
+            act_as_root_again();
+            assert_eq!(geteuid(), user, "only what it was started with is taken back");
+        });
+    }
+
+    #[test]
+    fn a_user_is_named_where_it_has_a_name() {
+        assert_eq!(name_of(NOBODYS), format!("uid {NOBODYS}"));
+        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        if passwd.starts_with("root:x:0:") {
+            assert_eq!(name_of(0), "root");
+        }
+    }
+
     #[test]
     fn a_directory_that_is_not_there_or_ones_own_changes_nothing() {
         let before = geteuid();

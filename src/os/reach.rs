@@ -91,7 +91,10 @@ mod tests {
         let reach = Reach::new(stop);
         assert_eq!(reach.ask(|| 1).unwrap(), 1, "what answers is heard all the same");
         let (release, held) = mpsc::channel::<()>();
+        let begun = super::super::clock::mono();
         assert!(reach.ask(move || held.recv()).is_err());
+        let took = super::super::clock::mono().since(begun);
+        assert!(took < crate::time::Span::ms(SECRET_ANSWER_MS), "{took}");
         drop(release);
     }
 }

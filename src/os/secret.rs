@@ -341,6 +341,8 @@ mod tests {
             assert!(told.contains(part), "{told}");
             assert!(!told.contains("s3cret") && !format!("{file:?}").contains("s3cret"));
         }
+        let mut longest = file("longest", &long[1..]);
+        assert_eq!(longest.current().unwrap().0.reveal().len(), long.len() - 1);
         let mut directory = file("directory", b"");
         std::fs::remove_file(&directory.path).unwrap();
         std::fs::create_dir(&directory.path).unwrap();
@@ -353,6 +355,11 @@ mod tests {
         // Permissions can't be taken from root, who may run this test.
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
         let told = directory.io(&denied).to_string();
+        let who = format!("(uid {})", rustix::process::geteuid().as_raw());
+        assert!(
+            told.contains("Let the user this program runs as ") && told.contains(&who),
+            "{told}"
+        );
         assert!(told.contains("permission denied. Let ") && told.contains("chown "), "{told}");
     }
 
@@ -383,9 +390,16 @@ mod tests {
         std::fs::write(&file.path, "x").unwrap();
         std::fs::set_permissions(&file.path, mode(0o644)).unwrap();
         // Where the temporary directory itself is closed, nothing in it is open.
-        let outer = is_open_to_all(&directory);
+        let is_open = |dir: &Path| std::fs::metadata(dir).unwrap().permissions().mode() & 1 == 1;
+        let outer = std::fs::canonicalize(std::env::temp_dir()).unwrap().ancestors().all(is_open);
         std::fs::set_permissions(&directory, mode(0o755)).unwrap();
-        assert_eq!(file.exposure().is_some(), outer);
+        let told = file.exposure().map(|told| told.to_string());
+        assert_eq!(told.is_some(), outer);
+        assert!(
+            told.is_none_or(
+                |told| told.contains("can read the secret") && told.contains("mode 0644")
+            )
+        );
         std::fs::set_permissions(&directory, mode(0o700)).unwrap();
         assert_eq!(file.exposure(), None);
         drop(file);

@@ -147,6 +147,18 @@ mod tests {
     use crate::time::Span;
     use signal_hook::low_level::raise;
 
+    #[test]
+    fn a_thread_leaves_signals_to_others_until_it_listens() {
+        let is_left = || SigSet::thread_get_mask().unwrap().contains(Signal::SIGHUP);
+        let seen = std::thread::spawn(move || {
+            leave_to_others().unwrap();
+            let left = is_left();
+            listen().unwrap();
+            (left, is_left())
+        });
+        assert_eq!(seen.join().unwrap(), (true, false));
+    }
+
     /// One test, for signals are the whole process's.
     #[test]
     fn a_signal_ends_the_wait_and_is_told_once_but_a_stop_stays() {

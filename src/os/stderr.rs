@@ -196,6 +196,37 @@ mod tests {
     use super::*;
     use std::io::Read;
 
+    #[test]
+    fn a_piece_that_a_signal_interrupts_is_written_and_one_that_is_refused_ends_the_line() {
+        let bytes = vec![b'x'; 3 * STDERR_PIECE_BYTES];
+        let mut calls = 0;
+        let interrupted = |piece: &[u8]| {
+            calls += 1;
+            match calls % 2 {
+                1 => Err(io::ErrorKind::Interrupted.into()),
+                _ => Ok(piece.len()),
+            }
+        };
+        assert_eq!(in_pieces(&bytes, interrupted), bytes.len());
+        assert_eq!(in_pieces(&bytes, |_| Err(io::ErrorKind::WouldBlock.into())), 0);
+        assert_eq!(in_pieces(&bytes, |_| Ok(0)), 0);
+    }
+
+    #[test]
+    fn no_line_begins_within_another_and_none_tells_of_no_loss() {
+        let (mut lines, mut reader) = piped();
+        lines.catch_up(|lost| panic!("{lost} lost"));
+        let long = vec![b'x'; 1 << 20];
+        lines.put(&long);
+        assert!(!lines.owed.is_empty() && lines.lost == 0);
+        let mut room = vec![0; 64 << 10];
+        assert!(reader.read(&mut room).unwrap() > 0);
+        let owed = lines.owed.len();
+        lines.put(b"next\n");
+        assert_eq!((lines.owed.len(), lines.lost), (owed, 1), "it is lost, whatever room there is");
+        drop(reader);
+    }
+
     /// Lines into a pipe of which the test has the reading end.
     fn piped() -> (Lines, io::PipeReader) {
         let (reader, writer) = io::pipe().unwrap();

@@ -176,6 +176,14 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_is_given_up_does_one_last_job() {
+        let helper = TimeoutThread::start("test", Duration::from_secs(60), || 7).unwrap();
+        let (tell, told) = mpsc::channel();
+        helper.leave(move |state| tell.send(*state).unwrap());
+        assert_eq!(told.recv(), Ok(7));
+    }
+
+    #[test]
     fn a_job_goes_on_without_being_waited_for_and_a_request_to_stop_ends_a_wait() {
         let (release, held) = mpsc::channel::<()>();
         let helper = TimeoutThread::start("test", Duration::ZERO, || held).unwrap();

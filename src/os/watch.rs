@@ -264,6 +264,23 @@ mod tests {
         assert!(told.contains("22s so far, one of 3 such operations"), "{told}");
     }
 
+    /// Other tests have parts of steps too, and there is one loop for a process.
+    #[test]
+    fn after_a_part_of_a_step_the_step_goes_on_and_after_it_the_loop_rests() {
+        let is_step_again = || {
+            begin("the step", On::Network);
+            let part = within("its part", On::Queue, || lock().step.as_ref().map(|step| step.what));
+            let step = lock().step.as_ref().map(|step| step.what);
+            part == Some("its part") && step == Some("the step")
+        };
+        assert!((0..1_000).any(|_| is_step_again()));
+        let is_at_rest = || {
+            rest();
+            lock().step.is_none()
+        };
+        assert!((0..1_000).any(|_| is_at_rest()));
+    }
+
     #[test]
     fn only_the_queues_disk_is_called_slow() {
         let mut watched = Watched::new();

@@ -22,6 +22,12 @@ impl Zone {
         Zone(TimeZone::utc())
     }
 
+    /// The zone of a rule.
+    #[cfg(test)]
+    pub fn of(rule: &str) -> Zone {
+        Zone(TimeZone::from_posix_tz(rule).unwrap())
+    }
+
     /// The zone of this machine, and what is wrong with its setting.
     pub fn find() -> (Zone, Option<String>) {
         let (from, found) = match variable("TZ") {
@@ -67,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_rule_gives_winter_and_summer_time() {
-        let zone = Zone(TimeZone::from_posix_tz("CET-1CEST,M3.5.0,M10.5.0/3").unwrap());
+        let zone = Zone::of("CET-1CEST,M3.5.0,M10.5.0/3");
         for (utc, second) in [
             ("2026-01-31T01:00:00Z", 2 * 3_600),
             ("2026-03-29T00:59:59Z", 2 * 3_600 - 1),
