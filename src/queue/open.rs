@@ -75,9 +75,11 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             return Ok(());
         }
         match self.catch_up_with_head() {
-            Err(QueueError::NoSpace(_) | QueueError::Broken(_)) => self.restart(),
-            other => other.map_err(|error| self.cannot_go_on(error)),
+            Err(QueueError::NoSpace(_) | QueueError::Broken(_)) => self.restart()?,
+            other => other.map_err(|error| self.cannot_go_on(error))?,
         }
+        self.count_parked(self.state.head);
+        Ok(())
     }
 
     /// Checks what is read before the index, and changes nothing.

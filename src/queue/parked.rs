@@ -62,9 +62,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let mut batch = Batch::default();
         if frame.stream.category != Category::Collector || meta.key.id != HEARTBEAT_ID {
             self.write_parked(at, &frame, cut(why, PARKED_WHY_BYTES_MAX))?;
-            // Counted again: a commit that failed may have left the file of the same entry.
-            let parked = self.parked().map(|places| places.len() as u64);
-            self.state.parked = parked.unwrap_or(self.state.parked + 1);
+            self.state.parked += 1;
+            self.count_parked(found.place(at.skip + 1));
             let stream = self.present_name(&frame.stream, at.seq);
             self.note_refused(at, &Frame { stream, ..frame }, &mut batch);
         }
@@ -87,6 +86,15 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             items.iter().filter_map(|item| place_of(&item.name)).collect();
         places.sort_unstable();
         Ok(places)
+    }
+
+    /// Counts the files of parked records before this place; from there on records wait, and a file
+    /// is left from an interrupted parking. So a commit or a removal that failed does not leave a
+    /// wrong number. Where they can't be listed, the number stays.
+    pub(super) fn count_parked(&mut self, before: QueuePosition) {
+        if let Ok(places) = self.parked() {
+            self.state.parked = places.iter().filter(|at| **at < before).count() as u64;
+        }
     }
 
     /// Puts a parked record back at the end of the queue and closes its gap, in one commit. Its
@@ -154,6 +162,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         // Without its record the note is useless.
         let _ = self.disk.remove(&note);
         self.state.parked = self.state.parked.saturating_sub(1);
+        self.count_parked(self.state.head);
         let mut batch = Batch::default();
         super::put_state(&mut batch, &self.state);
         self.commit(&batch)?;

@@ -292,7 +292,8 @@ fn what_lies_beside_the_log_follows_the_name<G: Fixture>(fixture: &G) {
     }
     let after = queue.held();
     assert_eq!((queue.orphans(), names(&queue)), (vec![], [threats()].into()));
-    assert!(after.records > before.records && after.gaps == 0, "{before:?} {after:?}");
+    // That of the batch that was dropped stays.
+    assert!(after.records > before.records && after.gaps == 1, "{before:?} {after:?}");
 }
 
 fn another_address_holds_the_streams_until_a_person_has_spoken<G: Fixture>(fixture: &G) {
