@@ -134,7 +134,7 @@ fn what_was_learned_is_begun_with_and_told_again() {
     let learned = SinkLearned { body_bytes: Some(8_192), body_entries: Some(50), lone: Some(lone) };
     assert_eq!(Bench::new().sink.learned(), SinkLearned::default(), "of a new one");
     let mut bench = Bench::new();
-    bench.sink = bench.sink.remembering(learned.clone());
+    bench.sink = bench.sink.remembering(learned);
     assert_eq!(bench.sink.learned(), learned);
     // What is accepted lets it grow again.
     for _ in 0..limits::SIZE_RAISE_AFTER {

@@ -185,7 +185,7 @@ fn who_collected_what_is_told_from_the_checkpoint() {
     };
     let (here, gone) =
         (orphan(&threats(), 5, "https://a.example"), orphan(&old, 7, "https://b.example"));
-    assert_eq!(looked.orphans(&[threats()]), [gone.clone()]);
+    assert_eq!(looked.orphans(&[threats()]), std::slice::from_ref(&gone));
     assert_eq!(looked.orphans(&[]), [here, gone]);
     assert_eq!(looked.orphans(&[threats(), old]), []);
     let tenants = ["acme", "old", "none", "never"].map(|name| looked.tenant_of(name));
