@@ -133,6 +133,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             Err(QueueError::Damaged { why, .. }) => {
                 let (path, _) = paths(at);
                 let set_aside = self.set_aside(&path, &format!("parked-{at}"), &why);
+                self.count_parked(self.state.head);
                 set_aside.map_err(|error| beside(&path, "set aside", &error))?;
                 return self.let_parked_go(at);
             }
@@ -152,6 +153,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     fn forget_parked(&mut self, at: QueuePosition) -> Result<Option<QueueStatus>, QueueError> {
         let (path, _) = paths(at);
         let removed = self.disk.remove(&path).and_then(|()| self.disk.sync_dir(PARKED));
+        self.count_parked(self.state.head);
         removed.map_err(|error| beside(&path, "removed", &error))?;
         self.let_parked_go(at)
     }
@@ -161,7 +163,6 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let (_, note) = paths(at);
         // Without its record the note is useless.
         let _ = self.disk.remove(&note);
-        self.state.parked = self.state.parked.saturating_sub(1);
         self.count_parked(self.state.head);
         let mut batch = Batch::default();
         super::put_state(&mut batch, &self.state);
