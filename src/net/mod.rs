@@ -24,6 +24,8 @@ pub mod wire;
 #[cfg(test)]
 mod client_tests;
 #[cfg(test)]
+mod client_tls_tests;
+#[cfg(test)]
 mod idle_tests;
 #[cfg(test)]
 pub mod loopback;

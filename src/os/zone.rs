@@ -25,7 +25,7 @@ impl Zone {
     /// The zone of a rule.
     #[cfg(test)]
     pub fn of(rule: &str) -> Zone {
-        Zone(TimeZone::from_posix_tz(rule).unwrap())
+        Zone(TimeZone::from_posix_tz(rule).expect("a test gives a rule"))
     }
 
     /// The zone of this machine, and what is wrong with its setting.

@@ -253,14 +253,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             match tag {
                 b's' => {
                     let (row, ids) = decode_stream(&bytes)?;
-                    let held = self.streams.find(&row.name);
-                    if held.is_some_and(|stream| stream.row.progress.is_some())
-                        && !begun.is_going_on
-                    {
-                        return Err(match self.was_imported(expected) {
-                            true => TransferError::Imported,
-                            false => TransferError::Collected(row.name),
-                        });
+                    if !begun.is_going_on {
+                        self.takes(&row, expected)?;
                     }
                     rows.push((row, ids));
                 }
@@ -299,6 +293,18 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let rows = rows.into_iter().map(|(row, _)| row).filter(|row| row.progress.is_some());
         let integrations = rows.map(|row| row.name.integration);
         Ok(integrations.filter(|name| origins.tenant(name).is_none()).collect())
+    }
+
+    /// An error if this stream has a position already.
+    fn takes(&mut self, row: &StreamRow, file: Tally) -> Result<(), TransferError> {
+        let held = self.streams.find(&row.name);
+        if held.is_none_or(|stream| stream.row.progress.is_none()) {
+            return Ok(());
+        }
+        Err(match self.was_imported(file) {
+            true => TransferError::Imported,
+            false => TransferError::Collected(row.name.clone()),
+        })
     }
 
     /// Each stream gets the position and the ids of the overlap that it had on the other machine.

@@ -108,8 +108,14 @@ mod newer_tests;
 #[path = "tests/quarantine.rs"]
 mod quarantine_tests;
 #[cfg(test)]
+#[path = "tests/rebuilt.rs"]
+mod rebuilt_tests;
+#[cfg(test)]
 #[path = "tests/recovery.rs"]
 mod recovery_tests;
+#[cfg(test)]
+#[path = "tests/renamed.rs"]
+mod renamed_tests;
 #[cfg(test)]
 #[path = "tests/testing.rs"]
 mod testing;

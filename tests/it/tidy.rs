@@ -478,7 +478,10 @@ fn test_files(source: &Source) -> Vec<PathBuf> {
         let module = next.trim_start_matches("pub(crate) ").trim_start_matches("pub ");
         let module = module.strip_prefix("mod ");
         match (named, module.and_then(|module| module.strip_suffix(';'))) {
-            (Some(file), _) => found.push(beside.join(file)),
+            (Some(file), _) => {
+                let file = beside.join(file);
+                found.push(file.canonicalize().unwrap_or(file));
+            }
             (None, Some(name)) => {
                 found.push(folder.join(format!("{name}.rs")));
                 found.push(folder.join(name).join("mod.rs"));

@@ -1,24 +1,19 @@
 //! What becomes of positions when names and addresses change: on the real disk and in memory, with a
 //! lost index, and with the power cut or the process killed at every operation.
 
-use std::collections::BTreeSet;
-
 use super::adopt::{AdoptError, Claim, SaidBy};
 use super::disk::Disk;
-use super::index::Opener;
 use super::mem::{Fault, MemDisk};
 use super::testing::*;
 use super::{MemQueue, Queue, QueueError};
-use crate::frame::{self, Frame};
 use crate::prng::Prng;
 use crate::record::{
-    Gap, GapReason, Hold, Kind, Learned, Opened, Orphan, Progress, QueuePosition, StreamLearned,
-    StreamName, Take,
+    Gap, GapReason, Hold, Kind, Learned, Opened, Orphan, Progress, StreamLearned, StreamName,
 };
 use crate::time::{Mono, Stamp};
 
 const NOW: Mono = Mono(1);
-const TENANT: &str = "https://one.sentinelone.net";
+pub(super) const TENANT: &str = "https://one.sentinelone.net";
 const OTHER: &str = "https://two.sentinelone.net";
 
 /// What an integration `old` has collected: 40 threats that wait, in frames of 7.
@@ -26,11 +21,11 @@ fn collected() -> Progress {
     progress(39, 20)
 }
 
-fn old() -> StreamName {
+pub(super) fn old() -> StreamName {
     StreamName::polled("old", Kind::Threats)
 }
 
-fn claim(name: &str, name_was: Option<&str>, tenant: &str) -> Claim {
+pub(super) fn claim(name: &str, name_was: Option<&str>, tenant: &str) -> Claim {
     let name_was = name_was.map(str::to_owned);
     Claim { name: name.to_owned(), name_was, tenant: tenant.to_owned() }
 }
@@ -53,14 +48,14 @@ fn take<G: Fixture>(
 }
 
 /// A queue that collected as `old`, closed. The ground's own config names only acme's streams.
-fn lived<G: Fixture>(fixture: &G) {
+pub(super) fn lived<G: Fixture>(fixture: &G) {
     let (mut queue, ..) = fixture.open();
     queue.claim(&[claim("old", None, TENANT)]).unwrap();
     take::<G>(&mut queue, &old(), 0..40, 20);
     queue.close(NOW);
 }
 
-fn claimed<G: Fixture>(
+pub(super) fn claimed<G: Fixture>(
     fixture: &G,
     claims: &[Claim],
 ) -> (Queue<G::D, G::O>, Opened, Vec<&'static str>) {
@@ -216,84 +211,6 @@ fn a_damaged_frame_of_the_old_name_sets_the_new_one_back<G: Fixture>(fixture: &G
     let seq = queue.peek(ALL).unwrap().unwrap().seqs[2];
     let opened = queue.quarantine(seq, "a test").unwrap();
     assert_eq!(opened.streams[0].progress, Some(progress(14, 14)));
-}
-
-fn a_parked_record_of_the_old_name_comes_back_under_the_new_one<G: Fixture>(fixture: &G) {
-    lived(fixture);
-    let (mut queue, ..) = fixture.open();
-    let first = queue.peek(ALL).unwrap().unwrap().sent.first;
-    queue.park(first, Some(&entry(&old(), 0)), "no").unwrap();
-    queue.claim(&[claim("acme", Some("old"), TENANT)]).unwrap();
-    assert_eq!(queue.gaps()[0].stream, threats(), "it is told under the name in use");
-    queue.retry_parked(first).unwrap().unwrap();
-    assert_eq!(queue.orphans(), []);
-    let held = queue.held();
-    assert_eq!((held.records, held.gaps), (40, 0));
-}
-
-/// A parked record as its file has it.
-fn raw_parked<D: Disk, O: Opener>(queue: &mut Queue<D, O>, at: QueuePosition) -> Frame {
-    let path = format!("parked/{at}.log");
-    let bytes = queue.read_beside(&path, at.seq).unwrap().unwrap();
-    frame::take(bytes).unwrap().1
-}
-
-/// Records of the old name that are rejected or come in doubt, before the name changes and after,
-/// and what becomes of them then: all are of the name in use.
-fn what_lies_beside_the_log_follows_the_name<G: Fixture>(fixture: &G) {
-    lived(fixture);
-    let (mut queue, ..) = fixture.open();
-    let rename = |queue: &mut Queue<G::D, G::O>| {
-        queue.claim(&[claim("acme", Some("old"), TENANT)]).unwrap();
-    };
-    let next = |queue: &mut Queue<G::D, G::O>| {
-        let take = Take { entries_max: 7, ..ALL };
-        queue.peek(take).unwrap().unwrap().sent
-    };
-    let park = |queue: &mut Queue<G::D, G::O>, n| {
-        let first = next(queue).first;
-        queue.park(first, Some(&entry(&old(), n)), "no").unwrap();
-    };
-    // Waits in the log: 0 to 39, in frames of 7.
-    park(&mut queue, 0);
-    let end = next(&mut queue).end;
-    queue.doubt(end, "1 was not accepted").unwrap();
-    let (sent, progress) = (page(&old(), &[40, 41], 7), progress(41, 20));
-    queue.doubt_page(&old(), &sent, (progress, &[key(40), key(41)], &[]), "1 more").unwrap();
-    rename(&mut queue);
-    let first = next(&mut queue).first;
-    park(&mut queue, first.skip.into());
-    let end = next(&mut queue).end;
-    queue.doubt(end, "another was not accepted").unwrap();
-    let names = |queue: &Queue<G::D, G::O>| {
-        queue.gaps().into_iter().map(|gap| gap.stream).collect::<BTreeSet<_>>()
-    };
-    assert_eq!(names(&queue), [threats()].into());
-
-    // Another box takes all of it over under the name in use.
-    let parked = queue.parked().unwrap();
-    let parked: Vec<_> =
-        parked.into_iter().map(|at| (at.seq, raw_parked(&mut queue, at))).collect();
-    let mut bytes = Vec::new();
-    let tally = queue.export(&mut bytes, &parked, &mut |_, _| {}).unwrap();
-    let (mut other, ..) = MemDisk::new(128 << 20).open();
-    other.import(&mut bytes.as_slice(), tally, &mut |_, _| {}).unwrap();
-    assert_eq!(other.orphans(), []);
-
-    let before = queue.held();
-    let doubts = queue.doubts();
-    assert_eq!(doubts.len(), 3);
-    queue.drop_doubt(doubts[0]).unwrap().unwrap();
-    for at in &doubts[1..] {
-        queue.retry_doubt(*at).unwrap().unwrap();
-    }
-    for at in queue.parked().unwrap() {
-        queue.retry_parked(at).unwrap().unwrap();
-    }
-    let after = queue.held();
-    assert_eq!((queue.orphans(), names(&queue)), (vec![], [threats()].into()));
-    // That of the batch that was dropped stays.
-    assert!(after.records > before.records && after.gaps == 1, "{before:?} {after:?}");
 }
 
 fn another_address_holds_the_streams_until_a_person_has_spoken<G: Fixture>(fixture: &G) {
@@ -507,8 +424,6 @@ on_both!(
     a_name_that_has_begun_goes_back_and_its_gap_is_closed,
     a_lost_index_does_not_undo_that_a_name_went_back,
     a_damaged_frame_of_the_old_name_sets_the_new_one_back,
-    a_parked_record_of_the_old_name_comes_back_under_the_new_one,
-    what_lies_beside_the_log_follows_the_name,
     another_address_holds_the_streams_until_a_person_has_spoken,
     swapped_addresses_are_told_apart_from_a_new_one,
     an_address_without_a_position_is_learned,
