@@ -283,3 +283,7 @@ impl Stream {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tests/failing.rs"]
+mod tests;

@@ -660,3 +660,7 @@ impl Stream {
 fn coarseness() -> Span {
     Span::seconds(limits::SOURCE_COARSENESS_SECONDS)
 }
+
+#[cfg(test)]
+#[path = "tests/source.rs"]
+mod tests;

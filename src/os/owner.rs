@@ -215,6 +215,12 @@ mod tests {
             act_as_root_again();
             assert_eq!(geteuid(), user, "only what it was started with is taken back");
         });
+        as_somebody(|| {
+            let [real, effective] = [NOBODYS, NOBODYS + 1].map(Uid::from_raw);
+            set_thread_res_uid(real, effective, effective).unwrap();
+            act_as_root_again();
+            assert_eq!(geteuid(), effective, "who is not root takes nothing back");
+        });
     }
 
     #[test]

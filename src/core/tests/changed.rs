@@ -8,7 +8,8 @@ use crate::core::Event;
 use crate::core::place_tests::*;
 use crate::core::reconcile::{Listed, Reconcile};
 use crate::core::source::{Missed, PageFacts};
-use crate::record::{Cursor, Start};
+use crate::core::source_clock::Present;
+use crate::record::{Cursor, RowPlace, Start};
 
 const THREATS: u64 = 40;
 const PAGE: usize = 10;
@@ -352,4 +353,23 @@ fn what_was_told_is_told_again_where_more_is_missing_and_read_again_for_that_or_
     assert_eq!(round(day, 6), (true, true, 6));
     assert_eq!(round(2 * day, 4), (true, false, 4));
     assert_eq!(round(2 * day, 0), (false, false, 0));
+}
+
+#[test]
+fn beside_a_bad_row_in_a_walk_that_reads_again_nothing_that_was_read_is_stored_again() {
+    let mut stream = Console::new().stage.core.streams.remove(0);
+    let again = NOW - Span::minutes(13);
+    let key = |id| RowKey { stamp: again + Span::ms(100), id };
+    (stream.walk, stream.changed) = (None, Changed::default());
+    stream.changed.begins(again);
+    stream.changed.passed(&[key(1)]);
+    stream.changed.again = Some(again);
+    assert_eq!(stream.fetch(0).from, again);
+    let place = (RowPlace { from: again, is_after: false }, 0);
+    let too_long = SourceTrouble::TooLong(Unread::default());
+    while !stream.beyond.failed_alone(Mono(0), place, &too_long, false, Span::ZERO) {}
+    assert!(stream.fetch(0).to.is_some_and(|to| key(1).stamp < to));
+    let page = PageFacts { keys: vec![key(1), key(2)], next: None, date: Some(NOW) };
+    let present = Present::Between { earliest: NOW, latest: NOW, is_backed: true };
+    assert_eq!(stream.page(0, &page, Span::ZERO, present).keep.fresh, [1]);
 }

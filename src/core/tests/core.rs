@@ -662,3 +662,28 @@ fn a_new_tenant_that_answers_nothing_but_pages_without_a_date_is_asked_ever_more
     }
     assert!(driver.now.since(begun) > Span::hours(1), "{}", driver.now.since(begun));
 }
+
+#[test]
+fn a_page_under_way_is_gone_once_the_queue_is_opened_anew_and_what_that_holds_is_sent() {
+    let mut driver = Driver::new(Mode::Daemon, Start::Now, Some(DONE));
+    let Action::Fetch(Fetch { stream, .. }) = driver.go(Event::Woke) else { panic!("a poll") };
+    let stored = driver.go(Event::Fetched { stream, page: page(rows(1), None) });
+    assert!(matches!(stored, Action::Store(_)), "{stored:?}");
+    let mut action = driver.go(Event::Opened(opened(Some(DONE), 1)));
+    while !matches!(action, Action::Ack { .. }) {
+        action = match action {
+            Action::Fetch(Fetch { stream, .. }) => {
+                driver.go(Event::Fetched { stream, page: page(vec![], None) })
+            }
+            Action::Send(_) => {
+                let end = QueuePosition { seq: Seq(1), skip: 1 };
+                let first = QueuePosition::default();
+                let sent = Sent { first, end, entries: 1, own: 0, raw_bytes: 9 };
+                driver.go(Event::Sent { sent, verdict: SinkVerdict::Accepted { remark: None } })
+            }
+            _ => driver.go(Event::TokenEnds { tenant: 0, end: None }),
+        };
+    }
+    driver.go(Event::Stored(Ok(held(0, Room::Free))));
+    assert_eq!(driver.core.streams[stream].collected, 0, "that was the acknowledgement");
+}

@@ -271,3 +271,22 @@ fn it_makes_one_heartbeat_when_nothing_else_is_left() {
         assert!(notes.contains(&noted), "{mode:?}: {noted}");
     }
 }
+
+#[test]
+fn an_unreported_gap_waits_for_space_as_long_as_pages_do() {
+    let mut run = Run::new();
+    assert_eq!(run.end(), End::Done);
+    run.held = QueueStatus { unreported: 1, ..held(0, Room::QueueFull) };
+    assert_eq!(run.end(), End::TryLater);
+    assert_eq!((run.measured, run.noted), (TRIES + 1, 0));
+}
+
+#[test]
+fn a_report_that_finds_no_space_waits_until_there_is_some() {
+    let mut driver = Driver::new(Mode::Daemon, Start::Now, Some(DONE));
+    let unreported = |room| QueueStatus { unreported: 1, ..held(0, room) };
+    driver.core.hold(unreported(Room::Free));
+    assert_eq!(driver.go(Event::Woke), Action::Note(SelfReport::Gaps));
+    let full = StoreTrouble::Full(unreported(Room::QueueFull));
+    assert_eq!(driver.go(Event::Noted(Err(full))), Action::Measure);
+}

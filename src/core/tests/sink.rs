@@ -556,3 +556,13 @@ fn another_key_is_tried_without_a_long_wait() {
     bench.sink.key_changed(bench.now, Span::seconds(1));
     assert_eq!(bench.sink.lane.due, Due::At(bench.now));
 }
+
+#[test]
+fn what_was_rejected_with_another_key_blames_no_record() {
+    let mut bench = almost_to_blame(&forbidden(), &KeyTrial::Unchecked);
+    bench.now = bench.now + Span::hours(1);
+    let mut same = bench.clone();
+    assert_ne!(same.fail(1, &failed(), &KeyTrial::Good), Then::Keep);
+    bench.sink.key_changed(bench.now, Span::seconds(1));
+    assert_eq!(bench.fail(1, &failed(), &KeyTrial::Good), Then::Keep);
+}

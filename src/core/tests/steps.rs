@@ -242,3 +242,12 @@ fn the_next_walk_starts_before_what_this_one_left_out() {
         assert_eq!(walk.next_from(at(10_000), OVERLAP), next);
     }
 }
+
+#[test]
+fn a_cursor_is_compared_with_twice_as_many_that_follow_each_time() {
+    for (circle, found) in [(1, 2), (2, 4), (3, 7), (8, 16), (9, 25)] {
+        let mut trail = Trail::default();
+        let mut seen = (1u64..).filter(|at| trail.leads_back(&cursor(&(at % circle).to_string())));
+        assert_eq!(seen.next(), Some(found), "{circle}");
+    }
+}

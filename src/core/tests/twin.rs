@@ -3,7 +3,8 @@
 use crate::core::beyond_tests::{Bench, of_one_or_all, refusals, row};
 use crate::core::failing::AskedFor;
 use crate::core::place_tests::{NOW, Stage, days, stood};
-use crate::core::walk::Walk;
+use crate::core::source::{Pending, Then};
+use crate::core::walk::{Next, Walk};
 use crate::core::{Action, Event, Health, Reason};
 use crate::limits;
 use crate::record::{Cursor, Progress, Refusal, Refused, RowPlace, SourceTrouble, Start, Unread};
@@ -334,4 +335,24 @@ fn the_twin_asks_for_a_range_and_waits_and_what_it_shows_needs_no_person() {
     assert_ne!(bench.stream.lane.reason.health(), Health::Stuck);
     // It is no outage, so what is beside the row may be requested soon.
     assert!(bench.stream.beyond.failed(&SourceTrouble::TooLong(Unread::default())));
+}
+
+#[test]
+fn a_page_of_the_walk_that_has_something_new_or_is_the_last_acquits_cursors() {
+    for (fresh, is_last, leads_on) in
+        [(vec![0], false, true), (vec![], true, true), (vec![], false, false)]
+    {
+        let mut bench = asking(true, State::Came);
+        let stream = &mut bench.stream;
+        stream.twin.cursors_blamed = 1;
+        let progress = stream.progress.unwrap();
+        let row = row(1, 1);
+        let keep = stream.keep(0, &[row], fresh, progress);
+        let walk = Walk::starting(progress.from);
+        let then = Then::Walk(if is_last { Next::Whole } else { Next::page(walk) });
+        let pending = Pending { keep, then, read: Some((1, Span::ZERO)), date: None };
+        stream.stored(bench.now, Span::ZERO, pending, &mut bench.backoff);
+        assert_eq!(stream.twin.state, State::Unknown);
+        assert_eq!(stream.twin.cursors_blamed, u32::from(!leads_on), "{is_last}");
+    }
 }
