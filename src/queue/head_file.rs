@@ -263,6 +263,26 @@ mod tests {
         assert_eq!(read(&mut disk.clone(), None), Some(heads[1]));
     }
 
+    /// A file of the log is removed after that.
+    #[test]
+    fn what_was_noted_already_is_made_durable_when_it_has_to_be() {
+        for seed in 0..8 {
+            let disk = MemDisk::new(128 << 20);
+            let (mut queue, ..) = disk.open();
+            let frames = page(&threats(), &[1, 2], 1);
+            queue.append(&threats(), &frames, progress(2, 1), &[]).unwrap();
+            queue.note_head(true).unwrap();
+            let one = crate::record::Take { entries_max: 1, ..ALL };
+            let end = queue.peek(one).unwrap().unwrap().sent.end;
+            let head = queue.ack(end, Mono(1)).unwrap().head;
+            assert!(queue.noted.place == head && !queue.noted.is_durable);
+            queue.note_head(true).unwrap();
+            drop(queue);
+            disk.power_cut(&mut crate::prng::Prng::new(seed));
+            assert_eq!(read(&mut disk.clone(), None), Some(head), "seed {seed}");
+        }
+    }
+
     #[test]
     fn a_newer_version_is_seen() {
         let disk = MemDisk::new(128 << 20);

@@ -248,15 +248,16 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if stream.category == Category::Collector || loss.records == 0 {
             return Vec::new();
         }
-        let newest = &found.newest;
-        let is_newer = |key: &RowKey| newest.get(&key.id).is_some_and(|stamp| *stamp > key.stamp);
-        let keys = loss.keys.iter().flatten().copied();
-        let (newer, awaited): (Vec<RowKey>, Vec<RowKey>) = keys.partition(is_newer);
-        let superseded = newer.len();
-        let is_all = loss.keys.as_ref().is_some_and(|keys| keys.len() == superseded);
+        let newest = |key: &RowKey| found.newest.get(&key.id).copied().unwrap_or(Stamp::MIN);
+        let keys = loss.keys.as_deref().unwrap_or_default();
+        let superseded = keys.iter().filter(|key| newest(key) > key.stamp).count();
+        // What waits elsewhere in the same version is known, so it does not come again.
+        let awaited: Vec<RowKey> =
+            keys.iter().filter(|key| newest(key) < key.stamp).copied().collect();
+        let is_all = loss.keys.is_some() && awaited.is_empty();
         let count = if is_all { superseded as u64 } else { loss.records };
         let gap = Gap::open(&stream, loss.oldest, loss.newest, GapReason::Damaged);
-        let gap = Gap { count: Some(count), closed: is_all, ..gap };
+        let gap = Gap { count: Some(count).filter(|count| *count > 0), closed: is_all, ..gap };
         let number = self.gap_log.note(gap, batch);
         let pairs = self.awaited.want(number, &awaited, superseded as u32);
         match self.follow_gone(batch) {

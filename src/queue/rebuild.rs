@@ -60,12 +60,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if first.is_some_and(|first| first > head.seq) && may_wait {
             replay.missing_before();
         }
-        let mut damaged = 0;
+        let (mut damaged, mut before_head, mut next) = (0, 0, head.seq);
         let mut reported = BTreeSet::new();
         let mut batch = Batch::default();
         self.sync_log(files.iter().map(|(file, _)| *file)).map_err(IndexError::from)?;
         for (file, len) in files {
-            let (mut scan, before) = (Scan::new(file, 0, len), (damaged, replay.hole));
+            let (mut scan, before) = (Scan::new(file, 0, len), damaged);
+            next = Seq(file);
             loop {
                 match scan.next(&mut self.disk) {
                     Found::End => break,
@@ -73,21 +74,18 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     Found::Unread(error) => return Err(log_error(&error)),
                     Found::Newer => return Err(newer(&log::path(file))),
                     Found::Frame { header, offset, table } => {
+                        next = header.seq.next();
+                        if header.seq <= head.seq {
+                            before_head = damaged;
+                        }
                         for page in replay.feed(file, offset, &header, &table) {
-                            let page = self.owned(page);
-                            let is_new = page.entries[0].seq >= base.next_seq;
-                            reported.extend(self.note_found(&page, base.memory.is_none()));
-                            self.put_page(&mut batch, page.clone()).map_err(IndexError::from)?;
-                            if let Some(memory) = memory.as_mut().filter(|_| is_new) {
-                                let stream = memory.named(&page.stream);
-                                take_in(stream, &page, &mut self.state.next_chunk);
-                                learn(stream, &page, &mut self.state.next_chunk);
-                            }
+                            let told = self.put_found(page, base, &mut memory, &mut batch)?;
+                            reported.extend(told);
                         }
                     }
                 }
             }
-            self.log.note_damage(file, damaged - before.0, scan.refused.as_deref());
+            self.log.note_damage(file, damaged - before, scan.refused.as_deref());
         }
         replay.finish();
         // Frames that were counted are missing, and were not delivered.
@@ -101,7 +99,10 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             other => other,
         };
         self.learn_known(base.older.as_ref().filter(|_| is_whole));
-        self.end_replay(&replay, damaged, base.next_seq);
+        // What is damaged before the head was given up, and is a gap already.
+        let is_all_gone = next < head.seq && base.next_seq <= head.seq;
+        let given_up = if is_all_gone { damaged } else { before_head };
+        self.end_replay(&replay, damaged - given_up, base.next_seq);
         self.repair_gap_log(&reported)?;
         if !is_whole {
             let lost = self.without_position(base);
@@ -109,6 +110,27 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         self.write_streams(batch).map_err(IndexError::from)?;
         self.note_oldest().map_err(IndexError::from)
+    }
+
+    /// Takes a page of the log into the new index, and into `memory` if that does not have it;
+    /// returns the frame that reports gaps, if any.
+    fn put_found(
+        &mut self,
+        page: Page,
+        base: &Base,
+        memory: &mut Option<Streams>,
+        batch: &mut Batch,
+    ) -> Result<Option<Seq>, IndexError> {
+        let page = self.owned(page);
+        let is_new = page.entries[0].seq >= base.next_seq;
+        let reported = self.note_found(&page, base.memory.is_none());
+        self.put_page(batch, page.clone()).map_err(IndexError::from)?;
+        if let Some(memory) = memory.as_mut().filter(|_| is_new) {
+            let stream = memory.named(&page.stream);
+            take_in(stream, &page, &mut self.state.next_chunk);
+            learn(stream, &page, &mut self.state.next_chunk);
+        }
+        Ok(reported)
     }
 
     /// Learns the ids that an older index knows. With a whole log and no gap since, the record of each
@@ -378,5 +400,46 @@ fn log_error(error: &io::Error) -> IndexError {
     IndexError {
         fault: IndexFault::of(says(error)),
         why: format!("the log could not be read: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::STORED_IDS_MAX;
+    use crate::queue::testing::{key, progress, threats};
+    use crate::record::RowKey;
+
+    fn page(ids: Vec<RowKey>, after: Option<Progress>) -> Page {
+        let oldest = ids.iter().map(|key| key.stamp).min().unwrap();
+        Page { stream: threats(), entries: vec![], ids, progress: after, oldest }
+    }
+
+    #[test]
+    fn a_stream_without_a_position_knows_no_more_ids_than_may_be_kept() {
+        let (mut streams, mut next_chunk) = (Streams::default(), 0);
+        let stream = streams.named(&threats());
+        let half = STORED_IDS_MAX as u64 / 2;
+        for first in [0, half, 2 * half] {
+            let ids = (first..first + half).map(key).collect();
+            learn(stream, &page(ids, None), &mut next_chunk);
+        }
+        let known = stream.known(Stamp::MIN);
+        assert!(known.len() <= STORED_IDS_MAX, "{}", known.len());
+        assert!(known.contains(&key(3 * half - 1)) && !known.contains(&key(0)), "the newest");
+    }
+
+    /// Where log and index are lost later, the stream goes on before its first page.
+    #[test]
+    fn of_a_stream_that_begins_in_the_log_nothing_is_delivered_yet() {
+        let (mut streams, mut next_chunk) = (Streams::default(), 0);
+        let stream = streams.named(&threats());
+        let delivered = |stream: &Stream| stream.row.delivered;
+        take_in(stream, &page(vec![key(3)], None), &mut next_chunk);
+        assert_eq!(delivered(stream), None, "its position is not known");
+        take_in(stream, &page(vec![key(9), key(5)], Some(progress(90, 80))), &mut next_chunk);
+        assert_eq!(delivered(stream), Some(progress(5, 5)));
+        take_in(stream, &page(vec![key(2)], Some(progress(91, 81))), &mut next_chunk);
+        assert_eq!(delivered(stream), Some(progress(5, 5)), "what moves it is an acknowledgement");
     }
 }

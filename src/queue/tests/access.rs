@@ -54,6 +54,18 @@ fn a_directory_without_a_queue_is_good() {
     assert!(has_index(&queue().0));
 }
 
+/// A start makes the lock, so the rest is looked at all the same.
+#[test]
+fn without_a_lock_the_rest_of_a_queue_is_looked_at() {
+    let dir = queue();
+    fs::remove_file(dir.0.join("lock")).unwrap();
+    assert_eq!(told(&dir.0), None);
+    let checkpoint = dir.0.join("checkpoint");
+    fs::remove_file(&checkpoint).unwrap();
+    fs::create_dir(&checkpoint).unwrap();
+    assert_refused(&dir.0, &checkpoint, "checkpoint");
+}
+
 #[test]
 fn what_is_not_the_directory_of_a_queue_is_named() {
     let dir = TempDir::new();

@@ -631,3 +631,30 @@ fn what_was_collected_ahead_is_not_taken_over() {
         assert!(known.covered.is_empty() && !covered(&disk), "adopted: {is_adopted}");
     }
 }
+
+/// What another tenant collected says nothing of what this one has.
+#[test]
+fn a_stream_that_begins_anew_knows_no_record() {
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.try_open(SMALL).unwrap();
+    let keys = [key(1), key(2)];
+    queue.append(&threats(), &page(&threats(), &[1, 2], 1), progress(2, 1), &keys).unwrap();
+    queue.begin_anew("acme", None).unwrap();
+    drop(queue);
+    let mut queue = disk.try_open(SMALL).unwrap().0;
+    assert_eq!(queue.streams.named(&threats()).known(Stamp::MIN), []);
+}
+
+/// A power cut inside a long commit may leave the index empty.
+#[test]
+fn a_long_tally_is_forgotten_in_several_commits() {
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.try_open(SMALL).unwrap();
+    queue.append(&threats(), &[], progress(2, 1), &[]).unwrap();
+    let tally = &mut queue.streams.named(&threats()).tally;
+    for number in 0..crate::limits::INDEX_COMMIT_BYTES_MAX as u64 / 16 {
+        tally.learn(super::schema::ChunkId { newest: Stamp(1), number }, vec![]);
+    }
+    // The index in memory refuses a commit that is too long.
+    queue.begin_anew("acme", None).unwrap();
+}

@@ -112,6 +112,11 @@ fn orphan() -> StreamName {
     StreamName::polled("old", Kind::Threats)
 }
 
+/// When these were created: a tally counts from a whole second on.
+fn created(keys: &[RowKey]) -> Vec<RowKey> {
+    keys.iter().map(|key| RowKey { stamp: Stamp(key.stamp.0 * 1_000_000), ..*key }).collect()
+}
+
 struct Life {
     disk: MemDisk,
     queue: MemQueue,
@@ -177,7 +182,7 @@ impl Life {
         let (stream, frames, keys, first) = self.page();
         let last = keys[keys.len() - 1].id;
         let at = progress(last, first.saturating_sub(self.prng.below(6)));
-        self.queue.append_tallied(&stream, &frames, at, &keys, &keys).unwrap();
+        self.queue.append_tallied(&stream, &frames, at, &keys, &created(&keys)).unwrap();
         "append"
     }
 
@@ -198,7 +203,8 @@ impl Life {
         let passed = Stamp(first as i64);
         let gap = Gap::open(&stream, passed, passed, GapReason::Unfetchable);
         let after = progress(last, first);
-        self.queue.append_past(&stream, &frames, after, &keys, &keys, gap).unwrap();
+        let created = created(&keys);
+        self.queue.append_past(&stream, &frames, after, &keys, &created, gap).unwrap();
         "append past"
     }
 
@@ -228,7 +234,7 @@ impl Life {
     fn doubt_page(&mut self) -> &'static str {
         let (stream, frames, keys, first) = self.page();
         let last = keys[keys.len() - 1].id;
-        let at = (progress(last, first), &keys[..], &keys[..]);
+        let at = (progress(last, first), &keys[..], &created(&keys)[..]);
         self.queue.doubt_page(&stream, &frames, at, "some was not taken").unwrap();
         "doubt page"
     }
@@ -329,6 +335,7 @@ fn tallied(queue: &mut MemQueue) {
 
 #[test]
 fn what_a_start_finds_is_what_was_in_memory() {
+    let mut counted = 0;
     for seed in 0..LIVES {
         let mut life = Life::new(seed);
         for nth in 0..STEPS {
@@ -342,8 +349,15 @@ fn what_a_start_finds_is_what_was_in_memory() {
             assert!(!findings.contains(&"index-replaced"), "{told}: {findings:?}");
             assert_eq!(seen(&mut again), seen(&mut life.queue), "{told}");
             assert_eq!(strays(&mut life.queue), Vec::<Vec<u8>>::new(), "{told}");
+            counted += life
+                .queue
+                .streams
+                .iter()
+                .map(|stream| stream.tally.chunks().count())
+                .sum::<usize>();
         }
     }
+    assert!(counted > 100, "{counted}: no tally holds anything");
 }
 
 /// The file that is full is on the disk before the next one tells that the page is whole.

@@ -107,6 +107,7 @@ fn a_page_that_was_taken_back_does_not_come_back_after_a_power_cut() {
             let outcome = store(&mut queue, &[4, 5, 6]);
             disk.heal();
             let is_undone = matches!(outcome, Err(QueueError::DiskFull));
+            assert!(!is_undone || queue.log.lens.is_empty(), "operation {n}: it is counted");
             drop(queue);
             disk.power_cut(&mut crate::prng::Prng::new(seed));
             assert!(!is_undone || log_lens(&disk).is_empty(), "operation {n}");
@@ -161,6 +162,26 @@ fn a_log_file_that_saw_an_error_is_not_written_to_again() {
             assert!(now.is_none_or(|now| now == len), "{name} grew after an error");
         }
     });
+}
+
+/// What helps is another thing for each.
+#[test]
+fn the_error_of_a_commit_tells_what_the_disk_said() {
+    type Is = fn(&QueueError) -> bool;
+    let kinds: [(ErrorKind, Is); 4] = [
+        (ErrorKind::Other, |error| matches!(error, QueueError::Broken(_))),
+        (ErrorKind::OutOfMemory, |error| matches!(error, QueueError::System(_))),
+        (ErrorKind::PermissionDenied, |error| matches!(error, QueueError::Denied(_))),
+        (ErrorKind::StorageFull, |error| matches!(error, QueueError::NoSpace(_))),
+    ];
+    for (kind, is_it) in kinds {
+        let disk = MemDisk::new(64 << 20);
+        let (mut queue, _, _) = disk.try_open(SMALL).unwrap();
+        // The commit is the only operation of a page without records.
+        disk.fail_after(1, Fault::Once(kind));
+        let error = queue.append(&threats(), &[], progress(3, 0), &[]).unwrap_err();
+        assert!(is_it(&error) && queue.index.is_none(), "{kind}: {error:?}");
+    }
 }
 
 #[test]

@@ -653,3 +653,13 @@ fn the_file_is_whole_when_the_export_returns_and_both_tell_how_far_they_are() {
     let numbers = all_numbers(&other.peek(ALL).unwrap().unwrap());
     assert_eq!(numbers[0], (Kind::Threats, 2));
 }
+
+/// The reports are in the log as soon as that; the end of the file may never be imported.
+#[test]
+fn numbers_of_imported_reports_are_not_given_again() {
+    let disk = MemDisk::new(128 << 20);
+    let (mut queue, ..) = disk.open();
+    queue.number_past(&page(&StreamName::collector("acme"), &[7], 1)).unwrap();
+    drop(queue);
+    assert_eq!(disk.open().0.gap_log.head.newest, 7);
+}

@@ -622,3 +622,23 @@ fn the_files_of_a_batch_are_given_back() {
     doubt_all::<MemDisk>(&mut queue);
     assert_eq!(Fixture::files(&disk, "log").len(), 1);
 }
+
+/// It waits nowhere then, so it is in doubt still, and sent again when a person says so.
+#[test]
+fn a_batch_whose_log_is_lost_with_all_else_is_kept_and_put_back() {
+    let disk = MemDisk::new(128 << 20);
+    let mut queue = filled(&disk);
+    let at = doubt_all::<MemDisk>(&mut queue);
+    drop(queue);
+    disk.kill();
+    disk.lose_indexes();
+    let is_lost = |path: &String| path.starts_with("log/") || !path.contains('/');
+    for path in disk.files().iter().filter(|path| is_lost(path)) {
+        super::disk::Disk::remove(&mut disk.clone(), path).unwrap();
+    }
+    let (mut queue, opened, _) = disk.try_open(SMALL).unwrap();
+    assert_eq!((opened.held.doubt, queue.doubts()), (1, vec![at]));
+    assert_eq!(gaps_at(&queue, at), 2);
+    assert_eq!(queue.retry_doubt(at).unwrap().unwrap().records, 5);
+    assert_eq!(drained::<MemDisk>(&mut queue), [1, 2, 3, 11, 12]);
+}

@@ -48,6 +48,30 @@ fn without_a_word_of_the_daemon_the_checkpoint_tells_the_head() {
 }
 
 #[test]
+fn a_log_that_may_not_be_read_is_not_taken_for_an_empty_one() {
+    let disk = MemDisk::new(128 << 20);
+    drop(disk.open());
+    for (kind, is_ok) in [(io::ErrorKind::PermissionDenied, false), (io::ErrorKind::NotFound, true)]
+    {
+        disk.fail_after(1, crate::queue::mem::Fault::Once(kind));
+        assert_eq!(Inspector::open(disk.clone(), None).is_ok(), is_ok, "{kind}");
+    }
+}
+
+#[test]
+fn what_was_set_aside_is_listed_in_the_order_in_which_it_was() {
+    let dir = TempDir::new();
+    let (queue, ..) = dir.open();
+    drop(queue);
+    let names: Vec<String> = (1..40).map(|n| format!("{n:06}-bad")).collect();
+    for name in names.iter().rev() {
+        std::fs::write(dir.0.join(QUARANTINE).join(name), b"bad").unwrap();
+    }
+    let listed = Inspector::open(dir.parts().0, None).unwrap().quarantined();
+    assert_eq!(listed.into_iter().map(|(name, _)| name).collect::<Vec<_>>(), names);
+}
+
+#[test]
 fn every_changed_byte_of_a_log_is_found() {
     let disk = MemDisk::new(128 << 20);
     let (mut queue, ..) = disk.open();

@@ -87,7 +87,8 @@ fn a_queue_of_a_newer_version_is_refused_and_not_touched() {
 
 #[test]
 fn an_index_of_a_newer_version_is_refused_and_stays_where_it_is() {
-    let rows = [schema::STATE.to_vec(), schema::GAPS.to_vec(), schema::awaited_key(1, 0)];
+    let gap = [schema::GAPS.to_vec(), schema::gap_key(1), schema::awaited_key(1, 0)];
+    let rows = [schema::STATE.to_vec()].into_iter().chain(gap);
     for row in rows {
         let disk = two_frames();
         let (mut queue, ..) = disk.open();

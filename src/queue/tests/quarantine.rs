@@ -1,10 +1,16 @@
 //! What is given up of the queue: a gap until it came again, one step back, and nothing told twice.
 
+use std::io::ErrorKind;
+
 use super::disk::Disk;
+use super::index::Batch;
 use super::log;
-use super::mem::MemDisk;
+use super::mem::{Fault, MemDisk};
+use super::recovery_tests::{as_stored, dated};
 use super::testing::*;
 use super::{Queue, QueueError};
+use crate::frame::EntryMeta;
+use crate::limits::{FRAME_ENTRIES_MAX, GAPS_MAX, KNOWN_IDS_MAX, WAITING_KEYS_READ_MAX};
 use crate::record::{Gap, GapReason, RowKey, Seq, Take};
 use crate::time::{Mono, Stamp};
 
@@ -440,4 +446,127 @@ fn of_an_older_index_no_id_is_kept_that_was_lost_since() {
         assert!(bad.iter().all(|lost| again.contains(lost)), "{again:?} without {bad:?}");
         assert!(!bad.is_empty() || again.is_empty(), "{again:?}");
     }
+}
+
+/// A page of one frame with these keys; `known` are all ids that its stream knows then.
+fn put(queue: &mut MemQueue, keys: &[RowKey], from: u64, known: &[RowKey]) {
+    let numbers: Vec<u64> = keys.iter().map(|key| key.id).collect();
+    let mut frames = page(&threats(), &numbers, keys.len());
+    frames[0].entries.iter_mut().zip(keys).for_each(|(entry, key)| entry.key = *key);
+    queue.append(&threats(), &frames, progress(90, from), known).unwrap();
+}
+
+fn begun() -> (MemDisk, MemQueue) {
+    let disk = MemDisk::new(128 << 20);
+    let queue = disk.try_open(SMALL).unwrap().0;
+    (disk, queue)
+}
+
+/// It is known, so that it is not collected again, and nothing else would close its gap.
+#[test]
+fn what_waits_a_second_time_in_the_same_version_is_not_waited_for() {
+    let (disk, mut queue) = begun();
+    put(&mut queue, &[key(1), key(2)], 1, &[key(1), key(2)]);
+    put(&mut queue, &[key(2), key(3)], 1, &[key(3)]);
+    give_up(&disk, &mut queue, 1);
+    assert_eq!(asked_again(&queue, 3), [1]);
+    assert!(!damaged(&queue)[0].closed);
+    put(&mut queue, &[key(1)], 1, &[key(1)]);
+    let gap = damaged(&queue).remove(0);
+    assert_eq!((gap.closed, gap.count), (true, None));
+    as_stored(&disk, &mut queue, "the rest came");
+    // Where all of it waits, nothing is missing.
+    give_up(&disk, &mut queue, 3);
+    let gap = damaged(&queue).remove(1);
+    assert_eq!((gap.closed, gap.count), (false, Some(1)));
+    let (disk, mut queue) = begun();
+    put(&mut queue, &[key(2)], 1, &[]);
+    put(&mut queue, &[key(2)], 1, &[]);
+    give_up(&disk, &mut queue, 1);
+    let gap = damaged(&queue).remove(0);
+    assert_eq!((gap.closed, gap.count), (true, None));
+    as_stored(&disk, &mut queue, "all of it waits");
+}
+
+/// As many ids are known as may be: one more that waits is the one that counts.
+#[test]
+fn a_newer_version_that_waits_is_found_and_known_however_much_is_known() {
+    let (disk, mut queue) = begun();
+    put(&mut queue, &[dated(2, 20)], 1, &[]);
+    let many: Vec<RowKey> = (1_000..).take(KNOWN_IDS_MAX + 100).map(key).collect();
+    put(&mut queue, &[dated(2, 80)], 1, &many);
+    give_up(&disk, &mut queue, 1);
+    let gap = damaged(&queue).remove(0);
+    assert_eq!((gap.closed, gap.count), (true, Some(1)));
+    let known = queue.streams.named(&threats()).known(Stamp::MIN);
+    assert_eq!(known.len(), KNOWN_IDS_MAX);
+    assert_eq!(known[0], dated(2, 80), "it is not collected again");
+}
+
+/// A newer version of what is lost may be in what was not read: it has to come again.
+#[test]
+fn what_is_too_much_to_be_read_does_not_count_as_collected() {
+    let disk = MemDisk::new(512 << 20);
+    let (mut queue, ..) = disk.open();
+    put(&mut queue, &[dated(2, 20)], 1_000, &[]);
+    let ids: Vec<u64> = (10..).take(FRAME_ENTRIES_MAX).collect();
+    let mut frame = frame(&threats(), &[1]);
+    let entry = frame.entries.remove(0);
+    frame.raw_len = (entry.raw_len + 1) * ids.len() as u32 - 1;
+    frame.entries = ids.iter().map(|id| EntryMeta { key: dated(*id, 100), ..entry }).collect();
+    let mut frames = vec![frame; WAITING_KEYS_READ_MAX / FRAME_ENTRIES_MAX + 2];
+    let last = frames.last_mut().unwrap();
+    last.entries.iter_mut().for_each(|entry| entry.key.stamp = Stamp(300));
+    queue.append(&threats(), &frames, progress(1_000, 1_000), &[]).unwrap();
+    give_up(&disk, &mut queue, 1);
+    let covered = queue.stream_status(&threats()).covered;
+    assert!(covered.has(Stamp(150)) && !covered.has(Stamp(300)), "{covered:?}");
+}
+
+/// The log of gaps is full, and an earlier gap stands for the new one too.
+#[test]
+fn a_gap_that_is_merged_with_another_waits_for_what_both_lack() {
+    let (disk, mut queue) = begun();
+    (1..=4).for_each(|n| put(&mut queue, &[key(n)], 1, &[]));
+    give_up(&disk, &mut queue, 1);
+    for n in 1..GAPS_MAX as i64 {
+        let mut batch = Batch::default();
+        let gap = Gap::open(&activities(), Stamp(n), Stamp(n + 1), GapReason::Retention);
+        queue.gap_log.note(gap, &mut batch);
+        queue.commit(&batch).unwrap();
+    }
+    give_up(&disk, &mut queue, 3);
+    let gap = damaged(&queue).remove(0);
+    assert_eq!((gap.from, gap.to, gap.count), (Stamp(1), Stamp(3), Some(2)));
+    as_stored(&disk, &mut queue, "merged");
+    put(&mut queue, &[key(3)], 1, &[]);
+    assert!(!damaged(&queue)[0].closed);
+    put(&mut queue, &[key(1)], 1, &[]);
+    assert!(damaged(&queue)[0].closed);
+    as_stored(&disk, &mut queue, "closed");
+}
+
+/// The only one that waits: nothing else is read after it, whose failure would tell.
+#[test]
+fn a_frame_whose_gap_could_not_be_noted_is_not_given_up() {
+    let mut met = 0;
+    for (n, kind) in
+        (1..40).flat_map(|n| [ErrorKind::Other, ErrorKind::StorageFull].map(|kind| (n, kind)))
+    {
+        let (disk, mut queue) = begun();
+        put(&mut queue, &[key(1)], 1, &[]);
+        disk.fail_after(n, Fault::Once(kind));
+        let given_up = queue.quarantine(Seq(1), "a test").map(drop);
+        if queue.index.is_some() {
+            continue;
+        }
+        met += 1;
+        assert!(given_up.is_err(), "operation {n}: {kind}");
+        let is_full = matches!(given_up, Err(QueueError::NoSpace(_)));
+        assert_eq!(is_full, kind == ErrorKind::StorageFull, "operation {n}");
+        if is_full {
+            assert_eq!((queue.state.head.seq, damaged(&queue).len()), (Seq(1), 0), "{n}");
+        }
+    }
+    assert!(met > 1, "{met}");
 }

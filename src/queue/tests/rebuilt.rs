@@ -11,7 +11,7 @@ use super::testing::*;
 use super::{MemQueue, OpenError, QueueError, log};
 use crate::prng::Prng;
 use crate::record::Seq;
-use crate::time::Mono;
+use crate::time::{Mono, Stamp};
 
 /// Something of everything, and what was on the disk before the last pages of it.
 struct Scene {
@@ -93,22 +93,24 @@ fn a_lost_index_leaves_every_gap_as_the_log_tells_of_it() {
 /// A report that waits in the log counts; one that is lost there is made again.
 #[test]
 fn a_report_that_is_lost_with_the_index_is_made_again() {
-    for (what, unreported) in [("waits", 0), ("is delivered", 0), ("is damaged", 1)] {
+    for what in ["waits", "is delivered", "is damaged"] {
         let (disk, mut queue) = begun();
         put(&mut queue, &[1], 1, 1);
         park_first(&mut queue).unwrap();
         let ids: Vec<u64> = queue.gaps_to_report().iter().map(|gap| gap.number).collect();
         tell(&mut queue, &[&ids[..], &[HEARTBEAT_ID]].concat());
+        put(&mut queue, &[2], 1, 1);
         match what {
-            "is delivered" => drop(drained(&mut queue)),
+            "is delivered" => skip_to(&mut queue, 3, 0),
             "is damaged" => damage(&disk, &mut queue, 2, Hit::Records),
             _ => {}
         }
         queue.close(Mono(1));
         disk.lose_indexes();
-        let held = open(&disk).0.held();
-        assert_eq!(held.unreported.min(1), unreported, "{what}");
-        assert_eq!(held.heartbeat_waits, what == "waits", "{what}");
+        let mut queue = open(&disk).0;
+        let again = queue.gaps_to_report().iter().any(|gap| ids.contains(&gap.number));
+        assert_eq!(again, what == "is damaged", "{what}");
+        assert_eq!(queue.held().heartbeat_waits, what == "waits", "{what}");
     }
 }
 
@@ -437,6 +439,193 @@ fn the_gap_of_a_log_that_was_cut_is_on_the_disk() {
     disk.tamper(&log::path(1), |bytes| bytes.truncate(end));
     let mut queue = open(&disk).0;
     assert_eq!(gaps_of(&queue).len(), 1);
+    let copy = disk.copy();
+    copy.clone().remove(super::head_file::FILE).unwrap();
+    assert_eq!(open(&copy).0.state.next_seq, Seq(5), "no number is given twice");
     put(&mut queue, &[5], 1, 1);
     as_stored(&disk, &mut queue, "gone on");
+}
+
+/// Records are missing, and which is unknown: nothing counts as collected any more.
+#[test]
+fn where_the_log_was_cut_no_range_is_said_to_be_collected() {
+    let (disk, mut queue) = begun();
+    put(&mut queue, &(1..=9).collect::<Vec<_>>(), 3, 9);
+    skip_to(&mut queue, 2, 0);
+    give_up(&disk, &mut queue, 2, Hit::Records);
+    assert!(!queue.stream_status(&threats()).covered.is_empty());
+    let older = disk.indexes();
+    put(&mut queue, &[20], 1, 4);
+    let end = queue.entries(Seq(4), 1).unwrap()[0].offset as usize;
+    drop(queue);
+    disk.kill();
+    disk.set_indexes(older);
+    disk.tamper(&log::path(1), |bytes| bytes.truncate(end));
+    let mut queue = open(&disk).0;
+    assert_eq!(gaps_of(&queue).len(), 2);
+    assert!(queue.stream_status(&threats()).covered.is_empty());
+    as_stored(&disk, &mut queue, "cut");
+}
+
+#[test]
+fn a_page_that_only_the_log_has_ends_what_was_said_to_be_collected() {
+    let (disk, mut queue) = begun();
+    put(&mut queue, &(1..=9).collect::<Vec<_>>(), 3, 9);
+    skip_to(&mut queue, 2, 0);
+    give_up(&disk, &mut queue, 2, Hit::Records);
+    assert!(queue.stream_status(&threats()).covered.has(Stamp(8)));
+    let older = disk.indexes();
+    put_keys(&mut queue, &[dated(77, 8)], 1, 4);
+    assert!(queue.stream_status(&threats()).covered.is_empty());
+    drop(queue);
+    disk.kill();
+    disk.set_indexes(older);
+    let (queue, _, findings) = open(&disk);
+    assert_eq!(findings, ["page-adopted"]);
+    assert!(queue.stream_status(&threats()).covered.is_empty());
+}
+
+/// Nothing was cut off of the log, and what is damaged there is a gap already.
+#[test]
+fn what_was_given_up_is_not_told_again_when_the_index_is_lost() {
+    for given_up in [&[1][..], &[2], &[3], &[1, 2, 3]] {
+        for waits in [false, true] {
+            let (disk, mut queue) = begun();
+            put(&mut queue, &[1, 2, 3], 1, 1);
+            given_up.iter().for_each(|seq| damage(&disk, &mut queue, *seq, Hit::Records));
+            drained(&mut queue);
+            if waits {
+                put(&mut queue, &[4], 1, 1);
+            }
+            let gaps = gaps_of(&queue);
+            assert_eq!(gaps.len(), 1);
+            drop(queue);
+            disk.kill();
+            disk.lose_indexes();
+            let (mut queue, _, findings) = open(&disk);
+            assert_eq!(findings, ["index-replaced"], "{given_up:?}, {waits}");
+            assert_eq!(gaps_of(&queue), gaps, "{given_up:?}, {waits}");
+            assert_eq!(drained(&mut queue).0.len(), usize::from(waits), "{given_up:?}");
+        }
+    }
+}
+
+/// Given up because the disk did not return it, which a later look at the file does not show.
+#[test]
+fn a_file_of_which_a_frame_was_given_up_is_kept_also_after_a_new_index() {
+    let (disk, mut queue) = begun();
+    put(&mut queue, &[1, 2], 1, 1);
+    queue.quarantine(Seq(1), "a test").unwrap();
+    queue.drop_index();
+    queue.reopen().unwrap();
+    assert_eq!(drained(&mut queue), (vec![2], 0));
+    assert_eq!(set_aside(&disk).len(), 1, "{:?}", disk.files());
+}
+
+/// What was delivered since the checkpoint is in no file any more, and nothing waited by it.
+#[test]
+fn files_that_were_given_back_since_the_checkpoint_are_no_hole() {
+    let (disk, mut queue) = begun();
+    put(&mut queue, &[1], 1, 1);
+    drained(&mut queue);
+    queue.close(Mono(1));
+    let checkpoint = bytes_of(&disk, "checkpoint");
+    for n in [2, 3] {
+        put(&mut open(&disk).0, &[n], 1, 1);
+    }
+    let mut queue = open(&disk).0;
+    skip_to(&mut queue, 3, 0);
+    assert_eq!(Fixture::files(&disk, "log").len(), 1);
+    drop(queue);
+    disk.kill();
+    disk.lose_indexes();
+    disk.clone().remove(super::head_file::FILE).unwrap();
+    disk.tamper("checkpoint", |bytes| *bytes = checkpoint);
+    let (mut queue, _, findings) = open(&disk);
+    assert_eq!((gaps_of(&queue), findings), (vec![], vec!["index-replaced"]));
+    assert_eq!(drained(&mut queue), (vec![3], 0));
+}
+
+/// It would fail again with each acknowledgement, and each time one more would be set aside.
+#[test]
+fn an_index_that_cannot_be_renewed_stays_and_is_not_renewed_again() {
+    let mut stayed = 0;
+    for n in 1..60 {
+        let (disk, mut queue) = begun();
+        put(&mut queue, &[1], 1, 1);
+        drained(&mut queue);
+        queue.space.index_bytes_max = 0;
+        disk.fail_after(n, Fault::Once(ErrorKind::Other));
+        queue.renew_index(Mono(2));
+        if !disk.has_failed() {
+            assert!(stayed > 1, "{stayed}");
+            return;
+        }
+        if Fixture::files(&disk, "quarantine").iter().any(|name| name.ends_with("index.1.txt")) {
+            stayed += 1;
+            assert!(queue.index.is_some() && queue.number == 0, "operation {n}");
+            queue.renew_index(Mono(3));
+            assert_eq!(queue.number, 0, "operation {n}");
+            as_stored(&disk, &mut queue, &format!("operation {n}"));
+        }
+    }
+    panic!("it does not end");
+}
+
+#[test]
+fn of_an_older_index_no_ids_are_kept_that_walks_have_passed() {
+    let (disk, mut queue) = begun();
+    put(&mut queue, &[1, 2, 3], 1, 1);
+    let older = disk.indexes();
+    put(&mut queue, &[85], 1, 85);
+    drained(&mut queue);
+    queue.close(Mono(1));
+    disk.set_indexes(older);
+    let (mut queue, _, findings) = open(&disk);
+    assert_eq!(findings, ["index-replaced"]);
+    assert_eq!(queue.streams.named(&threats()).known(Stamp::MIN), [key(85)]);
+}
+
+/// Nothing waits before the next page: a record of it does not count as delivered, and a heartbeat
+/// that is lost is made again.
+#[test]
+fn what_is_lost_with_the_log_waits_no_more() {
+    let (disk, mut queue) = begun();
+    put(&mut queue, &[1, 2], 1, 1);
+    tell(&mut queue, &[HEARTBEAT_ID]);
+    assert!(queue.held().heartbeat_waits);
+    queue.close(Mono(1));
+    disk.lose_indexes();
+    disk.clone().remove(&log::path(1)).unwrap();
+    let held = open(&disk).1.held;
+    assert_eq!((held.records, held.head.seq, held.heartbeat_waits), (0, Seq(4), false));
+}
+
+/// Its name is that of the next file, unless it can't be removed.
+#[test]
+fn a_file_with_nothing_that_counts_leaves_its_number_when_it_is_gone() {
+    let mut left = 0;
+    for n in 1..200 {
+        let (disk, mut queue) = begun();
+        put(&mut queue, &[1], 1, 1);
+        drop(queue);
+        let mut files = disk.clone();
+        files.create(&log::path(2)).unwrap();
+        files.append(&log::path(2), &[0xaa; 100]).unwrap();
+        disk.fail_after(n, Fault::Once(ErrorKind::Other));
+        let opened = disk.try_open(SMALL);
+        let has_failed = disk.has_failed();
+        disk.heal();
+        if let Ok((queue, ..)) = opened {
+            let is_left = disk.files().contains(&log::path(2));
+            left += u32::from(is_left);
+            let next = if is_left { 3 } else { 2 };
+            assert_eq!(queue.state.next_seq, Seq(next), "operation {n}");
+        }
+        if !has_failed {
+            assert!(left > 0);
+            return;
+        }
+    }
+    panic!("it does not end");
 }

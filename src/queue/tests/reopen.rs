@@ -5,12 +5,12 @@ use std::io::ErrorKind;
 use super::super::disk::Disk;
 use super::super::index::{Index, IndexFault, Opener};
 use super::super::mem::{Fault, MemDisk};
-use super::super::schema::ChunkId;
+use super::super::schema::{ChunkId, State};
 use super::super::space::{QUARANTINE, RESERVE};
 use super::super::testing::*;
 use super::super::{MemQueue, OpenError, QueueError, QueueLimits};
 use crate::limits::{INDEX_NO_SPACE_MAX, INDEX_REPLACED_MAX};
-use crate::record::{Kind, Take};
+use crate::record::{Kind, Seq, Take};
 use crate::time::{Mono, Stamp};
 
 const ONE: Take = Take { entries_max: 1, ..ALL };
@@ -63,6 +63,7 @@ fn without_space(disk: &MemDisk, queue: &mut MemQueue) {
     assert!(matches!(refused, Err(QueueError::NoSpace(_))), "{refused:?}");
     assert_eq!(reasons(queue), ["index-no-space"]);
     assert!(queue.is_unindexed() && queue.index.is_none());
+    assert_eq!(disk.opener().newest().unwrap(), Some(queue.number), "it is the one to go on with");
 }
 
 fn with_space(disk: &MemDisk, queue: &mut MemQueue) {
@@ -161,6 +162,7 @@ fn a_reopen_that_the_system_refuses_leaves_all_for_the_next_start() {
             if outcome.is_err() {
                 refused.set(refused.get() + 1);
                 let is_whole = may_be_whole && queue.index.is_some();
+                assert!(is_whole || queue.index.is_none(), "{told}: it was not finished");
                 assert!(is_whole || queue.peek(ONE).is_err(), "{told}: it was not finished");
                 queue.close_unsettled(Mono(9_999_999));
                 disk.kill();
@@ -177,6 +179,8 @@ fn a_reopen_can_be_tried_again_with_what_the_process_knows() {
     for (stand, expected) in [(BROKEN, &[2, 3, 4, 5, 6][..]), (FULL, &[3, 4, 5, 6])] {
         fail_each(stand, ErrorKind::OutOfMemory, |disk, mut queue, outcome, told| {
             if outcome.is_err() {
+                let State { next_seq, records, .. } = queue.state;
+                assert_eq!((next_seq, records), (Seq(7), expected.len() as u64), "{told}");
                 queue.reopen().unwrap();
             }
             assert!(queue.streams.named(&threats()).known(Stamp(0)).contains(&key(4)), "{told}");
@@ -207,13 +211,88 @@ fn one_more_failure_of_an_index_is_met_with_one_more_index() {
 
 #[test]
 fn a_disk_that_is_full_for_a_moment_gets_the_reserve() {
+    let lacked = std::cell::Cell::new(0);
     fail_each(BROKEN, ErrorKind::StorageFull, |disk, queue, outcome, told| {
         if is_of_parked(&outcome) {
             return;
         }
         assert!(outcome.is_ok() && !queue.is_unindexed(), "{told}: {outcome:?}");
+        // One that lacked space is not broken.
+        assert_eq!(queue.replaced + queue.lacked_space, if queue.number > 1 { 2 } else { 1 });
+        lacked.set(lacked.get() + queue.lacked_space);
         ends_well(disk, queue, &[2, 3, 4, 5, 6], told);
     });
+    assert!(lacked.get() > 1, "{lacked:?}");
+}
+
+/// Nothing could be noted of what was lost or set aside.
+#[test]
+fn without_an_index_nothing_is_given_up_or_parked() {
+    let disk = MemDisk::new(CAPACITY);
+    let mut queue = six(&disk);
+    without_space(&disk, &mut queue);
+    // As far as the disk is concerned it could be.
+    disk.set_capacity(CAPACITY);
+    let before = (queue.stream_status(&threats()), queue.state, queue.gaps());
+    let first = queue.peek(ONE).unwrap().unwrap().sent.first;
+    assert_eq!(queue.quarantine(Seq(4), "a test").map(drop), Err(QueueError::DiskFull));
+    assert_eq!(queue.park(first, None, "400").map(drop), Err(QueueError::DiskFull));
+    assert_eq!((queue.stream_status(&threats()), queue.state, queue.gaps()), before);
+    assert_eq!(Fixture::files(&disk, "parked"), Vec::<String>::new());
+}
+
+#[test]
+fn without_an_index_a_damaged_record_is_not_called_damaged() {
+    let disk = MemDisk::new(CAPACITY);
+    let mut queue = six(&disk);
+    let entry = queue.entries(Seq(3), 1).unwrap().remove(0);
+    without_space(&disk, &mut queue);
+    let last = (entry.offset + u64::from(entry.len)) as usize - 1;
+    disk.tamper("log/0000000000000001.log", |bytes| bytes[last] ^= 1);
+    let refused = queue.peek(ONE).map(drop);
+    assert!(matches!(refused, Err(QueueError::System(_))), "{refused:?}");
+}
+
+/// Its log may be whole and the index broken: then nobody knows what waits.
+#[test]
+fn a_broken_index_for_which_there_is_no_space_is_not_gone_on_without() {
+    let disk = MemDisk::new(CAPACITY);
+    let mut queue = six(&disk);
+    queue.drop_index();
+    disk.set_capacity(0);
+    let refused = queue.reopen().map(drop);
+    assert!(matches!(refused, Err(OpenError::Full { .. })), "{refused:?}");
+    assert!(!queue.is_unindexed() && queue.index.is_none());
+    disk.set_capacity(CAPACITY);
+    queue.reopen().unwrap();
+    ends_well(&disk, queue, &[2, 3, 4, 5, 6], "with space");
+}
+
+/// What was found while it was built is found again by the next one.
+#[test]
+fn gaps_of_an_index_that_was_not_finished_are_not_noted() {
+    let mut met = 0;
+    for n in 1..200 {
+        let disk = MemDisk::new(CAPACITY);
+        let mut queue = six(&disk);
+        damage_header(&disk, 5);
+        queue.drop_index();
+        queue.refused_by = Some(IndexFault::Full);
+        queue.space.has_reserve = false;
+        disk.fail_after(n, Fault::Once(ErrorKind::StorageFull));
+        let outcome = queue.reopen().map(drop);
+        let has_failed = disk.has_failed();
+        disk.heal();
+        if outcome.is_ok() {
+            assert_eq!(queue.gaps().is_empty(), queue.is_unindexed(), "operation {n}");
+            met += u32::from(queue.is_unindexed());
+        }
+        if !has_failed {
+            assert!(met > 3, "{met}");
+            return;
+        }
+    }
+    panic!("it never ends");
 }
 
 #[test]
@@ -228,19 +307,23 @@ fn a_start_that_finds_the_disk_full_opens_the_index_in_the_place_of_the_reserve(
     assert_eq!(drain(&mut queue), [2, 3, 4, 5, 6]);
 }
 
+/// Of the frame with this number.
+fn damage_header(disk: &MemDisk, lost: usize) {
+    let log = format!("log/{}", Fixture::files(disk, "log")[0]);
+    disk.tamper(&log, |bytes| {
+        let at = bytes.windows(3).enumerate().filter(|(_, three)| three == b"S1F");
+        let frame = at.map(|(at, _)| at).nth(lost - 1).unwrap();
+        bytes[frame + 9] ^= 1;
+    });
+}
+
 #[test]
 fn what_the_log_lost_while_the_index_was_broken_is_collected_again() {
     for lost in [5, 8] {
         let disk = MemDisk::new(CAPACITY);
         let mut queue = six(&disk);
         store(&mut queue, &[7, 8, 9]);
-        let log = format!("log/{}", Fixture::files(&disk, "log")[0]);
-        // The header of its frame.
-        disk.tamper(&log, |bytes| {
-            let at = bytes.windows(3).enumerate().filter(|(_, three)| three == b"S1F");
-            let frame = at.map(|(at, _)| at).nth(lost - 1).unwrap();
-            bytes[frame + 9] ^= 1;
-        });
+        damage_header(&disk, lost);
         let lost = key(lost as u64);
         let chunk = ChunkId { newest: Stamp(9), number: 99 };
         queue.streams.named(&threats()).tally.learn(chunk, vec![lost]);
@@ -277,6 +360,22 @@ fn back_to_itself() -> super::super::Back {
     let begin = progress(6, 1);
     let overlap = crate::time::Span::ZERO;
     super::super::Back { latest: Stamp(i64::MAX), overlap, begin, is_open: false }
+}
+
+#[test]
+fn an_index_that_the_system_refuses_once_more_is_not_called_broken() {
+    let stand = |_: &MemDisk, queue: &mut MemQueue| {
+        queue.drop_index();
+        queue.refused_by = Some(IndexFault::System);
+    };
+    fail_each(stand, ErrorKind::OutOfMemory, |disk, mut queue, outcome, told| {
+        if outcome.is_err() {
+            queue.reopen().unwrap();
+        }
+        assert_eq!(queue.replaced, 0, "{told}");
+        assert_eq!(Fixture::files(disk, QUARANTINE), Vec::<String>::new(), "{told}");
+        ends_well(disk, queue, &[2, 3, 4, 5, 6], told);
+    });
 }
 
 #[test]

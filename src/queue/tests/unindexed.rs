@@ -285,6 +285,36 @@ fn a_config_that_was_read_without_an_index_is_followed_once_there_is_one() {
     assert!(met > 5, "{met}");
 }
 
+/// Also where it tells an address for the first time, which is a commit that may fail.
+#[test]
+fn a_config_whose_commit_fails_is_followed_by_the_next_index() {
+    let mut met = 0;
+    for n in 1..200 {
+        let disk = MemDisk::new(CAPACITY);
+        let (mut queue, ..) = disk.try_open(SMALL).unwrap();
+        queue.append(&threats(), &page(&threats(), &[1], 1), progress(1, 1), &[]).unwrap();
+        queue.close(Mono(1));
+        disk.set_capacity(0);
+        let (mut queue, ..) = disk.try_open(SMALL).unwrap();
+        let (name, tenant) = ("acme".to_owned(), "https://one.example".to_owned());
+        queue.claim(&[super::adopt::Claim { name, name_was: None, tenant }]).unwrap();
+        disk.set_capacity(CAPACITY);
+        disk.fail_after(n, Fault::Once(ErrorKind::Other));
+        let reopened = queue.reopen().map(drop);
+        let has_failed = disk.has_failed();
+        disk.heal();
+        if reopened.is_ok() && !queue.is_unindexed() {
+            met += u32::from(has_failed);
+            assert_eq!(queue.tenant_of("acme"), Some("https://one.example"), "operation {n}");
+        }
+        if !has_failed {
+            assert!(met > 5, "{met}");
+            return;
+        }
+    }
+    panic!("it never ends");
+}
+
 /// The queue of three files, opened without space for its index.
 fn started_without_space(disk: &MemDisk) -> super::MemQueue {
     disk.set_capacity(0);
@@ -384,6 +414,7 @@ fn what_no_commit_counted_is_not_given_out_without_an_index() {
         disk.set_capacity(0);
         let (_, findings) = queue.reopen().unwrap();
         assert_eq!(findings[0].reason, "index-no-space");
+        assert_eq!(queue.peek(ALL).unwrap().unwrap().sent.entries, 3, "operation {n}");
         assert_eq!(drain(&mut queue), (vec![1, 2, 3], Ok(())), "operation {n}");
         assert_eq!(indexed_again(&disk, &mut queue), ["index-written-again"]);
         let stands = queue.streams.named(&threats()).row.progress.unwrap();
