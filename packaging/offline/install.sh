@@ -159,7 +159,7 @@ install_all() {
 # Said before it is deleted. An earlier --uninstall has removed the installed program; the one in this
 # folder can tell as well.
 tell_what_is_left() {
-    held=$(cd "$STATE" 2>/dev/null && ls -A log parked doubt 2>/dev/null | grep -v ':$') || held=""
+    held=$(find "$STATE/log" "$STATE/parked" "$STATE/doubt" -type f 2>/dev/null | head -n 1)
     [ -n "$held" ] || return 0
     stats=""
     if config=$(mktemp 2>/dev/null); then
