@@ -347,21 +347,27 @@ fn what_walks_have_read_of_changed_threats_counts_only_while_nothing_is_missed()
     }
 }
 
+/// The row at this place fails alone until what is around it is requested; returns when that is.
+fn looks_beside(stream: &mut Stream, place: crate::record::RowPlace) -> Mono {
+    let trouble = SourceTrouble::BrokenAnswer("half of a record".into());
+    let mut now = Mono(2_000_000);
+    for _ in 0..100 {
+        now = now + Span::minutes(5);
+        stream.beyond.failed_alone(now, (place, 0), &trouble, false, Span::minutes(5));
+        if stream.beyond.asks().is_some() {
+            break;
+        }
+    }
+    now
+}
+
 #[test]
 fn the_surroundings_of_a_row_are_looked_at_anew_after_a_break() {
-    let trouble = SourceTrouble::BrokenAnswer("half of a record".into());
     for (what, turn) in breaks() {
         let mut stream = stream();
         let from = stream.progress.unwrap().from;
         let place = crate::record::RowPlace { from, is_after: false };
-        let mut now = Mono(2_000_000);
-        for _ in 0..100 {
-            now = now + Span::minutes(5);
-            stream.beyond.failed_alone(now, (place, 0), &trouble, false, Span::minutes(5));
-            if stream.beyond.asks().is_some() {
-                break;
-            }
-        }
+        let now = looks_beside(&mut stream, place);
         assert!(stream.beyond.asks().is_some() && stream.beyond.lone().is_some());
         turn(&mut stream, now);
         assert!(stream.beyond.asks().is_none(), "{what}");
@@ -432,15 +438,7 @@ fn rows_beside_one_that_fails_are_taken_in_as_others_are() {
     // A console that compares in whole seconds sends more than it is asked for.
     let mut stream = self::stream();
     let place = crate::record::RowPlace { from: ago(60), is_after: false };
-    let trouble = SourceTrouble::BrokenAnswer("half of a record".into());
-    let mut now = Mono(2_000_000);
-    for _ in 0..100 {
-        now = now + Span::minutes(5);
-        stream.beyond.failed_alone(now, (place, 0), &trouble, false, Span::minutes(5));
-        if stream.beyond.asks().is_some() {
-            break;
-        }
-    }
+    looks_beside(&mut stream, place);
     let asked = stream.beyond.asks().unwrap();
     let keys = [row(asked.from - Span::ms(1)), RowKey { stamp: asked.from, id: 8 }];
     assert_eq!(rows_beside(&mut stream, asked, &keys), [] as [u32; 0], "they are looked at");

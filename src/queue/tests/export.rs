@@ -29,7 +29,7 @@ fn filled(disk: &MemDisk) -> MemQueue {
 fn exported(queue: &mut MemQueue, parked: &[Frame]) -> Vec<u8> {
     let mut out = Vec::new();
     let parked: Vec<(Seq, Frame)> = parked.iter().map(|one| (Seq(1), one.clone())).collect();
-    let tally = queue.export(&mut out, &parked, &mut |_, _| {}).unwrap();
+    let tally = queue.export(&mut out, parked, &mut |_, _| {}).unwrap();
     assert_eq!(verify(&mut out.as_slice()).unwrap(), tally);
     out
 }
@@ -638,7 +638,8 @@ fn the_file_is_whole_when_the_export_returns_and_both_tell_how_far_they_are() {
     let (mut out, mut steps) = (Buffered::default(), Vec::new());
     // A parked record's frame need not be the last of a page.
     let parked = [(Seq(1), Frame { last_of_page: false, ..frame(&threats(), &[2]) })];
-    let tally = queue.export(&mut out, &parked, &mut |done, of| steps.push((done, of))).unwrap();
+    let tally =
+        queue.export(&mut out, parked.to_vec(), &mut |done, of| steps.push((done, of))).unwrap();
     assert_eq!(verify(&mut out.passed_on.as_slice()).unwrap(), tally);
     assert_eq!(steps.last(), Some(&(all, all)));
     assert!(steps.is_sorted() && steps.iter().all(|(_, of)| *of == all), "{steps:?}");

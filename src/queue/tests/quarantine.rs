@@ -34,7 +34,7 @@ fn with_damaged(records: u64, damaged: &[u64]) -> (MemDisk, MemQueue) {
 }
 
 /// Delivers everything; answers with what was delivered and how often something was given up.
-fn drained(queue: &mut MemQueue) -> (Vec<u64>, usize) {
+pub(super) fn drained(queue: &mut MemQueue) -> (Vec<u64>, usize) {
     let (mut delivered, mut given_up) = (Vec::new(), 0);
     loop {
         match queue.peek(ALL) {
@@ -52,7 +52,7 @@ fn drained(queue: &mut MemQueue) -> (Vec<u64>, usize) {
     }
 }
 
-fn damaged(queue: &MemQueue) -> Vec<Gap> {
+pub(super) fn damaged(queue: &MemQueue) -> Vec<Gap> {
     queue.gaps().into_iter().filter(|gap| gap.reason == GapReason::Damaged).collect()
 }
 

@@ -425,6 +425,29 @@ fn what_began_anew_is_known_to_the_next_start() {
     as_stored(&disk, &mut queue, "begun anew");
 }
 
+/// Nine records, of which the second three are given up: what is around them counts as collected.
+fn collected_around_a_loss() -> (MemDisk, MemQueue) {
+    let (disk, mut queue) = begun();
+    put(&mut queue, &(1..=9).collect::<Vec<_>>(), 3, 9);
+    skip_to(&mut queue, 2, 0);
+    give_up(&disk, &mut queue, 2, Hit::Records);
+    (disk, queue)
+}
+
+/// The process is killed, the log ends before the fourth frame, and the index is an older one.
+fn cut_before_the_fourth(
+    disk: &MemDisk,
+    mut queue: MemQueue,
+    older: super::mem::Indexes,
+) -> MemQueue {
+    let end = queue.entries(Seq(4), 1).unwrap()[0].offset as usize;
+    drop(queue);
+    disk.kill();
+    disk.set_indexes(older);
+    disk.tamper(&log::path(1), |bytes| bytes.truncate(end));
+    open(disk).0
+}
+
 /// The gap outlives the next page, with which the numbers of the log go on.
 #[test]
 fn the_gap_of_a_log_that_was_cut_is_on_the_disk() {
@@ -432,12 +455,7 @@ fn the_gap_of_a_log_that_was_cut_is_on_the_disk() {
     put(&mut queue, &[1, 2, 3], 1, 1);
     let older = disk.indexes();
     put(&mut queue, &[4], 1, 1);
-    let end = queue.entries(Seq(4), 1).unwrap()[0].offset as usize;
-    drop(queue);
-    disk.kill();
-    disk.set_indexes(older);
-    disk.tamper(&log::path(1), |bytes| bytes.truncate(end));
-    let mut queue = open(&disk).0;
+    let mut queue = cut_before_the_fourth(&disk, queue, older);
     assert_eq!(gaps_of(&queue).len(), 1);
     let copy = disk.copy();
     copy.clone().remove(super::head_file::FILE).unwrap();
@@ -449,19 +467,11 @@ fn the_gap_of_a_log_that_was_cut_is_on_the_disk() {
 /// Records are missing, and which is unknown: nothing counts as collected any more.
 #[test]
 fn where_the_log_was_cut_no_range_is_said_to_be_collected() {
-    let (disk, mut queue) = begun();
-    put(&mut queue, &(1..=9).collect::<Vec<_>>(), 3, 9);
-    skip_to(&mut queue, 2, 0);
-    give_up(&disk, &mut queue, 2, Hit::Records);
+    let (disk, mut queue) = collected_around_a_loss();
     assert!(!queue.stream_status(&threats()).covered.is_empty());
     let older = disk.indexes();
     put(&mut queue, &[20], 1, 4);
-    let end = queue.entries(Seq(4), 1).unwrap()[0].offset as usize;
-    drop(queue);
-    disk.kill();
-    disk.set_indexes(older);
-    disk.tamper(&log::path(1), |bytes| bytes.truncate(end));
-    let mut queue = open(&disk).0;
+    let mut queue = cut_before_the_fourth(&disk, queue, older);
     assert_eq!(gaps_of(&queue).len(), 2);
     assert!(queue.stream_status(&threats()).covered.is_empty());
     as_stored(&disk, &mut queue, "cut");
@@ -469,10 +479,7 @@ fn where_the_log_was_cut_no_range_is_said_to_be_collected() {
 
 #[test]
 fn a_page_that_only_the_log_has_ends_what_was_said_to_be_collected() {
-    let (disk, mut queue) = begun();
-    put(&mut queue, &(1..=9).collect::<Vec<_>>(), 3, 9);
-    skip_to(&mut queue, 2, 0);
-    give_up(&disk, &mut queue, 2, Hit::Records);
+    let (disk, mut queue) = collected_around_a_loss();
     assert!(queue.stream_status(&threats()).covered.has(Stamp(8)));
     let older = disk.indexes();
     put_keys(&mut queue, &[dated(77, 8)], 1, 4);

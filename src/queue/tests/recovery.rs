@@ -5,10 +5,11 @@ use std::io::ErrorKind;
 use super::alike_tests::seen;
 use super::disk::Disk;
 use super::mem::{Fault, MemDisk};
+pub(super) use super::quarantine_tests::{damaged as gaps_of, drained};
 use super::testing::*;
 use super::{MemQueue, QueueError, log};
 use crate::frame::Frame;
-use crate::record::{Gap, GapReason, Opened, Probe, QueuePosition, RowKey, Seq, StreamName, Take};
+use crate::record::{Opened, Probe, QueuePosition, RowKey, Seq, StreamName, Take};
 use crate::time::{Mono, Stamp};
 
 pub(super) const CAPACITY: u64 = 128 << 20;
@@ -89,10 +90,6 @@ pub(super) fn keys_of(numbers: impl IntoIterator<Item = u64>) -> Vec<RowKey> {
     numbers.into_iter().map(key).collect()
 }
 
-pub(super) fn gaps_of(queue: &MemQueue) -> Vec<Gap> {
-    queue.gaps().into_iter().filter(|gap| gap.reason == GapReason::Damaged).collect()
-}
-
 /// Opens what is on the disk, and finds there what is in memory.
 pub(super) fn as_stored(disk: &MemDisk, queue: &mut MemQueue, told: &str) {
     let mut again = open(&disk.copy()).0;
@@ -120,29 +117,6 @@ pub(super) fn bytes_of(disk: &MemDisk, path: &str) -> Vec<u8> {
     let mut found = Vec::new();
     disk.tamper(path, |bytes| found.clone_from(bytes));
     found
-}
-
-/// Delivers everything; answers with what was delivered and how often something was given up.
-pub(super) fn drained(queue: &mut MemQueue) -> (Vec<u64>, usize) {
-    let (mut delivered, mut given_up) = (Vec::new(), 0);
-    loop {
-        match queue.peek(ALL) {
-            Ok(Some(peeked)) => {
-                let pieces = peeked.pieces.iter();
-                delivered.extend(pieces.flat_map(|piece| {
-                    let part = piece.skip as usize..(piece.skip + piece.take) as usize;
-                    piece.frame.entries[part].iter().map(|entry| entry.key.id)
-                }));
-                queue.ack(peeked.sent.end, Mono(1)).unwrap();
-            }
-            Ok(None) => return (delivered, given_up),
-            Err(QueueError::Damaged { seq, why }) => {
-                queue.quarantine(seq, &why).unwrap();
-                given_up += 1;
-            }
-            Err(other) => panic!("{other}"),
-        }
-    }
 }
 
 /// Frames in a row, the first delivered in part, are lost without what was delivered of them.

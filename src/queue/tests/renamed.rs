@@ -68,7 +68,7 @@ fn what_lies_beside_the_log_follows_the_name<G: Fixture>(fixture: &G) {
     let parked: Vec<_> =
         parked.into_iter().map(|at| (at.seq, raw_parked(&mut queue, at))).collect();
     let mut bytes = Vec::new();
-    let tally = queue.export(&mut bytes, &parked, &mut |_, _| {}).unwrap();
+    let tally = queue.export(&mut bytes, parked, &mut |_, _| {}).unwrap();
     let (mut other, ..) = MemDisk::new(128 << 20).open();
     other.import(&mut bytes.as_slice(), tally, &mut |_, _| {}).unwrap();
     assert_eq!(other.orphans(), []);
