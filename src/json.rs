@@ -1,7 +1,8 @@
 //! JSON into types of ours, by way of one value.
 //!
 //! A type that is read from text and from a value as well has its reader in the program twice; those
-//! of the status file alone are 55 KB. So all of them are read from a value.
+//! of the status file alone are 55 KB. So all of them are read from a value. For the same reason text
+//! is given to serde_json as bytes everywhere: `from_str` brings a reader of its own.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Result, Value};

@@ -144,7 +144,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     pub fn export(
         &mut self,
         out: &mut dyn Write,
-        parked: &[(Seq, Frame)],
+        parked: Vec<(Seq, Frame)>,
         on_progress: Progressing<'_>,
     ) -> Result<Tally, TransferError> {
         let mut writer = Writer { out, crc: crc32fast::Hasher::new() };
@@ -166,8 +166,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             tally.addresses = origins.tenants().len() as u64;
         }
         for (seq, frame) in parked {
-            let stream = self.present_name(&frame.stream, *seq);
-            writer.part(b'p', &encode_frame(&Frame { stream, ..frame.clone() }))?;
+            let stream = self.present_name(&frame.stream, seq);
+            writer.part(b'p', &encode_frame(&Frame { stream, ..frame }))?;
             tally.parked += 1;
         }
         for at in doubts {

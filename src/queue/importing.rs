@@ -2,8 +2,9 @@
 //!
 //! A file `importing` names the exported file and the number of the first frame that is imported.
 //! It is written, durably, before anything is imported, and becomes `imported` once everything is.
-//! Promises: nothing is imported twice, and whoever repeats an import that was complete is told so. Never: outlasts the next run, because from then on the log does not
-//! show what was imported (`imported` stays); other commands that change the queue or export it are refused until then.
+//! Promises: nothing is imported twice, and whoever repeats an import that was complete is told so.
+//! Never: outlasts the next run, because from then on the log does not show what was imported
+//! (`imported` stays); other commands that change the queue or export it are refused until then.
 
 use std::collections::BTreeMap;
 

@@ -163,6 +163,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let (_, note) = paths(at);
         // Without its record the note is useless.
         let _ = self.disk.remove(&note);
+        // Once more: that the file is gone may have been seen while its directory could not be listed.
         self.count_parked(self.state.head);
         let mut batch = Batch::default();
         super::put_state(&mut batch, &self.state);

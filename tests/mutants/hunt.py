@@ -350,8 +350,8 @@ def names(work, directory):
         reason = given.pop(0) if given else None
         untried = "" if number in done else "not tried: "
         rooms[room].append(f"    {f'[{reason}] ' if reason else ''}{untried}{change[:160]}")
-    for room, lines in rooms.items():
-        (Path(directory) / f"{room}.txt").write_text("\n".join([*heads.get(room, []), *lines, ""]))
+    for room in {*heads, *rooms}:
+        (Path(directory) / f"{room}.txt").write_text("\n".join([*heads.get(room, []), *rooms[room], ""]))
 
 
 def main():

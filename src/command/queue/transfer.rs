@@ -40,7 +40,7 @@ pub fn export(config: &Config, file: &Path) -> Result<Exit, Failure> {
     let written = taken.map(|mut queue| {
         let written = write_whole(out, |out| {
             let mut progress = Progress::new("Exporting");
-            queue.export(out, &parked, &mut progressing(&mut progress))
+            queue.export(out, parked, &mut progressing(&mut progress))
         });
         queue.close(clock::mono());
         written
