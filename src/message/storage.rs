@@ -29,7 +29,7 @@ super::codes! {
         "Records were in the log but not yet in the index when the last run was interrupted. They were added."
         "No action needed.";
     LOG_DAMAGED Warn 210
-        "Frames are missing or damaged in the middle of the log. Every stream goes back to before them, and SentinelOne is asked again."
+        "Frames are missing in the log, or damaged in its middle. Every stream goes back to before them, and SentinelOne is asked again."
         "Check the disk (dmesg, smartctl). Some records will be delivered twice.";
     LOG_TAIL_DROPPED Warn 211
         "The end of the log was cut off, usually by a power cut during a write. It was never counted, and SentinelOne is asked for it again."

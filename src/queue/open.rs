@@ -329,7 +329,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             return Err(QueueError::Broken("it came back older than the log".into()));
         }
         let is_cut = self.state.next_seq < self.noted.next;
-        self.end_replay(&replay, damaged, next_seq.max(self.noted.next));
+        self.end_replay(&replay, damaged, next_seq.max(self.noted.next), is_cut);
         if is_cut {
             // The index is older than it was, and the missing pages are not in the log either.
             let mut batch = Batch::default();
@@ -381,8 +381,15 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         self.commit_with(batch, chunk_pairs(number, &chunks).chain(created_keys))
     }
 
-    /// Sets where the log continues, and reports what was found in it.
-    pub(super) fn end_replay(&mut self, replay: &Replay, damaged: u64, next_seq: Seq) {
+    /// Sets where the log continues, and reports what was found in it. `is_cut`: frames that were
+    /// counted are missing at its end.
+    pub(super) fn end_replay(
+        &mut self,
+        replay: &Replay,
+        damaged: u64,
+        next_seq: Seq,
+        is_cut: bool,
+    ) {
         self.state.next_seq = replay.next_seq().max(next_seq).max(self.state.head.seq);
         if self.state.records == 0 {
             self.state.head = QueuePosition { seq: self.state.next_seq, skip: 0 };
@@ -401,7 +408,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         let is_damaged = damaged > 0;
         let damaged = count(damaged, "byte");
-        if replay.hole {
+        if replay.hole || is_cut {
             let text = format!(
                 "Frames are missing in the log ({damaged} damaged). Every stream goes \
                  back to before them, and SentinelOne is asked again."

@@ -102,7 +102,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         // What is damaged before the head was given up, and is a gap already.
         let is_all_gone = next < head.seq && base.next_seq <= head.seq;
         let given_up = if is_all_gone { damaged } else { before_head };
-        self.end_replay(&replay, damaged - given_up, base.next_seq);
+        self.end_replay(&replay, damaged - given_up, base.next_seq, is_cut);
         self.repair_gap_log(&reported)?;
         if !is_whole {
             let lost = self.without_position(base);

@@ -208,14 +208,21 @@ fn words(gap: &Gap) -> Cow<'static, str> {
     gap.outcome().map_or_else(|| gap.explain(), Cow::from)
 }
 
+/// The time of a gap, for the log.
+fn range(gap: &Gap) -> String {
+    match (gap.from, gap.to) {
+        (Stamp::UNREADABLE, Stamp::UNREADABLE) => "of an unknown time".to_owned(),
+        (Stamp::EPOCH, Stamp::UNREADABLE) => "of any time".to_owned(),
+        (from, Stamp::UNREADABLE) => format!("from {} on", from.to_the_second()),
+        (Stamp::UNREADABLE, to) => format!("from an unknown time to {}", to.to_the_second()),
+        (from, to) => format!("from {} to {}", from.to_the_second(), to.to_the_second()),
+    }
+}
+
 /// A gap that may be a loss is logged too; a rejected record was logged when it was parked, a batch
 /// in doubt when the answer came, and a person who dropped something knows it.
 fn log_gap(gap: &Gap) {
-    let from = match gap.from {
-        Stamp::UNREADABLE => "an unknown time".to_owned(),
-        from => from.to_the_second(),
-    };
-    let (stream, to, why) = (&gap.stream, gap.to.to_the_second(), gap.explain());
+    let (stream, range, why) = (&gap.stream, range(gap), gap.explain());
     match gap.reason {
         GapReason::Retention
         | GapReason::PositionAhead
@@ -223,15 +230,15 @@ fn log_gap(gap: &Gap) {
         | GapReason::IdsFull
         | GapReason::Unfetchable
         | GapReason::Damaged
-            if !gap.closed && gap.to != Stamp::UNREADABLE =>
+            if !gap.closed =>
         {
-            let text = format_args!("A gap in {stream}: from {from} to {to} {why}");
+            let text = format_args!("A gap in {stream}: {range} {why}");
             message::write(gap.reason.message(), text);
         }
         // The copy in `doubt/` was given up.
         GapReason::InDoubt if gap.parked.is_none() && !gap.closed => {
             let count = plain::count(gap.count.unwrap_or_default(), "record");
-            let text = format_args!("A gap in {stream}: {count} from {from} to {to}: {why}");
+            let text = format_args!("A gap in {stream}: {count} {range}: {why}");
             message::write(message::DOUBT_GIVEN_UP, text);
         }
         _ => {}
@@ -243,5 +250,25 @@ fn room(room: Room) -> &'static str {
         Room::Free => "free",
         Room::QueueFull => "queue_full",
         Room::DiskLow => "disk_low",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Kind;
+
+    #[test]
+    fn a_gap_with_an_open_range_is_named_without_a_time_that_nobody_knows() {
+        let stream = StreamName::polled("acme", Kind::Threats);
+        let (noon, one) =
+            (Stamp::parse("2026-07-30T12:00:00Z"), Stamp::parse("2026-07-30T13:00:00Z"));
+        let (noon, one, unknown) = (noon.unwrap(), one.unwrap(), Stamp::UNREADABLE);
+        let range = |from, to| range(&Gap::open(&stream, from, to, GapReason::Damaged));
+        assert_eq!(range(noon, one), "from 2026-07-30T12:00:00Z to 2026-07-30T13:00:00Z");
+        assert_eq!(range(noon, unknown), "from 2026-07-30T12:00:00Z on");
+        assert_eq!(range(unknown, one), "from an unknown time to 2026-07-30T13:00:00Z");
+        assert_eq!(range(unknown, unknown), "of an unknown time");
+        assert_eq!(range(Stamp::EPOCH, unknown), "of any time");
     }
 }

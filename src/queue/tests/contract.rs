@@ -291,7 +291,7 @@ fn without_index_and_log_the_checkpoint_tells_where_to_begin<G: Fixture>(fixture
         fixture.change(&format!("log/{name}"), &|bytes| bytes.fill(0));
     }
     let (queue, opened, findings) = fixture.open();
-    assert_eq!(findings, ["index-replaced", "log-tail-dropped"]);
+    assert_eq!(findings, ["index-replaced", "log-damaged"]);
     assert_eq!(opened.held.records, 0);
     assert_eq!(opened.streams[0].progress, Some(progress(119, 100)));
     assert!(queue.state.next_seq >= Seq(4), "numbers are not used twice");
