@@ -4,11 +4,12 @@
 //! over only as `beyond` decides, and with a gap (keeps P1). Never: shortens the wait of a lane
 //! below its backoff, except to examine the surroundings of a row.
 
-use crate::record::{GapReason, Progress, SourceTrouble, Unread};
+use crate::record::{GapReason, Progress, SourceTrouble};
 use crate::time::{Due, Mono, Span};
 
 use super::Reason;
 use super::beyond::{Rows, Then as Step};
+use super::consequence::{Consequence, Of};
 use super::lane::Backoff;
 use super::source::{FoundBy, Missed, PageFacts, Pending, StorePage, Stream, Then};
 use super::source_clock::Present;
@@ -235,52 +236,22 @@ impl Stream {
         backoff: &mut Backoff,
     ) -> (Span, Reason, String) {
         let failures = self.lane.failures;
-        match trouble {
-            SourceTrouble::Busy { retry_after, why } => {
-                let text = match retry_after {
-                    Some(after) => format!("{why}; Retry-After {after}"),
-                    None => why,
-                };
-                (backoff.after(failures, retry_after), Reason::Busy, text)
-            }
-            SourceTrouble::Unreachable(net) => {
-                (backoff.after(failures, None), Reason::of(&net), net.to_string())
-            }
-            SourceTrouble::BrokenAnswer(text) | SourceTrouble::BrokenPage { why: text, .. } => {
-                (backoff.after(failures, None), Reason::BrokenAnswer, text)
-            }
-            SourceTrouble::TooLong(Unread { bytes_min, .. }) => {
-                let least =
-                    bytes_min.map_or(String::new(), |bytes| format!(": at least {bytes} bytes"));
-                let text = format!("the page is longer than allowed (polling.max_page){least}");
-                (backoff.after(failures, None), Reason::BrokenAnswer, text)
-            }
+        let consequence = match trouble {
             SourceTrouble::QueryRefused(text) if is_by_range => {
-                (backoff.after(failures, None), Reason::QueryRefused, text)
+                Consequence::passing(Reason::QueryRefused, text)
             }
             SourceTrouble::QueryRefused(text) if self.rows.now() < asked => {
-                (backoff.after(failures, None), Reason::BrokenAnswer, text)
+                Consequence::passing(Reason::BrokenAnswer, text)
             }
-            SourceTrouble::QueryRefused(text) => self.refused_query(text, backoff),
+            SourceTrouble::QueryRefused(text) => return self.refused_query(text, backoff),
             // A console may answer like this to a cursor that it no longer knows.
             SourceTrouble::Misdirected(text) if !is_by_range && self.is_by_cursor() => {
-                self.refused_query(text, backoff)
+                return self.refused_query(text, backoff);
             }
-            SourceTrouble::Misdirected(text) => (backoff.long(), Reason::Misdirected, text),
-            SourceTrouble::Forbidden(refusal) => {
-                let reason = Reason::of_refusal(&refusal);
-                let text = match reason {
-                    Reason::PermissionMissing => {
-                        format!("grant \"{}\"; {}", self.plan.kind.permission(), refusal.words)
-                    }
-                    _ => refusal.words,
-                };
-                (backoff.long(), reason, text)
-            }
-            SourceTrouble::TokenDoubted(words) | SourceTrouble::TokenRefused(words) => {
-                (backoff.long(), Reason::TokenRefused, words)
-            }
-        }
+            trouble => Consequence::of(trouble, Of::Records(self.plan.kind)),
+        };
+        let wait = consequence.wait.span(failures, backoff);
+        (wait, consequence.reason, consequence.detail)
     }
 }
 

@@ -28,6 +28,7 @@
 mod beyond;
 mod blame;
 mod changed;
+mod consequence;
 mod decide;
 mod failing;
 mod known;

@@ -9,6 +9,7 @@ use crate::plain::count;
 use crate::record::{GapReason, Kind, Room, SourceTrouble, Unread};
 use crate::time::{Due, Mono, Span, Stamp};
 
+use super::consequence::{Consequence, Of, Wait};
 use super::overcount::Overcount;
 use super::reason::Reason;
 use super::reconcile::{Counted, Listed, Step};
@@ -187,38 +188,31 @@ impl Core {
     pub(super) fn reconcile_failed(&mut self, now: Mono, stream: usize, trouble: SourceTrouble) {
         let tenant = self.streams[stream].plan.tenant;
         let failures = self.streams[stream].reconcile.lane.failures;
-        let (long, wait) = (self.backoff.long(), self.backoff.after(failures, None));
         let state = &mut self.streams[stream];
         state.reconcile.failed();
-        let (wait, reason, detail) = match trouble {
-            SourceTrouble::Busy { retry_after, why } => {
-                state.reconcile.lane.honor_retry_after(now, retry_after);
-                (self.backoff.after(failures, retry_after), Reason::Busy, why)
-            }
-            SourceTrouble::Unreachable(net) => (wait, Reason::of(&net), net.to_string()),
-            SourceTrouble::BrokenAnswer(text) | SourceTrouble::BrokenPage { why: text, .. } => {
-                (wait, Reason::BrokenAnswer, text)
-            }
-            SourceTrouble::TooLong(_) => (wait, Reason::BrokenAnswer, String::new()),
+        let consequence = match trouble {
             SourceTrouble::QueryRefused(text) if state.reconcile.reject_cursor() => {
-                (wait, Reason::BrokenAnswer, text)
-            }
-            SourceTrouble::QueryRefused(text) => {
-                state.reconcile.refuse(text.clone());
-                (long, Reason::QueryRefused, text)
-            }
-            SourceTrouble::Misdirected(text) => (long, Reason::Misdirected, text),
-            SourceTrouble::Forbidden(refusal) => {
-                (long, Reason::of_refusal(&refusal), refusal.words)
+                Consequence::passing(Reason::BrokenAnswer, text)
             }
             SourceTrouble::TokenDoubted(words) | SourceTrouble::TokenRefused(words) => {
                 // Either the token is no longer valid, which `/system/info` shows, or it may list
                 // but not count.
                 self.tenants[tenant].token = Token::Doubted;
                 self.tenants[tenant].lane.poll_now(now);
-                (long, Reason::PermissionMissing, words)
+                Consequence { wait: Wait::Long, reason: Reason::PermissionMissing, detail: words }
+            }
+            trouble => {
+                if let SourceTrouble::Busy { retry_after, .. } = trouble {
+                    state.reconcile.lane.honor_retry_after(now, retry_after);
+                }
+                if let SourceTrouble::QueryRefused(text) = &trouble {
+                    state.reconcile.refuse(text.clone());
+                }
+                Consequence::of(trouble, Of::Records(state.plan.kind))
             }
         };
+        let Consequence { wait, reason, detail } = consequence;
+        let wait = wait.span(failures, &mut self.backoff);
         let lane = &mut self.streams[stream].reconcile.lane;
         lane.fail(now, wait, reason, detail);
         // Whatever it is taken for: so much patience was asked for.

@@ -8,25 +8,13 @@ use crate::limits;
 use crate::record::{Refusal, Refused, SourceTrouble};
 use crate::time::{Due, Mono, Span, Stamp};
 
+use super::consequence::{Consequence, Of};
 use super::failing::AskedFor;
 use super::source::Token;
 use super::{Core, Mode, Reason};
 
 const DATELESS: &str = "its responses have no Date header, or one before this program's build \
     date; set `start` to a point in time";
-
-/// Why a question for a tenant failed, if not for its token, and what it asks for.
-fn of_trouble(trouble: SourceTrouble) -> (Option<Span>, Reason, String) {
-    match trouble {
-        SourceTrouble::Busy { retry_after, why } => (retry_after, Reason::Busy, why),
-        SourceTrouble::Unreachable(net) => (None, Reason::of(&net), net.to_string()),
-        SourceTrouble::Misdirected(text) => (None, Reason::Misdirected, text),
-        SourceTrouble::BrokenAnswer(text)
-        | SourceTrouble::BrokenPage { why: text, .. }
-        | SourceTrouble::QueryRefused(text) => (None, Reason::BrokenAnswer, text),
-        _ => (None, Reason::BrokenAnswer, String::new()),
-    }
-}
 
 impl Core {
     /// What a failed request about a stream means for the stream and for its tenant.
@@ -122,8 +110,10 @@ impl Core {
                 // The rejection says nothing about the token: if that was doubtful, it stays so.
                 state.doubted_by = doubted_by;
                 state.info_failures = state.info_failures.saturating_add(counts);
-                let reason = Reason::of_refusal(&refusal);
-                state.lane.fail(now, self.backoff.long(), reason, refusal.words);
+                let forbidden = SourceTrouble::Forbidden(refusal);
+                let Consequence { wait, reason, detail } = Consequence::of(forbidden, Of::Tenant);
+                let wait = wait.span(state.lane.failures, &mut self.backoff);
+                state.lane.fail(now, wait, reason, detail);
             }
             Err(trouble) => {
                 state.doubted_by = doubted_by;
@@ -133,10 +123,12 @@ impl Core {
                 if !is_away {
                     state.info_failures = state.info_failures.saturating_add(counts);
                 }
-                let (retry_after, reason, detail) = of_trouble(trouble);
-                let wait = self.backoff.after(state.lane.failures, retry_after);
+                if let SourceTrouble::Busy { retry_after, .. } = trouble {
+                    state.lane.honor_retry_after(now, retry_after);
+                }
+                let Consequence { wait, reason, detail } = Consequence::of(trouble, Of::Tenant);
+                let wait = wait.span(state.lane.failures, &mut self.backoff);
                 state.lane.fail(now, wait, reason, detail);
-                state.lane.honor_retry_after(now, retry_after);
                 if reason == Reason::Busy && !state.info_fails() {
                     let (until, not_before) = (state.lane.due, state.lane.not_before);
                     self.rest_tenant(now, tenant, until, not_before);

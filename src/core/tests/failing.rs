@@ -4,7 +4,7 @@ use super::*;
 use crate::core::beyond_tests::Bench;
 use crate::core::walk::Walk;
 use crate::limits;
-use crate::record::{Cursor, RowPlace};
+use crate::record::{Cursor, RowPlace, Unread};
 
 fn rejected() -> SourceTrouble {
     SourceTrouble::QueryRefused("HTTP 400".into())
