@@ -24,8 +24,9 @@ use crate::queue::access;
 use crate::queue::adopt::Claim;
 use crate::queue::marks::QueueId;
 use crate::queue::real::{LOCK, RealDisk};
-use crate::queue::sled::SledOpener;
-use crate::queue::{Finding, OpenError, Queue, QueueError, QueueLimits, RealQueue};
+use crate::queue::{
+    Finding, OpenError, Queue, QueueError, QueueLimits, RealQueue, Settings, StreamSettings,
+};
 use crate::record::{Kills, Learned, Opened};
 use crate::report::{Files, Names, Report};
 use crate::time::{Mono, Span};
@@ -269,7 +270,7 @@ fn farewell(end: End, waiting: u64, is_held: bool) -> Exit {
 
 /// The worker and its report; handles SIGHUP.
 struct Daemon<'a> {
-    worker: Worker<System, RealDisk, SledOpener>,
+    worker: Worker<System, RealDisk>,
     report: Report,
     notify: &'a mut Notify,
     /// Shows that the daemon lives where the status file can't be written.
@@ -391,16 +392,16 @@ pub(super) fn act_as_owner(config: &Config) -> Result<Option<String>, Failure> {
 pub(super) fn take_queue(config: &Config) -> Result<(RealQueue, Opened, Vec<Finding>), OpenError> {
     let dir = &config.queue.dir;
     access::look(dir).map_err(|why| for_a_stranger(why, config))?;
-    let (disk, opener) = (RealDisk::new(dir), SledOpener::new(dir));
-    let names = config.stream_names();
-    let (mut queue, opened, findings) = Queue::open(disk, opener, queue_limits(config), &names)?;
-    queue.identify(|| QueueId::of([host::seed(), host::seed()]));
     let plan = plan(config, Mode::Daemon);
-    for (stream, name) in plan.streams.iter().zip(&names) {
-        let is_on = stream.reconcile > Span::ZERO;
-        queue.tally(name, if is_on { plan.tally_ids_max() } else { 0 });
-    }
-    Ok((queue, opened, findings))
+    let streams = plan.streams.iter().zip(config.stream_names());
+    let streams = streams
+        .map(|(stream, name)| StreamSettings { name, tally_ids_max: plan.tally_ids_of(stream) });
+    let settings = Settings {
+        limits: queue_limits(config),
+        streams: streams.collect(),
+        new_id: Some(QueueId::of([host::seed(), host::seed()])),
+    };
+    Queue::open(RealDisk::new(dir), settings)
 }
 
 /// Adds to an error that the queue or the secrets are another user's: the remedy is to run as that

@@ -50,6 +50,11 @@ impl Plan {
         self.tally_ids.unwrap_or(share)
     }
 
+    /// How many ids of this stream.
+    pub fn tally_ids_of(&self, stream: &StreamPlan) -> usize {
+        if stream.reconcile > Span::ZERO { self.tally_ids_max() } else { 0 }
+    }
+
     pub(super) fn check(&self) {
         assert!(!self.streams.is_empty(), "a plan has a stream");
         assert!(self.streams.iter().all(|stream| stream.tenant < self.tenants));

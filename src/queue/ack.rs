@@ -2,7 +2,7 @@
 
 use super::checkpoint::Checkpoint;
 use super::disk::Disk;
-use super::index::{Batch, Opener};
+use super::index::Batch;
 use super::log;
 use super::schema::{self, StreamRow};
 use super::streams::earlier;
@@ -20,7 +20,7 @@ pub(super) struct Checkpointed {
     crc: u32,
 }
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     /// Removes everything before `end` from the queue, durably. Positions before the head are
     /// removed already, so it may be called again after a `reopen`.
     pub fn ack(&mut self, end: QueuePosition, now: Mono) -> Result<QueueStatus, QueueError> {

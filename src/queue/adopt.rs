@@ -18,7 +18,7 @@ use std::fmt;
 use super::append::chunk_pairs;
 use super::disk::Disk;
 use super::gaps;
-use super::index::{Batch, Opener};
+use super::index::Batch;
 use super::left_behind::LeftBehind;
 use super::schema;
 use super::streams::{Stream, earlier};
@@ -101,7 +101,7 @@ pub(super) fn has_position(stream: &Stream) -> bool {
     matches!(stream.row.name.category, Category::Polled(_)) && stream.row.progress.is_some()
 }
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     /// Applies the names and addresses of the config: adopts renamed integrations, learns unknown
     /// addresses, and holds streams that were collected from another address. May be called again
     /// after a failure. Returns what `open` returns.
@@ -181,7 +181,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 
     fn is_orphan(&self, stream: &Stream) -> bool {
-        has_position(stream) && !self.configured.contains(&stream.row.name)
+        has_position(stream) && self.configured.iter().all(|known| known.name != stream.row.name)
     }
 
     /// Whether any stream of this integration has a position.

@@ -3,7 +3,7 @@
 use super::awaited::{self, Awaited};
 use super::disk::{Disk, is_full};
 use super::gaps::{self, GapLog, HEARTBEAT_ID};
-use super::index::{Batch, IndexFault, Opener, Pair};
+use super::index::{Batch, IndexFault, Pair};
 use super::log::{self, DIR};
 use super::schema::{self, ChunkId, Entry, StreamRow, Tail};
 use super::streams::{chunked, earlier};
@@ -77,7 +77,7 @@ fn ids_value(ids: &[RowKey]) -> Vec<u8> {
     value
 }
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     /// Stores a page. `known`: its ids at or after `progress.from`; older ones are forgotten, but
     /// for those that `keep_ids` names.
     pub fn append(
@@ -275,8 +275,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     }
 
     fn tally_ids_max_of(&self, stream: &StreamName) -> usize {
-        let found = self.tally_ids_max.iter().find(|(name, _)| name == stream);
-        found.map_or(0, |(_, ids_max)| *ids_max)
+        let found = self.configured.iter().find(|known| known.name == *stream);
+        found.map_or(0, |known| known.tally_ids_max)
     }
 
     /// Commits a batch with as many chunks of ids as fit, and the other chunks after it: ids

@@ -6,12 +6,11 @@
 
 use super::Queue;
 use super::disk::{Disk, Item};
-use super::index::Opener;
 use crate::limits::UNSETTLED_STARTS_MAX;
 
 const MARKER: &str = "starts.";
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     /// Counts this start, durably: it may end with a power cut.
     pub(super) fn note_start(&mut self, items: &[Item]) {
         let markers = items.iter().filter_map(|item| item.name.strip_prefix(MARKER)?.parse().ok());

@@ -6,6 +6,7 @@
 
 use std::io;
 
+use super::index::IndexStore;
 use crate::errno::{Says, says};
 
 /// One name in a directory.
@@ -26,8 +27,12 @@ pub enum LockRefused {
     Io(io::Error),
 }
 
-/// The queue's directory.
+/// The queue's directory, with the indexes in it.
 pub trait Disk {
+    type Indexes: IndexStore;
+
+    fn index_store(&mut self) -> &mut Self::Indexes;
+
     /// The directory as a person would type it.
     fn place(&self) -> String;
 
@@ -82,6 +87,9 @@ pub trait Disk {
     /// The free bytes that this program may use.
     fn free_bytes(&mut self) -> io::Result<u64>;
 }
+
+/// The open index of a directory.
+pub(super) type IndexOf<D> = <<D as Disk>::Indexes as IndexStore>::Index;
 
 /// Writes a file whole under another name and renames it over the old one. `is_durable`: it survives a
 /// power cut once this returns.

@@ -24,7 +24,6 @@ use std::fmt;
 use std::io::{self, Read, Write};
 
 use super::disk::Disk;
-use super::index::Opener;
 use super::origins::Origins;
 use super::parts::{
     decode_doubt, decode_frame, decode_origins, decode_stream, decode_unreported, encode_doubt,
@@ -138,7 +137,7 @@ impl From<QueueError> for TransferError {
 /// Called with the number of records done, and of all.
 pub type Progressing<'a> = &'a mut dyn FnMut(u64, u64);
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     /// Writes everything that another machine needs to continue. The queue stays as it is. `parked`:
     /// the records in `parked/`, each with the number of its frame.
     pub fn export(
@@ -234,7 +233,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         expected: Tally,
         on_progress: Progressing<'_>,
     ) -> Result<BTreeSet<String>, TransferError> {
-        self.tally_ids_max.clear();
+        self.configured.iter_mut().for_each(|stream| stream.tally_ids_max = 0);
         let mut begun = self.begun_import(expected)?;
         let mut reader = Reader::begin(read)?;
         let mut rows: Vec<(StreamRow, Vec<RowKey>)> = Vec::new();

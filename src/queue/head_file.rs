@@ -23,7 +23,6 @@ use std::io;
 use super::Queue;
 use super::checkpoint::content;
 use super::disk::{Disk, Item};
-use super::index::Opener;
 use super::marks::QueueId;
 use crate::errno::{Says, says};
 use crate::frame::Fields;
@@ -128,7 +127,7 @@ fn read_slots(disk: &mut impl Disk, id: Option<&QueueId>) -> io::Result<Slots> {
     Ok(Slots { heads: heads.collect(), nexts: nexts.collect() })
 }
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     /// Reads the file, and makes it if it is missing and there is space.
     pub(super) fn prepare_head_file(&mut self, items: &[Item]) -> io::Result<()> {
         let id = QueueId::read(&mut self.disk)?;
@@ -305,7 +304,7 @@ mod tests {
     fn how_far_was_taken_in_is_noted_with_each_page_and_durably_with_each_log_file() {
         let disk = MemDisk::new(128 << 20);
         let (mut queue, ..) = disk.open();
-        queue.identify(|| QueueId::parse(&"a".repeat(ID_BYTES)).unwrap());
+        queue.identify(QueueId::parse(&"a".repeat(ID_BYTES)).unwrap());
         let next = |disk: &MemDisk| {
             let slots = read_slots(&mut disk.clone(), Some(&id("a"))).unwrap();
             Slots::newest(&slots.nexts).0.seq
@@ -380,7 +379,7 @@ mod tests {
         queue.ack(QueuePosition { seq: Seq(2), skip: 0 }, Mono(1)).unwrap();
         let own = id("a");
         assert_eq!(noted(&disk, Some(&own)), ([None; 2], [None; 2]));
-        queue.identify(|| id("a"));
+        queue.identify(id("a"));
         assert_eq!(noted(&disk, Some(&own)), ([None, Some(2)], [None, Some(3)]));
         assert_eq!(queue.id(), own.as_str());
     }

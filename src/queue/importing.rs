@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::disk::{self, Disk};
 use super::export::{Tally, TransferError};
-use super::index::{Batch, Opener};
+use super::index::Batch;
 use super::origins::Origins;
 use super::parts::Unreported;
 use super::{Queue, QueueError};
@@ -64,7 +64,7 @@ fn name_of(file: Tally) -> String {
     format!("{crc:08x}-{streams}-{parked}-{frames}-{records}-{doubts}-{gaps}")
 }
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     fn read_importing(&mut self, file: &str) -> Option<(String, Seq, u64)> {
         let text = String::from_utf8(self.disk.read(file, 0, BYTES_MAX).ok()?).ok()?;
         let mut words = text.split_whitespace();

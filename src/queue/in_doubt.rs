@@ -15,7 +15,7 @@
 use super::append::Append;
 use super::disk::Disk;
 use super::gaps::HEARTBEAT_ID;
-use super::index::{Batch, Opener};
+use super::index::Batch;
 use super::space::DOUBT;
 use super::trouble::{beside, unusable};
 use super::{Queue, QueueError};
@@ -29,7 +29,7 @@ use crate::record::{
 };
 use crate::time::Stamp;
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     /// Sets everything from the head up to `end` aside, durably, and removes it from delivery.
     /// `words`: the answer's message. Heartbeats are dropped: the next one reports the same for a
     /// later time.

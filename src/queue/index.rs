@@ -91,7 +91,7 @@ impl Batch {
 }
 
 /// An open index.
-pub trait Index {
+pub trait Index: fmt::Debug {
     fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError>;
 
     /// The first `max` pairs at or after `from` whose keys begin with `prefix`, in order.
@@ -111,7 +111,7 @@ pub trait Index {
 }
 
 /// The indexes in a queue's directory, by number; the highest one is in use.
-pub trait Opener {
+pub trait IndexStore {
     type Index: Index;
 
     /// The highest number.

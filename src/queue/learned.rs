@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 
 use super::Queue;
 use super::disk::{self, Disk};
-use super::index::Opener;
 use super::schema::StreamRow;
 use super::streams::earlier;
 use crate::json;
@@ -35,12 +34,12 @@ pub(super) struct File {
     streams: BTreeMap<String, StreamLearned>,
 }
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     pub(super) fn read_learned(&mut self) -> Learned {
         let file: File = read_json(&mut self.disk, LEARNED);
         let asking: BTreeMap<String, u32> = read_json(&mut self.disk, ASKING);
-        let streams = self.configured.iter().map(|name| {
-            let name = name.to_string();
+        let streams = self.configured.iter().map(|stream| {
+            let name = stream.name.to_string();
             let learned = file.streams.get(&name).copied().unwrap_or_default();
             StreamLearned { asking: asking.get(&name).copied(), ..learned }
         });
@@ -51,7 +50,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// Stores it for the next process, if the disk permits it. `kills`: the kernel's present count.
     pub fn learn(&mut self, learned: &Learned, kills: Option<Kills>) {
-        let named = self.configured.iter().map(ToString::to_string).zip(&learned.streams);
+        let names = self.configured.iter().map(|stream| stream.name.to_string());
+        let named = names.zip(&learned.streams);
         let mut asking: BTreeMap<String, u32> =
             named.clone().filter_map(|(name, stream)| Some((name, stream.asking?))).collect();
         if let Some(kills) = kills.filter(|_| !asking.is_empty()) {
@@ -99,7 +99,7 @@ fn read_json<T: Default + serde::de::DeserializeOwned>(disk: &mut impl Disk, nam
     json::read(&bytes).unwrap_or_default()
 }
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     /// A stream's progress, no further than two clocks confirmed its position: from there another
     /// machine or another name continues.
     pub(super) fn confirmed_progress(&mut self, row: &StreamRow) -> Option<Progress> {

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::Queue;
 use super::disk::{self, Disk};
-use super::index::Opener;
 use crate::json;
 use crate::limits::{LEFT_BEHIND_BYTES_MAX, LEFT_BEHIND_MAX};
 use crate::record::{Category, Orphan, StreamName};
@@ -64,7 +63,7 @@ pub fn read(disk: &mut impl Disk) -> Vec<LeftBehind> {
     json::read(&bytes).unwrap_or_default()
 }
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     pub(super) fn read_left_behind(&mut self) {
         self.left_behind = read(&mut self.disk);
     }

@@ -10,7 +10,6 @@ use std::io;
 
 use super::Queue;
 use super::disk::{self, Disk, Item};
-use super::index::Opener;
 use crate::errno::{Says, says};
 
 pub(super) const ID: &str = "id";
@@ -62,27 +61,22 @@ pub(super) fn is_closed(disk: &mut impl Disk, checkpoint: &[u8]) -> bool {
     disk.read(CLOSED, 0, name.len() + 1).is_ok_and(|found| found == name.as_bytes())
 }
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     /// Reads the queue's id; a queue without one gets this one. If it can't be written, the queue
     /// stays without until a later start.
-    pub fn identify(&mut self, new: impl FnOnce() -> QueueId) -> Option<&QueueId> {
-        match QueueId::read(&mut self.disk) {
-            Ok(id) => self.id = id,
-            // Unknown because of a read error: the id that was read when the queue was opened
-            // stays.
-            Err(_) => return self.id.as_ref(),
-        }
+    pub(super) fn identify(&mut self, new: QueueId) {
+        // Unknown because of a read error: the id that was read when the queue was opened stays.
+        let Ok(id) = QueueId::read(&mut self.disk) else { return };
+        self.id = id;
         if self.id.is_none() {
-            let id = new();
-            let text = format!("{}\n", id.as_str());
+            let text = format!("{}\n", new.as_str());
             let made = disk::replace(&mut self.disk, ID, text.as_bytes(), true);
-            self.id = made.is_ok().then_some(id);
+            self.id = made.is_ok().then_some(new);
             self.note_head_by_id();
         }
-        self.id.as_ref()
     }
 
-    /// The queue's id; empty before `identify`.
+    /// The queue's id; empty if it has none.
     pub fn id(&self) -> &str {
         self.id.as_ref().map_or("", QueueId::as_str)
     }
@@ -193,14 +187,17 @@ mod tests {
         let (mut queue, ..) = disk.open();
         let first = QueueId::of([1, 2]);
         assert_eq!(first.as_str(), "00000000000000010000000000000002");
-        assert_eq!(queue.identify(|| first.clone()), Some(&first));
+        queue.identify(first.clone());
+        assert_eq!(queue.id.as_ref(), Some(&first));
         drop(queue);
         let (mut queue, ..) = disk.open();
-        assert_eq!(queue.identify(|| QueueId::of([3, 4])), Some(&first));
+        queue.identify(QueueId::of([3, 4]));
+        assert_eq!(queue.id.as_ref(), Some(&first));
         drop(queue);
         disk.tamper(ID, |bytes| bytes[3] = b'?');
         let (mut queue, ..) = disk.open();
-        assert_eq!(queue.identify(|| QueueId::of([3, 4])), Some(&QueueId::of([3, 4])));
+        queue.identify(QueueId::of([3, 4]));
+        assert_eq!(queue.id, Some(QueueId::of([3, 4])));
     }
 
     #[test]
@@ -210,15 +207,15 @@ mod tests {
         for kind in [OutOfMemory, PermissionDenied, Other] {
             let disk = MemDisk::new(128 << 20);
             let (mut queue, ..) = disk.open();
-            queue.identify(|| first.clone());
+            queue.identify(first.clone());
             queue.close(Mono(1));
             let (mut queue, ..) = disk.open();
             disk.fail_after(1, Fault::Once(kind));
-            let id = queue.identify(|| second.clone()).cloned();
+            queue.identify(second.clone());
             disk.heal();
             // What the medium does not give any more is lost.
             let expected = if kind == Other { &second } else { &first };
-            assert_eq!(id.as_ref(), Some(expected), "{kind}");
+            assert_eq!(queue.id.as_ref(), Some(expected), "{kind}");
             assert_eq!(QueueId::read(&mut disk.clone()).unwrap().as_ref(), Some(expected));
         }
     }
@@ -227,7 +224,8 @@ mod tests {
     fn what_a_daemon_said_of_another_queue_is_not_believed() {
         let disk = MemDisk::new(128 << 20);
         let (mut queue, head) = begun(&disk);
-        let here = queue.identify(|| QueueId::of([1, 2])).cloned();
+        queue.identify(QueueId::of([1, 2]));
+        let here = queue.id.clone();
         let far = QueuePosition { seq: Seq(900), skip: 0 };
         let status =
             |queue: Option<QueueId>, head, is_running| DaemonStatus { queue, head, is_running };

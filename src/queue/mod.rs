@@ -133,23 +133,41 @@ pub use append::Append;
 pub use set_back::Back;
 pub use trouble::{OpenError, QueueError};
 
-use disk::{Disk, LockRefused};
-use index::{Batch, Index, IndexFault, Opener};
+use disk::{Disk, IndexOf, LockRefused};
+use index::{Batch, Index, IndexFault};
 
 /// The queue of the program.
-pub type RealQueue = Queue<real::RealDisk, sled::SledOpener>;
+pub type RealQueue = Queue<real::RealDisk>;
 /// The queue of the simulation.
 #[cfg(not(closed))]
-pub type MemQueue = Queue<mem::MemDisk, mem::MemOpener>;
+pub type MemQueue = Queue<mem::MemDisk>;
 
 /// A queue, the positions of its streams, and what was repaired.
-pub type OpenedQueue<D, O> = (Queue<D, O>, Opened, Vec<Finding>);
+pub type OpenedQueue<D> = (Queue<D>, Opened, Vec<Finding>);
 
 /// What the config says about the queue's size (P4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueLimits {
     pub max_size_bytes: u64,
     pub min_free_bytes: u64,
+}
+
+/// What the config says about one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamSettings {
+    pub name: StreamName,
+    /// How many ids are kept for reconciliation; 0: it is off.
+    pub tally_ids_max: usize,
+}
+
+/// What the config says about the queue.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub limits: QueueLimits,
+    /// In the config's order, which that of the answers follows.
+    pub streams: Vec<StreamSettings>,
+    /// Given to a queue that has no id.
+    pub new_id: Option<marks::QueueId>,
 }
 
 /// What was found and repaired, for the log. The reason is a stable name; the text is for people.
@@ -177,11 +195,10 @@ impl fmt::Display for Finding {
 
 /// The queue.
 #[derive(Debug)]
-pub struct Queue<D: Disk, O: Opener> {
+pub struct Queue<D: Disk> {
     disk: D,
-    opener: O,
     /// `None` once it failed.
-    index: Option<O::Index>,
+    index: Option<IndexOf<D>>,
     number: u32,
     /// The fault of the system, if the index failed without being broken.
     refused_by: Option<IndexFault>,
@@ -196,7 +213,7 @@ pub struct Queue<D: Disk, O: Opener> {
     replaced: u32,
     /// How often the index was rebuilt for lack of space.
     lacked_space: u32,
-    configured: Vec<StreamName>,
+    configured: Vec<StreamSettings>,
     streams: streams::Streams,
     gap_log: gaps::GapLog,
     awaited: awaited::Awaited,
@@ -213,26 +230,17 @@ pub struct Queue<D: Disk, O: Opener> {
     findings: Vec<Finding>,
     /// Consecutive starts before this one that ended before they had settled.
     unsettled: u32,
-    /// How many ids of each stream are kept for reconciliation; 0: it is off.
-    tally_ids_max: Vec<(StreamName, usize)>,
-    /// `None` before `identify`.
+    /// `None`: it has none, and none could be written.
     id: Option<marks::QueueId>,
     /// The last written contents of `learned` and `asking`.
     learned: Option<(learned::File, std::collections::BTreeMap<String, u32>)>,
 }
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     /// Opens the queue, creates it if need be, and repairs what the last run left behind.
-    /// `streams`: those of the config, in its order; the answer is in that order.
-    pub fn open(
-        disk: D,
-        opener: O,
-        limits: QueueLimits,
-        streams: &[StreamName],
-    ) -> Result<OpenedQueue<D, O>, OpenError> {
+    pub fn open(disk: D, settings: Settings) -> Result<OpenedQueue<D>, OpenError> {
         let mut queue = Queue {
             disk,
-            opener,
             index: None,
             number: 0,
             refused_by: None,
@@ -242,7 +250,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             claims: None,
             replaced: 0,
             lacked_space: 0,
-            configured: streams.to_vec(),
+            configured: settings.streams,
             streams: streams::Streams::default(),
             gap_log: gaps::GapLog::default(),
             awaited: awaited::Awaited::default(),
@@ -252,17 +260,19 @@ impl<D: Disk, O: Opener> Queue<D, O> {
             log: log::LogFiles::default(),
             state: schema::State::default(),
             oldest: None,
-            space: space::SpaceUsage::new(limits),
+            space: space::SpaceUsage::new(settings.limits),
             checkpointed: ack::Checkpointed::default(),
             findings: Vec::new(),
             unsettled: 0,
-            tally_ids_max: Vec::new(),
             id: None,
             learned: None,
         };
         queue.lock()?;
         queue.read_left_behind();
         queue.start()?;
+        if let Some(id) = settings.new_id {
+            queue.identify(id);
+        }
         let opened = queue.opened();
         let findings = std::mem::take(&mut queue.findings);
         Ok((queue, opened, findings))
@@ -314,12 +324,6 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// The next unreported gaps: of one integration, at most as many as one page holds.
     pub fn gaps_to_report(&self) -> Vec<Gap> {
         self.gap_log.to_report()
-    }
-
-    /// How many ids of a stream are kept for reconciliation; 0, as without this call: none.
-    pub fn tally(&mut self, stream: &StreamName, ids_max: usize) {
-        self.tally_ids_max.retain(|(name, _)| name != stream);
-        self.tally_ids_max.push((stream.clone(), ids_max));
     }
 
     /// How many records of a stream created in `from..to` were collected, and the time from which
@@ -390,7 +394,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     fn opened(&mut self) -> Opened {
         let held = self.held();
-        let streams = self.configured.iter().map(|name| self.stream_status(name));
+        let streams = self.configured.iter().map(|stream| self.stream_status(&stream.name));
         let streams = streams.collect();
         let learned = self.read_learned();
         Opened { held, streams, learned, unsettled: self.unsettled }
@@ -423,7 +427,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         made.map_err(|error| self.index_failed(error))
     }
 
-    fn index(&mut self) -> Result<&mut O::Index, QueueError> {
+    fn index(&mut self) -> Result<&mut IndexOf<D>, QueueError> {
         if self.is_unindexed() {
             return Err(QueueError::DiskFull);
         }

@@ -11,7 +11,7 @@ use super::awaited::Awaited;
 use super::checkpoint::{self, Checkpoint};
 use super::disk::{Disk, Item, is_full};
 use super::gaps::{self, GapLog};
-use super::index::{Batch, Index, IndexError, IndexFault, Opener};
+use super::index::{Batch, Index, IndexError, IndexFault, IndexStore};
 use super::log::{DIR, Found, LogFiles, Scan, path};
 use super::origins::Origins;
 use super::rebuild::{Base, mark_reported, newer, take_in};
@@ -49,7 +49,7 @@ fn broken(why: &str) -> IndexError {
     IndexError { fault: IndexFault::Broken, why: why.into() }
 }
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     pub(super) fn start(&mut self) -> Result<(), OpenError> {
         let place = self.disk.place();
         self.refuse_newer()?;
@@ -59,11 +59,11 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let started = started.and_then(|()| self.end_start());
         // Opened or not, this start did not crash: the count begins anew.
         self.unmark(attempts + 1);
-        self.opener.drop_copy();
+        self.disk.index_store().drop_copy();
         started?;
         if !self.is_unindexed() {
             // Left from an interrupted renewal of the index.
-            let _ = self.opener.remove_below(self.number);
+            let _ = self.disk.index_store().remove_below(self.number);
         }
         self.give_back_files();
         Ok(())
@@ -133,7 +133,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         attempts: u32,
     ) -> Result<(), OpenError> {
         let place = self.disk.place();
-        let newest = self.opener.newest().map_err(|error| disk_error(place.clone(), &error))?;
+        let newest =
+            self.disk.index_store().newest().map_err(|error| disk_error(place.clone(), &error))?;
         self.number = newest.unwrap_or(0);
         let mut why = match newest {
             Some(_) => format!("opening it did not complete, {attempts} times in a row"),
@@ -159,13 +160,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     }
                     let is_unfinished = error.fault == IndexFault::Unfinished;
                     let is_bad = is_unfinished || error.fault == IndexFault::Broken;
-                    if is_bad && self.opener.put_back(self.number).unwrap_or(false) {
+                    if is_bad && self.disk.index_store().put_back(self.number).unwrap_or(false) {
                         // One look does not make it bad: sled may not have been given all of it.
                         return self.start_index(checkpoint, attempts);
                     }
-                    if is_unfinished && self.opener.remove(self.number).is_ok() {
+                    if is_unfinished && self.disk.index_store().remove(self.number).is_ok() {
                         // The index that it was to replace still counts, if there is one.
-                        let older = self.opener.newest();
+                        let older = self.disk.index_store().newest();
                         if older.map_err(|error| disk_error(self.disk.place(), &error))?.is_some() {
                             return self.start_index(checkpoint, attempts);
                         }
@@ -191,7 +192,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         let base = Base { head, next_seq, is_blind, streams, memory: None, older };
         match self.replace_index(&base, old) {
             Err(OpenError::Full { why, .. }) if !self.log.lens.is_empty() => {
-                let _ = self.opener.remove(self.number);
+                let _ = self.disk.index_store().remove(self.number);
                 self.start_unindexed(checkpoint, &why)
             }
             other => other,

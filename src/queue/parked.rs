@@ -8,7 +8,7 @@
 use super::append::Append;
 use super::disk::{Disk, is_full};
 use super::gaps::HEARTBEAT_ID;
-use super::index::{Batch, Opener};
+use super::index::Batch;
 use super::origins::Owner;
 use super::space::PARKED;
 use super::trouble::{beside, unread, unusable};
@@ -20,7 +20,7 @@ use crate::record::{
     Category, Gap, GapReason, Progress, QueuePosition, QueueStatus, Seq, StreamName, Unread,
 };
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     /// Parks the entry at the head, durably, and removes it from delivery: Coralogix rejects it,
     /// and it must not block others. It stays in `parked/` until a person decides. A heartbeat is
     /// dropped instead: the next one reports the same for a later time. `entry`: its JSON; `None`

@@ -1,7 +1,6 @@
 //! Reads what waits, without removing it.
 
 use super::disk::Disk;
-use super::index::Opener;
 use super::schema::Entry;
 use super::{Peeked, Queue, QueueError, log};
 use crate::frame::{self, Frame, FrameError, Piece, json_len};
@@ -42,7 +41,7 @@ impl PeekedBatch {
     }
 }
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     /// The oldest waiting entries: whole frames while they fit, else a part of the first, at least
     /// one entry. `None` if nothing waits. A damaged frame ends the result; as the first frame it
     /// is an error.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::append::chunk_pairs;
 use super::disk::Disk;
-use super::index::{Batch, Opener};
+use super::index::Batch;
 use super::schema::{self, Entry};
 use super::streams::{chunked, earlier};
 use super::{Queue, QueueError, log, put_state, put_stream_back};
@@ -76,7 +76,7 @@ fn note_newest(newest: &mut BTreeMap<u64, Stamp>, key: &RowKey) {
     }
 }
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     /// Takes an unreadable frame out of the queue, with the unreadable ones right after it, and
     /// sets their streams back, so that their records are polled again. Records of the streams that
     /// still wait are known, so they are not collected twice. The files go to `quarantine/` once

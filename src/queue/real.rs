@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{IFlags, OFlags};
 
 use super::disk::{Disk, Item, LockRefused};
+use super::sled::SledIndexStore;
 use crate::errno::called;
 use crate::os::made::{self, Readers};
 
@@ -22,6 +23,7 @@ const WRITERS_MAX: usize = 2;
 #[derive(Debug)]
 pub struct RealDisk {
     root: PathBuf,
+    indexes: SledIndexStore,
     lock: Option<File>,
     writers: Vec<(String, File)>,
     reader: Option<(String, File)>,
@@ -128,8 +130,9 @@ fn lock_patiently(file: &File) -> Result<(), TryLockError> {
 
 impl RealDisk {
     pub fn new(root: impl Into<PathBuf>) -> RealDisk {
-        let (lock, writers, reader, steady) = (None, Vec::new(), None, None);
-        RealDisk { root: root.into(), lock, writers, reader, steady }
+        let root = root.into();
+        let indexes = SledIndexStore::new(&root);
+        RealDisk { root, indexes, lock: None, writers: Vec::new(), reader: None, steady: None }
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -196,6 +199,12 @@ impl RealDisk {
 }
 
 impl Disk for RealDisk {
+    type Indexes = SledIndexStore;
+
+    fn index_store(&mut self) -> &mut SledIndexStore {
+        &mut self.indexes
+    }
+
     fn place(&self) -> String {
         self.root.display().to_string()
     }

@@ -8,9 +8,9 @@ use std::io;
 
 use super::append::{chunk_pairs, tally_pairs};
 use super::awaited;
-use super::disk::Disk;
+use super::disk::{Disk, IndexOf};
 use super::gaps::{self, GapLog};
-use super::index::{Batch, Index, IndexError, IndexFault, Opener};
+use super::index::{Batch, Index, IndexError, IndexFault, IndexStore};
 use super::log::{Found, LogFiles, Scan};
 use super::origins::Owner;
 use super::replay::{Page, Partial, Replay};
@@ -38,7 +38,7 @@ pub(super) struct Base {
     pub older: Option<Streams>,
 }
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     /// Fills a new index from the whole log. The state is written last: without it the index does
     /// not count.
     pub(super) fn build(&mut self, base: &Base) -> Result<(), IndexError> {
@@ -157,7 +157,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         };
         let in_log = self.streams.iter().map(|stream| &stream.row.name);
         // A stream that is not in the checkpoint has begun in the log, or never.
-        let configured = self.configured.iter().filter(|_| base.is_blind);
+        let configured = self.configured.iter().map(|stream| &stream.name);
+        let configured = configured.filter(|_| base.is_blind);
         let mut names: Vec<StreamName> = Vec::new();
         for name in in_log.chain(configured).filter(|name| !has_position(name)) {
             if matches!(name.category, Category::Polled(_)) && !names.contains(name) {
@@ -198,7 +199,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
     /// too. The checkpoint is written first: with it, a start that finds the new index unfinished
     /// loses nothing and repeats nothing.
     pub(super) fn renew_index(&mut self, now: Mono) {
-        let is_long = |index: &mut O::Index| index.bytes() > self.space.index_bytes_max;
+        let is_long = |index: &mut IndexOf<D>| index.bytes() > self.space.index_bytes_max;
         if self.state.records > 0 || !self.index.as_mut().is_some_and(is_long) {
             return;
         }
@@ -216,13 +217,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                     old.close();
                 }
                 // Files that remain are removed at the next start.
-                let _ = self.opener.remove_below(self.number);
+                let _ = self.disk.index_store().remove_below(self.number);
             }
             Err(why) => {
                 self.drop_index();
                 self.space.index_bytes_max = u64::MAX;
                 let name = self.quarantine_name(&format!("index.{}", self.number));
-                if self.opener.set_aside(self.number, &name).is_ok() {
+                if self.disk.index_store().set_aside(self.number, &name).is_ok() {
                     self.after_quarantine(&name, &format!("This index was not finished: {why}."));
                     (self.index, self.number) = (old, old_number);
                 } else if let Some(old) = old {

@@ -6,7 +6,7 @@
 //! broken.
 
 use super::disk::Disk;
-use super::index::{Index, IndexError, IndexFault, Opener};
+use super::index::{Index, IndexError, IndexFault, IndexStore};
 use super::log::LogFiles;
 use super::open::disk_error;
 use super::rebuild::Base;
@@ -28,7 +28,7 @@ pub(super) enum Old {
     Whole,
 }
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     /// Continues after the index failed, with what this process knows.
     pub(super) fn restart(&mut self) -> Result<(), OpenError> {
         let refused_by = self.refused_by.take();
@@ -82,7 +82,8 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 }
             };
             // The index that was there has to be the one that is opened next.
-            let is_gone = (number + 1..=self.number).all(|new| self.opener.remove(new).is_ok());
+            let is_gone =
+                (number + 1..=self.number).all(|new| self.disk.index_store().remove(new).is_ok());
             self.number = if is_gone { number } else { self.number };
             self.gap_log = gap_log;
             return self.go_unindexed(&why);
@@ -90,7 +91,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         if was_unindexed.is_some() {
             self.report_indexed();
         }
-        self.opener.drop_copy();
+        self.disk.index_store().drop_copy();
         self.give_back_files();
         Ok(())
     }
@@ -112,7 +113,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         let started = self.start_index(&checkpoint, 0).and_then(|()| self.end_start());
         self.unmark(1);
-        self.opener.drop_copy();
+        self.disk.index_store().drop_copy();
         started?;
         if !self.is_unindexed() {
             self.report_indexed();
@@ -134,7 +135,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                 self.replaced += 1;
                 let name = self.quarantine_name(&format!("index.{}", self.number));
                 // If it can't be moved, it keeps its number and is not opened again.
-                if self.opener.set_aside(self.number, &name).is_ok() {
+                if self.disk.index_store().set_aside(self.number, &name).is_ok() {
                     self.after_quarantine(&name, &format!("This index was replaced: {why}."));
                 }
             }
@@ -160,7 +161,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
                         self.give_up_reserve();
                     }
                     self.drop_index();
-                    let _ = self.opener.remove(self.number);
+                    let _ = self.disk.index_store().remove(self.number);
                     last = Old::Whole;
                 }
                 Err(error) => return Err(self.cannot_open(error)),
@@ -168,7 +169,7 @@ impl<D: Disk, O: Opener> Queue<D, O> {
         }
         if old == Old::Whole && self.number > number {
             // Files that remain are removed at the next start.
-            let _ = self.opener.remove_below(self.number);
+            let _ = self.disk.index_store().remove_below(self.number);
         }
         Ok(())
     }
@@ -181,13 +182,13 @@ impl<D: Disk, O: Opener> Queue<D, O> {
 
     /// Opens the index of the current number; on a full disk the reserve is given up for it.
     pub(super) fn open_index(&mut self) -> Result<(), IndexError> {
-        let mut opened = self.opener.open(self.number);
+        let mut opened = self.disk.index_store().open(self.number);
         if let Err(error) = &opened
             && error.fault == IndexFault::Full
             && self.space.has_reserve
         {
             self.give_up_reserve();
-            opened = self.opener.open(self.number);
+            opened = self.disk.index_store().open(self.number);
         }
         self.index = Some(opened?);
         Ok(())

@@ -7,7 +7,7 @@
 
 use super::append::chunk_pairs;
 use super::disk::Disk;
-use super::index::{Batch, Opener};
+use super::index::Batch;
 use super::quarantine::Found;
 use super::streams::{chunked, earlier};
 use super::{Queue, QueueError, put_state, put_stream_back};
@@ -30,7 +30,7 @@ pub struct Back {
     pub is_open: bool,
 }
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     /// Takes a stream back, durably. It never moves it forward.
     pub fn set_back(
         &mut self,
@@ -118,7 +118,7 @@ mod tests {
         RowKey { stamp: Stamp(n * 1_000_000), id: n as u64 }
     }
 
-    fn gaps<G: Fixture>(queue: &Queue<G::D, G::O>) -> Vec<(GapReason, Stamp, Stamp)> {
+    fn gaps<G: Fixture>(queue: &Queue<G::D>) -> Vec<(GapReason, Stamp, Stamp)> {
         queue.gaps().iter().map(|gap| (gap.reason, gap.from, gap.to)).collect()
     }
 
@@ -168,7 +168,7 @@ mod tests {
 
     fn ids_that_it_may_go_back_to_stay_known<G: Fixture>(fixture: &G) {
         let (mut queue, ..) = fixture.open();
-        let store = |queue: &mut Queue<G::D, G::O>, stamp: i64| {
+        let store = |queue: &mut Queue<G::D>, stamp: i64| {
             let frames = page(&threats(), &[stamp as u64], 1);
             queue.append(&threats(), &frames, at(stamp), &[key(stamp)]).unwrap();
         };

@@ -17,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::index::{Batch, Index, IndexError, IndexFault, Opener, Pair};
+use super::index::{Batch, Index, IndexError, IndexFault, IndexStore, Pair};
 use super::index_copy::IndexCopy;
 use super::real::{LOCK, tree_bytes};
 use crate::errno::{called, says};
@@ -48,7 +48,7 @@ pub fn is_inside() -> bool {
 
 /// The indexes of a real directory: `index.<n>`.
 #[derive(Clone, Debug)]
-pub struct SledOpener {
+pub struct SledIndexStore {
     root: PathBuf,
     timeout: Duration,
     copy: Copy,
@@ -64,10 +64,10 @@ enum Copy {
     PutBack(u32),
 }
 
-impl SledOpener {
-    pub fn new(root: impl Into<PathBuf>) -> SledOpener {
+impl SledIndexStore {
+    pub fn new(root: impl Into<PathBuf>) -> SledIndexStore {
         let timeout = Duration::from_secs(INDEX_ANSWER_SECONDS_MAX);
-        SledOpener { root: root.into(), timeout, copy: Copy::None }
+        SledIndexStore { root: root.into(), timeout, copy: Copy::None }
     }
 
     fn path(&self, number: u32) -> PathBuf {
@@ -88,11 +88,11 @@ impl SledOpener {
 
 /// The path of the index that a start would open, if there is one.
 pub(super) fn newest(root: &Path) -> io::Result<Option<PathBuf>> {
-    let opener = SledOpener::new(root);
+    let opener = SledIndexStore::new(root);
     Ok(opener.numbers()?.into_iter().max().map(|number| opener.path(number)))
 }
 
-impl Opener for SledOpener {
+impl IndexStore for SledIndexStore {
     type Index = SledIndex;
 
     fn newest(&mut self) -> io::Result<Option<u32>> {

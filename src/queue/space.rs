@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::disk::Disk;
-use super::index::{Index, Opener};
+use super::index::Index;
 use super::{Queue, QueueError, QueueLimits};
 use crate::limits::{
     DOUBT_BYTES_MAX, INDEX_BYTES_MAX, QUARANTINE_BYTES_MAX, QUEUE_SLACK_BYTES, RESERVE_BYTES,
@@ -117,7 +117,7 @@ impl SpaceUsage {
     }
 }
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     /// The bytes of all files of the queue.
     pub(super) fn bytes(&mut self) -> u64 {
         let reserve = if self.space.has_reserve { self.space.reserve_bytes() } else { 0 };

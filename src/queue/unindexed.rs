@@ -17,7 +17,7 @@ use super::awaited::Awaited;
 use super::checkpoint::Checkpoint;
 use super::disk::{Disk, is_full};
 use super::gaps::GapLog;
-use super::index::{Batch, Opener};
+use super::index::Batch;
 use super::log::{self, Depth, Found, LogFiles, Scan};
 use super::replay::{Partial, Replay};
 use super::schema::{Entry, State, Tail};
@@ -192,7 +192,7 @@ fn last_page(disk: &mut impl Disk, log: &LogFiles) -> Option<u64> {
     })
 }
 
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
     /// Whether it delivers from the log alone.
     pub fn is_unindexed(&self) -> bool {
         self.unindexed.is_some()

@@ -14,13 +14,12 @@ use crate::coralogix::body;
 use crate::edge::Edge;
 use crate::limits;
 use crate::queue::disk::Disk;
-use crate::queue::index::Opener;
 use crate::record::{SinkVerdict, TrialKey};
 use crate::time::Stamp;
 
 use super::Worker;
 
-impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
+impl<E: Edge, D: Disk> Worker<E, D> {
     /// The verdict on an accepted batch. `stamps`: its earliest and its latest timestamp; `date`:
     /// the answer's `Date`.
     pub(super) fn arrived(

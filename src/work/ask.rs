@@ -4,8 +4,8 @@
 //! decides what follows from an answer.
 
 use super::{
-    Answer, Ask, Disk, Edge, Event, Fetch, Kind, NetTrouble, Opener, PageFacts, PendingPage,
-    SourceTrouble, Worker,
+    Answer, Ask, Disk, Edge, Event, Fetch, Kind, NetTrouble, PageFacts, PendingPage, SourceTrouble,
+    Worker,
 };
 use crate::answer::date;
 use crate::core::{By, Count, Counted, List, Listed, Older};
@@ -17,7 +17,7 @@ use crate::s1::page::Row;
 use crate::s1::request::{Created, changed_count_path, count_path, created_page_path};
 use crate::time::{Span, Stamp};
 
-impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
+impl<E: Edge, D: Disk> Worker<E, D> {
     pub(super) fn info(&mut self, tenant: usize) -> Event {
         let result = match self.edge.ask(tenant, &Ask::Info) {
             Err(net) => Err(SourceTrouble::Unreachable(net)),

@@ -30,7 +30,6 @@ use crate::limits;
 use crate::message::log_message;
 use crate::os::watch::{self, On};
 use crate::queue::disk::Disk;
-use crate::queue::index::Opener;
 use crate::queue::{Append, Back, Queue, QueueError};
 use crate::record::{
     Answer, Category, Gap, Kind, Learned, NetTrouble, Probe, QueuePosition, SinkVerdict,
@@ -71,9 +70,9 @@ pub struct Counters {
     pub unreadable_stamps: u64,
 }
 
-pub struct Worker<E: Edge, D: Disk, O: Opener> {
+pub struct Worker<E: Edge, D: Disk> {
     edge: E,
-    queue: Queue<D, O>,
+    queue: Queue<D>,
     streams: Vec<StreamWork>,
     pending_page: Option<PendingPage>,
     /// The first entry of the batch that was just rejected, for parking, and the text of the
@@ -105,8 +104,8 @@ pub struct Worker<E: Edge, D: Disk, O: Opener> {
     sent: Carried,
 }
 
-impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
-    pub fn new(edge: E, queue: Queue<D, O>, streams: Vec<StreamWork>) -> Self {
+impl<E: Edge, D: Disk> Worker<E, D> {
+    pub fn new(edge: E, queue: Queue<D>, streams: Vec<StreamWork>) -> Self {
         let counters = Counters::default();
         Worker {
             edge,
@@ -175,7 +174,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     }
 
     /// Returns the edge and the queue for the next worker.
-    pub fn into_parts(self) -> (E, Queue<D, O>) {
+    pub fn into_parts(self) -> (E, Queue<D>) {
         (self.edge, self.queue)
     }
 
@@ -218,7 +217,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     }
 
     /// Notes what is written together with the next page.
-    fn note_progress(queue: &mut Queue<D, O>, stream: &StreamName, keep: &StorePage) {
+    fn note_progress(queue: &mut Queue<D>, stream: &StreamName, keep: &StorePage) {
         if let Some(at) = keep.compared {
             queue.compared(stream, at);
         }
@@ -448,7 +447,7 @@ impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
     }
 }
 
-impl<E: Edge, D: Disk, O: Opener> World for Worker<E, D, O> {
+impl<E: Edge, D: Disk> World for Worker<E, D> {
     fn tick(&mut self) -> Tick {
         let signals = self.edge.signals();
         self.reload |= signals.reload;

@@ -9,11 +9,10 @@ use crate::core::{End, Event, StoreTrouble};
 use crate::edge::Edge;
 use crate::message::{self, log_message};
 use crate::queue::disk::Disk;
-use crate::queue::index::Opener;
 use crate::queue::{OpenError, QueueError};
 use crate::record::QueueStatus;
 
-impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
+impl<E: Edge, D: Disk> Worker<E, D> {
     /// The event for a result of the queue.
     pub(super) fn stored(&mut self, outcome: Result<QueueStatus, QueueError>) -> Event {
         match outcome {

@@ -17,7 +17,6 @@ use crate::pack::Packer;
 use crate::plain;
 use crate::queue::disk::Disk;
 use crate::queue::gaps::HEARTBEAT_ID;
-use crate::queue::index::Opener;
 use crate::record::{Gap, GapReason, Progress, Room, RowKey, StreamName};
 use crate::time::Stamp;
 
@@ -35,7 +34,7 @@ struct OwnRecord {
     text: Value,
 }
 
-impl<E: Edge, D: Disk, O: Opener> Worker<E, D, O> {
+impl<E: Edge, D: Disk> Worker<E, D> {
     pub(super) fn note(&mut self, note: &SelfReport) -> Event {
         let (integration, records) = match note {
             SelfReport::Heartbeat(view) => (self.first_integration(), vec![self.heartbeat(view)]),

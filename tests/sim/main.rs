@@ -30,8 +30,8 @@ use std::rc::Rc;
 use s1_coralogix::coralogix::entry::Labels;
 use s1_coralogix::core::{self, Action, Core, End, Event, Mode, Plan, StreamPlan, Tick, World};
 use s1_coralogix::prng::Prng;
-use s1_coralogix::queue::mem::{Fault, MemDisk, MemOpener};
-use s1_coralogix::queue::{Queue, QueueLimits};
+use s1_coralogix::queue::mem::{Fault, MemDisk};
+use s1_coralogix::queue::{Queue, QueueLimits, Settings, StreamSettings};
 use s1_coralogix::record::{Kind, Learned, Start, StreamName, WriteMode};
 use s1_coralogix::time::{Mono, Span};
 use s1_coralogix::work::{StreamWork, Worker};
@@ -250,14 +250,14 @@ fn boot(plan: &Plan, disk: &MemDisk, shared: &Rc<RefCell<Shared>>, seed: u64) ->
         plan.streams.iter().map(|stream| stream_work(stream.kind)).collect();
     let names: Vec<StreamName> = streams.iter().map(|stream| stream.name.clone()).collect();
     let limits = QueueLimits { max_size_bytes: 16 << 20, min_free_bytes: 1 << 20 };
-    let opened = Queue::open(disk.clone(), disk.opener(), limits, &names);
-    let Ok((mut queue, opened, found)) = opened else { return None };
+    let settings = plan.streams.iter().zip(&names).map(|(stream, name)| StreamSettings {
+        name: name.clone(),
+        tally_ids_max: plan.tally_ids_of(stream),
+    });
+    let settings = Settings { limits, streams: settings.collect(), new_id: None };
+    let Ok((queue, opened, found)) = Queue::open(disk.clone(), settings) else { return None };
     if found.iter().any(|found| ["index-replaced", "log-damaged"].contains(&found.reason)) {
         shared.borrow_mut().meet("count begun anew");
-    }
-    for (stream, name) in plan.streams.iter().zip(&names) {
-        let is_on = stream.reconcile > Span::ZERO;
-        queue.tally(name, if is_on { plan.tally_ids_max() } else { 0 });
     }
     let edge = SimEdge(Rc::clone(shared));
     let mut worker = Worker::new(edge, queue, streams);
@@ -290,7 +290,7 @@ fn stream_work(kind: Kind) -> StreamWork {
 
 /// The worker, and the hand at its power switch.
 struct Life {
-    worker: Worker<SimEdge, MemDisk, MemOpener>,
+    worker: Worker<SimEdge, MemDisk>,
     plan: Plan,
     shared: Rc<RefCell<Shared>>,
     disk: MemDisk,

@@ -11,7 +11,7 @@ use std::io;
 use std::rc::Rc;
 
 use super::disk::{Disk, Item, LockRefused};
-use super::index::{Batch, Index, IndexError, IndexFault, Opener, Pair};
+use super::index::{Batch, Index, IndexError, IndexFault, IndexStore, Pair};
 pub use super::medium::Fault;
 use super::medium::{
     Entry, Medium, NameChange, Pairs, Write, apply_batch, apply_name, apply_write, pairs_bytes,
@@ -27,12 +27,13 @@ pub struct Indexes(BTreeMap<u32, Pairs>);
 #[derive(Debug)]
 pub struct MemDisk {
     medium: Rc<RefCell<Medium>>,
+    index_store: MemIndexStore,
     holds_lock: bool,
 }
 
 impl Clone for MemDisk {
     fn clone(&self) -> MemDisk {
-        MemDisk { medium: Rc::clone(&self.medium), holds_lock: false }
+        MemDisk::of(&self.medium)
     }
 }
 
@@ -47,18 +48,18 @@ impl Drop for MemDisk {
 impl MemDisk {
     pub fn new(capacity_bytes: u64) -> MemDisk {
         let medium = Medium { capacity: capacity_bytes, ..Medium::default() };
-        MemDisk { medium: Rc::new(RefCell::new(medium)), holds_lock: false }
+        MemDisk::of(&Rc::new(RefCell::new(medium)))
     }
 
     /// Another directory that holds the same.
     pub fn copy(&self) -> MemDisk {
         let medium = Medium { locked: false, ..self.medium.borrow().clone() };
-        MemDisk { medium: Rc::new(RefCell::new(medium)), holds_lock: false }
+        MemDisk::of(&Rc::new(RefCell::new(medium)))
     }
 
-    /// The indexes that belong to this directory and share its power switch.
-    pub fn opener(&self) -> MemOpener {
-        MemOpener { medium: Rc::clone(&self.medium) }
+    fn of(medium: &Rc<RefCell<Medium>>) -> MemDisk {
+        let index_store = MemIndexStore { medium: Rc::clone(medium) };
+        MemDisk { medium: Rc::clone(medium), index_store, holds_lock: false }
     }
 
     /// From now on what is removed is free only after `sync_all`, as on btrfs.
@@ -153,6 +154,12 @@ impl MemDisk {
 }
 
 impl Disk for MemDisk {
+    type Indexes = MemIndexStore;
+
+    fn index_store(&mut self) -> &mut MemIndexStore {
+        &mut self.index_store
+    }
+
     fn place(&self) -> String {
         "memory".into()
     }
@@ -350,13 +357,13 @@ impl Disk for MemDisk {
     }
 }
 
-/// The indexes of a directory in memory.
+/// The indexes of a directory in memory, which share its power switch.
 #[derive(Debug)]
-pub struct MemOpener {
+pub struct MemIndexStore {
     medium: Rc<RefCell<Medium>>,
 }
 
-impl Opener for MemOpener {
+impl IndexStore for MemIndexStore {
     type Index = MemIndex;
 
     fn newest(&mut self) -> io::Result<Option<u32>> {

@@ -36,7 +36,7 @@ fn numbers_of(range: std::ops::Range<u64>) -> Vec<u64> {
 
 /// Takes records of a stream in; those at or after `from` are known.
 fn take<G: Fixture>(
-    queue: &mut Queue<G::D, G::O>,
+    queue: &mut Queue<G::D>,
     name: &StreamName,
     range: std::ops::Range<u64>,
     from: u64,
@@ -58,14 +58,14 @@ pub(super) fn lived<G: Fixture>(fixture: &G) {
 pub(super) fn claimed<G: Fixture>(
     fixture: &G,
     claims: &[Claim],
-) -> (Queue<G::D, G::O>, Opened, Vec<&'static str>) {
+) -> (Queue<G::D>, Opened, Vec<&'static str>) {
     let (mut queue, ..) = fixture.open();
     let (opened, findings) = queue.claim(claims).unwrap();
     let reasons = findings.iter().map(|finding| finding.reason).collect();
     (queue, opened, reasons)
 }
 
-fn drain<G: Fixture>(queue: &mut Queue<G::D, G::O>) -> Vec<u64> {
+fn drain<G: Fixture>(queue: &mut Queue<G::D>) -> Vec<u64> {
     let mut drained = Vec::new();
     while let Some(peeked) = queue.peek(ALL).unwrap() {
         drained.extend(all_numbers(&peeked).iter().map(|(_, n)| *n));
@@ -74,7 +74,7 @@ fn drain<G: Fixture>(queue: &mut Queue<G::D, G::O>) -> Vec<u64> {
     drained
 }
 
-fn gaps_of<G: Fixture>(queue: &Queue<G::D, G::O>) -> Vec<(String, GapReason, i64, i64, bool)> {
+fn gaps_of<G: Fixture>(queue: &Queue<G::D>) -> Vec<(String, GapReason, i64, i64, bool)> {
     let what = |gap: Gap| (gap.stream.to_string(), gap.reason, gap.from.0, gap.to.0, gap.closed);
     queue.gaps().into_iter().map(what).collect()
 }
@@ -319,9 +319,8 @@ fn a_stream_that_comes_back_goes_on_whatever_start_says<G: Fixture>(fixture: &G)
     take::<G>(&mut queue, &threats(), 0..40, 20);
     queue.close(NOW);
     // While it is not in the config it is an orphan; nothing of it is forgotten.
-    let (disk, opener) = fixture.parts();
     let limits = super::QueueLimits { max_size_bytes: 64 << 20, min_free_bytes: 1 << 20 };
-    let (mut queue, ..) = Queue::open(disk, opener, limits, &[activities()]).unwrap();
+    let (mut queue, ..) = Queue::open(fixture.disk(), settings(limits, &[activities()])).unwrap();
     let (_, findings) = queue.claim(&[claim("acme", None, TENANT)]).unwrap();
     assert_eq!(findings[0].reason, "stream-orphaned");
     queue.close(NOW);
@@ -349,7 +348,7 @@ fn a_name_that_is_behind_stays_where_it_is<G: Fixture>(fixture: &G) {
     drain::<G>(&mut queue);
     take::<G>(&mut queue, &threats(), 5..10, 6);
     queue.adopt_streams("old", "acme", SaidBy::Person).unwrap();
-    let is_behind = |queue: &Queue<G::D, G::O>| {
+    let is_behind = |queue: &Queue<G::D>| {
         let row = &queue.streams.find(&threats()).unwrap().row;
         assert_eq!(row.progress, Some(progress(9, 6)));
         assert_eq!(row.delivered, Some(progress(5, 5)), "nothing of it was delivered yet");
@@ -361,8 +360,7 @@ fn a_name_that_is_behind_stays_where_it_is<G: Fixture>(fixture: &G) {
 
 /// Another machine goes on from the position that two clocks confirmed, and so does another name.
 fn a_position_that_clocks_did_not_confirm_is_not_adopted<G: Fixture>(fixture: &G) {
-    let (disk, opener) = fixture.parts();
-    let (mut queue, ..) = Queue::open(disk, opener, LIMITS, &[old()]).unwrap();
+    let (mut queue, ..) = Queue::open(fixture.disk(), settings(LIMITS, &[old()])).unwrap();
     take::<G>(&mut queue, &old(), 0..40, 20);
     let confirmed = StreamLearned {
         confirmed: Some(Stamp(30)),

@@ -11,7 +11,7 @@ use crate::time::{Mono, Stamp};
 const NOW: Mono = Mono(1);
 
 fn append<G: Fixture>(
-    queue: &mut Queue<G::D, G::O>,
+    queue: &mut Queue<G::D>,
     stream: &StreamName,
     range: std::ops::Range<u64>,
     per_frame: usize,
@@ -24,7 +24,7 @@ fn append<G: Fixture>(
         .unwrap();
 }
 
-fn drain<G: Fixture>(queue: &mut Queue<G::D, G::O>, take: Take) -> Vec<u64> {
+fn drain<G: Fixture>(queue: &mut Queue<G::D>, take: Take) -> Vec<u64> {
     let mut drained = Vec::new();
     while let Some(peeked) = queue.peek(take).unwrap() {
         drained.extend(all_numbers(&peeked).iter().map(|(_, n)| *n));
@@ -107,7 +107,7 @@ fn ids_before_the_overlap_are_forgotten<G: Fixture>(fixture: &G) {
     assert!(chunks <= 2, "{chunks} chunks are kept");
 }
 
-fn append_tallied<G: Fixture>(queue: &mut Queue<G::D, G::O>, range: std::ops::Range<u64>) {
+fn append_tallied<G: Fixture>(queue: &mut Queue<G::D>, range: std::ops::Range<u64>) {
     let numbers: Vec<u64> = range.collect();
     let last = *numbers.last().unwrap();
     let created_keys: Vec<_> = numbers.iter().map(|n| created_key(*n)).collect();
@@ -120,7 +120,7 @@ fn created_key(number: u64) -> RowKey {
     RowKey { stamp: Stamp::from_seconds(number as i64), ..key(number) }
 }
 
-fn collected<G: Fixture>(queue: &Queue<G::D, G::O>) -> Option<(i64, u64)> {
+fn collected<G: Fixture>(queue: &Queue<G::D>) -> Option<(i64, u64)> {
     let collected = queue.collected(&threats(), None, Stamp::from_seconds(1_000_000));
     collected.map(|(since, count)| (since.0 / 1_000_000, count))
 }

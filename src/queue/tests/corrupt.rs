@@ -2,7 +2,6 @@
 
 use super::Queue;
 use super::real::RealDisk;
-use super::sled::SledOpener;
 use super::testing::*;
 use crate::prng::Prng;
 use crate::time::Mono;
@@ -13,7 +12,7 @@ fn damages() -> u64 {
     asked.unwrap_or(12)
 }
 
-fn drained(queue: &mut Queue<RealDisk, SledOpener>) -> Vec<u64> {
+fn drained(queue: &mut Queue<RealDisk>) -> Vec<u64> {
     let mut drained = Vec::new();
     while let Some(peeked) = queue.peek(ALL).unwrap() {
         drained.extend(all_numbers(&peeked).iter().map(|(_, n)| *n));

@@ -7,7 +7,7 @@
 use super::checkpoint::{self, Checkpoint};
 use super::disk::Disk as _;
 use super::mem::MemDisk;
-use super::{MemQueue, Queue, QueueError, QueueLimits, log};
+use super::{MemQueue, Queue, QueueError, QueueLimits, Settings, StreamSettings, log};
 use crate::coralogix::body::assemble;
 use crate::frame::{EntryMeta, FRAME_HEADER_BYTES, FRAME_MAGIC, Frame};
 use crate::fuzz::steered;
@@ -65,7 +65,9 @@ pub(crate) fn checkpoint(data: &[u8]) {
 
 fn opened(disk: &MemDisk) -> MemQueue {
     let streams = Kind::ALL.map(|kind| StreamName::polled("acme", kind));
-    Queue::open(disk.clone(), disk.opener(), LIMITS, &streams).expect("any disk is mended").0
+    let streams = streams.map(|name| StreamSettings { name, tally_ids_max: 0 }).to_vec();
+    let settings = Settings { limits: LIMITS, streams, new_id: None };
+    Queue::open(disk.clone(), settings).expect("any disk is mended").0
 }
 
 /// Gives everything out, or up where it is damaged.

@@ -24,7 +24,7 @@ fn told(ids: &[u64]) -> Frame {
     Frame { last_of_page: true, ..frame }
 }
 
-fn tell<G: Fixture>(queue: &mut Queue<G::D, G::O>) -> Vec<u64> {
+fn tell<G: Fixture>(queue: &mut Queue<G::D>) -> Vec<u64> {
     let ids: Vec<u64> = queue.gaps_to_report().iter().map(|gap| gap.number).collect();
     if !ids.is_empty() {
         queue.append(&own(), &[told(&ids)], progress(1_000, 1_000), &[]).unwrap();
@@ -32,13 +32,13 @@ fn tell<G: Fixture>(queue: &mut Queue<G::D, G::O>) -> Vec<u64> {
     ids
 }
 
-fn park_first<G: Fixture>(queue: &mut Queue<G::D, G::O>) -> QueuePosition {
+fn park_first<G: Fixture>(queue: &mut Queue<G::D>) -> QueuePosition {
     let sent = queue.peek(ONE).unwrap().unwrap().sent;
     queue.park(sent.first, Some(b"{\"refused\":1}"), "400").unwrap();
     sent.first
 }
 
-fn started<G: Fixture>(fixture: &G) -> Queue<G::D, G::O> {
+fn started<G: Fixture>(fixture: &G) -> Queue<G::D> {
     let (mut queue, ..) = fixture.open();
     let frames = page(&threats(), &[1, 2, 3], 3);
     queue.append(&threats(), &frames, progress(3, 1), &[]).unwrap();

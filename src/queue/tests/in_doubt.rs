@@ -15,7 +15,7 @@ const NOW: Mono = Mono(1);
 const WORDS: &str = "HTTP 200: 3 logs were not accepted";
 
 /// Three threats and two activities wait.
-fn filled<G: Fixture>(fixture: &G) -> Queue<G::D, G::O> {
+fn filled<G: Fixture>(fixture: &G) -> Queue<G::D> {
     let (mut queue, ..) = fixture.try_open(SMALL).unwrap();
     let known: Vec<RowKey> = (1..4).map(key).collect();
     queue.append(&threats(), &page(&threats(), &[1, 2, 3], 3), progress(3, 1), &known).unwrap();
@@ -25,13 +25,13 @@ fn filled<G: Fixture>(fixture: &G) -> Queue<G::D, G::O> {
     queue
 }
 
-fn doubt_all<G: Fixture>(queue: &mut Queue<G::D, G::O>) -> QueuePosition {
+fn doubt_all<G: Fixture>(queue: &mut Queue<G::D>) -> QueuePosition {
     let sent = queue.peek(ALL).unwrap().unwrap().sent;
     queue.doubt(sent.end, WORDS).unwrap();
     sent.first
 }
 
-fn drained<G: Fixture>(queue: &mut Queue<G::D, G::O>) -> Vec<u64> {
+fn drained<G: Fixture>(queue: &mut Queue<G::D>) -> Vec<u64> {
     let mut numbers = Vec::new();
     while let Some(peeked) = queue.peek(ALL).unwrap() {
         numbers.extend(all_numbers(&peeked).iter().map(|(_, n)| *n));

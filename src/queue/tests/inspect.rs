@@ -67,7 +67,7 @@ fn what_was_set_aside_is_listed_in_the_order_in_which_it_was() {
     for name in names.iter().rev() {
         std::fs::write(dir.0.join(QUARANTINE).join(name), b"bad").unwrap();
     }
-    let listed = Inspector::open(dir.parts().0, None).unwrap().quarantined();
+    let listed = Inspector::open(dir.disk(), None).unwrap().quarantined();
     assert_eq!(listed.into_iter().map(|(name, _)| name).collect::<Vec<_>>(), names);
 }
 
@@ -198,7 +198,7 @@ fn who_collected_what_is_told_from_the_checkpoint() {
     }
     queue.begin_anew("none", Some("https://c.example")).unwrap();
     let id = QueueId::parse(&"a".repeat(32)).unwrap();
-    queue.identify(|| id.clone());
+    queue.identify(id.clone());
     queue.close(Mono(1));
     let looked = inspector(&disk, None);
     assert_eq!(looked.id(), Some(&id));

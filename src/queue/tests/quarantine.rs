@@ -14,7 +14,7 @@ use crate::limits::{FRAME_ENTRIES_MAX, GAPS_MAX, KNOWN_IDS_MAX, WAITING_KEYS_REA
 use crate::record::{Gap, GapReason, RowKey, Seq, Take};
 use crate::time::{Mono, Stamp};
 
-type MemQueue = Queue<MemDisk, super::mem::MemOpener>;
+type MemQueue = Queue<MemDisk>;
 
 /// A queue in which frames of one record each wait, and the bytes of these frames' records are damaged.
 fn with_damaged(records: u64, damaged: &[u64]) -> (MemDisk, MemQueue) {

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 
 use super::disk::Disk;
 use super::gaps::HEARTBEAT_ID;
+use super::index::IndexStore;
 use super::mem::{Fault, MemDisk};
 use super::recovery_tests::*;
 use super::testing::*;
@@ -295,7 +296,7 @@ fn an_index_that_is_not_there_is_told_unless_the_queue_is_new() {
             }
         }
         for number in 0..9 {
-            super::index::Opener::remove(&mut disk.opener(), number).unwrap();
+            disk.clone().index_store().remove(number).unwrap();
         }
         assert!(open(&disk).2.contains(&"index-replaced"), "{what}");
     }
@@ -312,7 +313,7 @@ fn a_lost_index_and_no_space_leave_the_log_to_be_delivered() {
             disk.clone().remove(&log::path(1)).unwrap();
         }
         for number in 0..9 {
-            super::index::Opener::remove(&mut disk.opener(), number).unwrap();
+            disk.clone().index_store().remove(number).unwrap();
         }
         disk.set_capacity(0);
         match disk.try_open(SMALL) {

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use super::Queue;
 use super::adopt_tests::{TENANT, claim, lived, old};
 use super::disk::Disk;
-use super::index::Opener;
 use super::mem::MemDisk;
 use super::testing::*;
 use crate::frame::{self, Frame};
@@ -25,7 +24,7 @@ fn a_parked_record_of_the_old_name_comes_back_under_the_new_one<G: Fixture>(fixt
 }
 
 /// A parked record as its file has it.
-fn raw_parked<D: Disk, O: Opener>(queue: &mut Queue<D, O>, at: QueuePosition) -> Frame {
+fn raw_parked<D: Disk>(queue: &mut Queue<D>, at: QueuePosition) -> Frame {
     let path = format!("parked/{at}.log");
     let bytes = queue.read_beside(&path, at.seq).unwrap().unwrap();
     frame::take(bytes).unwrap().1
@@ -36,14 +35,14 @@ fn raw_parked<D: Disk, O: Opener>(queue: &mut Queue<D, O>, at: QueuePosition) ->
 fn what_lies_beside_the_log_follows_the_name<G: Fixture>(fixture: &G) {
     lived(fixture);
     let (mut queue, ..) = fixture.open();
-    let rename = |queue: &mut Queue<G::D, G::O>| {
+    let rename = |queue: &mut Queue<G::D>| {
         queue.claim(&[claim("acme", Some("old"), TENANT)]).unwrap();
     };
-    let next = |queue: &mut Queue<G::D, G::O>| {
+    let next = |queue: &mut Queue<G::D>| {
         let take = Take { entries_max: 7, ..ALL };
         queue.peek(take).unwrap().unwrap().sent
     };
-    let park = |queue: &mut Queue<G::D, G::O>, n| {
+    let park = |queue: &mut Queue<G::D>, n| {
         let first = next(queue).first;
         queue.park(first, Some(&entry(&old(), n)), "no").unwrap();
     };
@@ -58,7 +57,7 @@ fn what_lies_beside_the_log_follows_the_name<G: Fixture>(fixture: &G) {
     park(&mut queue, first.skip.into());
     let end = next(&mut queue).end;
     queue.doubt(end, "another was not accepted").unwrap();
-    let names = |queue: &Queue<G::D, G::O>| {
+    let names = |queue: &Queue<G::D>| {
         queue.gaps().into_iter().map(|gap| gap.stream).collect::<BTreeSet<_>>()
     };
     assert_eq!(names(&queue), [threats()].into());

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use super::super::disk::Disk;
-use super::super::index::{Index, IndexFault, Opener};
+use super::super::index::{Index, IndexFault, IndexStore};
 use super::super::mem::{Fault, MemDisk};
 use super::super::schema::{ChunkId, State};
 use super::super::space::{QUARANTINE, RESERVE};
@@ -63,7 +63,11 @@ fn without_space(disk: &MemDisk, queue: &mut MemQueue) {
     assert!(matches!(refused, Err(QueueError::NoSpace(_))), "{refused:?}");
     assert_eq!(reasons(queue), ["index-no-space"]);
     assert!(queue.is_unindexed() && queue.index.is_none());
-    assert_eq!(disk.opener().newest().unwrap(), Some(queue.number), "it is the one to go on with");
+    assert_eq!(
+        disk.clone().index_store().newest().unwrap(),
+        Some(queue.number),
+        "it is the one to go on with"
+    );
 }
 
 fn with_space(disk: &MemDisk, queue: &mut MemQueue) {
@@ -87,10 +91,10 @@ fn a_process_that_lost_its_index_for_a_while_goes_on_where_it_stood() {
     assert_eq!(reasons(&mut queue), ["index-written-again"]);
     assert!(!queue.is_unindexed());
     assert_eq!(Fixture::files(&disk, QUARANTINE), Vec::<String>::new(), "nothing is broken");
-    assert_eq!(disk.opener().newest().unwrap(), Some(queue.number));
+    assert_eq!(disk.clone().index_store().newest().unwrap(), Some(queue.number));
     assert_eq!(queue.stream_status(&threats()), stood);
     assert_eq!(queue.streams.named(&threats()).tally.unseen(&[1, 6]), [false, false]);
-    let kept = disk.opener().open(0).unwrap().get(b"c").unwrap();
+    let kept = disk.clone().index_store().open(0).unwrap().get(b"c").unwrap();
     assert_eq!((queue.number > 0, kept), (true, None), "the one before is removed");
     assert_eq!(take_one(&mut queue), Some(4));
     drop(queue);
@@ -398,7 +402,7 @@ fn replacements_are_counted_and_what_was_replaced_is_set_aside_with_the_reason()
         queue.reopen().unwrap();
         let noted = Fixture::files(&disk, QUARANTINE).pop().unwrap();
         assert!(noted.ends_with(&format!("-index.{n}.txt")), "{noted}");
-        assert_eq!(disk.opener().newest().unwrap(), Some(n + 1));
+        assert_eq!(disk.clone().index_store().newest().unwrap(), Some(n + 1));
     }
     queue.drop_index();
     let last = queue.reopen().map(drop);
@@ -415,7 +419,7 @@ fn an_index_that_lacked_space_is_replaced_more_often_and_not_set_aside() {
         let outcome = queue.reopen().map(drop);
         assert_eq!(outcome.is_ok(), n < INDEX_NO_SPACE_MAX, "{n}: {outcome:?}");
     }
-    assert_eq!(disk.opener().newest().unwrap(), Some(INDEX_NO_SPACE_MAX));
+    assert_eq!(disk.clone().index_store().newest().unwrap(), Some(INDEX_NO_SPACE_MAX));
     assert_eq!(Fixture::files(&disk, QUARANTINE), Vec::<String>::new());
 }
 

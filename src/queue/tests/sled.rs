@@ -14,9 +14,9 @@ fn one_change() -> Batch {
     batch
 }
 
-fn created(dir: &TempDir) -> SledOpener {
+fn created(dir: &TempDir) -> SledIndexStore {
     fs::create_dir_all(&dir.0).unwrap();
-    SledOpener::new(&dir.0)
+    SledIndexStore::new(&dir.0)
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn a_snapshot_that_a_kill_left_half_written_costs_nothing() {
     for half in [&b""[..], b"too short", b"long enough and yet no snapshot at all"] {
         let unfinished = folder.join("snap.7FFFFFFFFFFFFFFF.generating");
         fs::write(&unfinished, half).unwrap();
-        let mut index = SledOpener::new(&dir.0).open(0).unwrap();
+        let mut index = SledIndexStore::new(&dir.0).open(0).unwrap();
         assert_eq!(index.get(b"c").unwrap(), Some(vec![1]));
         assert!(!unfinished.exists());
         index.close();

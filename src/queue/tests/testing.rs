@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::disk::Disk;
-use super::index::Opener;
-use super::mem::{MemDisk, MemOpener};
+use super::mem::MemDisk;
 use super::real::RealDisk;
-use super::sled::SledOpener;
-use super::{Append, OpenError, OpenedQueue, Peeked, Queue, QueueError, QueueLimits};
+use super::{
+    Append, OpenError, OpenedQueue, Peeked, Queue, QueueError, QueueLimits, Settings,
+    StreamSettings,
+};
 use crate::frame::{EntryMeta, Frame, Piece};
 use crate::record::{Category, Gap, Kind, Opened, Progress, QueueStatus, RowKey, StreamName, Take};
 use crate::time::Stamp;
@@ -43,12 +44,17 @@ macro_rules! on_both {
 }
 pub(super) use on_both;
 
+/// Settings of a queue that keeps no ids for reconciliation, until `tally`.
+pub(super) fn settings(limits: QueueLimits, streams: &[StreamName]) -> Settings {
+    let stream = |name: &StreamName| StreamSettings { name: name.clone(), tally_ids_max: 0 };
+    Settings { limits, streams: streams.iter().map(stream).collect(), new_id: None }
+}
+
 /// A place for a queue, to be opened as often as a test likes.
 pub(super) trait Fixture {
     type D: Disk;
-    type O: Opener;
 
-    fn parts(&self) -> (Self::D, Self::O);
+    fn disk(&self) -> Self::D;
 
     /// Takes the index away, as a damage of the disk may.
     fn lose_index(&self);
@@ -57,17 +63,16 @@ pub(super) trait Fixture {
 
     fn files(&self, dir: &str) -> Vec<String> {
         let mut names: Vec<String> =
-            self.parts().0.list(dir).unwrap().into_iter().map(|item| item.name).collect();
+            self.disk().list(dir).unwrap().into_iter().map(|item| item.name).collect();
         names.sort();
         names
     }
 
-    fn try_open(&self, limits: QueueLimits) -> Result<OpenedQueue<Self::D, Self::O>, OpenError> {
-        let (disk, opener) = self.parts();
-        Queue::open(disk, opener, limits, &[threats(), activities()])
+    fn try_open(&self, limits: QueueLimits) -> Result<OpenedQueue<Self::D>, OpenError> {
+        Queue::open(self.disk(), settings(limits, &[threats(), activities()]))
     }
 
-    fn open(&self) -> (Queue<Self::D, Self::O>, Opened, Vec<&'static str>) {
+    fn open(&self) -> (Queue<Self::D>, Opened, Vec<&'static str>) {
         let (queue, opened, findings) = self.try_open(LIMITS).unwrap();
         (queue, opened, findings.iter().map(|finding| finding.reason).collect())
     }
@@ -75,10 +80,9 @@ pub(super) trait Fixture {
 
 impl Fixture for MemDisk {
     type D = MemDisk;
-    type O = MemOpener;
 
-    fn parts(&self) -> (MemDisk, MemOpener) {
-        (self.clone(), self.opener())
+    fn disk(&self) -> MemDisk {
+        self.clone()
     }
 
     fn lose_index(&self) {
@@ -91,7 +95,17 @@ impl Fixture for MemDisk {
 }
 
 /// Pages of which a test says only what it is about.
-impl<D: Disk, O: Opener> Queue<D, O> {
+impl<D: Disk> Queue<D> {
+    /// From here on so many ids of a stream are kept for reconciliation, as if the queue was opened
+    /// with these settings.
+    pub(crate) fn tally(&mut self, stream: &StreamName, ids_max: usize) {
+        let settings = StreamSettings { name: stream.clone(), tally_ids_max: ids_max };
+        match self.configured.iter_mut().find(|known| known.name == *stream) {
+            Some(known) => *known = settings,
+            None => self.configured.push(settings),
+        }
+    }
+
     /// A page with its ids at or after `progress.from`, and when each record was created.
     pub(crate) fn append_tallied(
         &mut self,
@@ -140,10 +154,9 @@ impl Drop for TempDir {
 
 impl Fixture for TempDir {
     type D = RealDisk;
-    type O = SledOpener;
 
-    fn parts(&self) -> (RealDisk, SledOpener) {
-        (RealDisk::new(&self.0), SledOpener::new(&self.0))
+    fn disk(&self) -> RealDisk {
+        RealDisk::new(&self.0)
     }
 
     fn lose_index(&self) {

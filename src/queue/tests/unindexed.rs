@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 
 use super::QueueError;
 use super::disk::Disk;
+use super::index::IndexStore;
 use super::mem::{Fault, MemDisk};
 use super::testing::*;
 use crate::record::{QueuePosition, QueueStatus, Seq, Take};
@@ -192,7 +193,7 @@ fn a_long_page_that_only_the_log_knows_is_learned_once_there_is_an_index() {
 fn an_index_that_was_not_finished_does_not_hide_the_one_before_it() {
     let disk = MemDisk::new(CAPACITY);
     three_files(&disk);
-    super::index::Opener::open(&mut disk.opener(), 1).unwrap();
+    disk.clone().index_store().open(1).unwrap();
     let (_, opened, found) = disk.open();
     assert_eq!(found, Vec::<&str>::new());
     assert_eq!((opened.held.records, opened.streams[0].known.len()), (15, 15));
