@@ -117,8 +117,8 @@ impl Changed {
         self.last.get(&key.id).is_some_and(|last| *last >= key.stamp)
     }
 
-    /// What was read was not stored, or not everything was read: what is compared begins with the next
-    /// walk.
+    /// What was read was not stored, or something is passed over for good: what is compared begins with
+    /// the next walk.
     pub fn forget(&mut self) {
         let Changed { is_counted, is_off, read_again_to, .. } = *self;
         *self = Changed { is_counted, is_off, read_again_to, ..Changed::default() };
@@ -259,7 +259,9 @@ impl Stream {
     /// The count of changed threats, before a round of reconciliation.
     pub(super) fn count_changed(&mut self, stream: usize, walked: Option<Stamp>) -> Option<Action> {
         let is_moved = self.kind() == Kind::Threats && self.is_between_walks();
-        let range = is_moved.then(|| self.changed.next_range(walked)).flatten();
+        // While walks miss something, more is counted than they read.
+        let is_sound = self.condition.is_none() && self.lane.failures == 0;
+        let range = (is_moved && is_sound).then(|| self.changed.next_range(walked)).flatten();
         if range.is_none() {
             self.changed.round_begins();
         }

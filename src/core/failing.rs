@@ -35,8 +35,6 @@ impl Stream {
     ) -> Pending {
         let mut fresh = self.known.fresh(&page.keys, asked.from);
         fresh.retain(|at| self.changed.is_new(&page.keys[*at as usize]));
-        // A row may be passed over.
-        self.changed.forget();
         self.known.leave_unplaced(&page.keys, &mut fresh);
         let allowed = page.keys.iter().map(|key| key.stamp).filter(|stamp| present.allows(*stamp));
         let date = match present {
@@ -47,11 +45,14 @@ impl Stream {
         // Before this no record becomes visible later.
         let settled = date.map(|date| date - self.plan.overlap);
         let then = self.beyond.came(&page.keys, !fresh.is_empty(), settled);
-        if then == Step::Look {
-            fresh.clear();
+        match then {
+            Step::Look => fresh.clear(),
+            _ => self.changed.passed(&page.keys),
         }
         let (after, missed) = match then {
             Step::Step { from, gap, unread } => {
+                // The row that is passed over would be counted, and never read.
+                self.changed.forget();
                 let (reason, gap) = (GapReason::Unfetchable, gap.min(from));
                 let found_by = FoundBy::Walk;
                 let missed = Missed { from: gap, to: from, reason, unread, found_by };

@@ -541,10 +541,10 @@ impl Stream {
         self.flaw(Reason::FilterIgnored, text.to_owned());
     }
 
-    /// The present walk has had a problem that makes it doubtful whether everything was seen.
+    /// The present walk has had a problem that makes it doubtful whether everything was seen. What it
+    /// did read stays compared with the counts, which show what it missed.
     pub(super) fn flaw(&mut self, reason: Reason, text: String) {
         self.flawed = true;
-        self.changed.forget();
         self.condition = Some((reason, text));
     }
 

@@ -22,6 +22,8 @@ struct Console {
     stored: BTreeSet<RowKey>,
     /// Pages in the middle of a walk lack each third row.
     lacks: bool,
+    /// Each page is empty, and leads to another one.
+    is_empty: bool,
     /// So many more are counted than there are.
     more: u64,
     counts: u32,
@@ -40,8 +42,8 @@ impl Console {
         let next = Some(stage.begin());
         let there = (0..THREATS).map(|id| (id, NOW - Span::hours(24))).collect();
         let (stored, lacks, more, counts, walks) = (BTreeSet::new(), false, 0, 0, 0);
-        let (rounds, fails) = (0, None);
-        Console { stage, there, stored, lacks, more, counts, rounds, fails, walks, next }
+        let (rounds, fails, is_empty) = (0, None, false);
+        Console { stage, there, stored, lacks, is_empty, more, counts, rounds, fails, walks, next }
     }
 
     fn change(&mut self, ids: std::ops::Range<u64>) {
@@ -76,6 +78,8 @@ impl Console {
                 let mut keys: Vec<_> = all.iter().skip(past).take(PAGE).copied().collect();
                 let is_middle = past + PAGE < all.len();
                 let next = is_middle.then(|| Cursor((past + PAGE).to_string()));
+                let next = next.or(self.is_empty.then(|| Cursor((past + 1).to_string())));
+                keys.retain(|_| !self.is_empty);
                 if is_middle && self.lacks {
                     keys.retain(|key| key.id % 3 > 0);
                 }
@@ -149,6 +153,31 @@ fn changes_that_pages_lacked_once_are_counted_and_read_again() {
         assert_eq!((console.missing(), &console.stage.missed[..]), (vec![], &[] as &[Missed]));
         assert_eq!(console.reason(), Reason::PollInterval);
     }
+}
+
+/// The walk that reads again, because more was counted, ends with a flaw: the next one is whole, and what
+/// is missing lies before its beginning.
+#[test]
+fn what_was_missed_is_not_forgotten_when_the_walk_that_reads_again_has_a_flaw() {
+    let mut console = Console::new();
+    console.go_on(Span::minutes(30));
+    console.lacks = true;
+    console.change(0..THREATS);
+    console.go_on(Span::minutes(10));
+    console.lacks = false;
+    assert!(console.missing().len() >= 8, "{:?}", console.missing());
+    let counts = console.counts;
+    while console.counts == counts {
+        console.go_one();
+    }
+    console.is_empty = true;
+    while console.reason() != Reason::EmptyPages {
+        console.go_one();
+    }
+    console.is_empty = false;
+    console.go_on(Span::minutes(130));
+    assert_eq!((console.missing(), &console.stage.missed[..]), (vec![], &[] as &[Missed]));
+    assert_eq!(console.reason(), Reason::PollInterval);
 }
 
 #[test]
