@@ -67,6 +67,10 @@ pub mod command;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 
+#[cfg(test)]
+#[path = "../tests/support/unit.rs"]
+mod test_world;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 

@@ -220,14 +220,15 @@ fn look_within(dir: &Path, now: &Path) -> Look {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::loopback::{Scratch, config, inline, scratch_dir};
+    use crate::net::loopback::{config, inline};
+    use crate::test_world::temp::TempDir;
 
     const ID: &str = "00000000000000010000000000000002";
     const ANOTHER: &str = "00000000000000010000000000000003";
 
     /// A place for queues, and a config whose queue is `now`.
-    fn place() -> (Scratch, Config) {
-        let dir = scratch_dir("left-behind");
+    fn place() -> (TempDir, Config) {
+        let dir = TempDir::new("left-behind");
         let mut config = config("http://t", inline("t"), inline("k"));
         config.queue.dir = dir.path().join("now");
         config.status_file = dir.path().join("status.json");

@@ -192,8 +192,8 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::loopback::scratch_dir;
     use crate::record::WriteMode;
+    use crate::test_world::temp::TempDir;
 
     fn told(dir: &Path, min_free_bytes: u64) -> Outcome {
         let dir = dir.to_owned();
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_directory_that_can_be_used_or_made_passes_and_is_left_alone() {
-        let dir = scratch_dir("local-checks");
+        let dir = TempDir::new("local-checks");
         let Outcome::Passed(text) = told(dir.path(), 0) else { panic!("it can be used") };
         assert!(text.contains(" can be written, ") && text.ends_with(" free"), "{text}");
         let new = dir.path().join("a/b");
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_tick_does_not_speak_for_an_index_that_nobody_opened() {
-        let dir = scratch_dir("local-checks-index");
+        let dir = TempDir::new("local-checks-index");
         let index = dir.path().join("index.0");
         std::fs::create_dir(&index).unwrap();
         std::fs::write(index.join("db"), "not a database").unwrap();
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn what_can_not_be_used_is_told_with_a_remedy() {
-        let dir = scratch_dir("local-checks-bad");
+        let dir = TempDir::new("local-checks-bad");
         let file = dir.path().join("file");
         std::fs::write(&file, "x").unwrap();
         // Permissions can't be taken from root, who may run this test.
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_disk_without_room_is_noted() {
-        let dir = scratch_dir("local-checks-full");
+        let dir = TempDir::new("local-checks-full");
         let Outcome::Noted(found) = told(dir.path(), u64::MAX) else {
             panic!("no disk is this big")
         };

@@ -13,15 +13,15 @@ use crate::config::{Config, SecretSource};
 use crate::core::Reason;
 use crate::edge::system::Services;
 use crate::limits::PAGE_BYTES_MAX;
-use crate::net::loopback::{
-    Authority, Scratch, Server, Wired, answer, config, inline, proxy, receive, scratch_dir,
-};
+use crate::net::loopback::{Server, Wired, answer, config, inline, proxy, receive};
 use crate::net::proxy::ProxyEnvironment;
 use crate::net::wire::Steps;
 use crate::problem::Problem;
 use crate::record::{Answer, Kind, NetTrouble, SourceTrouble};
 use crate::s1::verdict::info_verdict;
 use crate::secret::Secret;
+use crate::test_world::temp::TempDir;
+use crate::test_world::tls::Authority;
 use crate::time::Stamp;
 
 /// Both services agree on it, so it is this machine's clock that is off.
@@ -184,7 +184,7 @@ fn whole(config: &Config, offline: bool) -> Vec<Step> {
 
 #[test]
 fn the_queue_and_all_that_is_forgotten_is_told_before_the_services() {
-    let dir = scratch_dir("check-whole");
+    let dir = TempDir::new("check-whole");
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-1/waiting/queue");
     let mut config = config("http://127.0.0.1:9", inline("tok"), inline("key"));
     config.queue.dir = dir.path().join("queue");
@@ -245,10 +245,10 @@ fn a_secret_that_the_system_can_not_read_is_no_wrong_secret() {
 }
 
 /// A config whose network trusts this authority, and where its file lives.
-fn trusting(authority: &Authority, port: u16) -> (Scratch, Config) {
-    let dir = scratch_dir("remote-checks");
+fn trusting(authority: &Authority, port: u16) -> (TempDir, Config) {
+    let dir = TempDir::new("remote-checks");
     let path = dir.path().join("ca.pem");
-    std::fs::write(&path, &authority.pem).unwrap();
+    std::fs::write(&path, authority.pem()).unwrap();
     let mut config = config(&format!("https://localhost:{port}"), inline("tok"), inline("key"));
     config.network.ca_file = Some(path);
     config.network.allow_http = false;
@@ -258,7 +258,8 @@ fn trusting(authority: &Authority, port: u16) -> (Scratch, Config) {
 #[test]
 fn a_good_way_passes_every_step_and_says_who_signed() {
     let authority = Authority::new("Test CA");
-    let server = Server::start(Some(authority.server("localhost", 2090)), service([GOOD, &[]]));
+    let server =
+        Server::start(Some(authority.server_until("localhost", 2090)), service([GOOD, &[]]));
     let (_dir, config) = trusting(&authority, server.port);
     let steps = tenant(&config);
     assert_eq!(
@@ -501,13 +502,13 @@ fn a_refused_certificate_fails_at_tls_with_its_remedy() {
     let (ours, theirs) = (Authority::new("Our CA"), Authority::new("Inspecting Firewall CA"));
     for (tls, what, remedy) in [
         (
-            theirs.server("localhost", 2090),
+            theirs.server_until("localhost", 2090),
             "Inspecting Firewall CA",
             "by CN=Inspecting Firewall CA",
         ),
-        (theirs.server("localhost", 2090), "Inspecting Firewall CA", "network.ca_file"),
+        (theirs.server_until("localhost", 2090), "Inspecting Firewall CA", "network.ca_file"),
         // The server's own clock stands in 2094.
-        (ours.server("localhost", 2001), "expired at 2001-01-01", "a valid certificate"),
+        (ours.server_until("localhost", 2001), "expired at 2001-01-01", "a valid certificate"),
     ] {
         let server = Server::start(Some(tls), service([GOOD, &[]]));
         let (_dir, config) = trusting(&ours, server.port);
@@ -532,7 +533,8 @@ fn a_certificate_of_the_future_is_told_as_a_clock_that_is_behind() {
 #[test]
 fn a_proxy_has_a_step_of_its_own() {
     let authority = Authority::new("Test CA");
-    let server = Server::start(Some(authority.server("localhost", 2090)), service([GOOD, &[]]));
+    let server =
+        Server::start(Some(authority.server_until("localhost", 2090)), service([GOOD, &[]]));
     for (refusal, outlined) in [
         (None, "secret+ DNS+ TCP+ proxy+ TLS+ answer+ clock! domain+ key+"),
         (

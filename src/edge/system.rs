@@ -448,10 +448,10 @@ mod tests {
 
     use super::*;
     use crate::config::SecretSource;
-    use crate::net::loopback::{
-        Authority, Received, Server, answer, config, inline, receive, scratch_dir,
-    };
+    use crate::net::loopback::{Received, Server, answer, config, inline, receive};
     use crate::os::memory::By;
+    use crate::test_world::temp::TempDir;
+    use crate::test_world::tls::Authority;
     use crate::time::Whose;
 
     /// A real edge without signals of its own: they are the whole process's, and other tests
@@ -518,7 +518,7 @@ mod tests {
     #[test]
     fn a_refused_token_is_watched_and_its_replacement_ends_the_sleep() {
         let (server, told) = recording("401 Unauthorized");
-        let dir = scratch_dir("real");
+        let dir = TempDir::new("real");
         let path = dir.path().join("token");
         std::fs::write(&path, "old").unwrap();
         let base = format!("http://127.0.0.1:{}", server.port);
@@ -643,12 +643,13 @@ mod tests {
     /// A config whose services speak TLS at `localhost`, with a certificate that is valid until then.
     fn over_tls(dir: &Path, end_year: i32) -> (Server, Config) {
         let authority = Authority::new("Test CA");
-        let server = Server::start(Some(authority.server("localhost", end_year)), |wire, _| {
-            while receive(wire).is_some() {
-                answer(wire, "200 OK", DATED, b"{}");
-            }
-        });
-        std::fs::write(dir.join("ca.pem"), &authority.pem).unwrap();
+        let server =
+            Server::start(Some(authority.server_until("localhost", end_year)), |wire, _| {
+                while receive(wire).is_some() {
+                    answer(wire, "200 OK", DATED, b"{}");
+                }
+            });
+        std::fs::write(dir.join("ca.pem"), authority.pem()).unwrap();
         let base = format!("https://localhost:{}", server.port);
         let mut config = config(&base, inline("tok"), inline("key"));
         config.network.ca_file = Some(dir.join("ca.pem"));
@@ -657,7 +658,7 @@ mod tests {
 
     #[test]
     fn a_time_that_both_services_send_over_tls_is_kept_for_certificates() {
-        let dir = scratch_dir("real-clock");
+        let dir = TempDir::new("real-clock");
         let kept = || std::fs::read_to_string(dir.path().join("clock")).unwrap_or_default();
         let of_queue = || Arc::new(CertificateClock::of_queue(dir.path(), true));
         let (plain, _told) = recording("200 OK");
@@ -677,7 +678,7 @@ mod tests {
 
     #[test]
     fn the_time_of_a_server_whose_certificate_does_not_fit_this_clock_judges_the_clock() {
-        let dir = scratch_dir("real-contested");
+        let dir = TempDir::new("real-contested");
         let (_server, config) = over_tls(dir.path(), 2001);
         let mut edge = edge(&config);
         assert_eq!(edge.clock_verdict(), Verdict::Unknown);
@@ -718,7 +719,7 @@ mod tests {
     #[test]
     fn refused_secrets_are_watched_and_two_that_change_at_once_end_one_sleep() {
         let (server, told) = recording("401 Unauthorized");
-        let dir = scratch_dir("real-two");
+        let dir = TempDir::new("real-two");
         let (token, key) = (dir.path().join("token"), dir.path().join("key"));
         for path in [&token, &key] {
             std::fs::write(path, "old").unwrap();
@@ -768,7 +769,7 @@ mod tests {
     fn a_secret_file_that_all_can_read_is_told() {
         use std::os::unix::fs::PermissionsExt;
 
-        let dir = scratch_dir("real-exposed");
+        let dir = TempDir::new("real-exposed");
         let paths = [dir.path().join("token"), dir.path().join("key")];
         for path in &paths {
             std::fs::write(path, "secret").unwrap();
@@ -830,7 +831,7 @@ mod tests {
             memory::kills(Path::new("/")).map(|kills| kills.boot)
         );
         // So that there is something to tell, except in memory.
-        let dir = scratch_dir("real-written");
+        let dir = TempDir::new("real-written");
         let file = std::fs::File::create(dir.path().join("file")).unwrap();
         file.set_len(1 << 16).unwrap();
         std::io::Write::write_all(&mut &file, &[1; 1 << 16]).unwrap();

@@ -233,7 +233,7 @@ fn write(file: &Path, stamp: Stamp) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::loopback::scratch_dir;
+    use crate::test_world::temp::TempDir;
 
     const LONG: Validity = Validity { begins: Stamp::EPOCH, ends: Stamp(i64::MAX) };
     const TENANT: Source = Source::Tenant(0);
@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_pipe_in_the_place_of_the_file_gives_no_time_and_is_not_waited_for() {
-        let dir = scratch_dir("certificate-clock-pipe");
+        let dir = TempDir::new("certificate-clock-pipe");
         let file = dir.path().join(FILE);
         rustix::fs::mkfifoat(rustix::fs::CWD, &file, 0o600.into()).unwrap();
         let clock = CertificateClock::of_queue(dir.path(), true);
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_time_that_can_not_be_kept_is_told_once() {
-        let dir = scratch_dir("certificate-clock-full");
+        let dir = TempDir::new("certificate-clock-full");
         fs::create_dir(dir.path().join("clock.new")).unwrap();
         let clock = CertificateClock::of_queue(dir.path(), true);
         for n in [50, 60] {
@@ -372,7 +372,7 @@ mod tests {
 
     #[test]
     fn only_what_two_services_send_outlives_the_process_and_is_written_once_a_day() {
-        let dir = scratch_dir("certificate-clock");
+        let dir = TempDir::new("certificate-clock");
         let file = dir.path().join(FILE);
         let observe =
             |clock: &CertificateClock, source, date| clock.observe(source, date, LONG, Mono(0));

@@ -467,7 +467,8 @@ mod tests {
     use std::io::{self, ErrorKind};
 
     use super::*;
-    use crate::net::loopback::{Authority, Server, answer, network, receive};
+    use crate::net::loopback::{Server, answer, network, receive};
+    use crate::test_world::tls::Authority;
 
     fn client(base: &str, environment: &ProxyEnvironment) -> Client {
         let tls = Tls::new(None, &Arc::default()).unwrap();
@@ -586,7 +587,7 @@ mod tests {
                 answer(wire, "200 OK", "Date: Sat, 06 Nov 2094 08:49:37 GMT\r\n", b"");
             }
         });
-        let tls = Tls::new(Some(authority.pem.as_bytes()), &Arc::default()).unwrap();
+        let tls = Tls::new(Some(authority.pem().as_bytes()), &Arc::default()).unwrap();
         let base = format!("https://localhost:{}", server.port);
         let (environment, stop) = (ProxyEnvironment::default(), Arc::default());
         let client = Client::new(&base, &network(), &tls, &environment, stop).unwrap();

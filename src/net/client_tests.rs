@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::client::{Client, Post, Request, hidden};
-use super::loopback::{Authority, Server, Wired, answer, network, receive};
+use super::loopback::{Server, Wired, answer, network, receive};
 use super::proxy::ProxyEnvironment;
 use super::tls::Tls;
 use crate::cause::Cause;
@@ -14,6 +14,7 @@ use crate::config::Network;
 use crate::record::Bound;
 use crate::record::{Answer, Excess, NetTrouble};
 use crate::secret::Secret;
+use crate::test_world::tls::Authority;
 use crate::time::{Span, Stamp};
 
 pub(super) fn client_with(
@@ -30,7 +31,7 @@ pub(super) fn client(base: &str) -> Client {
 }
 
 pub(super) fn trusting(authority: &Authority) -> Tls {
-    Tls::new(Some(authority.pem.as_bytes()), &Arc::default()).unwrap()
+    Tls::new(Some(authority.pem().as_bytes()), &Arc::default()).unwrap()
 }
 
 pub(super) fn get(path: &str) -> Request<'_> {
@@ -181,7 +182,7 @@ fn where_the_status_is_what_counts_a_long_answer_is_cut_off_one_byte_too_long() 
 #[test]
 fn a_body_that_is_cut_is_an_error_however_it_is_framed() {
     let authority = Authority::new("Test CA");
-    let tls = authority.server("localhost", 2090);
+    let tls = authority.server_until("localhost", 2090);
     for head in [
         "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"data\":",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{\"data\":\r\n",
@@ -241,7 +242,7 @@ fn after_a_post_that_is_the_last_of_its_connection_the_next_has_another() {
 fn an_answer_that_comes_before_the_request_is_sent_is_heard() {
     let large = vec![b'x'; 16 << 20];
     let authority = Authority::new("Test CA");
-    let tls = authority.server("localhost", 2090);
+    let tls = authority.server_until("localhost", 2090);
     for config in [None, Some(tls)] {
         let scheme = if config.is_some() { "https" } else { "http" };
         // It reads the head only and closes, so that the rest of the body meets a reset.

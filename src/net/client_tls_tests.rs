@@ -5,17 +5,18 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
 use super::client_tests::*;
-use super::loopback::{Authority, Server, answer, network, proxy, receive};
+use super::loopback::{Server, answer, network, proxy, receive};
 use super::tls::Tls;
 use crate::cause::Cause;
 use crate::config::Network;
 use crate::record::{Answer, NetTrouble};
 use crate::secret::Secret;
+use crate::test_world::tls::Authority;
 
 #[test]
 fn a_known_authority_is_trusted_and_the_connection_says_who_signed() {
     let authority = Authority::new("Test CA");
-    let server = Server::start(Some(authority.server("localhost", 2090)), |wire, _| {
+    let server = Server::start(Some(authority.server_until("localhost", 2090)), |wire, _| {
         while receive(wire).is_some() {
             answer(wire, "200 OK", "", b"ok");
         }
@@ -47,17 +48,17 @@ fn a_refused_certificate_says_why_and_what_to_do() {
     let tls = trusting(&ours);
     for (config, words, blamed) in [
         (
-            theirs.server("localhost", 2090),
+            theirs.server_until("localhost", 2090),
             ["Inspecting Firewall CA", "network.ca_file"],
             Cause::TlsUntrusted,
         ),
         (
-            ours.server("localhost", 2001),
+            ours.server_until("localhost", 2001),
             ["expired at 2001-01-01", "clock is right"],
             Cause::CertificateExpired,
         ),
         (
-            ours.server("other.test", 2090),
+            ours.server_until("other.test", 2090),
             ["not for localhost", "other.test"],
             Cause::CertificateOtherName,
         ),
@@ -75,7 +76,7 @@ fn a_server_whose_certificate_ended_is_asked_for_its_time_and_learns_no_secret()
     let authority = Authority::new("Our CA");
     let heads = Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = Arc::clone(&heads);
-    let server = Server::start(Some(authority.server("localhost", 2001)), move |wire, _| {
+    let server = Server::start(Some(authority.server_until("localhost", 2001)), move |wire, _| {
         while let Some(request) = receive(wire) {
             seen.lock().unwrap().push(request.head);
             answer(wire, "200 OK", "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", b"");
@@ -122,7 +123,7 @@ fn through(proxy: &Server, target: u16, authority: &Authority) -> Result<Answer,
 #[test]
 fn a_proxy_tunnels_and_learns_nothing_but_the_host() {
     let authority = Authority::new("Test CA");
-    let server = Server::start(Some(authority.server("localhost", 2090)), |wire, _| {
+    let server = Server::start(Some(authority.server_until("localhost", 2090)), |wire, _| {
         receive(wire);
         answer(wire, "200 OK", "", b"ok");
     });

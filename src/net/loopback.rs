@@ -5,46 +5,16 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::config::{self, Config, Delivery, Integration, Network, Polling, SecretSource};
 use crate::record::{Kind, Start, WriteMode};
 use crate::secret::Secret;
 use crate::time::Span;
-
-/// A directory that is gone after the test.
-pub struct Scratch(PathBuf);
-
-impl Scratch {
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-pub fn scratch_dir(name: &str) -> Scratch {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let unique = format!(
-        "s1-coralogix-{name}-{}-{}",
-        std::process::id(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    );
-    let dir = std::env::temp_dir().join(unique);
-    std::fs::create_dir_all(&dir).unwrap();
-    Scratch(dir)
-}
 
 /// One connection as a script sees it.
 pub trait Wired: Read + Write + Send {}
@@ -186,49 +156,6 @@ fn tunnel(mut client: TcpStream, refusal: Option<&str>, saw: &dyn Fn(&str)) {
     let (mut from, mut to) = (server, client);
     let _ = io::copy(&mut from, &mut to);
     let _ = to.shutdown(std::net::Shutdown::Write);
-}
-
-/// A certificate authority made on the spot.
-pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pub pem: String,
-}
-
-impl Authority {
-    pub fn new(name: &str) -> Authority {
-        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        Authority { issuer: Issuer::new(params, key), pem }
-    }
-
-    /// A server's side of TLS with a certificate for `host`, valid from 1975 until `end_year`.
-    pub fn server(&self, host: &str, end_year: i32) -> Arc<ServerConfig> {
-        Arc::new(self.server_of(host, [1975, end_year], rustls::DEFAULT_VERSIONS))
-    }
-
-    /// The same with the years of its certificate, and the versions of TLS that it speaks.
-    pub fn server_of(
-        &self,
-        host: &str,
-        years: [i32; 2],
-        versions: &[&'static rustls::SupportedProtocolVersion],
-    ) -> ServerConfig {
-        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
-        [params.not_before, params.not_after] = years.map(|year| date_time_ymd(year, 1, 1));
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap()
-    }
 }
 
 /// The network settings of the tests.

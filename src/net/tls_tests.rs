@@ -8,7 +8,7 @@ use ureq::Timeout;
 use ureq::unversioned::transport::time as span;
 
 use super::*;
-use crate::net::loopback::Authority;
+use crate::test_world::tls::Authority;
 use crate::time::{BUILT_AT, Span};
 
 #[test]
@@ -18,7 +18,7 @@ fn a_ca_file_without_a_certificate_is_refused() {
     let empty = Tls::new(Some(b""), &certificate_clock).unwrap_err();
     assert!(empty.contains("no certificate"), "{empty}");
     let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
-    let second = Authority::new("Test CA").pem + pem;
+    let second = Authority::new("Test CA").pem() + pem;
     for (pem, number) in [(pem, "certificate 1"), (&second, "certificate 2")] {
         let told = Tls::new(Some(pem.as_bytes()), &certificate_clock).unwrap_err();
         assert!(told.contains(number), "{told}");
@@ -110,7 +110,7 @@ fn limit(reason: Timeout) -> NextTimeout {
 }
 
 fn trusting(authority: &Authority) -> Tls {
-    Tls::new(Some(authority.pem.as_bytes()), &Arc::default()).unwrap()
+    Tls::new(Some(authority.pem().as_bytes()), &Arc::default()).unwrap()
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn each_write_and_read_has_its_own_time_limit_and_only_a_close_notify_is_an_end(
     let authority = Authority::new("Test CA");
     let tls = trusting(&authority);
     for is_cut in [false, true] {
-        let mut pair = connect(&tls, &authority.server("localhost", 2090), true);
+        let mut pair = connect(&tls, &authority.server_until("localhost", 2090), true);
         let client = pair.client();
         assert!(client.is_open());
         client.buffers().output()[..5].copy_from_slice(b"hello");
@@ -165,7 +165,7 @@ fn a_connection_tells_its_version_and_asks_for_the_protocol_that_it_speaks() {
 #[test]
 fn the_certificate_that_is_told_is_that_of_the_last_handshake_resumed_or_not() {
     let authority = Authority::new("Test CA");
-    let (tls, config) = (trusting(&authority), authority.server("localhost", 2090));
+    let (tls, config) = (trusting(&authority), authority.server_until("localhost", 2090));
     for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
         let mut pair = connect(&tls, &config, true);
         // With this the tickets come.
@@ -189,7 +189,7 @@ fn a_date_counts_for_a_server_itself_only_within_the_certificate_that_it_has_sho
     let day = BUILT_AT + Span::hours(24);
     tls.observe_date(Source::Sink, day);
     assert_eq!(own(), None, "no handshake");
-    connect(&tls, &authority.server("localhost", 2090), true).client();
+    connect(&tls, &authority.server_until("localhost", 2090), true).client();
     tls.observe_date(Source::Sink, Stamp::parse("2091-01-01T00:00:00Z").unwrap());
     assert_eq!(own(), None);
     tls.observe_date(Source::Sink, day);

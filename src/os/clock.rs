@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn files_are_dated_by_the_clock_of_the_kernel() {
-        let dir = crate::net::loopback::scratch_dir("clock-files");
+        let dir = crate::test_world::temp::TempDir::new("clock-files");
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
         let written = std::fs::metadata(&file).unwrap().modified().unwrap();

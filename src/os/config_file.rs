@@ -262,17 +262,15 @@ fn variable(name: &str) -> Option<std::ffi::OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::loopback::scratch_dir;
+    use crate::test_world::temp::TempDir;
 
     fn told(name: &str, content: Option<&[u8]>) -> String {
-        let name = format!("s1-coralogix-config-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let dir = TempDir::new("config");
+        let path = dir.path().join(name);
         if let Some(content) = content {
             std::fs::write(&path, content).unwrap();
         }
-        let told = load(&path).unwrap_err().to_string();
-        let _ = std::fs::remove_file(&path);
-        told
+        load(&path).unwrap_err().to_string()
     }
 
     #[test]
@@ -303,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_directory_beside_a_config_has_as_many_files_as_it_may_and_no_more() {
-        let dir = scratch_dir("config-many");
+        let dir = TempDir::new("config-many");
         let (main, beside) = (dir.path().join("config.toml"), dir.path().join("config.d"));
         std::fs::create_dir(&beside).unwrap();
         let add = |n: usize| std::fs::write(beside.join(format!("{n}.toml")), "").unwrap();
@@ -315,7 +313,7 @@ mod tests {
 
     #[test]
     fn settings_that_were_refused_before_they_became_a_config_are_told_with_their_time() {
-        let dir = scratch_dir("config-refused");
+        let dir = TempDir::new("config-refused");
         let (config, link) = (dir.path().join("config.toml"), dir.path().join("link"));
         std::fs::write(&config, "").unwrap();
         std::os::unix::fs::symlink(&config, &link).unwrap();
@@ -331,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_config_is_read_with_the_time_and_the_environment() {
-        let dir = scratch_dir("config-environment");
+        let dir = TempDir::new("config-environment");
         let path = dir.path().join("config.toml");
         std::fs::write(&path, "").unwrap();
         read_and(&path, |_, environment| {
@@ -346,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_replaced_is_no_other_one_through_a_link_either() {
-        let dir = scratch_dir("config-same");
+        let dir = TempDir::new("config-same");
         let at = |name: &str| dir.path().join(name);
         std::fs::create_dir(at("etc")).unwrap();
         std::fs::create_dir(at("q")).unwrap();
@@ -395,7 +393,7 @@ mod tests {
 
     #[test]
     fn a_pipe_is_no_config_and_is_not_waited_for() {
-        let dir = scratch_dir("config-pipe");
+        let dir = TempDir::new("config-pipe");
         let pipe = dir.path().join("config.toml");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
         let why = load(&pipe).unwrap_err();
@@ -406,7 +404,7 @@ mod tests {
 
     #[test]
     fn the_directory_beside_a_config_is_read_after_it_in_order() {
-        let dir = scratch_dir("config-d");
+        let dir = TempDir::new("config-d");
         let main = dir.path().join("config.toml");
         assert_eq!(files(&main).unwrap(), [main.as_path()], "there need be none");
         let beside = dir.path().join("config.d");

@@ -152,11 +152,11 @@ impl Credential {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::loopback::scratch_dir;
+    use crate::test_world::temp::TempDir;
 
     #[test]
     fn a_changed_file_is_used_at_once_and_told_once() {
-        let dir = scratch_dir("credential");
+        let dir = TempDir::new("credential");
         let path = dir.path().join("token");
         std::fs::write(&path, "first\n").unwrap();
         let mut credential =
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn an_unreadable_file_is_an_error_with_a_remedy_and_is_watched() {
-        let dir = scratch_dir("credential-missing");
+        let dir = TempDir::new("credential-missing");
         let path = dir.path().join("token");
         let mut credential =
             Credential::new("API token", SecretSource::File(path.clone()), &Arc::default());
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_file_that_hangs_is_told_and_is_news_once_it_answers() {
-        let dir = scratch_dir("credential-hangs");
+        let dir = TempDir::new("credential-hangs");
         let path = dir.path().join("token");
         let pipe = dir.path().join("token.pipe");
         std::fs::write(&path, "first").unwrap();

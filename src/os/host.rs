@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_is_written_to_a_disk_is_counted() {
-        let dir = crate::net::loopback::scratch_dir("host-written");
+        let dir = crate::test_world::temp::TempDir::new("host-written");
         let is_told = File::open("/proc/self/io").is_ok();
         let before = disk_written_bytes();
         assert!(before.is_some() || !is_told);

@@ -149,7 +149,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::net::loopback::scratch_dir;
+    use crate::test_world::temp::TempDir;
 
     fn mode(path: &Path) -> u32 {
         fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_file_is_made_and_not_found() {
-        let dir = scratch_dir("made");
+        let dir = TempDir::new("made");
         let (target, name) = (dir.path().join("target"), dir.path().join("name"));
         fs::write(&target, "theirs").unwrap();
         type Plant = fn(&Path, &Path) -> io::Result<()>;
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_link_is_not_followed_and_a_directory_is_not_replaced_by_a_file() {
-        let dir = scratch_dir("made-link");
+        let dir = TempDir::new("made-link");
         let (target, link) = (dir.path().join("target"), dir.path().join("link"));
         fs::write(&target, "theirs").unwrap();
         symlink(&target, &link).unwrap();
@@ -203,7 +203,7 @@ mod tests {
     fn what_may_be_accessed_or_replaced_is_asked_of_the_kernel() {
         use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
 
-        let dir = scratch_dir("made-may");
+        let dir = TempDir::new("made-may");
         let (file, missing) = (dir.path().join("file"), dir.path().join("no"));
         fs::write(&file, "").unwrap();
         may(&file, Access::EXISTS | Access::READ_OK).unwrap();
@@ -223,7 +223,7 @@ mod tests {
         const OWN: u32 = 64_123;
         const ANOTHER: u32 = OWN + 1;
 
-        let dir = scratch_dir("made-sticky");
+        let dir = TempDir::new("made-sticky");
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
         let give = |path: &Path, uid| std::os::unix::fs::chown(path, Some(uid), None);
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_directory_has_the_mode_that_was_asked_for() {
-        let dir = scratch_dir("made");
+        let dir = TempDir::new("made");
         for (readers, wanted) in [(Readers::Owner, 0o700), (Readers::Everyone, 0o755)] {
             let path = dir.path().join(format!("{readers:?}"));
             directory(&path, readers).unwrap();

@@ -141,7 +141,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::net::loopback::scratch_dir;
+    use crate::test_world::temp::TempDir;
 
     const MIB: u64 = 1 << 20;
 
@@ -171,7 +171,7 @@ mod tests {
 
     /// A root of files, as the kernel would show them.
     fn with_files<R>(files: &[(&str, &str)], ask: impl FnOnce(&Path) -> R) -> R {
-        let dir = scratch_dir("memory");
+        let dir = TempDir::new("memory");
         for (name, text) in files {
             let path = dir.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn progress_feeds_the_watchdog_and_touches_the_sign_of_life_at_intervals() {
         let (socket, name) = listener("pulse");
-        let dir = crate::net::loopback::scratch_dir("notify-pulse");
+        let dir = crate::test_world::temp::TempDir::new("notify-pulse");
         let sign = dir.path().join("lock");
         let file = std::fs::File::create(&sign).unwrap();
         // Half as long as the machine runs is longer than a test.

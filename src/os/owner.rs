@@ -173,8 +173,8 @@ mod tests {
     const NOBODYS: u32 = 64_123;
 
     /// A directory of such a user, where this process may give it away.
-    fn given_away(name: &str, uid: u32, gid: u32) -> Option<crate::net::loopback::Scratch> {
-        let dir = crate::net::loopback::scratch_dir(name);
+    fn given_away(name: &str, uid: u32, gid: u32) -> Option<crate::test_world::temp::TempDir> {
+        let dir = crate::test_world::temp::TempDir::new(name);
         let given = std::os::unix::fs::chown(dir.path(), Some(uid), Some(gid));
         (geteuid().is_root() && given.is_ok()).then_some(dir)
     }

@@ -57,11 +57,11 @@ mod tests {
 
     use super::*;
     use crate::errno::system_remedy;
-    use crate::net::loopback::scratch_dir;
+    use crate::test_world::temp::TempDir;
 
     #[test]
     fn what_is_no_file_is_refused_and_not_waited_for() {
-        let dir = scratch_dir("regular");
+        let dir = TempDir::new("regular");
         let at = |name: &str| dir.path().join(name);
         fs::write(at("file"), "text").unwrap();
         std::os::unix::fs::symlink(at("file"), at("link")).unwrap();

@@ -3,10 +3,10 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
-use crate::net::loopback::{Scratch, scratch_dir};
+use crate::test_world::temp::TempDir;
 
-fn disk() -> (Scratch, RealDisk) {
-    let dir = scratch_dir("real");
+fn disk() -> (TempDir, RealDisk) {
+    let dir = TempDir::new("real");
     let disk = RealDisk::new(dir.path());
     (dir, disk)
 }

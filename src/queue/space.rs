@@ -579,13 +579,13 @@ mod tests {
 
     #[test]
     fn the_oldest_in_the_quarantine_goes_first_in_whatever_order_the_disk_lists() {
-        let dir = TempDir::new();
+        let dir = TempDir::new("queue");
         let (mut queue, ..) =
             dir.try_open(QueueLimits { max_size_bytes: 16 << 20, ..LIMITS }).unwrap();
         let most = queue.space.quarantine_max();
         let part = vec![7; usize::try_from(most / 4).unwrap()];
         for n in [5, 2, 9, 4, 7, 1, 8, 3, 6] {
-            std::fs::write(dir.0.join(format!("{QUARANTINE}/{n:06}-bad")), &part).unwrap();
+            std::fs::write(dir.path().join(format!("{QUARANTINE}/{n:06}-bad")), &part).unwrap();
         }
         queue.after_quarantine("000009-bad", "a test");
         let left = Fixture::files(&dir, QUARANTINE);

@@ -145,15 +145,12 @@ mod tests {
     use std::fs::{self, File};
     use std::io::Read;
 
+    use crate::test_world::temp::TempDir;
+
     const LONG: Duration = Duration::from_secs(60);
 
     fn at(second: u64) -> Mono {
         Mono::ZERO + Span::seconds(second)
-    }
-
-    fn scratch(name: &str) -> PathBuf {
-        let name = format!("s1-coralogix-sheet-{}-{name}", std::process::id());
-        std::env::temp_dir().join(name)
     }
 
     /// A write that waits as long as nobody reads a pipe, as one on a mount waits for its server.
@@ -163,7 +160,8 @@ mod tests {
 
     #[test]
     fn what_can_be_written_is_there_at_once_and_a_failure_is_told_once() {
-        let file = scratch("works");
+        let dir = TempDir::new("sheet");
+        let file = dir.path().join("works");
         let mut sheet = Sheet::new(file.clone());
         sheet.put(b"one".to_vec(), at(0), LONG);
         assert_eq!(fs::read(&file).unwrap(), b"one");
@@ -178,7 +176,8 @@ mod tests {
 
     #[test]
     fn who_reads_while_it_is_written_sees_the_old_content_whole() {
-        let file = scratch("whole");
+        let dir = TempDir::new("sheet");
+        let file = dir.path().join("whole");
         let mut sheet = Sheet::new(file.clone());
         sheet.put(b"the first".to_vec(), at(0), LONG);
         let mut opened = File::open(&file).unwrap();
@@ -186,12 +185,12 @@ mod tests {
         let mut read = String::new();
         opened.read_to_string(&mut read).unwrap();
         assert_eq!((read.as_str(), fs::read(&file).unwrap()), ("the first", b"2nd".to_vec()));
-        fs::remove_file(&file).unwrap();
     }
 
     #[test]
     fn a_write_that_hangs_is_not_waited_for_and_only_the_newest_content_follows_it() {
-        let pipe = scratch("hangs");
+        let dir = TempDir::new("sheet");
+        let pipe = dir.path().join("hangs");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
         let mut sheet = Sheet { write: into_pipe, ..Sheet::new(pipe.clone()) };
         for second in 0..9 {
@@ -214,6 +213,5 @@ mod tests {
         let mut written = [0; 6];
         reader.read_exact(&mut written).unwrap();
         assert_eq!(&written, b"0\n8\n9\n");
-        fs::remove_file(&pipe).unwrap();
     }
 }

@@ -51,10 +51,15 @@ impl Authority {
         Authority { issuer: CertifiedIssuer::self_signed(params, key).unwrap() }
     }
 
-    /// Writes the certificate that a collector is to trust.
+    /// The certificate that a collector is to trust.
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// Writes that certificate to a file.
     pub fn write_pem(&self, dir: &Path) -> PathBuf {
         let path = dir.join("ca.pem");
-        std::fs::write(&path, self.issuer.pem()).unwrap();
+        std::fs::write(&path, self.pem()).unwrap();
         path
     }
 
@@ -66,6 +71,24 @@ impl Authority {
             params.not_before = at(begins);
             params.not_after = at(ends);
         })
+    }
+
+    /// TLS of a server on this host, valid until a year begins.
+    pub fn server_until(&self, host: &str, end_year: i32) -> Arc<ServerConfig> {
+        Arc::new(self.server_of(host, [1975, end_year], rustls::DEFAULT_VERSIONS))
+    }
+
+    /// The same with both years, and the versions of TLS that it speaks.
+    pub fn server_of(
+        &self,
+        host: &str,
+        years: [i32; 2],
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ServerConfig {
+        let (certificate, key) = self.certificate(vec![host.to_owned()], |params| {
+            [params.not_before, params.not_after] = years.map(|year| date_time_ymd(year, 1, 1));
+        });
+        config(versions, certificate, &key)
     }
 
     /// TLS of a server on `localhost` and 127.0.0.1.
@@ -113,14 +136,7 @@ impl Authority {
         change: impl FnOnce(&mut CertificateParams),
     ) -> Arc<ServerConfig> {
         let (certificate, key) = self.certificate(names, change);
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], der(&key))
-            .unwrap();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Arc::new(config)
+        Arc::new(config(rustls::DEFAULT_VERSIONS, certificate, &key))
     }
 
     fn certificate(
@@ -151,6 +167,21 @@ impl Authority {
                 .with_no_client_auth(),
         )
     }
+}
+
+fn config(
+    versions: &[&'static SupportedProtocolVersion],
+    certificate: CertificateDer<'static>,
+    key: &KeyPair,
+) -> ServerConfig {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], der(key))
+        .unwrap();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config
 }
 
 fn der(key: &KeyPair) -> PrivateKeyDer<'static> {

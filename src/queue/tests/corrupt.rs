@@ -24,7 +24,7 @@ fn drained(queue: &mut Queue<RealDisk>) -> Vec<u64> {
 #[test]
 fn a_damaged_index_file_costs_no_record() {
     for seed in 0..damages() {
-        let fixture = TempDir::new();
+        let fixture = TempDir::new("queue");
         let mut prng = Prng::new(seed + 77);
         let (mut queue, _, _) = fixture.open();
         for at in (0..400).step_by(20) {

@@ -8,20 +8,19 @@ use crate::queue::sled::SledIndexStore;
 use crate::queue::testing::TempDir;
 
 fn filled(dir: &TempDir) -> PathBuf {
-    fs::create_dir_all(&dir.0).unwrap();
-    let mut index = SledIndexStore::new(&dir.0).open(0).unwrap();
+    let mut index = SledIndexStore::new(dir.path()).open(0).unwrap();
     let mut batch = Batch::default();
     batch.put(b"c".to_vec(), vec![7]);
     index.commit(&batch).unwrap();
     index.close();
-    dir.0.join("index.0")
+    dir.path().join("index.0")
 }
 
 #[test]
 fn an_index_that_came_back_bad_is_given_its_content_again_once() {
-    let dir = TempDir::new();
+    let dir = TempDir::new("queue");
     let path = filled(&dir);
-    let mut opener = SledIndexStore::new(&dir.0);
+    let mut opener = SledIndexStore::new(dir.path());
     let index = opener.open(0).unwrap();
     // As sled leaves it if it was given nothing of it: written anew, with another snapshot.
     let len = fs::metadata(path.join("db")).unwrap().len() as usize;
@@ -38,12 +37,12 @@ fn an_index_that_came_back_bad_is_given_its_content_again_once() {
 
 #[test]
 fn a_copy_is_of_one_index_and_of_one_that_fits() {
-    let dir = TempDir::new();
+    let dir = TempDir::new("queue");
     let path = filled(&dir);
-    let mut opener = SledIndexStore::new(&dir.0);
+    let mut opener = SledIndexStore::new(dir.path());
     opener.open(0).unwrap().close();
     assert!(!opener.put_back(1).unwrap());
-    assert!(IndexCopy::read(&dir.0.join("index.9")).unwrap().is_none());
+    assert!(IndexCopy::read(&dir.path().join("index.9")).unwrap().is_none());
     let large = File::create(path.join("larger")).unwrap();
     large.set_len(INDEX_BYTES_MAX + 1).unwrap();
     assert!(IndexCopy::read(&path).unwrap().is_none());
@@ -51,17 +50,17 @@ fn a_copy_is_of_one_index_and_of_one_that_fits() {
 
 #[test]
 fn a_link_in_place_of_an_index_or_of_a_file_of_it_is_not_followed() {
-    let dir = TempDir::new();
+    let dir = TempDir::new("queue");
     let path = filled(&dir);
-    let elsewhere = dir.0.join("elsewhere");
+    let elsewhere = dir.path().join("elsewhere");
     fs::rename(path.join("db"), &elsewhere).unwrap();
     symlink(&elsewhere, path.join("db")).unwrap();
     let before = fs::read(&elsewhere).unwrap();
-    let error = SledIndexStore::new(&dir.0).open(0).unwrap_err();
+    let error = SledIndexStore::new(dir.path()).open(0).unwrap_err();
     assert!(error.why.contains("open") && error.why.contains("index.0/db"), "{}", error.why);
     assert_eq!(fs::read(&elsewhere).unwrap(), before);
     fs::rename(&elsewhere, path.join("db")).unwrap_or(());
-    fs::rename(&path, dir.0.join("whole")).unwrap();
-    symlink(dir.0.join("whole"), &path).unwrap();
-    assert!(SledIndexStore::new(&dir.0).open(0).is_err());
+    fs::rename(&path, dir.path().join("whole")).unwrap();
+    symlink(dir.path().join("whole"), &path).unwrap();
+    assert!(SledIndexStore::new(dir.path()).open(0).is_err());
 }

@@ -60,12 +60,12 @@ fn a_log_that_may_not_be_read_is_not_taken_for_an_empty_one() {
 
 #[test]
 fn what_was_set_aside_is_listed_in_the_order_in_which_it_was() {
-    let dir = TempDir::new();
+    let dir = TempDir::new("queue");
     let (queue, ..) = dir.open();
     drop(queue);
     let names: Vec<String> = (1..40).map(|n| format!("{n:06}-bad")).collect();
     for name in names.iter().rev() {
-        std::fs::write(dir.0.join(QUARANTINE).join(name), b"bad").unwrap();
+        std::fs::write(dir.path().join(QUARANTINE).join(name), b"bad").unwrap();
     }
     let listed = Inspector::open(dir.disk(), None).unwrap().quarantined();
     assert_eq!(listed.into_iter().map(|(name, _)| name).collect::<Vec<_>>(), names);

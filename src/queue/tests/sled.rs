@@ -15,22 +15,21 @@ fn one_change() -> Batch {
 }
 
 fn created(dir: &TempDir) -> SledIndexStore {
-    fs::create_dir_all(&dir.0).unwrap();
-    SledIndexStore::new(&dir.0)
+    SledIndexStore::new(dir.path())
 }
 
 #[test]
 fn a_snapshot_that_a_kill_left_half_written_costs_nothing() {
-    let dir = TempDir::new();
+    let dir = TempDir::new("queue");
     let mut index = created(&dir).open(0).unwrap();
     index.commit(&one_change()).unwrap();
     index.close();
     // A start writes its snapshot before it is renamed; this one was killed after the open.
-    let folder = dir.0.join("index.0");
+    let folder = dir.path().join("index.0");
     for half in [&b""[..], b"too short", b"long enough and yet no snapshot at all"] {
         let unfinished = folder.join("snap.7FFFFFFFFFFFFFFF.generating");
         fs::write(&unfinished, half).unwrap();
-        let mut index = SledIndexStore::new(&dir.0).open(0).unwrap();
+        let mut index = SledIndexStore::new(dir.path()).open(0).unwrap();
         assert_eq!(index.get(b"c").unwrap(), Some(vec![1]));
         assert!(!unfinished.exists());
         index.close();
@@ -39,7 +38,7 @@ fn a_snapshot_that_a_kill_left_half_written_costs_nothing() {
 
 #[test]
 fn a_commit_ends_with_an_fdatasync_of_our_own_and_its_failure_ends_the_handle() {
-    let dir = TempDir::new();
+    let dir = TempDir::new("queue");
     let mut index = created(&dir).open(0).unwrap();
     index.commit(&one_change()).unwrap();
     index
@@ -54,7 +53,7 @@ fn a_commit_ends_with_an_fdatasync_of_our_own_and_its_failure_ends_the_handle() 
 
 #[test]
 fn a_panic_or_an_error_of_sled_ends_the_handle() {
-    let dir = TempDir::new();
+    let dir = TempDir::new("queue");
     let mut index = created(&dir).open(0).unwrap();
     let error = index.with::<()>(|_| panic!("on purpose")).unwrap_err();
     assert!(error.why.contains("on purpose"));
@@ -66,16 +65,16 @@ fn a_panic_or_an_error_of_sled_ends_the_handle() {
 
 #[test]
 fn what_sled_creates_is_synced_with_its_names() {
-    let dir = TempDir::new();
+    let dir = TempDir::new("queue");
     created(&dir).open(0).unwrap().close();
-    let path = dir.0.join("index.0");
-    assert!(make_durable(&path, &dir.0).is_ok());
+    let path = dir.path().join("index.0");
+    assert!(make_durable(&path, dir.path()).is_ok());
     assert!(make_durable(&path, Path::new("/proc")).is_err(), "the directory of the index");
     for file in ["conf", "db"] {
         let (there, aside) = (path.join(file), path.join("aside"));
         fs::rename(&there, &aside).unwrap();
         std::os::unix::fs::symlink(NOT_SYNCED, &there).unwrap();
-        assert!(make_durable(&path, &dir.0).is_err(), "{file}");
+        assert!(make_durable(&path, dir.path()).is_err(), "{file}");
         fs::rename(&aside, &there).unwrap();
     }
 }
@@ -105,16 +104,16 @@ fn a_handle_that_lets_go_late_is_waited_for_and_one_that_never_does_is_told() {
         Err(IndexError { fault: IndexFault::Broken, why: "broken".into() })
     });
     assert_eq!((outcome.unwrap_err().fault, tries), (IndexFault::Broken, 1));
-    let dir = TempDir::new();
+    let dir = TempDir::new("queue");
     created(&dir).open(0).unwrap().close();
-    let holder = File::open(dir.0.join("index.0/db")).unwrap();
+    let holder = File::open(dir.path().join("index.0/db")).unwrap();
     holder.lock().unwrap();
     assert_eq!(created(&dir).open(0).unwrap_err().fault, IndexFault::Locked);
 }
 
 #[test]
 fn an_index_that_does_not_answer_is_given_up() {
-    let dir = TempDir::new();
+    let dir = TempDir::new("queue");
     let mut opener = created(&dir);
     opener.timeout = Duration::ZERO;
     // Now and then even that is enough for it.
@@ -134,10 +133,10 @@ fn an_index_that_does_not_answer_is_given_up() {
 
 #[test]
 fn an_index_on_a_disk_that_does_not_answer_is_waited_for() {
-    let dir = TempDir::new();
+    let dir = TempDir::new("queue");
     let mut index = created(&dir).open(0).unwrap();
     // Opening a pipe for writing waits for its reader, as a write waits for a card.
-    let lock = dir.0.join("lock");
+    let lock = dir.path().join("lock");
     rustix::fs::mkfifoat(rustix::fs::CWD, &lock, 0o600.into()).unwrap();
     // Long enough for a loaded machine to run sled's thread once the disk has answered.
     index.helper.as_mut().unwrap().set_timeout(Duration::from_secs(5));
@@ -187,67 +186,64 @@ fn what_the_system_says_is_told_in_words_and_is_no_damage() {
 
 #[test]
 fn only_unfinished_snapshots_are_removed() {
-    let dir = TempDir::new();
-    fs::create_dir_all(&dir.0).unwrap();
+    let dir = TempDir::new("queue");
     let names = ["conf", "db", "snap.0000000000000001", "snap.1.generating", "x.generating"];
-    names.iter().for_each(|name| fs::write(dir.0.join(name), name).unwrap());
-    remove_unfinished(&dir.0).unwrap();
+    names.iter().for_each(|name| fs::write(dir.path().join(name), name).unwrap());
+    remove_unfinished(dir.path()).unwrap();
     let mut left: Vec<_> =
-        fs::read_dir(&dir.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["conf", "db", "snap.0000000000000001", "x.generating"]);
-    assert!(remove_unfinished(&dir.0.join("none")).is_ok(), "there is no index yet");
-    assert!(remove_unfinished(&dir.0.join("db")).is_err(), "this is no directory");
+    assert!(remove_unfinished(&dir.path().join("none")).is_ok(), "there is no index yet");
+    assert!(remove_unfinished(&dir.path().join("db")).is_err(), "this is no directory");
 }
 
 #[test]
 fn an_index_that_is_removed_takes_no_space_though_its_handle_was_leaked() {
-    let dir = TempDir::new();
+    let dir = TempDir::new("queue");
     let mut opener = created(&dir);
     let mut index = opener.open(3).unwrap();
     index.commit(&one_change()).unwrap();
-    let path = dir.0.join("index.3");
+    let path = dir.path().join("index.3");
     assert_eq!(index.bytes(), tree_bytes(&path).unwrap());
-    assert_eq!(newest(&dir.0).unwrap(), Some(path.clone()));
+    assert_eq!(newest(dir.path()).unwrap(), Some(path.clone()));
     index.forget();
     let leaked = File::open(path.join("db")).unwrap();
     assert!(leaked.metadata().unwrap().len() > 0);
     opener.remove(3).unwrap();
     assert_eq!((leaked.metadata().unwrap().len(), path.exists()), (0, false));
     opener.remove(3).expect("it is gone already");
-    assert_eq!(newest(&dir.0).unwrap(), None);
+    assert_eq!(newest(dir.path()).unwrap(), None);
     fs::write(&path, "no directory").unwrap();
     assert!(opener.remove(3).is_err(), "what is not gone is told");
 }
 
 #[test]
 fn an_index_is_set_aside_under_the_name_given() {
-    let dir = TempDir::new();
+    let dir = TempDir::new("queue");
     let mut opener = created(&dir);
     opener.open(2).unwrap().close();
     assert!(opener.set_aside(2, "000001-index.2").is_err(), "there is no quarantine");
-    fs::create_dir(dir.0.join("quarantine")).unwrap();
+    fs::create_dir(dir.path().join("quarantine")).unwrap();
     opener.set_aside(2, "000001-index.2").unwrap();
-    assert!(dir.0.join("quarantine/000001-index.2/db").exists());
+    assert!(dir.path().join("quarantine/000001-index.2/db").exists());
     assert_eq!(opener.newest().unwrap(), None);
 }
 
 #[test]
 fn the_disk_is_asked_by_writing_to_the_lock() {
-    let dir = TempDir::new();
-    fs::create_dir_all(&dir.0).unwrap();
-    let lock = dir.0.join(LOCK);
+    let dir = TempDir::new("queue");
+    let lock = dir.path().join(LOCK);
     fs::write(&lock, "").unwrap();
-    let asked = ask_disk(&dir.0).expect("there is a thread for it");
+    let asked = ask_disk(dir.path()).expect("there is a thread for it");
     asked.wait_on().unwrap().unwrap();
     assert_eq!(fs::read_to_string(&lock).unwrap(), format!("{}\n", std::process::id()));
 }
 
 #[test]
 fn a_disk_that_answers_once_gives_sled_one_more_timeout() {
-    let dir = TempDir::new();
-    fs::create_dir_all(&dir.0).unwrap();
-    fs::write(dir.0.join(LOCK), "").unwrap();
+    let dir = TempDir::new("queue");
+    fs::write(dir.path().join(LOCK), "").unwrap();
     let (answer, answers) = std::sync::mpsc::channel::<()>();
     let sled = TimeoutThread::start("test", Duration::ZERO, || answers).unwrap();
     let late = sled.begin(|answers| answers.recv().is_ok()).unwrap();
@@ -255,7 +251,7 @@ fn a_disk_that_answers_once_gives_sled_one_more_timeout() {
         std::thread::park_timeout(Duration::from_millis(30));
         answer.send(()).unwrap();
     });
-    assert_eq!(outwait(&late, Duration::from_secs(60), &dir.0), Ok(true));
+    assert_eq!(outwait(&late, Duration::from_secs(60), dir.path()), Ok(true));
     answering.join().unwrap();
 }
 

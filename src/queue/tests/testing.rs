@@ -1,8 +1,5 @@
 //! What the queue's tests share: made-up records, frames of them, and directories to put them in.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use super::disk::Disk;
 use super::mem::MemDisk;
 use super::real::RealDisk;
@@ -12,6 +9,7 @@ use super::{
 };
 use crate::frame::{EntryMeta, Frame, Piece};
 use crate::record::{Category, Gap, Kind, Opened, Progress, QueueStatus, RowKey, StreamName, Take};
+pub(super) use crate::test_world::temp::TempDir;
 use crate::time::Stamp;
 
 pub(super) const LIMITS: QueueLimits =
@@ -36,7 +34,7 @@ macro_rules! on_both {
             $(
                 #[test]
                 fn $name() {
-                    super::$name(&crate::queue::testing::TempDir::new());
+                    super::$name(&crate::test_world::temp::TempDir::new("queue"));
                 }
             )*
         }
@@ -134,33 +132,15 @@ impl<D: Disk> Queue<D> {
     }
 }
 
-/// A directory of its own below the system's for such, removed at the end.
-pub(super) struct TempDir(pub PathBuf);
-
-impl TempDir {
-    pub fn new() -> TempDir {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("s1-coralogix-queue-{}-{next}", std::process::id());
-        TempDir(std::env::temp_dir().join(name))
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 impl Fixture for TempDir {
     type D = RealDisk;
 
     fn disk(&self) -> RealDisk {
-        RealDisk::new(&self.0)
+        RealDisk::new(self.path())
     }
 
     fn lose_index(&self) {
-        for entry in std::fs::read_dir(&self.0).unwrap() {
+        for entry in std::fs::read_dir(self.path()).unwrap() {
             let path = entry.unwrap().path();
             if path.file_name().unwrap().to_str().unwrap().starts_with("index.") {
                 std::fs::write(path.join("db"), b"not a database").unwrap();
@@ -169,7 +149,7 @@ impl Fixture for TempDir {
     }
 
     fn change(&self, path: &str, change: &dyn Fn(&mut Vec<u8>)) {
-        let path = self.0.join(path);
+        let path = self.path().join(path);
         let mut bytes = std::fs::read(&path).unwrap();
         change(&mut bytes);
         std::fs::write(path, bytes).unwrap();
