@@ -18,9 +18,8 @@ use crate::errno::{Says, called, says};
 use crate::limits::INDEX_BYTES_MAX;
 use crate::os::made::{self, Readers};
 
-/// sled reads every file whose name begins like this; this name must not.
+/// sled reads every file whose name begins with `snap.`; this name must not.
 const TEMPORARY: &str = "put-back";
-const SNAPSHOT: &str = "snap.";
 /// Bytes of one read.
 const PIECE: usize = 64 << 10;
 
@@ -64,8 +63,8 @@ impl IndexCopy {
         Ok(Some(copy).filter(|_| is_whole))
     }
 
-    /// Gives the files this content again, as new files: a handle that was given up may still have
-    /// the others open.
+    /// Gives the files this content again, as new files, and removes those that were not there: a
+    /// handle that was given up may still have the others open, and keeps the lock of `db`.
     pub fn put_back(&self) -> io::Result<()> {
         for (path, bytes) in &self.files {
             let temporary = self.dir.join(TEMPORARY);
@@ -76,9 +75,9 @@ impl IndexCopy {
         }
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
-            let is_snapshot =
-                path.file_name().and_then(|name| name.to_str()?.strip_prefix(SNAPSHOT));
-            if is_snapshot.is_some() && self.files.iter().all(|(kept, _)| *kept != path) {
+            let is_kept = path.file_name().is_some_and(|name| name == super::sled::BLOBS)
+                || self.files.iter().any(|(kept, _)| *kept == path);
+            if !is_kept {
                 fs::remove_file(path)?;
             }
         }

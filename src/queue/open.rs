@@ -127,21 +127,25 @@ impl<D: Disk> Queue<D> {
         Ok(Checkpoint::default())
     }
 
+    fn newest_index(&mut self) -> Result<Option<u32>, OpenError> {
+        let newest = self.disk.index_store().newest();
+        newest.map_err(|error| disk_error(self.disk.place(), &error))
+    }
+
     pub(super) fn start_index(
         &mut self,
         checkpoint: &Checkpoint,
         attempts: u32,
     ) -> Result<(), OpenError> {
-        let place = self.disk.place();
-        let newest =
-            self.disk.index_store().newest().map_err(|error| disk_error(place.clone(), &error))?;
+        let newest = self.newest_index()?;
         self.number = newest.unwrap_or(0);
         let mut why = match newest {
             Some(_) => format!("opening it did not complete, {attempts} times in a row"),
             None => "it is not there".to_owned(),
         };
         if newest.is_some() && attempts < INDEX_OPEN_ATTEMPTS_MAX {
-            self.mark(attempts + 1).map_err(|error| disk_error(place, &error))?;
+            let marked = self.mark(attempts + 1);
+            marked.map_err(|error| disk_error(self.disk.place(), &error))?;
             match self.open_index().and_then(|()| self.load(checkpoint)) {
                 Ok(()) => match self.adopt(checkpoint.next_seq) {
                     Ok(()) => return Ok(()),
@@ -166,8 +170,7 @@ impl<D: Disk> Queue<D> {
                     }
                     if is_unfinished && self.disk.index_store().remove(self.number).is_ok() {
                         // The index that it was to replace still counts, if there is one.
-                        let older = self.disk.index_store().newest();
-                        if older.map_err(|error| disk_error(self.disk.place(), &error))?.is_some() {
+                        if self.newest_index()?.is_some() {
                             return self.start_index(checkpoint, attempts);
                         }
                     } else if !is_unfinished && error.fault != IndexFault::Broken {

@@ -35,6 +35,22 @@ fn an_index_that_came_back_bad_is_given_its_content_again_once() {
     assert!(!opener.put_back(0).unwrap(), "it was put back before");
 }
 
+/// A process that ended between two files of a new index leaves one without `db`. sled makes that anew
+/// and locks it, and the handle that is given up keeps the lock.
+#[test]
+fn what_sled_made_of_an_unfinished_index_is_gone_when_it_gets_its_content_again() {
+    let dir = TempDir::new("queue");
+    let path = dir.path().join("index.0");
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("conf"), "").unwrap();
+    let mut store = SledIndexStore::new(dir.path());
+    store.open(0).unwrap().forget();
+    assert!(path.join("db").exists());
+    assert!(store.put_back(0).unwrap());
+    assert_eq!((path.join("db").exists(), fs::read(path.join("conf")).unwrap()), (false, vec![]));
+    store.open(0).unwrap().close();
+}
+
 #[test]
 fn a_copy_is_of_one_index_and_of_one_that_fits() {
     let dir = TempDir::new("queue");
