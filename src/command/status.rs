@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::cli::Exit;
-use crate::core::{Health, Reason};
+use crate::core::Reason;
 use crate::message;
 use crate::os::{host, logging};
 use crate::plain::count;
@@ -340,19 +340,13 @@ impl<'a> Table<'a> {
         }
         if let Some(trouble) = &status.last_trouble {
             let (level, at) = (&trouble.level, seconds(&trouble.at));
-            // That time has come, whatever was done then; while it is not well, its lane says the next one.
-            let is_waiting = self.running && status.state != Health::Healthy.name();
-            let text = match trouble.text.rsplit_once("; next try in ") {
-                Some((text, _)) if !is_waiting => text,
-                _ => &trouble.text,
-            };
             let healthy = status.healthy_since.as_ref().filter(|_| self.running);
             let healthy = healthy.filter(|since| **since >= trouble.at);
             let healthy = healthy
                 .map_or(String::new(), |since| format!("; healthy since {}", seconds(since)));
             let count = trouble.count;
             self.line(0, &format!("Last {level}, at {at} ({count} since the start{healthy}):"));
-            self.line(2, text);
+            self.line(2, &trouble.text);
         }
     }
 

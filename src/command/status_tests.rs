@@ -254,20 +254,17 @@ fn a_complaint_says_when_all_was_well_again() {
     assert!(!shown(&status, true).contains("healthy since"));
 }
 
+/// Its waits count from the time beside it.
 #[test]
-fn a_next_try_is_told_only_of_what_is_not_well_yet() {
+fn the_last_trouble_is_shown_as_it_was_logged() {
     let mut status = status();
-    let text = "Coralogix: can't be reached (HTTP 503)";
-    status.last_trouble.as_mut().unwrap().text = format!("{text}; next try in 1s");
-    assert!(
-        shown(&status, true).contains("(HTTP 503); next try in 1s\n"),
-        "{}",
-        shown(&status, true)
-    );
-    status.state = "healthy".into();
-    assert!(shown(&status, true).contains("(HTTP 503)\n"), "{}", shown(&status, true));
-    status.state = "degraded".into();
-    assert!(shown(&status, false).contains("(HTTP 503)\n"), "{}", shown(&status, false));
+    let text = "Coralogix: can't be reached (HTTP 503); next try after 1s";
+    status.last_trouble.as_mut().unwrap().text = text.to_owned();
+    for state in ["degraded", "healthy"] {
+        status.state = state.into();
+        let shown = shown(&status, true);
+        assert!(shown.contains(&format!("  {text}\n")), "{shown}");
+    }
 }
 
 /// Adds characters to every text that a status file can hold.

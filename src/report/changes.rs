@@ -202,7 +202,7 @@ impl LastReported {
                 // A lane that needs a person has no next attempt, and one that is used now, or was
                 // used last in this run, does not wait for it.
                 let next = lane.next_in.filter(|next| *next > Span::ZERO);
-                let next = next.map_or(String::new(), |next| format!("; next try in {next}"));
+                let next = next.map_or(String::new(), |next| format!("; next try after {next}"));
                 let detail = match lane.detail.as_str() {
                     "" => String::new(),
                     detail => format!(" ({detail})"),
