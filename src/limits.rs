@@ -96,6 +96,10 @@ pub const INDEX_ANSWER_SECONDS_MAX: u64 = 20;
 /// A disk that takes longer for a write of a few bytes and its fdatasync is slow; flash in order takes
 /// milliseconds, an SD card that collects garbage seconds.
 pub const DISK_QUICK_MS: u64 = 1_000;
+/// By so much the kernel may delay the end of a wait of sled's threads. Each of the seven waits for work
+/// for a second, again and again; work wakes them at once, as before. A 32-bit kernel takes 4.2 s.
+pub const SLED_TIMER_SLACK_NS: u64 =
+    if cfg!(target_pointer_width = "64") { 60_000_000_000 } else { 4_000_000_000 };
 /// How often an index that is locked is tried again, and the pause between: sled's threads let go of
 /// the file some milliseconds after its handle is gone, seconds on a box with more to do than it can.
 pub const INDEX_LOCKED_TRIES_MAX: u32 = 200;

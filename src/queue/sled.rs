@@ -12,10 +12,13 @@
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use rustix::thread::set_current_timer_slack;
 
 use super::index::{Batch, Index, IndexError, IndexFault, IndexStore, Pair};
 use super::index_copy::IndexCopy;
@@ -23,7 +26,7 @@ use super::real::{LOCK, tree_bytes};
 use crate::errno::{called, says};
 use crate::limits::{
     DISK_QUICK_MS, INDEX_ANSWER_SECONDS_MAX, INDEX_LOCKED_PAUSE_MS, INDEX_LOCKED_TRIES_MAX,
-    SLED_CACHE_BYTES,
+    SLED_CACHE_BYTES, SLED_TIMER_SLACK_NS,
 };
 use crate::os::made;
 use crate::os::timeout_thread::{NoReply, Pending, TimeoutThread};
@@ -125,7 +128,7 @@ impl IndexStore for SledIndexStore {
                 let why = format!("open {}: {why}", path.display());
                 IndexError { fault, why }
             };
-            let db = unlocked(|| guarded(|| config.open())).map_err(named)?;
+            let db = unlocked(|| unhurried(|| guarded(|| config.open()))).map_err(named)?;
             match make_durable(&path, &root) {
                 Ok(file) => *open = Some((db, file)),
                 Err(error) => {
@@ -182,6 +185,18 @@ fn unlocked<T>(mut open: impl FnMut() -> Result<T, IndexError>) -> Result<T, Ind
         }
     }
     open()
+}
+
+/// Opens an index whose threads the kernel may wake late from a wait that nothing ended: they inherit
+/// this from the thread that starts them, which keeps it too if the index is open.
+fn unhurried<T, E>(open: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    // Refused, they wake once a second each and do nothing.
+    let _ = set_current_timer_slack(NonZeroU64::new(SLED_TIMER_SLACK_NS));
+    let opened = open();
+    if opened.is_err() {
+        let _ = set_current_timer_slack(None);
+    }
+    opened
 }
 
 /// Removes a snapshot that sled had not finished when it was killed: sled reads the file whose name

@@ -111,6 +111,39 @@ fn a_handle_that_lets_go_late_is_waited_for_and_one_that_never_does_is_told() {
     assert_eq!(created(&dir).open(0).unwrap_err().fault, IndexFault::Locked);
 }
 
+/// Each would wake the processor once a second otherwise, for ever.
+#[test]
+fn threads_of_sled_may_be_woken_late_and_the_thread_of_an_index_that_is_not_open_not() {
+    let dir = TempDir::new("queue");
+    let mut index = created(&dir).open(0).unwrap();
+    index.commit(&one_change()).unwrap();
+    let slack = |thread: &str| {
+        let slack = fs::read_to_string(format!("/proc/{thread}/timerslack_ns")).unwrap();
+        slack.trim().parse::<u64>().unwrap()
+    };
+    let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let threads: Vec<_> = tasks
+        .filter(|task| {
+            // Others may end meanwhile.
+            let name = fs::read_to_string(task.join("comm")).unwrap_or_default();
+            name.starts_with("sled-io-")
+        })
+        .map(|task| task.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    assert!(threads.len() >= 7, "{threads:?}");
+    for thread in threads {
+        assert_eq!(slack(&thread), SLED_TIMER_SLACK_NS);
+    }
+    let now = move || slack(&rustix::thread::gettid().to_string());
+    std::thread::spawn(move || {
+        let usual = now();
+        assert_eq!((unhurried(|| Err::<(), ()>(())), now()), (Err(()), usual));
+        assert_eq!((unhurried(|| Ok::<(), ()>(())), now()), (Ok(()), SLED_TIMER_SLACK_NS));
+    })
+    .join()
+    .unwrap();
+}
+
 #[test]
 fn an_index_that_does_not_answer_is_given_up() {
     let dir = TempDir::new("queue");
