@@ -259,9 +259,7 @@ impl Stream {
     /// The count of changed threats, before a round of reconciliation.
     pub(super) fn count_changed(&mut self, stream: usize, walked: Option<Stamp>) -> Option<Action> {
         let is_moved = self.kind() == Kind::Threats && self.is_between_walks();
-        // While walks miss something, more is counted than they read.
-        let is_sound = self.condition.is_none() && self.lane.failures == 0;
-        let range = (is_moved && is_sound).then(|| self.changed.next_range(walked)).flatten();
+        let range = is_moved.then(|| self.changed.next_range(walked)).flatten();
         if range.is_none() {
             self.changed.round_begins();
         }
