@@ -47,12 +47,12 @@ impl Stream {
         let then = self.beyond.came(&page.keys, !fresh.is_empty(), settled);
         match then {
             Step::Look => fresh.clear(),
-            _ => self.changed.passed(&page.keys),
+            // The row that is passed over would be counted, and never read.
+            Step::Step { .. } => self.changed.forget(),
+            Step::Soon | Step::Later => self.changed.passed(&page.keys),
         }
         let (after, missed) = match then {
             Step::Step { from, gap, unread } => {
-                // The row that is passed over would be counted, and never read.
-                self.changed.forget();
                 let (reason, gap) = (GapReason::Unfetchable, gap.min(from));
                 let found_by = FoundBy::Walk;
                 let missed = Missed { from: gap, to: from, reason, unread, found_by };
