@@ -163,7 +163,8 @@ pub const UNLISTED_ROUND_TIMES: u32 = 4;
 /// round.
 pub const UNLISTED_AGAIN_HOURS: u64 = 24;
 pub const UNLISTED_AT_ONCE: usize = 8;
-/// Requests of a round that follow each other at once, and the pace of the others.
+/// Requests of a round that follow each other at once, and the pace of the others; with a shorter
+/// `poll_interval`, that of the polls.
 pub const RECONCILE_REQUESTS_AT_ONCE: u32 = 4;
 pub const RECONCILE_PACE_SECONDS: u64 = 15;
 /// Bytes read of the file in which an init script says why settings could not be used.
