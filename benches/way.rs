@@ -12,7 +12,7 @@ use std::time::Instant;
 use s1_coralogix::coralogix::body;
 use s1_coralogix::coralogix::entry::{self, Labels};
 use s1_coralogix::frame::{Frame, Piece};
-use s1_coralogix::pack::{Deflater, Packer};
+use s1_coralogix::pack::{Deflater, Effort, Packer};
 use s1_coralogix::prng::Prng;
 use s1_coralogix::record::{Kind, Progress, StreamName};
 use s1_coralogix::s1::page;
@@ -112,10 +112,11 @@ fn deflate_levels(frames: &[Frame], records: usize) {
     let raw: Vec<Vec<u8>> =
         frames.iter().map(|frame| s1_coralogix::pack::inflate(frame).expect("sound")).collect();
     let raw_bytes: usize = raw.iter().map(Vec::len).sum();
-    for level in 1..=6 {
-        let mut deflater = Deflater::with_level(level);
+    let zlib = (1..=6).map(|level| (format!("zlib's level {level}"), Deflater::with_level(level)));
+    let ours = ("our own".to_owned(), Deflater::new(Effort::Bulk));
+    for (name, mut deflater) in std::iter::once(ours).chain(zlib) {
         let mut out = Vec::new();
-        time(&format!("deflate, level {level}"), records, || {
+        time(&format!("deflate, {name}"), records, || {
             out.clear();
             for json in &raw {
                 deflater.deflate(json, &mut out);

@@ -5,6 +5,7 @@
 //! Never: changes an entry.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use s1_coralogix_bytes::deflate;
 
 use crate::frame::{EntryMeta, Frame};
 use crate::limits;
@@ -13,39 +14,59 @@ use crate::time::Stamp;
 
 /// How hard to compress, by the size of the page. The CPU of a box is short while it catches up on
 /// full pages, flash and uplink are short all the time, and in steady state a page is a few
-/// records. Measured on 1,000 activities of 2.6 KB, 3.0 KB as entries, in frames of 256 KiB
-/// (docs/PERFORMANCE.md): level 1 leaves 0.300 of the entries for 12.5 us a record, level 2 0.223
-/// for 19.5 us, level 3 0.211 for 28.9 us, level 6 0.181 for 39.6 us.
+/// records. docs/PERFORMANCE.md has what each takes and leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// A page that fills a frame or more.
-    Bulk = 1,
-    /// A page that fits into one frame.
-    Small = 6,
+    /// A page that fills a frame or more: our own, but for what is given piece by piece.
+    Bulk,
+    /// A page that fits into one frame: zlib's level 6.
+    Small,
 }
 
 /// What a sync flush ends with: the length of an empty stored block, and its complement.
 pub const SYNC_MARK: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
 /// Makes deflate blocks that can stand after any others.
-pub struct Deflater {
-    compress: Compress,
+pub struct Deflater(Method);
+
+enum Method {
+    Bulk(deflate::Deflater),
+    Zlib(Compress),
 }
 
 impl Deflater {
     pub fn new(effort: Effort) -> Deflater {
-        Deflater::with_level(effort as u32)
+        match effort {
+            Effort::Bulk => Deflater(Method::Bulk(deflate::Deflater::default())),
+            Effort::Small => Deflater::with_level(6),
+        }
     }
 
     pub fn with_level(level: u32) -> Deflater {
-        Deflater { compress: Compress::new(Compression::new(level), false) }
+        Deflater(Method::Zlib(Compress::new(Compression::new(level), false)))
     }
 
-    /// Begins what is given piece by piece, to be ended by `finish`.
-    pub fn begin(&mut self) {
-        self.compress.reset();
+    /// Appends `raw` to `out` as deflate blocks, none of them final, up to a byte boundary.
+    pub fn deflate(&mut self, raw: &[u8], out: &mut Vec<u8>) {
+        match &mut self.0 {
+            Method::Bulk(bulk) => bulk.deflate(raw, out),
+            Method::Zlib(compress) => deflate_with_zlib(compress, raw, out),
+        }
     }
+}
 
+/// The same for what is given piece by piece, ended by `finish`.
+pub struct PieceDeflater {
+    compress: Compress,
+}
+
+impl Default for PieceDeflater {
+    fn default() -> PieceDeflater {
+        PieceDeflater { compress: Compress::new(Compression::new(1), false) }
+    }
+}
+
+impl PieceDeflater {
     /// Appends what of `piece` leaves the deflater already.
     pub fn add(&mut self, piece: &[u8], out: &mut Vec<u8>) {
         let mut rest = piece;
@@ -73,25 +94,22 @@ impl Deflater {
             }
         }
     }
+}
 
-    /// Appends `raw` to `out` as deflate blocks, none of them final, up to a byte boundary.
-    pub fn deflate(&mut self, raw: &[u8], out: &mut Vec<u8>) {
-        self.compress.reset();
-        out.reserve(raw.len() / 4 + 256);
-        loop {
-            let done =
-                usize::try_from(self.compress.total_in()).expect("no more than raw was read");
-            let status = self
-                .compress
-                .compress_vec(&raw[done..], out, FlushCompress::Sync)
-                .expect("a fresh deflate stream takes any input");
-            let all_read = self.compress.total_in() == raw.len() as u64;
-            // Room that is left over means that the flush is complete; so does no progress.
-            if (all_read && out.len() < out.capacity()) || status == Status::BufError {
-                return;
-            }
-            out.reserve(raw.len() / 8 + 256);
+fn deflate_with_zlib(compress: &mut Compress, raw: &[u8], out: &mut Vec<u8>) {
+    compress.reset();
+    out.reserve(raw.len() / 4 + 256);
+    loop {
+        let done = usize::try_from(compress.total_in()).expect("no more than raw was read");
+        let status = compress
+            .compress_vec(&raw[done..], out, FlushCompress::Sync)
+            .expect("a fresh deflate stream takes any input");
+        let all_read = compress.total_in() == raw.len() as u64;
+        // Room that is left over means that the flush is complete; so does no progress.
+        if (all_read && out.len() < out.capacity()) || status == Status::BufError {
+            return;
         }
+        out.reserve(raw.len() / 8 + 256);
     }
 }
 
@@ -209,10 +227,9 @@ impl Packer {
         if !self.entries.is_empty() {
             self.close_frame(Effort::Bulk);
         }
-        let deflater = self.deflater.get_or_insert_with(|| Deflater::new(Effort::Bulk));
+        let mut deflater = PieceDeflater::default();
         let (mut deflated, mut crc, mut length) = (Vec::new(), crc32fast::Hasher::new(), 0);
         deflated.reserve_exact(text_bytes + 2 * limits::PIECE_BYTES);
-        deflater.begin();
         render(&mut |piece| {
             crc.update(piece);
             length += piece.len();

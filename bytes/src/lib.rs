@@ -1,8 +1,10 @@
-//! The loop that touches every byte of a record: how text stands inside a JSON string.
+//! The loops that touch every byte of a record: how text stands inside a JSON string, and [`deflate`].
 //!
 //! Promises: no panic, whatever the bytes, and no allocation but for what is appended. Never: inlined into
 //! the program, where it would be compiled small again: it is a crate so that it is compiled for speed.
 //! Tested where it is used too, in `coralogix::entry`.
+
+pub mod deflate;
 
 /// Bytes that are looked at together.
 const BLOCK: usize = 8;

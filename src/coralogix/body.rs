@@ -12,7 +12,7 @@ use crc32fast::Hasher;
 use crate::coralogix::entry::STAMP_HEAD;
 use crate::frame::{EntryMeta, Frame, Piece};
 use crate::limits;
-use crate::pack::{Deflater, Effort, SYNC_MARK, inflate, inflate_by_pieces};
+use crate::pack::{Deflater, Effort, PieceDeflater, SYNC_MARK, inflate, inflate_by_pieces};
 use crate::time::{Span, Stamp};
 
 /// Magic, deflate, no flags, no time, no hints, unknown system (RFC 1952 section 2.3).
@@ -82,12 +82,12 @@ pub fn assemble(pieces: &[Piece], now: Stamp) -> Result<Body, BadFrame> {
             writer.part(&frame.deflated, frame.raw_crc, frame.raw_len.into());
             continue;
         }
-        let (deflater, scratch) =
-            slow.get_or_insert_with(|| (Deflater::new(Effort::Bulk), Vec::new()));
         if is_long && piece.frame.entries.len() == 1 {
-            writer.unstamped(&piece.frame, deflater).map_err(bad)?;
+            writer.unstamped(&piece.frame).map_err(bad)?;
             continue;
         }
+        let (deflater, scratch) =
+            slow.get_or_insert_with(|| (Deflater::new(Effort::Bulk), Vec::new()));
         let raw = cut(piece, now).map_err(bad)?;
         scratch.clear();
         deflater.deflate(&raw, scratch);
@@ -224,9 +224,9 @@ impl Writer {
     }
 
     /// The one entry of a long frame without its timestamp. It is never whole in memory.
-    fn unstamped(&mut self, frame: &Frame, deflater: &mut Deflater) -> Result<(), &'static str> {
+    fn unstamped(&mut self, frame: &Frame) -> Result<(), &'static str> {
         let (mut crc, mut length, mut cut) = (Hasher::new(), 0, None);
-        deflater.begin();
+        let mut deflater = PieceDeflater::default();
         let mut put = |piece: &[u8], gzip: &mut Vec<u8>| {
             crc.update(piece);
             length += piece.len() as u64;
