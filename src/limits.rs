@@ -33,6 +33,8 @@ pub const MEMORY_SHARE: u64 = 3;
 pub const MEMORY_FILE_BYTES_MAX: u64 = 64 << 10;
 pub const MEMORY_BYTES_MIN: u64 = 4 << 20;
 const _: () = assert!(PAGE_BYTES_MIN < PAGE_BYTES_MAX && PAGE_BYTES_MIN > PIECE_BYTES as u64);
+/// The memory of a page that is kept for the next one: most are 2 to 4 MB long.
+pub const SPARE_BYTES_MAX: usize = 4 << 20;
 /// What is longer than a frame is rendered, deflated and inflated in pieces of this length.
 pub const PIECE_BYTES: usize = 64 << 10;
 /// The longest answer of Coralogix that is read. A longer one is not Coralogix': none of the bodies

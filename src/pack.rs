@@ -173,43 +173,48 @@ pub fn inflate_by_pieces(frame: &Frame, mut put: impl FnMut(&[u8])) -> Result<()
     }
 }
 
+/// The memory that packing takes, kept over pages: asked for anew, the system clears each 4 KiB of it.
+#[derive(Default)]
+pub struct Buffers {
+    raw: Vec<u8>,
+    deflated: Vec<u8>,
+    bulk: Option<Deflater>,
+}
+
 /// Collects the entries of one page of one stream.
 pub struct Packer {
     stream: StreamName,
-    /// Made with the first frame, when it is known what kind of page this is.
-    deflater: Option<Deflater>,
-    raw: Vec<u8>,
+    /// Whether a frame was filled, and the frames after it are deflated like it.
+    is_bulk: bool,
     entries: Vec<EntryMeta>,
     /// The lowest stamp so far.
     lowest: Stamp,
     frames: Vec<Frame>,
-    scratch: Vec<u8>,
+    buffers: Buffers,
 }
 
 impl Packer {
     pub fn new(stream: StreamName) -> Packer {
-        Packer {
-            stream,
-            deflater: None,
-            raw: Vec::new(),
-            entries: Vec::new(),
-            lowest: Stamp::UNREADABLE,
-            frames: Vec::new(),
-            scratch: Vec::new(),
-        }
+        Packer::with_buffers(stream, Buffers::default())
+    }
+
+    /// With memory that was used before.
+    pub fn with_buffers(stream: StreamName, buffers: Buffers) -> Packer {
+        let (lowest, frames, entries) = (Stamp::UNREADABLE, Vec::new(), Vec::new());
+        Packer { stream, is_bulk: false, entries, lowest, frames, buffers }
     }
 
     /// Adds an entry. `stamped` says that it begins with a timestamp made from `key.stamp`.
     pub fn push(&mut self, entry: &[u8], key: RowKey, stamped: bool) {
-        let is_full = self.raw.len() + 1 + entry.len() > limits::FRAME_RAW_BYTES_MAX
+        let is_full = self.buffers.raw.len() + 1 + entry.len() > limits::FRAME_RAW_BYTES_MAX
             || self.entries.len() >= limits::FRAME_ENTRIES_MAX;
         if is_full && !self.entries.is_empty() {
             self.close_frame(Effort::Bulk);
         }
         if !self.entries.is_empty() {
-            self.raw.push(b',');
+            self.buffers.raw.push(b',');
         }
-        self.raw.extend_from_slice(entry);
+        self.buffers.raw.extend_from_slice(entry);
         let raw_len = u32::try_from(entry.len()).expect("an entry is bounded by its page");
         self.entries.push(EntryMeta { key, raw_len, stamped });
         self.lowest = self.lowest.min(key.stamp);
@@ -252,7 +257,12 @@ impl Packer {
 
     /// The page's frames. `progress` is where the stream stands after all of them; a frame before
     /// the last claims no more than what is in it and before it.
-    pub fn finish(mut self, progress: Progress) -> Vec<Frame> {
+    pub fn finish(self, progress: Progress) -> Vec<Frame> {
+        self.finish_with_buffers(progress).0
+    }
+
+    /// The same, and the memory for the next page.
+    pub fn finish_with_buffers(mut self, progress: Progress) -> (Vec<Frame>, Buffers) {
         if !self.entries.is_empty() {
             self.close_frame(Effort::Small);
         }
@@ -270,25 +280,30 @@ impl Packer {
             last.progress = progress;
             last.last_of_page = true;
         }
-        self.frames
+        (self.frames, self.buffers)
     }
 
     /// The effort counts for the first frame; the others of the page follow it.
     fn close_frame(&mut self, effort: Effort) {
-        self.scratch.clear();
-        let deflater = self.deflater.get_or_insert_with(|| Deflater::new(effort));
-        deflater.deflate(&self.raw, &mut self.scratch);
+        let Buffers { raw, deflated, bulk } = &mut self.buffers;
+        deflated.clear();
+        self.is_bulk |= effort == Effort::Bulk;
+        if self.is_bulk {
+            bulk.get_or_insert_with(|| Deflater::new(Effort::Bulk)).deflate(raw, deflated);
+        } else {
+            Deflater::new(Effort::Small).deflate(raw, deflated);
+        }
         self.frames.push(Frame {
             stream: self.stream.clone(),
             // Set right by `finish`, which knows the page's.
             progress: Progress { position: self.lowest, from: self.lowest },
             last_of_page: false,
             entries: std::mem::take(&mut self.entries),
-            raw_len: u32::try_from(self.raw.len()).expect("a frame is bounded by its page"),
-            raw_crc: crc32fast::hash(&self.raw),
-            deflated: self.scratch.as_slice().to_vec(),
+            raw_len: u32::try_from(raw.len()).expect("a frame is bounded by its page"),
+            raw_crc: crc32fast::hash(raw),
+            deflated: deflated.as_slice().to_vec(),
         });
-        self.raw.clear();
+        raw.clear();
     }
 }
 

@@ -57,6 +57,9 @@ pub trait Edge {
     /// Sends a request to a tenant, given by its index in the config.
     fn ask(&mut self, tenant: usize, request: &Ask) -> Result<Answer, NetTrouble>;
 
+    /// Takes the body of an answer back, whose memory serves the next one.
+    fn reuse(&mut self, body: Vec<u8>);
+
     /// Posts one batch, a gzip member holding a JSON array.
     fn deliver(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble>;
 

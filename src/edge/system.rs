@@ -23,6 +23,7 @@ use crate::net::certificate_clock::CertificateClock;
 use crate::net::client::{Client, Post, Request, hidden};
 use crate::net::proxy::{BadProxy, ProxyEnvironment};
 use crate::net::service_times::{ServiceTimes, Stamping};
+use crate::net::spare::Spare;
 use crate::net::tls::Tls;
 use crate::os::clock::{self, Moment, Source, Verdict};
 use crate::os::credential::Credential;
@@ -126,6 +127,7 @@ fn bad_ca(path: &Path, why: String) -> SetupError {
 #[derive(Debug)]
 pub struct System {
     services: Services,
+    spare: Spare,
     pages: PageBound,
     service_times: ServiceTimes,
     certificate_clock: Arc<CertificateClock>,
@@ -138,16 +140,19 @@ impl System {
     pub fn open(config: &Config) -> Result<System, SetupError> {
         let inbox = Inbox::open().map_err(|why| SetupError::Signals(refused_at_start(&why)))?;
         let certificate_clock = Arc::new(CertificateClock::of_queue(&config.queue.dir, true));
-        let services = Services::new(
+        let mut services = Services::new(
             config,
             &ProxyEnvironment::read(),
             &inbox.stop_flag(),
             &certificate_clock,
         )?;
         services.report_progress(&config.queue.dir);
+        let spare = Spare::default();
+        services.tenants.iter_mut().for_each(|service| service.client.share(&spare));
         let (service_times, pages) =
             (ServiceTimes::default(), PageBound::of(config.polling.max_page));
-        Ok(System { services, pages, service_times, certificate_clock, zone: zone(config), inbox })
+        let zone = zone(config);
+        Ok(System { services, spare, pages, service_times, certificate_clock, zone, inbox })
     }
 
     /// Takes a new config. On an error the old one stays in force.
@@ -288,6 +293,10 @@ impl Edge for System {
         let result = ask(&mut self.services.tenants[tenant], request, self.pages.bytes);
         self.observe_answer(Source::Tenant(tenant), &result);
         result
+    }
+
+    fn reuse(&mut self, body: Vec<u8>) {
+        self.spare.put(body);
     }
 
     fn deliver(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble> {
@@ -468,6 +477,7 @@ mod tests {
         let pages = PageBound::of(None);
         System {
             services,
+            spare: Spare::default(),
             pages,
             service_times: ServiceTimes::default(),
             certificate_clock,

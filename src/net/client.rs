@@ -20,6 +20,7 @@ use ureq::{Agent, Body, Error, Timeout};
 use super::clock_blame::{self, Finding};
 use super::dial::{Dialer, Names};
 use super::proxy::{self, BadProxy, ProxyEnvironment};
+use super::spare::Spare;
 use super::tls::{CutShort, Tls};
 use super::wire::{Dialing, Wire, is_cut};
 use crate::answer;
@@ -36,6 +37,8 @@ use crate::problem::Problem;
 use crate::record::{Answer, Bound, Excess, NetTrouble};
 use crate::time::{Mono, Span, Stamp};
 
+/// What is read of an answer in one step.
+const READ_PIECE_BYTES: usize = 16 << 10;
 const USER_AGENT: &str = concat!("s1-coralogix/", env!("CARGO_PKG_VERSION"));
 
 /// A service at one address. Keeps at most one connection.
@@ -51,6 +54,8 @@ pub struct Client {
     clock_asked: Mutex<Option<(Mono, Option<Stamp>)>>,
     /// What was found out about the certificate in the last exchange that failed for it.
     finding: Mutex<Option<Finding>>,
+    /// Where the memory for an answer comes from.
+    spare: Spare,
 }
 
 /// The agent is left out, for it knows the proxy's password.
@@ -137,7 +142,13 @@ impl Client {
         let names = Names::new(Arc::clone(&wire));
         let agent = Agent::with_parts(config, dialer, names);
         let (clock_asked, finding) = (Mutex::default(), Mutex::default());
-        Client { agent, base: base.to_owned(), wire, tls, proxied, clock_asked, finding }
+        let (base, spare) = (base.to_owned(), Spare::default());
+        Client { agent, base, wire, tls, proxied, clock_asked, finding, spare }
+    }
+
+    /// Uses the memory that others give back.
+    pub fn share(&mut self, spare: &Spare) {
+        self.spare = spare.clone();
     }
 
     pub fn base(&self) -> &str {
@@ -354,14 +365,15 @@ impl Client {
         // Reserve the limit at once: a vector that grows is copied, and then the page is in memory
         // twice. Memory that is not written to is not used.
         let room = if beyond == Beyond::Refused { bytes_max } else { expected.min(bytes_max) };
-        let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or(0));
+        let mut bytes = if beyond == Beyond::Refused { self.spare.take() } else { Vec::new() };
+        bytes.reserve_exact(usize::try_from(room).unwrap_or(0));
         let read = match beyond {
             Beyond::Refused => {
-                body.into_with_config().limit(bytes_max).reader().read_to_end(&mut bytes)
+                read_whole(body.into_with_config().limit(bytes_max).reader(), &mut bytes)
             }
             Beyond::CutOff => {
                 let reader = body.into_with_config().limit(u64::MAX).reader();
-                reader.take(bytes_max + 1).read_to_end(&mut bytes)
+                read_whole(reader.take(bytes_max + 1), &mut bytes)
             }
         };
         match read.map_err(Error::from) {
@@ -373,6 +385,19 @@ impl Client {
                 bytes.shrink_to_fit();
                 Ok(bytes)
             }
+        }
+    }
+}
+
+/// `Read::read_to_end` zeroes two to three bytes for each that it reads, in memory not used before.
+fn read_whole(mut reader: impl Read, bytes: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut piece = [0; READ_PIECE_BYTES];
+    loop {
+        match reader.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(read) => bytes.extend_from_slice(&piece[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }

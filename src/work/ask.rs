@@ -35,8 +35,16 @@ impl<E: Edge, D: Disk> Worker<E, D> {
         Event::TokenEnds { tenant, end }
     }
 
+    /// The memory of a page that is not needed any more serves the next one.
+    pub(super) fn reuse(&mut self, page: Option<PendingPage>) {
+        if let Some(page) = page {
+            self.edge.reuse(page.into_body());
+        }
+    }
+
     pub(super) fn fetch(&mut self, fetch: &Fetch) -> Event {
-        self.pending_page = None;
+        let former = self.pending_page.take();
+        self.reuse(former);
         let kind = self.streams[fetch.stream].kind;
         let query = s1::request::Query {
             kind,
@@ -88,10 +96,11 @@ impl<E: Edge, D: Disk> Worker<E, D> {
     ) -> Result<PageFacts, SourceTrouble> {
         let date = date(&answer);
         let body = answer.body;
-        let mut page = s1::page::scan(&body, kind).map_err(|broken| SourceTrouble::BrokenPage {
-            why: broken.to_string(),
-            unread: unread(kind, &body, body.len() as u64),
-        })?;
+        let mut page =
+            s1::page::scan_text(&body, kind).map_err(|broken| SourceTrouble::BrokenPage {
+                why: broken.to_string(),
+                unread: unread(kind, &body, body.len() as u64),
+            })?;
         // A timestamp before RECORD_SECONDS_MIN (a null date reads 1970) can't be what the query
         // matched, so it says nothing about the record's position. Any other one before the
         // requested time is for the core to decide.
@@ -153,7 +162,8 @@ impl<E: Edge, D: Disk> Worker<E, D> {
     }
 
     pub(super) fn list(&mut self, list: &List) -> Event {
-        self.pending_page = None;
+        let former = self.pending_page.take();
+        self.reuse(former);
         let kind = self.streams[list.stream].kind;
         let created = Created { kind, from: list.from, to: list.to };
         let path = created_page_path(&created, list.cursor.as_ref(), list.rows_max);

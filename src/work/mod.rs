@@ -29,6 +29,7 @@ use crate::frame::Piece;
 use crate::limits;
 use crate::message::log_message;
 use crate::os::watch::{self, On};
+use crate::pack::Buffers;
 use crate::queue::disk::Disk;
 use crate::queue::{Append, Back, Queue, QueueError};
 use crate::record::{
@@ -75,6 +76,8 @@ pub struct Worker<E: Edge, D: Disk> {
     queue: Queue<D>,
     streams: Vec<StreamWork>,
     pending_page: Option<PendingPage>,
+    /// What packing a page takes.
+    buffers: Buffers,
     /// The first entry of the batch that was just rejected, for parking, and the text of the
     /// rejection.
     refused: Option<(Piece, String)>,
@@ -112,6 +115,7 @@ impl<E: Edge, D: Disk> Worker<E, D> {
             queue,
             streams,
             pending_page: None,
+            buffers: Buffers::default(),
             refused: None,
             doubted: None,
             doubted_ahead: BTreeMap::new(),
@@ -198,7 +202,7 @@ impl<E: Edge, D: Disk> Worker<E, D> {
         let frames = match &mut pending_page {
             Some(pending_page) if !keep.fresh.is_empty() => {
                 let now = told_time(self.edge.stamping());
-                pending_page.frames(stream, keep, now, &mut self.counters)
+                pending_page.frames(stream, keep, now, &mut self.counters, &mut self.buffers)
             }
             _ => &[],
         };
@@ -213,6 +217,7 @@ impl<E: Edge, D: Disk> Worker<E, D> {
         let (known, created_keys, late) = (&keep.known[..], &created_keys[..], &keep.late[..]);
         let append = Append { progress, known, created_keys, gap, late };
         let stored = self.queue.append_page(name, frames, append);
+        self.reuse(pending_page);
         self.stored(stored)
     }
 
@@ -233,7 +238,7 @@ impl<E: Edge, D: Disk> Worker<E, D> {
         // The page is stored as delivered afterwards, and its ids are noted then.
         pending_page.created_keys(keep);
         let now = told_time(self.edge.stamping());
-        let frames = pending_page.frames(stream, keep, now, &mut self.counters);
+        let frames = pending_page.frames(stream, keep, now, &mut self.counters, &mut self.buffers);
         let raw_bytes: u64 = frames.iter().map(|frame| u64::from(frame.raw_len) + 1).sum();
         if raw_bytes > raw_bytes_max {
             return Event::PageSent(None);
@@ -405,7 +410,7 @@ impl<E: Edge, D: Disk> Worker<E, D> {
             self.pending_page.take().expect("a page is pending until it is stored");
         let created_keys = pending_page.created_keys(keep);
         // It was packed when it was sent.
-        let frames = pending_page.frames(stream, keep, None, &mut self.counters);
+        let frames = pending_page.frames(stream, keep, None, &mut self.counters, &mut self.buffers);
         Self::note_progress(&mut self.queue, &stream.name, keep);
         let append = (keep.progress, keep.known.as_slice(), created_keys.as_slice());
         let doubted = self.queue.doubt_page(&stream.name, frames, append, &words);

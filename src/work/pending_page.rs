@@ -1,13 +1,13 @@
 //! The pending page: received and not yet stored.
 //!
 //! Promises: rows are rendered and packed once, however often storing or sending is tried; the
-//! original body is dropped once it is packed.
+//! original body is emptied once it is packed. Its memory is for the next page.
 
 use crate::coralogix::{body, entry};
 use crate::core::StorePage;
 use crate::frame::Frame;
 use crate::limits;
-use crate::pack::Packer;
+use crate::pack::{Buffers, Packer};
 use crate::record::RowKey;
 use crate::s1::page::{Page, Row};
 use crate::time::Stamp;
@@ -25,6 +25,11 @@ pub struct PendingPage {
 impl PendingPage {
     pub fn new(body: Vec<u8>, page: Page) -> PendingPage {
         PendingPage { body, page, packed: None, created_keys: None }
+    }
+
+    /// The memory of the body, which nobody needs any more.
+    pub fn into_body(self) -> Vec<u8> {
+        self.body
     }
 
     pub fn rows(&self) -> &[Row] {
@@ -75,13 +80,14 @@ impl PendingPage {
         keep: &StorePage,
         now: Option<Stamp>,
         counters: &mut Counters,
+        buffers: &mut Buffers,
     ) -> &[Frame] {
         if let (None, Some(now)) = (&self.packed, now) {
             self.leave_out_old_timestamps(keep, now);
         }
         self.packed.get_or_insert_with(|| {
-            let (page, body) = (&self.page, std::mem::take(&mut self.body));
-            let mut packer = Packer::new(stream.name.clone());
+            let (page, body) = (&self.page, &self.body);
+            let mut packer = Packer::with_buffers(stream.name.clone(), std::mem::take(buffers));
             let mut rendered = Vec::with_capacity(8 << 10);
             for at in &keep.fresh {
                 let row = &page.rows[*at as usize];
@@ -90,15 +96,19 @@ impl PendingPage {
                 if row.range.len() > limits::FRAME_RAW_BYTES_MAX {
                     let bytes = row.range.len();
                     packer.push_by_pieces(row.key, row.stamped, bytes, |put| {
-                        entry::render_by_pieces(&stream.labels, stream.kind, row, &body, put);
+                        entry::render_by_pieces(&stream.labels, stream.kind, row, body, put);
                     });
                     continue;
                 }
                 rendered.clear();
-                entry::render(&mut rendered, &stream.labels, stream.kind, row, &body);
+                entry::render(&mut rendered, &stream.labels, stream.kind, row, body);
                 packer.push(&rendered, row.key, row.stamped);
             }
-            packer.finish(keep.progress)
+            let (frames, used) = packer.finish_with_buffers(keep.progress);
+            *buffers = used;
+            self.body.clear();
+            self.body.shrink_to(limits::SPARE_BYTES_MAX);
+            frames
         })
     }
 }
@@ -137,7 +147,8 @@ mod tests {
             compared: None,
         };
         let mut pending_page = PendingPage::new(body, page);
-        pending_page.frames(&stream, &keep, now, &mut Counters::default()).to_vec()
+        let (counters, buffers) = (&mut Counters::default(), &mut Buffers::default());
+        pending_page.frames(&stream, &keep, now, counters, buffers).to_vec()
     }
 
     #[test]

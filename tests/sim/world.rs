@@ -413,6 +413,8 @@ impl Shared {
 }
 
 impl Edge for SimEdge {
+    fn reuse(&mut self, _body: Vec<u8>) {}
+
     fn mono(&mut self) -> Mono {
         self.0.borrow().mono()
     }
