@@ -5,6 +5,7 @@
 //! Tested where it is used too, in `coralogix::entry`.
 
 pub mod deflate;
+pub mod json;
 
 /// Bytes that are looked at together.
 const BLOCK: usize = 8;
@@ -56,6 +57,24 @@ pub fn escape(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
+/// How many control characters of the text an entry writes as six bytes: JSON between values has none but
+/// blanks.
+#[inline(never)]
+pub fn controls(text: &[u8]) -> usize {
+    let is_control = |byte: &&u8| **byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
+    let count = |bytes: &[u8]| bytes.iter().filter(is_control).count();
+    let (blocks, rest) = text.as_chunks::<BLOCK>();
+    let few = blocks.iter().filter(|block| has_below_space(u64::from_le_bytes(**block)));
+    few.map(|block| count(block)).sum::<usize>() + count(rest)
+}
+
+/// Whether a byte is below a space. The subtraction borrows only above one that is.
+#[inline(always)]
+fn has_below_space(word: u64) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    word.wrapping_sub(ONES * 0x20) & !word & (ONES * 0x80) != 0
+}
+
 /// The place of the first byte that can't stand as it is; `BLOCK` where there is none. By arithmetic on one
 /// number. Of each test the lowest mark is never wrong; those above it may be, for the subtraction borrows.
 #[inline(always)]
@@ -93,6 +112,14 @@ fn escaped(byte: u8) -> ([u8; 6], usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn controls_are_counted_and_blanks_are_not() {
+        let text: Vec<u8> = (0..=u8::MAX).cycle().take(256 * 300).collect();
+        assert_eq!(controls(&text), (32 - 3) * 300);
+        assert_eq!(controls(&[0; 1_000]), 1_000);
+        assert_eq!(controls(b"\t\n\r"), 0);
+    }
 
     #[test]
     fn the_first_special_byte_is_found_whatever_stands_behind_it() {

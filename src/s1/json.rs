@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use s1_coralogix_bytes::json::{string_end, value_end};
+
 /// A place in the bytes, moving forward. `None` from any method means: the JSON ends or breaks at
 /// `at`.
 pub(super) struct Walker<'a> {
@@ -44,11 +46,7 @@ impl<'a> Walker<'a> {
     pub fn value(&mut self) -> Option<Range<usize>> {
         let first = self.peek()?;
         let start = self.at;
-        self.at = match first {
-            b'"' => string_end(self.bytes, start + 1)?,
-            b'{' | b'[' => container_end(self.bytes, start + 1)?,
-            _ => scalar_end(self.bytes, start)?,
-        };
+        self.at = value_end(self.bytes, start, first)?;
         Some(start..self.at)
     }
 
@@ -85,70 +83,6 @@ impl<'a> Walker<'a> {
             }
         }
     }
-}
-
-/// The end of the string whose first byte inside the quotes is at `at`: just after its quote.
-fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        // Eight bytes at a time: strings are most of a record.
-        while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-            let word = u64::from_le_bytes(*eight);
-            let hits = equal_bytes(word, b'"') | equal_bytes(word, b'\\');
-            if hits != 0 {
-                at += hits.trailing_zeros() as usize / 8;
-                break;
-            }
-            at += 8;
-        }
-        match *bytes.get(at)? {
-            b'"' => return Some(at + 1),
-            // What is escaped is passed with its backslash, so that it can't end the string.
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-}
-
-/// The high bit of each byte of `word` that equals `byte`. Bytes above the first match may be
-/// marked wrongly (the borrow of the subtraction); the lowest mark never is.
-#[inline]
-pub(crate) fn equal_bytes(word: u64, byte: u8) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let zeroed = word ^ (ONES * u64::from(byte));
-    zeroed.wrapping_sub(ONES) & !zeroed & HIGHS
-}
-
-/// The end of the object or array whose first byte inside the bracket is at `at`.
-fn container_end(bytes: &[u8], mut at: usize) -> Option<usize> {
-    let mut depth = 1usize;
-    loop {
-        match *bytes.get(at)? {
-            b'"' => {
-                at = string_end(bytes, at + 1)?;
-                continue;
-            }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
-                depth -= 1;
-                if depth == 0 {
-                    return Some(at + 1);
-                }
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-}
-
-/// The end of a number or word: before whatever may follow a value.
-fn scalar_end(bytes: &[u8], start: usize) -> Option<usize> {
-    let rest = &bytes[start..];
-    let length = rest.iter().position(|b| {
-        matches!(b, b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t' | b'"' | b'{' | b'[' | b':')
-    });
-    // A number that the end of the bytes cuts is no value: `{"a":12` may have been 123.
-    length.filter(|length| *length > 0).map(|length| start + length)
 }
 
 /// The inside of a string token, when it needs no decoding.

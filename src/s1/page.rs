@@ -69,8 +69,7 @@ impl fmt::Display for Broken {
 /// longer than `bytes_max`, or would be with its control characters escaped as an entry has them. JSON
 /// has none as they are but for blanks, and each becomes six bytes.
 pub fn kept(body: Vec<u8>, bytes_max: u64) -> Result<(Vec<u8>, bool), Vec<u8>> {
-    let is_control = |byte: &&u8| **byte < b' ' && !b"\t\n\r".contains(byte);
-    let escapes = 5 * body.iter().filter(is_control).count();
+    let escapes = 5 * s1_coralogix_bytes::controls(&body);
     let is_whole = std::str::from_utf8(&body).is_ok();
     let mark = |chunk: &Utf8Chunk<'_>| if chunk.invalid().is_empty() { "" } else { "\u{fffd}" };
     let length = match is_whole {
@@ -120,7 +119,9 @@ pub fn scan(body: &[u8], kind: Kind) -> Result<Page, Broken> {
     Ok(page)
 }
 
-fn scan_text(body: &[u8], kind: Kind) -> Result<Page, Broken> {
+/// The same for a body that [`kept`] has looked through.
+pub fn scan_text(body: &[u8], kind: Kind) -> Result<Page, Broken> {
+    debug_assert!(std::str::from_utf8(body).is_ok(), "what is no text was replaced");
     let mut walker = Walker::after_mark(body);
     if walker.peek() != Some(b'{') {
         return Err(Broken(format!("not a JSON object: {}", answer::excerpt(body))));
