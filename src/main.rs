@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: s1_coralogix_alloc::BySize = s1_coralogix_alloc::BySize;
+
 fn main() -> ExitCode {
     s1_coralogix::run(std::env::args_os())
 }
