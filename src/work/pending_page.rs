@@ -107,7 +107,10 @@ impl PendingPage {
             let (frames, used) = packer.finish_with_buffers(keep.progress);
             *buffers = used;
             self.body.clear();
-            self.body.shrink_to(limits::SPARE_BYTES_MAX);
+            // While the page is sent there is no memory to spare beside a long one.
+            if self.body.capacity() > limits::SPARE_BYTES_MAX {
+                self.body = Vec::new();
+            }
             frames
         })
     }
