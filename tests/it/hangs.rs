@@ -52,6 +52,19 @@ fn hold_some(scene: &mut Scene, calls: &str, when: &str, seconds: u64, files: &[
     scene.program = scene.program.under(args);
 }
 
+/// A case again whose strace ended itself: it takes two events of a thread that it holds for a fault of its
+/// own ("delayed wait data set already", strace 6.1), and lets the held call go.
+fn unless_strace_ends(case: impl Fn() + std::panic::RefUnwindSafe) {
+    for _ in 0..3 {
+        let Err(panic) = std::panic::catch_unwind(&case) else { return };
+        let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+        if !text.contains("has delayed wait data set already") {
+            std::panic::resume_unwind(panic);
+        }
+    }
+    panic!("strace ended itself three times");
+}
+
 /// SIGTERM, and how the program ended.
 fn hears_sigterm(scene: &mut Scene, code: i32) {
     const LOOK: Duration = Duration::from_millis(50);
@@ -149,6 +162,10 @@ fn a_slow_disk_is_told_and_is_no_broken_index() {
     if !is_possible("slow disk") {
         return;
     }
+    unless_strace_ends(slow_index);
+}
+
+fn slow_index() {
     let mut scene = Scene::new();
     let sound = scene.program.clone();
     scene.tenant().publish(Kind::Activities, 30);
@@ -178,7 +195,7 @@ fn a_slow_disk_is_told_whatever_is_kept_on_it() {
     if !is_possible("slow disk") {
         return;
     }
-    for file in ["learned", "clock"] {
+    let case = |file: &str| {
         let mut scene = Scene::new();
         let kept = [scene.queue_dir().join(file), scene.queue_dir().join(file.to_owned() + ".new")];
         hold(&mut scene, "?rename,?renameat,renameat2", FOR_EVER, &kept);
@@ -187,6 +204,9 @@ fn a_slow_disk_is_told_whatever_is_kept_on_it() {
         scene.wait_log("S1C-W214 The disk of the queue");
         hears_sigterm(&mut scene, 1);
         assert!(scene.log().contains("S1C-E042"), "{file}: {}", scene.log());
+    };
+    for file in ["learned", "clock"] {
+        unless_strace_ends(|| case(file));
     }
 }
 
@@ -195,6 +215,10 @@ fn a_request_to_stop_is_heard_while_the_log_of_the_queue_hangs() {
     if !is_possible("disk that hangs") {
         return;
     }
+    unless_strace_ends(log_that_hangs);
+}
+
+fn log_that_hangs() {
     let mut scene = Scene::new();
     let sound = scene.program.clone();
     scene.once_with_code(0);

@@ -231,9 +231,13 @@ fn pay(scene: &mut Scene, oracle: &mut Oracle, owed: usize) -> Result<(), String
         let paid = |book: &_| (oracle.owed(book) == 0).then_some(());
         scene.ledger.wait(within, paid).is_some()
     };
-    let end = Instant::now() + PATIENCE;
-    let mut paid = false;
+    // A machine that is busy takes longer, and moves.
+    let (mut end, mut left, mut paid) = (Instant::now() + PATIENCE, owed, false);
     while !paid && Instant::now() < end && scene.daemon().is_running() {
+        let still = scene.ledger.look(|book| oracle.owed(book));
+        if still != left {
+            (end, left) = (Instant::now() + PATIENCE, still);
+        }
         // What it says is looked at before what came: once nothing waits, nothing more will come.
         let is_empty = waits_for_nothing(scene);
         paid = is_paid(scene, Duration::from_millis(100));

@@ -145,14 +145,16 @@ pub struct Server {
     secure: bool,
     shared: Arc<Shared>,
     acceptor: Mutex<Option<JoinHandle<()>>>,
-    /// What holds the port while the server is away.
-    kept: Mutex<Option<OwnedFd>>,
+    /// Bound and never listening: nobody else gets the port while the server is away.
+    _kept: OwnedFd,
 }
 
 impl Server {
     pub fn start(tls: Option<Arc<ServerConfig>>, site: Arc<dyn Site>) -> Server {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let kept = bound((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = SocketAddr::try_from(rustix::net::getsockname(&kept).unwrap()).unwrap();
+        let listener = listening(address);
+        let port = address.port();
         let secure = tls.is_some();
         let shared = Arc::new(Shared {
             site,
@@ -163,8 +165,7 @@ impl Server {
             connections: AtomicU64::new(0),
             failed_handshakes: AtomicU64::new(0),
         });
-        let (acceptor, kept) = (Mutex::default(), Mutex::default());
-        let server = Server { port, secure, shared, acceptor, kept };
+        let server = Server { port, secure, shared, acceptor: Mutex::default(), _kept: kept };
         server.accept_on(listener);
         server
     }
@@ -226,8 +227,6 @@ impl Server {
     /// From now on connections are refused, and those that were open are gone.
     pub fn take_away(&self) {
         self.stop_accepting(Life::Away);
-        // Bound and not listening: it is refused, and nobody else gets the port meanwhile.
-        *self.kept.lock().unwrap() = bound(self.address()).ok();
     }
 
     pub fn is_away(&self) -> bool {
@@ -236,28 +235,22 @@ impl Server {
 
     pub fn bring_back(&self) {
         assert!(self.acceptor.lock().unwrap().is_none(), "the server was not away");
-        // Where it could not be kept, another process may hold it for a moment as its own end of a
-        // connection.
-        let mut socket = self.kept.lock().unwrap().take().map_or_else(|| bound(self.address()), Ok);
-        for _ in 0..100 {
-            if socket.is_ok() {
-                break;
-            }
-            self.shared.life.wait(Duration::from_millis(50), |_| None::<()>);
-            socket = bound(self.address());
-        }
-        let socket = socket.expect("the port is still ours after five seconds");
-        rustix::net::listen(&socket, 128).unwrap();
         self.shared.life.change(|life| *life = Life::Up);
-        self.accept_on(TcpListener::from(socket));
+        self.accept_on(listening(self.address()));
     }
 }
 
-/// A socket that has an address and does not listen.
+fn listening(address: SocketAddr) -> TcpListener {
+    let socket = bound(address).unwrap();
+    rustix::net::listen(&socket, 128).unwrap();
+    TcpListener::from(socket)
+}
+
+/// A socket that has an address and does not listen. Only sockets made here share a port.
 fn bound(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
     bind(&socket, &address)?;
     Ok(socket)
 }
