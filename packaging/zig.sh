@@ -26,7 +26,7 @@ if ! ZIG_VERBOSE_LINK=1 "$S1C_ZIG" "$@" 2> "$said"; then
     exit 1
 fi
 # The command as zig shows it, without quotes: no file of a build has a space in its name. With an empty
-# cache zig first links parts of its own to objects (-r); the program is the last.
+# cache zig first links parts of its own to objects (-r), then the program.
 command=$(grep '^ld\.lld ' "$said" | grep -v -- ' -r ' | tail -n 1 | grep .) || { cat "$said" >&2; echo "zig.sh: zig did not show its link" >&2; exit 1; }
 read -ra words <<<"$command"
 "$S1C_ZIG" "${words[@]}" --icf=all --pack-dyn-relocs=relr

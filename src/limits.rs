@@ -25,7 +25,8 @@ pub const PAGE_BYTES_MIN: u64 = 1 << 20;
 pub const MEMORY_BESIDE_PAGES_BYTES: u64 = 14 << 20;
 /// So many times a page of one record, which nothing compresses, is in memory at the worst: as a page that
 /// is not stored yet, and another record as it is read from the queue and as it is sent. That is three, and
-/// a fourth for what an allocator keeps: glibc's does, the shipped binaries' does not (measured).
+/// a fourth for what is kept: a quarter for the next page, and what glibc's allocator keeps; the shipped
+/// binaries' keeps nothing so long (measured).
 pub const MEMORY_OF_A_PAGE: u64 = 4;
 /// Of a machine's memory this share is the program's: the rest is other programs' and the system's.
 pub const MEMORY_SHARE: u64 = 3;
@@ -33,7 +34,8 @@ pub const MEMORY_SHARE: u64 = 3;
 pub const MEMORY_FILE_BYTES_MAX: u64 = 64 << 10;
 pub const MEMORY_BYTES_MIN: u64 = 4 << 20;
 const _: () = assert!(PAGE_BYTES_MIN < PAGE_BYTES_MAX && PAGE_BYTES_MIN > PIECE_BYTES as u64);
-/// The memory of a page that is kept for the next one: most are 2 to 4 MB long.
+/// The memory of a page that is kept for the next one at most, and a quarter of the longest page there
+/// may be: most pages are 2 to 4 MB long.
 pub const SPARE_BYTES_MAX: usize = 4 << 20;
 /// What is longer than a frame is rendered, deflated and inflated in pieces of this length.
 pub const PIECE_BYTES: usize = 64 << 10;
@@ -165,8 +167,8 @@ pub const UNLISTED_ROUND_TIMES: u32 = 4;
 /// round.
 pub const UNLISTED_AGAIN_HOURS: u64 = 24;
 pub const UNLISTED_AT_ONCE: usize = 8;
-/// Requests of a round that follow each other at once, and the pace of the others; with a shorter
-/// `poll_interval`, that of the polls.
+/// Requests of a round that follow each other at once, and the pace of the others; `retry.max` where that
+/// is shorter.
 pub const RECONCILE_REQUESTS_AT_ONCE: u32 = 4;
 pub const RECONCILE_PACE_SECONDS: u64 = 15;
 /// Bytes read of the file in which an init script says why settings could not be used.

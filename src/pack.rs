@@ -17,7 +17,7 @@ use crate::time::Stamp;
 /// records. docs/PERFORMANCE.md has what each takes and leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// A page that fills a frame or more: our own, but for what is given piece by piece.
+    /// A page that fills a frame or more: by the deflater of `bytes`.
     Bulk,
     /// A page that fits into one frame: zlib's level 6.
     Small,
@@ -55,7 +55,7 @@ impl Deflater {
     }
 }
 
-/// The same for what is given piece by piece, ended by `finish`.
+/// The same for what is given piece by piece, ended by `finish`: zlib's level 1.
 pub struct PieceDeflater {
     compress: Compress,
 }
@@ -232,6 +232,7 @@ impl Packer {
         if !self.entries.is_empty() {
             self.close_frame(Effort::Bulk);
         }
+        self.is_bulk = true;
         let mut deflater = PieceDeflater::default();
         let (mut deflated, mut crc, mut length) = (Vec::new(), crc32fast::Hasher::new(), 0);
         deflated.reserve_exact(text_bytes + 2 * limits::PIECE_BYTES);

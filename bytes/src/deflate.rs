@@ -5,7 +5,7 @@
 //! it; the same text gives the same blocks, whatever was deflated before. Never: a final block; more than
 //! the text and five bytes for each 64 KiB begun, and ten.
 //!
-//! How: of every eight bytes the place where they stood last is tried, nothing else. In records that share
+//! How: of eight bytes the place where they stood last is tried, nothing else. In records that share
 //! most of their members this finds longer matches than level 1 of zlib, and about as many as its level 3
 //! (measured, docs/PERFORMANCE.md): what is shorter than eight bytes is hardly worth the time.
 
@@ -20,7 +20,9 @@ const HASHED: usize = 8;
 const TABLE_BITS: u32 = 15;
 /// Bytes that matched nothing, after which every second one is left out, then two of three, and so on.
 const SKIP_BITS: u32 = 7;
-/// A block holds at most so many matches: codes fit better where they are made for less.
+/// But no more are left out at once: what follows noise begins to match soon.
+const SKIP_MAX: usize = 31;
+/// A block ends once it has so many matches: codes fit better where they are made for less.
 const MATCHES_MAX: usize = 6 << 10;
 const STORED_MAX: usize = 0xffff;
 
@@ -92,7 +94,7 @@ impl Deflater {
             let then = at.wrapping_sub(distance);
             *place = at as u16;
             if !(1..=WINDOW).contains(&distance) || load(text, then) != Some(here) {
-                at += 1 + ((at - open) >> SKIP_BITS);
+                at += 1 + ((at - open) >> SKIP_BITS).min(SKIP_MAX);
                 continue;
             }
             let before = text[open..at].iter().rev().zip(text[..then].iter().rev());

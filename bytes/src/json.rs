@@ -70,7 +70,7 @@ fn container_end(bytes: &[u8], mut at: usize) -> Option<usize> {
 
 /// The end of a number or word: before whatever may follow a value.
 fn scalar_end(bytes: &[u8], start: usize) -> Option<usize> {
-    let rest = &bytes[start..];
+    let rest = bytes.get(start..)?;
     let length = rest.iter().position(|b| {
         matches!(b, b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t' | b'"' | b'{' | b'[' | b':')
     });
@@ -93,6 +93,6 @@ mod tests {
             let first = cut.bytes().next().unwrap_or(b'1');
             assert_eq!(value_end(cut.as_bytes(), 0, first), None, "{cut}");
         }
-        assert_eq!(string_end(b"x", 5), None, "beyond the end");
+        assert_eq!((string_end(b"x", 5), value_end(b"x", 5, b'1')), (None, None), "beyond the end");
     }
 }

@@ -1,8 +1,9 @@
-//! The loops that touch every byte of a record: how text stands inside a JSON string, and [`deflate`].
+//! The loops that touch every byte of a record: how text stands inside a JSON string, where a value ends
+//! ([`json`]), and [`deflate`].
 //!
-//! Promises: no panic, whatever the bytes, and no allocation but for what is appended. Never: inlined into
-//! the program, where it would be compiled small again: it is a crate so that it is compiled for speed.
-//! Tested where it is used too, in `coralogix::entry`.
+//! Promises: no panic, whatever the bytes; escaping allocates nothing but for what is appended. Never:
+//! inlined into the program, where it would be compiled small again: it is a crate so that it is compiled
+//! for speed. Escaping is tested where it is used too, in `coralogix::entry`.
 
 pub mod deflate;
 pub mod json;
@@ -57,8 +58,8 @@ pub fn escape(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// How many control characters of the text an entry writes as six bytes: JSON between values has none but
-/// blanks.
+/// How many control characters there are, of which an entry writes each as at most six bytes. JSON has none
+/// as they are but for blanks, which do not count.
 #[inline(never)]
 pub fn controls(text: &[u8]) -> usize {
     let is_control = |byte: &&u8| **byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');

@@ -213,7 +213,7 @@ impl Core {
         stream: usize,
         counted: Result<Option<Counted>, SourceTrouble>,
     ) -> Option<Action> {
-        let (now, pace) = (tick.now, self.reconcile_pace(stream));
+        let (now, pace) = (tick.now, self.reconcile_pace());
         let state = &mut self.streams[stream];
         let there = match counted {
             Ok(Some(counted)) => {

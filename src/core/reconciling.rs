@@ -82,18 +82,18 @@ impl Core {
                 // A tenant with so many records that the next round is due already is asked at the
                 // pace all the same, and the due time is never in the past of a lane that was
                 // passed over.
-                let due = Due::At(now + self.reconcile_pace(stream));
+                let due = Due::At(now + self.reconcile_pace());
                 self.streams[stream].reconcile.lane.rest(now, due, Reason::PollInterval);
                 None
             }
         }
     }
 
-    /// Its requests need not be further apart than the polls, whose pace the user allows.
-    pub(super) fn reconcile_pace(&self, stream: usize) -> Span {
-        let poll_interval = self.streams[stream].plan.poll_interval;
+    /// Its requests need not be further apart than the retries of anything else. So a row that fails
+    /// alone is set aside after no fewer of the longest waits than with the usual `retry.max`.
+    pub(super) fn reconcile_pace(&self) -> Span {
         match self.plan.mode {
-            Mode::Daemon => poll_interval.min(Span::seconds(limits::RECONCILE_PACE_SECONDS)),
+            Mode::Daemon => self.plan.retry_max.min(Span::seconds(limits::RECONCILE_PACE_SECONDS)),
             Mode::Once => self.plan.retry_min,
         }
     }
@@ -112,7 +112,7 @@ impl Core {
             Ok(counted) => {
                 let date = counted.as_ref().and_then(|counted| counted.date);
                 self.set_source_time(now, stream, date);
-                let pace = self.reconcile_pace(stream);
+                let pace = self.reconcile_pace();
                 let state = &mut self.streams[stream];
                 state.reconcile.counted(now, pace, state.rows.now(), counted);
                 state.reconcile.wait_for_list(now);
@@ -140,7 +140,7 @@ impl Core {
                     self.streams[stream].listed_outside(&listed);
                     return None;
                 }
-                let pace = self.reconcile_pace(stream);
+                let pace = self.reconcile_pace();
                 if self.streams[stream].reconcile.twin_came(tick.now, pace) {
                     return None;
                 }

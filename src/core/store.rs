@@ -60,7 +60,7 @@ impl Core {
     }
 
     fn stream_stored(&mut self, now: Mono, pending: Pending) {
-        let pace = self.reconcile_pace(pending.keep.stream);
+        let pace = self.reconcile_pace();
         let stream = &mut self.streams[pending.keep.stream];
         stream.stored(now, pace, pending, &mut self.backoff);
     }

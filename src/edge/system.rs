@@ -52,6 +52,8 @@ pub struct Services {
     /// In the order of the config.
     pub tenants: Vec<Service>,
     pub sink: Service,
+    /// The memory of the tenants' answers.
+    spare: Spare,
 }
 
 impl Services {
@@ -70,14 +72,12 @@ impl Services {
         };
         let tenant =
             |one: &Integration| service(&one.tenant, "API token of SentinelOne", &one.api_token);
-        Ok(Services {
-            tenants: config.integrations.iter().map(tenant).collect::<Result<_, _>>()?,
-            sink: service(
-                &config.coralogix.url,
-                "API key of Coralogix",
-                &config.coralogix.api_key,
-            )?,
-        })
+        let mut tenants: Vec<_> =
+            config.integrations.iter().map(tenant).collect::<Result<_, _>>()?;
+        let spare = Spare::default();
+        tenants.iter_mut().for_each(|service| service.client.share(&spare));
+        let (sink, key) = (&config.coralogix.url, &config.coralogix.api_key);
+        Ok(Services { tenants, sink: service(sink, "API key of Coralogix", key)?, spare })
     }
 }
 
@@ -127,7 +127,6 @@ fn bad_ca(path: &Path, why: String) -> SetupError {
 #[derive(Debug)]
 pub struct System {
     services: Services,
-    spare: Spare,
     pages: PageBound,
     service_times: ServiceTimes,
     certificate_clock: Arc<CertificateClock>,
@@ -140,19 +139,17 @@ impl System {
     pub fn open(config: &Config) -> Result<System, SetupError> {
         let inbox = Inbox::open().map_err(|why| SetupError::Signals(refused_at_start(&why)))?;
         let certificate_clock = Arc::new(CertificateClock::of_queue(&config.queue.dir, true));
-        let mut services = Services::new(
+        let services = Services::new(
             config,
             &ProxyEnvironment::read(),
             &inbox.stop_flag(),
             &certificate_clock,
         )?;
         services.report_progress(&config.queue.dir);
-        let spare = Spare::default();
-        services.tenants.iter_mut().for_each(|service| service.client.share(&spare));
         let (service_times, pages) =
             (ServiceTimes::default(), PageBound::of(config.polling.max_page));
         let zone = zone(config);
-        Ok(System { services, spare, pages, service_times, certificate_clock, zone, inbox })
+        Ok(System { services, pages, service_times, certificate_clock, zone, inbox })
     }
 
     /// Takes a new config. On an error the old one stays in force.
@@ -296,7 +293,7 @@ impl Edge for System {
     }
 
     fn reuse(&mut self, body: Vec<u8>) {
-        self.spare.put(body);
+        self.services.spare.put(body);
     }
 
     fn deliver(&mut self, gzip: &[u8]) -> Result<Answer, NetTrouble> {
@@ -477,7 +474,6 @@ mod tests {
         let pages = PageBound::of(None);
         System {
             services,
-            spare: Spare::default(),
             pages,
             service_times: ServiceTimes::default(),
             certificate_clock,

@@ -114,7 +114,8 @@ impl<E: Edge, D: Disk> Worker<E, D> {
         }
         let keys = page.rows.iter().map(|row| row.key).collect();
         let next = page.next.take();
-        self.pending_page = Some(PendingPage::new(body, page));
+        let bytes_max = self.edge.page_bytes_max();
+        self.pending_page = Some(PendingPage::new(body, page, bytes_max));
         Ok(PageFacts { keys, next, date })
     }
 

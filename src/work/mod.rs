@@ -414,6 +414,7 @@ impl<E: Edge, D: Disk> Worker<E, D> {
         Self::note_progress(&mut self.queue, &stream.name, keep);
         let append = (keep.progress, keep.known.as_slice(), created_keys.as_slice());
         let doubted = self.queue.doubt_page(&stream.name, frames, append, &words);
+        self.reuse(Some(pending_page));
         self.stored(doubted)
     }
 

@@ -15,6 +15,8 @@ use crate::time::Stamp;
 use super::{Counters, StreamWork};
 
 pub struct PendingPage {
+    /// How much memory may be kept for the next page while this one is stored or sent.
+    spare_bytes_max: usize,
     /// The body to which the rows' ranges refer; empty once they are packed.
     body: Vec<u8>,
     page: Page,
@@ -23,8 +25,11 @@ pub struct PendingPage {
 }
 
 impl PendingPage {
-    pub fn new(body: Vec<u8>, page: Page) -> PendingPage {
-        PendingPage { body, page, packed: None, created_keys: None }
+    /// `bytes_max`: the longest page there may be.
+    pub fn new(body: Vec<u8>, page: Page, bytes_max: u64) -> PendingPage {
+        let part = usize::try_from(bytes_max / 4).unwrap_or(usize::MAX);
+        let spare_bytes_max = part.min(limits::SPARE_BYTES_MAX);
+        PendingPage { spare_bytes_max, body, page, packed: None, created_keys: None }
     }
 
     /// The memory of the body, which nobody needs any more.
@@ -107,8 +112,8 @@ impl PendingPage {
             let (frames, used) = packer.finish_with_buffers(keep.progress);
             *buffers = used;
             self.body.clear();
-            // While the page is sent there is no memory to spare beside a long one.
-            if self.body.capacity() > limits::SPARE_BYTES_MAX {
+            // While the page is stored or sent there is no memory to spare beside a long one.
+            if self.body.capacity() > self.spare_bytes_max {
                 self.body = Vec::new();
             }
             frames
@@ -149,7 +154,7 @@ mod tests {
             missed: None,
             compared: None,
         };
-        let mut pending_page = PendingPage::new(body, page);
+        let mut pending_page = PendingPage::new(body, page, 24 << 20);
         let (counters, buffers) = (&mut Counters::default(), &mut Buffers::default());
         pending_page.frames(&stream, &keep, now, counters, buffers).to_vec()
     }

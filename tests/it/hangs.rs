@@ -185,7 +185,7 @@ fn slow_index() {
         assert!(!log.contains(code), "the index is not to blame\n{log}");
     }
     let aside = fs::read_dir(scene.queue_dir().join("quarantine")).unwrap().count();
-    assert_eq!(aside, 0, "nothing is set aside");
+    assert_eq!(aside, 0, "nothing is set aside\n{}", scene.log());
     ends_well(&mut scene, sound);
 }
 

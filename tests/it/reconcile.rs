@@ -78,7 +78,7 @@ fn turned_off_it_asks_nothing() {
 }
 
 /// One of the records that no poll looks for can't be fetched. Its second is tried again and again at the
-/// pace of the polls.
+/// pace of `retry.max`.
 #[test]
 fn a_late_record_that_cannot_be_fetched_holds_up_no_other_and_is_told_as_a_gap() {
     let mut scene = Scene::with(|settings| {

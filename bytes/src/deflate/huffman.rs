@@ -1,6 +1,7 @@
 //! The codes of a block: made from how often each symbol stands in it, and written before it.
 //!
-//! Promises: complete codes of at most 15 bits (seven in the code of the lengths of the others), at least two in each.
+//! Promises: complete codes of at most 15 bits (seven in the code of the lengths of the others), at least
+//! two in each.
 
 const BITS_MAX: usize = 15;
 /// The code by which the lengths of the others are written.
@@ -49,7 +50,7 @@ impl Codes {
         let mut bits = 0;
         self.write_header(|(_, count)| bits += count as usize);
         let coded = self.symbols.iter().zip(symbols).chain(self.distances.iter().zip(distances));
-        bits + coded.map(|(code, count)| (*count * code.1) as usize).sum::<usize>()
+        bits + coded.map(|(code, count)| *count as usize * code.1 as usize).sum::<usize>()
     }
 
     /// The head of a block that is not the last.
