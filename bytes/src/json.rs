@@ -3,6 +3,8 @@
 //! Promises: no allocation, no recursion, no panic, whatever the bytes. Never: judges what is within a
 //! value; only strings and brackets are followed. Tested where it is used too, in `s1::json`.
 
+use crate::word::equal;
+
 /// The end of the value that begins at `start` with the byte `first`. `None`: it does not end.
 #[inline(never)]
 pub fn value_end(bytes: &[u8], start: usize, first: u8) -> Option<usize> {
@@ -20,7 +22,7 @@ pub fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
         // Eight bytes at a time: strings are most of a record.
         while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
             let word = u64::from_le_bytes(*eight);
-            let hits = equal_bytes(word, b'"') | equal_bytes(word, b'\\');
+            let hits = equal(word, b'"') | equal(word, b'\\');
             if hits != 0 {
                 at += hits.trailing_zeros() as usize / 8;
                 break;
@@ -34,16 +36,6 @@ pub fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
             _ => at += 1,
         }
     }
-}
-
-/// The high bit of each byte of `word` that equals `byte`. Bytes above the first match may be
-/// marked wrongly (the borrow of the subtraction); the lowest mark never is.
-#[inline]
-fn equal_bytes(word: u64, byte: u8) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let zeroed = word ^ (ONES * u64::from(byte));
-    zeroed.wrapping_sub(ONES) & !zeroed & HIGHS
 }
 
 /// The end of the object or array whose first byte inside the bracket is at `at`.

@@ -7,6 +7,9 @@
 
 pub mod deflate;
 pub mod json;
+mod word;
+
+use word::{below_space, equal};
 
 /// Bytes that are looked at together.
 const BLOCK: usize = 8;
@@ -65,30 +68,16 @@ pub fn controls(text: &[u8]) -> usize {
     let is_control = |byte: &&u8| **byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
     let count = |bytes: &[u8]| bytes.iter().filter(is_control).count();
     let (blocks, rest) = text.as_chunks::<BLOCK>();
-    let few = blocks.iter().filter(|block| has_below_space(u64::from_le_bytes(**block)));
+    let few = blocks.iter().filter(|block| below_space(u64::from_le_bytes(**block)) != 0);
     few.map(|block| count(block)).sum::<usize>() + count(rest)
 }
 
-/// Whether a byte is below a space. The subtraction borrows only above one that is.
-#[inline(always)]
-fn has_below_space(word: u64) -> bool {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    word.wrapping_sub(ONES * 0x20) & !word & (ONES * 0x80) != 0
-}
-
-/// The place of the first byte that can't stand as it is; `BLOCK` where there is none. By arithmetic on one
-/// number. Of each test the lowest mark is never wrong; those above it may be, for the subtraction borrows.
+/// The place of the first byte that can't stand as it is; `BLOCK` where there is none.
 #[inline(always)]
 fn first_special(block: &[u8; BLOCK]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
     let word = u64::from_le_bytes(*block);
-    let equal = |byte: u8| {
-        let zeroed = word ^ (ONES * u64::from(byte));
-        zeroed.wrapping_sub(ONES) & !zeroed & HIGHS
-    };
-    let below_space = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-    (equal(b'"') | equal(b'\\') | below_space).trailing_zeros() as usize / 8
+    let special = equal(word, b'"') | equal(word, b'\\') | below_space(word);
+    special.trailing_zeros() as usize / 8
 }
 
 /// A byte as it stands inside a JSON string, and how long that is.

@@ -2,8 +2,8 @@
 //!
 //! Holds, from the top down: `client` (an exchange), `dial` (how a connection is made) over
 //! `proxy`, `addresses`, `tcp` (with `acknowledged`) and `tls`, `wire` (what an exchange carries)
-//! with `spare` (where it is put) and `idle` (how old a connection may be); for the time `service_times`, for certificates `certificate`,
-//! `certificate_clock` and `clock_blame`. Promises: one request in flight at a time (keeps P6); a
+//! with `spare` (where it is put) and `idle` (how old a connection may be); for the time `service_times`,
+//! for certificates `certificate`, `certificate_clock` and `clock_blame`. Promises: one request in flight at a time (keeps P6); a
 //! secret leaves only in the header or body that carries it (keeps P7); no redirect is followed.
 //! Never: knows what is asked or posted.
 

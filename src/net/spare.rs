@@ -1,7 +1,7 @@
 //! The memory of the last page, kept for the next one.
 //!
-//! Promises: holds one buffer, no longer than [`SPARE_BYTES_MAX`]; what is taken is empty. Never: needed. Without
-//! it the system gives each page new memory, and clears it first, a fault for each 4 KiB.
+//! Promises: holds one buffer, no longer than [`SPARE_BYTES_MAX`]; what is taken is empty. Never:
+//! needed. Without it the system gives each page new memory, and clears it first, a fault for each 4 KiB.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
