@@ -22,9 +22,8 @@ const LARGE: usize = 128 << 10;
 /// The global allocator.
 pub struct BySize;
 
-/// Whose a block of this length is.
-fn source(bytes: usize) -> &'static dyn GlobalAlloc {
-    if bytes < LARGE { &GlobalDlmalloc } else { &System }
+fn is_large(bytes: usize) -> bool {
+    bytes >= LARGE
 }
 
 // SAFETY: both allocators keep the contract of `GlobalAlloc`. Each block goes back to the one it is from:
@@ -35,32 +34,53 @@ fn source(bytes: usize) -> &'static dyn GlobalAlloc {
 unsafe impl GlobalAlloc for BySize {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's, who promises a size above 0.
-        unsafe { source(layout.size()).alloc(layout) }
+        unsafe {
+            if is_large(layout.size()) {
+                System.alloc(layout)
+            } else {
+                GlobalDlmalloc.alloc(layout)
+            }
+        }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        unsafe { source(layout.size()).alloc_zeroed(layout) }
+        unsafe {
+            if is_large(layout.size()) {
+                System.alloc_zeroed(layout)
+            } else {
+                GlobalDlmalloc.alloc_zeroed(layout)
+            }
+        }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the block is from the allocator that its size names.
-        unsafe { source(layout.size()).dealloc(block, layout) }
+        unsafe {
+            if is_large(layout.size()) {
+                System.dealloc(block, layout);
+            } else {
+                GlobalDlmalloc.dealloc(block, layout);
+            }
+        }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
         // SAFETY: the block is from the allocator that its size names, and stays there or is copied. The
         // caller promises that `bytes`, rounded up to the alignment, is a valid size.
         unsafe {
-            if (layout.size() < LARGE) == (bytes < LARGE) {
-                return source(bytes).realloc(block, layout, bytes);
+            match (is_large(layout.size()), is_large(bytes)) {
+                (true, true) => System.realloc(block, layout, bytes),
+                (false, false) => GlobalDlmalloc.realloc(block, layout, bytes),
+                _ => {
+                    let to = self.alloc(Layout::from_size_align_unchecked(bytes, layout.align()));
+                    if !to.is_null() {
+                        to.copy_from_nonoverlapping(block, bytes.min(layout.size()));
+                        self.dealloc(block, layout);
+                    }
+                    to
+                }
             }
-            let to = self.alloc(Layout::from_size_align_unchecked(bytes, layout.align()));
-            if !to.is_null() {
-                to.copy_from_nonoverlapping(block, bytes.min(layout.size()));
-                self.dealloc(block, layout);
-            }
-            to
         }
     }
 }
